@@ -1,0 +1,32 @@
+# make demo   the main job on embedded speech     make lint   style
+# make test   the tests                           make clean  forget everything made here
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := results/demo
+
+.PHONY: demo test lint clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+demo: $(VENV)/installed
+	rm -rf $(DEMO)
+	$(BIN)/ser-jax synthesize $(DEMO)/speech
+	$(BIN)/ser-jax prepare iemocap --source $(DEMO)/speech/IEMOCAP_full_release --name synthetic_en --data-dir $(DEMO)/data
+	$(BIN)/ser-jax prepare recola --source $(DEMO)/speech/RECOLA --name synthetic_fr --data-dir $(DEMO)/data
+	$(BIN)/python -m experiments.table2 --corpora synthetic_en synthetic_fr --data-dir $(DEMO)/data --out $(DEMO) \
+	    --epochs 10 --finetune-samples 40 --finetune-epochs 4
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) results *.egg-info .pytest_cache .ruff_cache .hypothesis

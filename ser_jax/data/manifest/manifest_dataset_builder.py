@@ -1,0 +1,18 @@
+"""What a manifest describes, as a tfds dataset."""
+
+from ser_jax.data import manifest
+from ser_jax.data.builder import CorpusBuilder
+
+
+class Builder(CorpusBuilder):
+    """One record per row of the manifest."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """
+    Write a CSV file with the columns path, speaker, arousal and valence beside the recordings.
+    """
+
+    def read(self):
+        config = self.builder_config
+        return manifest.read(
+            config.source, config.arousal_threshold, config.valence_threshold, config.allow_outside
+        )

@@ -1,0 +1,146 @@
+"""RECOLA's release folder, turn by turn (facts only, no audio is opened)."""
+
+import logging
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+
+from ser_jax.data.recola import tables
+from ser_jax.data.recola.tables import RecolaError
+from ser_jax.data.utterance import Utterance
+
+THRESHOLDS = {"arousal": 0.0, "valence": 0.0}  # Table 1
+
+_log = logging.getLogger(__name__)
+
+
+def read(source: Path | str, delay: float = 0.0) -> list[Utterance]:
+    """The speech turns of all who are annotated on both dimensions, by participant, then in file order.
+
+    A turn's label is the mean over [start, stop) of each rater, then over raters (Sec. 3), computed
+    exactly, so that a mean of 0 is 0. The paper is silent on the rest: a turn that holds no annotated
+    instant takes the step that contains its start, and one that reaches past the annotated 300 s is cut.
+
+    Args:
+      source: the folder that holds RECOLA-Annotation and its siblings, or the folder that holds that one.
+      delay: how long the raters' reactions trail the speech, s; the paper does not shift.
+    Raises: RecolaError naming the file, and the line where there is one.
+    """
+    root = _root(Path(source))
+    recordings = _files(_folder(root, "RECOLA-Audio-recordings"), "wav")
+    timings = _files(_folder(root, "RECOLA-Audio_timings"), "csv")
+    behaviour = _folder(_folder(root, "RECOLA-Annotation"), "emotional_behaviour")
+    annotated = {target: _files(_folder(behaviour, target), "csv") for target in ("arousal", "valence")}
+    people = _people(root)
+    utterances = []
+    for participant in _participants(annotated, behaviour):
+        for what, files in (("a recording", recordings), ("audio timings", timings)):
+            if participant not in files:
+                raise RecolaError(f"{root}: participant {participant} is annotated, expected also {what}")
+        traces = {target: tables.annotation(files[participant]) for target, files in annotated.items()}
+        sex, dyad = people.get(participant, ("unknown", ""))
+        for number, (line, start, stop) in enumerate(tables.turns(timings[participant])):
+            place = f"{timings[participant]}:{line}"
+            start, stop = _cut(start, stop, place)
+            utterances.append(
+                Utterance(
+                    id=f"{participant}_{number:03d}",
+                    path=recordings[participant],
+                    start=float(start),
+                    stop=float(stop),
+                    speaker=participant,
+                    sex=sex,
+                    session=f"dyad{dyad}" if dyad else participant,
+                    language="fr",
+                    **{
+                        target: _label(trace, start, stop, Decimal(str(delay)))
+                        for target, trace in traces.items()
+                    },
+                )
+            )
+    return utterances
+
+
+def _cut(start: Decimal, stop: Decimal, place: str) -> tuple[Decimal, Decimal]:
+    if start >= tables.END:
+        raise RecolaError(
+            f"{place}: turn starts at {start} s, expected it within the annotated {tables.END} s"
+        )
+    return start, min(stop, Decimal(tables.END))
+
+
+def _label(trace: tables.Trace, start: Decimal, stop: Decimal, delay: Decimal) -> float:
+    """Mean of an annotation over a turn; a delayed one ends with the annotation at the latest."""
+    return trace.mean(min(start + delay, Decimal(tables.END)), min(stop + delay, Decimal(tables.END)))
+
+
+def _plain(name: str) -> str:
+    """Releases spell the folders with dashes, underscores or blanks, and in either case."""
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "").replace("behavior", "behaviour")
+
+
+def _child(folder: Path, name: str) -> Path | None:
+    found = sorted(
+        child for child in folder.iterdir() if child.is_dir() and _plain(child.name) == _plain(name)
+    )
+    if len(found) > 1:
+        raise RecolaError(
+            f"{folder}: holds {' and '.join(child.name for child in found)}, expected one of them"
+        )
+    return found[0] if found else None
+
+
+def _folder(folder: Path, name: str) -> Path:
+    found = _child(folder, name)
+    if found is None:
+        names = ", ".join(sorted(child.name for child in folder.iterdir() if child.is_dir())) or "no folders"
+        raise RecolaError(
+            f"{folder}: found {names}, expected a folder {name} (dashes, underscores, any case)"
+        )
+    return found
+
+
+def _root(source: Path) -> Path:
+    if not source.is_dir():
+        raise RecolaError(f"{source}: no such folder, expected the one that holds RECOLA-Annotation")
+    if _child(source, "RECOLA-Annotation"):
+        return source
+    roots = [
+        child for child in sorted(source.iterdir()) if child.is_dir() and _child(child, "RECOLA-Annotation")
+    ]
+    if len(roots) != 1:
+        found = " and ".join(child.name for child in roots) or "none"
+        raise RecolaError(
+            f"{source}: no RECOLA-Annotation, and among its folders {found} with one; expected exactly one"
+        )
+    return roots[0]
+
+
+def _files(folder: Path, suffix: str) -> dict[str, Path]:
+    """Participant ("P16") to file."""
+    return {
+        file.stem.upper(): file
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() == f".{suffix}" and not file.name.startswith(".")
+    }
+
+
+def _participants(annotated: Mapping[str, Mapping[str, Path]], behaviour: Path) -> list[str]:
+    arousal, valence = (set(annotated[target]) for target in ("arousal", "valence"))
+    if not arousal & valence:
+        raise RecolaError(f"{behaviour}: no participant has both an arousal and a valence file like P16.csv")
+    for participant in sorted(arousal ^ valence):
+        _log.warning("%s: %s is annotated on one dimension only and left out", behaviour, participant)
+    return sorted(arousal & valence, key=lambda name: (len(name), name))
+
+
+def _people(root: Path) -> dict[str, tuple[str, str]]:
+    """Participant to (sex, dyad), as far as the metadata tell; a release may come without them."""
+    folder = _child(root, "RECOLA-Metadata")
+    if folder is None:
+        return {}
+    files = [file for file in sorted(folder.glob("[!.]*.csv")) if _plain(file.stem) == "recolauserinfo"]
+    if not files:
+        _log.warning("%s: no recola_user_info.csv; sexes and dyads are unknown", folder)
+        return {}
+    return tables.people(files[0])

@@ -1,0 +1,138 @@
+"""RECOLA's three kinds of table: annotations, turns, people. Numbers are read exactly."""
+
+import csv
+import dataclasses
+import decimal
+import functools
+import io
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+from ser_jax.errors import UserError
+
+RATERS = ("FM1", "FM2", "FM3", "FF1", "FF2", "FF3")
+STEP = Decimal("0.04")  # s
+END = 300  # s, the last annotated instant
+ROWS = 7501
+SEXES = {"female": "female", "f": "female", "male": "male", "m": "male"}
+
+_EXACT = decimal.Context(
+    prec=2000, traps=[decimal.Inexact, decimal.InvalidOperation]
+)  # holds any sum of doubles
+_log = logging.getLogger(__name__)
+
+
+class RecolaError(UserError):
+    """A RECOLA tree that is not as released."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """One dimension of one participant: the sum over raters, every 0.04 s from 0 to 300 s.
+
+    Attributes:
+      sums: [ROWS] exact.
+    """
+
+    sums: tuple[Decimal, ...]
+
+    def mean(self, start: Decimal, stop: Decimal) -> float:
+        """Mean over the instants in [start, stop), then over raters; exact before the last rounding.
+
+        All raters share the instants, so the two means are one. Without an instant, the value is that of
+        the step that contains `start`.
+        """
+        first, last = math.ceil(start / STEP), math.ceil(stop / STEP)
+        if first >= last:
+            first = math.floor(start / STEP)
+            last = first + 1
+        return float(Fraction(exact_sum(self.sums[first:last])) / ((last - first) * len(RATERS)))
+
+
+def exact_sum(values: Iterable[Decimal]) -> Decimal:
+    """The sum without any rounding."""
+    return functools.reduce(_EXACT.add, values, Decimal(0))
+
+
+def annotation(file: Path) -> Trace:
+    """Reads `time;FM1 ;FM2 ;...`: 7,501 rows, 0.00 to 300.00 s, six raters."""
+    rows = _rows(file)
+    columns = _columns(file, next(rows, (1, []))[1], ("time", *RATERS))
+    sums = []
+    for line, cells in rows:
+        time, *values = (_number(file, line, cells, name, column) for name, column in columns.items())
+        if abs(time - len(sums) * STEP) > STEP / 100:
+            raise RecolaError(
+                f"{file}:{line}: time {time} s, expected {len(sums) * STEP} s (steps of {STEP} s)"
+            )
+        sums.append(exact_sum(values))
+    if len(sums) != ROWS:
+        raise RecolaError(f"{file}: {len(sums)} rows of annotation, expected {ROWS}")
+    return Trace(tuple(sums))
+
+
+def turns(file: Path) -> list[tuple[int, Decimal, Decimal]]:
+    """Reads `start;stop` in s: (line, start, stop) of every speech turn, in file order."""
+    rows = _rows(file)
+    columns = _columns(file, next(rows, (1, []))[1], ("start", "stop"))
+    found = []
+    for line, cells in rows:
+        start, stop = (_number(file, line, cells, name, column) for name, column in columns.items())
+        if not 0 <= start < stop:
+            raise RecolaError(f"{file}:{line}: turn from {start} s to {stop} s, expected 0 <= start < stop")
+        found.append((line, start, stop))
+    if not found:
+        raise RecolaError(f"{file}: no turns, expected rows of start and stop")
+    return found
+
+
+def people(file: Path) -> dict[str, tuple[str, str]]:
+    """Reads the user table: participant ("P16") to (sex, dyad), dyad "" where the table has none."""
+    rows = _rows(file)
+    header = [name.strip().lower() for name in next(rows, (1, []))[1]]
+    user = _columns(file, header, ("user",))["user"]
+    optional = {name: header.index(name) for name in ("sex", "group_id") if name in header}
+    found = {}
+    for line, cells in rows:
+        values = {name: cells[column].strip() for name, column in optional.items() if column < len(cells)}
+        if user >= len(cells) or not cells[user].strip():
+            raise RecolaError(f"{file}:{line}: no user, expected one like P16 or 16")
+        sex = SEXES.get(values.get("sex", "").lower(), "unknown")
+        if sex == "unknown":
+            _log.warning("%s:%d: sex %r is taken as unknown", file, line, values.get("sex", ""))
+        found[f"P{cells[user].strip().upper().removeprefix('P')}"] = (sex, values.get("group_id", ""))
+    return found
+
+
+def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of every line that is not blank, header first; separated by semicolons or commas."""
+    text = file.read_bytes().decode("utf-8-sig", errors="replace")
+    first = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",")
+    return ((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
+
+
+def _columns(file: Path, header: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+    found = [name.strip().lower() for name in header]
+    for name in names:
+        if name.lower() not in found:
+            raise RecolaError(
+                f"{file}: no column {name}, found {', '.join(n.strip() for n in header) or 'nothing'}; "
+                f"expected {', '.join(names)}"
+            )
+    return {name: found.index(name.lower()) for name in names}
+
+
+def _number(file: Path, line: int, cells: Sequence[str], name: str, column: int) -> Decimal:
+    text = cells[column] if column < len(cells) else ""
+    try:
+        value = Decimal(text)  # surrounding blanks are allowed
+    except decimal.InvalidOperation:
+        value = Decimal("nan")
+    if not value.is_finite():
+        raise RecolaError(f"{file}:{line}: column {name} holds {text.strip()!r}, expected a number")
+    return value

@@ -1,0 +1,58 @@
+"""Speech with known answers: two synthesised databases in the layouts of IEMOCAP and RECOLA.
+
+Nobody can publish the real recordings, so demonstrations, tests and timings run on these. Arousal is carried
+by the same cues in both languages, valence by different ones: a recogniser should transfer the first and
+fail to transfer the second, which is the paper's finding in a case where the reason is known.
+"""
+
+import csv
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from ser_jax.data.synthetic.marker import MARKER, SynthesisError, is_synthetic
+
+__all__ = ["MARKER", "SynthesisError", "is_synthetic", "read_truth", "synthesize"]
+
+
+def read_truth(out: Path) -> dict[str, dict[str, str]]:
+    """The classes spoken: utterance id to {"arousal": "low" | "high", "valence": "negative" | "positive"}."""
+    with (Path(out) / "truth.csv").open(newline="", encoding="utf-8") as file:
+        return {row.pop("utterance"): row for row in csv.DictReader(file)}
+
+
+def synthesize(
+    out: Path, utterances: int = 240, seed: int = 0, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Writes both databases and their truth: OUT/IEMOCAP_full_release, OUT/RECOLA, OUT/truth.csv.
+
+    The same arguments give the same bytes in every file. Nothing appears at `out` until all is written.
+
+    Args:
+      out: a folder that does not exist yet or is empty.
+      utterances: per language, spread evenly over 10 English and 23 French speakers.
+      seed: not negative.
+      progress: called with (utterances done, utterances in all), if given.
+    Raises:
+      SynthesisError: `out` holds something, or `utterances` or `seed` is out of range.
+    """
+    # Only here, because whoever merely asks for the marker should not wait for SciPy.
+    from ser_jax.data.synthetic import plan, trees
+
+    out = Path(out).resolve()
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise SynthesisError(f"{out}: found something there, expected no such folder or an empty one")
+    if seed < 0:
+        raise SynthesisError(f"seed: found {seed}, expected an integer that is not negative")
+    turns = plan.plan(utterances, seed)
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    partial.mkdir(parents=True)
+    try:
+        trees.write(partial, turns, seed, progress)
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

@@ -1,0 +1,101 @@
+"""Who says what: the speakers, their turns and classes, and what each turn sounds like."""
+
+import dataclasses
+
+import numpy as np
+
+from ser_jax.data.synthetic.marker import SynthesisError
+from ser_jax.data.synthetic.voice import ENGLISH, FRENCH, Language, Manner, Voice, speak
+
+SESSIONS = (1, 2, 3, 4, 5)
+DYADS = (
+    ("16F", "17M"), ("19F", "21F"), ("23M", "25F"), ("26M", "28M"), ("30F", "34M"), ("37F", "39F"),
+    ("41M", "42F"), ("43M", "45M"), ("46F", "48M"), ("56F",), ("58M",), ("62F",), ("64M",), ("65F",),
+)  # fmt: skip
+LANGUAGES = (ENGLISH, FRENCH)
+SPEAKERS = {
+    ENGLISH: tuple(f"{session:02d}{sex}" for session in SESSIONS for sex in "FM"),
+    FRENCH: tuple(user for dyad in DYADS for user in dyad),
+}
+FEWEST = 4 * len(SPEAKERS[FRENCH])  # everybody speaks both classes of both targets
+SHORTEST, LONGEST = 0.7, 14.0  # s, an utterance
+RECORDING = 300.0  # s, everybody's French
+PAUSE = 1.0  # s, the least between two of its turns
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """One utterance before it is spoken: the how-manieth of whom, its classes, its duration in s."""
+
+    language: Language
+    speaker: str
+    index: int
+    high: bool
+    positive: bool
+    seconds: float
+
+
+def stream(seed: int, language: Language, speaker: str, *rest: int) -> np.random.Generator:
+    """The generator of one utterance, or of one matter of a speaker: no draw depends on another utterance."""
+    place = (LANGUAGES.index(language), SPEAKERS[language].index(speaker), *rest)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
+
+
+def plan(utterances: int, seed: int) -> list[Turn]:
+    """Every turn of both languages, speaker by speaker.
+
+    Raises:
+      SynthesisError: a speaker would lack a class, or a recording cannot hold its turns.
+    """
+    if utterances < FEWEST:
+        raise SynthesisError(
+            f"utterances: found {utterances}, expected at least {FEWEST} per language, so that each of "
+            f"{len(SPEAKERS[FRENCH])} speakers says both classes of both targets"
+        )
+    most = int(RECORDING / (SHORTEST + PAUSE)) * len(SPEAKERS[FRENCH])
+    if utterances > most:  # said before any time is spent on drawing them
+        raise too_many(utterances, f"no recording of {RECORDING:.0f} s holds so many")
+    turns = []
+    for language in LANGUAGES:
+        speakers = SPEAKERS[language]
+        for place, speaker in enumerate(speakers):
+            count = utterances // len(speakers) + (place < utterances % len(speakers))
+            mine = [
+                Turn(language, speaker, index, *classes, duration(stream(seed, language, speaker, index)))
+                for index, classes in enumerate(design(count, place, stream(seed, language, speaker)))
+            ]
+            needed = sum(turn.seconds + PAUSE for turn in mine) + PAUSE
+            if language is FRENCH and needed > RECORDING:
+                raise too_many(
+                    utterances, f"the {count} turns of P{speaker[:2]} need {needed:.0f} of {RECORDING:.0f} s"
+                )
+            turns += mine
+    return turns
+
+
+def too_many(utterances: int, why: str) -> SynthesisError:
+    return SynthesisError(f"utterances: found {utterances}, expected fewer per language, because {why}")
+
+
+def design(count: int, place: int, rng: np.random.Generator) -> list[tuple[bool, bool]]:
+    """(high arousal, positive valence) of a speaker's turns: all four in equal number, in random order.
+
+    A remainder of two takes opposite corners, so that both targets stay balanced; which corners come first
+    turns with the speaker's place.
+    """
+    corners = [(0, 0), (1, 1), (0, 1), (1, 0)]
+    cells = [corners[index % 4] for index in range(count)]
+    return [(bool(a ^ place & 1), bool(v ^ place >> 1 & 1)) for a, v in rng.permutation(cells)]
+
+
+def duration(rng: np.random.Generator) -> float:
+    """Seconds, to 0.01 s: log-normal with mean 2.4 s and 2 % above 7.5 s."""
+    return round(float(np.clip(rng.lognormal(np.log(1.9), 0.68), SHORTEST, LONGEST)), 2)
+
+
+def say(turn: Turn, seed: int) -> np.ndarray:
+    """The samples of a turn, without the room."""
+    voice = Voice.draw(turn.speaker[-1] == "F", stream(seed, turn.language, turn.speaker, 0, 1))
+    rng = stream(seed, turn.language, turn.speaker, turn.index, 0)
+    manner = Manner.draw(turn.language, turn.high, turn.positive, rng)
+    return speak(turn.language, voice, manner, turn.seconds, rng)

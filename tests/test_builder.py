@@ -1,0 +1,252 @@
+"""Preparing a corpus and reading it back."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_jax import data
+from ser_jax.data import audio, builder, extract, logmel, store
+from ser_jax.errors import UserError
+
+RATE = 16000
+
+
+def noise(seconds, seed):
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, round(seconds * RATE))
+
+
+@pytest.fixture
+def speech(tmp_path):
+    """A manifest of five recordings, the last of them 8 s long, with annotations no float32 can hold."""
+    folder = tmp_path / "speech"
+    folder.mkdir()
+    rows = ["path,speaker,session,sex,language,arousal,valence"]
+    for i, seconds in enumerate([0.5, 0.3, 1.0, 0.025, 8.0]):
+        name = f"{chr(ord('e') - i)}.wav"
+        soundfile.write(folder / name, noise(seconds, i), RATE, subtype="DOUBLE")
+        rows.append(f"{name},0{i},s{i // 2},female,é{i},{0.1 * i!r},high".replace("high", "positive"))
+    (folder / "manifest.csv").write_text("\n".join(rows), encoding="utf-8")
+    return folder / "manifest.csv"
+
+
+def prepare(source, root, **options):
+    options = {"workers": 1, "arousal_threshold": 0.1 * 3, "name": "tiny"} | options
+    return data.prepare("manifest", source, data_dir=root, **options)
+
+
+def test_a_corpus_holds_what_was_read(speech, tmp_path):
+    folder = prepare(speech, tmp_path / "root")
+    assert folder == tmp_path / "root/manifest/tiny/1.0.0"
+    corpus = data.load("tiny", tmp_path / "root")
+    assert (corpus.name, corpus.builder, corpus.synthetic) == ("tiny", "manifest", False)
+    assert corpus.thresholds == {"arousal": 0.1 * 3, "valence": 0.5}
+    assert corpus.id.tolist() == ["a.wav", "b.wav", "c.wav", "d.wav", "e.wav"]
+    assert corpus.speaker.tolist() == ["04", "03", "02", "01", "00"]
+    assert corpus.session.tolist() == ["s2", "s1", "s1", "s0", "s0"]
+    assert corpus.language.tolist() == ["é4", "é3", "é2", "é1", "é0"]
+    assert set(corpus.sex) == {"female"}
+    assert corpus.arousal.tolist() == [0.1 * i for i in (4, 3, 2, 1, 0)]
+    assert corpus.seconds.tolist() == [8.0, 0.025, 1.0, 0.3, 0.5]
+    assert corpus.frames.tolist() == [748, 1, 98, 28, 48]
+    assert (corpus.arousal.dtype, corpus.frames.dtype, corpus.logmel.dtype) == (
+        np.float64,
+        np.int32,
+        np.float32,
+    )
+    assert corpus.logmel.shape == (5, logmel.FRAMES, logmel.BANDS)
+    for features, name in zip(corpus.logmel, corpus.id, strict=True):
+        samples, _ = audio.read(speech.parent / name)
+        np.testing.assert_array_equal(features, logmel.pad(logmel.logmel(samples))[0])
+
+
+def test_a_threshold_and_its_equal_stay_equal(speech, tmp_path):
+    prepare(speech, tmp_path / "root")
+    corpus = data.load("tiny", tmp_path / "root")
+    assert (corpus.arousal <= corpus.thresholds["arousal"]).sum() == 4
+
+
+def test_workers_change_no_byte(speech, tmp_path, monkeypatch):
+    monkeypatch.setattr(extract, "SMALL", 0)
+    monkeypatch.setattr(extract, "CHUNK", 2)
+    folders = [prepare(speech, tmp_path / f"root{workers}", workers=workers) for workers in (1, 2)]
+    one, two = ({file.name: file.read_bytes() for file in folder.iterdir()} for folder in folders)
+    assert one == two
+    assert any("array_record" in name for name in one)
+
+
+def test_a_moved_source_and_another_name_give_equal_data(speech, tmp_path):
+    prepare(speech, tmp_path / "root")
+    first = data.load("tiny", tmp_path / "root").fingerprint
+    moved = speech.parent.rename(tmp_path / "moved") / "manifest.csv"
+    before = sorted((tmp_path / "root").rglob("*"))
+    prepare(moved, tmp_path / "root")
+    assert sorted((tmp_path / "root").rglob("*")) == before
+    prepare(moved, tmp_path / "root", name="again")
+    assert data.load("again", tmp_path / "root").fingerprint == first
+    moved.write_text(moved.read_text(encoding="utf-8").replace("s2", "s3"), encoding="utf-8")
+    prepare(moved, tmp_path / "root", name="other")
+    assert data.load("other", tmp_path / "root").fingerprint != first
+
+
+def test_preparing_twice_is_said(speech, tmp_path, caplog):
+    prepare(speech, tmp_path / "root")
+    with caplog.at_level("INFO", "ser_jax"):
+        prepare(speech, tmp_path / "root")
+    assert "tiny/1.0.0: already prepared" in caplog.text
+
+
+def test_a_name_belongs_to_one_source(speech, tmp_path):
+    prepare(speech, tmp_path / "root")
+    with pytest.raises(
+        UserError, match=r"tiny/1\.0\.0: holds another corpus .* delete this folder or choose another"
+    ):
+        prepare(speech, tmp_path / "root", arousal_threshold=0.2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_fails_leaves_nothing(speech, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(extract, "SMALL", 0)
+    (speech.parent / "b.wav").write_text("not sound")
+    with pytest.raises(audio.AudioError, match=r"speech/b\.wav: not readable as audio"):
+        prepare(speech, tmp_path / "root", workers=workers)
+    assert list((tmp_path / "root").rglob("*")) == []
+
+
+def test_leftovers_of_a_kill_are_swept(speech, tmp_path):
+    leftover = tmp_path / "root/manifest/tiny/incomplete.ABCDEF_1.0.0"
+    leftover.mkdir(parents=True)
+    assert store.prepared(tmp_path / "root") == {}
+    prepare(speech, tmp_path / "root")
+    assert not leftover.exists()
+
+
+def test_nothing_is_written_for_a_source_that_cannot_be_read(speech, tmp_path):
+    with pytest.raises(UserError, match="expected --arousal-threshold"):
+        prepare(speech, tmp_path / "root", arousal_threshold=None)
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(speech, tmp_path):
+    (tmp_path / "root").write_text("in the way")
+    with pytest.raises(UserError, match=r"root/manifest/tiny/1\.0\.0: cannot be written \(.+\)"):
+        prepare(speech, tmp_path / "root")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("emodb", {}, "no builder 'emodb', expected one of iemocap, recola, manifest"),
+        ("manifest", {"name": "Tiny"}, "name 'Tiny', expected small letters"),
+        ("manifest", {"name": "../tiny"}, "name '../tiny', expected small letters"),
+        ("manifest", {"name": ""}, "name '', expected small letters"),
+        ("manifest", {"workers": 0}, "0 workers, expected at least 1"),
+        ("manifest", {"annotation_delay": 2.0}, "expected --annotation-delay with recola only"),
+        ("recola", {"annotation_delay": -1.0}, "--annotation-delay is -1.0, expected seconds, 0 or more"),
+        ("iemocap", {"arousal_threshold": 3.0}, "iemocap has its own thresholds and paths"),
+        ("recola", {"allow_outside": True}, "recola has its own thresholds and paths"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_refused(tmp_path, name, options, message):
+    with pytest.raises(UserError, match=message):
+        data.prepare(name, tmp_path, data_dir=tmp_path / "root", **options)
+
+
+def test_an_unknown_corpus_is_named_with_its_neighbours(speech, tmp_path):
+    root = tmp_path / "root"
+    with pytest.raises(
+        data.UnknownCorpusError, match=r"no corpus 'tiny' in .*root, found none; prepare it with: ser-jax"
+    ):
+        data.load("tiny", root)
+    prepare(speech, root)
+    with pytest.raises(
+        data.UnknownCorpusError, match=r"found tiny; did you mean 'tiny'\?; prepare .* --name tny"
+    ):
+        data.load("tny", root)
+
+
+def test_the_data_dir_may_come_from_the_environment(speech, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "root"))
+    prepare(speech, None)
+    assert len(data.load("tiny")) == 5
+
+
+def test_a_damaged_corpus_is_named(speech, tmp_path):
+    folder = prepare(speech, tmp_path / "root")
+    for shard in folder.glob("*array_record*"):
+        shard.unlink()
+    with pytest.raises(
+        UserError, match=r"1\.0\.0: cannot be read .* delete this folder and prepare it again"
+    ):
+        data.load("tiny", tmp_path / "root")
+
+
+def test_a_marked_source_is_synthetic(speech, tmp_path):
+    (speech.parent / "SYNTHETIC.txt").touch()
+    prepare(speech, tmp_path / "root")
+    assert data.load("tiny", tmp_path / "root").synthetic
+
+
+def test_both_databases_go_through_the_same_door(tmp_path):
+    wav = tmp_path / "one/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_M000.wav"
+    labels = tmp_path / "one/Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+    for file in (wav, labels):
+        file.parent.mkdir(parents=True)
+    soundfile.write(wav, noise(0.5, 0), RATE)
+    labels.write_text("[0.0 - 0.5]\tSes01F_impro01_M000\txxx\t[2.5, 3.25, 1.0]\n")
+    folder = data.prepare("iemocap", tmp_path / "one", data_dir=tmp_path / "root")
+    (tmp_path / "above").mkdir()
+    (tmp_path / "one").rename(tmp_path / "above/one")
+    assert data.prepare("iemocap", tmp_path / "above", data_dir=tmp_path / "root") == folder
+    corpus = data.load("iemocap", tmp_path / "root")
+    assert (corpus.builder, corpus.thresholds) == ("iemocap", {"arousal": 2.5, "valence": 2.5})
+    assert (corpus.speaker[0], corpus.valence[0], corpus.arousal[0]) == ("01M", 2.5, 3.25)
+
+    for folder, text in (
+        ("RECOLA-Annotation/emotional_behaviour/arousal/P16.csv", None),
+        ("RECOLA-Annotation/emotional_behaviour/valence/P16.csv", None),
+        ("RECOLA-Audio_timings/P16.csv", "start;stop\n0.5;0.9\n"),
+        ("RECOLA-Audio-recordings/P16.wav", ""),
+    ):
+        file = tmp_path / "two" / folder
+        file.parent.mkdir(parents=True)
+        grid = "".join(f"{k * 0.04:.2f};-.1;-.1;-.1;-.1;-.1;-.1\n" for k in range(7501))
+        file.write_text("time;FM1 ;FM2 ;FM3 ;FF1 ;FF2 ;FF3\n" + grid if text is None else text)
+    soundfile.write(tmp_path / "two/RECOLA-Audio-recordings/P16.wav", noise(1.0, 0), RATE, subtype="DOUBLE")
+    data.prepare("recola", tmp_path / "two", data_dir=tmp_path / "root")
+    corpus = data.load("recola", tmp_path / "root")
+    assert (corpus.builder, corpus.thresholds) == ("recola", {"arousal": 0.0, "valence": 0.0})
+    assert (corpus.arousal[0], corpus.seconds[0]) == (-0.1, 0.4)
+    expected = logmel.logmel(noise(1.0, 0)[8000:14400]).astype(np.float32)
+    np.testing.assert_array_equal(corpus.logmel[0, : corpus.frames[0]], expected)
+
+
+def test_every_builder_says_what_it_is():
+    from tensorflow_datasets.core import dataset_metadata
+
+    from ser_jax.data.iemocap import iemocap_dataset_builder
+    from ser_jax.data.manifest import manifest_dataset_builder
+    from ser_jax.data.recola import recola_dataset_builder
+
+    for module in (iemocap_dataset_builder, manifest_dataset_builder, recola_dataset_builder):
+        assert issubclass(module.Builder, builder.CorpusBuilder)
+        metadata = module.Builder.get_metadata()
+        assert metadata.description.startswith("# ")
+        assert metadata.citation.startswith("@")
+        assert set(metadata.tags) <= set(dataset_metadata.valid_tags())
+
+
+def test_tensorflow_stays_out(speech, tmp_path):
+    prepare(speech, tmp_path / "root")
+    data.load("tiny", tmp_path / "root")
+    assert "tensorflow" not in sys.modules
+
+
+def test_importing_the_door_is_cheap():
+    code = "import sys, ser_jax.data; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"tensorflow_datasets", "librosa", "soundfile", "soxr", "scipy", "jax"} & set(loaded)

@@ -1,0 +1,92 @@
+"""No speaker on two sides, every utterance tested once, speakers and sexes balanced."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from corpora import noise_corpus
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_jax.data.folds import FoldError, folds, groups
+
+
+def divisions():
+    return st.builds(
+        lambda sessions, size, seed: noise_corpus(
+            sessions=sessions, speakers_a_session=size, each=1, seed=seed
+        ),
+        st.integers(5, 12),
+        st.integers(1, 3),
+        st.integers(0, 3),
+    )
+
+
+@given(divisions())
+def test_every_utterance_is_tested_exactly_once(corpus):
+    tested = np.concatenate([fold.test for fold in folds(corpus, 5)])
+    assert sorted(tested) == list(range(len(corpus)))
+
+
+@given(divisions())
+def test_no_speaker_stands_on_two_sides_of_a_split(corpus):
+    for fold in folds(corpus, 5):
+        sides = [set(corpus.speaker[rows]) for rows in (fold.train, fold.dev, fold.test)]
+        assert all(sides)
+        assert sum(map(len, sides)) == len(set.union(*sides)) == len(set(corpus.speaker))
+        assert len(fold.train) + len(fold.dev) + len(fold.test) == len(corpus)
+        assert not set(corpus.session[fold.test]) & set(corpus.session[np.r_[fold.train, fold.dev]])
+
+
+def people(sexes_by_session):
+    """A corpus of one utterance per person: 'fm m f' is a dyad of both sexes and two single people."""
+    words = sexes_by_session.split()
+    session = np.concatenate([[f"s{i:02d}"] * len(word) for i, word in enumerate(words)])
+    sex = np.array([{"f": "female", "m": "male", "?": "unknown"}[letter] for letter in "".join(words)])
+    base = noise_corpus(sessions=len(sex), speakers_a_session=1, each=1)
+    return dataclasses.replace(
+        base, session=session, sex=sex, speaker=np.array([f"p{i}" for i in range(len(sex))])
+    )
+
+
+@pytest.mark.parametrize(
+    "sexes",
+    [
+        "fm fm fm fm fm",
+        "f m f m f m f m f m",
+        "f f f f f m m m m m f m",
+        "fm fm ff mm fm fm ff f m f m m f f m",  # 23 people in dyads and alone, as in RECOLA
+        "? ? ? ? ? ? ?",
+    ],
+)
+def test_groups_are_balanced_in_speakers_and_sex(sexes):
+    corpus = people(sexes)
+    group = groups(corpus, 5)
+    for kind in ("female", "male", "unknown"):
+        counts = np.bincount(group[corpus.sex == kind], minlength=5)
+        assert counts.max() - counts.min() <= (1 if len(sexes.split()[0]) == 1 else 2)
+    counts = np.bincount(group, minlength=5)
+    assert counts.max() - counts.min() <= 1
+    for session in np.unique(corpus.session):
+        assert len(set(group[corpus.session == session])) == 1
+
+
+def test_sessions_of_a_corpus_like_iemocap_are_the_folds_in_order():
+    corpus = noise_corpus(sessions=5)
+    for i, fold in enumerate(folds(corpus, 5)):
+        assert set(corpus.session[fold.test]) == {f"s{i}"}
+        assert len(set(corpus.speaker[fold.dev])) == 1
+        assert len(set(corpus.speaker[fold.train])) == 7
+
+
+def test_too_few_sessions_are_named():
+    corpus = noise_corpus(sessions=3)
+    with pytest.raises(
+        FoldError, match=r"corpus noise has 3 sessions .* cannot make 5 folds; expected .* 2 to 3"
+    ):
+        folds(corpus, 5)
+    with pytest.raises(FoldError, match="cannot make 1 folds"):
+        folds(corpus, 1)
+    pair = noise_corpus(sessions=2, speakers_a_session=1)
+    with pytest.raises(FoldError, match="too few speakers to train, develop and test in 2 folds"):
+        folds(pair, 2)

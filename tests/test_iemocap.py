@@ -1,0 +1,139 @@
+"""IEMOCAP's layout and its irregularities."""
+
+import pytest
+
+from ser_jax.data.iemocap import IemocapError, read
+
+HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+RATERS = "C-E2:\tNeutral;\t()\nA-E3:\tval 1; act 1; dom  1;\t(Ses01F_is_no_turn)\n\n"
+
+
+def turn(name, valence=2.5, activation=3.5, dominance=1.5, emotion="neu"):
+    return f"[6.2901 - 8.2357]\t{name}\t{emotion}\t[{valence:.4f}, {activation:.4f}, {dominance:.4f}]\n"
+
+
+def dialog(root, name, lines, wavs=()):
+    """Writes one dialog's label file and its recordings (never opened by the reader)."""
+    session = root / f"Session{name[4]}"
+    labels = session / "dialog" / "EmoEvaluation"
+    labels.mkdir(parents=True, exist_ok=True)
+    (labels / f"{name}.txt").write_text(HEADER + "".join(lines), encoding="latin-1")
+    folder = session / "sentences" / "wav" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for wav in wavs:
+        (folder / f"{wav}.wav").touch()
+    return labels / f"{name}.txt"
+
+
+@pytest.fixture
+def release(tmp_path):
+    root = tmp_path / "IEMOCAP_full_release"
+    f, m = "Ses01F_impro01_F000", "Ses01F_impro01_M003"
+    dialog(root, "Ses01F_impro01", [turn(f), RATERS, turn(m, 5.5, 2.5, 0.5, "xxx"), RATERS], [f, m])
+    return root
+
+
+def test_arousal_is_the_second_number_and_the_speaker_the_last_letter(release):
+    first, second = read(release)
+    assert (first.id, first.valence, first.arousal) == ("Ses01F_impro01_F000", 2.5, 3.5)
+    assert (first.speaker, first.sex, first.session, first.language) == ("01F", "female", "1", "en")
+    assert (second.speaker, second.sex) == ("01M", "male")
+    assert second.path == release / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_M003.wav"
+    assert (second.start, second.stop) == (0.0, None)
+
+
+def test_odd_values_and_undecided_emotions_are_kept(release):
+    assert (read(release)[1].valence, read(release)[1].arousal) == (5.5, 2.5)
+
+
+def test_the_folder_above_the_release_does_as_well(release):
+    assert read(release.parent) == read(release)
+
+
+@pytest.mark.parametrize(
+    "name", ["Ses03M_impro05a", "Ses03M_impro08b", "Ses05M_script01_1b", "Ses05M_script01_1"]
+)
+def test_odd_dialog_names(tmp_path, name):
+    dialog(tmp_path, name, [turn(f"{name}_F001")], [f"{name}_F001"])
+    (utterance,) = read(tmp_path)
+    assert utterance.id == f"{name}_F001"
+    assert utterance.speaker == f"0{name[4]}F"
+    assert utterance.path.parent.name == name
+
+
+def test_copies_made_on_a_mac_and_raters_folders_are_passed_over(release):
+    labels = release / "Session1/dialog/EmoEvaluation"
+    (labels / "._Ses01F_impro01.txt").write_bytes(b"\x00\x05\x16\x07Mac OS X\xb0")
+    (labels / "Categorical").mkdir()
+    (labels / "Categorical" / "Ses01F_impro01_e1.txt").write_text("Ses01F_impro01_F000 :neutral; ()")
+    assert len(read(release)) == 2
+
+
+def test_windows_line_ends_and_foreign_letters(release):
+    file = release / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n") + b"C-E4:\tdej\xe0 vu;\r\n")
+    assert len(read(release)) == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[6.2901 - 8.2357]\tSes01F_impro02_F000\tneu\t[2.5, 2.5]\n",
+        "[6.2901 - 8.2357]\tSes01F_impro02_F000\tneu\t[2.5, nan, 2.5]\n",
+        "[6.2901 - 8.2357]\tSes01F_impro02_F000\tneu\t[2.5, 2.5.5, 2.5]\n",
+        "6.2901 - 8.2357\tSes01F_impro02_F000\tneu\t[2.5, 2.5, 2.5]\n",
+    ],
+)
+def test_a_damaged_turn_is_named_by_file_and_line(release, line):
+    dialog(release, "Ses01F_impro02", [RATERS, line])
+    with pytest.raises(IemocapError, match=r"Ses01F_impro02\.txt:6: found '.*', expected '\[start - end\]"):
+        read(release)
+
+
+def test_an_unknown_turn_name_is_refused(release):
+    dialog(release, "Ses01F_impro02", [turn("Ses06F_impro02_F000")])
+    with pytest.raises(
+        IemocapError, match=r"impro02\.txt:3: turn named 'Ses06F_impro02_F000', expected a name like"
+    ):
+        read(release)
+
+
+def test_a_turn_of_another_session_is_refused(release):
+    dialog(release, "Ses01F_impro02", [turn("Ses02F_impro02_F000")])
+    with pytest.raises(IemocapError, match=r"Ses02F_impro02_F000 lies in Session1, expected Session2"):
+        read(release)
+
+
+def test_a_missing_recording_is_named(release):
+    (release / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_M003.wav").unlink()
+    with pytest.raises(IemocapError, match=r"Ses01F_impro01_M003\.wav: no such recording, .*impro01\.txt:7$"):
+        read(release)
+
+
+def test_a_turn_stands_once(release):
+    name = "Ses01F_impro01_F000"
+    dialog(release, "Ses01F_impro01", [turn(name), turn(name)], [name])
+    with pytest.raises(IemocapError, match=r"txt:4: turn Ses01F_impro01_F000 stands already in .*txt:3"):
+        read(release)
+
+
+def test_what_is_no_release_is_named(tmp_path, release):
+    with pytest.raises(IemocapError, match=r"gone: no such folder, expected IEMOCAP_full_release"):
+        read(tmp_path / "gone")
+    with pytest.raises(IemocapError, match=r"Session1: no Session1 to Session5 in it"):
+        read(release / "Session1")
+    dialog(tmp_path / "copy", "Ses01F_impro01", [])
+    with pytest.raises(IemocapError, match=r"several folders hold sessions \(IEMOCAP_full_release, copy\)"):
+        read(tmp_path)
+
+
+def test_nothing_is_left_out_without_a_word(release):
+    empty = dialog(release, "Ses01F_impro02", [RATERS])
+    with pytest.raises(IemocapError, match=r"Ses01F_impro02\.txt: no turns"):
+        read(release)
+    empty.unlink()
+    (release / "Session4").mkdir()
+    with pytest.raises(
+        IemocapError, match=r"Session4.dialog.EmoEvaluation: no label files, expected .* Ses04F_impro01"
+    ):
+        read(release)

@@ -1,0 +1,39 @@
+"""Which side of the threshold an annotation falls on, by rule."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from corpora import noise_corpus
+
+from ser_jax.data.labels import LabelError, classes
+
+VALUES = np.array([1.0, 2.0, 2.5, 3.0, 5.5])
+
+
+def corpus(builder, threshold, values):
+    base = noise_corpus(sessions=len(values), speakers_a_session=1, each=1, builder=builder)
+    thresholds = {"arousal": threshold, "valence": threshold}
+    return dataclasses.replace(base, thresholds=thresholds, arousal=values, valence=values)
+
+
+def test_iemocaps_valence_of_two_and_a_half_is_positive_only_by_the_footnote():
+    iemocap = corpus("iemocap", 2.5, VALUES)
+    assert classes(iemocap, "arousal", "footnote").tolist() == [0, 0, 0, 1, 1]
+    assert classes(iemocap, "arousal", "table1").tolist() == [0, 0, 0, 1, 1]
+    assert classes(iemocap, "valence", "footnote").tolist() == [0, 0, 1, 1, 1]
+    assert classes(iemocap, "valence", "table1").tolist() == [0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("rule", ["footnote", "table1"])
+@pytest.mark.parametrize("target", ["arousal", "valence"])
+def test_recolas_zero_is_low_and_negative_by_both_rules(rule, target):
+    recola = corpus("recola", 0.0, np.array([-1.0, -1e-12, 0.0, 1e-12, 1.0]))
+    assert classes(recola, target, rule).tolist() == [0, 0, 0, 1, 1]
+
+
+def test_an_unknown_target_or_rule_is_named():
+    with pytest.raises(LabelError, match="no target 'joy', expected one of arousal, valence"):
+        classes(corpus("manifest", 0.5, VALUES), "joy")
+    with pytest.raises(LabelError, match="no label rule 'table2', expected one of footnote, table1"):
+        classes(corpus("manifest", 0.5, VALUES), "arousal", "table2")

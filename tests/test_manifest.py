@@ -1,0 +1,171 @@
+"""Manifests: what each column may hold, and how a mistake is named."""
+
+import pytest
+
+from ser_jax.data.manifest import ManifestError, read
+
+
+def manifest(folder, text, encoding="utf-8"):
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (folder / name).touch()  # never opened by the reader
+    path = folder / "manifest.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def words(rows, columns="path,speaker,arousal,valence"):
+    return "\n".join([columns, *rows]) + "\n"
+
+
+def refused(folder, text, message, **options):
+    with pytest.raises(ManifestError, match=message):
+        read(manifest(folder, text), **options)
+
+
+def test_words_are_zero_and_one(tmp_path):
+    text = words(["a.wav,03,low,negative", "b.wav,04, High ,POSITIVE"])
+    (a, b), thresholds = read(manifest(tmp_path, text))
+    assert (a.arousal, a.valence, b.arousal, b.valence) == (0, 0, 1, 1)
+    assert thresholds == {"arousal": 0.5, "valence": 0.5}
+    assert (a.id, a.path, a.speaker, a.session) == ("a.wav", tmp_path / "a.wav", "03", "03")
+    assert (a.sex, a.language, a.start, a.stop) == ("unknown", "unknown", 0.0, None)
+
+
+def test_optional_columns_in_any_order_and_others_ignored(tmp_path):
+    text = words(
+        ["happy,positive,1,3.5,high,s1,F1,Female,de,a.wav"],
+        "emotion,valence,start,end,arousal,session,speaker,sex,language,path",
+    )
+    (a,), _ = read(manifest(tmp_path, text))
+    assert (a.session, a.speaker, a.sex, a.language) == ("s1", "F1", "female", "de")
+    assert (a.id, a.start, a.stop) == ("a.wav#1-3.5", 1.0, 3.5)
+
+
+def test_spreadsheets_write_marks_and_line_ends_of_their_own(tmp_path):
+    text = words(["a.wav,é,low,negative", "", '"b.wav",é,high,positive']).replace("\n", "\r\n")
+    (a, b), _ = read(manifest(tmp_path, text, "utf-8-sig"))
+    assert (a.speaker, b.id) == ("é", "b.wav")
+
+
+def test_numbers_with_a_threshold(tmp_path):
+    text = words(["a.wav,1,3.25,negative", "b.wav,1,-1e-3,positive"])
+    (a, b), thresholds = read(manifest(tmp_path, text), arousal_threshold=3)
+    assert (a.arousal, b.arousal) == (3.25, -0.001)
+    assert thresholds == {"arousal": 3.0, "valence": 0.5}
+
+
+def test_segments_of_one_recording(tmp_path):
+    rows = ["a.wav,1,low,negative,0,2", "a.wav,1,low,negative,2.50,", "a.wav,1,low,negative,,1"]
+    utterances, _ = read(manifest(tmp_path, words(rows, "path,speaker,arousal,valence,start,end")))
+    assert [u.id for u in utterances] == ["a.wav#0-2", "a.wav#2.50-", "a.wav#-1"]
+    assert [(u.start, u.stop) for u in utterances] == [(0, 2), (2.5, None), (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("b.wav,1,lo,negative", r"csv:3: arousal is 'lo', expected low or high"),
+        ("b.wav,1,low,", r"csv:3: valence is '', expected negative or positive"),
+        ("b.wav,1,0.3,negative", r"csv:3: arousal is '0\.3', expected words as in line 2 \('low'\)"),
+        ("b.wav,,low,negative", r"csv:3: speaker is empty"),
+        (",1,low,negative", r"csv:3: path is empty"),
+        ("b.wav,1,low", r"csv:3: 3 cells, expected 4"),
+        ("d.wav,1,low,negative", r"csv:3: no such recording 'd\.wav', expected it relative to "),
+        ("../a.wav,1,low,negative", r"csv:3: path '\.\./a\.wav' leads out of the manifest's folder"),
+        ("x/../../a.wav,1,low,negative", r"csv:3: path .* leads out of the manifest's folder"),
+        ("/etc/a.wav,1,low,negative", r"csv:3: path .* expected one inside it or --allow-outside"),
+        ("a.wav,1,low,negative", r"csv:3: a\.wav stands already in line 2, expected it once"),
+        ("./a.wav,1,low,negative", r"csv:3: \./a\.wav stands already in line 2"),
+        ('"b.wav,1,low,negative', r"csv:\d: not CSV"),
+    ],
+)
+def test_a_wrong_row_is_named_by_line(tmp_path, row, message):
+    refused(tmp_path, words(["a.wav,1,low,negative", row]), message)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        ("x", "2", "start is 'x', expected a finite number"),
+        ("0", "inf", "end is 'inf', expected a finite number"),
+        ("2", "1", "segment from 2 s to 1 s, expected 0 <= start < end"),
+        ("-1", "", "segment from -1 s"),
+    ],
+)
+def test_a_wrong_segment_is_named_by_line(tmp_path, start, end, message):
+    text = words([f"a.wav,1,low,negative,{start},{end}"], "path,speaker,arousal,valence,start,end")
+    refused(tmp_path, text, f"csv:2: {message}")
+
+
+def test_the_same_segment_in_other_words_is_still_the_same(tmp_path):
+    rows = ["a.wav,1,low,negative,", "a.wav,1,low,negative,0.0"]
+    refused(
+        tmp_path, words(rows, "path,speaker,arousal,valence,start"), r"csv:3: .* stands already in line 2"
+    )
+
+
+def test_an_unknown_sex_is_named(tmp_path):
+    text = words(["a.wav,1,low,negative,w"], "path,speaker,arousal,valence,sex")
+    refused(tmp_path, text, r"csv:2: sex is 'w', expected female, male, unknown")
+
+
+def test_a_missing_column_is_named_with_those_found(tmp_path):
+    refused(tmp_path, "path,speaker,arousal\n", r"csv: no column 'valence', found path, speaker, arousal$")
+    refused(tmp_path, "", r"csv: no column 'path', found an empty file")
+    refused(tmp_path, "path,path,speaker,arousal,valence\n", r"column 'path' stands 2 times, expected once")
+
+
+def test_an_empty_manifest_is_refused(tmp_path):
+    refused(tmp_path, words([]), r"csv: no utterances, expected a row for each")
+
+
+def test_numbers_need_a_threshold_and_words_none(tmp_path):
+    numbers = words(["a.wav,1,3.5,4"])
+    refused(tmp_path, numbers, "arousal is given in numbers, expected --arousal-threshold")
+    refused(
+        tmp_path, numbers, "valence is given in numbers, expected --valence-threshold", arousal_threshold=1
+    )
+    refused(
+        tmp_path, numbers, "--arousal-threshold is nan", arousal_threshold=float("nan"), valence_threshold=1
+    )
+    named = words(["a.wav,1,low,negative"])
+    refused(
+        tmp_path, named, "valence is given in words, expected no --valence-threshold", valence_threshold=0
+    )
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-Infinity"])
+def test_annotations_are_finite(tmp_path, value):
+    refused(
+        tmp_path,
+        words([f"a.wav,1,{value},low"]),
+        r"csv:2: arousal is '.*', expected a finite",
+        arousal_threshold=0,
+    )
+
+
+def test_words_do_not_follow_numbers(tmp_path):
+    text = words(["a.wav,1,0.5,negative", "b.wav,1,high,negative"])
+    refused(
+        tmp_path,
+        text,
+        r"csv:3: arousal is 'high', expected numbers as in line 2 \('0\.5'\)",
+        arousal_threshold=0,
+    )
+
+
+def test_outside_when_allowed(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a.wav").touch()
+    text = words(["../a.wav,1,low,negative", f"{tmp_path}/inner/a.wav,1,low,negative"])
+    utterances, _ = read(manifest(tmp_path / "inner", text), allow_outside=True)
+    assert [u.path.resolve() for u in utterances] == [tmp_path / "a.wav", tmp_path / "inner/a.wav"]
+
+
+def test_what_is_no_manifest_is_named(tmp_path):
+    with pytest.raises(ManifestError, match=r"is a folder, expected a manifest"):
+        read(tmp_path)
+    with pytest.raises(ManifestError, match=r"gone\.csv: no such file, expected a manifest"):
+        read(tmp_path / "gone.csv")
+    with pytest.raises(ManifestError, match=r"csv: not UTF-8 text \(byte 29\)"):
+        read(manifest(tmp_path, words(["é.wav,1,low,negative"]), "latin-1"))

@@ -1,0 +1,213 @@
+"""RECOLA's layout, its exact labels, and its irregularities."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_jax.data.recola import RecolaError, read, tables
+
+HEADER = ["time", "FM1 ", "FM2 ", "FM3 ", "FF1 ", "FF2 ", "FF3"]
+NAMES = {
+    "annotation": "RECOLA-Annotation",
+    "behaviour": "emotional_behaviour",
+    "audio": "RECOLA-Audio-recordings",
+    "timings": "RECOLA-Audio_timings",
+    "metadata": "RECOLA-Metadata",
+}
+
+
+def table(values, rows=7501, mark=";", header=HEADER):
+    """An annotation file; `values` maps a row's number to its six cells, "0" elsewhere."""
+    zeros = ["0"] * 6
+    lines = [mark.join(header)]
+    lines += [mark.join([f"{k * 0.04:.2f}", *values.get(k, zeros)]) for k in range(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def write(root, participant="P16", arousal="", valence="", turns="0.0;1.0\n", mark=";", names=NAMES):
+    """Writes one participant; recordings are never opened by the reader."""
+    for target, text in (("arousal", arousal), ("valence", valence)):
+        folder = root / names["annotation"] / names["behaviour"] / target
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{participant}.csv").write_text(text or table({}, mark=mark))
+    for key, suffix, text in (("audio", "wav", ""), ("timings", "csv", f"start{mark}stop\n{turns}")):
+        (root / names[key]).mkdir(exist_ok=True)
+        (root / names[key] / f"{participant}.{suffix}").write_text(text)
+    return root
+
+
+def people(root, text):
+    folder = root / NAMES["metadata"]
+    folder.mkdir(exist_ok=True)
+    (folder / "recola_user_info.csv").write_text(text)
+
+
+def refused(root, message):
+    with pytest.raises(RecolaError, match=message):
+        read(root)
+
+
+def test_a_label_is_the_mean_inside_the_turn(tmp_path):
+    values = {0: ["9"] * 6, 25: ["0.5"] * 6, 26: ["1"] * 6, 27: ["0.25"] * 5 + ["-1.25"], 28: ["9"] * 6}
+    root = write(tmp_path, arousal=table(values), turns="1.0;1.12\n0.04;0.08\n")
+    first, second = read(root)
+    assert first.arousal == pytest.approx((0.5 + 1 + 0) / 3, abs=1e-15)
+    assert (second.arousal, second.valence) == (0.0, 0.0)
+    assert (first.id, second.id) == ("P16_000", "P16_001")
+    assert (first.start, first.stop, first.speaker, first.language) == (1.0, 1.12, "P16", "fr")
+    assert first.path == root / "RECOLA-Audio-recordings/P16.wav"
+
+
+def test_a_mean_of_zero_is_zero(tmp_path):
+    thirds = ["0.1", "0.2", "-0.3", "0", "0", "0"]
+    assert sum(map(float, thirds)) != 0  # in floating point the class would change
+    (utterance,) = read(write(tmp_path, arousal=table({k: thirds for k in range(25)})))
+    assert utterance.arousal == 0.0
+
+
+@given(cells=st.lists(st.lists(st.floats(-1, 1), min_size=6, max_size=6), min_size=3, max_size=3))
+def test_the_mean_is_exact(cells):
+    sums = [tables.exact_sum(tables.Decimal(repr(v)) for v in row) for row in cells]
+    trace = tables.Trace(tuple(sums))
+    exact = sum(Fraction(repr(v)) for row in cells for v in row) / 18
+    assert trace.mean(tables.Decimal(0), tables.Decimal("0.12")) == float(exact)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "value"),
+    [
+        ("0.05", "0.07", 1.0),  # between the instants 0.04 and 0.08
+        ("0.04", "0.06", 1.0),
+        ("0.08", "0.081", 2.0),
+        ("0.03", "0.05", 1.0),  # holds the instant 0.04
+        ("299.99", "300", 7.0),
+        ("299.97", "305", 7.0),
+        ("299.96", "310", 7.0),
+    ],
+)
+def test_turns_shorter_than_a_step_or_past_the_end(tmp_path, start, stop, value):
+    values = {1: ["1"] * 6, 2: ["2"] * 6, 7499: ["7"] * 6, 7500: ["9"] * 6}
+    (utterance,) = read(write(tmp_path, arousal=table(values), turns=f"{start};{stop}\n"))
+    assert utterance.arousal == value
+    assert utterance.stop == min(float(stop), 300.0)
+
+
+def test_raters_may_be_given_a_delay(tmp_path):
+    root = write(tmp_path, arousal=table({50: ["0.6"] * 6, 7500: ["1"] * 6}), turns="0;0.04\n299.96;300\n")
+    assert [u.arousal for u in read(root, delay=2.0)] == [0.6, 1.0]
+    assert [u.start for u in read(root, delay=2.0)] == [0.0, 299.96]
+
+
+def test_participants_come_by_number_and_sessions_by_dyad(tmp_path):
+    for participant in ("P100", "P16", "P17"):
+        write(tmp_path, participant)
+    people(tmp_path, "User; Group_id;Sex\nP16;3;Female\n17;3;M\n")
+    utterances = read(tmp_path)
+    assert [u.speaker for u in utterances] == ["P16", "P17", "P100"]
+    assert [u.session for u in utterances] == ["dyad3", "dyad3", "P100"]
+    assert [u.sex for u in utterances] == ["female", "male", "unknown"]
+
+
+def test_metadata_may_be_absent_or_poorer(tmp_path):
+    write(tmp_path)
+    assert (read(tmp_path)[0].sex, read(tmp_path)[0].session) == ("unknown", "P16")
+    people(tmp_path, "User,Sex\nP16,male\n")
+    assert (read(tmp_path)[0].sex, read(tmp_path)[0].session) == ("male", "P16")
+    people(tmp_path, "Name;Sex\nP16;male\n")
+    refused(tmp_path, r"recola_user_info\.csv: no column user, found name, sex")
+
+
+def test_a_sex_that_is_not_understood_is_said(tmp_path, caplog):
+    people(write(tmp_path), "User;Sex\nP16;2\n")
+    assert read(tmp_path)[0].sex == "unknown"
+    assert "recola_user_info.csv:2: sex '2' is taken as unknown" in caplog.text
+
+
+def test_releases_spell_their_folders_differently(tmp_path):
+    names = {
+        "annotation": "recola_annotation",
+        "behaviour": "Emotional-Behavior",
+        "audio": "RECOLA_Audio_recordings",
+        "timings": "RECOLA-Audio-timings",
+    }
+    assert len(read(write(tmp_path, mark=",", turns="0,1\n", names=names))) == 1
+
+
+def test_the_folder_above_does_as_well(tmp_path):
+    (tmp_path / "RECOLA").mkdir()
+    assert read(write(tmp_path / "RECOLA")) == read(tmp_path)
+
+
+def test_copies_made_on_a_mac_are_passed_over(tmp_path):
+    write(tmp_path)
+    (tmp_path / "RECOLA-Annotation/emotional_behaviour/arousal/._P16.csv").write_bytes(b"\xb0")
+    assert len(read(tmp_path)) == 1
+
+
+def test_one_dimension_is_not_enough_and_said(tmp_path, caplog):
+    write(tmp_path, "P16")
+    write(tmp_path, "P17")
+    (tmp_path / "RECOLA-Annotation/emotional_behaviour/valence/P17.csv").unlink()
+    assert {u.speaker for u in read(tmp_path)} == {"P16"}
+    assert "P17 is annotated on one dimension only and left out" in caplog.text
+    (tmp_path / "RECOLA-Annotation/emotional_behaviour/valence/P16.csv").unlink()
+    refused(tmp_path, "no participant has both an arousal and a valence file")
+
+
+@pytest.mark.parametrize(
+    ("arousal", "message"),
+    [
+        (
+            table({}, header=[*HEADER[:3], *HEADER[4:]]),
+            r"arousal.P16\.csv: no column FM3, found time, FM1, FM2, FF1",
+        ),
+        (
+            table({4: ["0", "", "0", "0", "0", "0"]}),
+            r"arousal.P16\.csv:6: column FM2 holds '', expected a number",
+        ),
+        (table({4: ["0", "0", "x", "0", "0", "0"]}), r"P16\.csv:6: column FM3 holds 'x', expected a number"),
+        (
+            table({4: ["0", "0", "0", "0", "0", "nan"]}),
+            r"P16\.csv:6: column FF3 holds 'nan', expected a number",
+        ),
+        (table({4: ["0", "0"]}), r"P16\.csv:6: column FM3 holds '', expected a number"),
+        (table({}, rows=7500), r"P16\.csv: 7500 rows of annotation, expected 7501"),
+        (table({}).replace("\n0.12;", "\n0.14;"), r"P16\.csv:5: time 0\.14 s, expected 0\.12 s"),
+        ("\n", r"P16\.csv: no column time, found nothing"),
+    ],
+)
+def test_a_damaged_annotation_is_named(tmp_path, arousal, message):
+    refused(write(tmp_path, arousal=arousal), message)
+
+
+@pytest.mark.parametrize(
+    ("turns", "message"),
+    [
+        ("0;1\n2;1\n", r"timings.P16\.csv:3: turn from 2 s to 1 s, expected 0 <= start < stop"),
+        ("-1;1\n", r"P16\.csv:2: turn from -1 s"),
+        ("0;\n", r"P16\.csv:2: column stop holds '', expected a number"),
+        ("300;301\n", r"P16\.csv:2: turn starts at 300 s, expected it within the annotated 300 s"),
+        ("", r"P16\.csv: no turns, expected rows of start and stop"),
+    ],
+)
+def test_damaged_timings_are_named(tmp_path, turns, message):
+    refused(write(tmp_path, turns=turns), message)
+
+
+@pytest.mark.parametrize(
+    ("folder", "what"), [("Audio-recordings", "a recording"), ("Audio_timings", "audio timings")]
+)
+def test_an_annotated_participant_is_complete(tmp_path, folder, what):
+    write(tmp_path)
+    for file in (tmp_path / f"RECOLA-{folder}").iterdir():
+        file.unlink()
+    refused(tmp_path, f"participant P16 is annotated, expected also {what}")
+
+
+def test_a_missing_folder_is_named_with_those_found(tmp_path):
+    refused(tmp_path / "gone", r"gone: no such folder, expected the one that holds RECOLA-Annotation")
+    refused(tmp_path, r"no RECOLA-Annotation, and among its folders none with one")
+    (tmp_path / "RECOLA-Annotation").mkdir()
+    refused(tmp_path, r"found RECOLA-Annotation, expected a folder RECOLA-Audio-recordings")

@@ -1,0 +1,329 @@
+"""Synthesised databases: their layout, their determinism, and that what is annotated is what was said."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.io import wavfile
+
+from ser_jax.data.synthetic import MARKER, SynthesisError, is_synthetic, read_truth, synthesize
+from ser_jax.data.synthetic.plan import design, plan
+from ser_jax.data.synthetic.voice import ENGLISH, FRENCH
+from ser_jax.errors import UserError
+
+FEWEST = 92
+NUMBERS = (16, 17, 19, 21, 23, 25, 26, 28, 30, 34, 37, 39, 41, 42, 43, 45, 46, 48, 56, 58, 62, 64, 65)
+USERS = [str(number) for number in NUMBERS]
+TURN = re.compile(r"\[(\d+\.\d{4}) - (\d+\.\d{4})\]\t(\w+)\t([a-z]{3})\t\[([\d.]+), ([\d.]+), ([\d.]+)\]")
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    out = tmp_path_factory.mktemp("synthetic") / "databases"
+    synthesize(out, FEWEST, seed=7)
+    return out
+
+
+@pytest.fixture(scope="module")
+def labels(out):
+    """Name -> (dialog, emotion, [valence, activation, dominance])."""
+    turns = {}
+    for file in out.glob("IEMOCAP_full_release/Session?/dialog/EmoEvaluation/Ses*.txt"):
+        for _, _, name, emotion, *vector in TURN.findall(file.read_text()):
+            turns[name] = (file.stem, emotion, np.array(vector, float))
+    return turns
+
+
+@pytest.fixture(scope="module")
+def sounds(out):
+    """Utterance id -> 16-bit samples, of both databases."""
+    found = {}
+    for file in out.glob("IEMOCAP_full_release/Session?/sentences/wav/*/Ses*.wav"):
+        rate, found[file.stem] = wavfile.read(file)
+        assert rate == 16000
+    for user in USERS:
+        rate, samples = wavfile.read(out / "RECOLA/RECOLA-Audio-recordings" / f"P{user}.wav")
+        assert (rate, len(samples)) == (16000, 4_800_000)
+        for index, (start, stop) in enumerate(timings(out, user)):
+            found[f"P{user}_{index:03d}"] = samples[round(start * 16000) : round(stop * 16000)]
+    return found
+
+
+def timings(out: Path, user: str) -> np.ndarray:
+    return np.loadtxt(out / f"RECOLA/RECOLA-Audio_timings/P{user}.csv", delimiter=";", skiprows=1)
+
+
+def trace(out: Path, user: str, target: str) -> tuple[str, np.ndarray]:
+    """Header and values of an annotation file, times in hundredths, ratings in ten-thousandths."""
+    file = out / "RECOLA/RECOLA-Annotation/emotional_behaviour" / target / f"P{user}.csv"
+    values = np.loadtxt(file, delimiter=";", skiprows=1)
+    scaled = values * ([100] + 6 * [10_000])
+    assert np.allclose(scaled, np.rint(scaled), rtol=0, atol=1e-6)
+    return file.read_text().partition("\n")[0], np.rint(scaled).astype(int)
+
+
+def digest(root: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        total.update(str(path.relative_to(root)).encode())
+        if path.is_file():
+            total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def test_another_process_writes_the_same_bytes(out, tmp_path):
+    code = (
+        f"from ser_jax.data.synthetic import synthesize; synthesize({str(tmp_path / 'again')!r}, {FEWEST}, 7)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONHASHSEED": "1"})
+    assert digest(tmp_path / "again") == digest(out)
+
+
+def test_an_utterance_depends_on_the_seed_and_on_no_other_utterance():
+    few, many, other = plan(FEWEST, 0), plan(2 * FEWEST, 0), plan(FEWEST, 1)
+    seconds = {(turn.language.name, turn.speaker, turn.index): turn.seconds for turn in many}
+    assert all(seconds[turn.language.name, turn.speaker, turn.index] == turn.seconds for turn in few)
+    assert [turn.seconds for turn in few] != [turn.seconds for turn in other]
+
+
+@given(count=st.integers(4, 300), place=st.integers(0, 22), seed=st.integers(0, 2**32))
+def test_a_speakers_classes_are_as_even_as_their_number_allows(count, place, seed):
+    cells = design(count, place, np.random.default_rng(seed))
+    counts = Counter(cells)
+    assert len(counts) == 4
+    assert max(counts.values()) - min(counts.values()) <= 1
+    for target in zip(*cells, strict=True):
+        assert abs(2 * sum(target) - count) <= count % 2
+
+
+def test_turns_are_spread_evenly_over_the_speakers():
+    turns = plan(240, 0)
+    for language, speakers in ((ENGLISH, 10), (FRENCH, 23)):
+        counts = Counter(turn.speaker for turn in turns if turn.language is language)
+        assert len(counts) == speakers
+        assert sum(counts.values()) == 240
+        assert max(counts.values()) - min(counts.values()) <= 1
+        women = sum(speaker.endswith("F") for speaker in counts)
+        assert abs(2 * women - speakers) <= 1
+
+
+def test_durations_are_those_of_turns():
+    seconds = np.array([turn.seconds for seed in range(10) for turn in plan(240, seed)])
+    assert seconds.min() >= 0.7
+    assert abs(seconds.mean() - 2.4) < 0.15
+    assert 0.01 < np.mean(seconds > 7.5) < 0.04
+
+
+def test_label_files_list_exactly_the_wavs(out, labels, sounds):
+    assert set(labels) == {name for name in sounds if name.startswith("Ses")}
+    assert len(labels) == FEWEST
+    assert {dialog for dialog, *_ in labels.values()} >= {
+        "Ses03M_impro05a", "Ses03M_impro05b", "Ses03M_impro08a", "Ses03M_impro08b", "Ses03M_impro07",
+        "Ses05M_script01_1", "Ses05M_script01_1b",
+    }  # fmt: skip
+    letters = defaultdict(set)
+    for name, (dialog, *_) in labels.items():
+        assert re.fullmatch(re.escape(dialog) + r"_[FM]\d{3}", name)
+        letters[dialog].add(name[-4])
+    assert sum(len(both) == 2 for both in letters.values()) > len(letters) / 2
+
+
+def test_label_files_are_written_as_in_iemocap(out):
+    for session in range(1, 6):
+        folder = out / f"IEMOCAP_full_release/Session{session}/dialog/EmoEvaluation"
+        assert all(any((folder / kind).iterdir()) for kind in ("Attribute", "Categorical", "Self-evaluation"))
+        assert list(folder.glob("._Ses*.txt"))
+        assert list(out.glob(f"IEMOCAP_full_release/Session{session}/sentences/wav/*/._Ses*.wav"))
+        blocks = []
+        for file in folder.glob("Ses*.txt"):
+            header, *rest = file.read_text().split("\n\n")
+            assert header.startswith("%")
+            blocks += [block for block in rest if block.strip()]
+        assert all(TURN.match(block) and "\nC-E2:\t" in block for block in blocks)
+        assert 0 < sum("\nA-" in block for block in blocks) < len(blocks)
+
+
+def test_odd_ratings_stand_where_they_do_in_iemocap(labels):
+    vectors = np.array([vector for *_, vector in labels.values()])
+    assert np.array_equal(vectors * 2, np.rint(vectors * 2))
+    assert np.sum(vectors[:, 0] == 2.5) > 5
+    assert np.sum(vectors[:, 1] == 2.5) > 5
+    assert np.any(vectors[:, 2] == 0.5)
+    assert {dialog for dialog, _, vector in labels.values() if vector[0] == 5.5} == {"Ses03M_impro07"}
+    emotions = Counter(emotion for _, emotion, _ in labels.values())
+    assert 0 < emotions["xxx"] < len(labels) / 2
+
+
+def test_english_annotations_tell_the_truth(out, labels):
+    truth = read_truth(out)
+    for name, (_, _, (valence, activation, _)) in labels.items():
+        assert truth[name] == {
+            "arousal": "high" if activation > 2.5 else "low",
+            "valence": "positive" if valence >= 2.5 else "negative",
+        }
+
+
+@pytest.mark.parametrize("target", ["arousal", "valence"])
+def test_french_annotations_tell_the_truth(out, target):
+    truth, zeros = read_truth(out), 0
+    for user in USERS:
+        header, rows = trace(out, user, target)
+        assert header == "time;FM1 ;FM2 ;FM3 ;FF1 ;FF2 ;FF3"
+        assert np.array_equal(rows[:, 0], 4 * np.arange(7501))
+        assert np.abs(rows[:, 1:]).max() <= 10_000
+        for index, (start, stop) in enumerate(np.rint(100 * timings(out, user)).astype(int)):
+            inside = rows[(rows[:, 0] >= start) & (rows[:, 0] < stop), 1:]
+            total = int(inside.sum())
+            assert total == 0 or abs(total / inside.size) >= 500
+            assert len(set(inside.sum(axis=0))) > 1  # raters differ
+            assert (truth[f"P{user}_{index:03d}"][target] in ("high", "positive")) == (total > 0)
+            zeros += total == 0
+    assert len(USERS) / 2 <= zeros <= FEWEST / 3
+
+
+@pytest.mark.parametrize("target", ["arousal", "valence"])
+def test_traces_move_smoothly(out, target):
+    assert np.abs(np.diff(trace(out, "16", target)[1][:, 1:], axis=0)).max() < 700
+
+
+def test_turns_lie_apart_within_the_recording_and_the_room_is_quiet_between_them(out, sounds):
+    for user in USERS:
+        bounds = timings(out, user)
+        assert np.all(np.diff(bounds.ravel()) > 0)
+        assert bounds.min() > 0
+        assert bounds.max() < 300
+    _, samples = wavfile.read(out / f"RECOLA/RECOLA-Audio-recordings/P{user}.wav")
+    (_, stop), (start, _) = bounds[:2]
+    between = samples[round(stop * 16000) : round(start * 16000)]
+    assert 1 < np.std(between) < 30
+    assert np.std(sounds[f"P{user}_000"]) > 10 * np.std(between)
+
+
+def test_most_participants_but_not_all_have_a_partner(out):
+    header, *rows = (out / "RECOLA/RECOLA-Metadata/recola_user_info.csv").read_text().splitlines()
+    assert header.startswith("User;Group_id;Sex;")
+    users, groups, *_ = zip(*(row.split(";") for row in rows), strict=True)
+    assert list(users) == [f"P{user}" for user in USERS]
+    members = Counter(groups)
+    assert set(members.values()) == {1, 2}
+    assert sum(size for size in members.values() if size == 2) > len(users) / 2
+
+
+def test_truth_names_every_utterance_once(out, sounds):
+    truth = read_truth(out)
+    assert set(truth) == set(sounds)
+    for language in ("Ses", "P"):
+        for target in ("arousal", "valence"):
+            counts = Counter(classes[target] for name, classes in truth.items() if name.startswith(language))
+            assert max(counts.values()) - min(counts.values()) <= 10
+
+
+def test_utterances_begin_and_end_in_silence_and_never_clip(sounds):
+    for samples in sounds.values():
+        assert samples.dtype == np.int16
+        assert np.abs(samples.astype(int)).max() < 32767
+        whole = np.std(samples)
+        assert np.std(samples[:160]) < whole / 3
+        assert np.std(samples[-160:]) < whole / 3
+
+
+def test_loudness_tells_neither_arousal_nor_valence(out, sounds):
+    truth = read_truth(out)
+    level = {name: 20 * np.log10(np.std(samples)) for name, samples in sounds.items()}
+    for target, one in (("arousal", "high"), ("valence", "positive")):
+        groups = defaultdict(list)
+        for name, value in level.items():
+            groups[truth[name][target] == one].append(value)
+        error = np.sqrt(sum(np.var(values, ddof=1) / len(values) for values in groups.values()))
+        assert abs(np.mean(groups[True]) - np.mean(groups[False])) < 3 * error
+        assert all(np.std(values) > 1.5 for values in groups.values())
+
+
+def band_level(samples, low, high):
+    """Level of a band relative to the whole, dB."""
+    power = np.abs(np.fft.rfft(samples.astype(float))) ** 2
+    hertz = np.fft.rfftfreq(len(samples), 1 / 16000)
+    return 10 * np.log10(power[(hertz >= low) & (hertz < high)].sum() / power.sum())
+
+
+@pytest.mark.parametrize(
+    ("language", "band", "target", "told"),
+    [
+        ("Ses", (2600, 3400), "valence", True),
+        ("P", (2600, 3400), "valence", False),
+        ("P", (5500, 6300), "valence", True),
+        ("Ses", (5500, 6300), "valence", False),
+        ("Ses", (1000, 2500), "arousal", True),
+        ("P", (1000, 2500), "arousal", True),
+    ],
+)
+def test_languages_share_the_cues_of_arousal_and_not_those_of_valence(
+    out, sounds, language, band, target, told
+):
+    truth = read_truth(out)
+    groups = defaultdict(list)
+    for name, samples in sounds.items():
+        if name.startswith(language):
+            groups[truth[name][target] in ("high", "positive")].append(band_level(samples, *band))
+    error = np.sqrt(sum(np.var(values, ddof=1) / len(values) for values in groups.values()))
+    statistic = (np.mean(groups[True]) - np.mean(groups[False])) / error
+    assert statistic > 4 if told else abs(statistic) < 3
+
+
+def test_both_trees_carry_the_marker(out, tmp_path):
+    for tree, name in (("IEMOCAP_full_release", "IEMOCAP"), ("RECOLA", "RECOLA")):
+        assert f"no part of it is {name}" in (out / tree / MARKER).read_text()
+        assert is_synthetic(out / tree)
+        assert is_synthetic(out / tree / "a" / "b.wav")
+    assert not is_synthetic(tmp_path)
+
+
+def test_asking_for_the_marker_loads_no_scipy():
+    code = "import sys, ser_jax.data.synthetic; sys.exit('scipy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("utterances", "message"),
+    [
+        (FEWEST - 1, r"utterances: found 91, expected at least 92 per language"),
+        (23 * 120, r"utterances: found 2760, expected fewer per language, because the 120 turns of P16 need"),
+        (10**9, r"utterances: found 1000000000, expected fewer per language, because no recording of 300 s"),
+    ],
+)
+def test_impossible_sizes_are_refused(tmp_path, utterances, message):
+    with pytest.raises(SynthesisError, match=message):
+        synthesize(tmp_path / "out", utterances)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_negative_seed_is_refused(tmp_path):
+    with pytest.raises(SynthesisError, match="seed: found -1, expected an integer that is not negative"):
+        synthesize(tmp_path / "out", seed=-1)
+
+
+def test_a_place_that_is_taken_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path))}: found something there, expected"):
+        synthesize(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_an_interrupted_synthesis_leaves_nothing(tmp_path):
+    def interrupt(done, total):
+        assert total == 2 * FEWEST
+        if done == 3:
+            raise KeyboardInterrupt
+
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(tmp_path / "out", FEWEST, progress=interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not list((tmp_path / "out").iterdir())
