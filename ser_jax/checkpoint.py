@@ -1,0 +1,68 @@
+"""A stack of trained runs on disk and back, through Orbax."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from ser_jax import model
+from ser_jax.errors import UserError
+from ser_jax.model import ModelConfig
+
+
+class CheckpointError(UserError):
+    """A folder that does not hold the stack asked for."""
+
+
+def save(folder: Path, params: Any) -> None:
+    """Writes stacked parameters; they appear whole or not at all, and replace what `folder` held before.
+
+    Args:
+      folder: where stacks of this kind are kept; made if need be.
+      params: a tree of arrays with a leading R.
+    """
+    options = ocp.CheckpointManagerOptions(max_to_keep=1, cleanup_tmp_directories=True)
+    with ocp.CheckpointManager(folder.absolute(), options=options) as manager:
+        number = (manager.latest_step() or 0) + 1
+        manager.save(number, args=ocp.args.StandardSave(params))
+
+
+def restore(folder: Path, config: ModelConfig, runs: int) -> Any:
+    """Reads the stacked parameters of `runs` runs that `save` wrote last.
+
+    Args:
+      folder: as given to `save`.
+      config: sizes of the model.
+      runs: R.
+
+    Returns:
+      A tree of arrays with a leading R.
+
+    Raises:
+      CheckpointError: there is none, or it is of another number of runs or another configuration.
+    """
+    one = jax.eval_shape(lambda key: model.init(config, key), jax.random.key(0))
+    wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), one)
+    if not folder.is_dir():
+        raise CheckpointError(f"no models in {folder}, expected a folder written by an experiment")
+    with ocp.CheckpointManager(folder.absolute(), item_handlers=ocp.StandardCheckpointHandler()) as manager:
+        latest = manager.latest_step()
+        if latest is None:
+            raise CheckpointError(
+                f"no finished checkpoint in {folder}, expected one written by an experiment"
+            )
+        found = _shapes(manager.item_metadata(latest))
+        if found != _shapes(wanted):
+            raise CheckpointError(
+                f"the checkpoint in {folder} holds arrays {found}, "
+                f"expected those of {runs} runs: {_shapes(wanted)}"
+            )
+        return manager.restore(latest, args=ocp.args.StandardRestore(wanted))
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves
+    }
