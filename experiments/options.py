@@ -1,0 +1,88 @@
+"""What a user chooses of an experiment, and the flags that say so."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from ser_jax.data.corpus import TARGETS
+from ser_jax.data.labels import RULES
+from ser_jax.data.standardize import MODES
+
+WITHIN = "train"  # standardisation where training and test speech are of one corpus
+ACROSS = "corpus"  # where they are not; chosen on real speech, see the README
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a user chooses; the defaults are the paper's.
+
+    Attributes:
+      corpora: names of two prepared corpora.
+      data_dir: where they were prepared; None for the usual place.
+      out: folder of the results.
+      seeds: runs per fold and target, numbered from 0.
+      folds: of the cross-validation.
+      epochs: of training from scratch.
+      finetune_samples: target utterances per fold that fine-tuning sees.
+      finetune_epochs: its epochs.
+      standardize: one of `standardize.MODES`; None for `WITHIN` or `ACROSS` as the setting asks.
+      label_rule: one of `labels.RULES`.
+      targets: of arousal, valence.
+      runs_at_once: runs a stack; None for one fold's seeds on a CPU, a whole job elsewhere.
+    """
+
+    corpora: tuple[str, ...] = ("iemocap", "recola")
+    data_dir: Path | None = None
+    out: Path = Path("results")
+    seeds: int = 5
+    folds: int = 5
+    epochs: int = 50
+    finetune_samples: int = 100
+    finetune_epochs: int = 10
+    standardize: str | None = None
+    label_rule: str = "footnote"
+    targets: tuple[str, ...] = TARGETS
+    runs_at_once: int | None = None
+
+
+def parse(description: str, name: str, arguments: list[str] | None = None) -> Options:
+    """Reads the flags of `python -m experiments.<name>`; a wrong one ends the program with status 2."""
+    defaults = Options()
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--corpora", nargs=2, default=defaults.corpora, metavar=("EN", "FR"), help="two prepared corpora")
+    add("--data-dir", type=Path, help="where they were prepared (default: as ser-jax prepare)")
+    add("--out", type=Path, default=Path("results") / name, help="folder of the results (%(default)s)")
+    add("--seeds", type=_positive, default=defaults.seeds, help="runs per fold and target (%(default)s)")
+    add("--folds", type=_positive, default=defaults.folds, help="of the cross-validation (%(default)s)")
+    add("--epochs", type=_positive, default=defaults.epochs, help="of training from scratch (%(default)s)")
+    add(
+        "--finetune-samples",
+        type=_positive,
+        default=defaults.finetune_samples,
+        help="utterances of the target corpus per fold (%(default)s)",
+    )
+    add("--finetune-epochs", type=_positive, default=defaults.finetune_epochs, help="(%(default)s)")
+    add("--standardize", choices=MODES, help=f"default: {WITHIN} within a corpus, {ACROSS} across corpora")
+    add("--label-rule", choices=RULES, default=defaults.label_rule, help="(%(default)s)")
+    add("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), help="(arousal valence)")
+    add("--runs-at-once", type=_positive, help="runs a stack, less for a small device (default: by device)")
+    chosen = vars(parser.parse_args(arguments))
+    # In the paper's order and once each, whatever order was typed: results are the same.
+    chosen["targets"] = tuple(target for target in TARGETS if target in chosen["targets"])
+    chosen["corpora"] = tuple(chosen["corpora"])
+    return Options(**chosen)
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least 1")
+    return value

@@ -1,0 +1,126 @@
+"""The product of an experiment on disk: its protocol, and per cell what every run said of every utterance."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ser_jax.errors import UserError
+
+
+class ResultsError(UserError):
+    """A results folder that does not hold what was asked for."""
+
+
+class Cell(NamedTuple):
+    """One number of Table 2."""
+
+    setting: str
+    corpus: str
+    target: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What the runs of a cell said of its test utterances.
+
+    Attributes:
+      utterance, speaker: [M] str.
+      fold: [M] int, the fold that tested the utterance, from 0.
+      label: [M] int8 true class.
+      seed: [R] int.
+      probability: [R, M] float32 of class 1, high arousal or positive valence.
+    """
+
+    utterance: np.ndarray
+    speaker: np.ndarray
+    fold: np.ndarray
+    label: np.ndarray
+    seed: np.ndarray
+    probability: np.ndarray
+
+
+def file(out: Path, cell: Cell) -> Path:
+    """Where a cell's predictions are kept."""
+    return out / "predictions" / f"{cell.setting}-{cell.corpus}-{cell.target}.npz"
+
+
+def write(out: Path, cell: Cell, predictions: Predictions) -> None:
+    """Stores a cell's predictions, whole or not at all."""
+    with whole(file(out, cell)) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **dataclasses.asdict(predictions))
+
+
+def read(out: Path, cell: Cell) -> Predictions:
+    """Reads a cell's predictions.
+
+    Raises:
+      ResultsError: there are none, or the file is damaged.
+    """
+    path = file(out, cell)
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return Predictions(
+                **{field.name: arrays[field.name] for field in dataclasses.fields(Predictions)}
+            )
+    except FileNotFoundError:
+        raise ResultsError(
+            f"no predictions {path}; expected a folder that an experiment has written"
+        ) from None
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise ResultsError(
+            f"{path} is not a predictions file ({error}); delete it to compute it again"
+        ) from None
+
+
+def claim(out: Path, protocol: dict[str, Any]) -> None:
+    """Makes `out` the home of this protocol's results, or finds that it is already.
+
+    Raises:
+      ResultsError: it holds results of another protocol, or cannot be written.
+    """
+    path = out / "protocol.json"
+    protocol = json.loads(json.dumps(protocol))
+    if path.exists():
+        try:
+            found = json.loads(path.read_text())
+        except ValueError:
+            raise ResultsError(f"{path} is not JSON; expected the protocol of earlier results") from None
+        different = sorted(
+            key for key in found.keys() | protocol.keys() if found.get(key) != protocol.get(key)
+        )
+        if different:
+            raise ResultsError(
+                f"{out} holds results with another {', '.join(different)}; choose another --out or delete it"
+            )
+        return
+    try:
+        with whole(path) as temporary:
+            temporary.write_text(json.dumps(protocol, indent=2) + "\n")
+    except OSError as error:
+        raise ResultsError(f"cannot write results to {out} ({error.strerror}); expected a folder") from None
+
+
+def protocol(out: Path) -> dict[str, Any]:
+    """The protocol that the results in `out` were made by."""
+    return json.loads((out / "protocol.json").read_text())
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Gives a temporary path; what is written there appears under `path` at once, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,19 @@
+"""Table 2: all four settings on two corpora, both ways, both targets.
+
+    python -m experiments.table2                                             # IEMOCAP, RECOLA
+    python -m experiments.table2 --corpora synthetic_en synthetic_fr --epochs 12 --finetune-samples 40
+
+Writes OUT/table2.md, table2.csv and table2.png from OUT/predictions. Where results of the same protocol
+are there already, only what is missing is computed.
+"""
+
+from experiments import main
+from experiments.crosslingual import CROSSLINGUAL
+from experiments.finetuning import FINETUNED
+from experiments.monolingual import MONOLINGUAL
+from experiments.multilingual import MULTILINGUAL
+
+SETTINGS = [MONOLINGUAL, MULTILINGUAL, CROSSLINGUAL, FINETUNED]
+
+if __name__ == "__main__":
+    main.run(__doc__, "table2", SETTINGS)

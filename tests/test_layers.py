@@ -1,0 +1,84 @@
+"""The import rule of CONTRIBUTING.md, read off the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted((ROOT / "ser_jax").rglob("*.py")) + sorted((ROOT / "experiments").glob("*.py"))
+OURS = ("ser_jax", "experiments")
+
+
+def name_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(path):
+    """Modules of ours that a file imports anywhere; `from a import b` is a.b where that is a module."""
+    known = {name_of(module) for module in MODULES}
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in known else node.module for name in names}
+    return {name for name in found if name.split(".")[0] in OURS}
+
+
+IMPORTS = {name_of(path): imported(path) for path in MODULES}
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("ser_jax.model", set()),
+        ("ser_jax.metrics", set()),
+        ("ser_jax.runs", {"ser_jax.model"}),
+        ("ser_jax.train", {"ser_jax.model", "ser_jax.runs"}),
+        ("ser_jax.checkpoint", {"ser_jax.model", "ser_jax.errors"}),
+    ],
+)
+def test_the_core_knows_nothing_above_it(module, allowed):
+    assert IMPORTS[module] <= allowed
+
+
+def test_nothing_imports_the_experiments():
+    assert not [
+        name for name in IMPORTS if name.startswith("ser_jax") and "experiments" in str(IMPORTS[name])
+    ]
+
+
+def test_data_rooms_import_only_data_and_errors():
+    for name, names in IMPORTS.items():
+        if name.startswith("ser_jax.data"):
+            assert all(other.startswith(("ser_jax.data", "ser_jax.errors")) for other in names), name
+
+
+def test_no_import_cycles():
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, " -> ".join([*path, name])
+        if name not in done:
+            path.append(name)
+            for other in IMPORTS.get(name, ()):
+                visit(other)
+            done.add(path.pop())
+
+    for name in IMPORTS:
+        visit(name)
+
+
+def test_the_core_imports_without_the_audio_and_dataset_libraries():
+    absent = ("librosa", "soundfile", "soxr", "tensorflow", "tensorflow_datasets", "array_record")
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent!r})); import ser_jax.train, ser_jax.metrics"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_modules_stay_small():
+    assert not [str(path) for path in MODULES if len(path.read_text().splitlines()) > 300]
