@@ -6,8 +6,8 @@
 Expected (Table 2): IEMOCAP arousal 59.32, valence 49.08; RECOLA 61.27, 47.52.
 """
 
-from experiments import main
 from experiments.harness import Job, Plan, Setting
+from experiments.main import main
 from experiments.options import ACROSS
 
 
@@ -26,4 +26,4 @@ def plans(pool, options, job, target):
 CROSSLINGUAL = Setting("crosslingual", ACROSS, jobs, plans)
 
 if __name__ == "__main__":
-    main.run(__doc__, "crosslingual", [CROSSLINGUAL])
+    main(__doc__, "crosslingual", [CROSSLINGUAL])

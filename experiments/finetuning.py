@@ -8,9 +8,9 @@ Expected (Table 2): IEMOCAP arousal 67.03, valence 50.42; RECOLA 63.07, 49.81.
 
 import numpy as np
 
-from experiments import main
 from experiments.crosslingual import CROSSLINGUAL, jobs
 from experiments.harness import ExperimentError, Plan, Setting
+from experiments.main import main
 from experiments.options import ACROSS
 
 
@@ -39,4 +39,4 @@ def plans(pool, options, job, target):
 FINETUNED = Setting("finetuned", ACROSS, jobs, plans, start=CROSSLINGUAL)
 
 if __name__ == "__main__":
-    main.run(__doc__, "finetuning", [FINETUNED])
+    main(__doc__, "finetuning", [FINETUNED])

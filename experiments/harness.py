@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+import ser_jax
 from experiments import predictions
 from experiments.options import ACROSS, WITHIN, Options
 from experiments.pool import Pool
@@ -87,6 +88,10 @@ def run(settings: list[Setting], options: Options) -> None:
     if len(set(options.corpora)) != len(options.corpora):
         raise ExperimentError(f"corpora {' '.join(options.corpora)}, expected different ones")
     corpora = [load(name, options.data_dir) for name in options.corpora]
+    if len({corpus.fingerprint for corpus in corpora}) != len(corpora):
+        raise ExperimentError(
+            f"corpora {' '.join(options.corpora)} hold the same utterances, expected different ones"
+        )
     pool = Pool(corpora, options.folds, options.label_rule)
     work = [(setting, job) for setting in _with_starts(settings) for job in setting.jobs(options.corpora)]
     planned = [(setting, job, _plans(pool, options, setting, job)) for setting, job in work]
@@ -138,7 +143,7 @@ def _cells(options: Options, setting: Setting, job: Job) -> list[Cell]:
 
 def _is_done(options: Options, setting: Setting, job: Job, plans: list[Plan]) -> bool:
     files = [predictions.file(options.out, cell) for cell in _cells(options, setting, job)]
-    return all(file.exists() for file in files) and _models(options, setting, job).is_dir()
+    return all(file.exists() for file in files) and checkpoint.exists(_models(options, setting, job))
 
 
 def _protocol(options: Options, pool: Pool) -> dict:
@@ -146,6 +151,9 @@ def _protocol(options: Options, pool: Pool) -> dict:
     chosen = dataclasses.asdict(options)
     for key in ("data_dir", "out", "runs_at_once"):
         del chosen[key]
+    chosen["version"] = ser_jax.__version__
+    chosen["model"] = dataclasses.asdict(MODEL)
+    chosen["training"] = {"learning_rate": TrainConfig.learning_rate, "batch": TrainConfig.batch}
     facts = ("name", "builder", "synthetic", "fingerprint")
     chosen["corpora"] = [{fact: getattr(c, fact) for fact in facts} for c in pool.corpora.values()]
     chosen["standardize_default"] = {"within": WITHIN, "across": ACROSS}

@@ -6,8 +6,8 @@
 Expected (Table 2): IEMOCAP arousal 68.09, valence 62.33; RECOLA 60.77, 52.30.
 """
 
-from experiments import main
 from experiments.harness import Job, Plan, Setting
+from experiments.main import main
 from experiments.options import WITHIN
 
 
@@ -28,4 +28,4 @@ def plans(pool, options, job, target):
 MONOLINGUAL = Setting("monolingual", WITHIN, jobs, plans)
 
 if __name__ == "__main__":
-    main.run(__doc__, "monolingual", [MONOLINGUAL])
+    main(__doc__, "monolingual", [MONOLINGUAL])

@@ -8,8 +8,8 @@ Expected (Table 2): IEMOCAP arousal 70.06, valence 61.73; RECOLA 62.51, 49.33.
 
 import numpy as np
 
-from experiments import main
 from experiments.harness import Job, Plan, Setting
+from experiments.main import main
 from experiments.options import ACROSS
 
 
@@ -31,4 +31,4 @@ def plans(pool, options, job, target):
 MULTILINGUAL = Setting("multilingual", ACROSS, jobs, plans)
 
 if __name__ == "__main__":
-    main.run(__doc__, "multilingual", [MULTILINGUAL])
+    main(__doc__, "multilingual", [MULTILINGUAL])

@@ -9,7 +9,7 @@ import numpy as np
 from ser_jax.data import Corpus, standardize
 from ser_jax.data.folds import Fold, folds, groups
 from ser_jax.data.labels import classes
-from ser_jax.train import Data
+from ser_jax.runs import Data
 
 
 class Pool:

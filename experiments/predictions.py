@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,43 +74,53 @@ def read(out: Path, cell: Cell) -> Predictions:
         raise ResultsError(
             f"no predictions {path}; expected a folder that an experiment has written"
         ) from None
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ResultsError(
             f"{path} is not a predictions file ({error}); delete it to compute it again"
         ) from None
 
 
-def claim(out: Path, protocol: dict[str, Any]) -> None:
-    """Makes `out` the home of this protocol's results, or finds that it is already.
+def claim(out: Path, asked: dict[str, Any]) -> None:
+    """Makes `out` the home of results of the protocol asked for, or finds that it is already.
 
     Raises:
-      ResultsError: it holds results of another protocol, or cannot be written.
+      ResultsError: it holds results of another protocol, or of none.
+      OSError: it cannot be written.
     """
     path = out / "protocol.json"
-    protocol = json.loads(json.dumps(protocol))
+    asked = json.loads(json.dumps(asked))
     if path.exists():
-        try:
-            found = json.loads(path.read_text())
-        except ValueError:
-            raise ResultsError(f"{path} is not JSON; expected the protocol of earlier results") from None
-        different = sorted(
-            key for key in found.keys() | protocol.keys() if found.get(key) != protocol.get(key)
-        )
+        found = protocol(out)
+        different = sorted(key for key in found.keys() | asked.keys() if found.get(key) != asked.get(key))
         if different:
             raise ResultsError(
                 f"{out} holds results with another {', '.join(different)}; choose another --out or delete it"
             )
         return
-    try:
-        with whole(path) as temporary:
-            temporary.write_text(json.dumps(protocol, indent=2) + "\n")
-    except OSError as error:
-        raise ResultsError(f"cannot write results to {out} ({error.strerror}); expected a folder") from None
+    orphans = [name for name in ("predictions", "models") if (out / name).exists()]
+    if orphans:
+        raise ResultsError(
+            f"{out} holds {' and '.join(orphans)} without the protocol.json that says of what; "
+            "choose another --out or delete it"
+        )
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(asked, indent=2) + "\n")
 
 
 def protocol(out: Path) -> dict[str, Any]:
-    """The protocol that the results in `out` were made by."""
-    return json.loads((out / "protocol.json").read_text())
+    """The protocol that the results in `out` were made by.
+
+    Raises:
+      ResultsError: its file is damaged.
+    """
+    path = out / "protocol.json"
+    try:
+        found = json.loads(path.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ResultsError(f"{path} is not a protocol, expected a JSON object; choose another --out")
+    return found
 
 
 @contextlib.contextmanager

@@ -138,7 +138,7 @@ def figure(out: Path, settings: list[str]) -> Figure:
         axis.set_title(f"{corpus}\n{target}", fontsize=10)
         axis.set_xticks(range(len(settings)), settings, rotation=30, ha="right", fontsize=8)
         axis.set_xlim(-0.6, len(settings) - 0.4)
-        axis.set_ylim(35, 100)
+        axis.set_ylim(min(35, axis.get_ylim()[0]), 100)
     axes[0].set_ylabel("UAR, %")
     label = "dots: runs; bars: their mean; dotted: guessing"
     if any(np.isfinite(row.paper_uar) for row in table):

@@ -7,13 +7,13 @@ Writes OUT/table2.md, table2.csv and table2.png from OUT/predictions. Where resu
 are there already, only what is missing is computed.
 """
 
-from experiments import main
 from experiments.crosslingual import CROSSLINGUAL
 from experiments.finetuning import FINETUNED
+from experiments.main import main
 from experiments.monolingual import MONOLINGUAL
 from experiments.multilingual import MULTILINGUAL
 
 SETTINGS = [MONOLINGUAL, MULTILINGUAL, CROSSLINGUAL, FINETUNED]
 
 if __name__ == "__main__":
-    main.run(__doc__, "table2", SETTINGS)
+    main(__doc__, "table2", SETTINGS)

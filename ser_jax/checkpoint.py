@@ -28,6 +28,14 @@ def save(folder: Path, params: Any) -> None:
         manager.save(number, args=ocp.args.StandardSave(params))
 
 
+def exists(folder: Path) -> bool:
+    """Whether `folder` holds a finished checkpoint."""
+    if not folder.is_dir():
+        return False
+    with ocp.CheckpointManager(folder.absolute()) as manager:
+        return manager.latest_step() is not None
+
+
 def restore(folder: Path, config: ModelConfig, runs: int) -> Any:
     """Reads the stacked parameters of `runs` runs that `save` wrote last.
 
@@ -44,8 +52,8 @@ def restore(folder: Path, config: ModelConfig, runs: int) -> Any:
     """
     one = jax.eval_shape(lambda key: model.init(config, key), jax.random.key(0))
     wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), one)
-    if not folder.is_dir():
-        raise CheckpointError(f"no models in {folder}, expected a folder written by an experiment")
+    if not exists(folder):
+        raise CheckpointError(f"no finished checkpoint in {folder}, expected one written by an experiment")
     with ocp.CheckpointManager(folder.absolute(), item_handlers=ocp.StandardCheckpointHandler()) as manager:
         latest = manager.latest_step()
         if latest is None:
@@ -58,7 +66,13 @@ def restore(folder: Path, config: ModelConfig, runs: int) -> Any:
                 f"the checkpoint in {folder} holds arrays {found}, "
                 f"expected those of {runs} runs: {_shapes(wanted)}"
             )
-        return manager.restore(latest, args=ocp.args.StandardRestore(wanted))
+        try:
+            return manager.restore(latest, args=ocp.args.StandardRestore(wanted))
+        except (ValueError, KeyError, OSError) as error:
+            raise CheckpointError(
+                f"the checkpoint in {folder} cannot be read ({type(error).__name__}); "
+                "delete it to train again"
+            ) from error
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

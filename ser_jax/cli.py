@@ -6,11 +6,13 @@ What a user can get wrong ends as one sentence on standard error and exit status
 import argparse
 import json
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ser_jax import __version__
+from ser_jax.data.labels import RULES
 from ser_jax.errors import UserError
 
 BUILDERS = {
@@ -28,15 +30,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     logging.basicConfig(format="ser-jax: %(message)s", stream=sys.stderr)
     logging.getLogger("ser_jax").setLevel(logging.INFO)
+    return guarded("ser-jax", lambda: arguments.run(arguments), "interrupted")
+
+
+def guarded(program: str, work: Callable[[], None], interrupted: str) -> int:
+    """Does the work; what a user can mend ends as one sentence on standard error.
+
+    Args:
+      program: whose sentence it is.
+      work: what to do.
+      interrupted: what to say after Ctrl-C.
+    Returns: the exit status: 0, 2 where the input or a file is at fault, 130 after Ctrl-C.
+    """
     try:
-        arguments.run(arguments)
+        work()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has heard enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except UserError as error:
-        print(f"ser-jax: {error}", file=sys.stderr)
-        return 2
+        return _say(program, str(error), 2)
+    except OSError as error:  # a folder that may not be read, a disk that is full
+        return _say(program, f"{error.filename or 'a file'}: {error.strerror or error}", 2)
     except KeyboardInterrupt:
-        print("ser-jax: interrupted", file=sys.stderr)
-        return 130
+        return _say(program, interrupted, 130)
     return 0
+
+
+def _say(program: str, sentence: str, status: int) -> int:
+    print(f"{program}: {sentence}", file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,8 +125,8 @@ def _add_describe(commands) -> None:
     _add_data_dir(parser)
     parser.add_argument(
         "--label-rule",
-        choices=("footnote", "table1"),
-        default="footnote",
+        choices=RULES,
+        default=RULES[0],
         help="annotation to class (default: footnote)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")

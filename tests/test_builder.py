@@ -183,6 +183,39 @@ def test_a_damaged_corpus_is_named(speech, tmp_path):
         data.load("tiny", tmp_path / "root")
 
 
+@pytest.mark.parametrize("file", ["metadata.json", "dataset_info.json", "features.json"])
+def test_an_emptied_file_of_a_corpus_is_named(speech, tmp_path, file):
+    folder = prepare(speech, tmp_path / "root")
+    (folder / file).write_text("")
+    with pytest.raises(data.DamagedCorpusError, match=r"1\.0\.0: cannot be read .* prepare it again"):
+        data.load("tiny", tmp_path / "root")
+
+
+def test_a_damaged_corpus_is_not_taken_for_prepared(speech, tmp_path):
+    folder = prepare(speech, tmp_path / "root")
+    shard = next(folder.glob("*array_record*"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(data.DamagedCorpusError, match="delete this folder and prepare it again"):
+        prepare(speech, tmp_path / "root")
+    shard.write_bytes(whole)
+    assert prepare(speech, tmp_path / "root") == folder
+    (folder / "dataset_info.json").unlink()
+    with pytest.raises(UserError, match=r"1\.0\.0: not a whole corpus \(no dataset_info.json\); delete"):
+        prepare(speech, tmp_path / "root")
+
+
+def test_a_source_of_links_to_marked_recordings_is_synthetic(speech, tmp_path):
+    (speech.parent / "SYNTHETIC.txt").touch()
+    links = tmp_path / "links"
+    links.mkdir()
+    for file in speech.parent.iterdir():
+        if file.name != "SYNTHETIC.txt":
+            (links / file.name).symlink_to(file)
+    prepare(links / speech.name, tmp_path / "root")
+    assert data.load("tiny", tmp_path / "root").synthetic
+
+
 def test_a_marked_source_is_synthetic(speech, tmp_path):
     (speech.parent / "SYNTHETIC.txt").touch()
     prepare(speech, tmp_path / "root")

@@ -31,7 +31,7 @@ def test_saving_again_replaces(tmp_path, params):
 
 
 def test_what_cannot_be_restored_is_named(tmp_path, params):
-    with pytest.raises(CheckpointError, match=r"no models in .*nowhere, expected a folder"):
+    with pytest.raises(CheckpointError, match=r"no finished checkpoint in .*nowhere, expected one written"):
         checkpoint.restore(tmp_path / "nowhere", CONFIG, 3)
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match=r"no finished checkpoint in .*empty"):

@@ -8,7 +8,7 @@ from corpora import noise_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_jax.data.folds import FoldError, folds, groups
+from ser_jax.data.folds import FoldError, companies, folds, groups
 
 
 def divisions():
@@ -36,6 +36,31 @@ def test_no_speaker_stands_on_two_sides_of_a_split(corpus):
         assert sum(map(len, sides)) == len(set.union(*sides)) == len(set(corpus.speaker))
         assert len(fold.train) + len(fold.dev) + len(fold.test) == len(corpus)
         assert not set(corpus.session[fold.test]) & set(corpus.session[np.r_[fold.train, fold.dev]])
+
+
+@given(
+    sessions=st.lists(st.integers(0, 40), min_size=90, max_size=90),
+    speakers=st.lists(st.integers(0, 60), min_size=90, max_size=90),
+)
+def test_speakers_of_several_sessions_stand_on_one_side_too(sessions, speakers):
+    base = noise_corpus(sessions=90, speakers_a_session=1, each=1)
+    corpus = dataclasses.replace(base, session=np.array(sessions), speaker=np.array(speakers))
+    try:
+        divided = folds(corpus, 3)
+    except FoldError:
+        return
+    for fold in divided:
+        rest = np.r_[fold.train, fold.dev]
+        assert not set(corpus.speaker[fold.test]) & set(corpus.speaker[rest])
+        assert not set(corpus.session[fold.test]) & set(corpus.session[rest])
+        assert not set(corpus.speaker[fold.train]) & set(corpus.speaker[fold.dev])
+
+
+def test_a_speaker_of_two_sessions_joins_them():
+    corpus = people("f m f m f m")
+    joined = dataclasses.replace(corpus, speaker=np.array(["a", "b", "c", "d", "e", "a"]))
+    assert companies(joined)[0] == companies(joined)[5]
+    assert len(set(companies(joined))) == 5
 
 
 def people(sexes_by_session):
@@ -82,7 +107,7 @@ def test_sessions_of_a_corpus_like_iemocap_are_the_folds_in_order():
 def test_too_few_sessions_are_named():
     corpus = noise_corpus(sessions=3)
     with pytest.raises(
-        FoldError, match=r"corpus noise has 3 sessions .* cannot make 5 folds; expected .* 2 to 3"
+        FoldError, match=r"corpus noise has 3 separate sessions .* cannot make 5 folds; expected .* 2 to 3"
     ):
         folds(corpus, 5)
     with pytest.raises(FoldError, match="cannot make 1 folds"):

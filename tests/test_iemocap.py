@@ -137,3 +137,12 @@ def test_nothing_is_left_out_without_a_word(release):
         IemocapError, match=r"Session4.dialog.EmoEvaluation: no label files, expected .* Ses04F_impro01"
     ):
         read(release)
+
+
+def test_what_a_release_lacks_is_said(release, caplog):
+    (release / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F009.wav").touch()
+    (release / "Session1/sentences/wav/Ses01F_impro01/._Ses01F_impro01_F000.wav").touch()
+    assert len(read(release)) == 2
+    absent, unlabelled = (record.getMessage() for record in caplog.records)
+    assert absent.endswith("no Session2, Session3, Session4, Session5; IEMOCAP has Session1 to Session5")
+    assert unlabelled.endswith("1 recordings without a label are left out, Ses01F_impro01_F009 the first")

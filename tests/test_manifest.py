@@ -110,8 +110,12 @@ def test_an_unknown_sex_is_named(tmp_path):
 
 
 def test_a_missing_column_is_named_with_those_found(tmp_path):
-    refused(tmp_path, "path,speaker,arousal\n", r"csv: no column 'valence', found path, speaker, arousal$")
-    refused(tmp_path, "", r"csv: no column 'path', found an empty file")
+    refused(
+        tmp_path,
+        "path,speaker,arousal\n",
+        r"csv: no column 'valence', found path, speaker, arousal, expected path, speaker, arousal, valence$",
+    )
+    refused(tmp_path, "", r"csv: no column 'path', found an empty file, expected path")
     refused(tmp_path, "path,path,speaker,arousal,valence\n", r"column 'path' stands 2 times, expected once")
 
 

@@ -50,7 +50,7 @@ def refused(root, message):
 
 
 def test_a_label_is_the_mean_inside_the_turn(tmp_path):
-    values = {0: ["9"] * 6, 25: ["0.5"] * 6, 26: ["1"] * 6, 27: ["0.25"] * 5 + ["-1.25"], 28: ["9"] * 6}
+    values = {0: ["0.9"] * 6, 25: ["0.5"] * 6, 26: ["1"] * 6, 27: ["0.1"] * 5 + ["-0.5"], 28: ["0.9"] * 6}
     root = write(tmp_path, arousal=table(values), turns="1.0;1.12\n0.04;0.08\n")
     first, second = read(root)
     assert first.arousal == pytest.approx((0.5 + 1 + 0) / 3, abs=1e-15)
@@ -78,17 +78,17 @@ def test_the_mean_is_exact(cells):
 @pytest.mark.parametrize(
     ("start", "stop", "value"),
     [
-        ("0.05", "0.07", 1.0),  # between the instants 0.04 and 0.08
-        ("0.04", "0.06", 1.0),
-        ("0.08", "0.081", 2.0),
-        ("0.03", "0.05", 1.0),  # holds the instant 0.04
-        ("299.99", "300", 7.0),
-        ("299.97", "305", 7.0),
-        ("299.96", "310", 7.0),
+        ("0.05", "0.07", 0.1),  # between the instants 0.04 and 0.08
+        ("0.04", "0.06", 0.1),
+        ("0.08", "0.081", 0.2),
+        ("0.03", "0.05", 0.1),  # holds the instant 0.04
+        ("299.99", "300", 0.7),
+        ("299.97", "305", 0.7),
+        ("299.96", "310", 0.7),
     ],
 )
 def test_turns_shorter_than_a_step_or_past_the_end(tmp_path, start, stop, value):
-    values = {1: ["1"] * 6, 2: ["2"] * 6, 7499: ["7"] * 6, 7500: ["9"] * 6}
+    values = {1: ["0.1"] * 6, 2: ["0.2"] * 6, 7499: ["0.7"] * 6, 7500: ["0.9"] * 6}
     (utterance,) = read(write(tmp_path, arousal=table(values), turns=f"{start};{stop}\n"))
     assert utterance.arousal == value
     assert utterance.stop == min(float(stop), 300.0)
@@ -211,3 +211,15 @@ def test_a_missing_folder_is_named_with_those_found(tmp_path):
     refused(tmp_path, r"no RECOLA-Annotation, and among its folders none with one")
     (tmp_path / "RECOLA-Annotation").mkdir()
     refused(tmp_path, r"found RECOLA-Annotation, expected a folder RECOLA-Audio-recordings")
+
+
+@pytest.mark.parametrize(
+    ("cell", "sentence"),
+    [
+        ("35", "P16.csv:5: annotation 35, expected a number from -1 to 1"),
+        ("1e-5000", "column FM3 holds '1e-5000', expected a number"),
+    ],
+)
+def test_an_annotation_off_the_scale_is_refused(tmp_path, cell, sentence):
+    with pytest.raises(RecolaError, match=sentence):
+        read(write(tmp_path, arousal=table({3: ["0", "0", cell, "0", "0", "0"]})))

@@ -42,7 +42,7 @@ def close(left, right):
 
 @pytest.mark.parametrize("stacking", ["vmap", "map"])
 def test_each_run_of_a_stack_trains_as_if_alone(data, stacking):
-    training = TrainConfig(batch=8, epochs=3, stacking=stacking)
+    training = TrainConfig(batch=16, epochs=3, stacking=stacking)  # 64 segments: more than one block
     alone = [a_run(0, 30), a_run(1, 41), a_run(2, 5)]
     params, losses = train.fit_runs(CONFIG, training, data, runs.stack(alone))
     for r, run in enumerate(alone):

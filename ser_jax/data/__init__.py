@@ -10,9 +10,9 @@ Importing this is cheap: tfds, librosa and soundfile load when they are first ne
 from pathlib import Path
 
 from ser_jax.data.corpus import Corpus
-from ser_jax.data.store import UnknownCorpusError, load
+from ser_jax.data.store import DamagedCorpusError, UnknownCorpusError, load
 
-__all__ = ["Corpus", "UnknownCorpusError", "load", "prepare"]
+__all__ = ["Corpus", "DamagedCorpusError", "UnknownCorpusError", "load", "prepare"]
 
 
 def prepare(

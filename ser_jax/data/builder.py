@@ -88,7 +88,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {
             "builder": self.name,
             "synthetic": any(
-                is_synthetic(place) for place in {utterance.path.parent for utterance in utterances}
+                is_synthetic(place) for place in {utterance.path.resolve().parent for utterance in utterances}
             ),
             "thresholds": thresholds,
             "source_fingerprint": source_fingerprint(utterances, thresholds),
@@ -158,6 +158,8 @@ def prepare(
         if name in (present := store.prepared(root)):
             return _reuse(present[name], corpus.notes)
         folder = Path(corpus.data_dir)
+        if folder.exists():
+            raise PrepareError(f"{folder}: not a whole corpus (no dataset_info.json); delete this folder")
         corpus.notes  # noqa: B018  a source that cannot be read is found before anything is written
         try:
             _sweep(folder.parent)
@@ -202,6 +204,7 @@ def _check(builder, name, workers, thresholds, allow_outside, annotation_delay) 
 
 
 def _reuse(folder: Path, notes: dict[str, Any]) -> Path:
+    store.check(folder)
     before = store.metadata(folder)
     if any(before[key] != notes[key] for key in ("builder", "source_fingerprint")):
         raise PrepareError(

@@ -1,7 +1,6 @@
 """A corpus in memory: facts only, one row per utterance; no class, no fold."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,7 +20,7 @@ class Corpus:
       thresholds: per target, the annotation that separates the two classes.
       id: [N] str, unique.
       speaker, session, sex, language: [N] str. People of one session met and are never split
-        between training and test; sex is one of `SEXES`.
+        between training and test, nor are sessions that share a speaker; sex is one of `SEXES`.
       seconds: [N] float64, the whole utterance's duration, s (features hold at most 7.5 s).
       logmel: [N, T, F] float32, dB; zero from `frames` on.
       frames: [N] int32, number of frames that hold sound.
@@ -46,12 +45,3 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.id)
-
-    def select(self, rows: Sequence[int] | np.ndarray) -> "Corpus":
-        """The corpus made of these rows (indices or a mask), in the order given."""
-        fields = {
-            field.name: getattr(self, field.name)[rows]
-            for field in dataclasses.fields(self)
-            if isinstance(getattr(self, field.name), np.ndarray)
-        }
-        return dataclasses.replace(self, **fields)

@@ -3,6 +3,8 @@
 import dataclasses
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from ser_jax.data.corpus import Corpus
 from ser_jax.errors import UserError
@@ -25,45 +27,59 @@ class Fold:
     test: np.ndarray
 
 
-def groups(corpus: Corpus, count: int) -> np.ndarray:
-    """Deals the corpus's sessions into groups balanced in number of speakers and in sex.
+def companies(corpus: Corpus) -> np.ndarray:
+    """Numbers the sets of people who must stay on one side: all who met, directly or through others.
 
-    Sessions, people who were recorded together, are dealt whole, the largest first, each to the group
-    that leaves the squared numbers of women, men and speakers smallest. IEMOCAP's five sessions make five
-    groups in their order; RECOLA's dyads stay together.
+    Usually these are the corpus's sessions; a speaker of several sessions joins them.
+
+    Args:
+      corpus: the utterances.
+    Returns: [N] int, numbered from 0 in the order of their first session.
+    """
+    session = np.unique(corpus.session, return_inverse=True)[1]
+    speaker = np.unique(corpus.speaker, return_inverse=True)[1]
+    people = session.max() + 1
+    nodes = people + speaker.max() + 1
+    met = coo_array((np.ones(len(session)), (session, people + speaker)), shape=(nodes, nodes))
+    return connected_components(met, directed=False)[1][session]
+
+
+def groups(corpus: Corpus, count: int) -> np.ndarray:
+    """Deals the corpus's companies into groups balanced in number of speakers and in sex.
+
+    Companies are dealt whole, the largest first, each to the group that leaves the squared numbers of
+    women, men and speakers smallest. IEMOCAP's five sessions make five groups in their order; RECOLA's
+    dyads stay together.
 
     Args:
       corpus: the utterances.
       count: how many groups.
-
-    Returns:
-      [N] int32, 0 to count - 1.
-
-    Raises:
-      FoldError: fewer than two groups asked for, or fewer sessions than groups.
+    Returns: [N] int32, 0 to count - 1.
+    Raises: FoldError when fewer than two groups are asked for, or there are fewer companies than groups.
     """
-    sessions = {str(name): _speakers(corpus, corpus.session == name) for name in np.unique(corpus.session)}
-    if count < 2 or len(sessions) < count:
+    company = companies(corpus)
+    sizes = [_speakers(corpus, company == c) for c in range(company.max() + 1)]
+    if count < 2 or len(sizes) < count:
         raise FoldError(
-            f"corpus {corpus.name} has {len(sessions)} sessions (people recorded together), which cannot "
-            f"make {count} folds; expected a number of folds from 2 to {len(sessions)}"
+            f"corpus {corpus.name} has {len(sizes)} separate sessions (people recorded together), which "
+            f"cannot make {count} folds; expected a number of folds from 2 to {len(sizes)}"
         )
-    dealt: dict[str, int] = {}
+    dealt = np.zeros(len(sizes), np.int32)
     members = np.zeros((count, 3), int)
-    for name in sorted(sessions, key=lambda s: (-sum(sessions[s]), *sessions[s], s)):
-        tally = np.array([*sessions[name][:2], sum(sessions[name])])
+    for c in sorted(range(len(sizes)), key=lambda c: (-sum(sizes[c]), *sizes[c], c)):
+        tally = np.array([*sizes[c][:2], sum(sizes[c])])
         cost = ((members + tally) ** 2 - members**2).sum(axis=1)
-        empty_first = members[:, 2] > 0
-        dealt[name] = int(np.lexsort((np.arange(count), cost, empty_first))[0])
-        members[dealt[name]] += tally
-    return np.array([dealt[str(name)] for name in corpus.session], np.int32)
+        filled = members[:, 2] > 0
+        dealt[c] = np.lexsort((np.arange(count), cost, filled))[0]
+        members[dealt[c]] += tally
+    return dealt[company]
 
 
 def folds(corpus: Corpus, count: int = 5) -> list[Fold]:
     """Divides the corpus so that every utterance is tested exactly once.
 
     Fold i tests on group i. The development part is the smallest that keeps speakers apart, taken from the
-    group after it: one of its sessions, or, where the group is a single session of several people (as in
+    group after it: its smallest company, or, where the group is a single one of several people (as in
     IEMOCAP), one of them, women and men by turns. Everything else trains. Paper silent on how the four
     remaining sessions were divided.
 
@@ -77,10 +93,10 @@ def folds(corpus: Corpus, count: int = 5) -> list[Fold]:
     Raises:
       FoldError: the corpus has too few sessions.
     """
-    group = groups(corpus, count)
+    group, company = groups(corpus, count), companies(corpus)
     result = []
     for i in range(count):
-        dev = _development(corpus, group == (i + 1) % count, i)
+        dev = _development(corpus, company, group == (i + 1) % count, i)
         test = group == i
         train = ~test & ~dev
         if not train.any():
@@ -98,9 +114,9 @@ def _speakers(corpus: Corpus, rows: np.ndarray) -> tuple[int, int, int]:
     return tuple(sum(sex == wanted for _, sex in people) for wanted in ("female", "male", "unknown"))
 
 
-def _development(corpus: Corpus, rows: np.ndarray, turn: int) -> np.ndarray:
-    sessions, sizes = np.unique(corpus.session[rows], return_counts=True)
-    if len(sessions) > 1:
-        return rows & (corpus.session == sessions[np.argmin(sizes)])
+def _development(corpus: Corpus, company: np.ndarray, rows: np.ndarray, turn: int) -> np.ndarray:
+    present, sizes = np.unique(company[rows], return_counts=True)
+    if len(present) > 1:
+        return rows & (company == present[np.argmin(sizes)])
     speakers = np.unique(corpus.speaker[rows])
     return rows & (corpus.speaker == speakers[turn % len(speakers)])

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +45,42 @@ def prepared(data_dir: Path) -> dict[str, Path]:
 
 
 def metadata(folder: Path) -> dict:
-    """What `prepare` noted beside the records."""
-    return json.loads((folder / "metadata.json").read_text())
+    """What `prepare` noted beside the records.
+
+    Raises: DamagedCorpusError.
+    """
+    try:
+        return json.loads((folder / "metadata.json").read_text())
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, error) from error
+
+
+def check(folder: Path) -> None:
+    """Opens every shard of a prepared corpus and reads its last record.
+
+    Raises: DamagedCorpusError.
+    """
+    with _records(folder) as (source, lengths):
+        source.__getitems__([int(end) - 1 for end in np.cumsum(lengths)])
+
+
+@contextlib.contextmanager
+def _records(folder: Path) -> Iterator[tuple[Sequence[dict], list[int]]]:
+    """The records in the order of the shards, and how many each shard holds."""
+    with quiet():
+        import tensorflow_datasets as tfds
+
+        try:
+            builder = tfds.builder_from_directory(folder)
+            yield builder.as_data_source(split=SPLIT), builder.info.splits[SPLIT].shard_lengths
+        except Exception as error:  # protobuf, array_record, etils: each has errors of its own
+            raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> DamagedCorpusError:
+    return DamagedCorpusError(
+        f"{folder}: cannot be read ({type(error).__name__}); delete this folder and prepare it again"
+    )
 
 
 def load(name: str, data_dir: Path | str | None = None) -> Corpus:
@@ -78,22 +112,14 @@ def load(name: str, data_dir: Path | str | None = None) -> Corpus:
 
 def _columns(folder: Path) -> dict[str, np.ndarray]:
     """Every column of the records, in the order of the shards."""
-    with quiet():
-        import tensorflow_datasets as tfds
-
-        try:
-            source = tfds.builder_from_directory(folder).as_data_source(split=SPLIT)
-            count = len(source)
-            logmel = np.empty((count, FRAMES, BANDS), np.float32)
-            rows = []
-            for start in range(0, count, BATCH):
-                for row in source.__getitems__(range(start, min(start + BATCH, count))):
-                    logmel[len(rows)] = row.pop("logmel")
-                    rows.append(row)
-        except (OSError, ValueError, LookupError, RuntimeError) as error:
-            raise DamagedCorpusError(
-                f"{folder}: cannot be read ({type(error).__name__}); delete this folder and prepare it again"
-            ) from error
+    with _records(folder) as (source, _):
+        count = len(source)
+        logmel = np.empty((count, FRAMES, BANDS), np.float32)
+        rows = []
+        for start in range(0, count, BATCH):
+            for row in source.__getitems__(range(start, min(start + BATCH, count))):
+                logmel[len(rows)] = row.pop("logmel")
+                rows.append(row)
     columns = {key: np.array([row[key].decode() for row in rows]) for key in TEXTS}
     columns |= {key: np.array([row[key] for row in rows], dtype) for key, dtype in NUMBERS.items()}
     return columns | {"logmel": logmel}

@@ -1,5 +1,6 @@
 """IEMOCAP's release folder, turn by turn (facts only, no audio is opened)."""
 
+import logging
 import math
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ _NUMBER = r"\s*([-+.\deE]+)\s*"
 _TURN = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]\s+(\S+)\s+(\S+)\s+\[{_NUMBER},{_NUMBER},{_NUMBER}\]\s*")
 _NAME = re.compile(r"(?P<dialog>Ses0(?P<session>[1-5])[FM]_\w+)_(?P<sex>[FM])\w*")
 _SESSION = re.compile(r"Session([1-5])")
+_log = logging.getLogger(__name__)
 _SEX = {"F": "female", "M": "male"}
 
 
@@ -31,7 +33,11 @@ def read(source: Path | str) -> list[Utterance]:
     Raises: IemocapError naming the file, and the line where there is one.
     """
     utterances, seen = [], {}
-    for session in _sessions(Path(source)):
+    sessions = _sessions(Path(source))
+    absent = sorted({f"Session{i}" for i in range(1, 6)} - {session.name for session in sessions})
+    if absent:
+        _log.warning("%s: no %s; IEMOCAP has Session1 to Session5", source, ", ".join(absent))
+    for session in sessions:
         labels = session / "dialog" / "EmoEvaluation"
         files = sorted(file for file in labels.glob("*.txt") if not file.name.startswith("."))
         if not files:
@@ -44,7 +50,17 @@ def read(source: Path | str) -> list[Utterance]:
                     raise IemocapError(f"{place}: turn {utterance.id} stands already in {seen[utterance.id]}")
                 seen[utterance.id] = place
                 utterances.append(utterance)
+        _warn_of_unlabelled(session, seen)
     return utterances
+
+
+def _warn_of_unlabelled(session: Path, labelled) -> None:
+    names = (file.stem for file in (session / "sentences" / "wav").glob("*/[!.]*.wav"))
+    without = sorted(name for name in names if name not in labelled)
+    if without:
+        _log.warning(
+            "%s: %d recordings without a label are left out, %s the first", session, len(without), without[0]
+        )
 
 
 def _sessions(source: Path) -> list[Path]:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_jax.data.corpus import SEXES, TARGETS
+from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.utterance import Utterance
 from ser_jax.errors import UserError
 
 REQUIRED = ("path", "speaker", "arousal", "valence")
 OPTIONAL = ("sex", "language", "session", "start", "end")
-WORDS = {"arousal": ("low", "high"), "valence": ("negative", "positive")}
 
 Row = tuple[int, dict[str, str]]  # line in the file, column to cell
 
@@ -78,7 +78,10 @@ def _table(source: Path, reader) -> list[Row]:
     header = [name.strip() for name in next(reader, [])]
     for name in REQUIRED:
         if name not in header:
-            raise ManifestError(f"{source}: no column {name!r}, found {', '.join(header) or 'an empty file'}")
+            raise ManifestError(
+                f"{source}: no column {name!r}, found {', '.join(header) or 'an empty file'}, "
+                f"expected {', '.join(REQUIRED)}"
+            )
     for name in (*REQUIRED, *OPTIONAL):
         if header.count(name) > 1:
             raise ManifestError(f"{source}: column {name!r} stands {header.count(name)} times, expected once")
@@ -101,7 +104,7 @@ def _annotations(
     source: Path, rows: Sequence[Row], target: str, threshold: float | None
 ) -> tuple[list[float], float]:
     """One column of annotations as numbers, and its threshold."""
-    words = WORDS[target]
+    words = CLASS_NAMES[target]
     numeric = [_as_number(cells[target]) is not None for _, cells in rows]
     if any(numeric) and not all(numeric):
         odd = next(i for i, flag in enumerate(numeric) if flag != numeric[0])

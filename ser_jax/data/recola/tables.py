@@ -18,6 +18,7 @@ RATERS = ("FM1", "FM2", "FM3", "FF1", "FF2", "FF3")
 STEP = Decimal("0.04")  # s
 END = 300  # s, the last annotated instant
 ROWS = 7501
+SMALLEST = -300  # decimal exponent; what is smaller could not be summed exactly
 SEXES = {"female": "female", "f": "female", "male": "male", "m": "male"}
 
 _EXACT = decimal.Context(
@@ -65,6 +66,9 @@ def annotation(file: Path) -> Trace:
     sums = []
     for line, cells in rows:
         time, *values = (_number(file, line, cells, name, column) for name, column in columns.items())
+        odd = next((value for value in values if abs(value) > 1), None)
+        if odd is not None:
+            raise RecolaError(f"{file}:{line}: annotation {odd}, expected a number from -1 to 1")
         if abs(time - len(sums) * STEP) > STEP / 100:
             raise RecolaError(
                 f"{file}:{line}: time {time} s, expected {len(sums) * STEP} s (steps of {STEP} s)"
@@ -113,7 +117,12 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     text = file.read_bytes().decode("utf-8-sig", errors="replace")
     first = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",")
-    return ((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise RecolaError(f"{file}:{reader.line_num}: not a table ({error})") from None
 
 
 def _columns(file: Path, header: Sequence[str], names: Sequence[str]) -> dict[str, int]:
@@ -133,6 +142,6 @@ def _number(file: Path, line: int, cells: Sequence[str], name: str, column: int)
         value = Decimal(text)  # surrounding blanks are allowed
     except decimal.InvalidOperation:
         value = Decimal("nan")
-    if not value.is_finite():
+    if not value.is_finite() or (value and value.adjusted() < SMALLEST):
         raise RecolaError(f"{file}:{line}: column {name} holds {text.strip()!r}, expected a number")
     return value

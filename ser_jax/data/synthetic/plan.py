@@ -95,7 +95,7 @@ def duration(rng: np.random.Generator) -> float:
 
 def say(turn: Turn, seed: int) -> np.ndarray:
     """The samples of a turn, without the room."""
-    voice = Voice.draw(turn.speaker[-1] == "F", stream(seed, turn.language, turn.speaker, 0, 1))
+    voice = Voice.draw(turn.speaker[-1] == "F", stream(seed, turn.language, turn.speaker, 0, 3))
     rng = stream(seed, turn.language, turn.speaker, turn.index, 0)
     manner = Manner.draw(turn.language, turn.high, turn.positive, rng)
     return speak(turn.language, voice, manner, turn.seconds, rng)

@@ -193,7 +193,7 @@ def compose(language: Language, manner: Manner, frames: int, rng: np.random.Gene
         last = until_pause == 1
         for phone, stretch in syllable(language, stressed, last, rng):
             length = max(1, round(stretch * phone.seconds * RATE / STEP / rate))
-            if len(phone.formants) == 3 and phone.voice == 1.0 and (stressed if language.reduced else last):
+            if phone.voice == 1.0 and (stressed if language.reduced else last):
                 accents.append(time + length // 2)
             rows.append((phone.voice, phone.hush, phone.shush, phone.hiss, *phone.formants))
             lengths.append(length)
