@@ -19,6 +19,8 @@ def plans(pool, options, job, target):
 
     The utterances are drawn at random from the split's training part, once per split: the paper's 500 in
     all are the same for every seed and target.
+
+    Raises: ExperimentError where a fold's training part has fewer.
     """
     source, language = job.train[0], job.test[0]
     refined = []

@@ -81,9 +81,8 @@ class Setting:
 
 def run(settings: list[Setting], options: Options) -> None:
     """Trains and tests every setting that `options.out` does not hold yet.
-
-    Raises:
-      UserError: a corpus is unknown, a class is missing from a fold, the folder holds other results, ...
+    Raises: UserError (a subclass) where a corpus is unknown, a class is missing from a fold, or the folder
+      holds other results.
     """
     if len(set(options.corpora)) != len(options.corpora):
         raise ExperimentError(f"corpora {' '.join(options.corpora)}, expected different ones")

@@ -60,9 +60,7 @@ def write(out: Path, cell: Cell, predictions: Predictions) -> None:
 
 def read(out: Path, cell: Cell) -> Predictions:
     """Reads a cell's predictions.
-
-    Raises:
-      ResultsError: there are none, or the file is damaged.
+    Raises: ResultsError where there are none, or the file is damaged.
     """
     path = file(out, cell)
     try:
@@ -82,10 +80,8 @@ def read(out: Path, cell: Cell) -> Predictions:
 
 def claim(out: Path, asked: dict[str, Any]) -> None:
     """Makes `out` the home of results of the protocol asked for, or finds that it is already.
-
-    Raises:
-      ResultsError: it holds results of another protocol, or of none.
-      OSError: it cannot be written.
+    Raises: ResultsError where it holds results of another protocol, or of none; OSError where it cannot be
+      written.
     """
     path = out / "protocol.json"
     asked = json.loads(json.dumps(asked))
@@ -109,9 +105,7 @@ def claim(out: Path, asked: dict[str, Any]) -> None:
 
 def protocol(out: Path) -> dict[str, Any]:
     """The protocol that the results in `out` were made by.
-
-    Raises:
-      ResultsError: its file is damaged.
+    Raises: ResultsError where its file is damaged.
     """
     path = out / "protocol.json"
     try:

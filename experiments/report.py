@@ -180,21 +180,19 @@ def _notice(protocol: dict, with_paper: bool) -> list[str]:
 
 
 def _caption(table: list[Row], protocol: dict) -> str:
-    mode = protocol["standardize"]
+    settings = {row.setting for row in table}
     default = protocol["standardize_default"]
-    how = (
-        f"`{mode}`"
-        if mode
-        else f"`{default['within']}` within a corpus, `{default['across']}` across corpora"
-    )
-    tuned = ""
-    if any(row.setting == "finetuned" for row in table):
-        tuned = f", fine-tuned {protocol['finetune_epochs']} on {protocol['finetune_samples']} a fold"
+    across = sorted(settings - {"monolingual"})
+    modes = [f"`{default['within']}` within a corpus"] if "monolingual" in settings else []
+    modes += [f"`{default['across']}` across corpora"] if across else []
+    how = f"`{protocol['standardize']}`" if protocol["standardize"] else ", ".join(modes)
+    whole = " (cross-lingual: all utterances at once)" if "crosslingual" in settings else ""
+    tuned = f", fine-tuned {protocol['finetune_epochs']} on {protocol['finetune_samples']} utterances a fold"
+    epochs = f"{protocol['epochs']} epochs{tuned if 'finetuned' in settings else ''}"
     return (
         f"Mean ± sample deviation over n = {protocol['seeds']} runs of the mean UAR of "
-        f"{protocol['folds']} folds (cross-lingual: all utterances at once); guessing gives 50. "
-        f"{protocol['epochs']} epochs{tuned}; "
-        f"standardisation {how}; label rule `{protocol['label_rule']}`."
+        f"{protocol['folds']} folds{whole}; guessing gives 50. {epochs}; standardisation {how}; "
+        f"label rule `{protocol['label_rule']}`."
     )
 
 

@@ -43,12 +43,8 @@ def restore(folder: Path, config: ModelConfig, runs: int) -> Any:
       folder: as given to `save`.
       config: sizes of the model.
       runs: R.
-
-    Returns:
-      A tree of arrays with a leading R.
-
-    Raises:
-      CheckpointError: there is none, or it is of another number of runs or another configuration.
+    Returns: A tree of arrays with a leading R.
+    Raises: CheckpointError where there is none, or it is of another number of runs or another configuration.
     """
     one = jax.eval_shape(lambda key: model.init(config, key), jax.random.key(0))
     wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), one)

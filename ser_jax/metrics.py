@@ -10,9 +10,7 @@ def recalls(labels, predictions, classes: int = 2) -> np.ndarray:
       labels: [N] true classes, 0 to classes - 1.
       predictions: [N] predicted classes.
       classes: K.
-
-    Returns:
-      [K] float64; NaN for a class that no utterance is of.
+    Returns: [K] float64; NaN for a class that no utterance is of.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     members = [labels == k for k in range(classes)]
@@ -28,12 +26,8 @@ def uar(labels, predictions, classes: int = 2) -> float:
       labels: [N] true classes.
       predictions: [N] predicted classes.
       classes: K.
-
-    Returns:
-      Between 0 and 1.
-
-    Raises:
-      ValueError: a class has no utterance, so that its recall is not defined.
+    Returns: Between 0 and 1.
+    Raises: ValueError where a class has no utterance, so that its recall is not defined.
     """
     found = recalls(labels, predictions, classes)
     if np.isnan(found).any():

@@ -73,9 +73,7 @@ def attend(segments, w):
     Args:
       segments: [S, C] pooled feature maps.
       w: [C] the attention vector.
-
-    Returns:
-      (z [C], alpha [S]); alpha is positive and sums to 1.
+    Returns: (z [C], alpha [S]); alpha is positive and sums to 1.
     """
     alpha = jax.nn.softmax(segments @ w)
     return alpha @ segments, alpha
@@ -110,9 +108,7 @@ def init(config: ModelConfig, key):
     Args:
       config: sizes.
       key: typed PRNG key.
-
-    Returns:
-      A dict of float32 arrays: 56,002 numbers at the defaults.
+    Returns: A dict of float32 arrays: 56,002 numbers at the defaults.
     """
     x = jnp.zeros((1, config.frames, config.bands))
     return AttentiveCNN(config).init(key, x, training=False)["params"]
@@ -127,12 +123,8 @@ def apply(config: ModelConfig, params, x, *, key=None) -> Output:
       params: what `init` returned, or its trained successor.
       x: [B, T, F] standardised log-mels, exactly zero in the padding.
       key: typed PRNG key of the dropout; without one nothing is dropped.
-
-    Returns:
-      Output(logits [B, K], attention [B, S]).
-
-    Raises:
-      ValueError: x is not of the configuration's frames and bands.
+    Returns: Output(logits [B, K], attention [B, S]).
+    Raises: ValueError where x is not of the configuration's frames and bands.
     """
     if x.shape[1:] != (config.frames, config.bands):
         raise ValueError(f"input of shape {x.shape}, expected [B, {config.frames}, {config.bands}]")
@@ -156,9 +148,7 @@ def segment_maxima(x, kernel, stride: int, pool: int):
       kernel: [k, F, C].
       stride: frames between positions.
       pool: positions a segment.
-
-    Returns:
-      [B, S, C] maxima, before bias and ReLU.
+    Returns: [B, S, C] maxima, before bias and ReLU.
     """
     return _segment_maxima_forward(x, kernel, stride, pool)[0]
 

@@ -80,9 +80,7 @@ def inputs(data: Data, run: Runs, rows):
       data: the corpora.
       run: one run.
       rows: [B] int32.
-
-    Returns:
-      [B, T, F] float32, exactly zero in the padding.
+    Returns: [B, T, F] float32, exactly zero in the padding.
     """
     x = data.logmel[rows]
     group = data.group[rows]
@@ -132,9 +130,7 @@ def predict(
       params: stacked parameters.
       rows: [R, M] int32 rows of `data`; the first `count` are the run's own, the rest is padding.
       count: [R] how many utterances each run is asked about; what it says of the padding has no meaning.
-
-    Returns:
-      Prediction(probability [R, M], attention [R, M, S]) on the host.
+    Returns: Prediction(probability [R, M], attention [R, M, S]) on the host.
     """
     width = rows.shape[1]
     batches = -(-width // PREDICTION_BATCH)

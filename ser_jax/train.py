@@ -59,9 +59,7 @@ def loss(config: ModelConfig, params, x, labels, mask, key):
       labels: [B] classes.
       mask: [B] bool, at least one true.
       key: typed PRNG key of the dropout.
-
-    Returns:
-      [] float32.
+    Returns: [] float32.
     """
     logits = model.apply(config, params, x, key=key).logits
     each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -84,9 +82,7 @@ def step(config: ModelConfig, training: TrainConfig, data: Data, run: Runs, stat
       rows: [B] int32 rows of `data`.
       mask: [B] bool, which of them count.
       key: typed PRNG key of the dropout.
-
-    Returns:
-      (state after, loss []).
+    Returns: (state after, loss []).
     """
     labels = run.labels[rows].astype(jnp.int32)
     value, gradient = jax.value_and_grad(loss, 1)(
@@ -100,9 +96,7 @@ def order(run: Runs, key):
     """The run's own rows in random order, padding last.
 
     It depends on the key and the run's own rows alone, not on the length a stack padded them to.
-
-    Returns:
-      [M] int32.
+    Returns: [M] int32.
     """
     draw = jax.random.uniform(key, run.train.shape)
     own = jnp.arange(len(run.train)) < run.count
@@ -117,9 +111,7 @@ def one_epoch(config: ModelConfig, training: TrainConfig, data: Data, run: Runs,
       data, run: the corpora and the run.
       state: before.
       number: [] int32, epochs done before this one.
-
-    Returns:
-      (state after, mean loss over the utterances []). Steps past the run's own count change nothing.
+    Returns: (state after, mean loss over the utterances []). Steps past the run's own count change nothing.
     """
     key = jax.random.fold_in(jax.random.fold_in(run.key, 1), number)
     steps = -(-len(run.train) // training.batch)
@@ -166,9 +158,7 @@ def fit(config: ModelConfig, training: TrainConfig, data: Data, run: Runs, param
       data: the corpora.
       run: one run, without the leading R.
       params: where to start, for fine-tuning; drawn from the run's key otherwise.
-
-    Returns:
-      (parameters, losses [epochs] float32 on the host).
+    Returns: (parameters, losses [epochs] float32 on the host).
     """
     state = start(config, training, run, params)
     advance = jax.jit(one_epoch, static_argnums=(0, 1))
@@ -195,9 +185,7 @@ def fit_runs(
       runs: the stack.
       params: stacked parameters to start from, for fine-tuning; drawn from the runs' keys otherwise.
       on_epoch: called with (epochs done, losses [R]) after every epoch.
-
-    Returns:
-      (stacked parameters, losses [epochs, R] float32 on the host).
+    Returns: (stacked parameters, losses [epochs, R] float32 on the host).
     """
     state = start_runs(config, training, runs, params)
     losses = np.zeros((training.epochs, len(runs.count)), np.float32)

@@ -75,6 +75,13 @@ def test_paper_figures_stand_only_beside_the_papers_pair(out):
     assert "paper" not in report.write(out, "table", ["monolingual"])
 
 
+def test_the_caption_speaks_of_the_settings_shown_only(out):
+    text = report.write(out, "table", ["monolingual"])
+    assert "standardisation `train` within a corpus; label rule" in text
+    assert "cross" not in text
+    assert "fine-tuned" not in text
+
+
 def test_a_single_run_has_no_deviation(out):
     predictions.write(out, Cell("monolingual", "de", "arousal"), said(HIGH[:1]))
     row = report.rows(out, ["monolingual"])[0]

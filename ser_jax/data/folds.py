@@ -86,12 +86,8 @@ def folds(corpus: Corpus, count: int = 5) -> list[Fold]:
     Args:
       corpus: the utterances.
       count: how many folds.
-
-    Returns:
-      `count` folds.
-
-    Raises:
-      FoldError: the corpus has too few sessions.
+    Returns: `count` folds.
+    Raises: FoldError where the corpus has too few sessions.
     """
     group, company = groups(corpus, count), companies(corpus)
     result = []

@@ -24,12 +24,8 @@ def classes(corpus: Corpus, target: str, rule: str = "footnote") -> np.ndarray:
       corpus: the utterances.
       target: "arousal" or "valence".
       rule: "footnote" or "table1"; they differ for IEMOCAP's valence only.
-
-    Returns:
-      [N] int8: 0 low or negative, 1 high or positive.
-
-    Raises:
-      LabelError: no such target or rule.
+    Returns: [N] int8: 0 low or negative, 1 high or positive.
+    Raises: LabelError where there is no such target or rule.
     """
     if target not in TARGETS:
         raise LabelError(f"no target {target!r}, expected one of {', '.join(TARGETS)}")

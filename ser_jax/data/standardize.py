@@ -74,9 +74,7 @@ def affine(mode: str, sums: Moments, member: Membership, seen: np.ndarray) -> tu
       sums: of every utterance.
       member: of every utterance.
       seen: rows that the run trains on.
-
-    Returns:
-      (mean [G, F] dB, scale [G, F] 1 / dB), float32.
+    Returns: (mean [G, F] dB, scale [G, F] 1 / dB), float32.
     """
     group = grouping(mode, member)
     trains = np.zeros(len(group), bool)

@@ -34,8 +34,7 @@ def synthesize(
       utterances: per language, spread evenly over 10 English and 23 French speakers.
       seed: not negative.
       progress: called with (utterances done, utterances in all), if given.
-    Raises:
-      SynthesisError: `out` holds something, or `utterances` or `seed` is out of range.
+    Raises: SynthesisError where `out` holds something, or `utterances` or `seed` is out of range.
     """
     # Only here, because whoever merely asks for the marker should not wait for SciPy.
     from ser_jax.data.synthetic import plan, trees
