@@ -100,7 +100,9 @@ def run(settings: list[Setting], options: Options) -> None:
     total = sum(
         len(plan.train) * _epochs(options, setting) for setting, _, plans in missing for plan in plans
     )
-    with tqdm(total=total, unit=" utterances", unit_scale=True, smoothing=0.05) as progress:
+    with tqdm(
+        total=total, unit=" utterance-steps", unit_scale=True, smoothing=0.05, mininterval=0.5
+    ) as progress:
         for setting, job, plans in missing:
             progress.set_description(f"{setting.name} {_label(job)}")
             _compute(pool, options, setting, job, plans, progress)
