@@ -81,6 +81,7 @@ class Setting:
 
 def run(settings: list[Setting], options: Options) -> None:
     """Trains and tests every setting that `options.out` does not hold yet.
+
     Raises: UserError (a subclass) where a corpus is unknown, a class is missing from a fold, or the folder
       holds other results.
     """
@@ -96,7 +97,7 @@ def run(settings: list[Setting], options: Options) -> None:
     planned = [(setting, job, _plans(pool, options, setting, job)) for setting, job in work]
     predictions.claim(options.out, _protocol(options, pool))
 
-    missing = [entry for entry in planned if not _is_done(options, *entry)]
+    missing = [entry for entry in planned if not _is_done(options, *entry[:2])]
     total = sum(
         len(plan.train) * _epochs(options, setting) for setting, _, plans in missing for plan in plans
     )
@@ -142,7 +143,7 @@ def _cells(options: Options, setting: Setting, job: Job) -> list[Cell]:
     return [Cell(setting.name, corpus, target) for corpus in job.test for target in options.targets]
 
 
-def _is_done(options: Options, setting: Setting, job: Job, plans: list[Plan]) -> bool:
+def _is_done(options: Options, setting: Setting, job: Job) -> bool:
     files = [predictions.file(options.out, cell) for cell in _cells(options, setting, job)]
     return all(file.exists() for file in files) and checkpoint.exists(_models(options, setting, job))
 
@@ -202,10 +203,7 @@ def _on_cpu() -> bool:
 
 def _fit_stack(pool: Pool, mode: str, plans: list[Plan], start, epochs: int, progress: tqdm):
     """Trains one stack and asks it: (parameters on the host, per plan the probabilities of its test rows)."""
-    # On a CPU steps past a run's count are free, so that one width, and one program, serves every job.
-    longest = max(max(len(plan.train), len(plan.test)) for plan in plans)
-    width = len(pool.id) if _on_cpu() else longest
-    stack = runs.stack([_run(pool, mode, plan, width) for plan in plans])
+    stack = runs.stack([_run(pool, mode, plan, _width(pool, [p.train for p in plans])) for plan in plans])
     utterances = int(np.sum(stack.count))
     training, data = TrainConfig(epochs=epochs), pool.data(mode)
     params, losses = train.fit_runs(
@@ -214,9 +212,18 @@ def _fit_stack(pool: Pool, mode: str, plans: list[Plan], start, epochs: int, pro
     for plan, loss in zip(plans, losses.T, strict=True):
         _check_finite(plan, loss)
     count = np.array([len(plan.test) for plan in plans])
+    width = _width(pool, [plan.test for plan in plans])
     tested = np.stack([np.pad(plan.test, (0, width - len(plan.test))) for plan in plans])
     said = runs.predict(MODEL, data, stack, params, tested, count).probability
     return jax.device_get(params), [row[:own] for row, own in zip(said, count, strict=True)]
+
+
+def _width(pool: Pool, lists: list[np.ndarray]) -> int:
+    """What lists of rows are padded to.
+
+    On a CPU steps past a run's count are free, so that one width, and one program, serves every job.
+    """
+    return len(pool.id) if _on_cpu() else max(map(len, lists))
 
 
 def _run(pool: Pool, mode: str, plan: Plan, width: int) -> Runs:

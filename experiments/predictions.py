@@ -60,6 +60,7 @@ def write(out: Path, cell: Cell, predictions: Predictions) -> None:
 
 def read(out: Path, cell: Cell) -> Predictions:
     """Reads a cell's predictions.
+
     Raises: ResultsError where there are none, or the file is damaged.
     """
     path = file(out, cell)
@@ -80,6 +81,7 @@ def read(out: Path, cell: Cell) -> Predictions:
 
 def claim(out: Path, asked: dict[str, Any]) -> None:
     """Makes `out` the home of results of the protocol asked for, or finds that it is already.
+
     Raises: ResultsError where it holds results of another protocol, or of none; OSError where it cannot be
       written.
     """
@@ -105,6 +107,7 @@ def claim(out: Path, asked: dict[str, Any]) -> None:
 
 def protocol(out: Path) -> dict[str, Any]:
     """The protocol that the results in `out` were made by.
+
     Raises: ResultsError where its file is damaged.
     """
     path = out / "protocol.json"

@@ -43,6 +43,7 @@ def stream(seed: int, language: Language, speaker: str, *rest: int) -> np.random
 
 def plan(utterances: int, seed: int) -> list[Turn]:
     """Every turn of both languages, speaker by speaker.
+
     Raises: SynthesisError where a speaker would lack a class, or a recording cannot hold its turns.
     """
     if utterances < FEWEST:
