@@ -5,6 +5,7 @@ trains, as stacks, what is not on disk yet; tables and figures are made from the
 """
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -98,6 +99,9 @@ def run(settings: list[Setting], options: Options) -> None:
     predictions.claim(options.out, _protocol(options, pool))
 
     missing = [entry for entry in planned if not _is_done(options, *entry[:2])]
+    if not missing:
+        print(f"{options.out} holds these results already", file=sys.stderr)
+        return
     total = sum(
         len(plan.train) * _epochs(options, setting) for setting, _, plans in missing for plan in plans
     )

@@ -1,5 +1,6 @@
 """The command line of every experiment: flags, work, report, and one sentence when something is wrong."""
 
+import signal
 import sys
 
 from experiments import harness, report
@@ -16,8 +17,11 @@ def main(description: str, name: str, settings: list[Setting], arguments: list[s
     options = parse(description, name, arguments)
 
     def work() -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         harness.run(settings, options)
         print(report.write(options.out, name, [setting.name for setting in settings]))
+        print(f"Written to {options.out}: {name}.md, .csv, .png, predictions, models.", file=sys.stderr)
 
     interrupted = f"interrupted; the same command goes on from what {options.out} holds"
     sys.exit(guarded(f"experiments.{name}", work, interrupted))

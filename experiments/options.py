@@ -54,22 +54,62 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--corpora", nargs=2, default=defaults.corpora, metavar=("EN", "FR"), help="two prepared corpora")
+    add(
+        "--corpora",
+        nargs=2,
+        default=defaults.corpora,
+        metavar=("ONE", "OTHER"),
+        help="two prepared corpora, of any language (default: iemocap recola)",
+    )
     add("--data-dir", type=Path, help="where they were prepared (default: as ser-jax prepare)")
-    add("--out", type=Path, default=Path("results") / name, help="folder of the results (%(default)s)")
-    add("--seeds", type=_positive, default=defaults.seeds, help="runs per fold and target (%(default)s)")
-    add("--folds", type=_positive, default=defaults.folds, help="of the cross-validation (%(default)s)")
-    add("--epochs", type=_positive, default=defaults.epochs, help="of training from scratch (%(default)s)")
+    add(
+        "--out",
+        type=Path,
+        default=Path("results") / name,
+        help="folder of the results (default: %(default)s)",
+    )
+    add(
+        "--seeds",
+        type=_positive,
+        default=defaults.seeds,
+        help="runs per fold and target (default: %(default)s)",
+    )
+    add(
+        "--folds",
+        type=_positive,
+        default=defaults.folds,
+        help="of the cross-validation (default: %(default)s)",
+    )
+    add(
+        "--epochs",
+        type=_positive,
+        default=defaults.epochs,
+        help="of training from scratch (default: %(default)s)",
+    )
     add(
         "--finetune-samples",
         type=_positive,
         default=defaults.finetune_samples,
-        help="utterances of the target corpus per fold (%(default)s)",
+        help="utterances of the tested corpus per fold that fine-tuning sees (default: %(default)s)",
     )
-    add("--finetune-epochs", type=_positive, default=defaults.finetune_epochs, help="(%(default)s)")
-    add("--standardize", choices=MODES, help=f"default: {WITHIN} within a corpus, {ACROSS} across corpora")
-    add("--label-rule", choices=RULES, default=defaults.label_rule, help="(%(default)s)")
-    add("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), help="(arousal valence)")
+    add(
+        "--finetune-epochs",
+        type=_positive,
+        default=defaults.finetune_epochs,
+        help="of fine-tuning (default: %(default)s)",
+    )
+    add(
+        "--standardize",
+        choices=MODES,
+        help=f"whose statistics to bring features to (default: {WITHIN} within a corpus, {ACROSS} across)",
+    )
+    add(
+        "--label-rule",
+        choices=RULES,
+        default=defaults.label_rule,
+        help="where IEMOCAP's valence of 2.5 falls (default: %(default)s)",
+    )
+    add("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), help="(default: both)")
     add("--runs-at-once", type=_positive, help="runs a stack, less for a small device (default: by device)")
     chosen = vars(parser.parse_args(arguments))
     # In the paper's order and once each, whatever order was typed: results are the same.

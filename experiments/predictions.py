@@ -86,13 +86,16 @@ def claim(out: Path, asked: dict[str, Any]) -> None:
       written.
     """
     path = out / "protocol.json"
+    if out.exists() and not out.is_dir():
+        raise ResultsError(f"{out} is a file, expected a folder for the results")
     asked = json.loads(json.dumps(asked))
     if path.exists():
         found = protocol(out)
         different = sorted(key for key in found.keys() | asked.keys() if found.get(key) != asked.get(key))
         if different:
             raise ResultsError(
-                f"{out} holds results with another {', '.join(different)}; choose another --out or delete it"
+                f"{out} holds results of another protocol ({_differences(found, asked, different)}); "
+                f"choose another --out or delete {out}"
             )
         return
     orphans = [name for name in ("predictions", "models") if (out / name).exists()]
@@ -103,6 +106,17 @@ def claim(out: Path, asked: dict[str, Any]) -> None:
         )
     with whole(path) as temporary:
         temporary.write_text(json.dumps(asked, indent=2) + "\n")
+
+
+def _differences(found: dict[str, Any], asked: dict[str, Any], keys: list[str]) -> str:
+    """What differs, with both values where they are single ones."""
+    plain = (str, int, float, type(None))
+    return ", ".join(
+        f"{key}: {found.get(key)} there, {asked.get(key)} asked for"
+        if isinstance(found.get(key), plain) and isinstance(asked.get(key), plain)
+        else f"other {key}"
+        for key in keys
+    )
 
 
 def protocol(out: Path) -> dict[str, Any]:

@@ -144,6 +144,8 @@ def figure(out: Path, settings: list[str]) -> Figure:
     if any(np.isfinite(row.paper_uar) for row in table):
         label += "; diamonds: the paper, on IEMOCAP and RECOLA"
     drawing.supxlabel(label, fontsize=8)
+    if any(corpus["synthetic"] for corpus in protocol["corpora"]):
+        drawing.suptitle("Synthetic speech", fontsize=10)
     return drawing
 
 
@@ -188,9 +190,11 @@ def _caption(table: list[Row], protocol: dict) -> str:
     how = f"`{protocol['standardize']}`" if protocol["standardize"] else ", ".join(modes)
     whole = " (cross-lingual: all utterances at once)" if "crosslingual" in settings else ""
     tuned = f", fine-tuned {protocol['finetune_epochs']} on {protocol['finetune_samples']} utterances a fold"
+    several = protocol["seeds"] > 1
+    spread = "Mean ± sample deviation" if several else "UAR"
     epochs = f"{protocol['epochs']} epochs{tuned if 'finetuned' in settings else ''}"
     return (
-        f"Mean ± sample deviation over n = {protocol['seeds']} runs of the mean UAR of "
+        f"{spread} over n = {protocol['seeds']} run{'s' if several else ''} of the mean UAR of "
         f"{protocol['folds']} folds{whole}; guessing gives 50. {epochs}; standardisation {how}; "
         f"label rule `{protocol['label_rule']}`."
     )

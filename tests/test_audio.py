@@ -49,8 +49,14 @@ def test_a_segment_is_a_slice(tmp_path):
 
 
 def test_a_segment_ends_with_its_file(tmp_path):
-    samples, seconds = read(write(tmp_path / "a.wav", noise(16000)), 0.5, 9.0)
+    samples, seconds = read(write(tmp_path / "a.wav", noise(16000)), 0.5, 1.9)
     assert (len(samples), seconds) == (8000, 0.5)
+
+
+def test_a_segment_far_past_its_file_is_refused(tmp_path):
+    path = write(tmp_path / "a.wav", noise(16000))
+    with pytest.raises(AudioError, match=r"segment ends at 9\.0 s, expected it within the file's 1\.0 s"):
+        read(path, 0.5, 9.0)
 
 
 def test_no_more_is_decoded_than_asked_for(tmp_path, monkeypatch):
@@ -71,7 +77,9 @@ def test_no_more_is_decoded_than_asked_for(tmp_path, monkeypatch):
 def test_text_is_not_audio(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     path.write_text("hello")
-    with pytest.raises(AudioError, match=rf"a\.{suffix}: not readable as audio \(.+\)$"):
+    with pytest.raises(
+        AudioError, match=rf"a\.{suffix}: not readable as audio \(.+\), expected WAV, FLAC, OGG or MP3$"
+    ):
         read(path)
 
 

@@ -101,7 +101,8 @@ def test_preparing_twice_is_said(speech, tmp_path, caplog):
 def test_a_name_belongs_to_one_source(speech, tmp_path):
     prepare(speech, tmp_path / "root")
     with pytest.raises(
-        UserError, match=r"tiny/1\.0\.0: holds another corpus .* delete this folder or choose another"
+        UserError,
+        match=r"tiny/1\.0\.0: was prepared by manifest from another source, .* or choose another --name",
     ):
         prepare(speech, tmp_path / "root", arousal_threshold=0.2)
 
@@ -157,12 +158,13 @@ def test_a_request_that_cannot_be_met_is_refused(tmp_path, name, options, messag
 def test_an_unknown_corpus_is_named_with_its_neighbours(speech, tmp_path):
     root = tmp_path / "root"
     with pytest.raises(
-        data.UnknownCorpusError, match=r"no corpus 'tiny' in .*root, found none; prepare it with: ser-jax"
+        data.UnknownCorpusError,
+        match=r"no corpus 'tiny' in .*root, found no such folder; prepare it with: ser-jax",
     ):
         data.load("tiny", root)
     prepare(speech, root)
     with pytest.raises(
-        data.UnknownCorpusError, match=r"found tiny; did you mean 'tiny'\?; prepare .* --name tny"
+        data.UnknownCorpusError, match=r"no corpus 'tny' in .*, found tiny; did you mean 'tiny'\?$"
     ):
         data.load("tny", root)
 

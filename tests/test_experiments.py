@@ -3,8 +3,10 @@
 import csv
 import importlib
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,7 +128,8 @@ def test_a_missing_cell_is_computed_again_to_the_same_numbers(table2, speech):
 def test_results_of_another_protocol_are_not_touched(table2, speech):
     out, _ = table2
     with pytest.raises(
-        ResultsError, match="holds results with another epochs, label_rule; choose another --out"
+        ResultsError,
+        match=r"another protocol \(epochs: 12 there, 13 asked for, label_rule: footnote there, table1 asked",
     ):
         harness.run(SETTINGS, options(speech, out, epochs=13, label_rule="table1"))
 
@@ -136,6 +139,14 @@ def test_the_protocol_names_the_corpora_by_content(table2, speech):
     for noted, name in zip(protocol["corpora"], PAIR, strict=True):
         assert noted["synthetic"] is True
         assert noted["fingerprint"] == load(name, speech).fingerprint
+
+
+def test_the_readmes_python_runs(speech, capsys):
+    text = Path("README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    assert '"results/demo/data"' in code
+    exec(compile(code.replace('"results/demo/data"', repr(str(speech))), "README.md", "exec"), {})
+    assert 0.5 < float(capsys.readouterr().out) <= 1
 
 
 def test_results_without_a_protocol_are_not_adopted(tmp_path, speech):
@@ -165,7 +176,7 @@ def test_an_output_that_is_no_folder_is_named(speech, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main("", "table2", SETTINGS, arguments)
     assert stop.value.code == 2
-    assert capsys.readouterr().err.startswith("experiments.table2: ")
+    assert "file is a file, expected a folder for the results" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_in_a_sentence_and_status_130(speech, tmp_path, capsys, monkeypatch):

@@ -311,7 +311,7 @@ def test_a_negative_seed_is_refused(tmp_path):
 
 def test_a_place_that_is_taken_is_refused_and_left_alone(tmp_path):
     (tmp_path / "precious").write_text("mine")
-    with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path))}: found something there, expected"):
+    with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path))}: exists and is not empty, expected"):
         synthesize(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 

@@ -8,6 +8,8 @@ import numpy as np
 from ser_jax.data.logmel import RATE, SECONDS, WINDOW
 from ser_jax.errors import UserError
 
+SLACK = 1.0  # s that a segment may reach past the file's end, where it is cut: annotations are rounded
+
 
 class AudioError(UserError):
     """Audio that is missing, unreadable, or holds no usable sound."""
@@ -20,7 +22,8 @@ def read(
 
     Args:
       path: any format libsndfile knows, any rate, any number of channels (their mean is taken).
-      start, stop: the segment, s; it is clipped to the file's end, and `None` is that end.
+      start, stop: the segment, s; it is cut at the file's end, which it may pass by `SLACK`, and `None`
+        is that end.
       limit: no more than this much of the segment is decoded and returned, s.
     Returns: (samples [n] float64 at 16 kHz, n <= limit * 16000; the whole segment's duration, s).
     Raises: AudioError naming the file.
@@ -41,7 +44,9 @@ def read(
             samples = file.read(wanted, dtype="float64", always_2d=True).mean(axis=1)
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless formats, by their suffix
         reason = str(error).rstrip(".").rpartition(": ")[2]
-        raise AudioError(f"{path}: not readable as audio ({reason})") from error
+        raise AudioError(
+            f"{path}: not readable as audio ({reason}), expected WAV, FLAC, OGG or MP3"
+        ) from error
     if len(samples) < wanted:
         raise AudioError(f"{path}: ends after {len(samples)} of the {wanted} frames its header promises")
     if not np.isfinite(samples).all():
@@ -58,13 +63,17 @@ def read(
 def _segment(path, rate, total, start, stop) -> tuple[int, int]:
     """First frame and end of a segment, in the file's own frames."""
     if total <= 0:
-        raise AudioError(f"{path}: holds no samples")
+        raise AudioError(f"{path}: holds no samples, expected sound")
     first = round(start * rate)
     if first >= total:
         raise AudioError(
             f"{path}: segment begins at {start} s, expected it within the file's {total / rate} s"
         )
-    return first, total if stop is None else min(round(stop * rate), total)
+    if stop is None:
+        return first, total
+    if stop > total / rate + SLACK:
+        raise AudioError(f"{path}: segment ends at {stop} s, expected it within the file's {total / rate} s")
+    return first, min(round(stop * rate), total)
 
 
 def _resample(samples, rate):

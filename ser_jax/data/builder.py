@@ -208,8 +208,8 @@ def _reuse(folder: Path, notes: dict[str, Any]) -> Path:
     before = store.metadata(folder)
     if any(before[key] != notes[key] for key in ("builder", "source_fingerprint")):
         raise PrepareError(
-            f"{folder}: holds another corpus of that name ({before['builder']}), "
-            "expected the same source; delete this folder or choose another --name"
+            f"{folder}: was prepared by {before['builder']} from another source, or from this one before it "
+            "changed; delete this folder to prepare it again, or choose another --name"
         )
     _log.info("%s: already prepared", folder)
     return folder

@@ -135,13 +135,13 @@ def _fingerprint(columns: Mapping[str, np.ndarray], thresholds: Mapping[str, flo
 
 
 def _unknown(name: str, root: Path, names: list[str]) -> str:
+    found = (", ".join(names) or "none") if root.is_dir() else "no such folder"
+    sentence = f"no corpus {name!r} in {root}, found {found}"
     close = difflib.get_close_matches(name, names, n=1)
-    return (
-        f"no corpus {name!r} in {root}, found {', '.join(names) or 'none'}"
-        + (f"; did you mean {close[0]!r}?" if close else "")
-        + f"; prepare it with: ser-jax prepare {'|'.join(BUILDERS)} --source SOURCE --name {name}"
-        + f" --data-dir {root}"
-    )
+    if close:
+        return f"{sentence}; did you mean {close[0]!r}?"
+    command = f"ser-jax prepare {'|'.join(BUILDERS)} --source SOURCE --name {name} --data-dir {root}"
+    return f"{sentence}; prepare it with: {command}"
 
 
 @contextlib.contextmanager

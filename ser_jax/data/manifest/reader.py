@@ -66,7 +66,7 @@ def _rows(source: Path) -> list[Row]:
     try:
         text = source.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{source}: not UTF-8 text (byte {error.start}), expected a CSV file") from None
+        raise ManifestError(f"{source}: not UTF-8 text (byte {error.start}), expected UTF-8") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         return _table(source, reader)
@@ -80,7 +80,7 @@ def _table(source: Path, reader) -> list[Row]:
         if name not in header:
             raise ManifestError(
                 f"{source}: no column {name!r}, found {', '.join(header) or 'an empty file'}, "
-                f"expected {', '.join(REQUIRED)}"
+                f"expected {', '.join(REQUIRED)}, separated by commas"
             )
     for name in (*REQUIRED, *OPTIONAL):
         if header.count(name) > 1:
@@ -94,7 +94,7 @@ def _table(source: Path, reader) -> list[Row]:
         rows.append((reader.line_num, {name: cell.strip() for name, cell in zip(header, cells, strict=True)}))
         for name in ("path", "speaker"):
             if not rows[-1][1][name]:
-                raise ManifestError(f"{source}:{reader.line_num}: {name} is empty")
+                raise ManifestError(f"{source}:{reader.line_num}: {name} is empty, expected a {name}")
     if not rows:
         raise ManifestError(f"{source}: no utterances, expected a row for each")
     return rows
@@ -108,11 +108,10 @@ def _annotations(
     numeric = [_as_number(cells[target]) is not None for _, cells in rows]
     if any(numeric) and not all(numeric):
         odd = next(i for i, flag in enumerate(numeric) if flag != numeric[0])
-        kinds = "words" if numeric[odd] else "numbers"
         (first, before), (line, cells) = rows[0], rows[odd]
         raise ManifestError(
-            f"{source}:{line}: {target} is {cells[target]!r}, "
-            f"expected {kinds} as in line {first} ({before[target]!r})"
+            f"{source}:{line}: {target} is {cells[target]!r}, but {before[target]!r} in line {first}; "
+            "expected all words or all numbers"
         )
     if not any(numeric):
         for line, cells in rows:

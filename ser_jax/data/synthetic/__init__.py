@@ -41,7 +41,7 @@ def synthesize(
 
     out = Path(out).resolve()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise SynthesisError(f"{out}: found something there, expected no such folder or an empty one")
+        raise SynthesisError(f"{out}: exists and is not empty, expected a new or an empty folder")
     if seed < 0:
         raise SynthesisError(f"seed: found {seed}, expected an integer that is not negative")
     turns = plan.plan(utterances, seed)
