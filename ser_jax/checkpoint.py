@@ -50,25 +50,33 @@ def restore(folder: Path, config: ModelConfig, runs: int) -> Any:
     wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), one)
     if not exists(folder):
         raise CheckpointError(f"no finished checkpoint in {folder}, expected one written by an experiment")
-    with ocp.CheckpointManager(folder.absolute(), item_handlers=ocp.StandardCheckpointHandler()) as manager:
-        latest = manager.latest_step()
-        if latest is None:
-            raise CheckpointError(
-                f"no finished checkpoint in {folder}, expected one written by an experiment"
+    try:
+        with ocp.CheckpointManager(
+            folder.absolute(), item_handlers=ocp.StandardCheckpointHandler()
+        ) as manager:
+            latest = manager.latest_step()
+            found = _shapes(manager.item_metadata(latest))
+            params = (
+                manager.restore(latest, args=ocp.args.StandardRestore(wanted))
+                if found == _shapes(wanted)
+                else None
             )
-        found = _shapes(manager.item_metadata(latest))
-        if found != _shapes(wanted):
-            raise CheckpointError(
-                f"the checkpoint in {folder} holds arrays {found}, "
-                f"expected those of {runs} runs: {_shapes(wanted)}"
-            )
-        try:
-            return manager.restore(latest, args=ocp.args.StandardRestore(wanted))
-        except (ValueError, KeyError, OSError) as error:
-            raise CheckpointError(
-                f"the checkpoint in {folder} cannot be read ({type(error).__name__}); "
-                "delete it to train again"
-            ) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Orbax and TensorStore raise whatever the damaged file led to
+        raise _damaged(folder, type(error).__name__) from error
+    if not found:
+        raise _damaged(folder, "no arrays")
+    if params is None:
+        raise CheckpointError(
+            f"the checkpoint in {folder} holds arrays {found}, "
+            f"expected those of {runs} runs: {_shapes(wanted)}"
+        )
+    return params
+
+
+def _damaged(folder: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"the checkpoint in {folder} cannot be read ({reason}); delete it to train again")
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -40,14 +40,15 @@ def guarded(program: str, work: Callable[[], None], interrupted: str) -> int:
       program: whose sentence it is.
       work: what to do.
       interrupted: what to say after Ctrl-C.
-    Returns: the exit status: 0, 2 where the input or a file is at fault, 130 after Ctrl-C.
+    Returns: the exit status: 0, 2 where the input or a file is at fault, 130 after Ctrl-C, 141 where whoever
+      read the output has left.
     """
     try:
         work()
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has heard enough
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 141
     except UserError as error:
         return _say(program, str(error), 2)
     except OSError as error:  # a folder that may not be read, a disk that is full

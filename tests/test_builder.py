@@ -185,12 +185,16 @@ def test_a_damaged_corpus_is_named(speech, tmp_path):
         data.load("tiny", tmp_path / "root")
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
 @pytest.mark.parametrize("file", ["metadata.json", "dataset_info.json", "features.json"])
-def test_an_emptied_file_of_a_corpus_is_named(speech, tmp_path, file):
+def test_an_emptied_file_of_a_corpus_is_named(speech, tmp_path, file, content):
     folder = prepare(speech, tmp_path / "root")
-    (folder / file).write_text("")
-    with pytest.raises(data.DamagedCorpusError, match=r"1\.0\.0: cannot be read .* prepare it again"):
+    (folder / file).write_text(content)
+    damaged = pytest.raises(data.DamagedCorpusError, match=r"1\.0\.0: cannot be read .* prepare it again")
+    with damaged:
         data.load("tiny", tmp_path / "root")
+    with damaged:
+        prepare(speech, tmp_path / "root")
 
 
 def test_a_damaged_corpus_is_not_taken_for_prepared(speech, tmp_path):
@@ -205,6 +209,17 @@ def test_a_damaged_corpus_is_not_taken_for_prepared(speech, tmp_path):
     (folder / "dataset_info.json").unlink()
     with pytest.raises(UserError, match=r"1\.0\.0: not a whole corpus \(no dataset_info.json\); delete"):
         prepare(speech, tmp_path / "root")
+
+
+def test_a_marked_source_of_links_is_synthetic_too(speech, tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for file in speech.parent.glob("*.wav"):
+        file.rename(kept / file.name)
+        file.symlink_to(kept / file.name)
+    (speech.parent / "SYNTHETIC.txt").touch()
+    prepare(speech, tmp_path / "root")
+    assert data.load("tiny", tmp_path / "root").synthetic
 
 
 def test_a_source_of_links_to_marked_recordings_is_synthetic(speech, tmp_path):

@@ -88,7 +88,12 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {
             "builder": self.name,
             "synthetic": any(
-                is_synthetic(place) for place in {utterance.path.resolve().parent for utterance in utterances}
+                is_synthetic(place)
+                for place in {
+                    folder
+                    for utterance in utterances
+                    for folder in (utterance.path.parent, utterance.path.resolve().parent)
+                }
             ),
             "thresholds": thresholds,
             "source_fingerprint": source_fingerprint(utterances, thresholds),
@@ -153,9 +158,11 @@ def prepare(
         allow_outside=allow_outside,
         annotation_delay=annotation_delay,
     )
+    if name in (present := store.prepared(root)):
+        store.check(present[name])
     with store.quiet():
         corpus = module.Builder(config=config, data_dir=root)
-        if name in (present := store.prepared(root)):
+        if name in present:
             return _reuse(present[name], corpus.notes)
         folder = Path(corpus.data_dir)
         if folder.exists():
@@ -204,7 +211,6 @@ def _check(builder, name, workers, thresholds, allow_outside, annotation_delay) 
 
 
 def _reuse(folder: Path, notes: dict[str, Any]) -> Path:
-    store.check(folder)
     before = store.metadata(folder)
     if any(before[key] != notes[key] for key in ("builder", "source_fingerprint")):
         raise PrepareError(

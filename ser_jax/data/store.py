@@ -50,16 +50,21 @@ def metadata(folder: Path) -> dict:
     Raises: DamagedCorpusError.
     """
     try:
-        return json.loads((folder / "metadata.json").read_text())
-    except (OSError, ValueError) as error:
+        notes = json.loads((folder / "metadata.json").read_text())
+        missing = {"builder", "synthetic", "thresholds", "source_fingerprint"} - set(notes)
+        if missing:
+            raise LookupError(missing)
+    except (FileNotFoundError, LookupError, TypeError, ValueError) as error:
         raise _damaged(folder, error) from error
+    return notes
 
 
 def check(folder: Path) -> None:
-    """Opens every shard of a prepared corpus and reads its last record.
+    """Opens every file of a prepared corpus and reads each shard's last record.
 
     Raises: DamagedCorpusError.
     """
+    metadata(folder)
     with _records(folder) as (source, lengths):
         source.__getitems__([int(end) - 1 for end in np.cumsum(lengths)])
 
@@ -73,6 +78,8 @@ def _records(folder: Path) -> Iterator[tuple[Sequence[dict], list[int]]]:
         try:
             builder = tfds.builder_from_directory(folder)
             yield builder.as_data_source(split=SPLIT), builder.info.splits[SPLIT].shard_lengths
+        except (MemoryError, ImportError, PermissionError):
+            raise
         except Exception as error:  # protobuf, array_record, etils: each has errors of its own
             raise _damaged(folder, error) from error
 
