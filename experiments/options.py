@@ -45,6 +45,15 @@ class Options:
     runs_at_once: int | None = None
 
 
+COUNTS = {
+    "seeds": "runs per fold and target",
+    "folds": "of the cross-validation",
+    "epochs": "of training from scratch",
+    "finetune_samples": "utterances of the tested corpus per fold that fine-tuning sees",
+    "finetune_epochs": "of fine-tuning",
+}
+
+
 def parse(description: str, name: str, arguments: list[str] | None = None) -> Options:
     """Reads the flags of `python -m experiments.<name>`; a wrong one ends the program with status 2."""
     defaults = Options()
@@ -68,36 +77,13 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
         default=Path("results") / name,
         help="folder of the results (default: %(default)s)",
     )
-    add(
-        "--seeds",
-        type=_positive,
-        default=defaults.seeds,
-        help="runs per fold and target (default: %(default)s)",
-    )
-    add(
-        "--folds",
-        type=_positive,
-        default=defaults.folds,
-        help="of the cross-validation (default: %(default)s)",
-    )
-    add(
-        "--epochs",
-        type=_positive,
-        default=defaults.epochs,
-        help="of training from scratch (default: %(default)s)",
-    )
-    add(
-        "--finetune-samples",
-        type=_positive,
-        default=defaults.finetune_samples,
-        help="utterances of the tested corpus per fold that fine-tuning sees (default: %(default)s)",
-    )
-    add(
-        "--finetune-epochs",
-        type=_positive,
-        default=defaults.finetune_epochs,
-        help="of fine-tuning (default: %(default)s)",
-    )
+    for count, meaning in COUNTS.items():
+        add(
+            f"--{count.replace('_', '-')}",
+            type=_positive,
+            default=getattr(defaults, count),
+            help=f"{meaning} (default: %(default)s)",
+        )
     add(
         "--standardize",
         choices=MODES,
