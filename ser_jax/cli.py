@@ -1,4 +1,4 @@
-"""The command line: prepare a corpus, describe it, synthesise one.
+"""The command line: audit a database, prepare a corpus, describe it, synthesise one.
 
 What a user can get wrong ends as one sentence on standard error and exit status 2.
 """
@@ -12,16 +12,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ser_jax import __version__
+from ser_jax.data.databases import DATABASES, flag
 from ser_jax.data.labels import RULES
 from ser_jax.errors import UserError
 
-BUILDERS = {
-    "iemocap": ("IEMOCAP_full_release, or the folder that holds it", "IEMOCAP_full_release"),
-    "recola": ("the folder that holds RECOLA-Annotation", "RECOLA"),
-    "manifest": (
-        "a CSV file with the columns path, speaker, arousal, valence",
-        "emodb/manifest.csv --name emodb",
-    ),
+READING = {  # options of the databases' readers
+    "annotation_delay": {"type": float, "metavar": "S", "help": "raters' delay, s (default: 0)"},
+    "arousal_threshold": {"type": float, "metavar": "X", "help": "parts the classes of a numeric arousal"},
+    "valence_threshold": {"type": float, "metavar": "X", "help": "parts the classes of a numeric valence"},
+    "allow_outside": {"action": "store_true", "help": "let paths lead out of the manifest's folder"},
 }
 
 
@@ -33,18 +32,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded("ser-jax", lambda: arguments.run(arguments), "interrupted")
 
 
-def guarded(program: str, work: Callable[[], None], interrupted: str) -> int:
+def guarded(program: str, work: Callable[[], int | None], interrupted: str) -> int:
     """Does the work; what a user can mend ends as one sentence on standard error.
 
     Args:
       program: whose sentence it is.
-      work: what to do.
+      work: what to do; what it returns is the status where nothing went wrong, None for 0.
       interrupted: what to say after Ctrl-C.
-    Returns: the exit status: 0, 2 where the input or a file is at fault, 130 after Ctrl-C, 141 where whoever
-      read the output has left.
+    Returns: the exit status: the work's own, 2 where the input or a file is at fault, 130 after Ctrl-C,
+      141 where whoever read the output has left.
     """
     try:
-        work()
+        status = work()
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -55,7 +54,7 @@ def guarded(program: str, work: Callable[[], None], interrupted: str) -> int:
         return _say(program, f"{error.filename or 'a file'}: {error.strerror or error}", 2)
     except KeyboardInterrupt:
         return _say(program, interrupted, 130)
-    return 0
+    return status or 0
 
 
 def _say(program: str, sentence: str, status: int) -> int:
@@ -69,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ser-jax {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_audit(commands)
     _add_prepare(commands)
     _add_describe(commands)
     _add_synthesize(commands)
@@ -88,33 +88,53 @@ def _command(commands, name: str, example: str, **options) -> argparse.ArgumentP
 def _add_prepare(commands) -> None:
     example = "ser-jax prepare iemocap --source IEMOCAP_full_release"
     parser = _command(commands, "prepare", example, help="read a database and keep its features and facts")
-    builders = parser.add_subparsers(title="databases", metavar="DATABASE", required=True)
-    for name, (source, value) in BUILDERS.items():
-        builder = _command(builders, name, f"ser-jax prepare {name} --source {value}", help=f"read {name}")
-        builder.set_defaults(run=_prepare, builder=name)
-        builder.add_argument("--source", required=True, type=Path, metavar="PATH", help=source)
-        builder.add_argument("--name", help=f"what to call the corpus (default: {name})")
+    for builder in _add_databases(parser, "prepare", _prepare):
+        builder.add_argument("--name", help="what to call the corpus (default: the database's name)")
         _add_data_dir(builder)
-        builder.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
-        if name == "recola":
-            builder.add_argument(
-                "--annotation-delay",
-                type=float,
-                default=0.0,
-                metavar="S",
-                help="raters' delay, s (default: 0)",
-            )
-        if name == "manifest":
-            for target in ("arousal", "valence"):
-                builder.add_argument(
-                    f"--{target}-threshold",
-                    type=float,
-                    metavar="X",
-                    help=f"parts the classes of a numeric {target}",
-                )
-            builder.add_argument(
-                "--allow-outside", action="store_true", help="let paths lead out of the manifest's folder"
-            )
+        _add_workers(builder)
+        builder.add_argument(
+            "--skip-bad", action="store_true", help="leave out what cannot be used, instead of refusing"
+        )
+        builder.add_argument(
+            "--labels-only", action="store_true", help="look at no recording: check the labels in seconds"
+        )
+        builder.add_argument(
+            "--beam-runner", metavar="NAME", help="an Apache Beam runner that does the work (extra: beam)"
+        )
+        builder.add_argument(
+            "--beam-options", nargs="+", default=(), metavar="NAME=VALUE", help="what that runner is told"
+        )
+
+
+def _add_databases(parser, command: str, run: Callable) -> list[argparse.ArgumentParser]:
+    """One parser per database, with its source and its reader's options."""
+    parsers = parser.add_subparsers(title="databases", metavar="DATABASE", required=True)
+    added = []
+    for name, database in DATABASES.items():
+        example = f"ser-jax {command} {name} --source {database.example}"
+        added.append(_command(parsers, name, example, help=f"read {name}"))
+        added[-1].set_defaults(run=run, builder=name)
+        added[-1].add_argument("--source", required=True, type=Path, metavar="PATH", help=database.source)
+        for option in database.options:
+            added[-1].add_argument(flag(option), default=argparse.SUPPRESS, **READING[option])
+    return added
+
+
+def _add_workers(parser) -> None:
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
+
+
+def _add_audit(commands) -> None:
+    example = "ser-jax audit emodb --source emodb"
+    parser = _command(
+        commands,
+        "audit",
+        example,
+        help="listen to a whole database and say what is wrong with it; nothing is built",
+    )
+    for builder in _add_databases(parser, "audit", _audit):
+        _add_workers(builder)
+        builder.add_argument("--json", action="store_true", help="one JSON object instead of a table")
 
 
 def _add_describe(commands) -> None:
@@ -159,43 +179,69 @@ def _prepare(arguments) -> None:
     options = {
         key: value for key, value in vars(arguments).items() if key not in ("run", "builder", "source")
     }
-    print(data.prepare(arguments.builder, arguments.source, **options))
+    path = data.prepare(arguments.builder, arguments.source, **options)
+    if arguments.labels_only:
+        print(_table(_count(data.facts(arguments.name or arguments.builder, arguments.data_dir), RULES[0])))
+    print(path)
+
+
+def _audit(arguments) -> int:
+    from ser_jax.data import audit
+
+    options = {key: vars(arguments)[key] for key in READING if key in vars(arguments)}
+    found = audit.audit(arguments.builder, arguments.source, arguments.workers, **options)
+    print(json.dumps(audit.as_dict(found), indent=2) if arguments.json else audit.table(found))
+    return 1 if found.refused else 0
 
 
 def _describe(arguments) -> None:
     from ser_jax import data
+
+    counted = _count(data.facts(arguments.name, arguments.data_dir), arguments.label_rule)
+    print(json.dumps(counted, indent=2) if arguments.json else _table(counted))
+
+
+def _count(facts, rule: str) -> dict:
+    """What `describe` says of a corpus; without recordings nothing is known of their seconds."""
     from ser_jax.data import labels
+    from ser_jax.data.corpus import Corpus
 
-    corpus = data.load(arguments.name, arguments.data_dir)
-    facts = {
-        "name": corpus.name,
-        "builder": corpus.builder,
-        "synthetic": corpus.synthetic,
-        "label_rule": arguments.label_rule,
-        "utterances": len(corpus),
-        "speakers": len(set(corpus.speaker)),
-        "sessions": len(set(corpus.session)),
-        "seconds": round(float(corpus.seconds.sum()), 3),
+    counted = {
+        "name": facts.name,
+        "builder": facts.builder,
+        "label_rule": rule,
+        "utterances": len(facts),
+        "speakers": len(set(facts.speaker)),
+        "sessions": len(set(facts.session)),
     }
+    if isinstance(facts, Corpus):
+        counted |= {
+            "synthetic": facts.synthetic,
+            "left_out": facts.left_out,
+            "seconds": round(float(facts.seconds.sum()), 3),
+        }
     for target, names in labels.CLASS_NAMES.items():
-        classes = labels.classes(corpus, target, rule=arguments.label_rule)
-        facts[target] = {name: int((classes == k).sum()) for k, name in enumerate(names)}
-    print(json.dumps(facts, indent=2) if arguments.json else _table(facts))
+        classes = labels.classes(facts, target, rule=rule)
+        counted[target] = {name: int((classes == k).sum()) for k, name in enumerate(names)}
+    return counted
 
 
-def _table(facts) -> str:
-    seconds = facts["seconds"]
+def _table(counted: dict) -> str:
+    utterances, seconds = counted["utterances"], counted.get("seconds")
     lines = [
-        f"{facts['name']} ({facts['builder']})" + ("   SYNTHETIC SPEECH" if facts["synthetic"] else ""),
-        f"  utterances  {facts['utterances']:>8,}",
-        f"  speakers    {facts['speakers']:>8,}",
-        f"  sessions    {facts['sessions']:>8,}",
-        f"  speech      {seconds / 60:>8,.1f} min, {seconds / facts['utterances']:.2f} s a turn",
-        f"  classes by label rule {facts['label_rule']}:",
+        f"{counted['name']} ({counted['builder']})"
+        + ("   SYNTHETIC SPEECH" if counted.get("synthetic") else "")
+        + ("   LABELS ONLY" if seconds is None else ""),
+        *(f"  {what:<10}  {counted[what]:>8,}" for what in ("utterances", "speakers", "sessions")),
     ]
+    if seconds is not None:
+        lines += [f"  speech      {seconds / 60:>8,.1f} min, {seconds / utterances:.2f} s a turn"]
+    if counted.get("left_out"):
+        lines += [f"  left out    {counted['left_out']:>8,}"]
+    lines += [f"  classes by label rule {counted['label_rule']}:"]
     for target in ("arousal", "valence"):
         counts = "   ".join(
-            f"{name} {count:,} ({count / facts['utterances']:.1%})" for name, count in facts[target].items()
+            f"{name} {count:,} ({count / utterances:.1%})" for name, count in counted[target].items()
         )
         lines.append(f"    {target:<8}  {counts}")
     return "\n".join(lines)

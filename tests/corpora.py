@@ -31,6 +31,7 @@ def noise_corpus(
         session=session,
         sex=np.array(["female", "male"])[member % 2],
         language=np.full(n, "xx"),
+        emotion=np.full(n, ""),
         seconds=length / 100,
         logmel=logmel,
         frames=length,

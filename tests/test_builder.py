@@ -1,14 +1,19 @@
 """Preparing a corpus and reading it back."""
 
+import importlib
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import soundfile
 
 from ser_jax import data
-from ser_jax.data import audio, builder, extract, logmel, store
+from ser_jax.data import audio, builder, databases, logmel, store, workers
+from ser_jax.data.corpus import LABELS
 from ser_jax.errors import UserError
 
 RATE = 16000
@@ -69,12 +74,14 @@ def test_a_threshold_and_its_equal_stay_equal(speech, tmp_path):
 
 
 def test_workers_change_no_byte(speech, tmp_path, monkeypatch):
-    monkeypatch.setattr(extract, "SMALL", 0)
-    monkeypatch.setattr(extract, "CHUNK", 2)
-    folders = [prepare(speech, tmp_path / f"root{workers}", workers=workers) for workers in (1, 2)]
+    monkeypatch.setattr(workers, "SMALL", 0)
+    monkeypatch.setattr(workers, "CHUNK", 2)
+    monkeypatch.setattr(builder, "SHARD", 2)
+    folders = [prepare(speech, tmp_path / f"root{n}", workers=n) for n in (1, 2)]
     one, two = ({file.name: file.read_bytes() for file in folder.iterdir()} for folder in folders)
     assert one == two
-    assert any("array_record" in name for name in one)
+    assert len([name for name in one if "array_record" in name]) == 3
+    assert len(data.load("tiny", tmp_path / "root1")) == 5
 
 
 def test_a_moved_source_and_another_name_give_equal_data(speech, tmp_path):
@@ -107,13 +114,119 @@ def test_a_name_belongs_to_one_source(speech, tmp_path):
         prepare(speech, tmp_path / "root", arousal_threshold=0.2)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_what_fails_leaves_nothing(speech, tmp_path, monkeypatch, workers):
-    monkeypatch.setattr(extract, "SMALL", 0)
+@pytest.fixture
+def flawed(speech):
+    """The same with two recordings that cannot be records, and one that is not there."""
     (speech.parent / "b.wav").write_text("not sound")
-    with pytest.raises(audio.AudioError, match=r"speech/b\.wav: not readable as audio"):
-        prepare(speech, tmp_path / "root", workers=workers)
+    soundfile.write(speech.parent / "d.wav", noise(0.02, 0), RATE)
+    (speech.parent / "e.wav").unlink()
+    return speech
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_fails_leaves_nothing(flawed, tmp_path, monkeypatch, processes):
+    monkeypatch.setattr(workers, "SMALL", 0)
+    soundfile.write(flawed.parent / "e.wav", noise(0.5, 0), RATE)
+    with pytest.raises(
+        builder.FlawedError,
+        match=r"^2 of 5 utterances cannot be prepared, the first is \S*speech/b\.wav: not readable as "
+        r"audio .*; `ser-jax audit manifest --source \S*manifest\.csv` names them all "
+        r"\(undecodable 1, too short 1\), --skip-bad leaves them out$",
+    ):
+        prepare(flawed, tmp_path / "root", workers=processes)
     assert list((tmp_path / "root").rglob("*")) == []
+
+
+def test_an_interrupted_preparation_leaves_nothing_and_starts_again(tmp_path):
+    folder = tmp_path / "speech"
+    folder.mkdir()
+    rows = ["path,speaker,arousal,valence"]
+    for i in range(600):
+        soundfile.write(folder / f"{i}.wav", noise(1.0, i), RATE)
+        rows.append(f"{i}.wav,{i % 3},low,positive")
+    (folder / "manifest.csv").write_text("\n".join(rows))
+    root = tmp_path / "root"
+    code = "import sys; from ser_jax.cli import main; sys.exit(main(sys.argv[1:]))"
+    shell = [sys.executable, "-c", code, "prepare", "manifest", "--source", folder / "manifest.csv"]
+    shell += ["--name", "tiny", "--data-dir", root, "--workers", "2"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(shell, **pipes, start_new_session=True) as prepared:
+        while prepared.poll() is None and not list(root.glob("manifest/tiny/incomplete.*/*array_record*")):
+            time.sleep(0.01)
+        os.killpg(prepared.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+        out, err = prepared.communicate()
+    assert (prepared.returncode, out) == (130, b"")
+    assert err.splitlines()[-1] == b"ser-jax: interrupted"
+    assert b"Traceback" not in err
+    assert list(root.rglob("*")) == []
+    prepare(folder / "manifest.csv", root, arousal_threshold=None)
+
+
+def test_what_is_missing_is_found_before_anything_is_read(flawed, tmp_path, monkeypatch):
+    monkeypatch.setattr(audio, "read", None)
+    with pytest.raises(
+        builder.FlawedError,
+        match=r"^1 of 5 .* speech/e\.wav: no such recording, expected by manifest\.csv:2; ".replace(
+            " speech", r" \S*speech"
+        ),
+    ):
+        prepare(flawed, tmp_path / "root")
+
+
+@pytest.mark.parametrize("shard", [1, 2, 512])
+def test_what_is_bad_can_be_left_out(flawed, tmp_path, monkeypatch, caplog, shard):
+    monkeypatch.setattr(builder, "SHARD", shard)
+    folder = prepare(flawed, tmp_path / "root", skip_bad=True)
+    assert "3 utterances are left out, e.wav the first" in caplog.text
+    corpus = data.load("tiny", tmp_path / "root")
+    assert (corpus.id.tolist(), corpus.left_out) == (["a.wav", "c.wav"], 3)
+    left_out = {row["id"]: row for row in store.metadata(folder)["left_out"]}
+    assert {key: row["finding"] for key, row in left_out.items()} == {
+        "e.wav": "missing",
+        "d.wav": "too short",
+        "b.wav": "undecodable",
+    }
+    assert left_out["b.wav"]["file"] == "b.wav"
+    assert str(tmp_path) not in (folder / "metadata.json").read_text()
+    with pytest.raises(UserError, match=r"with --skip-bad and lacks 3 utterances, e\.wav the first"):
+        prepare(flawed, tmp_path / "root")
+    assert prepare(flawed, tmp_path / "root", skip_bad=True) == folder
+
+
+def test_something_must_be_left(flawed, tmp_path):
+    for file in flawed.parent.glob("*.wav"):
+        file.unlink()
+    with pytest.raises(builder.FlawedError, match=r"5 of 5 utterances .* \(missing 5\)$"):
+        prepare(flawed, tmp_path / "root", skip_bad=True)
+    assert list((tmp_path / "root").rglob("*")) == []
+
+
+def test_labels_alone_need_no_recording(flawed, tmp_path):
+    options = {"workers": 1, "arousal_threshold": 0.1 * 3, "name": "tiny", "data_dir": tmp_path / "root"}
+    file = data.prepare("manifest", flawed, labels_only=True, **options)
+    assert file == tmp_path / "root/manifest/tiny/labels.json"
+    facts = data.facts("tiny", tmp_path / "root")
+    with pytest.raises(data.UnknownCorpusError, match="of 'tiny' the labels only are kept"):
+        data.load("tiny", tmp_path / "root")
+    for i, letter in enumerate("edcba"):
+        soundfile.write(flawed.parent / f"{letter}.wav", noise(0.5, i), RATE)
+    data.prepare("manifest", flawed, **options)
+    assert not file.exists()
+    corpus = data.facts("tiny", tmp_path / "root")
+    for key in LABELS:
+        np.testing.assert_array_equal(getattr(facts, key), getattr(corpus, key))
+    with pytest.raises(UserError, match=r"1\.0\.0: is prepared with its recordings"):
+        data.prepare("manifest", flawed, labels_only=True, **options)
+
+
+def test_recordings_without_a_label_are_said(tmp_path, caplog):
+    folder = tmp_path / "Session1/dialog/EmoEvaluation"
+    folder.mkdir(parents=True)
+    (folder / "Ses01F_impro01.txt").write_text("[0.0 - 1.0]\tSes01F_impro01_F000\tneu\t[2.5, 2.5, 2.5]\n")
+    (tmp_path / "Session1/sentences/wav/Ses01F_impro01").mkdir(parents=True)
+    (tmp_path / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F001.wav").touch()
+    data.prepare("iemocap", tmp_path, labels_only=True, data_dir=tmp_path / "root")
+    assert "1 recordings or turns without a label are left out" in caplog.text
 
 
 def test_leftovers_of_a_kill_are_swept(speech, tmp_path):
@@ -139,15 +252,27 @@ def test_a_place_that_cannot_be_written_is_named(speech, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("emodb", {}, "no builder 'emodb', expected one of iemocap, recola, manifest"),
+        ("emdb", {}, r"no database 'emdb', expected one of iemocap, .*; did you mean 'emodb'\?$"),
         ("manifest", {"name": "Tiny"}, "name 'Tiny', expected small letters"),
         ("manifest", {"name": "../tiny"}, "name '../tiny', expected small letters"),
         ("manifest", {"name": ""}, "name '', expected small letters"),
         ("manifest", {"workers": 0}, "0 workers, expected at least 1"),
-        ("manifest", {"annotation_delay": 2.0}, "expected --annotation-delay with recola only"),
+        (
+            "manifest",
+            {"annotation_delay": 2.0},
+            "manifest does not take --annotation-delay",
+        ),
+        (
+            "recola",
+            {"delay": 2.0},
+            "not take --delay, expected of such options --annotation-delay",
+        ),
         ("recola", {"annotation_delay": -1.0}, "--annotation-delay is -1.0, expected seconds, 0 or more"),
-        ("iemocap", {"arousal_threshold": 3.0}, "iemocap has its own thresholds and paths"),
-        ("recola", {"allow_outside": True}, "recola has its own thresholds and paths"),
+        (
+            "iemocap",
+            {"arousal_threshold": 3.0},
+            "not take --arousal-threshold, expected .* options none",
+        ),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused(tmp_path, name, options, message):
@@ -273,19 +398,19 @@ def test_both_databases_go_through_the_same_door(tmp_path):
     np.testing.assert_array_equal(corpus.logmel[0, : corpus.frames[0]], expected)
 
 
-def test_every_builder_says_what_it_is():
+@pytest.mark.parametrize("name", databases.DATABASES)
+def test_every_builder_says_what_it_is(name):
     from tensorflow_datasets.core import dataset_metadata
 
-    from ser_jax.data.iemocap import iemocap_dataset_builder
-    from ser_jax.data.manifest import manifest_dataset_builder
-    from ser_jax.data.recola import recola_dataset_builder
-
-    for module in (iemocap_dataset_builder, manifest_dataset_builder, recola_dataset_builder):
-        assert issubclass(module.Builder, builder.CorpusBuilder)
-        metadata = module.Builder.get_metadata()
-        assert metadata.description.startswith("# ")
-        assert metadata.citation.startswith("@")
-        assert set(metadata.tags) <= set(dataset_metadata.valid_tags())
+    module = importlib.import_module(f"ser_jax.data.{name}.{name}_dataset_builder")
+    assert issubclass(module.Builder, builder.CorpusBuilder)
+    assert module.Builder.name == name
+    assert module.Builder.MANUAL_DOWNLOAD_INSTRUCTIONS.strip()
+    metadata = module.Builder.get_metadata()
+    assert metadata.description.startswith("# ")
+    assert f"ser-jax prepare {name} --source" in metadata.description
+    assert metadata.citation.startswith("@")
+    assert set(metadata.tags) <= set(dataset_metadata.valid_tags())
 
 
 def test_tensorflow_stays_out(speech, tmp_path):

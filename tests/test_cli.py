@@ -62,11 +62,12 @@ def test_describe_as_json(capsys, speech):
     assert json.loads(out) == {
         "name": "tiny",
         "builder": "manifest",
-        "synthetic": False,
         "label_rule": "footnote",
         "utterances": 3,
         "speakers": 2,
         "sessions": 2,
+        "synthetic": False,
+        "left_out": 0,
         "seconds": 1.5,
         "arousal": {"low": 1, "high": 2},
         "valence": {"negative": 0, "positive": 3},
@@ -101,7 +102,7 @@ def test_broken_audio_is_named(capsys, speech):
     (speech.parent / "1.wav").write_text("no sound")
     status, _, err = prepare(capsys, speech)
     assert status == 2
-    assert err.splitlines()[-1].startswith(f"ser-jax: {speech.parent / '1.wav'}: not readable as audio")
+    assert f"the first is {speech.parent / '1.wav'}: not readable as audio" in err.splitlines()[-1]
     assert "Traceback" not in err
 
 
@@ -116,7 +117,7 @@ def test_an_unknown_corpus_ends_with_status_two(capsys, tmp_path):
     [
         [],
         ["prepare"],
-        ["prepare", "emodb"],
+        ["prepare", "iemo"],
         ["prepare", "iemocap"],
         ["prepare", "iemocap", "--source", "x", "--allow-outside"],
         ["describe", "x", "--label-rule", "table2"],
@@ -135,13 +136,13 @@ def test_an_interrupt_is_short(capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(data, "load", interrupted)
+    monkeypatch.setattr(data, "facts", interrupted)
     assert run(capsys, "describe", "tiny") == (130, "", "ser-jax: interrupted\n")
 
 
 @pytest.mark.parametrize(
     "command",
-    [["prepare"], *(["prepare", name] for name in cli.BUILDERS), ["describe"], ["synthesize"]],
+    [["prepare"], *(["prepare", name] for name in cli.DATABASES), ["describe"], ["synthesize"]],
 )
 def test_every_help_shows_an_example(capsys, command):
     with pytest.raises(SystemExit) as error:

@@ -43,6 +43,7 @@ def speech(tmp_path_factory):
     return root / "data"
 
 
+README = (Path(__file__).parents[1] / "README.md").read_text()
 FLAGS = [
     "--seeds",
     "2",
@@ -141,9 +142,8 @@ def test_the_protocol_names_the_corpora_by_content(table2, speech):
         assert noted["fingerprint"] == load(name, speech).fingerprint
 
 
-def test_the_readmes_python_runs(speech, capsys):
-    text = Path("README.md").read_text()
-    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["run", "loop"])
+def test_the_readmes_python_runs(speech, capsys, code):
     assert '"results/demo/data"' in code
     exec(compile(code.replace('"results/demo/data"', repr(str(speech))), "README.md", "exec"), {})
     assert 0.5 < float(capsys.readouterr().out) <= 1

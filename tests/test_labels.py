@@ -1,12 +1,13 @@
-"""Which side of the threshold an annotation falls on, by rule."""
+"""Which side of the threshold an annotation falls on, by rule; what an emotion is annotated with."""
 
 import dataclasses
+import importlib
 
 import numpy as np
 import pytest
 from corpora import noise_corpus
 
-from ser_jax.data.labels import LabelError, classes
+from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, LabelError, annotations, classes
 
 VALUES = np.array([1.0, 2.0, 2.5, 3.0, 5.5])
 
@@ -37,3 +38,31 @@ def test_an_unknown_target_or_rule_is_named():
         classes(corpus("manifest", 0.5, VALUES), "joy")
     with pytest.raises(LabelError, match="no label rule 'table2', expected one of footnote, table1"):
         classes(corpus("manifest", 0.5, VALUES), "arousal", "table2")
+
+
+NAMED = ("emodb", "ravdess", "cafe", "oreau", "crema_d", "emovo", "savee", "urdu")
+
+
+def test_the_table_has_the_emotions_of_every_corpus_and_no_others():
+    rules = [importlib.import_module(f"ser_jax.data.{corpus}").NAMING for corpus in NAMED]
+    assert set().union(*(rule.emotions.values() for rule in rules)) == set(EMOTIONS)
+
+
+def test_emotions_cluster_as_published():
+    high, positive = (
+        {emotion for emotion in EMOTIONS if annotations(emotion)[target] == 1.0} for target in (0, 1)
+    )
+    assert high == {"anger", "fear", "happiness", "surprise"}
+    assert positive == {"calm", "happiness", "neutral", "surprise"}
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_an_emotions_annotations_are_its_classes(emotion):
+    for target, annotation, word in zip(CLASS_NAMES, annotations(emotion), EMOTIONS[emotion], strict=True):
+        corpus_of_one = corpus("emodb", 0.5, np.array([annotation]))
+        assert CLASS_NAMES[target][classes(corpus_of_one, target)[0]] == word
+
+
+def test_an_unknown_emotion_is_named():
+    with pytest.raises(LabelError, match="no emotion 'joy', expected one of anger, boredom, calm, disgust"):
+        annotations("joy")

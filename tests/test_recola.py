@@ -1,12 +1,14 @@
 """RECOLA's layout, its exact labels, and its irregularities."""
 
+import shutil
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_jax.data.recola import RecolaError, read, tables
+from ser_jax.data import recola
+from ser_jax.data.recola import RecolaError, tables
 
 HEADER = ["time", "FM1 ", "FM2 ", "FM3 ", "FF1 ", "FF2 ", "FF3"]
 NAMES = {
@@ -16,6 +18,10 @@ NAMES = {
     "timings": "RECOLA-Audio_timings",
     "metadata": "RECOLA-Metadata",
 }
+
+
+def read(source, **options):
+    return recola.read(source, **options).utterances
 
 
 def table(values, rows=7501, mark=";", header=HEADER):
@@ -96,8 +102,8 @@ def test_turns_shorter_than_a_step_or_past_the_end(tmp_path, start, stop, value)
 
 def test_raters_may_be_given_a_delay(tmp_path):
     root = write(tmp_path, arousal=table({50: ["0.6"] * 6, 7500: ["1"] * 6}), turns="0;0.04\n299.96;300\n")
-    assert [u.arousal for u in read(root, delay=2.0)] == [0.6, 1.0]
-    assert [u.start for u in read(root, delay=2.0)] == [0.0, 299.96]
+    assert [u.arousal for u in read(root, annotation_delay=2.0)] == [0.6, 1.0]
+    assert [u.start for u in read(root, annotation_delay=2.0)] == [0.0, 299.96]
 
 
 def test_participants_come_by_number_and_sessions_by_dyad(tmp_path):
@@ -188,7 +194,6 @@ def test_a_damaged_annotation_is_named(tmp_path, arousal, message):
         ("0;1\n2;1\n", r"timings.P16\.csv:3: turn from 2 s to 1 s, expected 0 <= start < stop"),
         ("-1;1\n", r"P16\.csv:2: turn from -1 s"),
         ("0;\n", r"P16\.csv:2: column stop holds '', expected a number"),
-        ("300;301\n", r"P16\.csv:2: turn starts at 300 s, expected it within the annotated 300 s"),
         ("", r"P16\.csv: no turns, expected rows of start and stop"),
     ],
 )
@@ -196,21 +201,48 @@ def test_damaged_timings_are_named(tmp_path, turns, message):
     refused(write(tmp_path, turns=turns), message)
 
 
-@pytest.mark.parametrize(
-    ("folder", "what"), [("Audio-recordings", "a recording"), ("Audio_timings", "audio timings")]
-)
-def test_an_annotated_participant_is_complete(tmp_path, folder, what):
+def test_an_annotated_participant_is_complete(tmp_path):
     write(tmp_path)
-    for file in (tmp_path / f"RECOLA-{folder}").iterdir():
-        file.unlink()
-    refused(tmp_path, f"participant P16 is annotated, expected also {what}")
+    (tmp_path / "RECOLA-Audio_timings/P16.csv").unlink()
+    refused(tmp_path, "participant P16 is annotated, expected also audio timings")
+
+
+def test_labels_are_read_without_recordings(tmp_path):
+    before = read(write(tmp_path))
+    shutil.rmtree(tmp_path / "RECOLA-Audio-recordings")
+    assert read(tmp_path) == before
+    assert before[0].place == f"{tmp_path / 'RECOLA-Audio_timings/P16.csv'}:2"
+
+
+def test_what_has_no_annotation_is_listed(tmp_path):
+    write(tmp_path, turns="299;300\n300;301\n")
+    (tmp_path / "RECOLA-Audio-recordings/P99.wav").touch()
+    listing = recola.read(tmp_path)
+    assert [u.id for u in listing.utterances] == ["P16_000"]
+    recording, turn = listing.unlabelled
+    assert recording.endswith("P99.wav")
+    assert turn.endswith("P16.csv:3 (from 300 s, annotated are 300 s)")
+
+
+@pytest.mark.parametrize("delay", [-1.0, float("nan"), float("inf")])
+def test_a_delay_is_a_time(tmp_path, delay):
+    with pytest.raises(RecolaError, match=rf"--annotation-delay is {delay}, expected seconds, 0 or more"):
+        read(write(tmp_path), annotation_delay=delay)
+
+
+def test_a_spreadsheet_of_people_is_asked_for_as_csv(tmp_path, caplog):
+    people(write(tmp_path), "")
+    folder = tmp_path / NAMES["metadata"]
+    (folder / "recola_user_info.csv").rename(folder / "recola_user_info.xls")
+    assert read(tmp_path)[0].sex == "unknown"
+    assert "found recola_user_info.xls, expected recola_user_info.csv (a spreadsheet: save it" in caplog.text
 
 
 def test_a_missing_folder_is_named_with_those_found(tmp_path):
     refused(tmp_path / "gone", r"gone: no such folder, expected the one that holds RECOLA-Annotation")
     refused(tmp_path, r"no RECOLA-Annotation, and among its folders none with one")
     (tmp_path / "RECOLA-Annotation").mkdir()
-    refused(tmp_path, r"found RECOLA-Annotation, expected a folder RECOLA-Audio-recordings")
+    refused(tmp_path, r"found RECOLA-Annotation, expected a folder RECOLA-Audio_timings")
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,17 @@
 Importing this is cheap: tfds, librosa and soundfile load when they are first needed.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from ser_jax.data.corpus import Corpus
-from ser_jax.data.store import DamagedCorpusError, UnknownCorpusError, load
+from ser_jax.data.batching import batches
+from ser_jax.data.corpus import Corpus, Facts
+from ser_jax.data.store import DamagedCorpusError, UnknownCorpusError, facts, load
 
-__all__ = ["Corpus", "DamagedCorpusError", "UnknownCorpusError", "load", "prepare"]
+__all__ = [
+    "Corpus", "DamagedCorpusError", "Facts", "UnknownCorpusError", "batches", "facts", "load", "prepare",
+]  # fmt: skip
 
 
 def prepare(
@@ -22,37 +27,45 @@ def prepare(
     name: str | None = None,
     data_dir: Path | str | None = None,
     workers: int | None = None,
-    arousal_threshold: float | None = None,
-    valence_threshold: float | None = None,
-    allow_outside: bool = False,
-    annotation_delay: float = 0.0,
+    skip_bad: bool = False,
+    labels_only: bool = False,
+    beam_runner: str | None = None,
+    beam_options: Sequence[str] = (),
+    **options: Any,
 ) -> Path:
     """Reads a database, extracts its features and keeps both as a tfds dataset.
 
     Preparing the same source again under the same name returns what is there.
 
     Args:
-      builder: "iemocap", "recola" or "manifest".
-      source: the release folder, or the manifest (a CSV file).
+      builder: one of `databases.DATABASES`, as in "iemocap" or "manifest".
+      source: what that database is read from: its release folder, or the manifest (a CSV file).
       name: what `load` knows it by; the builder's name by default.
       data_dir: where it is kept; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
       workers: processes; all cores by default. The outcome is the same to the byte.
-      arousal_threshold, valence_threshold: for a manifest whose annotations are numbers.
-      allow_outside: whether a manifest's paths may lead out of its folder.
-      annotation_delay: how long RECOLA's raters trail the speech, s; the paper does not shift.
-    Returns: the dataset's folder, DATA_DIR/BUILDER/NAME/VERSION.
+      skip_bad: leave out utterances whose sound is missing or cannot be used, and note which, instead of
+        refusing.
+      labels_only: look at no recording and keep the labels alone, for `facts` to read.
+      beam_runner: an Apache Beam runner, as in "FlinkRunner", that does the work in place of the workers,
+        to the same bytes.
+      beam_options: Beam's own, each "name=value".
+      options: what the builder's reader takes: `annotation_delay` (recola), `arousal_threshold`,
+        `valence_threshold` and `allow_outside` (manifest); see `recola.read` and `manifest.read`.
+    Returns: the dataset's folder, DATA_DIR/BUILDER/NAME/VERSION, or the file of labels beside it.
     Raises: UserError (a subclass) naming the file, and the line where there is one.
     """
-    from ser_jax.data import builder as shared
+    from ser_jax.data import preparation
+    from ser_jax.data.beam import Engine
 
-    return shared.prepare(
+    if labels_only:
+        return preparation.prepare_labels(builder, source, name=name, data_dir=data_dir, **options)
+    return preparation.prepare(
         builder,
         source,
         name=name,
         data_dir=data_dir,
-        workers=workers,
-        arousal_threshold=arousal_threshold,
-        valence_threshold=valence_threshold,
-        allow_outside=allow_outside,
-        annotation_delay=annotation_delay,
+        processes=workers,
+        skip_bad=skip_bad,
+        engine=None if beam_runner is None else Engine(beam_runner, tuple(beam_options)),
+        **options,
     )

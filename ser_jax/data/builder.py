@@ -1,20 +1,14 @@
-"""What every tfds builder shares: the record, its extraction, and preparing a corpus.
+"""What every tfds builder shares: the record, its shards, and how they are written.
 
 TensorFlow is never imported: tfds needs it for nothing when the format is array_record.
 """
 
-import abc
+import collections
 import contextlib
 import dataclasses
 import functools
-import importlib
-import logging
-import math
-import os
-import re
-import shutil
-import tempfile
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +16,15 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from ser_jax.data import extract, store
-from ser_jax.data.logmel import BANDS, FRAMES
+from ser_jax.data import beam, databases, extract, store
+from ser_jax.data.corpus import TEXTS
+from ser_jax.data.extract import Flaw, Record
+from ser_jax.data.logmel import BANDS, FRAMES, filterbank
 from ser_jax.data.synthetic.marker import is_synthetic
-from ser_jax.data.utterance import Utterance, source_fingerprint
+from ser_jax.data.utterance import Listing, Utterance, common_folder, source_fingerprint
 from ser_jax.errors import UserError
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_log = logging.getLogger(__name__)
-
-
-class PrepareError(UserError):
-    """A request to prepare that cannot be met."""
+SHARD = 512  # utterances; what one Beam worker does at a time, and tfds holds in memory (40 MB)
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -41,18 +32,35 @@ class CorpusConfig(tfds.core.BuilderConfig):
     """One corpus: the name it is prepared under, and what to read it from.
 
     Attributes:
-      source: a release folder, or a manifest.
+      source: what the database's reader reads, and the options that one takes.
+      options: see `databases.read`.
       workers: processes that extract features; changes no byte of the outcome.
-      arousal_threshold, valence_threshold, allow_outside: see `manifest.read`.
-      annotation_delay: s, see `recola.read`.
+      skip_bad: whether to leave out what cannot be a record.
     """
 
     source: Path
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     workers: int = 1
-    arousal_threshold: float | None = None
-    valence_threshold: float | None = None
-    allow_outside: bool = False
-    annotation_delay: float = 0.0
+    skip_bad: bool = False
+
+
+class FlawedError(UserError):
+    """Utterances that cannot be records.
+
+    Args:
+      builder, source: as given to prepare.
+      flaws: what is wrong, in order.
+      count: utterances in all.
+    """
+
+    def __init__(self, builder: str, source: Path, flaws: Sequence[Flaw], count: int):
+        findings = collections.Counter(flaw.finding for flaw in flaws)
+        lines = ", ".join(f"{finding} {number:,}" for finding, number in findings.items())
+        super().__init__(
+            f"{len(flaws):,} of {count:,} utterances cannot be prepared, the first is {flaws[0]}; "
+            f"`ser-jax audit {builder} --source {source}` names them all ({lines})"
+            + (", --skip-bad leaves them out" if len(flaws) < count else "")
+        )
 
 
 class StableWriter(tfds.core.ExampleWriter):
@@ -66,37 +74,36 @@ def _stable(record: bytes) -> bytes:
     return tf_example_pb2.Example.FromString(record).SerializeToString(deterministic=True)
 
 
-class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """One split, `utterances`; a subclass says how to read its database's facts."""
+class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+    """One split, `utterances`, in the order of their ids; a subclass is named after its database.
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
+    tfds's usual builder keeps all records in memory to shuffle them, and above 1 GB needs TensorFlow. This
+    one writes shard by shard as they come; whoever trains shuffles anyway.
 
-    @abc.abstractmethod
-    def read(self) -> tuple[list[Utterance], dict[str, float]]:
-        """Utterances, and per target the annotation that separates the classes."""
+    Attributes:
+      flaws: the utterances found not to be records while preparing.
+    """
+
+    VERSION = tfds.core.Version(store.VERSION)
+    RELEASE_NOTES = {store.VERSION: "First release."}  # noqa: RUF012
+    flaws: list[Flaw]
 
     @functools.cached_property
-    def facts(self) -> tuple[list[Utterance], dict[str, float]]:
-        """What `read` gives, read once."""
-        return self.read()
+    def listing(self) -> Listing:
+        """The database's facts."""
+        return databases.read(self.name, self.builder_config.source, **self.builder_config.options)
 
     @functools.cached_property
     def notes(self) -> dict[str, Any]:
         """What is kept beside the records."""
-        utterances, thresholds = self.facts
+        utterances = self.listing.utterances
+        folders = {utterance.path.parent for utterance in utterances}
+        folders |= {utterance.path.resolve().parent for utterance in utterances}
         return {
             "builder": self.name,
-            "synthetic": any(
-                is_synthetic(place)
-                for place in {
-                    folder
-                    for utterance in utterances
-                    for folder in (utterance.path.parent, utterance.path.resolve().parent)
-                }
-            ),
-            "thresholds": thresholds,
-            "source_fingerprint": source_fingerprint(utterances, thresholds),
+            "synthetic": any(map(is_synthetic, folders)),
+            "thresholds": dict(self.listing.thresholds),
+            "source_fingerprint": source_fingerprint(self.listing),
         }
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -105,7 +112,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
                 {
-                    **{name: tfds.features.Text() for name in store.TEXTS},
+                    **{name: tfds.features.Text() for name in TEXTS},
                     "logmel": tfds.features.Tensor(shape=(FRAMES, BANDS), dtype=np.float32, encoding="bytes"),
                     "frames": tfds.features.Scalar(np.int32),
                     "seconds": double(),
@@ -114,117 +121,66 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 }
             ),
             metadata=tfds.core.MetadataDict(),
+            disable_shuffling=True,
         )
 
     def _example_writer(self):
         return StableWriter(self.info.file_format)
 
-    def _split_generators(self, dl_manager):
-        self.info.metadata.update(self.notes)
-        return {store.SPLIT: self._generate_examples()}
+    def _download_and_prepare(self, dl_manager, download_config=None):
+        self.flaws = extract.missing(self.listing.utterances)
+        self._judge()
+        self._beam = download_config is not None and download_config.beam_runner is not None
+        with contextlib.ExitStack() as self._open:
+            super()._download_and_prepare(dl_manager, download_config)
+        if self._beam:
+            split = self.info.splits[store.SPLIT]
+            flaws, lengths = beam.collect(Path(self.data_dir), split.num_shards)
+            self.flaws += flaws
+            true = dataclasses.replace(split, shard_lengths=lengths)
+            self.info.set_splits(tfds.core.splits.SplitDict([true]))
+        self._judge()
+        folder = common_folder(self.listing.utterances)
+        self.info.metadata.update(self.notes, left_out=[_left_out(flaw, folder) for flaw in self.flaws])
 
-    def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        utterances, _ = self.facts
+    def _judge(self) -> None:
+        count = len(self.listing.utterances)
+        if len(self.flaws) == count or (self.flaws and not self.builder_config.skip_bad):
+            raise FlawedError(self.name, self.builder_config.source, self.flaws, count)
+
+    def _shard_iterators_per_split(self, dl_manager) -> dict[str, Sequence[Callable]]:
+        absent = {flaw.id for flaw in self.flaws}
+        there = (utterance for utterance in self.listing.utterances if utterance.id not in absent)
+        utterances = sorted(there, key=lambda utterance: utterance.id)
+        return {store.SPLIT: self._beamed(utterances) if self._beam else self._shards(utterances)}
+
+    def _beamed(self, utterances: Sequence[Utterance]) -> list[beam.Shard]:
+        filters, folder = filterbank(), Path(self.data_dir)
+        return [
+            beam.Shard(utterances[first : first + SHARD], filters, folder / beam.FLAWS.format(number))
+            for number, first in enumerate(range(0, len(utterances), SHARD))
+        ]
+
+    def _shards(self, utterances: Sequence[Utterance]) -> list[Callable[[], Iterator[tuple[str, Record]]]]:
         config = self.builder_config
-        with contextlib.closing(extract.examples(utterances, config.workers, config.name)) as records:
-            for record in records:
-                yield record["id"], record
-
-
-def prepare(
-    builder: str,
-    source: Path | str,
-    *,
-    name: str | None = None,
-    data_dir: Path | str | None = None,
-    workers: int | None = None,
-    arousal_threshold: float | None = None,
-    valence_threshold: float | None = None,
-    allow_outside: bool = False,
-    annotation_delay: float = 0.0,
-) -> Path:
-    """See `ser_jax.data.prepare`."""
-    name = builder if name is None else name
-    root = store.data_dir_or_default(data_dir)
-    workers = _cores() if workers is None else workers
-    _check(builder, name, workers, (arousal_threshold, valence_threshold), allow_outside, annotation_delay)
-    module = importlib.import_module(f"ser_jax.data.{builder}.{builder}_dataset_builder")
-    config = CorpusConfig(
-        name=name,
-        source=Path(source),
-        workers=workers,
-        arousal_threshold=arousal_threshold,
-        valence_threshold=valence_threshold,
-        allow_outside=allow_outside,
-        annotation_delay=annotation_delay,
-    )
-    if name in (present := store.prepared(root)):
-        store.check(present[name])
-    with store.quiet():
-        corpus = module.Builder(config=config, data_dir=root)
-        if name in present:
-            return _reuse(present[name], corpus.notes)
-        folder = Path(corpus.data_dir)
-        if folder.exists():
-            raise PrepareError(f"{folder}: not a whole corpus (no dataset_info.json); delete this folder")
-        corpus.notes  # noqa: B018  a source that cannot be read is found before anything is written
-        try:
-            _sweep(folder.parent)
-            with tempfile.TemporaryDirectory() as unused:  # tfds insists on a folder for downloads
-                corpus.download_and_prepare(
-                    file_format="array_record",
-                    download_dir=unused,
-                    download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-                )
-        except OSError as error:
-            raise PrepareError(
-                f"{folder}: cannot be written ({error.strerror or error}), "
-                "expected a data directory with space"
-            ) from error
-        finally:
-            _sweep(folder.parent)
-    return folder
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _check(builder, name, workers, thresholds, allow_outside, annotation_delay) -> None:
-    if builder not in store.BUILDERS:
-        raise PrepareError(f"no builder {builder!r}, expected one of {', '.join(store.BUILDERS)}")
-    if not _NAME.fullmatch(name):
-        raise PrepareError(f"name {name!r}, expected small letters, digits and underscores, a letter first")
-    if workers < 1:
-        raise PrepareError(f"{workers} workers, expected at least 1")
-    if builder != "manifest" and (thresholds != (None, None) or allow_outside):
-        raise PrepareError(
-            f"{builder} has its own thresholds and paths, expected none of --arousal-threshold, "
-            "--valence-threshold and --allow-outside, which are for a manifest"
+        records = self._open.enter_context(
+            contextlib.closing(extract.records(utterances, config.workers, config.name))
         )
-    if annotation_delay and builder != "recola":
-        raise PrepareError(
-            f"{builder} has no continuous annotation, expected --annotation-delay with recola only"
-        )
-    if not (annotation_delay >= 0 and math.isfinite(annotation_delay)):
-        raise PrepareError(f"--annotation-delay is {annotation_delay}, expected seconds, 0 or more")
+
+        def shard() -> Iterator[tuple[str, Record]]:
+            for record in itertools.islice(records, SHARD):
+                if isinstance(record, Flaw):
+                    self.flaws.append(record)
+                else:
+                    yield record["id"], record
+
+        return [shard] * -(-len(utterances) // SHARD)
 
 
-def _reuse(folder: Path, notes: dict[str, Any]) -> Path:
-    before = store.metadata(folder)
-    if any(before[key] != notes[key] for key in ("builder", "source_fingerprint")):
-        raise PrepareError(
-            f"{folder}: was prepared by {before['builder']} from another source, or from this one before it "
-            "changed; delete this folder to prepare it again, or choose another --name"
-        )
-    _log.info("%s: already prepared", folder)
-    return folder
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what a preparation that failed or was killed left in a corpus's folder, and empty parents."""
-    for leftover in folder.glob("incomplete.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-        folder.parent.rmdir()
+def _left_out(flaw: Flaw, folder: Path) -> dict[str, str]:
+    return {
+        "id": flaw.id,
+        "file": Path(flaw.path.absolute()).relative_to(folder).as_posix(),
+        "finding": flaw.finding,
+        "reason": flaw.reason,
+    }

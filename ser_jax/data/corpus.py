@@ -4,44 +4,69 @@ import dataclasses
 
 import numpy as np
 
+from ser_jax.data.utterance import Listing
+
 SEXES = ("female", "male", "unknown")
 TARGETS = ("arousal", "valence")
+TEXTS = ("id", "speaker", "session", "sex", "language", "emotion")
+LABELS = (*TEXTS, *TARGETS)  # what is known of an utterance without listening
 
 
-@dataclasses.dataclass(frozen=True)
-class Corpus:
-    """All utterances of one database, sorted by id.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of a database's utterances without listening; what is loaded is sorted by id.
 
     Attributes:
       name: the name it was prepared under.
-      builder: what read it: "iemocap", "recola" or "manifest"; decides what an annotation means.
-      synthetic: whether it was made from synthesised speech.
-      fingerprint: hexadecimal digest of every fact and feature in it; equal data, equal digest.
+      builder: what read it, as in "iemocap"; decides what an annotation means.
       thresholds: per target, the annotation that separates the two classes.
       id: [N] str, unique.
       speaker, session, sex, language: [N] str. People of one session met and are never split
         between training and test, nor are sessions that share a speaker; sex is one of `SEXES`.
-      seconds: [N] float64, the whole utterance's duration, s (features hold at most 7.5 s).
-      logmel: [N, T, F] float32, dB; zero from `frames` on.
-      frames: [N] int32, number of frames that hold sound.
+      emotion: [N] str, the category as the database names it; "" where it names none.
       arousal, valence: [N] float64, annotations as the database gives them.
     """
 
     name: str
     builder: str
-    synthetic: bool
-    fingerprint: str
     thresholds: dict[str, float]
     id: np.ndarray
     speaker: np.ndarray
     session: np.ndarray
     sex: np.ndarray
     language: np.ndarray
-    seconds: np.ndarray
-    logmel: np.ndarray
-    frames: np.ndarray
+    emotion: np.ndarray
     arousal: np.ndarray
     valence: np.ndarray
 
     def __len__(self) -> int:
         return len(self.id)
+
+    @classmethod
+    def of(cls, name: str, builder: str, listing: Listing) -> "Facts":
+        """What a reader listed, in the reader's order."""
+        columns = {
+            key: np.array([getattr(utterance, key) for utterance in listing.utterances]) for key in LABELS
+        }
+        return cls(name=name, builder=builder, thresholds=dict(listing.thresholds), **columns)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Corpus(Facts):
+    """All utterances of one database: its facts, and what the network hears of them.
+
+    Attributes (those of `Facts`, and):
+      synthetic: whether it was made from synthesised speech.
+      fingerprint: hexadecimal digest of every fact and feature in it; equal data, equal digest.
+      left_out: how many utterances could not be read and were left out on request.
+      seconds: [N] float64, the whole utterance's duration, s (features hold at most 7.5 s).
+      logmel: [N, T, F] float32, dB; zero from `frames` on.
+      frames: [N] int32, number of frames that hold sound.
+    """
+
+    synthetic: bool
+    fingerprint: str
+    left_out: int = 0
+    seconds: np.ndarray
+    logmel: np.ndarray
+    frames: np.ndarray

@@ -2,23 +2,28 @@
 
 import contextlib
 import difflib
+import functools
 import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ser_jax.data.corpus import TARGETS, Corpus
+from ser_jax.data import cache
+from ser_jax.data.corpus import LABELS, TARGETS, TEXTS, Corpus, Facts
+from ser_jax.data.databases import DATABASES
 from ser_jax.data.logmel import BANDS, FRAMES
+from ser_jax.data.utterance import Listing
 from ser_jax.errors import UserError
 
-BUILDERS = ("iemocap", "recola", "manifest")
+VERSION = "1.0.0"
 SPLIT = "utterances"
-TEXTS = ("id", "speaker", "session", "sex", "language")
 NUMBERS = {"seconds": np.float64, "frames": np.int32, "arousal": np.float64, "valence": np.float64}
+NOTES = {"builder", "synthetic", "thresholds", "source_fingerprint", "left_out"}  # beside the records
 BATCH = 256  # records read at a time
 
 
@@ -39,7 +44,7 @@ def prepared(data_dir: Path) -> dict[str, Path]:
     """Name to folder of every corpus prepared in `data_dir`."""
     return {
         info.parent.parent.name: info.parent
-        for builder in BUILDERS
+        for builder in DATABASES
         for info in sorted(data_dir.glob(f"{builder}/*/[0-9]*/dataset_info.json"))
     }
 
@@ -51,7 +56,7 @@ def metadata(folder: Path) -> dict:
     """
     try:
         notes = json.loads((folder / "metadata.json").read_text())
-        missing = {"builder", "synthetic", "thresholds", "source_fingerprint"} - set(notes)
+        missing = NOTES - set(notes)
         if missing:
             raise LookupError(missing)
     except (FileNotFoundError, LookupError, TypeError, ValueError) as error:
@@ -66,7 +71,8 @@ def check(folder: Path) -> None:
     """
     metadata(folder)
     with _records(folder) as (source, lengths):
-        source.__getitems__([int(end) - 1 for end in np.cumsum(lengths)])
+        ends = np.cumsum(lengths)[np.array(lengths) > 0]  # all of a shard may have been left out
+        source.__getitems__((ends - 1).tolist())
 
 
 @contextlib.contextmanager
@@ -104,32 +110,82 @@ def load(name: str, data_dir: Path | str | None = None) -> Corpus:
         raise UnknownCorpusError(_unknown(name, root, sorted(found)))
     folder = found[name]
     notes = metadata(folder)
-    columns = _columns(folder)
-    order = np.argsort(columns["id"], kind="stable")
-    columns = {key: values[order] for key, values in columns.items()}
+    columns, fingerprint = cache.through(folder, functools.partial(_read, folder, notes["thresholds"]))
     return Corpus(
         name=name,
         builder=notes["builder"],
         synthetic=notes["synthetic"],
+        left_out=len(notes["left_out"]),
         thresholds=notes["thresholds"],
-        fingerprint=_fingerprint(columns, notes["thresholds"]),
+        fingerprint=fingerprint,
         **columns,
     )
 
 
-def _columns(folder: Path) -> dict[str, np.ndarray]:
-    """Every column of the records, in the order of the shards."""
+def facts(name: str, data_dir: Path | str | None = None) -> Facts:
+    """Reads what is known of a corpus without listening, be it prepared whole or with labels only.
+
+    Args and Raises: as `load`.
+    """
+    root = data_dir_or_default(data_dir)
+    if name in prepared(root) or name not in (files := _labelled(root)):
+        return load(name, data_dir)
+    try:
+        kept = json.loads(files[name].read_text(encoding="utf-8"))
+        rows = sorted(kept["utterances"], key=lambda row: row["id"])
+        columns = {key: np.array([row[key] for row in rows]) for key in LABELS}
+        return Facts(name=name, builder=kept["builder"], thresholds=kept["thresholds"], **columns)
+    except (LookupError, TypeError, ValueError) as error:
+        raise _damaged(files[name], error) from error
+
+
+def keep_labels(folder: Path, builder: str, listing: Listing) -> Path:
+    """Writes the labels of a corpus into its folder; what is there is replaced at once or not at all."""
+    file = labels_file(folder)
+    rows = ",\n".join(
+        json.dumps({key: getattr(utterance, key) for key in LABELS}, ensure_ascii=False)
+        for utterance in listing.utterances
+    )
+    head = json.dumps({"builder": builder, "thresholds": dict(listing.thresholds)}, ensure_ascii=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=folder, encoding="utf-8", delete=False) as partial:
+        partial.write(f'{head[:-1]}, "utterances": [\n{rows}\n]}}\n')
+    Path(partial.name).replace(file)
+    return file
+
+
+def labels_file(folder: Path) -> Path:
+    """Where a corpus's folder keeps labels without recordings."""
+    return folder / "labels.json"
+
+
+def _labelled(data_dir: Path) -> dict[str, Path]:
+    """Name to file of every corpus of which the labels are kept."""
+    return {
+        file.parent.name: file
+        for builder in DATABASES
+        for file in data_dir.glob(f"{builder}/*/{labels_file(Path()).name}")
+    }
+
+
+def _read(
+    folder: Path, thresholds: Mapping[str, float], make_rows: Callable[[tuple[int, int, int]], cache.Rows]
+) -> tuple[dict[str, np.ndarray], str]:
+    """Every column of the records, which lie in the order of their ids, and their fingerprint."""
     with _records(folder) as (source, _):
         count = len(source)
-        logmel = np.empty((count, FRAMES, BANDS), np.float32)
+        features = make_rows((count, FRAMES, BANDS))
         rows = []
         for start in range(0, count, BATCH):
             for row in source.__getitems__(range(start, min(start + BATCH, count))):
-                logmel[len(rows)] = row.pop("logmel")
+                features.put(len(rows), row.pop("logmel"))
                 rows.append(row)
-    columns = {key: np.array([row[key].decode() for row in rows]) for key in TEXTS}
-    columns |= {key: np.array([row[key] for row in rows], dtype) for key, dtype in NUMBERS.items()}
-    return columns | {"logmel": logmel}
+        columns = {key: np.array([row[key].decode() for row in rows]) for key in TEXTS}
+        columns |= {key: np.array([row[key] for row in rows], dtype) for key, dtype in NUMBERS.items()}
+        columns["logmel"] = features.array()
+        if (columns["id"][1:] <= columns["id"][:-1]).any():
+            raise ValueError("ids are not in order")
+    return columns, _fingerprint(columns, thresholds)
 
 
 def _fingerprint(columns: Mapping[str, np.ndarray], thresholds: Mapping[str, float]) -> str:
@@ -144,10 +200,14 @@ def _fingerprint(columns: Mapping[str, np.ndarray], thresholds: Mapping[str, flo
 def _unknown(name: str, root: Path, names: list[str]) -> str:
     found = (", ".join(names) or "none") if root.is_dir() else "no such folder"
     sentence = f"no corpus {name!r} in {root}, found {found}"
+    if name in _labelled(root):
+        return f"{sentence}; of {name!r} the labels only are kept, prepare it with its recordings"
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"{sentence}; did you mean {close[0]!r}?"
-    command = f"ser-jax prepare {'|'.join(BUILDERS)} --source SOURCE --name {name} --data-dir {root}"
+    database = name if name in DATABASES else "DATABASE"
+    naming = "" if name in DATABASES else f" --name {name}"
+    command = f"ser-jax prepare {database} --source SOURCE{naming} --data-dir {root}"
     return f"{sentence}; prepare it with: {command}"
 
 

@@ -1,6 +1,5 @@
 """IEMOCAP as a tfds dataset."""
 
-from ser_jax.data import iemocap
 from ser_jax.data.builder import CorpusBuilder
 
 
@@ -10,6 +9,3 @@ class Builder(CorpusBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Request IEMOCAP from https://sail.usc.edu/iemocap/ and unpack IEMOCAP_full_release.
     """
-
-    def read(self):
-        return iemocap.read(self.builder_config.source), iemocap.THRESHOLDS

@@ -5,7 +5,7 @@ import math
 import re
 from pathlib import Path
 
-from ser_jax.data.utterance import Utterance
+from ser_jax.data.utterance import Listing, Utterance
 from ser_jax.errors import UserError
 
 THRESHOLDS = {"arousal": 2.5, "valence": 2.5}  # Table 1; who owns 2.5 itself is the label rule's business
@@ -22,7 +22,7 @@ class IemocapError(UserError):
     """An IEMOCAP tree that is not as released."""
 
 
-def read(source: Path | str) -> list[Utterance]:
+def read(source: Path | str) -> Listing:
     """All turns of all sessions, every emotion included, in the order of sessions, files and lines.
 
     The vector of a turn is [valence, activation, dominance]; arousal is the second. The speaker is the
@@ -32,7 +32,7 @@ def read(source: Path | str) -> list[Utterance]:
       source: `IEMOCAP_full_release`, or the folder that holds it.
     Raises: IemocapError naming the file, and the line where there is one.
     """
-    utterances, seen = [], {}
+    utterances, unlabelled, seen = [], [], {}
     sessions = _sessions(Path(source))
     absent = sorted({f"Session{i}" for i in range(1, 6)} - {session.name for session in sessions})
     if absent:
@@ -50,17 +50,9 @@ def read(source: Path | str) -> list[Utterance]:
                     raise IemocapError(f"{place}: turn {utterance.id} stands already in {seen[utterance.id]}")
                 seen[utterance.id] = place
                 utterances.append(utterance)
-        _warn_of_unlabelled(session, seen)
-    return utterances
-
-
-def _warn_of_unlabelled(session: Path, labelled) -> None:
-    names = (file.stem for file in (session / "sentences" / "wav").glob("*/[!.]*.wav"))
-    without = sorted(name for name in names if name not in labelled)
-    if without:
-        _log.warning(
-            "%s: %d recordings without a label are left out, %s the first", session, len(without), without[0]
-        )
+        recordings = (session / "sentences" / "wav").glob("*/[!.]*.wav")
+        unlabelled += sorted(str(file) for file in recordings if file.stem not in seen)
+    return Listing(tuple(utterances), THRESHOLDS, tuple(unlabelled))
 
 
 def _sessions(source: Path) -> list[Path]:
@@ -121,12 +113,9 @@ def _turn(line: str, place: str, session: Path) -> Utterance:
         raise IemocapError(
             f"{place}: turn {match[3]} lies in {session.name}, expected Session{name['session']}"
         )
-    wav = session / "sentences" / "wav" / name["dialog"] / f"{match[3]}.wav"
-    if not wav.is_file():
-        raise IemocapError(f"{wav}: no such recording, expected by {place}")
     return Utterance(
         id=match[3],
-        path=wav,
+        path=session / "sentences" / "wav" / name["dialog"] / f"{match[3]}.wav",
         start=0.0,
         stop=None,
         speaker=f"0{name['session']}{name['sex']}",
@@ -135,4 +124,6 @@ def _turn(line: str, place: str, session: Path) -> Utterance:
         language="en",
         arousal=vector[1],
         valence=vector[0],
+        emotion=match[4],
+        place=place,
     )

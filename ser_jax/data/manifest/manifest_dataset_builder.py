@@ -1,6 +1,5 @@
 """What a manifest describes, as a tfds dataset."""
 
-from ser_jax.data import manifest
 from ser_jax.data.builder import CorpusBuilder
 
 
@@ -10,9 +9,3 @@ class Builder(CorpusBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Write a CSV file with the columns path, speaker, arousal and valence beside the recordings.
     """
-
-    def read(self):
-        config = self.builder_config
-        return manifest.read(
-            config.source, config.arousal_threshold, config.valence_threshold, config.allow_outside
-        )

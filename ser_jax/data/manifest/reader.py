@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ser_jax.data.corpus import SEXES, TARGETS
 from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.data.utterance import Utterance
+from ser_jax.data.utterance import Listing, Utterance
 from ser_jax.errors import UserError
 
 REQUIRED = ("path", "speaker", "arousal", "valence")
-OPTIONAL = ("sex", "language", "session", "start", "end")
+OPTIONAL = ("sex", "language", "session", "emotion", "start", "end")
 
 Row = tuple[int, dict[str, str]]  # line in the file, column to cell
 
@@ -27,7 +27,7 @@ def read(
     arousal_threshold: float | None = None,
     valence_threshold: float | None = None,
     allow_outside: bool = False,
-) -> tuple[list[Utterance], dict[str, float]]:
+) -> Listing:
     """Reads a manifest: columns `REQUIRED` and, where they are there, `OPTIONAL`; others are ignored.
 
     Annotations are words (low/high, negative/positive: 0 and 1, threshold 0.5) or numbers, which need
@@ -37,7 +37,7 @@ def read(
       source: the CSV file; paths in it are relative to its folder.
       arousal_threshold, valence_threshold: what separates the classes of a column of numbers.
       allow_outside: whether paths may lead out of the manifest's folder.
-    Returns: (utterances in file order, threshold of each target).
+    Returns: the utterances in file order; whether their recordings exist is not looked at.
     Raises: ManifestError naming the file and line.
     """
     source = Path(source)
@@ -56,7 +56,7 @@ def read(
             )
         seen[key] = row[0]
         utterances.append(utterance)
-    return utterances, {target: threshold for target, (_, threshold) in columns.items()}
+    return Listing(tuple(utterances), {target: threshold for target, (_, threshold) in columns.items()})
 
 
 def _rows(source: Path) -> list[Row]:
@@ -167,6 +167,8 @@ def _utterance(source: Path, row: Row, arousal: float, valence: float, allow_out
         language=cells.get("language") or "unknown",
         arousal=arousal,
         valence=valence,
+        emotion=cells.get("emotion", ""),
+        place=f"{source}:{line}",
     )
 
 
@@ -178,9 +180,4 @@ def _path(source: Path, line: int, text: str, allow_outside: bool) -> Path:
             f"{source}:{line}: path {text!r} leads out of the manifest's folder, "
             "expected one inside it or --allow-outside"
         )
-    path = source.parent / text
-    if not path.is_file():
-        raise ManifestError(
-            f"{source}:{line}: no such recording {text!r}, expected it relative to {source.parent}"
-        )
-    return path
+    return source.parent / text

@@ -1,72 +1,77 @@
 """RECOLA's release folder, turn by turn (facts only, no audio is opened)."""
 
 import logging
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
 from ser_jax.data.recola import tables
 from ser_jax.data.recola.tables import RecolaError
-from ser_jax.data.utterance import Utterance
+from ser_jax.data.utterance import Listing, Utterance
 
 THRESHOLDS = {"arousal": 0.0, "valence": 0.0}  # Table 1
 
+RECORDINGS = "RECOLA-Audio-recordings"
 _log = logging.getLogger(__name__)
 
 
-def read(source: Path | str, delay: float = 0.0) -> list[Utterance]:
+def read(source: Path | str, annotation_delay: float = 0.0) -> Listing:
     """The speech turns of all who are annotated on both dimensions, by participant, then in file order.
 
     A turn's label is the mean over [start, stop) of each rater, then over raters (Sec. 3), computed
     exactly, so that a mean of 0 is 0. The paper is silent on the rest: a turn that holds no annotated
-    instant takes the step that contains its start, and one that reaches past the annotated 300 s is cut.
+    instant takes the step that contains its start, one that reaches past the annotated 300 s is cut, and
+    one that starts there has no label.
 
     Args:
       source: the folder that holds RECOLA-Annotation and its siblings, or the folder that holds that one.
-      delay: how long the raters' reactions trail the speech, s; the paper does not shift.
+      annotation_delay: how long the raters' reactions trail the speech, s; the paper does not shift.
     Raises: RecolaError naming the file, and the line where there is one.
     """
-    root = _root(Path(source))
-    recordings = _files(_folder(root, "RECOLA-Audio-recordings"), "wav")
+    if not (annotation_delay >= 0 and math.isfinite(annotation_delay)):
+        raise RecolaError(f"--annotation-delay is {annotation_delay}, expected seconds, 0 or more")
+    root, delay = _root(Path(source)), Decimal(str(annotation_delay))
+    recordings = _recordings(root)
     timings = _files(_folder(root, "RECOLA-Audio_timings"), "csv")
     behaviour = _folder(_folder(root, "RECOLA-Annotation"), "emotional_behaviour")
     annotated = {target: _files(_folder(behaviour, target), "csv") for target in ("arousal", "valence")}
     people = _people(root)
+    participants = _participants(annotated, behaviour)
     utterances = []
-    for participant in _participants(annotated, behaviour):
-        for what, files in (("a recording", recordings), ("audio timings", timings)):
-            if participant not in files:
-                raise RecolaError(f"{root}: participant {participant} is annotated, expected also {what}")
+    unlabelled = [str(path) for name, path in recordings.items() if name not in participants]
+    for participant in participants:
+        if participant not in timings:
+            raise RecolaError(f"{root}: participant {participant} is annotated, expected also audio timings")
         traces = {target: tables.annotation(files[participant]) for target, files in annotated.items()}
         sex, dyad = people.get(participant, ("unknown", ""))
         for number, (line, start, stop) in enumerate(tables.turns(timings[participant])):
             place = f"{timings[participant]}:{line}"
-            start, stop = _cut(start, stop, place)
+            if start >= tables.END:
+                unlabelled.append(f"{place} (from {start} s, annotated are {tables.END} s)")
+                continue
+            stop = min(stop, Decimal(tables.END))
             utterances.append(
                 Utterance(
                     id=f"{participant}_{number:03d}",
-                    path=recordings[participant],
+                    path=recordings.get(participant, root / RECORDINGS / f"{participant}.wav"),
                     start=float(start),
                     stop=float(stop),
                     speaker=participant,
                     sex=sex,
                     session=f"dyad{dyad}" if dyad else participant,
                     language="fr",
-                    **{
-                        target: _label(trace, start, stop, Decimal(str(delay)))
-                        for target, trace in traces.items()
-                    },
+                    place=place,
+                    **{target: _label(trace, start, stop, delay) for target, trace in traces.items()},
                 )
             )
-    return utterances
+    return Listing(tuple(utterances), THRESHOLDS, tuple(unlabelled))
 
 
-def _cut(start: Decimal, stop: Decimal, place: str) -> tuple[Decimal, Decimal]:
-    if start >= tables.END:
-        raise RecolaError(
-            f"{place}: turn starts at {start} s, expected it within the annotated {tables.END} s"
-        )
-    return start, min(stop, Decimal(tables.END))
+def _recordings(root: Path) -> dict[str, Path]:
+    """Participant to recording, as far as there are any: labels can be read without."""
+    folder = _child(root, RECORDINGS)
+    return {} if folder is None else _files(folder, "wav")
 
 
 def _label(trace: tables.Trace, start: Decimal, stop: Decimal, delay: Decimal) -> float:
@@ -141,6 +146,12 @@ def _people(root: Path) -> dict[str, tuple[str, str]]:
         return {}
     files = [file for file in sorted(folder.glob("[!.]*.csv")) if _plain(file.stem) == "recolauserinfo"]
     if not files:
-        _log.warning("%s: no recola_user_info.csv; sexes and dyads are unknown", folder)
+        names = ", ".join(sorted(file.name for file in folder.glob("[!.]*"))) or "nothing"
+        _log.warning(
+            "%s: found %s, expected recola_user_info.csv (a spreadsheet: save it as CSV); "
+            "sexes and dyads are unknown",
+            folder,
+            names,
+        )
         return {}
     return tables.people(files[0])

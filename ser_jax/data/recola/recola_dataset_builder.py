@@ -1,6 +1,5 @@
 """RECOLA as a tfds dataset."""
 
-from ser_jax.data import recola
 from ser_jax.data.builder import CorpusBuilder
 
 
@@ -11,7 +10,3 @@ class Builder(CorpusBuilder):
     Request RECOLA from https://diuf.unifr.ch/main/diva/recola/ and unpack RECOLA-Annotation,
     RECOLA-Audio-recordings, RECOLA-Audio_timings and, where it is had, RECOLA-Metadata into one folder.
     """
-
-    def read(self):
-        config = self.builder_config
-        return recola.read(config.source, config.annotation_delay), recola.THRESHOLDS

@@ -1,0 +1,136 @@
+"""Sec. 3 and footnote 1: how many utterances each class has, beside the published counts.
+
+ser-jax prepare iemocap --source IEMOCAP_full_release --labels-only   # seconds; needs no recording
+python -m experiments.class_distribution
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+from ser_jax import data
+from ser_jax.cli import guarded
+from ser_jax.data.labels import CLASS_NAMES, RULES, classes
+
+PAPER, FOOTNOTE = "Sec. 3", "footnote 1"
+RELEASE = "the release"  # the paper does not say; counted in its label files
+PUBLISHED = {  # builder to what is known, where from; classes by label rule
+    "iemocap": {
+        "utterances": (10039, PAPER),
+        "speakers": (10, RELEASE),
+        **{f"session {i}": (n, RELEASE) for i, n in enumerate((1819, 1811, 2136, 2103, 2170), start=1)},
+        "emotion xxx": (2507, RELEASE),
+    },
+    "recola": {"utterances": (1308, PAPER), "speakers": (23, PAPER)},
+}
+CLASSES = {  # builder, rule, target to (class 0, class 1, where from)
+    ("iemocap", "footnote", "arousal"): (3121, 6918, FOOTNOTE),
+    ("iemocap", "footnote", "valence"): (3421, 6618, FOOTNOTE),
+    ("iemocap", "table1", "arousal"): (3121, 6918, FOOTNOTE),
+    ("iemocap", "table1", "valence"): (5356, 4683, RELEASE),
+    **{("recola", rule, "arousal"): (520, 788, FOOTNOTE) for rule in RULES},
+    **{("recola", rule, "valence"): (241, 1067, FOOTNOTE) for rule in RULES},
+}
+
+
+def published(builder: str, rule: str) -> dict[str, tuple[int, str]]:
+    """What is counted to what should be found, and who says so; empty for other databases."""
+    known = dict(PUBLISHED.get(builder, {}))
+    for target, names in CLASS_NAMES.items():
+        *counts, where = CLASSES.get((builder, rule, target), (None,))
+        known |= {f"{target} {name}": (n, where) for name, n in zip(names, counts, strict=False)}
+    return known
+
+
+def count(facts: data.Facts, rule: str) -> dict[str, int]:
+    """What a corpus holds: utterances, speakers, sessions, emotions where it names them, classes."""
+    found = {"utterances": len(facts), "speakers": len(set(facts.speaker))}
+    for what, column in (("session", facts.session), ("emotion", facts.emotion)):
+        found |= {f"{what} {name}": n for name, n in sorted(Counter(column.tolist()).items()) if name}
+    for target, names in CLASS_NAMES.items():
+        klass = classes(facts, target, rule)
+        found |= {f"{target} {name}": int((klass == k).sum()) for k, name in enumerate(names)}
+    return found
+
+
+def compare(facts: data.Facts, rule: str) -> list[dict]:
+    """One row per count: what, found, published, source, and "equal", "different" or "" (not published)."""
+    found, known = count(facts, rule), published(facts.builder, rule)
+    rows = []
+    for what in [*found, *(what for what in known if what not in found)]:
+        expected, source = known.get(what, (None, ""))
+        n = found.get(what, 0)
+        verdict = "" if expected is None else "equal" if n == expected else "different"
+        rows.append({"what": what, "found": n, "published": expected, "source": source, "verdict": verdict})
+    return rows
+
+
+def table(facts: data.Facts, rows: list[dict]) -> str:
+    """The rows for people."""
+    kind = "" if isinstance(facts, data.Corpus) else ", labels only"
+    if getattr(facts, "synthetic", False):
+        kind += ", SYNTHETIC SPEECH"
+    lines = [f"{facts.name} ({facts.builder}{kind})", f"  {'':<24} {'found':>8} {'published':>10}"]
+    for row in rows:
+        expected = "" if row["published"] is None else f"{row['published']:,}"
+        remark = f"{row['verdict']:<9}  {row['source']}".rstrip()
+        lines.append(f"  {row['what']:<24} {row['found']:>8,} {expected:>10}  {remark}".rstrip())
+    compared = [row for row in rows if row["verdict"]]
+    equal = sum(row["verdict"] == "equal" for row in compared)
+    verdict = f"{equal} of {len(compared)} published counts are equal" if compared else "nothing published"
+    return "\n".join([*lines, f"  {verdict}"])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Prints the counts; ends with status 1 where one differs from what is published."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.class_distribution",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--corpora",
+        nargs="+",
+        metavar="NAME",
+        help="prepared, whole or with --labels-only (default: iemocap and recola, as far as prepared)",
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, help="where they were prepared (default: as ser-jax prepare)"
+    )
+    parser.add_argument("--label-rule", choices=RULES, default=RULES[0], help="(default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    chosen = parser.parse_args(arguments)
+
+    def work() -> int:
+        corpora = _corpora(chosen.corpora, chosen.data_dir)
+        compared = [compare(facts, chosen.label_rule) for facts in corpora]
+        equal = all(row["verdict"] != "different" for rows in compared for row in rows)
+        if chosen.json:
+            named = {facts.name: rows for facts, rows in zip(corpora, compared, strict=True)}
+            print(json.dumps(named, indent=2))
+        else:
+            print(f"label rule {chosen.label_rule}\n")
+            print("\n\n".join(map(table, corpora, compared)))
+        return 0 if equal else 1
+
+    sys.exit(guarded("experiments.class_distribution", work, "interrupted"))
+
+
+def _corpora(names: list[str] | None, data_dir: Path | None) -> list[data.Facts]:
+    """Those asked for, or of the paper's two those that are there."""
+    if names:
+        return [data.facts(name, data_dir) for name in names]
+    found = []
+    for name in PUBLISHED:
+        try:
+            found.append(data.facts(name, data_dir))
+        except data.UnknownCorpusError:
+            if not found and name == list(PUBLISHED)[-1]:
+                raise
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""How well the level of a recording alone gives its class away.
+
+Shouting is loud, so some of it is emotion. But where everybody's distance from the microphone is the same, a
+network needs to learn nothing else, and fails on the next corpus, whose recordings were normalised.
+"""
+
+import dataclasses
+
+import numpy as np
+
+TRAP = 0.75  # UAR
+
+
+@dataclasses.dataclass(frozen=True)
+class Separation:
+    """Two classes parted by level.
+
+    Attributes:
+      auc: the probability that an utterance of class 1 is louder than one of class 0, ties by half; NaN
+        where a class is empty.
+      auc_within: the same after taking each speaker's mean level away.
+      uar: the UAR of the best threshold, in whichever direction, found on these very utterances.
+    """
+
+    auc: float
+    auc_within: float
+    uar: float
+
+    @property
+    def trap(self) -> bool:
+        """Whether a network could do well by level alone."""
+        return bool(self.uar >= TRAP)
+
+    def __str__(self) -> str:
+        return (
+            f"UAR {self.uar:.1%} by one threshold (AUC {self.auc:.2f}, within speakers {self.auc_within:.2f})"
+        )
+
+
+def separation(level: np.ndarray, classes: np.ndarray, speaker: np.ndarray) -> Separation:
+    """How well `level` separates the classes.
+
+    Args:
+      level: [N] finite, dB.
+      classes: [N] 0 or 1.
+      speaker: [N] who speaks.
+    Returns: NaN throughout where one class is empty.
+    """
+    if len(np.unique(classes)) < 2:
+        return Separation(np.nan, np.nan, np.nan)
+    who = np.unique(speaker, return_inverse=True)[1]
+    mean = np.bincount(who, level) / np.bincount(who)
+    return Separation(_auc(level, classes), _auc(level - mean[who], classes), _best_uar(level, classes))
+
+
+def _auc(level, classes) -> float:
+    low, high = np.sort(level[classes == 0]), level[classes == 1]
+    below = (np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")) / 2
+    return float(below.mean() / len(low))
+
+
+def _best_uar(level, classes) -> float:
+    low, high = np.sort(level[classes == 0]), np.sort(level[classes == 1])
+    below = (np.searchsorted(values, level, "left") / len(values) for values in (low, high))
+    return float(0.5 + np.abs(np.subtract(*below)).max() / 2)

@@ -1,0 +1,102 @@
+"""Preparing on an engine that somebody runs already: the same records, made by Apache Beam.
+
+tfds hands each shard of the dataset to Beam as one piece of work. All workers, and the process that started
+them, must see the recordings and the data directory under the same paths.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ser_jax.data import extract
+from ser_jax.data.extract import Flaw, Record
+from ser_jax.data.utterance import Utterance
+from ser_jax.errors import UserError
+
+FLAWS = "flaws-{:05d}.json"
+
+
+class BeamError(UserError):
+    """An engine that is not there, or that failed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """Which of Beam's runners, and how it is told what to do.
+
+    Attributes:
+      runner: as Beam names it, "DirectRunner" or "FlinkRunner".
+      options: Beam's own, each "name=value" or "name".
+    """
+
+    runner: str
+    options: tuple[str, ...] = ()
+
+    def download_config(self, **others: Any):
+        """What tfds is to be given.
+
+        Raises: BeamError where Beam is not installed, or has no such runner.
+        """
+        try:
+            import apache_beam
+        except ImportError as error:
+            raise BeamError(
+                f"--beam-runner {self.runner} needs apache-beam ({error}), expected the extra: "
+                'pip install "ser_jax[beam]"'
+            ) from error
+        import tensorflow_datasets as tfds
+
+        try:
+            apache_beam.runners.runner.create_runner(self.runner)
+        except (ValueError, ImportError, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise BeamError(
+                f"no Beam runner {self.runner!r} ({reason}), expected one like DirectRunner"
+            ) from error
+        flags = [f"--{option.removeprefix('--')}" for option in self.options]
+        options = apache_beam.options.pipeline_options.PipelineOptions(flags)
+        return tfds.download.DownloadConfig(beam_runner=self.runner, beam_options=options, **others)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """The records of some utterances, made in whatever process Beam calls this.
+
+    Attributes:
+      utterances: in order.
+      filters: see `logmel.filterbank`; carried along, for workers have no librosa loaded.
+      flaws: where to leave what is wrong with the others.
+    """
+
+    utterances: Sequence[Utterance]
+    filters: Any
+    flaws: Path
+
+    def __call__(self) -> Iterator[tuple[str, Record]]:
+        flawed = []
+        for record in map(functools.partial(extract.record, filters=self.filters), self.utterances):
+            if isinstance(record, Flaw):
+                flawed.append(dataclasses.asdict(record) | {"path": str(record.path)})
+            else:
+                yield record["id"], record
+        self.flaws.write_text(json.dumps(flawed), encoding="utf-8")
+
+
+def collect(folder: Path, shards: int) -> tuple[list[Flaw], list[int]]:
+    """Takes what the shards of a finished pipeline left beside their records.
+
+    Returns: (what is wrong, in the utterances' order; how many records each shard holds). tfds sorts the
+      latter as text, so that shard 10 follows shard 1; this is their true order.
+    """
+    flaws = []
+    for number in range(shards):
+        file = folder / FLAWS.format(number)
+        flaws += [Flaw(**row | {"path": Path(row["path"])}) for row in json.loads(file.read_text("utf-8"))]
+        file.unlink()
+    (infos,) = folder.glob("*.shard_infos.json")
+    counted = json.loads(infos.read_text())
+    infos.unlink()
+    return flaws, [counted[str(number)] for number in range(shards)]

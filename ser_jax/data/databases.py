@@ -1,0 +1,83 @@
+"""The databases there are readers for: what each is read from, and with which options."""
+
+import dataclasses
+import difflib
+import importlib
+from pathlib import Path
+from typing import Any
+
+from ser_jax.data.utterance import Listing
+from ser_jax.errors import UserError
+
+
+class DatabaseError(UserError):
+    """A database that does not exist, or an option it does not take."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Database:
+    """How a user names one source.
+
+    Attributes:
+      source: what it is.
+      example: as typed.
+      options: keywords of its `read` beside the source.
+    """
+
+    source: str
+    example: str
+    options: tuple[str, ...] = ()
+
+
+DATABASES = {
+    "iemocap": Database("IEMOCAP_full_release, or the folder that holds it", "IEMOCAP_full_release"),
+    "recola": Database("the folder that holds RECOLA-Annotation", "RECOLA", ("annotation_delay",)),
+    "manifest": Database(
+        "a CSV file with the columns path, speaker, arousal, valence",
+        "emodb/manifest.csv --name emodb",
+        ("arousal_threshold", "valence_threshold", "allow_outside"),
+    ),
+    "emodb": Database("EmoDB's folder, with names like wav/03a01Fa.wav", "emodb"),
+    "ravdess": Database("RAVDESS's folder, with names like Actor_01/03-01-05-01-02-01-01.wav", "ravdess"),
+    "cafe": Database("CaFE's folder, with names like Colère/Faible/01-C-1-1.wav", "CaFE_48k"),
+    "oreau": Database("one version of Oréau, with names like f/sessc/10a01Ca.wav", "OréauFR_02"),
+    "crema_d": Database("CREMA-D's folder, with names like AudioWAV/1001_DFA_ANG_XX.wav", "CREMA-D"),
+    "emovo": Database("EMOVO's folder, with names like f1/dis-f1-b1.wav", "EMOVO"),
+    "savee": Database("SAVEE's folder, with names like AudioData/DC/a01.wav", "AudioData"),
+    "urdu": Database("URDU's folder, with names like Angry/SM1_F1_A01.wav", "URDU-Dataset"),
+}
+
+
+def read(name: str, source: Path | str, **options: Any) -> Listing:
+    """The facts of a database, as its own package reads them: no audio is opened, none need be there.
+
+    Args:
+      name: one of `DATABASES`.
+      source: what that one is read from.
+      options: those it takes.
+    Raises: DatabaseError; the reader's own UserError naming the file, and the line where there is one.
+    """
+    check(name, options)
+    return importlib.import_module(f"ser_jax.data.{name}").read(Path(source), **options)
+
+
+def check(name: str, options: dict[str, Any]) -> None:
+    """Refuses a database that there is no reader for, and options that its reader does not take.
+
+    Raises: DatabaseError.
+    """
+    if name not in DATABASES:
+        close = difflib.get_close_matches(name, DATABASES, n=1)
+        raise DatabaseError(
+            f"no database {name!r}, expected one of {', '.join(DATABASES)}"
+            + (f"; did you mean {close[0]!r}?" if close else "")
+        )
+    for option in options:
+        if option not in DATABASES[name].options:
+            takes = ", ".join(flag(known) for known in DATABASES[name].options) or "none"
+            raise DatabaseError(f"{name} does not take {flag(option)}, expected of such options {takes}")
+
+
+def flag(option: str) -> str:
+    """An option as the command line spells it."""
+    return f"--{option.replace('_', '-')}"

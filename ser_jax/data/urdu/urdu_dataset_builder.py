@@ -1,0 +1,11 @@
+"""URDU as a tfds dataset."""
+
+from ser_jax.data.builder import CorpusBuilder
+
+
+class Builder(CorpusBuilder):
+    """One record per recording."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """
+    Clone https://github.com/siddiquelatif/URDU-Dataset.
+    """

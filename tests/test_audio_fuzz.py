@@ -1,0 +1,216 @@
+"""Headers as nobody writes them: whatever a file says, reading it gives finite sound or an error naming it.
+
+Mutants of small valid files are read by a process of their own, under limits of memory and time. Should it
+die or hang, its mutant is blamed, and another process goes on with the next.
+"""
+
+import itertools
+import os
+import random
+import re
+import select
+import struct
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_jax.data import audio
+
+HEADER = 128  # bytes that are mutated
+PER_SEED = 45  # mutants of one kind and seed
+MEMORY = 1 << 30  # bytes a mutant may make the process grow by
+SECONDS = 5.0  # a mutant may take; an honest file of this size takes a millisecond
+EXTREMES = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF8, 0xFFFFFFFF)
+SEEDS = [
+    ("WAV", "PCM_16", 1),
+    ("WAV", "PCM_U8", 1),
+    ("WAV", "FLOAT", 2),
+    ("WAV", "ULAW", 1),
+    ("WAV", "IMA_ADPCM", 1),
+    ("WAV", "MS_ADPCM", 2),
+    ("WAV", "GSM610", 1),
+    ("WAV", "G721_32", 1),
+    ("WAV", "NMS_ADPCM_32", 1),
+    ("WAVEX", "PCM_24", 2),
+    ("RF64", "PCM_16", 1),
+    ("W64", "PCM_16", 1),
+    ("W64", "MS_ADPCM", 1),
+    ("AIFF", "PCM_16", 1),
+    ("AIFF", "FLOAT", 2),
+    ("AIFF", "IMA_ADPCM", 1),
+    ("AIFF", "DWVW_16", 1),
+    ("FLAC", "PCM_16", 1),
+    ("OGG", "VORBIS", 1),
+    ("OGG", "OPUS", 1),
+    ("MP3", "MPEG_LAYER_III", 1),
+]
+
+
+def chunk(name, body):
+    return name + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+
+
+def seeds(folder):
+    """Small valid files by name, among them one of each container and one full of side information."""
+    samples = 0.3 * np.sin(np.arange(3200) / 7)
+    found = {}
+    for container, subtype, channels in SEEDS:
+        path = folder / "seed"
+        tall = np.stack([samples] * channels, axis=1)
+        with soundfile.SoundFile(path, "w", 8000, channels, subtype, format=container) as file:
+            if container in ("FLAC", "OGG", "AIFF", "MP3"):
+                file.title, file.comment = "a title", "a comment"
+            file.write(tall)
+        found[f"{container} {subtype}"] = path.read_bytes()
+    plain = found["WAV PCM_16"]
+    info = b"INFO" + chunk(b"INAM", b"a title\0") + chunk(b"IXYZ", b"odd") + chunk(b"ISFT", b"x\0")
+    labels = b"adtl" + chunk(b"labl", struct.pack("<I", 1) + b"one\0") + chunk(b"note", b"\1\0\0\0two\0")
+    sides = {
+        "LIST": chunk(b"LIST", info),
+        "cue": chunk(b"cue ", struct.pack("<7I", 1, 1, 0, 0x61746164, 0, 0, 5)) + chunk(b"LIST", labels),
+        "smpl": chunk(b"smpl", struct.pack("<9I6I", *[0] * 7, 1, 0, *[0] * 6)),
+        "bext": chunk(b"bext", bytes(602) + b"history\0"),
+        "exif": chunk(b"LIST", b"exif" + chunk(b"ever", b"0220")),
+        "fact": chunk(b"fact", struct.pack("<I", 3200)) + chunk(b"acid", bytes(24)) + chunk(b"iXML", b"<a/>"),
+    }
+    for name, side in sides.items():
+        found[f"WAV {name}"] = plain[:12] + side + plain[12:]
+        found[f"WAV late {name}"] = plain[:36] + side + plain[36:]
+    found["WAV trailing LIST"] = plain + sides["LIST"]
+    found["RIFX"] = (
+        b"RIFX"
+        + struct.pack(">I", len(plain) - 8)
+        + b"WAVEfmt "
+        + struct.pack(">IHHIIHH4sI", 16, 1, 1, 8000, 16000, 2, 16, b"data", 6400)
+        + (samples * 32767).astype(">i2").tobytes()
+    )
+    return found
+
+
+def mutants(name, data, per_kind=PER_SEED):
+    """(name, bytes) of each mutant of a file, the same on every run."""
+    rng = random.Random(name)
+    header = min(HEADER, len(data))
+
+    def replaced(place, new):
+        return data[:place] + new + data[place + len(new) :]
+
+    kinds = {
+        "bytes": [
+            (f"byte {place} = {value:#x}", place, bytes([value]))
+            for place in range(header)
+            for value in {0, 0xFF, data[place] ^ 0x80, data[place] ^ 1, data[place] ^ 0x20} - {data[place]}
+        ],
+        "fields": [
+            (f"{order}{code} at {place} = {value:#x}", place, struct.pack(order + code, value & mask))
+            for place in range(header - 8)
+            for value in EXTREMES
+            for order, (code, mask) in itertools.product("<>", (("H", 0xFFFF), ("I", 0xFFFFFFFF)))
+        ],
+    }
+    for listed in kinds.values():
+        for what, place, new in rng.sample(listed, min(per_kind, len(listed))):
+            yield f"{name}: {what}", replaced(place, new)
+    for place in (match.end() for match in re.finditer(rb"[A-Za-z]{3}[A-Za-z ]", data[: 2 * HEADER])):
+        for value, order in itertools.product(EXTREMES, "<>"):
+            size = struct.pack(order + "I", value)
+            yield f"{name}: size {order}I at {place} = {value:#x}", replaced(place, size)
+    for place in rng.sample(range(header), min(per_kind, header)):
+        yield f"{name}: cut at {place}", data[:place]
+    for _ in range(per_kind // 3):
+        first, length, to = rng.randrange(header), rng.choice((1, 4, 8, 24, 36)), rng.randrange(header)
+        part = data[first : first + length]
+        yield f"{name}: {length} bytes from {first} again at {to}", data[:to] + part + data[to:]
+        yield f"{name}: {length} bytes at {first} gone", data[:first] + data[first + length :]
+        other = data[to : to + length]
+        if first + length <= to and len(other) == length:
+            middle = data[first + length : to]
+            swapped = data[:first] + other + middle + part + data[to + length :]
+            yield f"{name}: {length} bytes at {first} and {to} swapped", swapped
+
+
+def all_mutants(folder):
+    for path in sorted(folder.glob("*.seed")):
+        yield from mutants(path.stem, path.read_bytes())
+
+
+def outcome(path):
+    """ "" where reading behaves, else what went wrong."""
+    try:
+        samples, seconds = audio.read(path)
+    except audio.AudioError as error:
+        good = str(error).startswith(f"{path}: ") and type(error) is not audio.AudioError
+        return "" if good else f"{type(error).__name__} says {error}"
+    except BaseException as error:  # what else a reader might raise is what is being looked for
+        return f"{type(error).__name__}: {error}"
+    if not (np.isfinite(samples).all() and len(samples) <= 120000 and 0 < seconds < np.inf):
+        return f"{len(samples)} samples of {seconds} s, finite: {np.isfinite(samples).all()}"
+    return ""
+
+
+def child(folder, first):
+    """Reads mutants from the given number on; one line each on standard output."""
+    import resource
+
+    warnings.simplefilter("error")
+    audio.read(folder / "warm.wav")  # loads the libraries, whose size is no mutant's fault
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (120, 120))
+    path = folder / "mutant.wav"
+    for number, (_, data) in enumerate(all_mutants(folder)):
+        if number >= first:
+            path.write_bytes(data)
+            print(number, outcome(path).replace("\n", " "), flush=True)
+
+
+def watched(folder, first, names):
+    """Outcomes from a child that starts at `first`; where it dies or hangs, that is its last one."""
+    command = [sys.executable, __file__, str(folder), str(first)]
+    paths = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0, env=paths) as process:
+        number = first
+        try:
+            while number < len(names):
+                patience = SECONDS if number > first else 60
+                if not select.select([process.stdout], [], [], patience)[0]:
+                    yield number, "hangs"
+                    return
+                line = process.stdout.readline().decode()
+                if not line:
+                    yield number, f"kills its process: {process.wait()}"
+                    return
+                number = int(line.split(" ", 1)[0])
+                yield number, line.split(" ", 1)[1].strip()
+                number += 1
+        finally:
+            process.kill()
+
+
+def test_no_header_kills_hangs_or_fools_the_reader(tmp_path):
+    pytest.importorskip("resource")
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("the limit of memory needs /proc")
+    soundfile.write(tmp_path / "warm.wav", np.zeros((8000, 2)), 8000)
+    for name, data in seeds(tmp_path).items():
+        (tmp_path / f"{name}.seed").write_bytes(data)
+        (tmp_path / "seed").write_bytes(data)
+        assert len(audio.read(tmp_path / "seed")[0]) > 5000, name
+    names = [name for name, _ in all_mutants(tmp_path)]
+    assert len(names) >= 1000
+    wrong, first = {}, 0
+    while first < len(names) and len(wrong) < 20:
+        for number, what in watched(tmp_path, first, names):
+            if what:
+                wrong[names[number]] = what
+            first = number + 1
+    assert not wrong
+
+
+if __name__ == "__main__":
+    child(Path(sys.argv[1]), int(sys.argv[2]))

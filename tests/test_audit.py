@@ -1,0 +1,227 @@
+"""Auditing a database: every line of it on recordings that deserve it, and what loudness gives away."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_jax import cli
+from ser_jax.data import audit, manifest
+from ser_jax.data.audit import findings, hearing, loudness
+from ser_jax.errors import UserError
+
+RATE = 16000
+
+
+def noise(seconds, seed=0, level=0.3, rate=RATE):
+    """In whole 16 bit steps, so that every lossless format keeps the same samples."""
+    samples = np.random.default_rng(seed).uniform(-level, level, round(seconds * rate))
+    return np.rint(samples * 2**15) / 2**15
+
+
+def write(folder, name, samples, rate=RATE, **options):
+    soundfile.write(folder / name, samples, rate, **options)
+    return folder / name
+
+
+@pytest.fixture
+def speech(tmp_path):
+    """A manifest of all that can be wrong; speaker c is always low, recordings of b are the loud ones."""
+    clipped, quiet = noise(0.5, 1), noise(0.5, 2, 5e-4)
+    clipped[100:104] = 1.0
+    clipped[200:202] = -1.0
+    sound = {
+        "good.wav": noise(0.5, 3),
+        "again.flac": noise(0.5, 3),
+        "clipped.wav": clipped,
+        "quiet.wav": quiet,
+        "silent.wav": np.zeros(8000),
+        "long.wav": noise(8.0, 4),
+        "short.wav": noise(0.02, 5),
+    }
+    for name, samples in sound.items():
+        write(tmp_path, name, samples, subtype="PCM_16")
+    write(tmp_path, "nan.wav", np.where(np.arange(8000) == 77, np.nan, noise(0.5, 6)), subtype="FLOAT")
+    write(tmp_path, "tail.wav", np.append(noise(8.0, 7), np.inf), subtype="FLOAT")
+    write(tmp_path, "stereo.wav", np.stack([noise(0.5, 8, rate=44100)] * 2, axis=1), 44100)
+    (tmp_path / "text.wav").write_text("hello")
+    rows = {
+        "good.wav": "a,low,negative,,",
+        "again.flac": "b,low,positive,,",
+        "clipped.wav": "a,high,negative,,",
+        "quiet.wav": "a,low,positive,,",
+        "silent.wav": "a,high,positive,,",
+        "long.wav": "b,high,positive,,",
+        "short.wav": "b,high,negative,,",
+        "nan.wav": "b,low,negative,,",
+        "tail.wav": "b,low,negative,,",
+        "stereo.wav": "c,low,negative,,",
+        "text.wav": "c,low,negative,,",
+        "gone.wav": "c,low,positive,,",
+    }
+    lines = [f"{name},{row}" for name, row in rows.items()]
+    lines += ["good.wav,c,low,negative,0.1,0.4", "good.wav,c,low,negative,0.2,3.5"]
+    text = "\n".join(["path,speaker,arousal,valence,start,end", *lines])
+    (tmp_path / "manifest.csv").write_text(text)
+    return tmp_path / "manifest.csv"
+
+
+def found_in(speech, **options):
+    return audit.audit("manifest", speech, 1, **options)
+
+
+def named(found, line):
+    return {finding.what.rpartition("/")[2]: finding.reason for finding in found.by_line()[line]}
+
+
+def test_every_line_names_its_file(speech):
+    found = found_in(speech)
+    lines = set(found.by_line()) - {"loudness"}
+    assert {line: set(named(found, line)) for line in lines} == {
+        "missing": {"gone.wav"},
+        "undecodable": {"text.wav"},
+        "non-finite": {"nan.wav"},
+        "too short": {"short.wav"},
+        "outside": {"good.wav (good.wav#0.2-3.5)"},
+        "damaged tail": {"tail.wav"},
+        "silent": {"quiet.wav", "silent.wav"},
+        "clipped": {"clipped.wav"},
+        "duplicate": {"again.flac"},
+        "unlabelled": set(),
+        "one class": {"c"},
+        "long": {"long.wav", "tail.wav"},
+    }
+    assert found.refused
+    (reason,) = named(found, "duplicate").values()
+    assert reason == f"as {speech.parent / 'good.wav'}, but another speaker and valence"
+    assert named(found, "one class") == {"c": "arousal always low"}
+    assert named(found, "long")["long.wav"] == "8.00 s"
+
+
+def test_what_is_refused_is_what_prepare_refuses(speech, tmp_path):
+    from ser_jax import data
+    from ser_jax.data import store
+
+    folder = data.prepare("manifest", speech, name="x", data_dir=tmp_path / "root", skip_bad=True, workers=1)
+    left_out = sorted((row["id"], row["finding"]) for row in store.metadata(folder)["left_out"])
+    listing = manifest.read(speech).utterances
+    heard = found_in(speech).heard
+    flawed = [(u.id, one.flaw.finding) for u, one in zip(listing, heard, strict=True) if one.flaw]
+    assert left_out == sorted(flawed)
+    assert len(left_out) == 5
+
+
+def test_recordings_without_a_label_are_named(tmp_path):
+    folder = tmp_path / "wav"
+    folder.mkdir()
+    for name in ("03a01Fa.wav", "03a01Na.wav", "notes.wav"):
+        write(folder, name, noise(0.5))
+    found = audit.audit("emodb", tmp_path, 1)
+    assert [finding.what for finding in found.by_line()["unlabelled"]] == [str(folder / "notes.wav")]
+    assert not found.refused
+
+
+def test_json_counts_what_the_table_shows(speech, capsys):
+    arguments = ["audit", "manifest", "--source", str(speech), "--workers", "1"]
+    assert cli.main([*arguments, "--json"]) == 1
+    counted = json.loads(capsys.readouterr().out)
+    assert (counted["utterances"], counted["usable"], counted["recordings"], counted["speakers"]) == (
+        14,
+        9,
+        12,
+        3,
+    )
+    assert counted["sample_rates"] == {"16000": 8, "44100": 1}
+    assert counted["channels"] == {"1": 8, "2": 1}
+    assert counted["encodings"]["FLAC PCM_16"] == 1
+    assert counted["seconds"]["max"] == pytest.approx(8.0, abs=1e-3)
+    assert counted["findings"]["clipped"]["count"] == 1
+    assert counted["findings"]["clipped"]["severity"] == "warning"
+    assert counted["classes"]["c"]["arousal"] == {"low": 5, "high": 0}
+    assert counted["refused"] is True
+    assert cli.main(arguments) == 1
+    table = capsys.readouterr().out
+    assert "prepare would refuse it for 5 errors" in table
+    assert "sample rate  16000 Hz (8), 44100 Hz (1)" in table
+    for line in ("missing", "undecodable", "non-finite", "too short", "outside"):
+        assert f"error    {line:<13}      1" in table
+
+
+def test_a_sound_corpus_ends_with_status_zero(tmp_path, capsys):
+    write(tmp_path, "03a01Fa.wav", noise(0.5))
+    assert cli.main(["audit", "emodb", "--source", str(tmp_path), "--workers", "1"]) == 0
+    assert capsys.readouterr().out.endswith("prepare would accept it\n")
+
+
+def test_of_many_findings_the_table_names_the_first(tmp_path):
+    rows = [f"{i}.wav,a,low,negative" for i in range(8)]
+    (tmp_path / "m.csv").write_text("\n".join(["path,speaker,arousal,valence", *rows]))
+    table = audit.table(audit.audit("manifest", tmp_path / "m.csv", 1))
+    assert "4.wav: no such audio file" in table
+    assert "5.wav" not in table
+    assert "and 3 more (--json names all)" in table
+    assert "none could be read" in table
+
+
+def test_labels_that_cannot_be_read_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no such file, expected a manifest"):
+        audit.audit("manifest", tmp_path / "gone.csv")
+
+
+def test_what_is_heard_does_not_depend_on_the_blocks(tmp_path, monkeypatch):
+    samples = noise(0.5, 9)
+    samples[97:103] = 1.0
+    write(tmp_path, "a.wav", samples)
+    (tmp_path / "m.csv").write_text("path,speaker,arousal,valence\na.wav,a,low,negative\n")
+    (utterance,) = manifest.read(tmp_path / "m.csv").utterances
+    whole = hearing.listen(utterance)
+    assert whole.clipped == 4
+    for block in (1, 7, 100):
+        monkeypatch.setattr("ser_jax.data.audio.BLOCK", block)
+        assert hearing.listen(utterance) == whole
+
+
+def test_every_line_has_a_meaning():
+    lines = (*findings.ERRORS, *findings.WARNINGS, *findings.REMARKS)
+    assert len(set(lines)) == len(lines)
+
+
+@given(
+    st.lists(st.tuples(st.integers(-20, 20), st.integers(0, 1), st.integers(0, 2)), min_size=2, max_size=40)
+)
+def test_separation_by_its_definition(rows):
+    level, classes, speaker = (np.array(column) for column in zip(*rows, strict=True))
+    found = loudness.separation(level.astype(float), classes, speaker.astype(str))
+    if len(set(classes)) < 2:
+        assert np.isnan([found.auc, found.auc_within, found.uar]).all()
+        return
+    pairs = [np.sign(h - q) for h in level[classes == 1] for q in level[classes == 0]]
+    assert found.auc == pytest.approx(0.5 + np.mean(pairs) / 2)
+    uars = []
+    for threshold in [*level, level.max() + 1]:
+        low, high = (level < threshold)[classes == 0].mean(), (level >= threshold)[classes == 1].mean()
+        uars += [(low + high) / 2, 1 - (low + high) / 2]
+    assert found.uar == pytest.approx(max(uars))
+
+
+@given(st.integers(0, 1000))
+def test_a_speakers_own_level_gives_nothing_away_within_speakers(seed):
+    rng = np.random.default_rng(seed)
+    classes = np.tile([0, 1], 10)
+    level = rng.normal(0, 1, 20)
+    speaker = np.repeat(["near", "far"], 10)
+    moved = level + np.where(speaker == "near", 30.0, 0.0)
+    one, other = (loudness.separation(values, classes, speaker) for values in (level, moved))
+    assert one.auc_within == pytest.approx(other.auc_within)
+
+
+def test_a_trap_is_a_warning(tmp_path):
+    for i in range(8):
+        write(tmp_path, f"03a0{i}{'NW'[i % 2]}a.wav", noise(0.3, i, (0.05, 0.5)[i % 2]))
+    found = audit.audit("emodb", tmp_path, 1)
+    assert [finding.what for finding in found.by_line()["loudness"]] == ["arousal", "valence"]
+    assert found.loudness["arousal"].auc == 1.0
+    assert found.loudness["valence"].auc == 0.0

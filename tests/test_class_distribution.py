@@ -1,0 +1,124 @@
+"""Found beside published counts, on a release of full size without any recording."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import class_distribution
+from ser_jax import cli, data
+
+DIALOGS = (28, 30, 32, 30, 31)
+TURNS = (1819, 1811, 2136, 2103, 2170)
+
+
+def values(rng, *counted):
+    """Each value as often as asked, in random order."""
+    return rng.permutation(np.concatenate([np.full(count, value) for value, count in counted]))
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    """IEMOCAP's label files with its published counts: 10,039 turns in 151 dialogs, 1,935 valences of 2.5."""
+    root, rng = tmp_path_factory.mktemp("full") / "IEMOCAP_full_release", np.random.default_rng(0)
+    activation = iter(values(rng, (2.5, 1500), (1.5, 1621), (3.0, 6918)))
+    valence = iter(values(rng, (2.0, 3421), (2.5, 1935), (3.5, 4679), (5.5, 4)))
+    emotion = iter(values(rng, ("xxx", 2507), ("neu", 7532)))
+    for session, (dialogs, turns) in enumerate(zip(DIALOGS, TURNS, strict=True), start=1):
+        folder = root / f"Session{session}/dialog/EmoEvaluation"
+        folder.mkdir(parents=True)
+        for dialog, share in enumerate(np.array_split(np.arange(turns), dialogs)):
+            name = f"Ses0{session}F_impro{dialog:02d}"
+            lines = [
+                f"[{k}.0 - {k}.9]\t{name}_{'FM'[k % 2]}{k:03d}\t{next(emotion)}"
+                f"\t[{next(valence):.4f}, {next(activation):.4f}, 2.5000]\n"
+                for k in range(len(share))
+            ]
+            (folder / f"{name}.txt").write_text("% header\n\n" + "".join(lines))
+    return root
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        class_distribution.main([str(argument) for argument in arguments])
+    return ended.value.code, *capsys.readouterr()
+
+
+@pytest.fixture
+def kept(release, tmp_path, capsys):
+    arguments = ["--source", release, "--labels-only", "--data-dir", tmp_path]
+    assert cli.main(["prepare", "iemocap", *map(str, arguments)]) == 0
+    printed = capsys.readouterr().out
+    assert "LABELS ONLY" in printed
+    assert printed.endswith(f"{tmp_path / 'iemocap/iemocap/labels.json'}\n")
+    return tmp_path
+
+
+def test_a_full_release_is_equal_without_a_recording(kept, capsys):
+    status, out, _ = run(capsys, "--data-dir", kept)
+    assert status == 0
+    assert "valence negative            3,421      3,421  equal      footnote 1" in out
+    assert "12 of 12 published counts are equal" in out
+
+
+def test_the_text_of_table_1_gives_other_counts(kept, capsys):
+    _, out, _ = run(capsys, "--data-dir", kept, "--label-rule", "table1", "--json")
+    rows = {row["what"]: row for row in json.loads(out)["iemocap"]}
+    assert (rows["valence negative"]["found"], rows["valence positive"]["found"]) == (5356, 4683)
+    assert (rows["arousal low"]["found"], rows["arousal high"]["found"]) == (3121, 6918)
+
+
+def test_one_turn_less_is_different(release, tmp_path, capsys):
+    labels = data.prepare("iemocap", release, data_dir=tmp_path, labels_only=True)
+    kept = json.loads(labels.read_text())
+    kept["utterances"].pop()
+    labels.write_text(json.dumps(kept))
+    status, out, _ = run(capsys, "--data-dir", tmp_path)
+    assert status == 1
+    assert "utterances                 10,038     10,039  different  Sec. 3" in out
+
+
+def test_recolas_counts_are_known(tmp_path):
+    n = 1308
+    arousal, valence = np.ones(n), np.ones(n)
+    arousal[:520], valence[:241] = 0.0, -0.2
+    facts = data.Facts(
+        name="recola",
+        builder="recola",
+        thresholds={"arousal": 0.0, "valence": 0.0},
+        id=np.arange(n).astype(str),
+        speaker=(np.arange(n) % 23).astype(str),
+        **{key: np.full(n, "") for key in ("session", "sex", "language", "emotion")},
+        arousal=arousal,
+        valence=valence,
+    )
+    rows = class_distribution.compare(facts, "footnote")
+    assert [row["verdict"] for row in rows] == ["equal"] * 6
+
+
+def test_other_corpora_are_counted_only(kept, capsys):
+    (kept / "a.csv").write_text("path,speaker,arousal,valence,emotion\na.wav,a,low,positive,joy\n")
+    data.prepare("manifest", kept / "a.csv", name="mine", data_dir=kept, labels_only=True)
+    status, out, _ = run(capsys, "--data-dir", kept, "--corpora", "mine")
+    assert status == 0
+    assert out.startswith("label rule footnote\n\nmine (manifest, labels only)\n")
+    assert "emotion joy                     1" in out
+    assert out.endswith("nothing published\n")
+
+
+def test_a_corpus_that_is_not_there_is_named(tmp_path, capsys):
+    status, out, err = run(capsys, "--data-dir", tmp_path)
+    assert (status, out) == (2, "")
+    assert err.startswith("experiments.class_distribution: no corpus 'recola'")
+    assert run(capsys, "--data-dir", tmp_path, "--corpora", "iemocap")[0] == 2
+
+
+def test_labels_alone_are_no_corpus(kept):
+    with pytest.raises(data.UnknownCorpusError, match="of 'iemocap' the labels only are kept"):
+        data.load("iemocap", kept)
+
+
+def test_damaged_labels_are_named(kept):
+    (kept / "iemocap/iemocap/labels.json").write_text('{"builder": "iemocap"}')
+    with pytest.raises(data.DamagedCorpusError, match=r"labels\.json: cannot be read"):
+        data.facts("iemocap", kept)
