@@ -5,6 +5,7 @@ python -m experiments.class_distribution
 """
 
 import argparse
+import contextlib
 import json
 import sys
 from collections import Counter
@@ -72,6 +73,8 @@ def table(facts: data.Facts, rows: list[dict]) -> str:
     kind = "" if isinstance(facts, data.Corpus) else ", labels only"
     if getattr(facts, "synthetic", False):
         kind += ", SYNTHETIC SPEECH"
+    if left_out := getattr(facts, "left_out", 0):
+        kind += f", {left_out:,} utterances left out"
     lines = [f"{facts.name} ({facts.builder}{kind})", f"  {'':<24} {'found':>8} {'published':>10}"]
     for row in rows:
         expected = "" if row["published"] is None else f"{row['published']:,}"
@@ -124,12 +127,9 @@ def _corpora(names: list[str] | None, data_dir: Path | None) -> list[data.Facts]
         return [data.facts(name, data_dir) for name in names]
     found = []
     for name in PUBLISHED:
-        try:
+        with contextlib.suppress(data.UnknownCorpusError):
             found.append(data.facts(name, data_dir))
-        except data.UnknownCorpusError:
-            if not found and name == list(PUBLISHED)[-1]:
-                raise
-    return found
+    return found or [data.facts(next(iter(PUBLISHED)), data_dir)]
 
 
 if __name__ == "__main__":

@@ -42,6 +42,9 @@ def guarded(program: str, work: Callable[[], int | None], interrupted: str) -> i
     Returns: the exit status: the work's own, 2 where the input or a file is at fault, 130 after Ctrl-C,
       141 where whoever read the output has left.
     """
+    for stream in (sys.stdout, sys.stderr):  # file names need not be text
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = work()
         sys.stdout.flush()
@@ -112,6 +115,8 @@ def _add_databases(parser, command: str, run: Callable) -> list[argparse.Argumen
     added = []
     for name, database in DATABASES.items():
         example = f"ser-jax {command} {name} --source {database.example}"
+        if (command, name) == ("prepare", "manifest"):
+            example += " --name mine"
         added.append(_command(parsers, name, example, help=f"read {name}"))
         added[-1].set_defaults(run=run, builder=name)
         added[-1].add_argument("--source", required=True, type=Path, metavar="PATH", help=database.source)

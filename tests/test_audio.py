@@ -3,19 +3,23 @@
 import os
 import pickle
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from ser_jax.data import container as containers
 from ser_jax.data.audio import (
     BLOCK,
+    SUFFIXES,
     AudioError,
     MissingAudioError,
     NonFiniteError,
     SegmentError,
     TooShortError,
     UndecodableError,
+    check,
     opened,
     read,
 )
@@ -324,6 +328,58 @@ def test_a_truncated_file_is_named(tmp_path, container, keep):
         read(path)
 
 
+def ogg(path, seconds, subtype, serial=None):
+    """The bytes of an Ogg file, its pages' serial number and checksums replaced where one is given."""
+    data = write(path, noise(int(seconds * RATE)), subtype=subtype, format="OGG").read_bytes()
+    return data if serial is None else b"".join(numbered(page, serial) for page in pages(data))
+
+
+def pages(data):
+    while data:
+        length = 27 + data[26] + sum(data[27 : 27 + data[26]])
+        yield data[:length]
+        data = data[length:]
+
+
+def numbered(page, serial):
+    """A page of another serial number; its checksum is RFC 3533's, polynomial 0x04c11db7."""
+    page = page[:14] + struct.pack("<I", serial) + page[18:22] + bytes(4) + page[26:]
+    checksum = 0
+    for byte in page:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum >> 31 else 0)) & 0xFFFFFFFF
+    return page[:22] + struct.pack("<I", checksum) + page[26:]
+
+
+@pytest.mark.parametrize("searched", [1, 77, containers.SEARCHED])
+@pytest.mark.parametrize("serials", [(7, 7), (7, 8)])
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_chained_ogg_files_are_named(tmp_path, monkeypatch, subtype, serials, searched):
+    monkeypatch.setattr(containers, "SEARCHED", searched)
+    path = tmp_path / "a.ogg"
+    parts = [ogg(path, seconds, subtype, serial) for seconds, serial in zip((1, 0.5), serials, strict=True)]
+    for part, seconds in zip(parts, (1, 0.5), strict=True):
+        path.write_bytes(part)
+        assert read(path)[1] == seconds
+    for first, second in (parts, parts[::-1]):
+        path.write_bytes(first + second)
+        with pytest.raises(
+            UndecodableError, match=rf"\(another Ogg file begins in it at byte {len(first)}\)"
+        ):
+            read(path)
+
+
+def test_streams_of_one_ogg_file_that_begin_together_are_no_chain(tmp_path):
+    path = tmp_path / "a.ogg"
+    one, other = (list(pages(ogg(path, 1, "VORBIS", serial))) for serial in (7, 8))
+    path.write_bytes(b"".join([one[0], other[0], *one[1:]]))
+    assert containers.examine(path) == containers.Container("OGG")
+    path.write_bytes(b"".join([*one[:2], other[0], *one[2:]]))
+    with pytest.raises(containers.MalformedError, match="another Ogg file begins"):
+        containers.examine(path)
+
+
 @pytest.mark.parametrize("claimed", [2**36 - 1, 16001])
 def test_a_flac_that_promises_too_much_is_named(tmp_path, claimed):
     path = write(tmp_path / "a.flac", noise(RATE), subtype="PCM_16")
@@ -351,13 +407,40 @@ def test_text_is_not_audio(tmp_path, suffix):
         read(path)
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(MissingAudioError, match=r"gone\.wav: no such audio file"):
-        read(tmp_path / "gone.wav")
-    with pytest.raises(MissingAudioError, match="not a regular file, expected an audio file"):
-        read(tmp_path)
-    with pytest.raises(MissingAudioError, match=r"cannot be opened \(File name too long\)"):
-        read(tmp_path / ("a" * 300))
+@pytest.mark.parametrize("refuse", [check, read])
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("gone.wav", r"gone\.wav: no such audio file$"),
+        ("a.wav/b.wav", r"a\.wav/b\.wav: no such audio file$"),
+        (".", "not a regular file, expected an audio file$"),
+        ("a" * 300, r"cannot be opened \(File name too long\), expected an audio file$"),
+        ("a\0b.wav", r"cannot be opened \(.*embedded null.+\), expected an audio file$"),
+        ("loop.wav", r"cannot be opened \(Too many levels of symbolic links\), expected an audio file$"),
+    ],
+)
+def test_a_missing_file_is_named(tmp_path, refuse, name, sentence):
+    write(tmp_path / "a.wav", noise(8000))
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    for path in (tmp_path / name, f"{tmp_path}/{name}"):
+        with pytest.raises(MissingAudioError, match=sentence):
+            refuse(path)
+
+
+def test_checking_a_file_opens_nothing(tmp_path):
+    for kind in (Path, str):
+        check(kind(write(tmp_path / "a.wav", noise(8000))))
+    (tmp_path / "text.wav").write_text("not audio")
+    check(tmp_path / "text.wav")
+    (tmp_path / "link.wav").symlink_to("a.wav")
+    check(tmp_path / "link.wav")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_suffix_is_of_a_container_that_is_read(tmp_path, suffix):
+    kind = {".aif": "AIFF"}.get(suffix, suffix[1:].upper())
+    soundfile.write(tmp_path / f"a{suffix}", noise(8000), RATE, format=kind)
+    assert read(tmp_path / f"a{suffix}")[1] == 0.5
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")

@@ -1,6 +1,8 @@
 """Auditing a database: every line of it on recordings that deserve it, and what loudness gives away."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,9 +186,44 @@ def test_what_is_heard_does_not_depend_on_the_blocks(tmp_path, monkeypatch):
         assert hearing.listen(utterance) == whole
 
 
-def test_every_line_has_a_meaning():
-    lines = (*findings.ERRORS, *findings.WARNINGS, *findings.REMARKS)
-    assert len(set(lines)) == len(lines)
+def test_the_readme_explains_every_line():
+    text = (Path(findings.__file__).parents[1] / "README.md").read_text()
+    rows = re.findall(r"^\| `([^`]+)` \| (error|warning|remark) \|", text, re.MULTILINE)
+    known = {"error": findings.ERRORS, "warning": findings.WARNINGS, "remark": findings.REMARKS}
+    assert rows == [(line, severity) for severity, lines in known.items() for line in lines]
+
+
+def heard(tmp_path, samples, **options):
+    """What is heard of one recording."""
+    write(tmp_path, "one.wav", samples, **options)
+    (tmp_path / "m.csv").write_text("path,speaker,arousal,valence\none.wav,a,low,negative\n")
+    return audit.audit("manifest", tmp_path / "m.csv", 1)
+
+
+def test_silence_is_what_the_network_hears(tmp_path):
+    left = noise(0.5)
+    opposite = heard(tmp_path, np.stack([left, -left], axis=1))
+    late = heard(tmp_path, np.concatenate([np.zeros(8 * RATE), noise(2.0)]))
+    for found in (opposite, late):
+        assert len(found.by_line()["silent"]) == 1
+
+
+@pytest.mark.parametrize(
+    "subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"]
+)
+def test_clipping_is_seen_in_every_coding(tmp_path, subtype):
+    samples = noise(0.5)
+    samples[200:205] = 1.0
+    samples[300:305] = -1.0
+    assert heard(tmp_path, samples, subtype=subtype).heard[0].clipped == 6
+    assert heard(tmp_path, noise(0.5, level=0.9), subtype=subtype).heard[0].clipped == 0
+
+
+def test_recordings_beside_those_of_a_manifest_are_unlabelled(tmp_path):
+    write(tmp_path, "two.wav", noise(0.5))
+    write(tmp_path, "._two.wav", noise(0.5))
+    found = heard(tmp_path, noise(0.5))
+    assert [finding.what for finding in found.by_line()["unlabelled"]] == [str(tmp_path / "two.wav")]
 
 
 @given(
@@ -219,9 +256,23 @@ def test_a_speakers_own_level_gives_nothing_away_within_speakers(seed):
 
 
 def test_a_trap_is_a_warning(tmp_path):
-    for i in range(8):
-        write(tmp_path, f"03a0{i}{'NW'[i % 2]}a.wav", noise(0.3, i, (0.05, 0.5)[i % 2]))
+    for i in range(30):
+        write(tmp_path, f"03a{i:02d}{'NW'[i % 2]}a.wav", noise(0.1, i, (0.05, 0.5)[i % 2]))
     found = audit.audit("emodb", tmp_path, 1)
     assert [finding.what for finding in found.by_line()["loudness"]] == ["arousal", "valence"]
     assert found.loudness["arousal"].auc == 1.0
     assert found.loudness["valence"].auc == 0.0
+
+
+def test_few_utterances_give_nothing_away(tmp_path):
+    for i in range(4):
+        write(tmp_path, f"03a{i:02d}{'NW'[i % 2]}a.wav", noise(0.1, i, (0.05, 0.5)[i % 2]))
+    found = audit.audit("emodb", tmp_path, 1)
+    assert found.loudness["arousal"].uar == 1.0
+    assert found.by_line()["loudness"] == []
+
+
+def test_one_class_is_not_separated(tmp_path):
+    found = heard(tmp_path, noise(0.5))
+    assert "arousal  one class only" in audit.table(found)
+    assert audit.as_dict(found)["loudness"]["arousal"]["auc"] is None

@@ -88,6 +88,20 @@ def test_an_engine_that_is_not_there_is_named(speech, tmp_path):
     assert done.stderr.splitlines()[-1].startswith("ser-jax: no Beam runner 'NoRunner' (")
 
 
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("direct_num_workers=abc", "--beam-options: argument --direct_num_workers: invalid int value: 'abc'"),
+        ("runner=FlinkRunner", "--beam-options name a runner, expected it as --beam-runner alone"),
+    ],
+)
+def test_options_that_beam_refuses_are_named(speech, tmp_path, option, reason):
+    done = prepare(speech, tmp_path, "--beam-runner", "DirectRunner", "--beam-options", option)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"ser-jax: {reason}")
+    assert "usage" not in done.stderr
+
+
 def test_beam_that_is_not_installed_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     with pytest.raises(BeamError, match=r'DirectRunner needs apache-beam .* pip install "ser_jax\[beam\]"'):

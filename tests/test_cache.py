@@ -1,5 +1,6 @@
 """The cache beside a dataset: the same arrays as without it, and never the wrong ones."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_jax.data import cache
+from ser_jax.data import cache, locks
 
 SHAPE = (40, 30, 26)
 FILES = ("logmel.npy", "facts.npz", "key.json")
@@ -104,21 +105,32 @@ def test_the_log_mels_are_mapped_and_cannot_be_changed(folder):
             logmel[0, 0, 0] = 1
 
 
+def new_file(place):
+    return (place / "logmel.npy").open("xb", buffering=0)
+
+
 @given(order=st.permutations(range(SHAPE[0])))
 def test_rows_may_come_in_any_order(tmp_path_factory, order):
     place = tmp_path_factory.mktemp("rows")
     held = columns()["logmel"]
-    for path in (place / "logmel.npy", None):
-        rows = cache.Rows(path, SHAPE)
-        for row in order:
-            rows.put(row, held[row])
-        assert rows.array().tobytes() == held.tobytes()
+    with new_file(place) as file:
+        for rows in (cache.Rows(file, SHAPE), cache.Rows(None, SHAPE)):
+            for row in order:
+                rows.put(row, held[row])
+            assert rows.array().tobytes() == held.tobytes()
 
 
-@pytest.mark.parametrize("on_disk", [True, False])
-def test_a_row_may_come_without_its_padding(tmp_path, on_disk):
+@pytest.fixture(params=["on disk", "in memory"])
+def rows(request, tmp_path):
+    if request.param == "in memory":
+        yield cache.Rows(None, SHAPE)
+        return
+    with new_file(tmp_path) as file:
+        yield cache.Rows(file, SHAPE)
+
+
+def test_a_row_may_come_without_its_padding(rows):
     held = columns()
-    rows = cache.Rows(tmp_path / "logmel.npy" if on_disk else None, SHAPE)
     for row, count in enumerate(held["frames"]):
         if row != 2:
             rows.put(row, held["logmel"][row, :count])
@@ -136,12 +148,9 @@ def test_a_row_may_come_without_its_padding(tmp_path, on_disk):
         (-1, np.zeros((30, 26), np.float32)),
     ],
 )
-@pytest.mark.parametrize("on_disk", [True, False])
-def test_what_does_not_fit_is_refused(tmp_path, on_disk, row, features):
-    rows = cache.Rows(tmp_path / "logmel.npy" if on_disk else None, SHAPE)
+def test_what_does_not_fit_is_refused(rows, row, features):
     with pytest.raises(ValueError, match=rf"for row {row}, expected float32 \(40, 30, 26\)"):
         rows.put(row, features)
-    rows.close()
 
 
 def test_padding_is_holes_of_a_sparse_file(tmp_path):
@@ -150,11 +159,12 @@ def test_padding_is_holes_of_a_sparse_file(tmp_path):
         file.truncate(1 << 20)
     if probe.stat().st_blocks:
         pytest.skip("a file system without sparse files")
-    rows = cache.Rows(tmp_path / "logmel.npy", (50, 750, 26))
     short = np.full((75, 26), -40, np.float32)
-    for row in range(50):
-        rows.put(row, np.concatenate([short, np.zeros((675, 26), np.float32)]))
-    assert rows.array().nbytes == 50 * 78_000
+    with new_file(tmp_path) as file:
+        rows = cache.Rows(file, (50, 750, 26))
+        for row in range(50):
+            rows.put(row, np.concatenate([short, np.zeros((675, 26), np.float32)]))
+        assert rows.array().nbytes == 50 * 78_000
     assert (tmp_path / "logmel.npy").stat().st_blocks * 512 < 50 * 78_000 / 4
 
 
@@ -332,6 +342,15 @@ def test_a_kill_leaves_nothing_that_looks_whole(folder, tmp_path):
     assert siblings(folder) == ["1.0.0", "cache-1.0.0"]
 
 
+def test_where_there_are_no_locks_nobody_sweeps(folder, monkeypatch):
+    monkeypatch.setattr(locks, "fcntl", None)
+    left = folder.parent / ".cache-1.0.0.left"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    assert [load(folder), load(folder)] == [1, 0]
+    assert left.exists()
+
+
 def test_a_folder_just_made_is_not_swept(folder):
     young = folder.parent / ".cache-1.0.0.young"
     young.mkdir()
@@ -363,19 +382,35 @@ def test_a_file_system_that_is_read_only_is_said(folder, caplog, monkeypatch):
     assert siblings(folder) == ["1.0.0"]
 
 
-@pytest.mark.parametrize("bytes_", [0, 100, 60_000])
-def test_a_file_that_may_not_grow_is_said(folder, caplog, bytes_):
+@contextlib.contextmanager
+def files_of_at_most(count):
+    """Lets no file of this process grow beyond so many bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, before[1]))
     try:
-        assert load(folder) == 1
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("count", [0, 100, 60_000])
+def test_a_file_that_may_not_grow_is_said_and_the_dataset_read_again(folder, caplog, count):
+    with files_of_at_most(count):
+        assert load(folder) == 2
     assert "cache-1.0.0: cannot be written (File too large)" in caplog.text
     assert siblings(folder) == ["1.0.0"]
 
 
-@pytest.mark.parametrize("writes", [1, 2, 20, 40])
+def test_columns_that_may_not_be_written_are_not_lost(folder, caplog):
+    reader = Reader()
+    reader.held["text"] = np.full(SHAPE[0], "x" * 10_000)
+    with files_of_at_most(200_000):  # enough for the log-mels
+        assert load(folder, reader) == 2
+    assert "cache-1.0.0: cannot be written (File too large)" in caplog.text
+    assert siblings(folder) == ["1.0.0"]
+
+
+@pytest.mark.parametrize("writes", [0, 1, 20, 40])
 def test_a_disk_that_fills_up_half_way_loses_no_row(folder, caplog, monkeypatch, writes):
     plain, done = cache._write_at, []
 
@@ -386,7 +421,28 @@ def test_a_disk_that_fills_up_half_way_loses_no_row(folder, caplog, monkeypatch,
             raise OSError(28, "No space left on device")
         plain(file, place, content)
 
+    def reading(make):
+        """As tfds's errors are taken for a damaged dataset, every error of its own included."""
+        try:
+            return reader(make)
+        except Exception as error:
+            raise LookupError("damaged") from error
+
+    reader = Reader()
     monkeypatch.setattr(cache, "_write_at", filling)
-    assert load(folder) == 1
+    found, _ = cache.through(folder, reading)
+    same(found, reader.held)
+    assert reader.calls == 2
     assert "cache-1.0.0: cannot be written (No space left on device)" in caplog.text
+    assert siblings(folder) == ["1.0.0"]
+
+
+def test_what_cannot_be_read_is_not_said_to_be_unwritable(folder, caplog):
+    def broken(make):
+        make(SHAPE)
+        raise PermissionError(13, "Permission denied", "of the dataset")
+
+    with pytest.raises(PermissionError, match="of the dataset"):
+        cache.through(folder, broken)
+    assert not caplog.text
     assert siblings(folder) == ["1.0.0"]

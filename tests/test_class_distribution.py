@@ -17,9 +17,20 @@ def values(rng, *counted):
     return rng.permutation(np.concatenate([np.full(count, value) for value, count in counted]))
 
 
+ODD = {  # IEMOCAP's odd dialogs
+    3: ["Ses03M_impro05a", "Ses03M_impro05b", "Ses03M_impro08a", "Ses03M_impro08b", "Ses03M_impro07"],
+    5: ["Ses05M_script01_1", "Ses05M_script01_1b"],
+}
+RATERS = "C-E2:\tNeutral;\t()\nA-E3:\tval 1; act 1; dom  1;\t()\n\n"
+
+
 @pytest.fixture(scope="module")
 def release(tmp_path_factory):
-    """IEMOCAP's label files with its published counts: 10,039 turns in 151 dialogs, 1,935 valences of 2.5."""
+    """IEMOCAP's label files with its published counts: 10,039 turns in 151 dialogs, 1,935 valences of 2.5.
+
+    With its irregularities: odd names, both voices in every dialog, valences of 5.5, dominances of 0.5, turns
+    without `A-` lines, copies that a Mac made.
+    """
     root, rng = tmp_path_factory.mktemp("full") / "IEMOCAP_full_release", np.random.default_rng(0)
     activation = iter(values(rng, (2.5, 1500), (1.5, 1621), (3.0, 6918)))
     valence = iter(values(rng, (2.0, 3421), (2.5, 1935), (3.5, 4679), (5.5, 4)))
@@ -27,14 +38,19 @@ def release(tmp_path_factory):
     for session, (dialogs, turns) in enumerate(zip(DIALOGS, TURNS, strict=True), start=1):
         folder = root / f"Session{session}/dialog/EmoEvaluation"
         folder.mkdir(parents=True)
-        for dialog, share in enumerate(np.array_split(np.arange(turns), dialogs)):
-            name = f"Ses0{session}F_impro{dialog:02d}"
+        names = [f"Ses0{session}{'FM'[i % 2]}_impro{i + 20}" for i in range(dialogs)]
+        names[: len(ODD.get(session, []))] = ODD.get(session, [])
+        for name, share in zip(names, np.array_split(np.arange(turns), dialogs), strict=True):
             lines = [
                 f"[{k}.0 - {k}.9]\t{name}_{'FM'[k % 2]}{k:03d}\t{next(emotion)}"
-                f"\t[{next(valence):.4f}, {next(activation):.4f}, 2.5000]\n"
+                f"\t[{next(valence):.4f}, {next(activation):.4f}, {0.5 if k % 9 == 4 else 2.5:.4f}]\n"
+                + (RATERS if k % 8 else "C-E2:\tNeutral;\t()\n\n")
                 for k in range(len(share))
             ]
             (folder / f"{name}.txt").write_text("% header\n\n" + "".join(lines))
+        (folder / f"._{name}.txt").write_bytes(b"\x00\x05\x16\x07Mac OS X" + lines[0].encode())
+        (folder / "Categorical").mkdir()
+        (folder / f"Categorical/{name}_e1_cat.txt").write_text(f"{name}_F000 :Neutral state; ()\n")
     return root
 
 
@@ -59,6 +75,9 @@ def test_a_full_release_is_equal_without_a_recording(kept, capsys):
     assert status == 0
     assert "valence negative            3,421      3,421  equal      footnote 1" in out
     assert "12 of 12 published counts are equal" in out
+    facts = data.facts("iemocap", kept)
+    assert sorted(set(facts.speaker)) == [f"0{session}{sex}" for session in range(1, 6) for sex in "FM"]
+    assert {letter[-4] for letter, who in zip(facts.id, facts.speaker, strict=True) if who == "05M"} == {"M"}
 
 
 def test_the_text_of_table_1_gives_other_counts(kept, capsys):
@@ -109,7 +128,7 @@ def test_other_corpora_are_counted_only(kept, capsys):
 def test_a_corpus_that_is_not_there_is_named(tmp_path, capsys):
     status, out, err = run(capsys, "--data-dir", tmp_path)
     assert (status, out) == (2, "")
-    assert err.startswith("experiments.class_distribution: no corpus 'recola'")
+    assert err.startswith("experiments.class_distribution: no corpus 'iemocap'")
     assert run(capsys, "--data-dir", tmp_path, "--corpora", "iemocap")[0] == 2
 
 

@@ -68,7 +68,7 @@ def test_segments_of_one_recording(tmp_path):
     ("row", "message"),
     [
         ("b.wav,1,lo,negative", r"csv:3: arousal is 'lo', expected low or high"),
-        ("b.wav,1,low,", r"csv:3: valence is '', expected negative or positive"),
+        ("\0.wav,1,low,negative", r"csv:3: path .* holds a null character, expected a path"),
         (
             "b.wav,1,0.3,negative",
             r"csv:3: arousal is '0\.3', but 'low' in line 2; expected all words or all numbers",
@@ -151,6 +151,17 @@ def test_annotations_are_finite(tmp_path, value):
         r"csv:2: arousal is '.*', expected a finite",
         arousal_threshold=0,
     )
+
+
+def test_rows_without_a_label_are_listed(tmp_path):
+    text = words(["a.wav,1,low,negative", "b.wav,1,,negative", "c.wav,1,high,"])
+    for name in ("a.wav", "b.wav", "d.flac"):
+        (tmp_path / name).touch()
+    listing = read(manifest(tmp_path, text))
+    assert [u.id for u in listing.utterances] == ["a.wav"]
+    place = tmp_path / "manifest.csv"
+    assert listing.unlabelled == (f"{place}:3", f"{place}:4", str(tmp_path / "d.flac"))
+    refused(tmp_path, words(["a.wav,1,,"]), "no row has both arousal and valence, expected some")
 
 
 def test_words_do_not_follow_numbers(tmp_path):

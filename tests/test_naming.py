@@ -376,15 +376,10 @@ def test_a_corpus_is_prepared_and_loaded(corpus, tmp_path):
 
 
 @every_corpus
-def test_every_builder_says_what_it_is(corpus):
-    from tensorflow_datasets.core import dataset_metadata
-
+def test_every_builder_says_where_its_corpus_is(corpus):
     builder = importlib.import_module(f"ser_jax.data.{corpus}.{corpus}_dataset_builder").Builder
-    assert builder.name == corpus
     metadata = builder.get_metadata()
     assert metadata.description.startswith(f"# {naming(corpus).corpus}\n")
     assert "http" in metadata.description
     assert "http" in builder.MANUAL_DOWNLOAD_INSTRUCTIONS
-    assert metadata.citation.startswith("@")
-    assert set(metadata.tags) <= set(dataset_metadata.valid_tags())
     assert f"content.language.{LANGUAGES[corpus]}" in metadata.tags

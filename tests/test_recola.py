@@ -138,7 +138,11 @@ def test_releases_spell_their_folders_differently(tmp_path):
         "audio": "RECOLA_Audio_recordings",
         "timings": "RECOLA-Audio-timings",
     }
-    assert len(read(write(tmp_path, mark=",", turns="0,1\n", names=names))) == 1
+    root = write(tmp_path, mark=",", turns="0,1\n", names=names)
+    (utterance,) = read(root)
+    assert utterance.path == root / "RECOLA_Audio_recordings/P16.wav"
+    utterance.path.unlink()
+    assert read(root) == (utterance,)
 
 
 def test_the_folder_above_does_as_well(tmp_path):

@@ -57,6 +57,12 @@ def prepare(
     from ser_jax.data import preparation
     from ser_jax.data.beam import Engine
 
+    if labels_only and (skip_bad or beam_runner is not None):
+        raise preparation.PrepareError(
+            "--labels-only reads no recording, expected no --skip-bad or --beam-runner"
+        )
+    if beam_options and beam_runner is None:
+        raise preparation.PrepareError("--beam-options without --beam-runner, expected both")
     if labels_only:
         return preparation.prepare_labels(builder, source, name=name, data_dir=data_dir, **options)
     return preparation.prepare(

@@ -2,14 +2,15 @@
 
 Nothing here costs memory in proportion to what a header promises: sound is decoded in blocks, and no more of
 it than was asked for. Opening decodes nothing (of FLAC the last block, to see that it is there). The first
-7.5 s of two hours at 16 kHz, with their duration, take 3 ms (FLAC), 4 ms (Vorbis), and 3 and 11 ms (MP3 of
-variable and constant bit rate; decoding it all takes 1.6 s). A segment that begins after the first hour takes
-no longer, but of MP3 0.15 to 0.35 s: libsndfile then reads, not decodes, every frame's header before it.
+7.5 s of two hours at 16 kHz take 3 ms (FLAC), 3 and 11 ms (MP3 of variable and constant bit rate), and 21 ms
+(Vorbis, 17 of them for looking at every page). A segment that begins after the first hour takes about as
+long, but of MP3 0.15 to 0.35 s: libsndfile then reads, not decodes, every frame's header before it.
 """
 
 import contextlib
 import dataclasses
 import math
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,9 @@ from ser_jax.data.logmel import RATE, SECONDS, WINDOW
 from ser_jax.errors import UserError
 
 SLACK = 1.0  # s that a segment may reach past the file's end, where it is cut: annotations are rounded
-RATES = (
-    1_000,
-    768_000,
-)  # Hz; no speech is left below, no converter works above, and 7.5 s must fit in memory
+# Hz; no speech is left below, no converter works above, and 7.5 s must fit in memory
+RATES = (1_000, 768_000)
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")  # looked for in folders, in either case
 BLOCK = 1 << 17  # samples of all channels decoded at a time, 1 MiB
 MOST = 1 << 30  # samples decoded to find the length of a file that does not state it
 LARGEST = float(np.finfo(np.float32).max)  # beyond, the power of double precision samples overflows
@@ -146,7 +146,7 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
     Raises: AudioError (a subclass) naming the file.
     """
     path = Path(path)
-    _check_file(path)
+    check(path)
     if not 0 <= start < (math.inf if stop is None else stop):
         raise SegmentError(path, f"segment from {start} s to {stop} s, expected 0 <= start < end")
     with contextlib.ExitStack() as stack:
@@ -198,20 +198,24 @@ def read(
     return samples, sound.seconds
 
 
-def _check_file(path) -> None:
+def check(path: Path | str) -> None:
+    """Refuses, as a MissingAudioError, what is no regular file or cannot be one's name; opens nothing."""
     try:
-        if not path.exists():
-            raise MissingAudioError(path, "no such audio file")
-        if not path.is_file():  # a FIFO would wait for its writer forever
-            raise MissingAudioError(path, "not a regular file, expected an audio file")
-    except OSError as error:
-        raise MissingAudioError(
-            path, f"cannot be opened ({error.strerror}), expected an audio file"
-        ) from error
+        mode = Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingAudioError(path, "no such audio file") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise _not_opened(path, error) from error
+    if not stat.S_ISREG(mode):  # a FIFO would wait for its writer forever
+        raise MissingAudioError(path, "not a regular file, expected an audio file")
 
 
 def _not_opened(path, error) -> MissingAudioError:
-    return MissingAudioError(path, f"cannot be opened ({error.strerror}), expected an audio file")
+    return MissingAudioError(path, f"cannot be opened ({_why(error)}), expected an audio file")
+
+
+def _why(error) -> str:
+    return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
 
 
 @contextlib.contextmanager
@@ -224,12 +228,8 @@ def _decoding(path):
     except PermissionError as error:
         raise _not_opened(path, error) from error
     except (container.MalformedError, soundfile.SoundFileError, OSError) as error:
-        reason = str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
-        raise UndecodableError(
-            path,
-            f"not readable as audio ({reason.removeprefix('Error : ').rstrip('.')}), "
-            "expected WAV, FLAC, OGG or MP3",
-        ) from error
+        reason = f"not readable as audio ({_why(error).removeprefix('Error : ').rstrip('.')})"
+        raise UndecodableError(path, f"{reason}, expected WAV, FLAC, OGG or MP3") from error
 
 
 def _decode(path, file, wanted) -> Iterator[np.ndarray]:
@@ -281,14 +281,13 @@ def _segment(path, rate, total, start, stop) -> tuple[int, int]:
     """First frame and end of a segment, in the file's own frames."""
     if total <= 0:
         raise UndecodableError(path, "holds no samples, expected sound")
+    whole = f"expected it within the file's {total / rate} s"
     if start >= total / rate or (first := round(start * rate)) >= total:
-        raise SegmentError(
-            path, f"segment begins at {start} s, expected it within the file's {total / rate} s"
-        )
+        raise SegmentError(path, f"segment begins at {start} s, {whole}")
     if stop is None:
         return first, total
     if stop > total / rate + SLACK:
-        raise SegmentError(path, f"segment ends at {stop} s, expected it within the file's {total / rate} s")
+        raise SegmentError(path, f"segment ends at {stop} s, {whole}")
     return first, min(round(stop * rate), total)
 
 

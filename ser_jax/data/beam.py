@@ -4,8 +4,10 @@ tfds hands each shard of the dataset to Beam as one piece of work. All workers, 
 them, must see the recordings and the data directory under the same paths.
 """
 
+import contextlib
 import dataclasses
 import functools
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 from ser_jax.data import extract
 from ser_jax.data.extract import Flaw, Record
+from ser_jax.data.logmel import filterbank
 from ser_jax.data.utterance import Utterance
 from ser_jax.errors import UserError
 
@@ -49,6 +52,8 @@ class Engine:
             ) from error
         import tensorflow_datasets as tfds
 
+        if any(option.removeprefix("--").startswith("runner=") for option in self.options):
+            raise BeamError("--beam-options name a runner, expected it as --beam-runner alone")
         try:
             apache_beam.runners.runner.create_runner(self.runner)
         except (ValueError, ImportError, AttributeError) as error:
@@ -57,7 +62,14 @@ class Engine:
                 f"no Beam runner {self.runner!r} ({reason}), expected one like DirectRunner"
             ) from error
         flags = [f"--{option.removeprefix('--')}" for option in self.options]
-        options = apache_beam.options.pipeline_options.PipelineOptions(flags)
+        complaint = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(complaint):  # argparse's, with Beam's whole usage
+                options = apache_beam.options.pipeline_options.PipelineOptions(flags)
+                options.get_all_options()
+        except SystemExit as error:
+            reason = complaint.getvalue().strip().rpartition("error: ")[2] or "not understood"
+            raise BeamError(f"--beam-options: {reason}, expected options of Beam's") from error
         return tfds.download.DownloadConfig(beam_runner=self.runner, beam_options=options, **others)
 
 
@@ -83,6 +95,20 @@ class Shard:
             else:
                 yield record["id"], record
         self.flaws.write_text(json.dumps(flawed), encoding="utf-8")
+
+
+def shards(utterances: Sequence[Utterance], size: int, folder: Path) -> list[Shard]:
+    """Divides utterances into pieces of work; paths are made absolute, for workers may stand elsewhere.
+
+    Args:
+      folder: of the dataset.
+    """
+    filters = filterbank()
+    anywhere = [dataclasses.replace(one, path=one.path.absolute()) for one in utterances]
+    return [
+        Shard(anywhere[first : first + size], filters, folder.absolute() / FLAWS.format(number))
+        for number, first in enumerate(range(0, len(anywhere), size))
+    ]
 
 
 def collect(folder: Path, shards: int) -> tuple[list[Flaw], list[int]]:

@@ -6,6 +6,7 @@ TensorFlow is never imported: tfds needs it for nothing when the format is array
 import collections
 import contextlib
 import dataclasses
+import errno
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,9 +20,9 @@ from tensorflow_datasets.proto import tf_example_pb2
 from ser_jax.data import beam, databases, extract, store
 from ser_jax.data.corpus import TEXTS
 from ser_jax.data.extract import Flaw, Record
-from ser_jax.data.logmel import BANDS, FRAMES, filterbank
+from ser_jax.data.logmel import BANDS, FRAMES
 from ser_jax.data.synthetic.marker import is_synthetic
-from ser_jax.data.utterance import Listing, Utterance, common_folder, source_fingerprint
+from ser_jax.data.utterance import Listing, common_folder, source_fingerprint
 from ser_jax.errors import UserError
 
 SHARD = 512  # utterances; what one Beam worker does at a time, and tfds holds in memory (40 MB)
@@ -48,26 +49,32 @@ class FlawedError(UserError):
     """Utterances that cannot be records.
 
     Args:
-      builder, source: as given to prepare.
       flaws: what is wrong, in order.
       count: utterances in all.
+      audit: the command that names them all.
     """
 
-    def __init__(self, builder: str, source: Path, flaws: Sequence[Flaw], count: int):
+    def __init__(self, flaws: Sequence[Flaw], count: int, audit: str):
         findings = collections.Counter(flaw.finding for flaw in flaws)
         lines = ", ".join(f"{finding} {number:,}" for finding, number in findings.items())
         super().__init__(
             f"{len(flaws):,} of {count:,} utterances cannot be prepared, the first is {flaws[0]}; "
-            f"`ser-jax audit {builder} --source {source}` names them all ({lines})"
+            f"`{audit}` names them all ({lines})"
             + (", --skip-bad leaves them out" if len(flaws) < count else "")
         )
 
 
 class StableWriter(tfds.core.ExampleWriter):
-    """Writes a record's fields in one order; protobuf's own changes from process to process."""
+    """Writes a record's fields in one order; protobuf's own changes from process to process.
+
+    Raises: OSError where the disk does not take it; array_record says so by a RuntimeError.
+    """
 
     def write(self, path, examples):
-        return super().write(path, ((key, _stable(record)) for key, record in examples))
+        try:
+            return super().write(path, ((key, _stable(record)) for key, record in examples))
+        except RuntimeError as error:
+            raise OSError(errno.EIO, str(error), str(path)) from error
 
 
 def _stable(record: bytes) -> bytes:
@@ -130,51 +137,41 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _download_and_prepare(self, dl_manager, download_config=None):
         self.flaws = extract.missing(self.listing.utterances)
         self._judge()
-        self._beam = download_config is not None and download_config.beam_runner is not None
-        with contextlib.ExitStack() as self._open:
+        absent = {flaw.id for flaw in self.flaws}
+        there = [utterance for utterance in self.listing.utterances if utterance.id not in absent]
+        there.sort(key=lambda utterance: utterance.id)
+        if download_config is not None and download_config.beam_runner is not None:
+            self._shards = beam.shards(there, SHARD, Path(self.data_dir))
             super()._download_and_prepare(dl_manager, download_config)
-        if self._beam:
-            split = self.info.splits[store.SPLIT]
-            flaws, lengths = beam.collect(Path(self.data_dir), split.num_shards)
+            flaws, lengths = beam.collect(Path(self.data_dir), len(self._shards))
             self.flaws += flaws
-            true = dataclasses.replace(split, shard_lengths=lengths)
-            self.info.set_splits(tfds.core.splits.SplitDict([true]))
+            split = dataclasses.replace(self.info.splits[store.SPLIT], shard_lengths=lengths)
+            self.info.set_splits(tfds.core.splits.SplitDict([split]))
+        else:
+            config = self.builder_config
+            with contextlib.closing(extract.records(there, config.workers, config.name)) as records:
+                self._shards = [functools.partial(self._shard, records)] * -(-len(there) // SHARD)
+                super()._download_and_prepare(dl_manager, download_config)
         self._judge()
         folder = common_folder(self.listing.utterances)
         self.info.metadata.update(self.notes, left_out=[_left_out(flaw, folder) for flaw in self.flaws])
 
     def _judge(self) -> None:
-        count = len(self.listing.utterances)
-        if len(self.flaws) == count or (self.flaws and not self.builder_config.skip_bad):
-            raise FlawedError(self.name, self.builder_config.source, self.flaws, count)
+        count, config = len(self.listing.utterances), self.builder_config
+        if len(self.flaws) == count or (self.flaws and not config.skip_bad):
+            command = databases.command("audit", self.name, config.source, config.options)
+            raise FlawedError(self.flaws, count, command)
+
+    def _shard(self, records: Iterator[Record | Flaw]) -> Iterator[tuple[str, Record]]:
+        """The next `SHARD` utterances' records."""
+        for record in itertools.islice(records, SHARD):
+            if isinstance(record, Flaw):
+                self.flaws.append(record)
+            else:
+                yield record["id"], record
 
     def _shard_iterators_per_split(self, dl_manager) -> dict[str, Sequence[Callable]]:
-        absent = {flaw.id for flaw in self.flaws}
-        there = (utterance for utterance in self.listing.utterances if utterance.id not in absent)
-        utterances = sorted(there, key=lambda utterance: utterance.id)
-        return {store.SPLIT: self._beamed(utterances) if self._beam else self._shards(utterances)}
-
-    def _beamed(self, utterances: Sequence[Utterance]) -> list[beam.Shard]:
-        filters, folder = filterbank(), Path(self.data_dir)
-        return [
-            beam.Shard(utterances[first : first + SHARD], filters, folder / beam.FLAWS.format(number))
-            for number, first in enumerate(range(0, len(utterances), SHARD))
-        ]
-
-    def _shards(self, utterances: Sequence[Utterance]) -> list[Callable[[], Iterator[tuple[str, Record]]]]:
-        config = self.builder_config
-        records = self._open.enter_context(
-            contextlib.closing(extract.records(utterances, config.workers, config.name))
-        )
-
-        def shard() -> Iterator[tuple[str, Record]]:
-            for record in itertools.islice(records, SHARD):
-                if isinstance(record, Flaw):
-                    self.flaws.append(record)
-                else:
-                    yield record["id"], record
-
-        return [shard] * -(-len(utterances) // SHARD)
+        return {store.SPLIT: self._shards}
 
 
 def _left_out(flaw: Flaw, folder: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +17,8 @@ from typing import BinaryIO
 MISSING = 128  # bytes of sound that may be missing: some writers count their own header as sound
 CHUNKS = 4096  # of a file; each costs a read, and a long file of nothing but headers would cost hours
 PAGE = 65307  # bytes, the longest page of Ogg (RFC 3533)
+SEARCHED = 1 << 18  # bytes of Ogg at a time
+_FIRST_PAGE = re.compile(rb"OggS\0[\2\6]")  # of a stream; with 6 it is also its last
 _W64 = bytes.fromhex("72696666 2e91cf11 a5d628db 04c10000")
 
 
@@ -40,7 +43,7 @@ class Container:
 def examine(path: Path) -> Container:
     """Recognises a container and checks the lengths its header promises.
 
-    Reads a few kilobytes, wherever they lie; decodes nothing.
+    Reads a few kilobytes, wherever they lie (an Ogg file whole); decodes nothing.
 
     Raises: MalformedError; OSError.
     """
@@ -64,6 +67,7 @@ def examine(path: Path) -> Container:
             return Container("FLAC")
         if head[:4] == b"OggS":
             _check_last_page(file, size)
+            _check_one_link(file, start)
             return Container("OGG")
         if head[:1] == b"\xff" and len(head) > 3 and head[1] >= 0xE0:
             file.seek(start)
@@ -212,6 +216,26 @@ def _check_last_page(file, size) -> None:
     page = tail[tail.rfind(b"OggS\0") :]
     if len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]]):
         raise MalformedError("truncated: its last page is cut")
+
+
+def _check_one_link(file, place) -> None:
+    """Refuses Ogg files put one behind the other, of which libsndfile reads the first (its issue 277).
+
+    Every page is looked at: files written in the same second may bear the same serial number.
+    """
+    for _ in range(CHUNKS):  # streams that begin together are heard together
+        file.seek(place)
+        head = file.read(27)
+        if len(head) < 27 or not _FIRST_PAGE.match(head):
+            break
+        place += 27 + head[26] + sum(file.read(head[26]))
+    file.seek(place)
+    seen = b""
+    while block := file.read(SEARCHED):
+        seen = seen[-5:] + block
+        if found := _FIRST_PAGE.search(seen):
+            begins = file.tell() - len(seen) + found.start()
+            raise MalformedError(f"another Ogg file begins in it at byte {begins}")
 
 
 def _counts_frames(head: bytes) -> bool:

@@ -3,6 +3,8 @@
 import dataclasses
 import difflib
 import importlib
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ DATABASES = {
     "recola": Database("the folder that holds RECOLA-Annotation", "RECOLA", ("annotation_delay",)),
     "manifest": Database(
         "a CSV file with the columns path, speaker, arousal, valence",
-        "emodb/manifest.csv --name emodb",
+        "my/manifest.csv",
         ("arousal_threshold", "valence_threshold", "allow_outside"),
     ),
     "emodb": Database("EmoDB's folder, with names like wav/03a01Fa.wav", "emodb"),
@@ -81,3 +83,11 @@ def check(name: str, options: dict[str, Any]) -> None:
 def flag(option: str) -> str:
     """An option as the command line spells it."""
     return f"--{option.replace('_', '-')}"
+
+
+def command(verb: str, name: str, source: Path | str, options: Mapping[str, Any]) -> str:
+    """What to type for a database that was read with these options."""
+    words = ["ser-jax", verb, name, "--source", str(source)]
+    for option, value in options.items():
+        words += [flag(option)] if value is True else [flag(option), str(value)] if value is not False else []
+    return shlex.join(words)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_jax.data import audio, workers
+from ser_jax.data.corpus import LABELS
 from ser_jax.data.logmel import filterbank, logmel, pad
 from ser_jax.data.utterance import Utterance
 
@@ -34,8 +35,9 @@ class Flaw:
 
     @classmethod
     def of(cls, utterance: Utterance, error: audio.AudioError) -> "Flaw":
-        """What reading an utterance's sound ended with."""
-        return cls(utterance.id, error.path, error.finding, error.reason)
+        """What reading an utterance's sound ended with, and where it is asked for."""
+        place = f" (asked for by {Path(utterance.place).name})" if utterance.place else ""
+        return cls(utterance.id, error.path, error.finding, error.reason + place)
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
@@ -48,33 +50,19 @@ def record(utterance: Utterance, filters) -> Record | Flaw:
     except audio.AudioError as error:
         return Flaw.of(utterance, error)
     features, frames = pad(logmel(samples, filters))
-    return {
-        "id": utterance.id,
-        "speaker": utterance.speaker,
-        "sex": utterance.sex,
-        "session": utterance.session,
-        "language": utterance.language,
-        "emotion": utterance.emotion,
-        "logmel": features,
-        "frames": frames,
-        "seconds": seconds,
-        "arousal": utterance.arousal,
-        "valence": utterance.valence,
-    }
+    facts = {key: getattr(utterance, key) for key in LABELS}
+    return facts | {"logmel": features, "frames": frames, "seconds": seconds}
 
 
 def missing(utterances: Sequence[Utterance]) -> list[Flaw]:
     """Utterances whose recording is not there; found without opening any."""
-    return [
-        Flaw(
-            utterance.id,
-            utterance.path,
-            audio.MissingAudioError.finding,
-            f"no such recording, expected by {Path(utterance.place).name or 'its label'}",
-        )
-        for utterance in utterances
-        if not utterance.path.is_file()
-    ]
+    flaws = []
+    for utterance in utterances:
+        try:
+            audio.check(utterance.path)
+        except audio.AudioError as error:
+            flaws.append(Flaw.of(utterance, error))
+    return flaws
 
 
 def records(utterances: Sequence[Utterance], processes: int, label: str) -> Iterator[Record | Flaw]:

@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ser_jax.data import labels
+from ser_jax.data import audio, labels
 from ser_jax.data.utterance import Listing, Utterance
 from ser_jax.errors import UserError
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")  # in either case
 THRESHOLDS = {"arousal": 0.5, "valence": 0.5}  # between the classes 0 and 1 of `labels.EMOTIONS`
 
 _log = logging.getLogger(__name__)
@@ -101,7 +100,7 @@ class Naming:
         return sorted(
             path
             for path in source.rglob("*")
-            if path.suffix.lower() in SUFFIXES
+            if path.suffix.lower() in audio.SUFFIXES
             and not any(part.startswith(".") for part in path.relative_to(source).parts)
             and not path.is_dir()  # a link into nowhere is a recording, one that is missing
         )

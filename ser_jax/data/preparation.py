@@ -6,10 +6,11 @@ import logging
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ser_jax.data import databases, store, workers
+from ser_jax.data import databases, locks, store, workers
 from ser_jax.data.beam import BeamError, Engine
 from ser_jax.errors import UserError
 
@@ -75,6 +76,10 @@ def prepare_labels(
     name, root = _name(builder, name, options), store.data_dir_or_default(data_dir)
     if name in (present := store.prepared(root)):
         raise PrepareError(f"{present[name]}: is prepared with its recordings, expected a --name without")
+    if name in (kept := store.labelled(root)) and (other := kept[name].parent.parent.name) != builder:
+        raise PrepareError(
+            f"{kept[name]}: are labels of {other}, expected another --name for those of {builder}"
+        )
     listing = databases.read(builder, source, **options)
     _warn(source, listing.unlabelled)
     return store.keep_labels(root / builder / name, builder, listing)
@@ -105,8 +110,7 @@ def _build(corpus, folder: Path, engine: Engine | None) -> None:
     configure = tfds.download.DownloadConfig if engine is None else engine.download_config
     config = configure(try_download_gcs=False)
     try:
-        _sweep(folder.parent)
-        with tempfile.TemporaryDirectory() as unused:  # tfds insists on a folder for downloads
+        with _alone(folder.parent), tempfile.TemporaryDirectory() as unused:  # where tfds would download
             corpus.download_and_prepare(
                 file_format="array_record", download_dir=unused, download_config=config
             )
@@ -120,8 +124,27 @@ def _build(corpus, folder: Path, engine: Engine | None) -> None:
         if engine is None:
             raise
         raise BeamError(f"{engine.runner} failed ({_last_line(error)}), expected it to finish") from error
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes from preparing the same corpus; leaves nothing of what failed or was killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locks.held(folder):
+            try:
+                _sweep(folder)
+                yield
+            finally:
+                _sweep(folder)
+    except locks.HeldError as error:
+        raise PrepareError(
+            f"{folder}: another process prepares this corpus, expected it to end first"
+        ) from error
     finally:
-        _sweep(folder.parent)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+            folder.parent.rmdir()
 
 
 def _last_line(error: Exception) -> str:
@@ -147,9 +170,5 @@ def _reuse(folder: Path, notes: dict[str, Any], skip_bad: bool) -> Path:
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what a preparation that failed or was killed left in a corpus's folder, and empty parents."""
     for leftover in folder.glob("incomplete.*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-        folder.parent.rmdir()

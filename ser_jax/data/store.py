@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -128,7 +127,7 @@ def facts(name: str, data_dir: Path | str | None = None) -> Facts:
     Args and Raises: as `load`.
     """
     root = data_dir_or_default(data_dir)
-    if name in prepared(root) or name not in (files := _labelled(root)):
+    if name in prepared(root) or name not in (files := labelled(root)):
         return load(name, data_dir)
     try:
         kept = json.loads(files[name].read_text(encoding="utf-8"))
@@ -148,9 +147,12 @@ def keep_labels(folder: Path, builder: str, listing: Listing) -> Path:
     )
     head = json.dumps({"builder": builder, "thresholds": dict(listing.thresholds)}, ensure_ascii=False)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=folder, encoding="utf-8", delete=False) as partial:
-        partial.write(f'{head[:-1]}, "utterances": [\n{rows}\n]}}\n')
-    Path(partial.name).replace(file)
+    partial = file.with_suffix(f".partial-{os.getpid()}")
+    try:
+        partial.write_text(f'{head[:-1]}, "utterances": [\n{rows}\n]}}\n', encoding="utf-8")
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
     return file
 
 
@@ -159,7 +161,7 @@ def labels_file(folder: Path) -> Path:
     return folder / "labels.json"
 
 
-def _labelled(data_dir: Path) -> dict[str, Path]:
+def labelled(data_dir: Path) -> dict[str, Path]:
     """Name to file of every corpus of which the labels are kept."""
     return {
         file.parent.name: file
@@ -200,7 +202,7 @@ def _fingerprint(columns: Mapping[str, np.ndarray], thresholds: Mapping[str, flo
 def _unknown(name: str, root: Path, names: list[str]) -> str:
     found = (", ".join(names) or "none") if root.is_dir() else "no such folder"
     sentence = f"no corpus {name!r} in {root}, found {found}"
-    if name in _labelled(root):
+    if name in labelled(root):
         return f"{sentence}; of {name!r} the labels only are kept, prepare it with its recordings"
     close = difflib.get_close_matches(name, names, n=1)
     if close:

@@ -27,7 +27,7 @@ ERRORS = {
 }
 WARNINGS = {
     "damaged tail": f"undecodable or not finite after the first {SECONDS} s, which are used",
-    "silent": "no sample above -60 dB of full scale",
+    "silent": f"no sample of what is heard, the first {SECONDS} s, above -60 dB of full scale",
     "clipped": f"{RUN} or more samples in a row at full scale",
     "duplicate": "the same samples as another utterance",
     "unlabelled": "a recording or turn without a label",
@@ -143,7 +143,7 @@ def _of_utterances(utterances: Sequence[Utterance], heard: Sequence[Heard]):
 def _duplicates(utterances: Sequence[Utterance], heard: Sequence[Heard]):
     same = collections.defaultdict(list)
     for utterance, one in zip(utterances, heard, strict=True):
-        if not one.flaw and one.peak > 0:  # digital silence is the same everywhere
+        if one.flaw is None and one.peak > 0:  # digital silence is the same everywhere
             same[one.digest].append(utterance)
     for first, *others in same.values():
         for other in others:

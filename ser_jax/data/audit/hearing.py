@@ -10,6 +10,12 @@ from ser_jax.data.extract import Flaw
 from ser_jax.data.utterance import Utterance
 
 FULL = 0.999  # of full scale: where samples are clipped
+FULL_BY_CODING = {
+    "PCM_U8": 0.99,
+    "PCM_S8": 0.99,
+    "ULAW": 0.98,
+    "ALAW": 0.98,
+}  # their largest values are smaller
 RUN = 3  # samples in a row at full scale; a peak-normalised recording has one or two
 
 
@@ -23,8 +29,8 @@ class Heard:
       seconds: its duration.
       rate, channels, encoding: of its file; Hz.
       level: of the part that is used, as a root mean square, dB of full scale.
-      peak: of full scale.
-      clipped: samples in runs of `RUN` or more at full scale, all channels.
+      peak: of the part that is used, of full scale.
+      clipped: runs of `RUN` samples at full scale, overlapping ones counted, all channels.
       digest: of all its samples.
     """
 
@@ -50,18 +56,17 @@ def listen(utterance: Utterance) -> Heard:
     except audio.AudioError as error:
         return Heard(flaw=Flaw.of(utterance, error))
     power = float(np.mean(used**2))
-    digest, peak, clipped, tail = hashlib.blake2b(digest_size=16), 0.0, 0, ""
+    digest, clipped, tail = hashlib.blake2b(digest_size=16), 0, ""
     with audio.opened(utterance.path, utterance.start, utterance.stop) as sound:
         digest.update(f"{sound.rate} {sound.channels}".encode())
-        before = np.zeros((0, sound.channels))
+        before, full = np.zeros((0, sound.channels)), FULL_BY_CODING.get(sound.encoding.split()[-1], FULL)
         try:
             for block in sound.blocks():
                 digest.update(block.data)
-                peak = max(peak, float(np.abs(block).max(initial=0)))
-                clipped += _clipped(before, block)
+                clipped += _clipped(before, block, full)
                 before = np.concatenate([before, block])[-RUN + 1 :]
         except audio.AudioError as error:
-            tail, peak = error.reason, max(peak, float(np.abs(used).max()))
+            tail = error.reason
     return Heard(
         tail=tail,
         seconds=sound.seconds,
@@ -69,16 +74,16 @@ def listen(utterance: Utterance) -> Heard:
         channels=sound.channels,
         encoding=sound.encoding,
         level=10 * np.log10(power) if power else -np.inf,
-        peak=peak,
+        peak=float(np.abs(used).max()),
         clipped=clipped,
         digest=digest.hexdigest(),
     )
 
 
-def _clipped(before: np.ndarray, block: np.ndarray) -> int:
+def _clipped(before: np.ndarray, block: np.ndarray, full: float) -> int:
     """Samples of a block that end a run of `RUN` at full scale; `before` are the samples just before it."""
-    full = np.abs(np.concatenate([before, block])) >= FULL
-    if len(full) < RUN or not full.any():
+    loud = np.abs(np.concatenate([before, block])) >= full
+    if len(loud) < RUN or not loud.any():
         return 0
-    runs = np.lib.stride_tricks.sliding_window_view(full, RUN, axis=0).all(axis=-1)
+    runs = np.lib.stride_tricks.sliding_window_view(loud, RUN, axis=0).all(axis=-1)
     return int(runs.sum())

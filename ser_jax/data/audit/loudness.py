@@ -20,18 +20,28 @@ class Separation:
         where a class is empty.
       auc_within: the same after taking each speaker's mean level away.
       uar: the UAR of the best threshold, in whichever direction, found on these very utterances.
+      counts: utterances of class 0 and of class 1.
     """
 
     auc: float
     auc_within: float
     uar: float
+    counts: tuple[int, int]
+
+    @property
+    def chance(self) -> float:
+        """The UAR that a level without meaning stays below 99 times of 100 (Kolmogorov-Smirnov)."""
+        low, high = self.counts
+        return 0.5 + 1.63 / 2 * np.sqrt((low + high) / (low * high)) if low and high else np.inf
 
     @property
     def trap(self) -> bool:
         """Whether a network could do well by level alone."""
-        return bool(self.uar >= TRAP)
+        return bool(self.uar >= max(TRAP, self.chance))
 
     def __str__(self) -> str:
+        if not all(self.counts):
+            return "one class only"
         return (
             f"UAR {self.uar:.1%} by one threshold (AUC {self.auc:.2f}, within speakers {self.auc_within:.2f})"
         )
@@ -46,11 +56,13 @@ def separation(level: np.ndarray, classes: np.ndarray, speaker: np.ndarray) -> S
       speaker: [N] who speaks.
     Returns: NaN throughout where one class is empty.
     """
-    if len(np.unique(classes)) < 2:
-        return Separation(np.nan, np.nan, np.nan)
+    counts = (int((classes == 0).sum()), int((classes == 1).sum()))
+    if not all(counts):
+        return Separation(np.nan, np.nan, np.nan, counts)
     who = np.unique(speaker, return_inverse=True)[1]
     mean = np.bincount(who, level) / np.bincount(who)
-    return Separation(_auc(level, classes), _auc(level - mean[who], classes), _best_uar(level, classes))
+    within = _auc(level - mean[who], classes)
+    return Separation(_auc(level, classes), within, _best_uar(level, classes), counts)
 
 
 def _auc(level, classes) -> float:

@@ -1,7 +1,6 @@
 """An audit for people, and for programs."""
 
 import collections
-import dataclasses
 import math
 from typing import Any
 
@@ -42,7 +41,8 @@ def as_dict(audit: Audit) -> dict[str, Any]:
         },
         "classes": audit.classes_per_speaker(),
         "loudness": {
-            target: {key: _number(value) for key, value in dataclasses.asdict(found).items()}
+            target: {key: _number(getattr(found, key)) for key in ("auc", "auc_within", "uar")}
+            | {"counts": list(found.counts)}
             for target, found in audit.loudness.items()
         },
         "refused": audit.refused,

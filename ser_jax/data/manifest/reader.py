@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ser_jax.data import audio
 from ser_jax.data.corpus import SEXES, TARGETS
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.utterance import Listing, Utterance
@@ -31,7 +32,7 @@ def read(
     """Reads a manifest: columns `REQUIRED` and, where they are there, `OPTIONAL`; others are ignored.
 
     Annotations are words (low/high, negative/positive: 0 and 1, threshold 0.5) or numbers, which need
-    a threshold.
+    a threshold. A row that lacks one has no label, nor has a recording beside others that no row names.
 
     Args:
       source: the CSV file; paths in it are relative to its folder.
@@ -41,7 +42,14 @@ def read(
     Raises: ManifestError naming the file and line.
     """
     source = Path(source)
-    rows = _rows(source)
+    unlabelled, rows = [], []
+    for line, cells in _rows(source):
+        if all(cells[target] for target in TARGETS):
+            rows.append((line, cells))
+        else:
+            unlabelled.append((line, cells))
+    if not rows:
+        raise ManifestError(f"{source}: no row has both arousal and valence, expected some")
     given = {"arousal": arousal_threshold, "valence": valence_threshold}
     columns = {target: _annotations(source, rows, target, given[target]) for target in TARGETS}
     values = zip(*(annotations for annotations, _ in columns.values()), strict=True)
@@ -56,7 +64,25 @@ def read(
             )
         seen[key] = row[0]
         utterances.append(utterance)
-    return Listing(tuple(utterances), {target: threshold for target, (_, threshold) in columns.items()})
+    named = {os.path.normpath(utterance.path) for utterance in utterances}
+    named |= {os.path.normpath(source.parent / cells["path"]) for _, cells in unlabelled}
+    return Listing(
+        tuple(utterances),
+        {target: threshold for target, (_, threshold) in columns.items()},
+        (*(f"{source}:{line}" for line, _ in unlabelled), *_beside(named)),
+    )
+
+
+def _beside(named: set[str]) -> list[str]:
+    """Recordings in the folders of those named that are not among them."""
+    folders = sorted({Path(path).parent for path in named})
+    return [
+        str(file)
+        for folder in folders
+        if folder.is_dir()
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() in audio.SUFFIXES and file.name[0] != "." and str(file) not in named
+    ]
 
 
 def _rows(source: Path) -> list[Row]:
@@ -174,6 +200,8 @@ def _utterance(source: Path, row: Row, arousal: float, valence: float, allow_out
 
 def _path(source: Path, line: int, text: str, allow_outside: bool) -> Path:
     """Judged as written: a link inside the folder may point anywhere."""
+    if "\0" in text:
+        raise ManifestError(f"{source}:{line}: path {text!r} holds a null character, expected a path")
     inside = Path(os.path.normpath(text))
     if not allow_outside and (inside.is_absolute() or inside.parts[:1] == (os.pardir,)):
         raise ManifestError(

@@ -32,7 +32,8 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Listing:
     if not (annotation_delay >= 0 and math.isfinite(annotation_delay)):
         raise RecolaError(f"--annotation-delay is {annotation_delay}, expected seconds, 0 or more")
     root, delay = _root(Path(source)), Decimal(str(annotation_delay))
-    recordings = _recordings(root)
+    folder = _child(root, RECORDINGS) or root / RECORDINGS  # labels can be read without
+    recordings = _files(folder, "wav") if folder.is_dir() else {}
     timings = _files(_folder(root, "RECOLA-Audio_timings"), "csv")
     behaviour = _folder(_folder(root, "RECOLA-Annotation"), "emotional_behaviour")
     annotated = {target: _files(_folder(behaviour, target), "csv") for target in ("arousal", "valence")}
@@ -54,7 +55,7 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Listing:
             utterances.append(
                 Utterance(
                     id=f"{participant}_{number:03d}",
-                    path=recordings.get(participant, root / RECORDINGS / f"{participant}.wav"),
+                    path=recordings.get(participant, folder / f"{participant}.wav"),
                     start=float(start),
                     stop=float(stop),
                     speaker=participant,
@@ -66,12 +67,6 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Listing:
                 )
             )
     return Listing(tuple(utterances), THRESHOLDS, tuple(unlabelled))
-
-
-def _recordings(root: Path) -> dict[str, Path]:
-    """Participant to recording, as far as there are any: labels can be read without."""
-    folder = _child(root, RECORDINGS)
-    return {} if folder is None else _files(folder, "wav")
 
 
 def _label(trace: tables.Trace, start: Decimal, stop: Decimal, delay: Decimal) -> float:
