@@ -160,7 +160,7 @@ def _protocol(options: Options, pool: Pool) -> dict:
     chosen["version"] = ser_jax.__version__
     chosen["model"] = dataclasses.asdict(MODEL)
     chosen["training"] = {"learning_rate": TrainConfig.learning_rate, "batch": TrainConfig.batch}
-    facts = ("name", "builder", "synthetic", "fingerprint")
+    facts = ("name", "builder", "synthetic", "left_out", "fingerprint")
     chosen["corpora"] = [{fact: getattr(c, fact) for fact in facts} for c in pool.corpora.values()]
     chosen["standardize_default"] = {"within": WITHIN, "across": ACROSS}
     return chosen

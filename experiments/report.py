@@ -193,10 +193,14 @@ def _caption(table: list[Row], protocol: dict) -> str:
     several = protocol["seeds"] > 1
     spread = "Mean ± sample deviation" if several else "UAR"
     epochs = f"{protocol['epochs']} epochs{tuned if 'finetuned' in settings else ''}"
+    lacking = [
+        f"{corpus['left_out']} of {corpus['name']}" for corpus in protocol["corpora"] if corpus["left_out"]
+    ]
+    without = f" Left out as unusable: {', '.join(lacking)}." if lacking else ""
     return (
         f"{spread} over n = {protocol['seeds']} run{'s' if several else ''} of the mean UAR of "
         f"{protocol['folds']} folds{whole}; guessing gives 50. {epochs}; standardisation {how}; "
-        f"label rule `{protocol['label_rule']}`."
+        f"label rule `{protocol['label_rule']}`.{without}"
     )
 
 

@@ -117,7 +117,7 @@ def _add_databases(parser, command: str, run: Callable) -> list[argparse.Argumen
         example = f"ser-jax {command} {name} --source {database.example}"
         if (command, name) == ("prepare", "manifest"):
             example += " --name mine"
-        added.append(_command(parsers, name, example, help=f"read {name}"))
+        added.append(_command(parsers, name, example, help=database.what))
         added[-1].set_defaults(run=run, builder=name)
         added[-1].add_argument("--source", required=True, type=Path, metavar="PATH", help=database.source)
         for option in database.options:
@@ -215,13 +215,13 @@ def _count(facts, rule: str) -> dict:
         "name": facts.name,
         "builder": facts.builder,
         "label_rule": rule,
+        "synthetic": facts.synthetic,
         "utterances": len(facts),
         "speakers": len(set(facts.speaker)),
         "sessions": len(set(facts.session)),
     }
     if isinstance(facts, Corpus):
         counted |= {
-            "synthetic": facts.synthetic,
             "left_out": facts.left_out,
             "seconds": round(float(facts.seconds.sum()), 3),
         }
@@ -235,7 +235,7 @@ def _table(counted: dict) -> str:
     utterances, seconds = counted["utterances"], counted.get("seconds")
     lines = [
         f"{counted['name']} ({counted['builder']})"
-        + ("   SYNTHETIC SPEECH" if counted.get("synthetic") else "")
+        + ("   SYNTHETIC SPEECH" if counted["synthetic"] else "")
         + ("   LABELS ONLY" if seconds is None else ""),
         *(f"  {what:<10}  {counted[what]:>8,}" for what in ("utterances", "speakers", "sessions")),
     ]

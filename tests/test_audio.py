@@ -269,7 +269,7 @@ def test_an_mp3_that_states_no_length_ends_where_its_sound_ends(tmp_path):
 
 
 DAMAGED = {
-    "empty": (b"", r"not readable as audio \(it is empty\), expected WAV, FLAC, OGG or MP3"),
+    "empty": (b"", r"not readable as audio \(it is empty\), expected WAV, AIFF, FLAC, OGG or MP3"),
     "text": (b"hello there", r"not readable as audio \(it begins with b'hello th'\), expected WAV"),
     "header only": (wav(b""), "holds no samples, expected sound"),
     "half a header": (
@@ -402,7 +402,8 @@ def test_text_is_not_audio(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     path.write_text("hello")
     with pytest.raises(
-        UndecodableError, match=rf"a\.{suffix}: not readable as audio \(.+\), expected WAV, FLAC, OGG or MP3$"
+        UndecodableError,
+        match=rf"a\.{suffix}: not readable as audio \(.+\), expected WAV, AIFF, FLAC, OGG or MP3$",
     ):
         read(path)
 

@@ -68,7 +68,9 @@ def test_what_beam_finds_bad_is_refused(speech, tmp_path):
     done = prepare(speech, tmp_path, "--beam-runner", "DirectRunner")
     assert done.returncode == 2
     sentence = done.stderr.splitlines()[-1]
-    assert sentence.startswith("ser-jax: 1 of 13 utterances cannot be prepared, the first is ")
+    assert sentence.startswith(
+        "ser-jax: 1 of 13 utterances cannot be prepared (undecodable 1), the first is "
+    )
     assert "Traceback" not in done.stderr
     assert list(tmp_path.rglob("*")) == []
 

@@ -82,7 +82,9 @@ def test_a_full_release_is_equal_without_a_recording(kept, capsys):
 
 def test_the_text_of_table_1_gives_other_counts(kept, capsys):
     _, out, _ = run(capsys, "--data-dir", kept, "--label-rule", "table1", "--json")
-    rows = {row["what"]: row for row in json.loads(out)["iemocap"]}
+    (found,) = json.loads(out)
+    assert (found["name"], found["labels_only"], found["synthetic"]) == ("iemocap", True, False)
+    rows = {row["what"]: row for row in found["counts"]}
     assert (rows["valence negative"]["found"], rows["valence positive"]["found"]) == (5356, 4683)
     assert (rows["arousal low"]["found"], rows["arousal high"]["found"]) == (3121, 6918)
 
@@ -104,6 +106,7 @@ def test_recolas_counts_are_known(tmp_path):
     facts = data.Facts(
         name="recola",
         builder="recola",
+        synthetic=False,
         thresholds={"arousal": 0.0, "valence": 0.0},
         id=np.arange(n).astype(str),
         speaker=(np.arange(n) % 23).astype(str),
@@ -133,7 +136,7 @@ def test_a_corpus_that_is_not_there_is_named(tmp_path, capsys):
 
 
 def test_labels_alone_are_no_corpus(kept):
-    with pytest.raises(data.UnknownCorpusError, match="of 'iemocap' the labels only are kept"):
+    with pytest.raises(data.UnknownCorpusError, match=r"of corpus 'iemocap' in .* the labels only are kept"):
         data.load("iemocap", kept)
 
 

@@ -259,9 +259,20 @@ def test_either_version_of_oreau_is_whole(tmp_path, caplog):
 
 def test_what_is_no_name_of_the_corpus_has_no_label(tmp_path):
     strange = ["wav/17a01Fa.wav", "wav/03a01Xa.wav", "wav/03a01Fa copy.wav", "noise.flac"]
-    listing = read("emodb", touch(tmp_path, ["wav/03a01Fa.wav", *strange, "README.txt", "lab/03a01Fa.lab"]))
-    assert [each.id for each in listing.utterances] == ["03a01Fa"]
+    known = [f"wav/03a0{i}Fa.wav" for i in range(4)]
+    listing = read("emodb", touch(tmp_path, [*known, *strange, "README.txt", "lab/03a01Fa.lab"]))
+    assert [each.id for each in listing.utterances] == [f"03a0{i}Fa" for i in range(4)]
     assert set(listing.unlabelled) == {str(tmp_path / name) for name in strange}
+
+
+def test_another_corpus_is_not_taken_for_this_one(tmp_path):
+    touch(tmp_path, ["03a01Fa.flac", "08a01Fa.flac", "10a01Na.flac", "16a01Wa.flac"])
+    assert len(read("emodb", tmp_path).utterances) == 4
+    with pytest.raises(
+        NamingError,
+        match=r"1 recordings of Oréau among 3 others, \S*03a01Fa\.flac the first, expected a folder of Oréau",
+    ):
+        read("oreau", tmp_path)
 
 
 def test_hidden_files_are_no_recordings(tmp_path):
@@ -297,9 +308,7 @@ def test_crema_ds_copies_in_mp3_are_read_only_on_request(tmp_path):
 @every_corpus
 def test_what_is_no_corpus_is_named(corpus, tmp_path):
     rule = naming(corpus)
-    with pytest.raises(
-        NamingError, match=rf"gone: no such folder, expected the one of {rule.corpus}, which holds"
-    ):
+    with pytest.raises(NamingError, match=rf"gone: no such folder, expected {rule.corpus}'s, which holds"):
         read(corpus, tmp_path / "gone")
     with pytest.raises(
         NamingError,

@@ -12,7 +12,8 @@ from experiments.pool import Pool
 from experiments.predictions import Cell, Predictions
 
 CORPORA = [
-    {"name": name, "builder": "manifest", "synthetic": False, "fingerprint": name} for name in ("de", "en")
+    {"name": name, "builder": "manifest", "synthetic": False, "left_out": 0, "fingerprint": name}
+    for name in ("de", "en")
 ]
 PROTOCOL = {
     "corpora": CORPORA,
@@ -133,3 +134,11 @@ def test_fine_tuning_starts_from_the_run_of_its_target_and_seed(monkeypatch):
     options = Options(seeds=2)
     started = harness._start_params(options, FINETUNED, Job(("one",), ("two",)), plans)
     assert started["bias"].tolist() == [2, 1, 3]
+
+
+def test_what_was_left_out_is_said(tmp_path):
+    corpora = [CORPORA[0], dict(CORPORA[1], left_out=3)]
+    predictions.claim(tmp_path, PROTOCOL | {"corpora": corpora})
+    for corpus in corpora:
+        predictions.write(tmp_path, Cell("monolingual", corpus["name"], "arousal"), said())
+    assert report.write(tmp_path, "table", ["monolingual"]).endswith("Left out as unusable: 3 of en.")

@@ -229,7 +229,7 @@ def _decoding(path):
         raise _not_opened(path, error) from error
     except (container.MalformedError, soundfile.SoundFileError, OSError) as error:
         reason = f"not readable as audio ({_why(error).removeprefix('Error : ').rstrip('.')})"
-        raise UndecodableError(path, f"{reason}, expected WAV, FLAC, OGG or MP3") from error
+        raise UndecodableError(path, f"{reason}, expected WAV, AIFF, FLAC, OGG or MP3") from error
 
 
 def _decode(path, file, wanted) -> Iterator[np.ndarray]:

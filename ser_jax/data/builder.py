@@ -18,10 +18,9 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
 from ser_jax.data import beam, databases, extract, store
-from ser_jax.data.corpus import TEXTS
+from ser_jax.data.corpus import TEXTS, is_synthesised
 from ser_jax.data.extract import Flaw, Record
 from ser_jax.data.logmel import BANDS, FRAMES
-from ser_jax.data.synthetic.marker import is_synthetic
 from ser_jax.data.utterance import Listing, common_folder, source_fingerprint
 from ser_jax.errors import UserError
 
@@ -58,9 +57,9 @@ class FlawedError(UserError):
         findings = collections.Counter(flaw.finding for flaw in flaws)
         lines = ", ".join(f"{finding} {number:,}" for finding, number in findings.items())
         super().__init__(
-            f"{len(flaws):,} of {count:,} utterances cannot be prepared, the first is {flaws[0]}; "
-            f"`{audit}` names them all ({lines})"
-            + (", --skip-bad leaves them out" if len(flaws) < count else "")
+            f"{len(flaws):,} of {count:,} utterances cannot be prepared ({lines}), the first is {flaws[0]}; "
+            f"`{audit}` names all that is wrong"
+            + (", --skip-bad leaves it out" if len(flaws) < count else ", and nothing would be left")
         )
 
 
@@ -103,12 +102,9 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     @functools.cached_property
     def notes(self) -> dict[str, Any]:
         """What is kept beside the records."""
-        utterances = self.listing.utterances
-        folders = {utterance.path.parent for utterance in utterances}
-        folders |= {utterance.path.resolve().parent for utterance in utterances}
         return {
             "builder": self.name,
-            "synthetic": any(map(is_synthetic, folders)),
+            "synthetic": is_synthesised(self.listing),
             "thresholds": dict(self.listing.thresholds),
             "source_fingerprint": source_fingerprint(self.listing),
         }

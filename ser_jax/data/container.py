@@ -72,6 +72,8 @@ def examine(path: Path) -> Container:
         if head[:1] == b"\xff" and len(head) > 3 and head[1] >= 0xE0:
             file.seek(start)
             return Container("MP3", _counts_frames(file.read(4096)))
+    if head[4:8] == b"ftyp":
+        raise MalformedError("it is an MP4 or M4A, whose sound must be taken out first")
     raise MalformedError(f"it begins with {head[:8]!r}")
 
 

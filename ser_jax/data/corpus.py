@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from ser_jax.data.synthetic.marker import is_synthetic
 from ser_jax.data.utterance import Listing
 
 SEXES = ("female", "male", "unknown")
@@ -19,6 +20,7 @@ class Facts:
     Attributes:
       name: the name it was prepared under.
       builder: what read it, as in "iemocap"; decides what an annotation means.
+      synthetic: whether it was made from synthesised speech.
       thresholds: per target, the annotation that separates the two classes.
       id: [N] str, unique.
       speaker, session, sex, language: [N] str. People of one session met and are never split
@@ -29,6 +31,7 @@ class Facts:
 
     name: str
     builder: str
+    synthetic: bool
     thresholds: dict[str, float]
     id: np.ndarray
     speaker: np.ndarray
@@ -48,7 +51,15 @@ class Facts:
         columns = {
             key: np.array([getattr(utterance, key) for utterance in listing.utterances]) for key in LABELS
         }
-        return cls(name=name, builder=builder, thresholds=dict(listing.thresholds), **columns)
+        thresholds, synthetic = dict(listing.thresholds), is_synthesised(listing)
+        return cls(name=name, builder=builder, synthetic=synthetic, thresholds=thresholds, **columns)
+
+
+def is_synthesised(listing: Listing) -> bool:
+    """Whether any recording, or what it is a link to, lies where the marker of synthesised speech does."""
+    folders = {utterance.path.parent for utterance in listing.utterances}
+    folders |= {utterance.path.resolve().parent for utterance in listing.utterances}
+    return any(map(is_synthetic, folders))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +67,6 @@ class Corpus(Facts):
     """All utterances of one database: its facts, and what the network hears of them.
 
     Attributes (those of `Facts`, and):
-      synthetic: whether it was made from synthesised speech.
       fingerprint: hexadecimal digest of every fact and feature in it; equal data, equal digest.
       left_out: how many utterances could not be read and were left out on request.
       seconds: [N] float64, the whole utterance's duration, s (features hold at most 7.5 s).
@@ -64,7 +74,6 @@ class Corpus(Facts):
       frames: [N] int32, number of frames that hold sound.
     """
 
-    synthetic: bool
     fingerprint: str
     left_out: int = 0
     seconds: np.ndarray

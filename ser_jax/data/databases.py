@@ -21,32 +21,72 @@ class Database:
     """How a user names one source.
 
     Attributes:
-      source: what it is.
+      what: the corpus, in a few words.
+      source: what it is read from.
       example: as typed.
       options: keywords of its `read` beside the source.
     """
 
+    what: str
     source: str
     example: str
     options: tuple[str, ...] = ()
 
 
 DATABASES = {
-    "iemocap": Database("IEMOCAP_full_release, or the folder that holds it", "IEMOCAP_full_release"),
-    "recola": Database("the folder that holds RECOLA-Annotation", "RECOLA", ("annotation_delay",)),
+    "iemocap": Database(
+        "English, 10,039 turns of ten actors in dialog",
+        "IEMOCAP_full_release, or the folder that holds it",
+        "IEMOCAP_full_release",
+    ),
+    "recola": Database(
+        "French, speech turns of 23 people in video calls",
+        "the folder that holds RECOLA-Annotation",
+        "RECOLA",
+        ("annotation_delay",),
+    ),
     "manifest": Database(
+        "any labelled speech, by a CSV file",
         "a CSV file with the columns path, speaker, arousal, valence",
         "my/manifest.csv",
         ("arousal_threshold", "valence_threshold", "allow_outside"),
     ),
-    "emodb": Database("EmoDB's folder, with names like wav/03a01Fa.wav", "emodb"),
-    "ravdess": Database("RAVDESS's folder, with names like Actor_01/03-01-05-01-02-01-01.wav", "ravdess"),
-    "cafe": Database("CaFE's folder, with names like Colère/Faible/01-C-1-1.wav", "CaFE_48k"),
-    "oreau": Database("one version of Oréau, with names like f/sessc/10a01Ca.wav", "OréauFR_02"),
-    "crema_d": Database("CREMA-D's folder, with names like AudioWAV/1001_DFA_ANG_XX.wav", "CREMA-D"),
-    "emovo": Database("EMOVO's folder, with names like f1/dis-f1-b1.wav", "EMOVO"),
-    "savee": Database("SAVEE's folder, with names like AudioData/DC/a01.wav", "AudioData"),
-    "urdu": Database("URDU's folder, with names like Angry/SM1_F1_A01.wav", "URDU-Dataset"),
+    "emodb": Database(
+        "German, 535 acted recordings", "EmoDB's folder, with names like wav/03a01Fa.wav", "emodb"
+    ),
+    "ravdess": Database(
+        "English, 1,440 acted recordings",
+        "RAVDESS's folder, with names like Actor_01/03-01-05-01-02-01-01.wav",
+        "ravdess",
+    ),
+    "cafe": Database(
+        "Canadian French, 936 acted recordings",
+        "CaFE's folder, with names like Colère/Faible/01-C-1-1.wav",
+        "CaFE_48k",
+    ),
+    "oreau": Database(
+        "French, 502 or 434 recordings of 32 people",
+        "one version of Oréau, with names like f/sessc/10a01Ca.wav",
+        "OréauFR_02",
+    ),
+    "crema_d": Database(
+        "English, 7,442 acted recordings",
+        "CREMA-D's folder, with names like AudioWAV/1001_DFA_ANG_XX.wav",
+        "CREMA-D",
+    ),
+    "emovo": Database(
+        "Italian, 588 acted recordings", "EMOVO's folder, with names like f1/dis-f1-b1.wav", "EMOVO"
+    ),
+    "savee": Database(
+        "English, 480 acted recordings of four men",
+        "SAVEE's folder, with names like AudioData/DC/a01.wav",
+        "AudioData",
+    ),
+    "urdu": Database(
+        "Urdu, 400 utterances of talk shows",
+        "URDU's folder, with names like Angry/SM1_F1_A01.wav",
+        "URDU-Dataset",
+    ),
 }
 
 

@@ -62,7 +62,7 @@ def groups(corpus: Corpus, count: int) -> np.ndarray:
     if count < 2 or len(sizes) < count:
         raise FoldError(
             f"corpus {corpus.name} has {len(sizes)} separate sessions (people recorded together), which "
-            f"cannot make {count} folds; expected a number of folds from 2 to {len(sizes)}"
+            f"cannot make {count} folds; expected at least 2 folds, and as many sessions"
         )
     dealt = np.zeros(len(sizes), np.int32)
     members = np.zeros((count, 3), int)

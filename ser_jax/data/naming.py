@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ser_jax.data import audio, labels
 from ser_jax.data.utterance import Listing, Utterance
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, no_folder
 
 THRESHOLDS = {"arousal": 0.5, "valence": 0.5}  # between the classes 0 and 1 of `labels.EMOTIONS`
 
@@ -82,6 +82,11 @@ class Naming:
                 f"{source}: no recording of {self.corpus}, found {_found(unlabelled or passed_over)}, "
                 f"expected names like {self.example}"
             )
+        if len(unlabelled) > len(utterances):
+            raise NamingError(
+                f"{source}: {len(utterances)} recordings of {self.corpus} among {len(unlabelled)} others, "
+                f"{unlabelled[0]} the first, expected a folder of {self.corpus} alone"
+            )
         if len(utterances) not in self.recordings:
             _log.warning(
                 "%s: %d recordings, %s as published has %s",
@@ -95,7 +100,7 @@ class Naming:
     def _files(self, source: Path) -> list[Path]:
         if not source.is_dir():
             raise NamingError(
-                f"{source}: no such folder, expected the one of {self.corpus}, which holds {self.example}"
+                f"{source}: {no_folder(source)}, expected {self.corpus}'s, which holds {self.example}"
             )
         return sorted(
             path

@@ -38,7 +38,7 @@ def prepare(
     processes = workers.number(processes)
     if name in (present := store.prepared(root)):
         store.check(present[name])
-    with store.quiet():
+    with store.quiet(), _scratch():
         from ser_jax.data.builder import CorpusConfig
 
         module = importlib.import_module(f"ser_jax.data.{builder}.{builder}_dataset_builder")
@@ -75,7 +75,10 @@ def prepare_labels(
     """
     name, root = _name(builder, name, options), store.data_dir_or_default(data_dir)
     if name in (present := store.prepared(root)):
-        raise PrepareError(f"{present[name]}: is prepared with its recordings, expected a --name without")
+        raise PrepareError(
+            f"{present[name]}: is prepared with its recordings already (ser-jax describe {name} counts its "
+            "labels), expected another --name"
+        )
     if name in (kept := store.labelled(root)) and (other := kept[name].parent.parent.name) != builder:
         raise PrepareError(
             f"{kept[name]}: are labels of {other}, expected another --name for those of {builder}"
@@ -110,13 +113,15 @@ def _build(corpus, folder: Path, engine: Engine | None) -> None:
     configure = tfds.download.DownloadConfig if engine is None else engine.download_config
     config = configure(try_download_gcs=False)
     try:
-        with _alone(folder.parent), tempfile.TemporaryDirectory() as unused:  # where tfds would download
+        with _alone(folder.parent):
             corpus.download_and_prepare(
-                file_format="array_record", download_dir=unused, download_config=config
+                file_format="array_record",
+                download_dir=tempfile.gettempdir(),  # nothing is downloaded, but tfds insists
+                download_config=config,
             )
     except OSError as error:
         raise PrepareError(
-            f"{folder}: cannot be written ({error.strerror or error}), expected a data directory with space"
+            f"{folder}: cannot be written ({error.strerror or error}), expected a data directory to write to"
         ) from error
     except UserError:
         raise
@@ -124,6 +129,18 @@ def _build(corpus, folder: Path, engine: Engine | None) -> None:
         if engine is None:
             raise
         raise BeamError(f"{engine.runner} failed ({_last_line(error)}), expected it to finish") from error
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[None]:
+    """Takes with it the temporary folders that tfds makes and forgets."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_jax.data import cache
-from ser_jax.data.corpus import LABELS, TARGETS, TEXTS, Corpus, Facts
+from ser_jax.data.corpus import LABELS, TARGETS, TEXTS, Corpus, Facts, is_synthesised
 from ser_jax.data.databases import DATABASES
 from ser_jax.data.logmel import BANDS, FRAMES
 from ser_jax.data.utterance import Listing
@@ -22,6 +22,7 @@ from ser_jax.errors import UserError
 VERSION = "1.0.0"
 SPLIT = "utterances"
 NUMBERS = {"seconds": np.float64, "frames": np.int32, "arousal": np.float64, "valence": np.float64}
+HEAD = ("builder", "synthetic", "thresholds")  # of a file of labels
 NOTES = {"builder", "synthetic", "thresholds", "source_fingerprint", "left_out"}  # beside the records
 BATCH = 256  # records read at a time
 
@@ -133,7 +134,7 @@ def facts(name: str, data_dir: Path | str | None = None) -> Facts:
         kept = json.loads(files[name].read_text(encoding="utf-8"))
         rows = sorted(kept["utterances"], key=lambda row: row["id"])
         columns = {key: np.array([row[key] for row in rows]) for key in LABELS}
-        return Facts(name=name, builder=kept["builder"], thresholds=kept["thresholds"], **columns)
+        return Facts(name=name, **{key: kept[key] for key in HEAD}, **columns)
     except (LookupError, TypeError, ValueError) as error:
         raise _damaged(files[name], error) from error
 
@@ -145,11 +146,12 @@ def keep_labels(folder: Path, builder: str, listing: Listing) -> Path:
         json.dumps({key: getattr(utterance, key) for key in LABELS}, ensure_ascii=False)
         for utterance in listing.utterances
     )
-    head = json.dumps({"builder": builder, "thresholds": dict(listing.thresholds)}, ensure_ascii=False)
+    head = {"builder": builder, "synthetic": is_synthesised(listing), "thresholds": dict(listing.thresholds)}
     folder.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".partial-{os.getpid()}")
     try:
-        partial.write_text(f'{head[:-1]}, "utterances": [\n{rows}\n]}}\n', encoding="utf-8")
+        text = f'{json.dumps(head)[:-1]}, "utterances": [\n{rows}\n]}}\n'
+        partial.write_text(text, encoding="utf-8")
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
@@ -203,8 +205,11 @@ def _unknown(name: str, root: Path, names: list[str]) -> str:
     found = (", ".join(names) or "none") if root.is_dir() else "no such folder"
     sentence = f"no corpus {name!r} in {root}, found {found}"
     if name in labelled(root):
-        return f"{sentence}; of {name!r} the labels only are kept, prepare it with its recordings"
-    close = difflib.get_close_matches(name, names, n=1)
+        return (
+            f"of corpus {name!r} in {root} the labels only are kept, expected it with its recordings: "
+            f"ser-jax prepare {labelled(root)[name].parent.parent.name} --source SOURCE --name {name}"
+        )
+    close = difflib.get_close_matches(name.lower(), names, n=1)
     if close:
         return f"{sentence}; did you mean {close[0]!r}?"
     database = name if name in DATABASES else "DATABASE"

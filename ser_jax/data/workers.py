@@ -78,7 +78,8 @@ def _pooled(do, items, workers):
                 "`if __name__ == '__main__':`; expected it to live, or workers=1"
             ) from error
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            with _deaf_to_interrupts():  # a second Ctrl-C would leave workers that nobody waits for
+                pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _chunk(do, items):

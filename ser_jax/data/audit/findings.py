@@ -12,7 +12,7 @@ from ser_jax.data import databases, labels, workers
 from ser_jax.data.audit import loudness
 from ser_jax.data.audit.hearing import RUN, Heard, listen
 from ser_jax.data.audit.loudness import Separation
-from ser_jax.data.corpus import TARGETS, Facts
+from ser_jax.data.corpus import TARGETS, Facts, is_synthesised
 from ser_jax.data.logmel import SECONDS
 from ser_jax.data.utterance import Listing, Utterance
 
@@ -71,6 +71,11 @@ class Audit:
     heard: tuple[Heard, ...]
     findings: tuple[Finding, ...]
     loudness: dict[str, Separation]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it is synthesised speech."""
+        return is_synthesised(self.listing)
 
     @property
     def refused(self) -> bool:

@@ -43,7 +43,9 @@ class Separation:
         if not all(self.counts):
             return "one class only"
         return (
-            f"UAR {self.uar:.1%} by one threshold (AUC {self.auc:.2f}, within speakers {self.auc_within:.2f})"
+            f"UAR {self.uar:.1%} by the best threshold, high or positive being "
+            f"{'louder' if self.auc > 0.5 else 'quieter'} "
+            f"(AUC {self.auc:.2f}, within speakers {self.auc_within:.2f})"
         )
 
 

@@ -15,20 +15,25 @@ SHOWN = 5  # findings of a line that the table names
 def as_dict(audit: Audit) -> dict[str, Any]:
     """Everything found, as JSON has it; what is not a number there (an empty class's AUC) is null."""
     usable = [one for one in audit.heard if one.flaw is None]
+    paths = [utterance.path for utterance in audit.listing.utterances]
+    recordings = {
+        path: one for path, one in zip(paths, audit.heard, strict=True) if one.flaw is None
+    }.values()
     named = audit.by_line()
     return {
         "database": audit.name,
         "source": str(audit.source),
+        "synthetic": audit.synthetic,
         "utterances": len(audit.heard),
         "usable": len(usable),
-        "recordings": len({utterance.path for utterance in audit.listing.utterances}),
+        "recordings": len(set(paths)),
         "speakers": len({utterance.speaker for utterance in audit.listing.utterances}),
         "sessions": len({utterance.session for utterance in audit.listing.utterances}),
         "seconds": _spread([one.seconds for one in usable]),
         "level_db": _spread([one.level for one in usable if math.isfinite(one.level)]),
-        "sample_rates": _counted(one.rate for one in usable),
-        "channels": _counted(one.channels for one in usable),
-        "encodings": _counted(one.encoding for one in usable),
+        "sample_rates": _counted(one.rate for one in recordings),
+        "channels": _counted(one.channels for one in recordings),
+        "encodings": _counted(one.encoding for one in recordings),
         "findings": {
             line: {
                 "severity": severity,
@@ -53,7 +58,7 @@ def table(audit: Audit) -> str:
     """The same for people; of each line the first findings only."""
     found = as_dict(audit)
     lines = [
-        f"{found['database']} in {found['source']}",
+        f"{found['database']} in {found['source']}" + ("   SYNTHETIC SPEECH" if found["synthetic"] else ""),
         *(f"  {what:<12} {found[what]:>8,}" for what in ("utterances", "recordings", "speakers", "sessions")),
     ]
     if found["usable"]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ser_jax.data.utterance import Listing, Utterance
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, no_folder
 
 THRESHOLDS = {"arousal": 2.5, "valence": 2.5}  # Table 1; who owns 2.5 itself is the label rule's business
 
@@ -59,7 +59,7 @@ def _sessions(source: Path) -> list[Path]:
     """The session folders below the release folder, which is `source` or lies directly in it."""
     if not source.is_dir():
         raise IemocapError(
-            f"{source}: no such folder, expected IEMOCAP_full_release or the folder that holds it"
+            f"{source}: {no_folder(source)}, expected IEMOCAP_full_release or the folder that holds it"
         )
     releases = []
     for folder in [source, *sorted(child for child in source.iterdir() if child.is_dir())]:

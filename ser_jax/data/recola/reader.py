@@ -1,7 +1,6 @@
 """RECOLA's release folder, turn by turn (facts only, no audio is opened)."""
 
 import logging
-import math
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -9,10 +8,12 @@ from pathlib import Path
 from ser_jax.data.recola import tables
 from ser_jax.data.recola.tables import RecolaError
 from ser_jax.data.utterance import Listing, Utterance
+from ser_jax.errors import no_folder
 
 THRESHOLDS = {"arousal": 0.0, "valence": 0.0}  # Table 1
 
 RECORDINGS = "RECOLA-Audio-recordings"
+LONGEST_DELAY = 10  # s; nobody reacts later, so more is a slip of the pen
 _log = logging.getLogger(__name__)
 
 
@@ -29,8 +30,8 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Listing:
       annotation_delay: how long the raters' reactions trail the speech, s; the paper does not shift.
     Raises: RecolaError naming the file, and the line where there is one.
     """
-    if not (annotation_delay >= 0 and math.isfinite(annotation_delay)):
-        raise RecolaError(f"--annotation-delay is {annotation_delay}, expected seconds, 0 or more")
+    if not 0 <= annotation_delay <= LONGEST_DELAY:
+        raise RecolaError(f"--annotation-delay is {annotation_delay}, expected 0 to {LONGEST_DELAY} s")
     root, delay = _root(Path(source)), Decimal(str(annotation_delay))
     folder = _child(root, RECORDINGS) or root / RECORDINGS  # labels can be read without
     recordings = _files(folder, "wav") if folder.is_dir() else {}
@@ -102,7 +103,7 @@ def _folder(folder: Path, name: str) -> Path:
 
 def _root(source: Path) -> Path:
     if not source.is_dir():
-        raise RecolaError(f"{source}: no such folder, expected the one that holds RECOLA-Annotation")
+        raise RecolaError(f"{source}: {no_folder(source)}, expected the one that holds RECOLA-Annotation")
     if _child(source, "RECOLA-Annotation"):
         return source
     roots = [
