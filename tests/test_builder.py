@@ -149,7 +149,10 @@ def test_an_interrupted_preparation_leaves_nothing_and_starts_again(tmp_path):
         rows.append(f"{i}.wav,{i % 3},low,positive")
     (folder / "manifest.csv").write_text("\n".join(rows))
     root = tmp_path / "root"
-    code = "import sys; from ser_jax.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = (  # whoever is started in the background is deaf to Ctrl-C, and so are all it starts
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from ser_jax.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
     shell = [sys.executable, "-c", code, "prepare", "manifest", "--source", folder / "manifest.csv"]
     shell += ["--name", "tiny", "--data-dir", root, "--workers", "2"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
