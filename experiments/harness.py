@@ -5,6 +5,7 @@ trains, as stacks, what is not on disk yet; tables and figures are made from the
 """
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,13 +16,14 @@ from tqdm import tqdm
 
 import ser_jax
 from experiments import predictions
-from experiments.options import ACROSS, WITHIN, Options
+from experiments.options import ACROSS, COMPUTING, WITHIN, Options
 from experiments.pool import Pool
 from experiments.predictions import Cell, Predictions
-from ser_jax import checkpoint, runs, train
+from ser_jax import checkpoint, engine
 from ser_jax.data import load, standardize
 from ser_jax.data.corpus import TARGETS
 from ser_jax.data.labels import CLASS_NAMES
+from ser_jax.engine import Machine
 from ser_jax.errors import UserError
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Runs
@@ -83,6 +85,8 @@ class Setting:
 def run(settings: list[Setting], options: Options) -> None:
     """Trains and tests every setting that `options.out` does not hold yet.
 
+    Where several hosts work together, all must see the same data directory and `options.out`.
+
     Raises: UserError (a subclass) where a corpus is unknown, a class is missing from a fold, or the folder
       holds other results.
     """
@@ -93,12 +97,15 @@ def run(settings: list[Setting], options: Options) -> None:
         raise ExperimentError(
             f"corpora {' '.join(options.corpora)} hold the same utterances, expected different ones"
         )
-    pool = Pool(corpora, options.folds, options.label_rule)
+    machine = Machine.here(options.devices, options.memory, options.runs_at_once)
+    pool = Pool(corpora, options.folds, options.label_rule, functools.partial(engine.place, machine))
     work = [(setting, job) for setting in _with_starts(settings) for job in setting.jobs(options.corpora)]
     planned = [(setting, job, _plans(pool, options, setting, job)) for setting, job in work]
-    predictions.claim(options.out, _protocol(options, pool))
-
+    if machine.host == 0:
+        predictions.claim(options.out, _protocol(options, pool))
+    machine.wait("the folder is ours")
     missing = [entry for entry in planned if not _is_done(options, *entry[:2])]
+    machine.wait("what is missing is known")
     if not missing:
         print(f"{options.out} holds these results already", file=sys.stderr)
         return
@@ -106,11 +113,16 @@ def run(settings: list[Setting], options: Options) -> None:
         len(plan.train) * _epochs(options, setting) for setting, _, plans in missing for plan in plans
     )
     with tqdm(
-        total=total, unit=" utterance-steps", unit_scale=True, smoothing=0.05, mininterval=0.5
+        total=total,
+        unit=" utterance-steps",
+        unit_scale=True,
+        smoothing=0.05,
+        mininterval=0.5,
+        disable=machine.host != 0,
     ) as progress:
         for setting, job, plans in missing:
             progress.set_description(f"{setting.name} {_label(job)}")
-            _compute(pool, options, setting, job, plans, progress)
+            _compute(machine, pool, options, setting, job, plans, progress)
 
 
 def _with_starts(settings: Iterable[Setting]) -> list[Setting]:
@@ -155,7 +167,7 @@ def _is_done(options: Options, setting: Setting, job: Job) -> bool:
 def _protocol(options: Options, pool: Pool) -> dict:
     """What must be the same for two results to be of one experiment."""
     chosen = dataclasses.asdict(options)
-    for key in ("data_dir", "out", "runs_at_once"):
+    for key in ("data_dir", "out", *COMPUTING):
         del chosen[key]
     chosen["version"] = ser_jax.__version__
     chosen["model"] = dataclasses.asdict(MODEL)
@@ -183,60 +195,42 @@ def _plans(pool: Pool, options: Options, setting: Setting, job: Job) -> list[Pla
 
 
 def _compute(
-    pool: Pool, options: Options, setting: Setting, job: Job, plans: list[Plan], progress: tqdm
+    machine: Machine,
+    pool: Pool,
+    options: Options,
+    setting: Setting,
+    job: Job,
+    plans: list[Plan],
+    progress: tqdm,
 ) -> None:
-    """Trains a job's runs, stack by stack, and stores their models and predictions."""
-    epochs = _epochs(options, setting)
-    size = options.runs_at_once or (options.seeds if _on_cpu() else len(plans))
-    trained, probability = [], []
-    for first in range(0, len(plans), size):
-        some = plans[first : first + size]
-        start = None if setting.start is None else _start_params(options, setting, job, some)
-        params, said = _fit_stack(pool, _mode(options, setting), some, start, epochs, progress)
-        trained.append(params)
-        probability += said
-    together = jax.tree.map(lambda *leaves: np.concatenate(leaves), *trained)
-    checkpoint.save(_models(options, setting, job), together)
-    for cell in _cells(options, setting, job):
-        predictions.write(options.out, cell, _gather(pool, cell, plans, probability))
-
-
-def _on_cpu() -> bool:
-    return jax.default_backend() == "cpu"
-
-
-def _fit_stack(pool: Pool, mode: str, plans: list[Plan], start, epochs: int, progress: tqdm):
-    """Trains one stack and asks it: (parameters on the host, per plan the probabilities of its test rows)."""
-    stack = runs.stack([_run(pool, mode, plan, _width(pool, [p.train for p in plans])) for plan in plans])
-    utterances = int(np.sum(stack.count))
-    training, data = TrainConfig(epochs=epochs), pool.data(mode)
-    params, losses = train.fit_runs(
-        MODEL, training, data, stack, start, lambda *_: progress.update(utterances)
+    """Trains a job's runs and stores their models and predictions."""
+    mode = _mode(options, setting)
+    params, losses, probability = engine.compute(
+        machine,
+        MODEL,
+        TrainConfig(epochs=_epochs(options, setting), stacking=options.stacking),
+        pool.data(mode),
+        [_run(pool, mode, plan) for plan in plans],
+        [plan.test for plan in plans],
+        None if setting.start is None else _start_params(options, setting, job, plans),
+        progress.update,
     )
-    for plan, loss in zip(plans, losses.T, strict=True):
+    for plan, loss in zip(plans, losses, strict=True):
         _check_finite(plan, loss)
-    count = np.array([len(plan.test) for plan in plans])
-    width = _width(pool, [plan.test for plan in plans])
-    tested = np.stack([np.pad(plan.test, (0, width - len(plan.test))) for plan in plans])
-    said = runs.predict(MODEL, data, stack, params, tested, count).probability
-    return jax.device_get(params), [row[:own] for row, own in zip(said, count, strict=True)]
+    if machine.host == 0:
+        checkpoint.save(_models(options, setting, job), params)
+        for cell in _cells(options, setting, job):
+            predictions.write(options.out, cell, _gather(pool, cell, plans, probability))
+    machine.wait(f"{setting.name} {_label(job)} is stored")
 
 
-def _width(pool: Pool, lists: list[np.ndarray]) -> int:
-    """What lists of rows are padded to.
-
-    On a CPU steps past a run's count are free, so that one width, and one program, serves every job.
-    """
-    return len(pool.id) if _on_cpu() else max(map(len, lists))
-
-
-def _run(pool: Pool, mode: str, plan: Plan, width: int) -> Runs:
+def _run(pool: Pool, mode: str, plan: Plan) -> Runs:
     key = jax.random.fold_in(jax.random.key(plan.seed), TARGETS.index(plan.target))
     seen = plan.statistics if mode == "train" else plan.train
     mean, scale = standardize.affine(mode, pool.moments, pool.membership, seen)
     return Runs(
         key=jax.random.fold_in(key, plan.fold),
-        train=np.pad(plan.train, (0, width - len(plan.train))),
+        train=plan.train,
         count=np.int32(len(plan.train)),
         labels=pool.labels(plan.target),
         mean=mean,

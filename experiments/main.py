@@ -3,9 +3,12 @@
 import signal
 import sys
 
+import jax
+
 from experiments import harness, report
 from experiments.harness import Setting
 from experiments.options import parse
+from ser_jax import engine
 from ser_jax.cli import guarded
 
 
@@ -19,7 +22,11 @@ def main(description: str, name: str, settings: list[Setting], arguments: list[s
     def work() -> None:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        if options.coordinator is not None:
+            engine.join(options.coordinator, options.hosts, options.host)
         harness.run(settings, options)
+        if jax.process_index() != 0:
+            return
         print(report.write(options.out, name, [setting.name for setting in settings]))
         print(f"Written to {options.out}: {name}.md, .csv, .png, predictions, models.", file=sys.stderr)
 

@@ -2,11 +2,13 @@
 
 import argparse
 import dataclasses
+import math
 from pathlib import Path
 
 from ser_jax.data.corpus import TARGETS
 from ser_jax.data.labels import RULES
 from ser_jax.data.standardize import MODES
+from ser_jax.runs import STACKINGS
 
 WITHIN = "train"  # standardisation where training and test speech are of one corpus
 ACROSS = "corpus"  # where they are not; chosen on real speech, see the README
@@ -28,7 +30,11 @@ class Options:
       standardize: one of `standardize.MODES`; None for `WITHIN` or `ACROSS` as the setting asks.
       label_rule: one of `labels.RULES`.
       targets: of arousal, valence.
-      runs_at_once: runs a stack; None for one fold's seeds on a CPU, a whole job elsewhere.
+      runs_at_once: runs a stack and device; None for as many as fit.
+      stacking: one of `runs.STACKINGS`.
+      devices: of this host; None for all.
+      memory: bytes a device may use; None for what is free.
+      coordinator, hosts, host: see `engine.join`.
     """
 
     corpora: tuple[str, ...] = ("iemocap", "recola")
@@ -43,7 +49,15 @@ class Options:
     label_rule: str = "footnote"
     targets: tuple[str, ...] = TARGETS
     runs_at_once: int | None = None
+    stacking: str = "auto"
+    devices: int | None = None
+    memory: int | None = None
+    coordinator: str | None = None
+    hosts: int | None = None
+    host: int | None = None
 
+
+COMPUTING = ("runs_at_once", "stacking", "devices", "memory", "coordinator", "hosts", "host")  # no result
 
 COUNTS = {
     "seeds": "runs per fold and target",
@@ -96,12 +110,34 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
         help="where IEMOCAP's valence of 2.5 falls (default: %(default)s)",
     )
     add("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), help="(default: both)")
-    add("--runs-at-once", type=_positive, help="runs a stack, less for a small device (default: by device)")
+    _add_computing(parser)
     chosen = vars(parser.parse_args(arguments))
     # In the paper's order and once each, whatever order was typed: results are the same.
     chosen["targets"] = tuple(target for target in TARGETS if target in chosen["targets"])
     chosen["corpora"] = tuple(chosen["corpora"])
     return Options(**chosen)
+
+
+def _add_computing(parser: argparse.ArgumentParser) -> None:
+    """Flags that change how long it takes, and no result."""
+    add = parser.add_argument_group("computing").add_argument
+    add("--runs-at-once", type=_positive, metavar="N", help="runs a stack and device (default: as fit)")
+    add("--stacking", choices=STACKINGS, default="auto", help="of the runs of a stack (default: by device)")
+    add("--devices", type=_positive, metavar="N", help="of this host (default: all)")
+    add("--memory", type=_gigabytes, metavar="GB", help="a device may use (default: what is free)")
+    add("--coordinator", metavar="HOST:PORT", help="of several hosts; auto under SLURM and on TPU pods")
+    add("--hosts", type=_positive, metavar="N", help="how many, with --coordinator HOST:PORT")
+    add("--host", type=int, metavar="I", help="which of them this is, from 0")
+
+
+def _gigabytes(text: str) -> int:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected gigabytes, more than 0")
+    return int(value * 1e9)
 
 
 def _positive(text: str) -> int:

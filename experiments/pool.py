@@ -1,15 +1,34 @@
 """The corpora of an experiment, joined into one set of rows that every run indexes."""
 
+from collections.abc import Callable
 from functools import cache, cached_property
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ser_jax.data import Corpus, standardize
 from ser_jax.data.folds import Fold, folds, groups
 from ser_jax.data.labels import classes
 from ser_jax.runs import Data
+
+
+class Joined:
+    """Several arrays [n, T, F], one after another, of which rows are gathered without joining them."""
+
+    def __init__(self, parts: list[np.ndarray]):
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
+        self.nbytes = sum(part.nbytes for part in parts)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.concatenate(self._parts).astype(dtype or np.float32, copy=False)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        found = np.empty((*rows.shape, *self.shape[1:]), np.float32)
+        part = np.searchsorted(self._ends, rows, side="right")
+        for i, own in enumerate(self._parts):
+            found[part == i] = own[rows[part == i] - (self._ends[i] - len(own))]
+        return found
 
 
 class Pool:
@@ -19,9 +38,12 @@ class Pool:
       corpora: in the order given.
       names: theirs.
       id, speaker: [N] str of all rows.
+
+    Args:
+      place: (log-mels, frames) on the host to where they are computed on, as `engine.place` does.
     """
 
-    def __init__(self, corpora: list[Corpus], fold_count: int, label_rule: str):
+    def __init__(self, corpora: list[Corpus], fold_count: int, label_rule: str, place: Callable):
         self.corpora = {corpus.name: corpus for corpus in corpora}
         self.names = [corpus.name for corpus in corpora]
         self.id = np.concatenate([corpus.id for corpus in corpora])
@@ -29,6 +51,7 @@ class Pool:
         self._starts = dict(zip(self.names, np.cumsum([0, *map(len, corpora)])[:-1], strict=True))
         self._fold_count = fold_count
         self._label_rule = label_rule
+        self._place = place
 
     def rows(self, name: str) -> np.ndarray:
         """All rows of one corpus, int32."""
@@ -64,13 +87,10 @@ class Pool:
         return standardize.Moments(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
 
     @cached_property
-    def _features(self) -> tuple[jax.Array, jax.Array]:
+    def _features(self) -> tuple:
         corpora = self.corpora.values()
-        return (
-            jnp.asarray(np.concatenate([c.logmel for c in corpora])),
-            jnp.asarray(np.concatenate([c.frames for c in corpora])),
-        )
+        return self._place(Joined([c.logmel for c in corpora]), np.concatenate([c.frames for c in corpora]))
 
     def data(self, mode: str) -> Data:
-        """All rows on the device, grouped as standardisation `mode` wants them; features are shared."""
-        return Data(*self._features, jnp.asarray(standardize.grouping(mode, self.membership)))
+        """All rows where they were placed, grouped as standardisation `mode` wants them."""
+        return Data(*self._features, standardize.grouping(mode, self.membership))

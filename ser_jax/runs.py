@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 
 from ser_jax import model
 from ser_jax.model import ModelConfig
@@ -24,7 +25,8 @@ class Data(NamedTuple):
     """The utterances of all corpora in use, shared by all runs.
 
     Attributes:
-      logmel: [N, T, F] float32, as stored, dB.
+      logmel: [N, T, F] float32, as stored, dB; a NumPy array (or a memory map of one) stays on the host and
+        is streamed.
       frames: [N] int32, frames that hold sound; what follows them counts as zero.
       group: [N] int32, which of the G standardisations an utterance takes.
     """
@@ -73,37 +75,66 @@ def stack(runs: list[Runs]) -> Runs:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded)
 
 
-def inputs(data: Data, run: Runs, rows):
-    """Gathers and standardises utterances for one run.
+def gather(data: Data, rows) -> Data:
+    """The utterances in `rows` [...], as arrays that lead with the shape of `rows`."""
+    return Data(*(part[rows] for part in data))
+
+
+def standardised(batch: Data, run: Runs):
+    """The features of some utterances as one run hears them.
 
     Args:
-      data: the corpora.
+      batch: what `gather` gave for [B] rows.
       run: one run.
-      rows: [B] int32.
     Returns: [B, T, F] float32, exactly zero in the padding.
     """
-    x = data.logmel[rows]
-    group = data.group[rows]
-    standardised = (x - run.mean[group][:, None, :]) * run.scale[group][:, None, :]
-    sound = jnp.arange(x.shape[1])[None, :] < data.frames[rows][:, None]
-    return jnp.where(sound[:, :, None], standardised, 0)
+    mean, scale = run.mean[batch.group], run.scale[batch.group]
+    sound = jnp.arange(batch.logmel.shape[1])[None, :] < batch.frames[:, None]
+    return jnp.where(sound[:, :, None], (batch.logmel - mean[:, None, :]) * scale[:, None, :], 0)
 
 
-def each_run(function: Callable, *stacks, stacking: str = "auto"):
-    """function(*one) for every run of the stacks, along their leading axis."""
+def inputs(data: Data, run: Runs, rows):
+    """Gathers and standardises the utterances in `rows` [B] for one run: [B, T, F] float32."""
+    return standardised(gather(data, rows), run)
+
+
+def each_run(function: Callable, shared, *stacks, stacking: str = "auto", mesh: Mesh | None = None):
+    """function(shared, *one) for every run of the stacks, along their leading axis.
+
+    Args:
+      function: computes one run.
+      shared: what all runs look at.
+      stacks: trees of arrays with a leading R; with a mesh, R must be a multiple of its size.
+      stacking: see `TrainConfig`.
+      mesh: devices of one axis, "runs", that share out the runs; nothing passes between them.
+    """
     if stacking == "auto":
         stacking = "map" if jax.default_backend() == "cpu" else "vmap"
-    if stacking == "vmap":
-        return jax.vmap(function)(*stacks)
-    return lax.map(lambda one: function(*one), stacks)
+
+    def together(shared, stacks):
+        if stacking == "vmap":
+            return jax.vmap(partial(function, shared))(*stacks)
+        return lax.map(lambda one: function(shared, *one), stacks)
+
+    if mesh is None or mesh.size == 1:
+        return together(shared, stacks)
+    spec = PartitionSpec(mesh.axis_names[0])
+    apart = jax.shard_map(
+        together, mesh=mesh, in_specs=(PartitionSpec(), spec), out_specs=spec, check_vma=False
+    )
+    return apart(shared, stacks)
 
 
-@partial(jax.jit, static_argnums=0)
-def _predict(config: ModelConfig, data: Data, runs: Runs, params, rows, count):
-    def one(run, params, rows, count):
+def _say(config: ModelConfig, batch: Data, run: Runs, params) -> Prediction:
+    output = model.apply(config, params, standardised(batch, run))
+    return Prediction(jax.nn.softmax(output.logits)[:, 1], output.attention)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _predict(config: ModelConfig, mesh: Mesh | None, data: Data, runs: Runs, params, rows, count):
+    def one(data, run, params, rows, count):
         def say(rows):
-            output = model.apply(config, params, inputs(data, run, rows))
-            return Prediction(jax.nn.softmax(output.logits)[:, 1], output.attention)
+            return _say(config, gather(data, rows), run, params)
 
         def say_nothing(rows):
             return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(say, rows))
@@ -111,7 +142,17 @@ def _predict(config: ModelConfig, data: Data, runs: Runs, params, rows, count):
         first = jnp.arange(len(rows)) * PREDICTION_BATCH
         return lax.map(lambda batch: lax.cond(batch[0] < count, say, say_nothing, batch[1]), (first, rows))
 
-    return each_run(one, runs, params, rows, count)
+    return each_run(one, data, runs, params, rows, count, mesh=mesh)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _predict_batch(config: ModelConfig, mesh: Mesh | None, batch: Data, runs: Runs, params):
+    return each_run(lambda _, *one: _say(config, *one), (), batch, runs, params, mesh=mesh)
+
+
+def is_streamed(data: Data) -> bool:
+    """Whether the features stay on the host, and come to the device batch by batch."""
+    return not isinstance(data.logmel, jax.Array)
 
 
 def predict(
@@ -121,6 +162,7 @@ def predict(
     params,
     rows: np.ndarray,
     count: np.ndarray,
+    mesh: Mesh | None = None,
 ) -> Prediction:
     """What every run of a stack says of its own utterances, without dropout.
 
@@ -130,13 +172,20 @@ def predict(
       params: stacked parameters.
       rows: [R, M] int32 rows of `data`; the first `count` are the run's own, the rest is padding.
       count: [R] how many utterances each run is asked about; what it says of the padding has no meaning.
+      mesh: see `each_run`.
     Returns: Prediction(probability [R, M], attention [R, M, S]) on the host.
     """
     width = rows.shape[1]
     batches = -(-width // PREDICTION_BATCH)
     padded = np.pad(rows, ((0, 0), (0, batches * PREDICTION_BATCH - width)))
     padded = padded.reshape(len(rows), batches, PREDICTION_BATCH)
-    said = _predict(config, data, runs, params, padded, np.asarray(count))
+    if is_streamed(data):
+        each = [
+            _predict_batch(config, mesh, gather(data, padded[:, i]), runs, params) for i in range(batches)
+        ]
+        said = Prediction(*(np.stack(parts, axis=1) for parts in zip(*each, strict=True)))
+    else:
+        said = _predict(config, mesh, data, runs, params, padded, np.asarray(count))
     return Prediction(
         np.asarray(said.probability).reshape(len(rows), -1)[:, :width],
         np.asarray(said.attention).reshape(len(rows), -1, config.segments)[:, :width],

@@ -14,10 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.sharding import Mesh
 
 from ser_jax import model
 from ser_jax.model import ModelConfig
-from ser_jax.runs import STACKINGS, Data, Runs, each_run, inputs
+from ser_jax.runs import STACKINGS, Data, Runs, each_run, gather, is_streamed, standardised
+
+CHUNK = 8  # steps whose features are brought to the device at a time, where they are streamed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,22 +75,34 @@ def start(config: ModelConfig, training: TrainConfig, run: Runs, params=None) ->
     return State(params, optax.adam(training.learning_rate).init(params))
 
 
-def step(config: ModelConfig, training: TrainConfig, data: Data, run: Runs, state: State, rows, mask, key):
+class Batch(NamedTuple):
+    """What one step of one run learns from.
+
+    Attributes:
+      rows: [B] int32 rows of `Data`.
+      mask: [B] bool, which of them count.
+      key: typed PRNG key of the dropout.
+    """
+
+    rows: jax.Array
+    mask: jax.Array
+    key: jax.Array
+
+
+def step(config: ModelConfig, training: TrainConfig, heard: Data, run: Runs, state: State, batch: Batch):
     """One update of one run by one batch.
 
     Args:
       config, training: static.
-      data, run: the corpora and the run.
+      heard: what `gather` gives for the batch's rows.
+      run: the run.
       state: before.
-      rows: [B] int32 rows of `data`.
-      mask: [B] bool, which of them count.
-      key: typed PRNG key of the dropout.
+      batch: which utterances these are.
     Returns: (state after, loss []).
     """
-    labels = run.labels[rows].astype(jnp.int32)
-    value, gradient = jax.value_and_grad(loss, 1)(
-        config, state.params, inputs(data, run, rows), labels, mask, key
-    )
+    labels = run.labels[batch.rows].astype(jnp.int32)
+    x = standardised(heard, run)
+    value, gradient = jax.value_and_grad(loss, 1)(config, state.params, x, labels, batch.mask, batch.key)
     updates, optimiser = optax.adam(training.learning_rate).update(gradient, state.optimiser)
     return State(optax.apply_updates(state.params, updates), optimiser), value
 
@@ -103,6 +118,45 @@ def order(run: Runs, key):
     return run.train[jnp.argsort(jnp.where(own, draw, 2), stable=True)]
 
 
+def schedule(training: TrainConfig, run: Runs, number) -> Batch:
+    """The batches of one epoch of one run, in order: each of its own utterances exactly once.
+
+    Args:
+      number: [] int32, epochs done before this one.
+    Returns: a Batch with a leading axis of steps; those past the run's own count have an empty mask.
+    """
+    key = jax.random.fold_in(jax.random.fold_in(run.key, 1), number)
+    steps = -(-len(run.train) // training.batch)
+    spare = steps * training.batch - len(run.train)
+    rows = jnp.pad(order(run, jax.random.fold_in(key, 0)), (0, spare)).reshape(steps, training.batch)
+    mask = (jnp.arange(rows.size) < run.count).reshape(rows.shape)
+    dropout = jax.random.fold_in(key, 1)
+    return Batch(rows, mask, jax.vmap(partial(jax.random.fold_in, dropout))(jnp.arange(steps)))
+
+
+def advance(config: ModelConfig, training: TrainConfig, hear: Callable, run: Runs, state: State, batches):
+    """Some steps of one run, one after another; steps with an empty mask change nothing.
+
+    Args:
+      config, training: static.
+      hear: a batch's place in `batches` to its `Data`.
+      batches: (places, Batch), both with a leading axis of steps.
+    Returns: (state after, sum of the losses over the utterances []).
+    """
+
+    def body(carry, batch):
+        state, total = carry
+        place, batch = batch
+
+        def learn(state):
+            return step(config, training, hear(place), run, state, batch)
+
+        state, value = lax.cond(batch.mask.any(), learn, lambda state: (state, jnp.zeros(())), state)
+        return (state, total + value * batch.mask.sum()), None
+
+    return lax.scan(body, (state, jnp.zeros(())), batches)[0]
+
+
 def one_epoch(config: ModelConfig, training: TrainConfig, data: Data, run: Runs, state: State, number):
     """One pass of one run over its own training utterances, each exactly once.
 
@@ -113,25 +167,11 @@ def one_epoch(config: ModelConfig, training: TrainConfig, data: Data, run: Runs,
       number: [] int32, epochs done before this one.
     Returns: (state after, mean loss over the utterances []). Steps past the run's own count change nothing.
     """
-    key = jax.random.fold_in(jax.random.fold_in(run.key, 1), number)
-    steps = -(-len(run.train) // training.batch)
-    spare = steps * training.batch - len(run.train)
-    rows = jnp.pad(order(run, jax.random.fold_in(key, 0)), (0, spare)).reshape(steps, training.batch)
-    mask = (jnp.arange(rows.size) < run.count).reshape(rows.shape)
-    dropout = jax.random.fold_in(key, 1)
-
-    def advance(state, batch):
-        i, rows, mask = batch
-        return step(config, training, data, run, state, rows, mask, jax.random.fold_in(dropout, i))
-
-    def body(carry, batch):
-        state, total = carry
-        mask = batch[-1]
-        state, value = lax.cond(mask.any(), lambda s: advance(s, batch), lambda s: (s, jnp.zeros(())), state)
-        return (state, total + value * mask.sum()), None
-
-    (state, total), _ = lax.scan(body, (state, jnp.zeros(())), (jnp.arange(steps), rows, mask))
-    return state, total / run.count
+    batches = schedule(training, run, number)
+    state, total = advance(
+        config, training, lambda rows: gather(data, rows), run, state, (batches.rows, batches)
+    )
+    return state, total / jnp.maximum(run.count, 1)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -140,14 +180,63 @@ def start_runs(config: ModelConfig, training: TrainConfig, runs: Runs, params=No
     return jax.vmap(partial(start, config, training))(runs, params)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def epoch(config: ModelConfig, training: TrainConfig, data: Data, runs: Runs, state: State, number):
+@partial(jax.jit, static_argnums=(0, 1, 6))
+def epoch(
+    config: ModelConfig,
+    training: TrainConfig,
+    data: Data,
+    runs: Runs,
+    state: State,
+    number,
+    mesh: Mesh | None = None,
+):
     """`one_epoch` for every run of a stack: (state after, losses [R])."""
 
-    def one(run, own):
-        return one_epoch(config, training, data, run, own, number)
+    def one(shared, run, own):
+        return one_epoch(config, training, shared[0], run, own, shared[1])
 
-    return each_run(one, runs, state, stacking=training.stacking)
+    return each_run(one, (data, number), runs, state, stacking=training.stacking, mesh=mesh)
+
+
+@partial(jax.jit, static_argnums=0)
+def _schedules(training: TrainConfig, runs: Runs, number) -> Batch:
+    return jax.vmap(partial(schedule, training), (0, None))(runs, number)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 6))
+def _advance_runs(config, training, heard: Data, runs: Runs, state: State, batches: Batch, mesh):
+    """`advance` for every run by batches [R, steps] whose features [R, steps, B] were brought along."""
+
+    def one(_, heard, run, own, batches):
+        places = jnp.arange(len(batches.rows))
+        hear = partial(gather, heard)
+        return advance(config, training, hear, run, own, (places, batches))
+
+    return each_run(one, (), heard, runs, state, batches, stacking=training.stacking, mesh=mesh)
+
+
+def streamed_epoch(
+    config: ModelConfig,
+    training: TrainConfig,
+    data: Data,
+    runs: Runs,
+    state: State,
+    number,
+    mesh: Mesh | None = None,
+):
+    """`epoch` with features that stay on the host: the same batches in the same order.
+
+    While the device computes some steps, the host gathers the features of the next.
+    """
+    batches = _schedules(training, runs, number)
+    rows = np.asarray(batches.rows)
+    total = 0.0
+    for first in range(0, rows.shape[1], CHUNK):
+        some = jax.tree.map(lambda leaf: leaf[:, first : first + CHUNK], batches)  # noqa: B023
+        heard = gather(data, rows[:, first : first + CHUNK])
+        state, value = _advance_runs(config, training, heard, runs, state, some, mesh)
+        total = total + value
+    return state, total / np.maximum(runs.count, 1)
 
 
 def fit(config: ModelConfig, training: TrainConfig, data: Data, run: Runs, params=None):
@@ -160,11 +249,11 @@ def fit(config: ModelConfig, training: TrainConfig, data: Data, run: Runs, param
       params: where to start, for fine-tuning; drawn from the run's key otherwise.
     Returns: (parameters, losses [epochs] float32 on the host).
     """
-    state = start(config, training, run, params)
-    advance = jax.jit(one_epoch, static_argnums=(0, 1))
+    state, data = start(config, training, run, params), jax.tree.map(jnp.asarray, data)
+    once = jax.jit(one_epoch, static_argnums=(0, 1))
     losses = []
     for number in range(training.epochs):
-        state, value = advance(config, training, data, run, state, number)
+        state, value = once(config, training, data, run, state, number)
         losses.append(value)
     return state.params, np.asarray(losses, np.float32)
 
@@ -176,21 +265,24 @@ def fit_runs(
     runs: Runs,
     params=None,
     on_epoch: Callable[[int, np.ndarray], None] | None = None,
+    mesh: Mesh | None = None,
 ):
     """Trains a stack of runs side by side.
 
     Args:
       config, training: sizes and procedure, the same for all.
-      data: the corpora.
+      data: the corpora; where their features are a NumPy array, they are streamed.
       runs: the stack.
       params: stacked parameters to start from, for fine-tuning; drawn from the runs' keys otherwise.
       on_epoch: called with (epochs done, losses [R]) after every epoch.
+      mesh: devices that share out the runs, see `each_run`.
     Returns: (stacked parameters, losses [epochs, R] float32 on the host).
     """
     state = start_runs(config, training, runs, params)
     losses = np.zeros((training.epochs, len(runs.count)), np.float32)
+    once = streamed_epoch if is_streamed(data) else epoch
     for number in range(training.epochs):
-        state, value = epoch(config, training, data, runs, state, number)
+        state, value = once(config, training, data, runs, state, number, mesh)
         losses[number] = value
         if on_epoch is not None:
             on_epoch(number + 1, losses[number])

@@ -192,7 +192,7 @@ def test_ctrl_c_ends_in_a_sentence_and_status_130(speech, tmp_path, capsys, monk
 
 def the_pool():
     corpora = [noise_corpus("one", seed=1), noise_corpus("two", sessions=6, seed=2)]
-    return Pool(corpora, 5, "footnote")
+    return Pool(corpora, 5, "footnote", lambda *features: features)
 
 
 CHOICE = Options(corpora=("one", "two"), seeds=2, finetune_samples=20)

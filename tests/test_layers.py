@@ -36,10 +36,12 @@ IMPORTS = {name_of(path): imported(path) for path in MODULES}
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
-        ("ser_jax.model", set()),
+        ("ser_jax.convolution", set()),
+        ("ser_jax.model", {"ser_jax.convolution"}),
         ("ser_jax.metrics", set()),
         ("ser_jax.runs", {"ser_jax.model"}),
         ("ser_jax.train", {"ser_jax.model", "ser_jax.runs"}),
+        ("ser_jax.engine", {"ser_jax.model", "ser_jax.runs", "ser_jax.train", "ser_jax.errors"}),
         ("ser_jax.checkpoint", {"ser_jax.model", "ser_jax.errors"}),
     ],
 )

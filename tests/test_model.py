@@ -1,4 +1,6 @@
-"""The network against the paper's counts, and its fast convolution against the plain one."""
+"""The network against the paper's counts and its layers written out."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from jax import lax
 
-from ser_jax import model
-from ser_jax.model import ModelConfig, apply, attend, init, segment_maxima
+from ser_jax.convolution import PRECISIONS
+from ser_jax.model import ModelConfig, apply, attend, init
 
 SMALL = ModelConfig(bands=3, frames=100, channels=5, kernel=4, stride=3, pool=4)
 
@@ -81,70 +83,12 @@ def test_only_a_stride_of_three_yields_eight_segments():
     assert [stride for stride in range(1, 11) if ModelConfig(stride=stride).segments == 8] == [3]
 
 
-def plain_maxima(x, kernel, stride, pool):
-    y = lax.conv_general_dilated(x, kernel, (stride,), "VALID", dimension_numbers=("NWC", "WIO", "NWC"))
-    return lax.reduce_window(y, -jnp.inf, lax.max, (1, pool, 1), (1, pool, 1), "VALID")
-
-
 def utterances(key, lengths, config):
     x = jax.random.normal(key, (len(lengths), config.frames, config.bands))
     return jnp.where(jnp.arange(config.frames)[None, :, None] < jnp.array(lengths)[:, None, None], x, 0)
 
 
-def judged(function, config):
-    """Maxima and the kernel's gradient of a weighted sum of them, compiled once for a configuration."""
-
-    @jax.jit
-    def judge(x, kernel, weight):
-        maxima = function(x, kernel, config.stride, config.pool)
-        gradient = jax.grad(lambda k: jnp.sum(function(x, k, config.stride, config.pool) * weight))(kernel)
-        return maxima, gradient
-
-    return judge
-
-
-def check_against_plain(config, lengths, fast, plain):
-    x = utterances(jax.random.key(1), lengths, config)
-    kernel = jax.random.normal(jax.random.key(2), (config.kernel, config.bands, config.channels))
-    weight = jax.random.normal(jax.random.key(3), (len(lengths), config.segments, config.channels))
-    for found, wanted in zip(fast(x, kernel, weight), plain(x, kernel, weight), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
-
-
-FAST, PLAIN = judged(segment_maxima, SMALL), judged(plain_maxima, SMALL)
-
-
-@given(lengths=st.lists(st.integers(0, 100), min_size=5, max_size=5))
-def test_segment_maxima_are_those_of_a_plain_convolution_at_every_length(lengths):
-    check_against_plain(SMALL, lengths, FAST, PLAIN)
-
-
-@pytest.mark.parametrize(
-    ("config", "lengths"),
-    [
-        (ModelConfig(channels=7), (750, 1, 9, 96, 97, 98, 400, 0)),
-        (ModelConfig(channels=7, stride=1), (750, 30, 500)),
-    ],
-)
-def test_segment_maxima_are_those_of_a_plain_convolution_at_the_papers_sizes(config, lengths):
-    check_against_plain(config, lengths, judged(segment_maxima, config), judged(plain_maxima, config))
-
-
-def test_the_gradient_reaches_the_input_where_it_sounds():
-    kernel = jax.random.normal(jax.random.key(2), (SMALL.kernel, SMALL.bands, SMALL.channels))
-    x = utterances(jax.random.key(1), (100, 100), SMALL)
-
-    def total(function):
-        return lambda x: jnp.sum(jnp.tanh(function(x, kernel, SMALL.stride, SMALL.pool)))
-
-    np.testing.assert_allclose(
-        jax.jit(jax.grad(total(segment_maxima)))(x),
-        jax.jit(jax.grad(total(plain_maxima)))(x),
-        rtol=1e-4,
-        atol=1e-5,
-    )
-
-
+@jax.default_matmul_precision("float32")
 def test_the_network_is_the_papers_written_out():
     """Convolution, ReLU, pooling, attention, concatenation, softmax layer, one after another."""
     params = init(SMALL, jax.random.key(4))
@@ -163,6 +107,27 @@ def test_the_network_is_the_papers_written_out():
     output = apply(c, params, x)
     np.testing.assert_allclose(output.attention, alpha, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(output.logits, logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_whatever_the_precision_all_that_leaves_the_network_is_float32(precision):
+    config = dataclasses.replace(SMALL, precision=precision)
+    params = init(config, jax.random.key(4))
+    x = utterances(jax.random.key(6), (100, 20, 3), SMALL)
+    gradient = jax.grad(lambda params: apply(config, params, x, key=jax.random.key(1)).logits.sum())(params)
+    for leaf in jax.tree.leaves((params, apply(config, params, x), gradient)):
+        assert leaf.dtype == jnp.float32
+
+
+def test_bfloat16_judges_as_float32_does_to_its_accuracy():
+    params = init(SMALL, jax.random.key(4))
+    x = utterances(jax.random.key(6), (100, 20, 3), SMALL)
+    rounded = apply(dataclasses.replace(SMALL, precision="bfloat16"), params, x)
+    exact = apply(SMALL, params, x)
+    eps = float(jnp.finfo(jnp.bfloat16).eps)
+    np.testing.assert_allclose(rounded.logits, exact.logits, rtol=0, atol=4 * eps)
+    np.testing.assert_allclose(rounded.attention, exact.attention, rtol=0, atol=4 * eps)
+    assert not np.array_equal(rounded.logits, exact.logits)
 
 
 def test_an_utterance_is_judged_alike_in_any_company():
@@ -194,5 +159,6 @@ def test_wrong_shapes_are_named():
         ModelConfig(frames=50)
 
 
-def test_blocks_of_segments_divide_every_batch():
-    assert all(total % model._rows(total) == 0 for total in range(1, 300))
+def test_an_unknown_precision_is_named():
+    with pytest.raises(ValueError, match="precision 'half', expected one of float32, tf32, bfloat16"):
+        ModelConfig(precision="half")

@@ -105,7 +105,7 @@ def test_predictions_find_their_utterance_seed_and_fold():
     """What plan (target, fold, seed) says of row r stands at row r, seed and fold of its target's cell."""
     from corpora import noise_corpus
 
-    pool = Pool([noise_corpus("one", seed=1), noise_corpus("two", seed=2)], 5, "footnote")
+    pool = Pool([noise_corpus("one", seed=1), noise_corpus("two", seed=2)], 5, "footnote", None)
     plans, probability = [], []
     for target in ("arousal", "valence"):
         for i, folds in enumerate(zip(pool.folds("one"), pool.folds("two"), strict=True)):

@@ -130,7 +130,8 @@ def test_a_step_is_adam_on_the_mean_cross_entropy(data):
     rule = optax.adam(1e-3)
     wanted = optax.apply_updates(state.params, rule.update(gradient, rule.init(state.params))[0])
     step = jax.jit(train.step, static_argnums=(0, 1))
-    got, value = step(config, training, data, run, state, run.train, np.ones(8, bool), jax.random.key(0))
+    batch = train.Batch(run.train, np.ones(8, bool), jax.random.key(0))
+    got, value = step(config, training, runs.gather(data, run.train), run, state, batch)
     assert float(value) == pytest.approx(float(plain(state.params)), rel=1e-5)
     close(got.params, wanted)
 
@@ -161,3 +162,23 @@ def test_predictions_are_the_networks_and_ignore_the_padding(data):
 def test_an_unknown_stacking_is_named():
     with pytest.raises(ValueError, match="stacking 'pmap', expected one of auto, vmap, map"):
         TrainConfig(stacking="pmap")
+
+
+@pytest.mark.parametrize(("stacking", "chunk"), [("vmap", 2), ("map", 4)])
+def test_streamed_features_train_and_predict_as_resident_ones(data, stacking, chunk, monkeypatch, tmp_path):
+    monkeypatch.setattr(train, "CHUNK", chunk)
+    np.save(tmp_path / "logmel.npy", data.logmel)
+    mapped = np.load(tmp_path / "logmel.npy", mmap_mode="r")
+    streamed = Data(mapped, np.asarray(data.frames), np.asarray(data.group))
+    training = TrainConfig(batch=8, epochs=2, stacking=stacking)
+    stack = runs.stack([a_run(0, 30), a_run(1, 41), a_run(2, 5)])
+    params, losses = train.fit_runs(CONFIG, training, data, stack)
+    others, other_losses = train.fit_runs(CONFIG, training, streamed, stack)
+    close(others, params)
+    np.testing.assert_allclose(other_losses, losses, rtol=1e-4)
+    rows = np.tile(np.arange(N, dtype=np.int32), (3, 4))
+    asked = (stack, params, rows, np.full(3, rows.shape[1]))
+    for said, wanted in zip(
+        runs.predict(CONFIG, streamed, *asked), runs.predict(CONFIG, data, *asked), strict=True
+    ):
+        np.testing.assert_allclose(said, wanted, rtol=1e-4, atol=1e-6)

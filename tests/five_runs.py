@@ -1,0 +1,44 @@
+"""Five small runs of unequal folds, for tests of how runs are divided; also imported by their processes."""
+
+import jax
+import numpy as np
+
+from ser_jax import engine
+from ser_jax.model import ModelConfig
+from ser_jax.runs import Data, Runs
+from ser_jax.train import TrainConfig
+
+CONFIG = ModelConfig(bands=4, frames=60, channels=6, kernel=4, stride=3, pool=4)
+N = 41
+TRAINING = TrainConfig(batch=8, epochs=2)
+
+
+def features():
+    draw = np.random.default_rng(0)
+    frames = draw.integers(5, CONFIG.frames + 1, N).astype(np.int32)
+    return draw.normal(-40, 10, (N, CONFIG.frames, CONFIG.bands)).astype(np.float32), frames
+
+
+def a_run(seed, count):
+    draw = np.random.default_rng(seed)
+    return Runs(
+        key=jax.random.key(seed),
+        train=draw.permutation(N)[:count].astype(np.int32),
+        count=np.int32(count),
+        labels=draw.integers(0, 2, N).astype(np.int8),
+        mean=draw.normal(-40, 1, (2, CONFIG.bands)).astype(np.float32),
+        scale=np.full((2, CONFIG.bands), 0.1, np.float32),
+    )
+
+
+def computed(machine, training=TRAINING, **options):
+    all_runs = [a_run(seed, count) for seed, count in enumerate((30, 41, 5, 17, 23))]
+    tested = [np.arange(seed, 20 + seed, dtype=np.int32) for seed in range(5)]
+    group = np.arange(N, dtype=np.int32) % 2
+    data = Data(*engine.place(machine, *features()), group)
+    return engine.compute(machine, CONFIG, training, data, all_runs, tested, **options)
+
+
+def keep(path, result):
+    params, losses, said = result
+    np.savez(path, losses=losses, said=np.stack(said), **params["classifier"], kernel_=params["kernel"])

@@ -1,0 +1,174 @@
+"""The fast convolution and pooling against the plain ones: every length, both float types, both ways."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jax import lax
+
+from ser_jax import convolution
+from ser_jax.convolution import PRECISIONS, segment_maxima
+
+BANDS, KERNEL, STRIDE, POOL, CHANNELS = 3, 4, 3, 4, 5
+FRAMES, SEGMENTS, HOP = 100, 8, STRIDE * POOL
+LENGTHS = st.lists(st.integers(0, FRAMES), min_size=5, max_size=5)
+
+
+def plain_maxima(x, kernel, stride, pool):
+    y = lax.conv_general_dilated(
+        x, kernel, (stride,), "VALID", dimension_numbers=("NWC", "WIO", "NWC"), precision="highest"
+    )
+    return lax.reduce_window(y, -jnp.inf, lax.max, (1, pool, 1), (1, pool, 1), "VALID")
+
+
+def judged(function, stride=STRIDE, pool=POOL, **options):
+    """(maxima, gradients of x and kernel of their weighted sum), compiled at the first call."""
+
+    @jax.jit
+    def judge(x, kernel, weight):
+        maxima, pull = jax.vjp(lambda x, kernel: function(x, kernel, stride, pool, **options), x, kernel)
+        return maxima, *pull(weight.astype(maxima.dtype))
+
+    return judge
+
+
+def drawn(lengths, frames=FRAMES, bands=BANDS, kernel=KERNEL, hop=HOP, segments=SEGMENTS, dtype=np.float32):
+    """Inputs that end at `lengths`, a kernel, and a weight that is zero where a segment holds no sound."""
+    draw = np.random.default_rng(0)
+    lengths = np.asarray(lengths)
+    x = draw.normal(size=(len(lengths), frames, bands))
+    x[np.arange(frames)[None, :] >= lengths[:, None]] = 0
+    weight = draw.normal(size=(len(lengths), segments, CHANNELS))
+    weight[np.arange(segments)[None, :] * hop >= lengths[:, None]] = 0
+    return tuple(a.astype(dtype) for a in (x, draw.normal(size=(kernel, bands, CHANNELS)), weight))
+
+
+def whole(a):
+    """Small whole numbers in place of a: their sums are exact, and many are equal."""
+    return np.sign(a) * (np.abs(a) > 0.5).astype(a.dtype)
+
+
+def check_close(found, wanted, **tolerance):
+    for a, b in zip(found, wanted, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, **tolerance)
+
+
+FAST, PLAIN = judged(segment_maxima), judged(plain_maxima)
+
+
+@given(lengths=LENGTHS)
+def test_values_and_gradients_are_the_plain_ones_at_every_length(lengths):
+    case = drawn(lengths)
+    check_close(FAST(*case), PLAIN(*case), rtol=1e-4, atol=1e-4)
+
+
+@given(lengths=LENGTHS)
+def test_among_equal_responses_the_first_takes_the_gradient_as_in_the_plain_one(lengths):
+    case = tuple(whole(a) for a in drawn(lengths))
+    for found, wanted in zip(FAST(*case), PLAIN(*case), strict=True):
+        assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-4), (np.float64, 1e-10)])
+def test_values_and_gradients_are_the_plain_ones_from_one_frame_to_750(dtype, tolerance):
+    with jax.enable_x64(dtype == np.float64):
+        case = drawn(range(1, 751), frames=750, bands=2, kernel=10, hop=90, dtype=dtype)
+        found = judged(segment_maxima, 3, 30)(*case)
+        check_close(found, judged(plain_maxima, 3, 30)(*case), rtol=tolerance, atol=tolerance * 20)
+        assert found[0].dtype == dtype
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_values_and_gradients_are_the_plain_ones_at_other_strides(stride):
+    segments = ((FRAMES - KERNEL) // stride + 1) // POOL
+    case = drawn((100, 1, 12, 50), hop=stride * POOL, segments=segments)
+    found = judged(segment_maxima, stride)(*case)
+    check_close(found, judged(plain_maxima, stride)(*case), rtol=1e-4, atol=1e-4)
+
+
+def test_what_an_accelerator_computes_is_the_same(monkeypatch):
+    monkeypatch.setattr(convolution, "_on_cpu", lambda: False)
+    case = drawn((100, 1, 12, 13, 40, 0))
+    check_close(judged(segment_maxima)(*case), PLAIN(*case), rtol=1e-4, atol=1e-4)
+    case = tuple(whole(a) for a in case)
+    for found, wanted in zip(judged(segment_maxima)(*case), PLAIN(*case), strict=True):
+        assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_segments_of_zeros_are_zero_and_send_nothing_to_the_input(on_cpu, monkeypatch):
+    monkeypatch.setattr(convolution, "_on_cpu", lambda: on_cpu)
+    lengths = np.array([0, 13, 60, 99])
+    x, kernel, weight = drawn(lengths)
+    silent = np.arange(SEGMENTS)[None, :] * HOP >= lengths[:, None]
+    maxima, to_x, to_kernel = judged(segment_maxima)(x, kernel, np.ones_like(weight) * silent[:, :, None])
+    assert silent.any()
+    assert not np.asarray(maxima)[silent].any()
+    assert not np.asarray(to_x).any()
+    assert not np.asarray(to_kernel).any()
+
+
+def test_silence_between_two_sounds_is_skipped_alike():
+    x, kernel, weight = drawn((100, 100))
+    x[0, 20:70] = 0
+    weight[0, 2:5] = 0
+    check_close(FAST(x, kernel, weight), PLAIN(x, kernel, weight), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_bfloat16_rounds_the_operands_and_nothing_else(on_cpu, monkeypatch):
+    """It is the plain convolution of rounded operands, in its gradients too."""
+    monkeypatch.setattr(convolution, "_on_cpu", lambda: on_cpu)
+    case = drawn((100, 1, 12, 13, 40, 0, 77, 98))
+    x, kernel, weight = (np.asarray(jnp.asarray(a).astype(jnp.bfloat16).astype(jnp.float32)) for a in case)
+    found = judged(segment_maxima, precision="bfloat16")(*case[:2], weight)
+    check_close(found, PLAIN(x, kernel, weight), rtol=1e-4, atol=1e-4)
+    assert not np.array_equal(found[0], FAST(*case)[0])
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_gradient_looks_where_the_maximum_was(precision, on_cpu, monkeypatch):
+    """A maximum is linear in its kernel, m = <kernel, dm / dkernel>, if both saw the same window."""
+    monkeypatch.setattr(convolution, "_on_cpu", lambda: on_cpu)
+    x, kernel, _ = (jnp.asarray(a) for a in drawn((100, 40)))
+    if precision == "bfloat16":
+        kernel = kernel.astype(jnp.bfloat16).astype(jnp.float32)
+
+    @jax.jit
+    def both(kernel):
+        def maxima(kernel):
+            return segment_maxima(x, kernel, STRIDE, POOL, precision)
+
+        _, pull = jax.vjp(maxima, kernel)
+        each = jnp.eye(2 * SEGMENTS).reshape(-1, 2, SEGMENTS, 1) * jnp.ones((1, 1, 1, CHANNELS))
+        gradients = lax.map(lambda one: pull(one)[0], each)
+        return maxima(kernel), (gradients * kernel[None]).sum((1, 2)).reshape(2, SEGMENTS, CHANNELS)
+
+    maxima, rebuilt = both(kernel)
+    np.testing.assert_allclose(rebuilt, maxima, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_kernels_side_by_side_find_what_each_finds_alone(precision):
+    case = drawn((100, 1, 12, 40))
+    kernels = jnp.stack([case[1], case[1][::-1], -case[1]])
+    one = judged(segment_maxima, precision=precision)
+    together = jax.jit(jax.vmap(one, (None, 0, None)))(case[0], kernels, case[2])
+    for i, kernel in enumerate(kernels):
+        alone = one(case[0], kernel, case[2])
+        check_close([leaf[i] for leaf in together], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="an accelerator rounds to TF32 or less")
+def test_on_a_cpu_tf32_is_float32():
+    case = drawn((100, 1, 12, 40))
+    for found, wanted in zip(judged(segment_maxima, precision="tf32")(*case), FAST(*case), strict=True):
+        assert np.array_equal(found, wanted)
+
+
+def test_blocks_of_segments_divide_every_batch():
+    assert all(total % convolution._rows(total) == 0 for total in range(1, 300))
