@@ -27,6 +27,7 @@ import scipy.stats
 import soundfile
 from tqdm import tqdm
 
+from experiments.environment import processor
 from ser_jax.cli import guarded
 from ser_jax.data.logmel import RATE, SECONDS
 from ser_jax.errors import UserError
@@ -225,15 +226,6 @@ def measure(folder: Path, utterances: int, workers: list[int]) -> Report:
         loaded=[one[0] for one in said],
         loading=[process for process, _ in loading],
     )
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def markdown(report: Report) -> str:
