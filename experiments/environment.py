@@ -7,10 +7,7 @@ from pathlib import Path
 
 import jax
 
-
-def cores() -> int:
-    """How many of the processor's cores this process may use: as many threads JAX computes with."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from ser_jax import cores
 
 
 def processor() -> str:
@@ -38,7 +35,7 @@ def described() -> dict[str, str | int]:
     return {
         "backend": jax.default_backend(),
         "device": processor() if device.platform == "cpu" else device.device_kind,
-        "cores": cores(),
+        "cores": cores.available(),
         "python": platform.python_version(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         **{name: _version(name) for name in ("jax", "flax", "optax", "torch")},

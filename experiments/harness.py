@@ -29,8 +29,6 @@ from ser_jax.model import ModelConfig
 from ser_jax.runs import Runs
 from ser_jax.train import TrainConfig
 
-MODEL = ModelConfig()
-
 
 class ExperimentError(UserError):
     """An experiment that cannot be computed as asked."""
@@ -143,6 +141,10 @@ def _label(job: Job) -> str:
     )
 
 
+def _model(options: Options) -> ModelConfig:
+    return ModelConfig(precision=options.precision)
+
+
 def _epochs(options: Options, setting: Setting) -> int:
     return options.epochs if setting.start is None else options.finetune_epochs
 
@@ -167,10 +169,10 @@ def _is_done(options: Options, setting: Setting, job: Job) -> bool:
 def _protocol(options: Options, pool: Pool) -> dict:
     """What must be the same for two results to be of one experiment."""
     chosen = dataclasses.asdict(options)
-    for key in ("data_dir", "out", *COMPUTING):
+    for key in ("data_dir", "out", "precision", *COMPUTING):  # the precision is the model's
         del chosen[key]
     chosen["version"] = ser_jax.__version__
-    chosen["model"] = dataclasses.asdict(MODEL)
+    chosen["model"] = dataclasses.asdict(_model(options))
     chosen["training"] = {"learning_rate": TrainConfig.learning_rate, "batch": TrainConfig.batch}
     facts = ("name", "builder", "synthetic", "left_out", "fingerprint")
     chosen["corpora"] = [{fact: getattr(c, fact) for fact in facts} for c in pool.corpora.values()]
@@ -207,7 +209,7 @@ def _compute(
     mode = _mode(options, setting)
     params, losses, probability = engine.compute(
         machine,
-        MODEL,
+        _model(options),
         TrainConfig(epochs=_epochs(options, setting), stacking=options.stacking),
         pool.data(mode),
         [_run(pool, mode, plan) for plan in plans],
@@ -241,7 +243,7 @@ def _run(pool: Pool, mode: str, plan: Plan) -> Runs:
 def _start_params(options: Options, setting: Setting, job: Job, plans: list[Plan]):
     """For every plan the parameters of the earlier setting's run of its target and seed."""
     names = [(target, seed) for target in options.targets for seed in range(options.seeds)]
-    params = checkpoint.restore(_models(options, setting.start, job), MODEL, len(names))
+    params = checkpoint.restore(_models(options, setting.start, job), _model(options), len(names))
     rows = np.array([names.index((plan.target, plan.seed)) for plan in plans])
     return jax.tree.map(lambda leaf: leaf[rows], params)
 

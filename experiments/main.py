@@ -22,6 +22,7 @@ def main(description: str, name: str, settings: list[Setting], arguments: list[s
     def work() -> None:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        engine.use_all_cores()
         if options.coordinator is not None:
             engine.join(options.coordinator, options.hosts, options.host)
         harness.run(settings, options)

@@ -5,6 +5,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+from ser_jax.convolution import PRECISIONS
 from ser_jax.data.corpus import TARGETS
 from ser_jax.data.labels import RULES
 from ser_jax.data.standardize import MODES
@@ -30,6 +31,7 @@ class Options:
       standardize: one of `standardize.MODES`; None for `WITHIN` or `ACROSS` as the setting asks.
       label_rule: one of `labels.RULES`.
       targets: of arousal, valence.
+      precision: one of `convolution.PRECISIONS`, see `ModelConfig`.
       runs_at_once: runs a stack and device; None for as many as fit.
       stacking: one of `runs.STACKINGS`.
       devices: of this host; None for all.
@@ -48,6 +50,7 @@ class Options:
     standardize: str | None = None
     label_rule: str = "footnote"
     targets: tuple[str, ...] = TARGETS
+    precision: str = "float32"
     runs_at_once: int | None = None
     stacking: str = "auto"
     devices: int | None = None
@@ -110,6 +113,12 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
         help="where IEMOCAP's valence of 2.5 falls (default: %(default)s)",
     )
     add("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), help="(default: both)")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default=defaults.precision,
+        help="of the convolution's products (default: %(default)s)",
+    )
     _add_computing(parser)
     chosen = vars(parser.parse_args(arguments))
     # In the paper's order and once each, whatever order was typed: results are the same.

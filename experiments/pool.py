@@ -18,10 +18,6 @@ class Joined:
         self._parts = parts
         self._ends = np.cumsum([len(part) for part in parts])
         self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
-        self.nbytes = sum(part.nbytes for part in parts)
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return np.concatenate(self._parts).astype(dtype or np.float32, copy=False)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         found = np.empty((*rows.shape, *self.shape[1:]), np.float32)

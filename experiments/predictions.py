@@ -91,10 +91,9 @@ def claim(out: Path, asked: dict[str, Any]) -> None:
     asked = json.loads(json.dumps(asked))
     if path.exists():
         found = protocol(out)
-        different = sorted(key for key in found.keys() | asked.keys() if found.get(key) != asked.get(key))
-        if different:
+        if found != asked:
             raise ResultsError(
-                f"{out} holds results of another protocol ({_differences(found, asked, different)}); "
+                f"{out} holds results of another protocol ({', '.join(_differences(found, asked))}); "
                 f"choose another --out or delete {out}"
             )
         return
@@ -108,15 +107,16 @@ def claim(out: Path, asked: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(asked, indent=2) + "\n")
 
 
-def _differences(found: dict[str, Any], asked: dict[str, Any], keys: list[str]) -> str:
-    """What differs, with both values where they are single ones."""
-    plain = (str, int, float, type(None))
-    return ", ".join(
-        f"{key}: {found.get(key)} there, {asked.get(key)} asked for"
-        if isinstance(found.get(key), plain) and isinstance(asked.get(key), plain)
-        else f"other {key}"
-        for key in keys
-    )
+def _differences(found: Any, asked: Any, name: str = "") -> Iterator[str]:
+    """What differs by name, one dict within another, with both values where they are single ones."""
+    if isinstance(found, dict) and isinstance(asked, dict):
+        for key in sorted(found.keys() | asked.keys()):
+            if found.get(key) != asked.get(key):
+                yield from _differences(found.get(key), asked.get(key), f"{name} {key}".strip())
+    elif isinstance(found, dict | list) or isinstance(asked, dict | list):
+        yield f"other {name}"
+    else:
+        yield f"{name}: {found} there, {asked} asked for"
 
 
 def protocol(out: Path) -> dict[str, Any]:

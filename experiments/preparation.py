@@ -28,6 +28,7 @@ import soundfile
 from tqdm import tqdm
 
 from experiments.environment import processor
+from ser_jax import cores
 from ser_jax.cli import guarded
 from ser_jax.data.logmel import RATE, SECONDS
 from ser_jax.errors import UserError
@@ -209,7 +210,7 @@ def measure(folder: Path, utterances: int, workers: list[int]) -> Report:
         )
     return Report(
         device=processor(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores.available(),
         python=platform.python_version(),
         utterances=utterances,
         lengths={

@@ -8,7 +8,7 @@ import numpy as np
 from experiments import workload
 from experiments.throughput_report import LENGTHS, Row
 from experiments.timing import Timing, ratio
-from experiments.ways import STACKED
+from experiments.ways import STACKED, other_stacking
 from experiments.workload import Corpus
 from ser_jax.model import ModelConfig
 from ser_jax.train import TrainConfig
@@ -49,9 +49,9 @@ class Found:
         self._config, self._batch, self._noise, self._timings = config, training.batch, noise, timings
         self.bandwidth = max(some.triad for some in timings.values())
 
-    def flops(self, lengths: str) -> float:
-        """FLOP that a step asks for per utterance, of a distribution of lengths."""
-        return workload.useful_flops(self._config, self._noise.frames[lengths])
+    def flops(self, lengths: str, winners_only: bool = False) -> float:
+        """FLOP that a step asks for per utterance, see `workload.useful_flops`."""
+        return workload.useful_flops(self._config, self._noise.frames[lengths], winners_only)
 
     def bytes(self, lengths: str) -> float:
         """Bytes that a step must move per utterance."""
@@ -102,10 +102,10 @@ class Found:
             absent = Timing.absent("not asked for")
             return some.timings.get(Key(precision, way, lengths), absent) if some else absent
 
-        def share(lengths: str, precision: str = "float32") -> float:
+        def share(lengths: str, precision: str = "float32", winners_only: bool = False) -> float:
             if precision not in self._timings:
                 return float("nan")
-            flops = rate(timing("five_engine", precision, lengths)) * self.flops(lengths)
+            flops = rate(timing("five_engine", precision, lengths)) * self.flops(lengths, winners_only)
             return flops / self._timings[precision].product
 
         five, cell, one, eager = map(timing, ("five_engine", "cell_engine", "one", EAGER))
@@ -119,8 +119,11 @@ class Found:
             "one_run_over_torch_eager": ratio(one, eager),
             "five_runs_over_one_run_time": STACKED * ratio(one, five),
             "engine_over_five_after_another": ratio(five, timing("five_after_another")),
+            "engine_over_other_stacking": ratio(five, timing(f"five_{other_stacking()}")),
+            "streamed_over_resident": ratio(timing("five_streamed"), five),
             "useful_matmul_share": share("iemocap"),
             "useful_matmul_share_full_length": share("full"),
             "useful_matmul_share_bfloat16": share("iemocap", "bfloat16"),
+            "useful_matmul_share_winners_only": share("iemocap", winners_only=True),
             "useful_bandwidth_share": rate(five) * self.bytes("iemocap") / self.bandwidth,
         }

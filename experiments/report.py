@@ -197,9 +197,11 @@ def _caption(table: list[Row], protocol: dict) -> str:
         f"{corpus['left_out']} of {corpus['name']}" for corpus in protocol["corpora"] if corpus["left_out"]
     ]
     without = f" Left out as unusable: {', '.join(lacking)}." if lacking else ""
+    precision = protocol["model"]["precision"]
+    products = "" if precision == "float32" else f", products in {precision}"
     return (
         f"{spread} over n = {protocol['seeds']} run{'s' if several else ''} of the mean UAR of "
-        f"{protocol['folds']} folds{whole}; guessing gives 50. {epochs}; standardisation {how}; "
+        f"{protocol['folds']} folds{whole}; guessing gives 50. {epochs}{products}; standardisation {how}; "
         f"label rule `{protocol['label_rule']}`.{without}"
     )
 

@@ -27,13 +27,13 @@ from experiments import environment, throughput_report, workload
 from experiments.rates import EAGER, Found, Key, Timed
 from experiments.throughput_report import LENGTHS, Point, Report
 from experiments.timing import Timing, by_turns, product, ratio, triad
-from experiments.ways import TITLES, OneAfterAnother, Sizes, Stack, ours, sizes, torch_data, torchs
+from experiments.ways import TITLES, Noise, OneAfterAnother, Sizes, Stack, ours, sizes, torch_data, torchs
 from experiments.workload import Corpus
+from ser_jax import cores, engine
 from ser_jax.cli import guarded
 from ser_jax.convolution import PRECISIONS
 from ser_jax.errors import UserError
 from ser_jax.model import ModelConfig
-from ser_jax.runs import Data
 from ser_jax.train import TrainConfig
 
 ROUNDS = 3  # of the costs
@@ -52,10 +52,10 @@ def measure(
       config, training: sizes and procedure of what is trained.
       size: how much of it.
       precisions: of `ModelConfig.precision`.
-      full: whether all of PyTorch's ways are timed beyond float32 as well.
+      full: whether alternatives and all of PyTorch's ways are timed beyond float32 as well.
     """
     before, noise = environment.load(), workload.corpus(config, size.utterances)
-    bench = _Bench(training, size, noise, noise.data(), *_torch_data(noise))
+    bench = _Bench(training, size, Noise.of(noise), *_torch_data(noise))
     _say(f"ways to train in {', '.join(precisions)}")
     timings = _time(bench, {name: dataclasses.replace(config, precision=name) for name in precisions}, full)
     found = Found(config, training, noise, timings)
@@ -90,12 +90,11 @@ def _say(what: str) -> None:
 
 
 class _Bench(NamedTuple):
-    """What everything is timed on: `data` is JAX's, `heard` PyTorch's; `missing` says why there is none."""
+    """What everything is timed on: `noise` is JAX's, `heard` PyTorch's; `missing` says why there is none."""
 
     training: TrainConfig
     size: Sizes
-    noise: Corpus
-    data: dict[str, Data]
+    noise: Noise
     heard: dict
     missing: str | None
 
@@ -108,7 +107,7 @@ def _torch_data(noise: Corpus) -> tuple[dict, str | None]:
     device = "cpu" if jax.default_backend() == "cpu" else "cuda"
     if device == "cuda" and not torch.cuda.is_available():
         return {}, "PyTorch finds no GPU"
-    torch.set_num_threads(environment.cores())
+    torch.set_num_threads(cores.available())
     return torch_data(noise, device), None
 
 
@@ -118,8 +117,8 @@ def _time(bench: _Bench, configs: dict[str, ModelConfig], full: bool) -> dict[st
     things, absent, peaks = {}, {}, {}
     memory = triad(size.triad, size.peak)
     for precision, config in configs.items():
-        for way, call in ours(config, training, bench.noise, size).items():
-            things |= {Key(precision, way, name): partial(call, bench.data[name]) for name in LENGTHS}
+        for way, call in ours(config, training, bench.noise, size, full or precision == "float32").items():
+            things |= {Key(precision, way, name): partial(call, name) for name in LENGTHS}
         every = [way for way in TITLES if way.startswith("torch")]
         wanted = [
             Key(precision, way, name)
@@ -150,16 +149,18 @@ def _time(bench: _Bench, configs: dict[str, ModelConfig], full: bool) -> dict[st
 
 def _costs(bench: _Bench, config: ModelConfig) -> dict[str, list[Point]]:
     """Stacks of more and more runs; one run on more and more utterances, and on longer and longer ones."""
-    training, size, noise, data = bench.training, bench.size, bench.noise, bench.data["iemocap"]
-    one = OneAfterAnother(config, training, noise, 1, size.epoch)
+    training, size, noise = bench.training, bench.size, bench.noise
     things = {}
     for count in size.runs:
-        things["runs", count] = partial(Stack(config, training, noise, count, size.swept), data)
+        things["runs", count] = partial(Stack(config, training, noise, count, size.swept), "iemocap")
     for most in size.trained:
-        things["trained", most] = partial(OneAfterAnother(config, training, noise, 1, most), data)
+        things["trained", most] = partial(OneAfterAnother(config, training, noise, 1, most), "iemocap")
+    whole, heard = noise.on_one["full"], {}
     for seconds in size.heard:
         frames = np.full(size.utterances, min(seconds * workload.FRAMES, config.frames), np.int32)
-        things["heard", seconds] = partial(one, data._replace(frames=jax.device_put(frames)))
+        heard[seconds] = whole._replace(frames=frames)
+    one = OneAfterAnother(config, training, noise._replace(on_one=heard), 1, size.epoch)
+    things |= {("heard", seconds): partial(one, seconds) for seconds in heard}
     costs = {"runs": [], "trained": [], "heard": []}
     for (axis, value), timing in by_turns(things, ROUNDS, size.limit).items():
         costs[axis].append(Point(value, float(np.median(timing.seconds)), timing.rate, timing.compilation))
@@ -186,6 +187,8 @@ def main(arguments: list[str] | None = None) -> None:
     )  # fmt: skip
     add("--full", action="store_true", help="more rounds, more utterances, all ways in all precisions")
     options = parser.parse_args(arguments)
+
+    engine.use_all_cores()
 
     def work() -> None:
         if options.json is not None and not options.json.parent.is_dir():

@@ -139,8 +139,10 @@ def markdown(report: Report) -> str:
             f"Peaks, the fastest seen in the same rounds: matrix product {peaks}; memory "
             f"{report.bandwidth / 1e9:,.0f} GB/s (a = s a + b). Of the product: only the arithmetic of "
             f"segments that hold sound, forward and for the kernels' gradient, {live:.1f} MFLOP an utterance "
-            f"at IEMOCAP's lengths and {whole:.1f} at 7.5 s. Of the memory: the sound read once, parameters "
-            "and Adam's moments read and written once a step.",
+            f"at IEMOCAP's lengths and {whole:.1f} at 7.5 s; the gradient counts as the product that it is "
+            "without the pooling, although a CPU sums up the windows that won alone (winners_only counts "
+            "these). Of the memory: the sound read once, parameters and Adam's moments read and written once "
+            "a step.",
         ]
     )
 

@@ -4,21 +4,26 @@ import dataclasses
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from experiments import workload
 from experiments.workload import Corpus
-from ser_jax import train
+from ser_jax import engine, train
+from ser_jax.engine import Machine
 from ser_jax.model import ModelConfig
-from ser_jax.runs import Data
+from ser_jax.runs import Data, measured_stacking, spread
 from ser_jax.train import TrainConfig
 
 TITLES = {
     "one": "one run",
     "five_after_another": "five runs, one after another",
     "five_engine": "five runs, the engine",
+    "five_vmap": "five runs, under vmap",
+    "five_map": "five runs, under lax.map",
+    "five_streamed": "five runs, features streamed from the host",
     "cell_engine": "a full cell's 25 runs, the engine",
     "torch_eager": "PyTorch, eager",
     "torch_compile": "PyTorch, torch.compile",
@@ -81,23 +86,61 @@ def sizes(backend: str, full: bool) -> Sizes:
     return CPU
 
 
+class Noise(NamedTuple):
+    """What is trained on, by distribution of lengths.
+
+    Attributes:
+      corpus: the whole.
+      machine: what computes stacks.
+      on_host, on_one, on_mesh: its features on the host, on one device, and on all of the machine's.
+    """
+
+    corpus: Corpus
+    machine: Machine
+    on_host: dict[str, Data]
+    on_one: dict[str, Data]
+    on_mesh: dict[str, Data]
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> "Noise":
+        """A corpus brought to where it is used."""
+        machine = Machine.here()
+        on_mesh = corpus.on(machine)
+        on_one = on_mesh if machine.mesh.size == 1 else corpus.on(Machine.here(devices=1))
+        return cls(corpus, machine, corpus.on_host(), on_one, on_mesh)
+
+
 class Stack:
-    """Runs trained as a stack, an epoch a call, by the function that the experiments call.
+    """Runs trained as a stack, an epoch a call, as the engine does it.
 
     Attributes:
       state: what they have learnt so far.
     """
 
-    def __init__(self, config: ModelConfig, training: TrainConfig, corpus: Corpus, count: int, most: int):
+    def __init__(
+        self,
+        config: ModelConfig,
+        training: TrainConfig,
+        noise: Noise,
+        count: int,
+        most: int,
+        streamed: bool = False,
+    ):
+        """Runs as `workload.runs` makes them; their features on the devices or streamed from the host."""
+        mesh = noise.machine.mesh
         self._epoch = partial(train.epoch, config, training)
-        self._runs = jax.device_put(workload.runs(corpus, count, most))
-        self.state = train.start_runs(config, training, self._runs)
+        self._data, self._mesh = noise.on_host if streamed else noise.on_mesh, mesh
+        stack = engine.fill(workload.runs(noise.corpus, count, most), -(-count // mesh.size) * mesh.size)
+        self._runs = spread(stack, mesh)
+        self.state = spread(train.start_runs(config, training, self._runs), mesh)
         self._done = 0
-        self._utterances = int(np.sum(self._runs.count))
+        self._utterances = int(np.sum(stack.count))
 
-    def __call__(self, data: Data) -> float:
+    def __call__(self, lengths: str) -> float:
         """Trains, waits for the end of it, and returns utterances x runs."""
-        self.state, losses = self._epoch(data, self._runs, self.state, self._done)
+        self.state, losses = self._epoch(
+            self._data[lengths], self._runs, self.state, self._done, mesh=self._mesh
+        )
         jax.block_until_ready((self.state, losses))
         self._done += 1
         return self._utterances
@@ -114,24 +157,25 @@ class OneAfterAnother:
         self,
         config: ModelConfig,
         training: TrainConfig,
-        corpus: Corpus,
+        noise: Noise,
         count: int,
         most: int,
         epochs: int = 1,
     ):
         """Runs as `workload.runs` makes them, each `epochs` epochs a call."""
-        stack = jax.device_put(workload.runs(corpus, count, most))
+        stack = jax.device_put(workload.runs(noise.corpus, count, most))
         self._epoch = partial(jax.jit(train.one_epoch, static_argnums=(0, 1)), config, training)
+        self._data = noise.on_one
         self._runs = [jax.tree.map(lambda leaf, i=i: leaf[i], stack) for i in range(count)]
         self.states = [train.start(config, training, run) for run in self._runs]
         self._done, self._epochs = 0, epochs
         self._utterances = epochs * int(np.sum(stack.count))
 
-    def __call__(self, data: Data) -> float:
+    def __call__(self, lengths: str) -> float:
         """Trains, waits for the end of each, and returns utterances x runs."""
         for i, run in enumerate(self._runs):
             for epoch in range(self._done, self._done + self._epochs):
-                self.states[i], value = self._epoch(data, run, self.states[i], epoch)
+                self.states[i], value = self._epoch(self._data[lengths], run, self.states[i], epoch)
             jax.block_until_ready((self.states[i], value))
         self._done += self._epochs
         return self._utterances
@@ -178,14 +222,31 @@ class Torch:
         return float(np.prod(shape))
 
 
-def ours(config: ModelConfig, training: TrainConfig, corpus: Corpus, size: Sizes) -> dict[str, Callable]:
-    """The ways of this package by name; calls of one run and of five take as long."""
-    return {
-        "one": OneAfterAnother(config, training, corpus, 1, size.epoch, epochs=STACKED),
-        "five_after_another": OneAfterAnother(config, training, corpus, STACKED, size.epoch),
-        "five_engine": Stack(config, training, corpus, STACKED, size.epoch),
-        "cell_engine": Stack(config, training, corpus, 5 * workload.SEEDS, size.cell),
+def ours(
+    config: ModelConfig, training: TrainConfig, noise: Noise, size: Sizes, choices: bool = True
+) -> dict[str, Callable]:
+    """The ways of this package by name; calls of one run and of five take as long.
+
+    Args:
+      choices: whether the engine's choices are shown beside their alternatives.
+    """
+    five = partial(Stack, noise=noise, count=STACKED, most=size.epoch)
+    ways = {
+        "one": OneAfterAnother(config, training, noise, 1, size.epoch, epochs=STACKED),
+        "five_after_another": OneAfterAnother(config, training, noise, STACKED, size.epoch),
+        "five_engine": five(config, training),
+        "cell_engine": Stack(config, training, noise, 5 * workload.SEEDS, size.cell),
     }
+    if choices:
+        other = other_stacking()
+        ways[f"five_{other}"] = five(config, dataclasses.replace(training, stacking=other))
+        ways["five_streamed"] = five(config, training, streamed=True)
+    return ways
+
+
+def other_stacking() -> str:
+    """The one that the engine does not choose here."""
+    return "vmap" if measured_stacking() == "map" else "map"
 
 
 def torchs(config: ModelConfig, training: TrainConfig, device: str, size: Sizes) -> dict[str, Callable]:

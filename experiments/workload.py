@@ -1,13 +1,15 @@
 """What the benchmark of training trains on: noise of IEMOCAP's size and lengths, and the work it means."""
 
+import dataclasses
 import math
+import sys
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ser_jax import model
+from ser_jax import engine, model
+from ser_jax.engine import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs, stack
 
@@ -41,10 +43,15 @@ class Corpus(NamedTuple):
     labels: np.ndarray
     session: np.ndarray
 
-    def data(self) -> dict[str, Data]:
-        """The corpus on the device, by distribution of lengths; the features are shared."""
-        logmel, group = jnp.asarray(self.logmel), jnp.asarray(self.group)
-        return {name: Data(logmel, jnp.asarray(frames), group) for name, frames in self.frames.items()}
+    def on_host(self) -> dict[str, Data]:
+        """The corpus as it is, by distribution of lengths; the features are shared."""
+        return {name: Data(self.logmel, frames, self.group) for name, frames in self.frames.items()}
+
+    def on(self, machine: Machine) -> dict[str, Data]:
+        """The same where a machine computes, whatever its budget."""
+        machine = dataclasses.replace(machine, budget=sys.maxsize)
+        logmel, _ = engine.place(machine, self.logmel, self.group)
+        return {name: Data(logmel, frames, self.group) for name, frames in self.frames.items()}
 
 
 def iemocap_seconds(count: int) -> np.ndarray:
@@ -94,15 +101,21 @@ def runs(corpus: Corpus, count: int, utterances: int) -> Runs:
     )
 
 
-def useful_flops(config: ModelConfig, frames: np.ndarray) -> float:
+def useful_flops(config: ModelConfig, frames: np.ndarray, winners_only: bool = False) -> float:
     """FLOP that one step on one utterance asks for, the mean over utterances.
 
     Forward and the gradient of the kernels, in the segments that hold sound, at the positions that a segment
     looks at; a gradient of the input nobody asks for, and what follows the pooling is a thousandth of it.
+
+    Args:
+      config: sizes.
+      frames: [N] of every utterance, that hold sound.
+      winners_only: whether the gradient counts as one window a segment and kernel, the one that won; else as
+        the product of matrices that it is without the pooling.
     """
     live = np.minimum(np.ceil(frames / (config.stride * config.pool)), config.segments)
     product = 2 * config.kernel * config.bands * config.channels
-    return float(live.mean()) * config.pool * product * 2
+    return float(live.mean()) * product * (config.pool + (1 if winners_only else config.pool))
 
 
 def useful_bytes(config: ModelConfig, frames: np.ndarray, batch: int) -> float:

@@ -5,7 +5,9 @@ the device or are streamed, and which device and which host computes which run, 
 changes a result.
 """
 
+import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,19 +17,36 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ser_jax import cores, train
 from ser_jax import runs as side_by_side
-from ser_jax import train
 from ser_jax.errors import UserError
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs, is_streamed
 from ser_jax.train import TrainConfig
 
-CPU_STACK = 5  # runs; one after another they need no memory, and progress is shown between stacks
+DEVICE_FLAG = "xla_force_host_platform_device_count"
+CPU_STACK = 5  # runs a device; one after another they need no memory, and progress is shown between stacks
+ALIGNMENT = 64  # bytes
+COPIED = 1024  # utterances at a time
 SHARE = 0.8  # of a device's free memory; the rest is for what the compiler adds
 
 
 class EngineError(UserError):
     """Devices or hosts that are not there."""
+
+
+def use_all_cores() -> None:
+    """Makes every core of the processor a device of its own.
+
+    Runs side by side, a core each, train faster than one after another on all cores, which wait for each
+    other within every step. Where JAX has computed something already, or somebody has chosen a number of CPU
+    devices, by `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`, it stays.
+    """
+    chosen = jax.config.jax_num_cpu_devices >= 0 or DEVICE_FLAG in os.environ.get("XLA_FLAGS", "")
+    if chosen:
+        return
+    with contextlib.suppress(RuntimeError):  # what JAX says when it is too late
+        jax.config.update("jax_num_cpu_devices", cores.available())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,15 +139,29 @@ def place(machine: Machine, logmel, frames) -> tuple:
 
     Args:
       machine: what computes.
-      logmel: [N, T, F] on the host, an array or what has its `shape`, `nbytes` and gathers by rows.
+      logmel: [N, T, F] float32 on the host, an array or what has its `shape` and gathers by rows.
       frames: [N].
     Returns: (logmel, frames), on every device of the mesh if twice their size is within the budget, so that
       as much is left for the runs; else as NumPy has them, to be streamed.
     """
-    if 2 * logmel.nbytes > machine.budget:
+    if 2 * 4 * math.prod(logmel.shape) > machine.budget:
         return logmel, np.asarray(frames)
     everywhere = NamedSharding(machine.mesh, PartitionSpec())
-    return tuple(jax.device_put(np.asarray(part), everywhere) for part in (logmel, frames))
+    return tuple(jax.device_put(part, everywhere) for part in (_shareable(logmel), np.asarray(frames)))
+
+
+def _shareable(logmel) -> np.ndarray:
+    """Features in memory from a multiple of `ALIGNMENT` bytes on, which a processor's devices share."""
+    if isinstance(logmel, np.ndarray) and logmel.ctypes.data % ALIGNMENT == 0:
+        return logmel
+    count = math.prod(logmel.shape)
+    memory = np.empty(count + ALIGNMENT // 4, np.float32)
+    start = -memory.ctypes.data % ALIGNMENT // 4
+    found = memory[start : start + count].reshape(logmel.shape)
+    for first in range(0, len(found), COPIED):
+        rows = np.arange(first, min(first + COPIED, len(found)))
+        found[rows] = logmel[rows]
+    return found
 
 
 def stack_size(machine: Machine, config: ModelConfig, training: TrainConfig, data: Data, count: int) -> int:
@@ -148,6 +181,23 @@ def stack_size(machine: Machine, config: ModelConfig, training: TrainConfig, dat
         each = max(1, room // run_bytes(config, training, len(data.frames)))
     stacks = -(-count // (devices * each))
     return devices * -(-count // (devices * stacks))
+
+
+def fill(stack: Runs, size: int) -> Runs:
+    """The stack with idle places at its end, which train on nothing: the same program for any number of runs.
+
+    Args:
+      stack: of R runs.
+      size: the places wanted, R or more.
+    """
+    idle = np.arange(size) >= len(stack.count)
+    filled = _fill(stack, size)
+    return filled._replace(count=np.where(idle, 0, filled.count))
+
+
+def _fill(stack, size: int):
+    """The last of the stack as often as it takes."""
+    return jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(size), len(leaf) - 1)], stack)
 
 
 def compute(
@@ -213,14 +263,12 @@ def _widths(machine: Machine, data: Data, runs, tested) -> tuple[int, int]:
 def _compute(machine: Machine, configs, data: Data, stack: _Stack, size: int, widths, on_epoch):
     """One stack: (parameters, losses [R, epochs], probabilities [R, width]) on the host."""
     count = len(stack.runs)
-    places = np.minimum(np.arange(size), count - 1)
-    idle = np.arange(size) >= count  # places that have nothing to do, so that all stacks are one program
     padded = [run._replace(train=_pad(run.train, widths[0])) for run in stack.runs]
-    runs = jax.tree.map(lambda leaf: leaf[places], side_by_side.stack(padded))
-    runs = runs._replace(count=np.where(idle, 0, runs.count))
-    rows = np.stack([_pad(rows, widths[1]) for rows in stack.tested])[places]
-    asked = np.where(idle, 0, np.array([len(rows) for rows in stack.tested])[places])
-    params = jax.tree.map(lambda leaf: leaf[places], stack.params)
+    runs = fill(side_by_side.stack(padded), size)
+    idle = [np.zeros(0, np.int32)] * (size - count)
+    rows = np.stack([_pad(rows, widths[1]) for rows in [*stack.tested, *idle]])
+    asked = np.array([len(rows) for rows in [*stack.tested, *idle]])
+    params = _fill(stack.params, size)
     done = int(np.sum(runs.count)) * machine.hosts
     report = None if on_epoch is None else lambda *_: on_epoch(done)
     params, losses = train.fit_runs(*configs, data, runs, params, report, machine.mesh)

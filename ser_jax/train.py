@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from ser_jax import model
 from ser_jax.model import ModelConfig
-from ser_jax.runs import STACKINGS, Data, Runs, each_run, gather, is_streamed, standardised
+from ser_jax.runs import STACKINGS, Data, Runs, each_run, gather, is_streamed, spread, standardised
 
 CHUNK = 8  # steps whose features are brought to the device at a time, where they are streamed
 
@@ -32,7 +32,7 @@ class TrainConfig:
       batch: B, utterances a step; the last step of an epoch takes what is left, weighted by its mask.
       epochs: passes over the training utterances; the weights after the last one are the result.
       stacking: how the runs of a stack are computed: "vmap" at once, "map" one after another within one
-        program, "auto" the one measured faster: "map" on CPUs, "vmap" elsewhere. The results are the same.
+        program, "auto" as `runs.measured_stacking` says. The results are the same but for rounding.
     """
 
     learning_rate: float = 1e-3
@@ -180,7 +180,6 @@ def start_runs(config: ModelConfig, training: TrainConfig, runs: Runs, params=No
     return jax.vmap(partial(start, config, training))(runs, params)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 6))
 def epoch(
     config: ModelConfig,
     training: TrainConfig,
@@ -190,8 +189,23 @@ def epoch(
     number,
     mesh: Mesh | None = None,
 ):
-    """`one_epoch` for every run of a stack: (state after, losses [R])."""
+    """`one_epoch` for every run of a stack.
 
+    Args:
+      config, training: static.
+      data: the corpora. Where their features stay on the host, those of the next steps are gathered there
+        while the device computes some; the batches and their order are the same.
+      runs, state: the stack, before.
+      number: epochs done before this one.
+      mesh: see `each_run`.
+    Returns: (state after, losses [R]).
+    """
+    one_pass = _streamed_epoch if is_streamed(data) else _resident_epoch
+    return one_pass(config, training, mesh, data, runs, state, number)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _resident_epoch(config, training, mesh, data: Data, runs: Runs, state: State, number):
     def one(shared, run, own):
         return one_epoch(config, training, shared[0], run, own, shared[1])
 
@@ -203,8 +217,8 @@ def _schedules(training: TrainConfig, runs: Runs, number) -> Batch:
     return jax.vmap(partial(schedule, training), (0, None))(runs, number)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 6))
-def _advance_runs(config, training, heard: Data, runs: Runs, state: State, batches: Batch, mesh):
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _advance_runs(config, training, mesh, heard: Data, runs: Runs, state: State, batches: Batch):
     """`advance` for every run by batches [R, steps] whose features [R, steps, B] were brought along."""
 
     def one(_, heard, run, own, batches):
@@ -215,26 +229,14 @@ def _advance_runs(config, training, heard: Data, runs: Runs, state: State, batch
     return each_run(one, (), heard, runs, state, batches, stacking=training.stacking, mesh=mesh)
 
 
-def streamed_epoch(
-    config: ModelConfig,
-    training: TrainConfig,
-    data: Data,
-    runs: Runs,
-    state: State,
-    number,
-    mesh: Mesh | None = None,
-):
-    """`epoch` with features that stay on the host: the same batches in the same order.
-
-    While the device computes some steps, the host gathers the features of the next.
-    """
+def _streamed_epoch(config, training, mesh, data: Data, runs: Runs, state: State, number):
     batches = _schedules(training, runs, number)
     rows = np.asarray(batches.rows)
     total = 0.0
     for first in range(0, rows.shape[1], CHUNK):
         some = jax.tree.map(lambda leaf: leaf[:, first : first + CHUNK], batches)  # noqa: B023
         heard = gather(data, rows[:, first : first + CHUNK])
-        state, value = _advance_runs(config, training, heard, runs, state, some, mesh)
+        state, value = _advance_runs(config, training, mesh, heard, runs, state, some)
         total = total + value
     return state, total / np.maximum(runs.count, 1)
 
@@ -278,11 +280,11 @@ def fit_runs(
       mesh: devices that share out the runs, see `each_run`.
     Returns: (stacked parameters, losses [epochs, R] float32 on the host).
     """
-    state = start_runs(config, training, runs, params)
+    runs = spread(runs, mesh)
+    state = spread(start_runs(config, training, runs, params), mesh)
     losses = np.zeros((training.epochs, len(runs.count)), np.float32)
-    once = streamed_epoch if is_streamed(data) else epoch
     for number in range(training.epochs):
-        state, value = once(config, training, data, runs, state, number, mesh)
+        state, value = epoch(config, training, data, runs, state, number, mesh)
         losses[number] = value
         if on_epoch is not None:
             on_epoch(number + 1, losses[number])

@@ -22,7 +22,7 @@ import sys
 import jax
 import numpy as np
 from five_runs import computed, keep
-from ser_jax import engine
+from ser_jax import cores, engine
 from ser_jax.engine import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs
@@ -98,7 +98,11 @@ def matches(kept, wanted):
 
 def test_eight_devices_and_one_compute_the_same(tmp_path, wanted):
     code = """
+engine.use_all_cores()
 assert len(jax.devices()) == 8
+there = Machine.here(budget=10**9)
+logmel, _ = engine.place(there, np.zeros(4 * 60 * 41 + 1, np.float32)[1:].reshape(41, 60, 4), np.zeros(41))
+assert len({part.data.unsafe_buffer_pointer() for part in logmel.addressable_shards}) == 1  # not a copy each
 for stacking in ("map", "vmap"):
     result = computed(Machine.here(budget=10**9), TrainConfig(batch=8, epochs=2, stacking=stacking))
     keep(sys.argv[1] if stacking == "map" else sys.argv[1].replace("0.npz", "vmap.npz"), result)
@@ -112,7 +116,9 @@ np.testing.assert_allclose(streamed[1], result[1], rtol=1e-3)
 
 def test_two_hosts_compute_what_one_does(tmp_path, wanted):
     code = """
+engine.use_all_cores()
 engine.join("localhost:%d", 2, int(sys.argv[2]))
+assert jax.local_device_count() == cores.available()
 here = Machine.here(budget=10**9)
 assert (here.hosts, here.host) == (2, int(sys.argv[2]))
 keep(sys.argv[1], computed(here))
@@ -161,7 +167,8 @@ def temporary(count):
     stack = runs.stack([one] * count)
     data = Data(np.zeros((n, 750, 26), np.float32), np.full(n, 750, np.int32), np.zeros(n, np.int32))
     state = train.start_runs(config, training, stack)
-    compiled = train.epoch.lower(config, training, data, stack, state, 0).compile()
+    lowered = jax.jit(train.epoch, static_argnums=(0, 1)).lower(config, training, data, stack, state, 0)
+    compiled = lowered.compile()
     return compiled.memory_analysis().temp_size_in_bytes
 measured = (temporary(5) - temporary(2)) / 3
 np.savez(sys.argv[1], ratio=measured / engine.run_bytes(config, training, n))

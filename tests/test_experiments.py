@@ -130,9 +130,10 @@ def test_results_of_another_protocol_are_not_touched(table2, speech):
     out, _ = table2
     with pytest.raises(
         ResultsError,
-        match=r"another protocol \(epochs: 12 there, 13 asked for, label_rule: footnote there, table1 asked",
+        match=r"another protocol \(epochs: 12 there, 13 asked for, label_rule: footnote there, table1 asked "
+        r"for, model precision: float32 there, bfloat16 asked for\); choose another --out",
     ):
-        harness.run(SETTINGS, options(speech, out, epochs=13, label_rule="table1"))
+        harness.run(SETTINGS, options(speech, out, epochs=13, label_rule="table1", precision="bfloat16"))
 
 
 def test_the_protocol_names_the_corpora_by_content(table2, speech):

@@ -26,6 +26,7 @@ PROTOCOL = {
     "standardize": None,
     "standardize_default": {"within": "train", "across": "corpus"},
     "label_rule": "footnote",
+    "model": {"precision": "float32"},
 }
 
 # Fold 0 tests six utterances, fold 1 two.

@@ -20,7 +20,7 @@ from experiments import throughput, workload
 from experiments.rates import Found, Key, Timed
 from experiments.throughput_report import as_dict, draw, markdown
 from experiments.timing import FEWEST, Peak, Timing, by_turns, product, ratio, triad
-from experiments.ways import CPU, OneAfterAnother, Stack, sizes
+from experiments.ways import CPU, Noise, OneAfterAnother, Stack, sizes
 from ser_jax import model, train
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs, inputs
@@ -65,6 +65,7 @@ def test_a_whole_utterance_asks_for_its_products_twice():
     """Eight segments of 30 positions of a [260] x [260, 200] product, forward and for the gradient."""
     whole = np.full(3, 750)
     assert workload.useful_flops(ModelConfig(), whole) == 8 * 30 * 260 * 200 * 2 * 2
+    assert workload.useful_flops(ModelConfig(), whole, winners_only=True) == 8 * 31 * 260 * 200 * 2
     assert workload.useful_flops(ModelConfig(), np.zeros(3)) == 0
 
 
@@ -111,13 +112,17 @@ def test_runs_are_the_seeds_of_one_fold_after_another(noise):
 
 @pytest.mark.parametrize("lengths", ["iemocap", "full"])
 def test_what_is_timed_is_what_users_run(noise, lengths):
-    data, runs = noise.data()[lengths], workload.runs(noise, 5, 16)
+    placed = Noise.of(noise)
+    data, runs = placed.on_mesh[lengths], workload.runs(noise, 5, 16)
     expected, _ = train.fit_runs(SMALL, TRAINING, data, runs)
-    stack = Stack(SMALL, TRAINING, noise, 5, 16)
-    alone = OneAfterAnother(SMALL, TRAINING, noise, 5, 16)
-    at_once = OneAfterAnother(SMALL, TRAINING, noise, 5, 16, epochs=2)
-    assert [stack(data), stack(data), alone(data), alone(data), at_once(data)] == [80, 80, 80, 80, 160]
+    stack = Stack(SMALL, TRAINING, placed, 5, 16)
+    streamed = Stack(SMALL, TRAINING, placed, 5, 16, streamed=True)
+    alone = OneAfterAnother(SMALL, TRAINING, placed, 5, 16)
+    at_once = OneAfterAnother(SMALL, TRAINING, placed, 5, 16, epochs=2)
+    calls = [stack, stack, streamed, streamed, alone, alone, at_once]
+    assert [call(lengths) for call in calls] == [80, 80, 80, 80, 80, 80, 160]
     jax.tree.map(np.testing.assert_array_equal, stack.state.params, expected)
+    jax.tree.map(np.testing.assert_array_equal, streamed.state.params, expected)
     one = train.fit(SMALL, TRAINING, data, jax.tree.map(lambda leaf: leaf[1], runs))[0]
     jax.tree.map(np.testing.assert_array_equal, alone.states[1].params, one)
     jax.tree.map(np.testing.assert_array_equal, at_once.states[1].params, one)
@@ -200,7 +205,7 @@ def test_a_report_is_complete_and_what_was_not_measured_is_null(report):
     assert [(row["way"], row["lengths"]) for row in ours] == [
         (way, lengths)
         for lengths in ("iemocap", "full")
-        for way in ("one", "five_after_another", "five_engine", "cell_engine")
+        for way in ("one", "five_after_another", "five_engine", "cell_engine", "five_vmap", "five_streamed")
     ]
     assert all(0 < row["low"] <= row["rate"] <= row["high"] <= row["best"] for row in ours)
     theirs = [row for row in said["rows"] if row["way"].startswith("torch")]

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from ser_jax import cores
 from ser_jax.errors import UserError
 
 CHUNK = 32  # things a worker takes at a time
@@ -33,7 +34,7 @@ def number(asked: int | None) -> int:
     Raises: WorkerError where there would be none.
     """
     if asked is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cores.available()
     if asked < 1:
         raise WorkerError(f"{asked} workers, expected at least 1")
     return asked
