@@ -6,9 +6,9 @@
 Expected (Table 2): IEMOCAP arousal 59.32, valence 49.08; RECOLA 61.27, 47.52.
 """
 
-from experiments.harness import Job, Plan, Setting
 from experiments.main import main
 from experiments.options import ACROSS
+from experiments.plans import Job, Plan, Setting
 
 
 def jobs(corpora):

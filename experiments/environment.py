@@ -38,7 +38,7 @@ def described() -> dict[str, str | int]:
         "cores": cores.available(),
         "python": platform.python_version(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
-        **{name: _version(name) for name in ("jax", "flax", "optax", "torch")},
+        **{name: _version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy", "torch")},
     }
 
 

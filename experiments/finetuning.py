@@ -9,33 +9,38 @@ Expected (Table 2): IEMOCAP arousal 67.03, valence 50.42; RECOLA 63.07, 49.81.
 import numpy as np
 
 from experiments.crosslingual import CROSSLINGUAL, jobs
-from experiments.harness import ExperimentError, Plan, Setting
 from experiments.main import main
 from experiments.options import ACROSS
+from experiments.plans import ExperimentError, Plan, Setting
 
 
 def plans(pool, options, job, target):
-    """A run per fold and seed, from the cross-lingual run of that seed.
+    """A run per fold and seed, from the cross-lingual run of that seed."""
+    return refined(pool, options, job, target, options.finetune_samples)
 
-    The utterances are drawn at random from the split's training part, once per split: the paper's 500 in
-    all are the same for every seed and target.
+
+def refined(pool, options, job, target, samples):
+    """The same on so many utterances of each fold.
+
+    They are drawn at random from the split's training part, once per split: the paper's 500 in all are the
+    same for every seed and target, and a larger draw holds the smaller ones.
 
     Raises: ExperimentError where a fold's training part has fewer.
     """
     source, language = job.train[0], job.test[0]
-    refined = []
+    found = []
     for i, fold in enumerate(pool.folds(language)):
-        if len(fold.train) < options.finetune_samples:
+        if len(fold.train) < samples:
             raise ExperimentError(
-                f"finetuned {language}, fold {i + 1}: {len(fold.train)} training utterances, fewer than "
-                f"--finetune-samples {options.finetune_samples}"
+                f"fold {i + 1}: {len(fold.train)} training utterances of {language}, fewer than the "
+                f"{samples} to refine on"
             )
-        draw = np.random.default_rng(i).choice(fold.train, options.finetune_samples, replace=False)
-        refined += [
-            Plan(target, i, seed, np.sort(draw), fold.test, statistics=pool.rows(source))
+        draw = np.sort(np.random.default_rng(i).permutation(fold.train)[:samples])
+        found += [
+            Plan(target, i, seed, draw, fold.test, statistics=pool.rows(source), dev=fold.dev)
             for seed in range(options.seeds)
         ]
-    return refined
+    return found
 
 
 FINETUNED = Setting("finetuned", ACROSS, jobs, plans, start=CROSSLINGUAL)

@@ -1,92 +1,42 @@
 """What all experiments share: plans of runs in, predictions on disk out.
 
-A setting names its jobs (which corpora train, which are tested) and plans the runs of each. The harness
-trains, as stacks, what is not on disk yet; tables and figures are made from the predictions alone.
+Runs that can share a stack are given to the engine together; what a job yields is stored as soon as its last
+run is done. Tables and figures are made from what is on disk alone.
 """
 
-import dataclasses
-import functools
+import itertools
 import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Hashable, Iterable
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-import ser_jax
-from experiments import predictions
-from experiments.options import ACROSS, COMPUTING, WITHIN, Options
+from experiments import keeping, predictions, protocol
+from experiments.options import Options
+from experiments.plans import ExperimentError, Job, Plan, Setting, Work, planned
 from experiments.pool import Pool
 from experiments.predictions import Cell, Predictions
 from ser_jax import checkpoint, engine
 from ser_jax.data import load, standardize
 from ser_jax.data.corpus import TARGETS
-from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.engine import Machine
-from ser_jax.errors import UserError
-from ser_jax.model import ModelConfig
-from ser_jax.runs import Runs
+from ser_jax.engine import Asked, Done
+from ser_jax.machine import Machine
+from ser_jax.runs import Data, Runs
 from ser_jax.train import TrainConfig
 
-
-class ExperimentError(UserError):
-    """An experiment that cannot be computed as asked."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """Runs that are trained on the same corpora: `train`, and tested on each of `test`."""
-
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """One run to be trained.
-
-    Attributes:
-      target, fold, seed: what names it.
-      train: int32 rows of the pool that its weights are fitted to.
-      test: rows that it is tested on.
-      statistics: rows whose statistics standardisation `train` takes.
-    """
-
-    target: str
-    fold: int
-    seed: int
-    train: np.ndarray
-    test: np.ndarray
-    statistics: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """One of the paper's settings (Sec. 4).
-
-    Attributes:
-      name: as in the tables.
-      standardize: the default standardisation.
-      jobs: corpora names -> jobs.
-      plans: (pool, options, job, target) -> runs.
-      start: the setting whose runs, of the same training corpora, target and seed, these start from.
-    """
-
-    name: str
-    standardize: str
-    jobs: Callable[[tuple[str, ...]], list[Job]]
-    plans: Callable[[Pool, Options, Job, str], list[Plan]]
-    start: "Setting | None" = None
+WATCHED = 10  # times that development speakers are asked about while a run trains
 
 
 def run(settings: list[Setting], options: Options) -> None:
     """Trains and tests every setting that `options.out` does not hold yet.
 
+    What cannot be computed, a cell whose test or training part lacks a class, say, is noted with its reason.
     Where several hosts work together, all must see the same data directory and `options.out`.
 
-    Raises: UserError (a subclass) where a corpus is unknown, a class is missing from a fold, or the folder
-      holds other results.
+    Raises: UserError (a subclass) where a corpus is unknown or cannot be divided, nothing at all can be
+      computed, or the folder holds other results.
     """
     if len(set(options.corpora)) != len(options.corpora):
         raise ExperimentError(f"corpora {' '.join(options.corpora)}, expected different ones")
@@ -96,140 +46,115 @@ def run(settings: list[Setting], options: Options) -> None:
             f"corpora {' '.join(options.corpora)} hold the same utterances, expected different ones"
         )
     machine = Machine.here(options.devices, options.memory, options.runs_at_once)
-    pool = Pool(corpora, options.folds, options.label_rule, functools.partial(engine.place, machine))
-    work = [(setting, job) for setting in _with_starts(settings) for job in setting.jobs(options.corpora)]
-    planned = [(setting, job, _plans(pool, options, setting, job)) for setting, job in work]
+    pool = Pool(corpora, options.folds, options.label_rule, machine.place)
+    works = planned(settings, pool, options)
+    missing = {cell: reason for work in works for cell, reason in work.missing.items()}
+    if not any(work.cells for work in works if work.setting in settings):
+        cell, reason = list(missing.items())[-1]
+        raise ExperimentError(f"{cell.setting} {cell.test} {cell.target}: {reason}")
+    wanted = protocol.of(options, pool)
     if machine.host == 0:
-        predictions.claim(options.out, _protocol(options, pool))
+        protocol.claim(options.out, wanted)
+        keeping.note_missing(options.out, missing)
     machine.wait("the folder is ours")
-    missing = [entry for entry in planned if not _is_done(options, *entry[:2])]
+    ahead = [work for work in works if work.plans and not keeping.is_done(options.out, work)]
     machine.wait("what is missing is known")
-    if not missing:
+    if not ahead:
         print(f"{options.out} holds these results already", file=sys.stderr)
         return
-    total = sum(
-        len(plan.train) * _epochs(options, setting) for setting, _, plans in missing for plan in plans
-    )
-    with tqdm(
-        total=total,
-        unit=" utterance-steps",
-        unit_scale=True,
-        smoothing=0.05,
-        mininterval=0.5,
-        disable=machine.host != 0,
-    ) as progress:
-        for setting, job, plans in missing:
-            progress.set_description(f"{setting.name} {_label(job)}")
-            _compute(machine, pool, options, setting, job, plans, progress)
+    total = sum(len(plan.train) * work.setting.epochs(options) for work in ahead for plan in work.plans)
+    with (
+        protocol.timed(options.out, [work.label for work in ahead], machine),
+        tqdm(
+            total=total,
+            unit=" utterance-steps",
+            unit_scale=True,
+            smoothing=0.05,
+            mininterval=0.5,
+            disable=machine.host != 0,
+        ) as progress,
+    ):
+        for alike in _by_kind(options, ahead):
+            _compute(machine, pool, options, alike, progress)
 
 
-def _with_starts(settings: Iterable[Setting]) -> list[Setting]:
-    """The settings in order, each after the one whose models it starts from."""
-    ordered: dict[str, Setting] = {}
-    for setting in settings:
-        if setting.start is not None:
-            ordered.setdefault(setting.start.name, setting.start)
-        ordered.setdefault(setting.name, setting)
-    return list(ordered.values())
+def _by_kind(options: Options, works: list[Work]) -> list[list[Work]]:
+    """Works whose runs may share a stack: of one network, trained alike from the same on the same corpora."""
+    kinds: dict[Hashable, list[Work]] = {}
+    for work in works:
+        setting = work.setting
+        began = None if setting.start is None else setting.start.name
+        kind = setting.model(options), setting.epochs(options), setting.mode(options), began, work.job.train
+        kinds.setdefault(kind, []).append(work)
+    return list(kinds.values())
 
 
-def _label(job: Job) -> str:
-    return (
-        "+".join(job.train)
-        if set(job.train) == set(job.test)
-        else f"{'+'.join(job.train)}>{'+'.join(job.test)}"
-    )
+class _Piece(NamedTuple):
+    """A run's results on the host."""
+
+    params: dict
+    losses: np.ndarray
+    said: np.ndarray
+    watched: np.ndarray
 
 
-def _model(options: Options) -> ModelConfig:
-    return ModelConfig(precision=options.precision)
-
-
-def _epochs(options: Options, setting: Setting) -> int:
-    return options.epochs if setting.start is None else options.finetune_epochs
-
-
-def _mode(options: Options, setting: Setting) -> str:
-    return options.standardize or setting.standardize
-
-
-def _models(options: Options, setting: Setting, job: Job) -> Path:
-    return options.out / "models" / f"{setting.name}-{'+'.join(job.train)}"
-
-
-def _cells(options: Options, setting: Setting, job: Job) -> list[Cell]:
-    return [Cell(setting.name, corpus, target) for corpus in job.test for target in options.targets]
-
-
-def _is_done(options: Options, setting: Setting, job: Job) -> bool:
-    files = [predictions.file(options.out, cell) for cell in _cells(options, setting, job)]
-    return all(file.exists() for file in files) and checkpoint.exists(_models(options, setting, job))
-
-
-def _protocol(options: Options, pool: Pool) -> dict:
-    """What must be the same for two results to be of one experiment."""
-    chosen = dataclasses.asdict(options)
-    for key in ("data_dir", "out", "precision", *COMPUTING):  # the precision is the model's
-        del chosen[key]
-    chosen["version"] = ser_jax.__version__
-    chosen["model"] = dataclasses.asdict(_model(options))
-    chosen["training"] = {"learning_rate": TrainConfig.learning_rate, "batch": TrainConfig.batch}
-    facts = ("name", "builder", "synthetic", "left_out", "fingerprint")
-    chosen["corpora"] = [{fact: getattr(c, fact) for fact in facts} for c in pool.corpora.values()]
-    chosen["standardize_default"] = {"within": WITHIN, "across": ACROSS}
-    return chosen
-
-
-def _plans(pool: Pool, options: Options, setting: Setting, job: Job) -> list[Plan]:
-    plans = [plan for target in options.targets for plan in setting.plans(pool, options, job, target)]
-    for plan in plans:
-        parts = [("training", plan.train)]
-        parts += [(f"{name} test", np.intersect1d(plan.test, pool.rows(name))) for name in job.test]
-        for part, rows in parts:
-            found = np.bincount(pool.labels(plan.target)[rows], minlength=2)
-            if not found.all():
-                raise ExperimentError(
-                    f"{setting.name} {_label(job)}, fold {plan.fold + 1} of {options.folds}: none of the "
-                    f"{len(rows)} {part} utterances has {plan.target} "
-                    f"{CLASS_NAMES[plan.target][int(np.argmin(found))]}, expected both classes"
-                )
-    return plans
-
-
-def _compute(
-    machine: Machine,
-    pool: Pool,
-    options: Options,
-    setting: Setting,
-    job: Job,
-    plans: list[Plan],
-    progress: tqdm,
-) -> None:
-    """Trains a job's runs and stores their models and predictions."""
-    mode = _mode(options, setting)
-    params, losses, probability = engine.compute(
+def _compute(machine: Machine, pool: Pool, options: Options, works: list[Work], progress: tqdm) -> None:
+    """Trains the runs of works that share stacks, and stores each work when its last run is done."""
+    setting, job = works[0].setting, works[0].job
+    mode, epochs = setting.mode(options), setting.epochs(options)
+    plans = [plan for work in works for plan in work.plans]
+    watch = sorted({round(i) for i in np.linspace(0, epochs, WATCHED + 1)[1:]} - {0})
+    computed = engine.compute(
         machine,
-        _model(options),
-        TrainConfig(epochs=_epochs(options, setting), stacking=options.stacking),
-        pool.data(mode),
-        [_run(pool, mode, plan) for plan in plans],
-        [plan.test for plan in plans],
-        None if setting.start is None else _start_params(options, setting, job, plans),
+        setting.model(options),
+        TrainConfig(epochs=epochs, stacking=options.stacking),
+        data_of(pool, mode, job),
+        [Asked(a_run(pool, mode, job, plan), plan.test, plan.dev) for plan in plans],
+        None if setting.start is None else _start_params(options, works[0], plans),
         progress.update,
+        watch,
     )
-    for plan, loss in zip(plans, losses, strict=True):
-        _check_finite(plan, loss)
-    if machine.host == 0:
-        checkpoint.save(_models(options, setting, job), params)
-        for cell in _cells(options, setting, job):
-            predictions.write(options.out, cell, _gather(pool, cell, plans, probability))
-    machine.wait(f"{setting.name} {_label(job)} is stored")
+    progress.set_description(works[0].label)
+    waiting = _pieces(computed, plans)
+    for work in works:
+        progress.set_description(work.label)
+        own = list(itertools.islice(waiting, len(work.plans)))
+        if machine.host == 0:
+            _store(pool, options, work, own, watch)
+        machine.wait(f"{work.label} is stored")
 
 
-def _run(pool: Pool, mode: str, plan: Plan) -> Runs:
-    key = jax.random.fold_in(jax.random.key(plan.seed), TARGETS.index(plan.target))
-    seen = plan.statistics if mode == "train" else plan.train
-    mean, scale = standardize.affine(mode, pool.moments, pool.membership, seen)
+def _pieces(computed: Iterable[Done], plans: list[Plan]) -> Iterable[_Piece]:
+    for done in computed:
+        for place, run in enumerate(done.runs):
+            _check_finite(plans[run], done.losses[place])
+            params = jax.tree.map(lambda leaf: leaf[place], done.params)  # noqa: B023
+            yield _Piece(params, done.losses[place], done.said[place], done.watched[place])
+
+
+def _store(pool: Pool, options: Options, work: Work, pieces: list[_Piece], watch: list[int]) -> None:
+    params, losses, said, watched = zip(*pieces, strict=True)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
+    checkpoint.save(keeping.models(options.out, work.setting, work.train), stacked)
+    dev = [pool.labels(plan.target)[plan.dev] for plan in work.plans]
+    asked = list(zip(dev, watched, strict=True))
+    keeping.write_training(options.out, work, np.stack(losses), watch, asked)
+    for cell in work.cells:
+        predictions.write(options.out, cell, gathered(pool, cell, work.plans, list(said)))
+
+
+def data_of(pool: Pool, mode: str, job: Job) -> Data:
+    """All rows, as the runs of a job hear them."""
+    features = pool.features(mode, job.train)
+    return Data(features.logmel, features.frames, standardize.grouping(mode, pool.membership))
+
+
+def a_run(pool: Pool, mode: str, job: Job, plan: Plan) -> Runs:
+    """A planned run, as it is computed under standardisation `mode`."""
+    number = TARGETS.index(plan.target) if plan.target in TARGETS else len(TARGETS)
+    key = jax.random.fold_in(jax.random.key(plan.seed), number)
+    seen = plan.statistics if mode in ("train", "histogram") else plan.train
+    mean, scale = standardize.affine(mode, pool.features(mode, job.train).moments, pool.membership, seen)
     return Runs(
         key=jax.random.fold_in(key, plan.fold),
         train=plan.train,
@@ -240,10 +165,13 @@ def _run(pool: Pool, mode: str, plan: Plan) -> Runs:
     )
 
 
-def _start_params(options: Options, setting: Setting, job: Job, plans: list[Plan]):
+def _start_params(options: Options, work: Work, plans: list[Plan]):
     """For every plan the parameters of the earlier setting's run of its target and seed."""
-    names = [(target, seed) for target in options.targets for seed in range(options.seeds)]
-    params = checkpoint.restore(_models(options, setting.start, job), _model(options), len(names))
+    start = work.setting.start
+    before = keeping.read_training(options.out, start.name, work.train)
+    names = list(zip(before.target.tolist(), before.seed.tolist(), strict=True))
+    folder = keeping.models(options.out, start, work.train)
+    params = checkpoint.restore(folder, work.setting.model(options), len(names))
     rows = np.array([names.index((plan.target, plan.seed)) for plan in plans])
     return jax.tree.map(lambda leaf: leaf[rows], params)
 
@@ -257,19 +185,20 @@ def _check_finite(plan: Plan, losses: np.ndarray) -> None:
         )
 
 
-def _gather(pool: Pool, cell: Cell, plans: list[Plan], probability: list[np.ndarray]) -> Predictions:
-    """One cell's predictions out of a job's: seeds by test utterances of its corpus, in the pool's order."""
+def gathered(pool: Pool, cell: Cell, plans: list[Plan], probability: list[np.ndarray]) -> Predictions:
+    """One cell's predictions out of a job's: seeds by the utterances tested, in the pool's order."""
     own = [(plan, said) for plan, said in zip(plans, probability, strict=True) if plan.target == cell.target]
     seeds = sorted({plan.seed for plan, _ in own})
-    position = {row: i for i, row in enumerate(pool.rows(cell.corpus))}
-    found = np.full((len(seeds), len(position)), np.nan, np.float32)
-    fold = np.zeros(len(position), np.int32)
+    tested = np.unique(np.concatenate([plan.test for plan, _ in own]))
+    rows = np.intersect1d(np.concatenate([pool.rows(name) for name in cell.test.split("+")]), tested)
+    position = {row: i for i, row in enumerate(rows)}
+    found = np.full((len(seeds), len(rows)), np.nan, np.float32)
+    fold = np.zeros(len(rows), np.int32)
     for plan, said in own:
         for row, value in zip(plan.test, said, strict=True):
             if row in position:
                 found[seeds.index(plan.seed), position[row]] = value
                 fold[position[row]] = plan.fold
-    rows = pool.rows(cell.corpus)
     return Predictions(
         pool.id[rows], pool.speaker[rows], fold, pool.labels(cell.target)[rows], np.array(seeds), found
     )

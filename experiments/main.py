@@ -2,34 +2,59 @@
 
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import jax
 
 from experiments import harness, report
-from experiments.harness import Setting
-from experiments.options import parse
-from ser_jax import engine
+from experiments.options import Options, parse
+from experiments.plans import Setting
 from ser_jax.cli import guarded
+from ser_jax.machine import join, use_all_cores
 
 
-def main(description: str, name: str, settings: list[Setting], arguments: list[str] | None = None) -> None:
+def main(
+    description: str,
+    name: str,
+    settings: list[Setting],
+    arguments: list[str] | None = None,
+    shown: list[str] | None = None,
+    after: Callable[[Options], None] | None = None,
+    printed: Callable[[Path], str] | None = None,
+) -> None:
     """Computes the settings with the flags given, writes the table under `name` and prints it.
 
     Ends the program: with status 2 and a sentence where the input is wrong, 130 where it is interrupted.
+
+    Args:
+      description: of the experiment, for its help.
+      name: of its files.
+      settings: what is trained.
+      arguments: the flags; those of the command line by default.
+      shown: the settings in the table; those trained by default.
+      after: work on what is stored, before the table is made.
+      printed: what the results folder is shown by instead of the table.
     """
     options = parse(description, name, arguments)
 
     def work() -> None:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        engine.use_all_cores()
+        use_all_cores()
         if options.coordinator is not None:
-            engine.join(options.coordinator, options.hosts, options.host)
+            join(options.coordinator, options.hosts, options.host)
         harness.run(settings, options)
         if jax.process_index() != 0:
             return
-        print(report.write(options.out, name, [setting.name for setting in settings]))
-        print(f"Written to {options.out}: {name}.md, .csv, .png, predictions, models.", file=sys.stderr)
+        if after is not None:
+            after(options)
+        text = report.write(options.out, name, shown or [setting.name for setting in settings])
+        print(text if printed is None else printed(options.out))
+        files = (
+            f"{name}.md, .csv, .tex, .png, .svg, report.html, protocol.json, predictions, training, models"
+        )
+        print(f"Written to {options.out}: {files}.", file=sys.stderr)
 
     interrupted = f"interrupted; the same command goes on from what {options.out} holds"
     sys.exit(guarded(f"experiments.{name}", work, interrupted))

@@ -8,9 +8,9 @@ Expected (Table 2): IEMOCAP arousal 70.06, valence 61.73; RECOLA 62.51, 49.33.
 
 import numpy as np
 
-from experiments.harness import Job, Plan, Setting
 from experiments.main import main
 from experiments.options import ACROSS
+from experiments.plans import Job, Plan, Setting
 
 
 def jobs(corpora):
@@ -24,7 +24,8 @@ def plans(pool, options, job, target):
     for i, folds in enumerate(zip(*(pool.folds(name) for name in job.train), strict=True)):
         rows = np.concatenate([fold.train for fold in folds])
         test = np.concatenate([fold.test for fold in folds])
-        together += [Plan(target, i, seed, rows, test, statistics=rows) for seed in range(options.seeds)]
+        dev = np.concatenate([fold.dev for fold in folds])
+        together += [Plan(target, i, seed, rows, test, rows, dev) for seed in range(options.seeds)]
     return together
 
 

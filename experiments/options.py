@@ -20,7 +20,7 @@ class Options:
     """What a user chooses; the defaults are the paper's.
 
     Attributes:
-      corpora: names of two prepared corpora.
+      corpora: names of two or more prepared corpora.
       data_dir: where they were prepared; None for the usual place.
       out: folder of the results.
       seeds: runs per fold and target, numbered from 0.
@@ -36,7 +36,7 @@ class Options:
       stacking: one of `runs.STACKINGS`.
       devices: of this host; None for all.
       memory: bytes a device may use; None for what is free.
-      coordinator, hosts, host: see `engine.join`.
+      coordinator, hosts, host: see `machine.join`.
     """
 
     corpora: tuple[str, ...] = ("iemocap", "recola")
@@ -82,10 +82,10 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
     add = parser.add_argument
     add(
         "--corpora",
-        nargs=2,
+        nargs="+",
         default=defaults.corpora,
-        metavar=("ONE", "OTHER"),
-        help="two prepared corpora, of any language (default: iemocap recola)",
+        metavar="NAME",
+        help="two or more prepared corpora, of any language (default: iemocap recola)",
     )
     add("--data-dir", type=Path, help="where they were prepared (default: as ser-jax prepare)")
     add(
@@ -124,6 +124,8 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
     # In the paper's order and once each, whatever order was typed: results are the same.
     chosen["targets"] = tuple(target for target in TARGETS if target in chosen["targets"])
     chosen["corpora"] = tuple(chosen["corpora"])
+    if len(chosen["corpora"]) < 2:
+        parser.error(f"argument --corpora: {chosen['corpora'][0]} alone, expected two or more")
     return Options(**chosen)
 
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from functools import cache, cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ser_jax.data import Corpus, standardize
+from ser_jax.data import Corpus, histogram, standardize
 from ser_jax.data.folds import Fold, folds, groups
-from ser_jax.data.labels import classes
-from ser_jax.runs import Data
+from ser_jax.data.labels import CLASS_NAMES, classes
+
+LANGUAGE = "language"  # as a target: which corpus an utterance is of
 
 
 class Joined:
@@ -27,6 +29,19 @@ class Joined:
         return found
 
 
+class Features(NamedTuple):
+    """What is known of all rows by listening.
+
+    Attributes:
+      logmel, frames: where they are computed on, as `Machine.place` leaves them.
+      moments: their sums, from which all standardisations follow.
+    """
+
+    logmel: Any
+    frames: Any
+    moments: standardize.Moments
+
+
 class Pool:
     """Several corpora, one after another, as the rows of one array.
 
@@ -36,7 +51,7 @@ class Pool:
       id, speaker: [N] str of all rows.
 
     Args:
-      place: (log-mels, frames) on the host to where they are computed on, as `engine.place` does.
+      place: (log-mels, frames) on the host to where they are computed on, as `Machine.place` does.
     """
 
     def __init__(self, corpora: list[Corpus], fold_count: int, label_rule: str, place: Callable):
@@ -62,8 +77,14 @@ class Pool:
 
     @cache  # noqa: B019
     def labels(self, target: str) -> np.ndarray:
-        """[N] int8 classes of all rows."""
+        """[N] int8 classes of all rows; of the target "language" the number of the corpus."""
+        if target == LANGUAGE:
+            return self.membership.corpus.astype(np.int8)
         return np.concatenate([classes(corpus, target, self._label_rule) for corpus in self.corpora.values()])
+
+    def classes(self, target: str) -> tuple[str, ...]:
+        """What the classes of a target are called."""
+        return tuple(self.names) if target == LANGUAGE else CLASS_NAMES[target]
 
     @cached_property
     def membership(self) -> standardize.Membership:
@@ -76,17 +97,34 @@ class Pool:
             np.unique(names, return_inverse=True)[1],
         )
 
-    @cached_property
-    def moments(self) -> standardize.Moments:
-        """Sums of every row's features, from which all standardisations follow."""
-        each = [standardize.moments(c.logmel, c.frames) for c in self.corpora.values()]
-        return standardize.Moments(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
+    def features(self, mode: str, train: tuple[str, ...]) -> Features:
+        """All rows' features where they are computed on, as standardisation `mode` of runs wants them.
+
+        Args:
+          mode: one of `standardize.MODES`.
+          train: the corpora that the runs train on; only "histogram" depends on them.
+        """
+        return self._equalised(train) if mode == "histogram" else self._stored
+
+    @property
+    def frames(self) -> np.ndarray:
+        """[N] frames that hold sound."""
+        return self._joined[1]
 
     @cached_property
-    def _features(self) -> tuple:
+    def _joined(self) -> tuple[Joined, np.ndarray]:
         corpora = self.corpora.values()
-        return self._place(Joined([c.logmel for c in corpora]), np.concatenate([c.frames for c in corpora]))
+        return Joined([c.logmel for c in corpora]), np.concatenate([c.frames for c in corpora])
 
-    def data(self, mode: str) -> Data:
-        """All rows where they were placed, grouped as standardisation `mode` wants them."""
-        return Data(*self._features, standardize.grouping(mode, self.membership))
+    @cached_property
+    def _stored(self) -> Features:
+        each = [standardize.moments(c.logmel, c.frames) for c in self.corpora.values()]
+        sums = standardize.Moments(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
+        return Features(*self._place(*self._joined), sums)
+
+    @cache  # noqa: B019
+    def _equalised(self, train: tuple[str, ...]) -> Features:
+        own = [self.names.index(name) for name in train]
+        logmel = histogram.towards(own, *self._joined, self.membership)
+        frames = self._joined[1]
+        return Features(*self._place(logmel, frames), standardize.moments(logmel, frames))

@@ -1,14 +1,13 @@
-"""The product of an experiment on disk: its protocol, and per cell what every run said of every utterance."""
+"""The product of an experiment on disk: per cell what every run said of every utterance."""
 
 import contextlib
 import dataclasses
-import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,11 +19,21 @@ class ResultsError(UserError):
 
 
 class Cell(NamedTuple):
-    """One number of Table 2."""
+    """One number of a table.
+
+    Attributes:
+      setting: how it was trained.
+      train, test: on which corpora, and asked about which; several joined by "+".
+      target: what it tells.
+    """
 
     setting: str
-    corpus: str
+    train: str
+    test: str
     target: str
+
+    def __str__(self) -> str:
+        return "-".join(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +58,12 @@ class Predictions:
 
 def file(out: Path, cell: Cell) -> Path:
     """Where a cell's predictions are kept."""
-    return out / "predictions" / f"{cell.setting}-{cell.corpus}-{cell.target}.npz"
+    return out / "predictions" / f"{cell}.npz"
 
 
 def write(out: Path, cell: Cell, predictions: Predictions) -> None:
     """Stores a cell's predictions, whole or not at all."""
-    with whole(file(out, cell)) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **dataclasses.asdict(predictions))
+    write_arrays(file(out, cell), dataclasses.asdict(predictions))
 
 
 def read(out: Path, cell: Cell) -> Predictions:
@@ -63,75 +71,32 @@ def read(out: Path, cell: Cell) -> Predictions:
 
     Raises: ResultsError where there are none, or the file is damaged.
     """
-    path = file(out, cell)
+    names = [field.name for field in dataclasses.fields(Predictions)]
+    return Predictions(**read_arrays(file(out, cell), names))
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Stores arrays, whole or not at all."""
+    with whole(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
+
+
+def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Reads the arrays of these names.
+
+    Raises: ResultsError where there are none, or the file is damaged.
+    """
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            return Predictions(
-                **{field.name: arrays[field.name] for field in dataclasses.fields(Predictions)}
-            )
+            return {name: arrays[name] for name in names}
     except FileNotFoundError:
         raise ResultsError(
-            f"no predictions {path}; expected a folder that an experiment has written"
+            f"no {path.parent.name} {path}; expected a folder that an experiment has written"
         ) from None
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ResultsError(
-            f"{path} is not a predictions file ({error}); delete it to compute it again"
+            f"{path} is not a {path.parent.name} file ({error}); delete it to compute it again"
         ) from None
-
-
-def claim(out: Path, asked: dict[str, Any]) -> None:
-    """Makes `out` the home of results of the protocol asked for, or finds that it is already.
-
-    Raises: ResultsError where it holds results of another protocol, or of none; OSError where it cannot be
-      written.
-    """
-    path = out / "protocol.json"
-    if out.exists() and not out.is_dir():
-        raise ResultsError(f"{out} is a file, expected a folder for the results")
-    asked = json.loads(json.dumps(asked))
-    if path.exists():
-        found = protocol(out)
-        if found != asked:
-            raise ResultsError(
-                f"{out} holds results of another protocol ({', '.join(_differences(found, asked))}); "
-                f"choose another --out or delete {out}"
-            )
-        return
-    orphans = [name for name in ("predictions", "models") if (out / name).exists()]
-    if orphans:
-        raise ResultsError(
-            f"{out} holds {' and '.join(orphans)} without the protocol.json that says of what; "
-            "choose another --out or delete it"
-        )
-    with whole(path) as temporary:
-        temporary.write_text(json.dumps(asked, indent=2) + "\n")
-
-
-def _differences(found: Any, asked: Any, name: str = "") -> Iterator[str]:
-    """What differs by name, one dict within another, with both values where they are single ones."""
-    if isinstance(found, dict) and isinstance(asked, dict):
-        for key in sorted(found.keys() | asked.keys()):
-            if found.get(key) != asked.get(key):
-                yield from _differences(found.get(key), asked.get(key), f"{name} {key}".strip())
-    elif isinstance(found, dict | list) or isinstance(asked, dict | list):
-        yield f"other {name}"
-    else:
-        yield f"{name}: {found} there, {asked} asked for"
-
-
-def protocol(out: Path) -> dict[str, Any]:
-    """The protocol that the results in `out` were made by.
-
-    Raises: ResultsError where its file is damaged.
-    """
-    path = out / "protocol.json"
-    try:
-        found = json.loads(path.read_text())
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ResultsError(f"{path} is not a protocol, expected a JSON object; choose another --out")
-    return found
 
 
 @contextlib.contextmanager

@@ -29,10 +29,11 @@ from experiments.throughput_report import LENGTHS, Point, Report
 from experiments.timing import Timing, by_turns, product, ratio, triad
 from experiments.ways import TITLES, Noise, OneAfterAnother, Sizes, Stack, ours, sizes, torch_data, torchs
 from experiments.workload import Corpus
-from ser_jax import cores, engine
+from ser_jax import cores
 from ser_jax.cli import guarded
 from ser_jax.convolution import PRECISIONS
 from ser_jax.errors import UserError
+from ser_jax.machine import use_all_cores
 from ser_jax.model import ModelConfig
 from ser_jax.train import TrainConfig
 
@@ -188,7 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--full", action="store_true", help="more rounds, more utterances, all ways in all precisions")
     options = parser.parse_args(arguments)
 
-    engine.use_all_cores()
+    use_all_cores()
 
     def work() -> None:
         if options.json is not None and not options.json.parent.is_dir():

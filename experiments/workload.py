@@ -8,8 +8,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ser_jax import engine, model
-from ser_jax.engine import Machine
+from ser_jax import model
+from ser_jax.machine import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs, stack
 
@@ -49,8 +49,8 @@ class Corpus(NamedTuple):
 
     def on(self, machine: Machine) -> dict[str, Data]:
         """The same where a machine computes, whatever its budget."""
-        machine = dataclasses.replace(machine, budget=sys.maxsize)
-        logmel, _ = engine.place(machine, self.logmel, self.group)
+        roomy = dataclasses.replace(machine, budget=sys.maxsize)
+        logmel, _ = roomy.place(self.logmel, self.group)
         return {name: Data(logmel, frames, self.group) for name, frames in self.frames.items()}
 
 

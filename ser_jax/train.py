@@ -266,7 +266,7 @@ def fit_runs(
     data: Data,
     runs: Runs,
     params=None,
-    on_epoch: Callable[[int, np.ndarray], None] | None = None,
+    on_epoch: Callable[[int, np.ndarray, Any], None] | None = None,
     mesh: Mesh | None = None,
 ):
     """Trains a stack of runs side by side.
@@ -276,7 +276,7 @@ def fit_runs(
       data: the corpora; where their features are a NumPy array, they are streamed.
       runs: the stack.
       params: stacked parameters to start from, for fine-tuning; drawn from the runs' keys otherwise.
-      on_epoch: called with (epochs done, losses [R]) after every epoch.
+      on_epoch: called with (epochs done, losses [R], stacked parameters) after every epoch.
       mesh: devices that share out the runs, see `each_run`.
     Returns: (stacked parameters, losses [epochs, R] float32 on the host).
     """
@@ -287,5 +287,5 @@ def fit_runs(
         state, value = epoch(config, training, data, runs, state, number, mesh)
         losses[number] = value
         if on_epoch is not None:
-            on_epoch(number + 1, losses[number])
+            on_epoch(number + 1, losses[number], state.params)
     return state.params, losses

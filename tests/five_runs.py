@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from ser_jax import engine
+from ser_jax.engine import Asked
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs
 from ser_jax.train import TrainConfig
@@ -35,10 +36,24 @@ def computed(machine, training=TRAINING, **options):
     all_runs = [a_run(seed, count) for seed, count in enumerate((30, 41, 5, 17, 23))]
     tested = [np.arange(seed, 20 + seed, dtype=np.int32) for seed in range(5)]
     group = np.arange(N, dtype=np.int32) % 2
-    data = Data(*engine.place(machine, *features()), group)
-    return engine.compute(machine, CONFIG, training, data, all_runs, tested, **options)
+    data = Data(*machine.place(*features()), group)
+    asked = [Asked(*one) for one in zip(all_runs, tested, tested, strict=True)]
+    done = list(engine.compute(machine, CONFIG, training, data, asked, watch=(1, 2), **options))
+    assert [run for part in done for run in part.runs] == list(range(5))
+    params, losses = jax.tree.map(
+        lambda *leaves: np.concatenate(leaves), *[(part.params, part.losses) for part in done]
+    )
+    watched = [rows for part in done for rows in part.watched]
+    return params, losses, [rows for part in done for rows in part.said], watched
 
 
 def keep(path, result):
-    params, losses, said = result
-    np.savez(path, losses=losses, said=np.stack(said), **params["classifier"], kernel_=params["kernel"])
+    params, losses, said, watched = result
+    np.savez(
+        path,
+        losses=losses,
+        said=np.stack(said),
+        watched=np.stack(watched),
+        **params["classifier"],
+        kernel_=params["kernel"],
+    )

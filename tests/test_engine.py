@@ -12,7 +12,7 @@ import pytest
 from five_runs import CONFIG, computed, features
 
 from ser_jax import engine, runs, train
-from ser_jax.engine import EngineError, Machine
+from ser_jax.machine import Machine, MachineError
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data
 from ser_jax.train import TrainConfig
@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from five_runs import computed, keep
 from ser_jax import cores, engine
-from ser_jax.engine import Machine
+from ser_jax.machine import Machine, join, use_all_cores
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs
 from ser_jax.train import TrainConfig
@@ -53,8 +53,8 @@ def test_how_runs_are_stacked_changes_no_result(wanted, at_once, stacking):
 
 def test_features_that_do_not_fit_are_streamed_to_the_same_result(wanted):
     small = Machine.here(devices=1, budget=1000)
-    assert runs.is_streamed(Data(*engine.place(small, *features()), None))
-    assert not runs.is_streamed(Data(*engine.place(machine(), *features()), None))
+    assert runs.is_streamed(Data(*small.place(*features()), None))
+    assert not runs.is_streamed(Data(*machine().place(*features()), None))
     same(computed(small), wanted)
 
 
@@ -62,7 +62,7 @@ def test_where_to_start_follows_the_runs(wanted):
     params = jax.vmap(lambda key: train.model.init(CONFIG, key))(jax.random.split(jax.random.key(9), 5))
     params = jax.tree.map(np.asarray, params)
     training = TrainConfig(epochs=0)
-    trained, losses, _ = computed(machine(runs_at_once=2), training, params=params)
+    trained, losses, *_ = computed(machine(runs_at_once=2), training, params=params)
     same(trained, params)
     assert losses.shape == (5, 0)
 
@@ -91,17 +91,17 @@ def files(tmp_path, code, number, **environment):
 
 
 def matches(kept, wanted):
-    params, losses, said = wanted
-    same([kept["losses"], kept["said"]], [losses, np.stack(said)])
+    params, losses, said, watched = wanted
+    same([kept["losses"], kept["said"], kept["watched"]], [losses, np.stack(said), np.stack(watched)])
     same([kept["kernel_"], kept["bias"]], [params["kernel"], params["classifier"]["bias"]])
 
 
 def test_eight_devices_and_one_compute_the_same(tmp_path, wanted):
     code = """
-engine.use_all_cores()
+use_all_cores()
 assert len(jax.devices()) == 8
 there = Machine.here(budget=10**9)
-logmel, _ = engine.place(there, np.zeros(4 * 60 * 41 + 1, np.float32)[1:].reshape(41, 60, 4), np.zeros(41))
+logmel, _ = there.place(np.zeros(4 * 60 * 41 + 1, np.float32)[1:].reshape(41, 60, 4), np.zeros(41))
 assert len({part.data.unsafe_buffer_pointer() for part in logmel.addressable_shards}) == 1  # not a copy each
 for stacking in ("map", "vmap"):
     result = computed(Machine.here(budget=10**9), TrainConfig(batch=8, epochs=2, stacking=stacking))
@@ -116,8 +116,8 @@ np.testing.assert_allclose(streamed[1], result[1], rtol=1e-3)
 
 def test_two_hosts_compute_what_one_does(tmp_path, wanted):
     code = """
-engine.use_all_cores()
-engine.join("localhost:%d", 2, int(sys.argv[2]))
+use_all_cores()
+join("localhost:%d", 2, int(sys.argv[2]))
 assert jax.local_device_count() == cores.available()
 here = Machine.here(budget=10**9)
 assert (here.hosts, here.host) == (2, int(sys.argv[2]))
@@ -132,7 +132,7 @@ here.wait("end")
 
 
 def test_more_devices_than_there_are_are_refused():
-    with pytest.raises(EngineError, match=r"99 devices asked for, found 1 \(cpu\), expected no more"):
+    with pytest.raises(MachineError, match=r"99 devices asked for, found 1 \(cpu\), expected no more"):
         Machine.here(devices=99)
 
 

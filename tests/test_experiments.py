@@ -8,18 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from corpora import noise_corpus
 
-from experiments import harness, predictions, report
+from experiments import harness, predictions, protocol, report, verify
 from experiments.crosslingual import CROSSLINGUAL
 from experiments.finetuning import FINETUNED
-from experiments.harness import ExperimentError
 from experiments.main import main
 from experiments.monolingual import MONOLINGUAL
 from experiments.multilingual import MULTILINGUAL
 from experiments.options import Options, parse
+from experiments.plans import ExperimentError, planned
 from experiments.pool import Pool
 from experiments.predictions import Cell, ResultsError
 from ser_jax.cli import main as ser_jax
@@ -70,7 +71,7 @@ def table2(speech, tmp_path_factory):
 
 def cells(out):
     with (out / "table2.csv").open() as file:
-        return {(row["setting"], row["corpus"], row["target"]): row for row in csv.DictReader(file)}
+        return {(row["setting"], row["test"], row["target"]): row for row in csv.DictReader(file)}
 
 
 def test_the_synthetic_pair_shows_the_papers_pattern(table2):
@@ -88,11 +89,15 @@ def test_the_synthetic_pair_shows_the_papers_pattern(table2):
 def test_the_table_says_what_it_is(table2):
     out, printed = table2
     assert (out / "table2.md").read_text() == printed
+    assert r"\begin{tabular}{lrrrrrrrr}" in (out / "table2.tex").read_text()
     assert "Synthetic speech" in printed
     assert "68.09" in printed
     assert "n = 2 runs" in printed
     assert (out / "table2.png").read_bytes().startswith(b"\x89PNG")
-    columns = "setting,corpus,target,uar_mean,uar_std,runs,folds,paper_uar"
+    columns = (
+        "setting,train,test,target,uar_mean,uar_std,runs,folds,speakers,utterances,uar_pooled,low,high,"
+        "chance_low,chance_high,paper_uar,missing"
+    )
     assert (out / "table2.csv").read_text().splitlines()[0] == columns
     row = cells(out)["crosslingual", "synthetic_fr", "arousal"]
     assert (row["runs"], row["folds"], row["paper_uar"]) == ("2", "1", "61.2700")
@@ -100,11 +105,88 @@ def test_the_table_says_what_it_is(table2):
 
 def test_every_run_answers_for_every_utterance(table2):
     out, _ = table2
-    for cell in cells(out):
-        said = predictions.read(out, Cell(*cell))
+    for row in cells(out).values():
+        said = predictions.read(out, Cell(row["setting"], row["train"], row["test"], row["target"]))
         assert said.probability.shape == (2, 115)
         assert np.isfinite(said.probability).all()
         assert len(set(said.utterance)) == 115
+
+
+def again(module, table2, speech):
+    """Another experiment in the same folder, with the same flags: what is there is not trained again."""
+    out = str(table2[0])
+    command = [sys.executable, "-m", f"experiments.{module}", "--corpora", *PAIR, "--data-dir", str(speech)]
+    done = subprocess.run([*command, "--out", out, *FLAGS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_attention_is_told_of_the_models_that_are_there(table2, speech):
+    done = again("attention_over_time", table2, speech)
+    assert "holds these results already" in done.stderr
+    found = json.loads((table2[0] / "attention.json").read_text())
+    assert list(found) == [f"{name}, {part}" for name in PAIR for part in ("training", "test")]
+    for one in found.values():
+        np.testing.assert_allclose(np.sum(one["shares"], axis=1), [1, 1], atol=1e-5)
+        np.testing.assert_allclose(np.sum(one["among"], axis=1), [1, 1], atol=1e-5)
+        assert sum(one["by_length_utterances"]) == one["utterances"]
+    assert found["synthetic_en, test"]["utterances"] == 115
+    assert "alpha_8" in done.stdout
+    assert (table2[0] / "attention.svg").read_text().startswith("<?xml")
+
+
+def test_related_systems_stand_beside_the_papers(table2, speech):
+    done = again("related", table2, speech)
+    for name in ("identified", "voted", "multilingual_histogram", "crosslingual_histogram", "language"):
+        assert f"| {name} " in done.stdout
+    assert "not computed" not in done.stdout
+
+
+def test_tables_are_verified_from_the_predictions(table2, capsys):
+    out = table2[0]
+    verified = [sys.executable, "-m", "experiments.verify", str(out)]
+    done = subprocess.run(verified, capture_output=True, text=True)
+    assert (done.returncode, "DIFFERS" in done.stdout) == (0, False), done
+    file = out / "table2.csv"
+    original = file.read_text()
+    file.write_text(original.replace("monolingual", "monolingua1", 1))
+    with pytest.raises(SystemExit) as stop:
+        verify.main([str(out)])
+    file.write_text(original)
+    assert stop.value.code == 1
+    assert "table2.csv: DIFFERS" in capsys.readouterr().out
+
+
+def test_results_of_two_protocols_share_a_table_only_on_request(table2, speech, tmp_path, capsys):
+    harness.run([CROSSLINGUAL], options(speech, tmp_path, epochs=1, seeds=1))
+    report.write(tmp_path, "crosslingual", ["crosslingual"])
+    folders = [str(table2[0]), str(tmp_path)]
+    with pytest.raises(SystemExit) as stop:
+        report.main(folders)
+    assert stop.value.code == 2
+    assert "(epochs: 12 there, 1 asked for, seeds: 2 there, 1 asked for)" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        report.main([*folders, "--mixed"])
+    assert not stop.value.code
+    shown = capsys.readouterr().out
+    assert "**Results of different protocols" in shown
+    assert f"| {tmp_path} " in shown
+
+
+def test_the_protocol_says_who_was_where_and_when(table2):
+    document = json.loads((table2[0] / "protocol.json").read_text())
+    for name in PAIR:
+        folds = document["folds"][name]
+        tested = [utterance for fold in folds for utterance in fold["test"]]
+        assert len(tested) == len(set(tested)) == 115
+        hashes = [fold["sha256"] for fold in folds]
+        assert hashes == document["protocol"]["fold_hashes"][name]
+        assert hashes[0] == protocol.sha256({part: folds[0][part] for part in ("test", "dev")})
+    session = document["sessions"][0]
+    assert session["finished"] is True
+    assert session["seconds"] > 0
+    assert session["jax"] == jax.__version__
+    assert "monolingual synthetic_en" in session["computed"]
 
 
 def options(speech, out, **changes):
@@ -121,7 +203,7 @@ def test_what_is_there_is_not_computed_again(table2, speech):
 
 def test_a_missing_cell_is_computed_again_to_the_same_numbers(table2, speech):
     out, printed = table2
-    predictions.file(out, Cell("finetuned", "synthetic_fr", "valence")).unlink()
+    predictions.file(out, Cell("finetuned", "synthetic_en", "synthetic_fr", "valence")).unlink()
     harness.run(SETTINGS, options(speech, out))
     assert report.write(out, "table2", [setting.name for setting in SETTINGS]) + "\n" == printed
 
@@ -137,8 +219,8 @@ def test_results_of_another_protocol_are_not_touched(table2, speech):
 
 
 def test_the_protocol_names_the_corpora_by_content(table2, speech):
-    protocol = json.loads((table2[0] / "protocol.json").read_text())
-    for noted, name in zip(protocol["corpora"], PAIR, strict=True):
+    document = json.loads((table2[0] / "protocol.json").read_text())
+    for noted, name in zip(document["protocol"]["corpora"], PAIR, strict=True):
         assert noted["synthetic"] is True
         assert noted["fingerprint"] == load(name, speech).fingerprint
 
@@ -156,10 +238,10 @@ def test_results_without_a_protocol_are_not_adopted(tmp_path, speech):
         harness.run(SETTINGS, options(speech, tmp_path))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{"])
+@pytest.mark.parametrize("text", ["", "[]", "{", "{}", '{"protocol": {}}'])
 def test_a_damaged_protocol_is_named(tmp_path, speech, text):
     (tmp_path / "protocol.json").write_text(text)
-    with pytest.raises(ResultsError, match=r"protocol.json is not a protocol, expected a JSON object"):
+    with pytest.raises(ResultsError, match=r"protocol.json is not a protocol, expected a JSON object with"):
         harness.run(SETTINGS, options(speech, tmp_path))
 
 
@@ -212,6 +294,8 @@ def test_no_run_is_tested_on_a_speaker_it_trained_on(setting):
             member = pool.membership
             assert not set(member.speaker[plan.train]) & set(member.speaker[plan.test])
             assert not set(member.speaker[plan.statistics]) & set(member.speaker[plan.test])
+            assert not set(member.speaker[plan.train]) & set(member.speaker[plan.dev])
+            assert not set(member.speaker[plan.dev]) & set(member.speaker[plan.test])
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
@@ -232,7 +316,7 @@ def test_settings_train_on_what_the_paper_says():
         for setting in SETTINGS
     }
     one, two = ("one",), ("two",)
-    assert trained["monolingual"] == [(one, one, {one}), (two, two, {two})]
+    assert trained["monolingual"] == [(one, one + two, {one}), (two, two + one, {two})]
     assert trained["multilingual"] == [(one + two, one + two, {one + two})]
     assert trained["crosslingual"] == [(two, one, {two}), (one, two, {one})]
     assert trained["finetuned"] == [(two, one, {one}), (one, two, {two})]
@@ -251,31 +335,58 @@ def test_too_few_utterances_to_fine_tune_on_are_named():
     job = FINETUNED.jobs(CHOICE.corpora)[0]
     greedy = Options(**{**vars(CHOICE), "finetune_samples": 43})
     with pytest.raises(
-        ExperimentError, match="finetuned one, fold 1: 42 training utterances, fewer than --fin"
+        ExperimentError, match="fold 1: 42 training utterances of one, fewer than the 43 to refine on"
     ):
         FINETUNED.plans(pool, greedy, job, "arousal")
 
 
-def test_a_fold_without_a_class_is_named():
+def test_what_lacks_a_class_is_not_computed_and_the_rest_is():
     pool = the_pool()
     lonely = pool.corpora["one"]
     lonely.arousal[lonely.session != "s0"] = 0
-    job = MONOLINGUAL.jobs(CHOICE.corpora)[0]
-    with pytest.raises(
-        ExperimentError, match="monolingual one, fold 1 of 5: none of the 42 training utterances "
-    ):
-        harness._plans(pool, CHOICE, MONOLINGUAL, job)
+    alone, other = planned([MONOLINGUAL], pool, CHOICE)
+    without = "fold 1: none of the 42 training utterances has arousal high, expected both classes"
+    assert alone.missing == {
+        Cell("monolingual", "one", "one", "arousal"): without,
+        Cell("abroad", "one", "two", "arousal"): without,
+    }
+    assert [str(cell) for cell in alone.cells] == ["monolingual-one-one-valence", "abroad-one-two-valence"]
+    assert {plan.target for plan in alone.plans} == {"valence"}
+    lacking = "fold 2: none of the 12 one test utterances has arousal high, expected both classes"
+    assert other.missing == {Cell("abroad", "two", "one", "arousal"): lacking}
+    assert {plan.target for plan in other.plans} == {"arousal", "valence"}
+
+
+def test_what_cannot_be_started_is_not_refined():
+    pool = the_pool()
+    pool.corpora["one"].arousal[:] = 0
+    refined = {
+        work.job.train: work for work in planned([FINETUNED], pool, CHOICE) if work.setting == FINETUNED
+    }
+    reason = refined["one",].missing[Cell("finetuned", "one", "two", "arousal")]
+    assert reason == "there is no crosslingual model of arousal to start from"
+    assert {plan.target for plan in refined["one",].plans} == {"valence"}
+
+
+def test_a_cell_that_cannot_be_computed_stands_in_the_table_with_its_reason(speech, tmp_path):
+    chosen = options(
+        speech, tmp_path, seeds=1, epochs=1, finetune_epochs=1, finetune_samples=60, targets=("arousal",)
+    )
+    harness.run([FINETUNED], chosen)
+    text = report.write(tmp_path, "finetuning", ["finetuned"])
+    assert "Not computed: finetuned" in text
+    assert "fewer than the 60 to refine on" in text
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"not a zip"])
 def test_damaged_or_absent_predictions_are_named(tmp_path, content):
-    cell = Cell("monolingual", "de", "arousal")
-    with pytest.raises(ResultsError, match=r"no predictions .*monolingual-de-arousal.npz"):
+    cell = Cell("monolingual", "de", "de", "arousal")
+    with pytest.raises(ResultsError, match=r"no predictions .*monolingual-de-de-arousal.npz"):
         predictions.read(tmp_path, cell)
     path = predictions.file(tmp_path, cell)
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(ResultsError, match=r"monolingual-de-arousal.npz is not a predictions file"):
+    with pytest.raises(ResultsError, match=r"monolingual-de-de-arousal.npz is not a predictions file"):
         predictions.read(tmp_path, cell)
 
 
@@ -284,10 +395,10 @@ def test_damaged_or_absent_predictions_are_named(tmp_path, content):
     [
         (["--corpora", "nowhere", "synthetic_fr"], "no corpus 'nowhere' in"),
         (["--corpora", "synthetic_en", "synthetic_en"], "expected different ones"),
+        (["--corpora", "synthetic_en"], "--corpora: synthetic_en alone, expected two or more"),
         (["--folds", "11"], "corpus synthetic_en has 5 separate sessions"),
         (["--seeds", "0"], "'0', expected a whole number of at least 1"),
         (["--epochs", "many"], "'many', expected a whole number of at least 1"),
-        (["--finetune-samples", "5000"], "fewer than --finetune-samples 5000"),
         (["--standardize", "zscore"], "invalid choice: 'zscore'"),
         (["--targets", "joy"], "invalid choice: 'joy'"),
     ],
@@ -300,6 +411,18 @@ def test_wrong_input_ends_in_one_sentence_and_status_2(speech, tmp_path, capsys,
     error = capsys.readouterr().err
     assert sentence in error
     assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_nothing_can_be_computed_the_reason_is_the_error(speech, tmp_path, capsys):
+    arguments = ["--corpora", *PAIR, "--data-dir", str(speech), "--out", str(tmp_path / "out"), *FLAGS]
+    with pytest.raises(SystemExit) as stop:
+        main("", "finetuning", [FINETUNED], [*arguments, "--finetune-samples", "5000"])
+    assert stop.value.code == 2
+    assert (
+        "finetuned synthetic_fr valence: fold 1: 70 training utterances of synthetic_fr, fewer than the"
+        in (capsys.readouterr().err)
+    )
     assert not (tmp_path / "out").exists()
 
 

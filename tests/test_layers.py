@@ -42,10 +42,10 @@ IMPORTS = {name_of(path): imported(path) for path in MODULES}
         ("ser_jax.runs", {"ser_jax.model"}),
         ("ser_jax.train", {"ser_jax.model", "ser_jax.runs"}),
         ("ser_jax.cores", set()),
-        (
-            "ser_jax.engine",
-            {"ser_jax.cores", "ser_jax.errors", "ser_jax.model", "ser_jax.runs", "ser_jax.train"},
-        ),
+        ("ser_jax.machine", {"ser_jax.cores", "ser_jax.errors"}),
+        ("ser_jax.engine", {"ser_jax.machine", "ser_jax.model", "ser_jax.runs", "ser_jax.train"}),
+        ("ser_jax.attention", set()),
+        ("ser_jax.inference", {"ser_jax.metrics"}),
         ("ser_jax.checkpoint", {"ser_jax.model", "ser_jax.errors"}),
     ],
 )

@@ -5,16 +5,19 @@
     corpus   each corpus its own: from the run's training utterances where it trains on that corpus, else,
              without labels, from the corpus's speakers outside the utterance's own fold
     speaker  each speaker their own, from all they say, without labels
+    histogram  those of the run's training utterances, after `histogram.towards` has brought every corpus to
+             the distribution of those that train
 
-Only `speaker` looks at speech of the person under test. Statistics are over frames that hold sound, never
-over padding.
+Only `speaker` looks at speech of the person under test, and, where several corpora train or utterances of the
+tested one are refined on, `histogram` in mapping those that train. Statistics are over frames that hold sound,
+never over padding.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-MODES = ("none", "train", "corpus", "speaker")
+MODES = ("none", "train", "corpus", "speaker", "histogram")
 SMALLEST = 1e-3  # dB; a band that varies less says nothing and is only centred
 CHUNK = 256  # utterances converted to float64 at once
 
@@ -60,6 +63,7 @@ def grouping(mode: str, member: Membership) -> np.ndarray:
     keys = {
         "none": np.zeros_like(member.corpus)[:, None],
         "train": np.zeros_like(member.corpus)[:, None],
+        "histogram": np.zeros_like(member.corpus)[:, None],
         "corpus": np.stack([member.corpus, member.fold], axis=1),
         "speaker": member.speaker[:, None],
     }[mode]
@@ -86,7 +90,7 @@ def affine(mode: str, sums: Moments, member: Membership, seen: np.ndarray) -> tu
             bands = sums.total.shape[1]
             maps.append((np.zeros(bands), np.ones(bands)))
             continue
-        if mode == "train":
+        if mode in ("train", "histogram"):
             rows = trains
         elif mode == "speaker":
             rows = own

@@ -1,0 +1,113 @@
+"""What is kept of the models and their training, beside the predictions."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments import predictions
+from experiments.plans import Setting, Work
+from experiments.predictions import Cell
+from ser_jax import checkpoint
+from ser_jax.metrics import uar
+
+
+class Training(NamedTuple):
+    """How a job's runs were trained; their parameters lie in `models` in the same order.
+
+    Attributes:
+      target, fold, seed: [R] what names each run.
+      loss: [R, epochs], the mean over its training utterances.
+      watched: [W] after how many epochs it was asked about its development speakers.
+      dev_loss, dev_uar: [R, W] what it said of them; NaN where it has none, or they lack a class.
+    """
+
+    target: np.ndarray
+    fold: np.ndarray
+    seed: np.ndarray
+    loss: np.ndarray
+    watched: np.ndarray
+    dev_loss: np.ndarray
+    dev_uar: np.ndarray
+
+
+def models(out: Path, setting: Setting, train: str) -> Path:
+    """Where a job's parameters are kept."""
+    return out / "models" / f"{setting.name}-{train}"
+
+
+def _training(out: Path, setting: str, train: str) -> Path:
+    return out / "training" / f"{setting}-{train}.npz"
+
+
+def is_done(out: Path, work: Work) -> bool:
+    """Whether all that a job yields is there."""
+    files = [predictions.file(out, cell) for cell in work.cells]
+    files.append(_training(out, work.setting.name, work.train))
+    return all(file.exists() for file in files) and checkpoint.exists(models(out, work.setting, work.train))
+
+
+def was_trained(out: Path, setting: str, train: str) -> bool:
+    """Whether it is known how a job's runs were trained."""
+    return _training(out, setting, train).exists()
+
+
+def write_training(
+    out: Path, work: Work, loss: np.ndarray, watched: list[int], said: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Stores how a job's runs were trained.
+
+    Args:
+      out: the results folder.
+      work: the job.
+      loss: [R, epochs].
+      watched: [W] epochs.
+      said: per run the classes [D] of its development utterances and the probabilities [W, D] it gave them.
+    """
+    judged = [_judged(labels, probability, len(watched)) for labels, probability in said]
+    kept = Training(
+        np.array([plan.target for plan in work.plans]),
+        np.array([plan.fold for plan in work.plans]),
+        np.array([plan.seed for plan in work.plans]),
+        loss,
+        np.array(watched),
+        *(np.array(part) for part in zip(*judged, strict=True)),
+    )
+    predictions.write_arrays(_training(out, work.setting.name, work.train), kept._asdict())
+
+
+def _judged(labels: np.ndarray, probability: np.ndarray, watched: int) -> tuple[np.ndarray, np.ndarray]:
+    """Loss and UAR, %, after each of the epochs watched."""
+    if not np.bincount(labels, minlength=2).all():
+        return np.full(watched, np.nan), np.full(watched, np.nan)
+    own = np.clip(np.where(labels == 1, probability, 1 - probability), 1e-7, 1)
+    return -np.log(own).mean(axis=1), np.array([100 * uar(labels, row > 0.5) for row in probability])
+
+
+def read_training(out: Path, setting: str, train: str) -> Training:
+    """How a job's runs were trained.
+
+    Raises: ResultsError where it is not there, or damaged.
+    """
+    return Training(**predictions.read_arrays(_training(out, setting, train), Training._fields))
+
+
+def note_missing(out: Path, missing: dict[Cell, str]) -> None:
+    """Keeps which cells cannot be computed, and why, beside what was noted before."""
+    known = read_missing(out) | missing
+    if not missing:
+        return
+    with predictions.whole(out / "missing.json") as file:
+        file.write_text(json.dumps([[*cell, reason] for cell, reason in known.items()], indent=2) + "\n")
+
+
+def read_missing(out: Path) -> dict[Cell, str]:
+    """The cells that cannot be computed, with the reason."""
+    path = out / "missing.json"
+    if not path.exists():
+        return {}
+    try:
+        return {Cell(*cell): reason for *cell, reason in json.loads(path.read_text())}
+    except (ValueError, TypeError) as error:
+        raise predictions.ResultsError(f"{path} is not a list of cells ({error}); delete it") from None

@@ -1,0 +1,33 @@
+"""How many utterances of the target language it takes: Sec. 4 (d) with 0, 10, ... 400 of them per fold.
+
+    python -m experiments.learning_curve                                     # IEMOCAP, RECOLA
+    python -m experiments.learning_curve --corpora synthetic_en synthetic_fr
+
+What a user with few labels wants to know; the paper has 100 alone. Larger draws hold the smaller ones.
+"""
+
+from functools import partial
+
+from experiments.crosslingual import CROSSLINGUAL
+from experiments.finetuning import refined
+from experiments.main import main
+from experiments.options import ACROSS
+from experiments.plans import Setting
+
+SAMPLES = (10, 25, 50, 100, 200, 400)
+
+
+def _plans(samples, pool, options, job, target):
+    return refined(pool, options, job, target, samples)
+
+
+LEARNING_CURVE = [
+    CROSSLINGUAL,
+    *(
+        Setting(f"finetuned_{n}", ACROSS, CROSSLINGUAL.jobs, partial(_plans, n), start=CROSSLINGUAL)
+        for n in SAMPLES
+    ),
+]
+
+if __name__ == "__main__":
+    main(__doc__, "learning_curve", LEARNING_CURVE)

@@ -1,0 +1,269 @@
+"""A results folder as one page to read, `report.html`: nothing outside it, no script."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments import figures, keeping, origin, protocol, summary, tables
+from experiments.figures import Attention
+from experiments.markup import Section, bullets, folded, gallery, paragraph, table, text
+from experiments.page_style import STYLE
+from experiments.predictions import Cell, ResultsError
+from experiments.summary import Row, columns, title
+from ser_jax.attention import OverRuns, over_runs
+
+TITLES = {
+    "table2": "Table 2",
+    "monolingual": "Within a corpus",
+    "multilingual": "All corpora together",
+    "crosslingual": "Across corpora",
+    "finetuning": "Fine-tuned",
+    "english_1308": "The language, or only more data?",
+    "learning_curve": "How many utterances of the tested corpus it takes",
+    "related": "Related systems",
+    "tuning": "Kernel width and pool size",
+    "results": "What is there so far",
+}
+MAIN = ("monolingual", "multilingual", "crosslingual", "finetuned")
+ONE_OF_MANY = re.compile(r"tuning_.*|finetuned_\d+")  # settings whose training is folded away
+ALPHA = 0.05
+
+
+class Results(NamedTuple):
+    """What a folder holds: its protocol and every cell, in the order of the tables."""
+
+    out: Path
+    chosen: dict[str, Any]
+    rows: list[Row]
+
+    def of(self, settings: Iterable[str]) -> list[Row]:
+        """The cells of some settings, as a table has them."""
+        return [row for setting in settings for row in self.rows if row.setting == setting]
+
+    def called(self, test: str) -> str:
+        """A corpus as the tables call it."""
+        return {corpus["name"]: title(corpus) for corpus in self.chosen["corpora"]}.get(test, test)
+
+
+def page(title: str, lead: str, sections: list[Section]) -> str:
+    """A whole HTML document.
+
+    Args:
+      title: of it, a plain text.
+      lead: HTML that stands before the contents.
+      sections: of different headings.
+    """
+    names = [re.sub(r"[^a-z0-9]+", "-", section.heading.lower()).strip("-") for section in sections]
+    contents = "".join(
+        f'<li><a href="#{name}">{text(section.heading)}</a></li>'
+        for name, section in zip(names, sections, strict=True)
+    )
+    parts = "".join(
+        f'<section aria-labelledby="{name}"><h2 id="{name}">{text(section.heading)}</h2>'
+        f"{section.body}</section>\n"
+        for name, section in zip(names, sections, strict=True)
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<header><h1>{text(title)}</h1>{lead}</header>\n"
+        f'<nav aria-label="Contents"><ol>{contents}</ol></nav>\n'
+        f"<main>\n{parts}</main>\n</body>\n</html>\n"
+    )
+
+
+def of(out: Path) -> str:
+    """The page of a results folder: the same, to the byte, for the same results.
+
+    Raises: ResultsError where the folder holds no results, or something in it is damaged.
+    """
+    kept = protocol.document(out)
+    missing = keeping.read_missing(out)
+    cells = [Cell(*file.stem.split("-")) for file in (out / "predictions").glob("*.npz")]
+    there = {cell.setting for cell in [*cells, *missing]}
+    first = [name for name in MAIN if name in there]
+    shown = _shown(kept["tables"] or {"results": [*first, *sorted(there.difference(first))]})
+    listed = list(dict.fromkeys(name for settings in shown.values() for name in settings))
+    rest = sorted(there - set(listed))
+    found = Results(out, kept["protocol"], summary.rows(out, listed + rest))
+    sections = [_table(found, name, settings) for name, settings in shown.items()]
+    if rest:
+        beside = tables.intervals(found.of(rest), found.chosen)
+        sections.append(Section("Beside the tables", table(beside, "UAR, %: cells that are in no table")))
+    sections += [_matrix(found), _attention(found), _training(found, listed + rest)]
+    sections += [
+        origin.corpora(out, found.chosen, found.rows),
+        origin.protocol(kept),
+        origin.missing(missing),
+    ]
+    names = ", ".join(found.called(corpus["name"]) for corpus in found.chosen["corpora"])
+    return page(f"Emotion from speech: {names}", _lead(found), [one for one in sections if one.body])
+
+
+def _shown(known: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The tables in the order of `TITLES`, without those whose settings are all in another."""
+    inside = {
+        name
+        for name, own in known.items()
+        for other, its in known.items()
+        if set(own) < set(its) or (set(own) == set(its) and other < name)
+    }
+    order = [*TITLES, *sorted(known)]
+    return {name: known[name] for name in sorted(known.keys() - inside, key=order.index)}
+
+
+def _lead(found: Results) -> str:
+    chosen = found.chosen
+    made_up = [corpus["name"] for corpus in chosen["corpora"] if corpus["synthetic"]]
+    names = ", ".join(f"{found.called(corpus['name'])}" for corpus in chosen["corpora"])
+    trained = sum(len(one.seed) for one in _curves(found, found.rows).values())
+    notice = f"Synthetic speech ({', '.join(made_up)}): nobody spoke this, it is neither database."
+    if any(not np.isnan(row.paper_uar) for row in found.rows):
+        notice += " The paper's figures beside it are IEMOCAP's and RECOLA's."
+    return paragraph(notice if made_up else "", "warning") + paragraph(
+        f"How well an attentive CNN tells {' and '.join(chosen['targets'])} within and across the corpora "
+        f"{names}, after Neumann and Vu (ICASSP 2018). {chosen['seeds']} runs per fold and target, "
+        f"{chosen['folds']} folds{f', {trained:,} models in all' if trained else ''}. UAR is the unweighted "
+        "average recall; guessing gives 50 %. All is computed from what every run said of every test utterance."
+    )
+
+
+def _table(found: Results, name: str, settings: list[str]) -> Section:
+    """A table of the experiments with all that belongs to it."""
+    rows, chosen = found.of(settings), found.chosen
+    heading = TITLES.get(name, name)
+    if not rows:
+        return Section(heading, "")
+    trusted = table(tables.intervals(rows, chosen), "UAR, %: how far the numbers can be trusted")
+    trusted += paragraph(
+        "Pooled: over all utterances at once, with a 95 % interval by a bootstrap over speakers. Guessing: "
+        "where chance falls with 95 %.",
+        "note",
+    )
+    about = paragraph(tables.caption(rows, chosen), "note")
+    if all(map(figures.TUNED.fullmatch, settings)):
+        told = paragraph("Asked about the development speakers; test speakers are not looked at.")
+        drawn = _by_column(found, rows, figures.tuning, "UAR by kernel width and pool size", name)
+        return Section(heading, told + drawn + about + folded("All combinations", trusted))
+    if None not in (sizes := [figures.refined_on(one) for one in settings]) and any(sizes):
+        drawn = _by_column(found, rows, figures.learning_curve, "UAR by utterances per fold", name)
+        return Section(heading, drawn + about + folded("All numbers", trusted) + _differing(found, rows))
+    grid = tables.grid(rows, chosen)
+    beside = " beside the paper's" if "paper" in grid[0] else ""
+    return Section(
+        heading,
+        table(grid, f"UAR, mean ± sample deviation over runs{beside}")
+        + about
+        + _differing(found, rows)
+        + "<h3>Every run</h3>"
+        + _by_column(found, rows, figures.runs, "UAR of every run by setting", name)
+        + trusted
+        + "<h3>Confusion matrices</h3>"
+        + _by_column(found, rows, figures.confusions, "Confusion matrices by setting", name),
+    )
+
+
+def _by_column(found: Results, rows: list[Row], draw, what: str, name: str) -> str:
+    """A figure for each test corpus and target."""
+    drawn = {}
+    for test, target in columns(rows):
+        own = [row for row in rows if (row.test, row.target) == (test, target)]
+        if any(not row.missing for row in own):
+            drawn[f"{what}, {found.called(test)} {target}"] = (
+                draw(own, found.chosen) if draw is figures.tuning else draw(found.out, own, found.chosen)
+            )
+    return gallery(drawn, f"{name}-{draw.__name__}-")
+
+
+def _differing(found: Results, rows: list[Row]) -> str:
+    """Which settings differ by more than chance explains, in words and as a table."""
+    compared = summary.comparisons(found.out, rows)
+    if not compared:
+        return ""
+    certain = [one for one in compared if one.p_holm < ALPHA]
+    count = f"{len(certain) or 'None'} of {len(compared)} differences"
+    verdict = f"{count} {'is' if len(certain) < 2 else 'are'} larger than chance explains (p < {ALPHA}, Holm)"
+    said = []
+    for test, target in dict.fromkeys((one.test, one.target) for one in certain):
+        own = [one for one in certain if (one.test, one.target) == (test, target)]
+        each = [
+            f"{one.one} {'above' if one.difference > 0 else 'below'} {one.other} by {abs(one.difference):.1f}"
+            for one in own
+        ]
+        said.append(f"{found.called(test)} {target}: {', '.join(each)}")
+    return (
+        "<h3>What differs</h3>"
+        + paragraph(verdict + (", in points of pooled UAR:" if said else "."))
+        + (bullets(said) if said else "")
+        + folded(
+            f"All {len(compared)} differences",
+            table(tables.differences(compared, found.chosen), "Differences"),
+        )
+        + paragraph(
+            "p by swapping the answers to all of a speaker's utterances, corrected by Holm for these "
+            f"{len(compared)} comparisons.",
+            "note",
+        )
+    )
+
+
+def _matrix(found: Results) -> Section:
+    rows = found.of(("monolingual", "crosslingual"))
+    drawn = {}
+    if len(found.chosen["corpora"]) > 2 and any(row.setting == "crosslingual" for row in rows):
+        for target in dict.fromkeys(row.target for row in rows):
+            own = [row for row in rows if row.target == target]
+            drawn[f"UAR by corpus trained on and tested on, {target}"] = figures.matrix(own, found.chosen)
+    return Section("Every corpus on every corpus", gallery(drawn, "matrix-"))
+
+
+def _attention(found: Results) -> Section:
+    heading = "Where the attention lies"
+    path = found.out / "attention.json"
+    if not path.exists():
+        return Section(heading, "")
+    try:
+        known = {
+            name: Attention(*(np.array(one[field], float) for field in Attention._fields))
+            for name, one in json.loads(path.read_text()).items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ResultsError(f"{path} does not say where attention lies ({error}); delete it") from None
+    lines = [["% of utterances", "first segment wins", "the same among sound", "two largest differ by > 0.5"]]
+    for name, one in known.items():
+        each = (one.shares[:, 0], one.among[:, 0], one.decided)
+        lines.append([name, *(_over_runs(over_runs(values)) for values in each)])
+    said = (
+        "A segment wins where its weight is the largest (Sec. 6). The paper, on training utterances: the "
+        "first wins 31.2 % on IEMOCAP; the two largest differ by more than 0.5 for 73.1 % there, 5 % on RECOLA."
+    )
+    drawn = {
+        f"How often each segment wins, {name}": figures.attention({name: one}) for name, one in known.items()
+    }
+    return Section(heading, paragraph(said) + table(lines, heading) + gallery(drawn, "attention-"))
+
+
+def _over_runs(seen: OverRuns) -> str:
+    if np.isnan(seen.mean):
+        return "?"
+    return f"{100 * seen.mean:.1f}" + ("" if np.isnan(seen.deviation) else f" ± {100 * seen.deviation:.1f}")
+
+
+def _curves(found: Results, rows: list[Row]) -> dict[str, keeping.Training]:
+    return summary.training_curves(found.out, list(dict.fromkeys(row.setting for row in rows)))
+
+
+def _training(found: Results, settings: list[str]) -> Section:
+    drawn: tuple[dict, dict] = {}, {}
+    for name, one in _curves(found, found.of(settings)).items():
+        many = ONE_OF_MANY.fullmatch(name.split()[0]) is not None
+        drawn[many][f"Training of {name}"] = figures.training({name: one})
+    rest = gallery(drawn[1], "training-more-")
+    return Section(
+        "How training went", gallery(drawn[0], "training-") + (folded("More of it", rest) if rest else "")
+    )

@@ -1,0 +1,173 @@
+"""What was run, on which data, where and when: `protocol.json` of a results folder.
+
+Two results whose protocols have the same hash are of one experiment and may stand in one table.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import ser_jax
+from experiments import environment
+from experiments.options import ACROSS, COMPUTING, WITHIN, Options
+from experiments.pool import Pool
+from experiments.predictions import ResultsError, whole
+from ser_jax.machine import Machine
+from ser_jax.model import ModelConfig
+from ser_jax.train import TrainConfig
+
+FACTS = ("name", "builder", "synthetic", "left_out", "fingerprint")
+
+
+def of(options: Options, pool: Pool) -> dict[str, Any]:
+    """What must be the same for two results to be of one experiment, and the folds' utterances beside it."""
+    chosen = dataclasses.asdict(options)
+    for key in ("data_dir", "out", "precision", *COMPUTING):  # the precision is the model's
+        del chosen[key]
+    folds = {name: _folds(pool, name) for name in pool.names}
+    chosen["version"] = ser_jax.__version__
+    chosen["model"] = dataclasses.asdict(ModelConfig(precision=options.precision))
+    chosen["training"] = {"learning_rate": TrainConfig.learning_rate, "batch": TrainConfig.batch}
+    chosen["corpora"] = [{fact: getattr(c, fact) for fact in FACTS} for c in pool.corpora.values()]
+    chosen["fold_hashes"] = {name: [fold["sha256"] for fold in own] for name, own in folds.items()}
+    chosen["standardize_default"] = {"within": WITHIN, "across": ACROSS}
+    chosen = json.loads(json.dumps(chosen))
+    return {"hash": sha256(chosen), "protocol": chosen, "folds": folds}
+
+
+def sha256(content: Any) -> str:
+    """Of what JSON can say, however it is laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _folds(pool: Pool, name: str) -> list[dict[str, Any]]:
+    """Who is in which part; what is in neither of the two trains."""
+    parts = [
+        {"test": pool.id[fold.test].tolist(), "dev": pool.id[fold.dev].tolist()} for fold in pool.folds(name)
+    ]
+    return [{"sha256": sha256(part), **part} for part in parts]
+
+
+def claim(out: Path, asked: dict[str, Any]) -> None:
+    """Makes `out` the home of results of what `of` gave, or finds that it is already.
+
+    Raises: ResultsError where it holds results of another protocol, or of none; OSError where it cannot be
+      written.
+    """
+    path = out / "protocol.json"
+    if out.exists() and not out.is_dir():
+        raise ResultsError(f"{out} is a file, expected a folder for the results")
+    if path.exists():
+        found = read(out)
+        if found != asked["protocol"]:
+            raise ResultsError(
+                f"{out} holds results of another protocol "
+                f"({', '.join(differences(found, asked['protocol']))}); choose another --out or delete {out}"
+            )
+        return
+    orphans = [name for name in ("predictions", "models") if (out / name).exists()]
+    if orphans:
+        raise ResultsError(
+            f"{out} holds {' and '.join(orphans)} without the protocol.json that says of what; "
+            "choose another --out or delete it"
+        )
+    _write(out, asked | {"tables": {}, "sessions": []})
+
+
+def differences(found: Any, asked: Any, name: str = "") -> Iterator[str]:
+    """What differs by name, one dict within another, with both values where they are single ones."""
+    if isinstance(found, dict) and isinstance(asked, dict):
+        for key in sorted(found.keys() | asked.keys()):
+            if found.get(key) != asked.get(key):
+                yield from differences(found.get(key), asked.get(key), f"{name} {key}".strip())
+    elif isinstance(found, dict | list) or isinstance(asked, dict | list):
+        yield f"other {name}"
+    else:
+        yield f"{name}: {found} there, {asked} asked for"
+
+
+def document(out: Path) -> dict[str, Any]:
+    """The whole file.
+
+    Raises: ResultsError where it is not there, or damaged.
+    """
+    path = out / "protocol.json"
+    try:
+        found = json.loads(path.read_text())
+        if found["hash"] == sha256(found["protocol"]):
+            return {"tables": {}, "sessions": []} | found
+        reason = "its hash is of something else"
+    except FileNotFoundError:
+        raise ResultsError(f"no {path}; expected a folder that an experiment has written") from None
+    except (ValueError, TypeError, KeyError):
+        reason = "expected a JSON object with protocol and hash"
+    raise ResultsError(f"{path} is not a protocol, {reason}; choose another --out")
+
+
+def read(out: Path) -> dict[str, Any]:
+    """The protocol that the results in `out` were made by.
+
+    Raises: ResultsError where there is none, or its file is damaged.
+    """
+    return document(out)["protocol"]
+
+
+def note_table(out: Path, name: str, settings: list[str]) -> None:
+    """Keeps which settings a table shows, so that it can be recomputed."""
+    found = document(out)
+    if found["tables"].get(name) != settings:
+        _write(out, found | {"tables": found["tables"] | {name: settings}})
+
+
+@contextlib.contextmanager
+def timed(out: Path, computed: list[str], machine: Machine) -> Iterator[None]:
+    """Notes in the file what this program computes, with what, and how long it takes."""
+    started, before = datetime.now(UTC), time.perf_counter()
+    finished = False
+    try:
+        yield
+        finished = True
+    finally:
+        if machine.host == 0:
+            session = {
+                "started": started.isoformat(timespec="seconds"),
+                "seconds": round(time.perf_counter() - before, 1),
+                "finished": finished,
+                "computed": computed,
+                "devices": machine.mesh.size,
+                "hosts": machine.hosts,
+                "commit": _commit(),
+                **environment.described(),
+            }
+            found = document(out)
+            _write(out, found | {"sessions": [*found["sessions"], session]})
+
+
+def _commit() -> str | None:
+    """Of the source that runs; a "+" behind it where that was changed since. None where it is no checkout."""
+    root = Path(ser_jax.__file__).parents[1]
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
+            return None
+        return git("rev-parse", "HEAD") + (
+            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _write(out: Path, content: dict[str, Any]) -> None:
+    with whole(out / "protocol.json") as file:
+        file.write_text(json.dumps(content, indent=1) + "\n")

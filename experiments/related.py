@@ -1,0 +1,99 @@
+"""Systems that the paper names, as settings beside its own.
+
+    python -m experiments.related                                            # IEMOCAP, RECOLA
+    python -m experiments.related --corpora synthetic_en synthetic_fr
+
+language      which corpus is speaking, told by the same network
+identified    the mono-lingual model of the language so told (reference [7])
+voted         the mean of all corpora's mono-lingual models, against the merged one (reference [4])
+*_histogram   features equalised towards the training corpora first (reference [8])
+
+The paper reports none of them. Two corpora differ in more than their language: who tells them apart may
+listen to the room.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from experiments import keeping, predictions
+from experiments.crosslingual import CROSSLINGUAL
+from experiments.main import main
+from experiments.monolingual import MONOLINGUAL
+from experiments.multilingual import MULTILINGUAL
+from experiments.options import Options
+from experiments.plans import ExperimentError, Setting
+from experiments.pool import LANGUAGE
+from experiments.predictions import Cell, Predictions
+
+
+def _told_apart(pool, options, job, target):
+    """The multilingual runs, trained to tell two corpora apart."""
+    if len(job.train) != 2:
+        raise ExperimentError(f"{len(job.train)} corpora, expected two to tell apart")
+    return MULTILINGUAL.plans(pool, options, job, target)
+
+
+# Standardised each by itself the corpora would sound more alike.
+LANGUAGES = Setting(LANGUAGE, "train", MULTILINGUAL.jobs, _told_apart, fixed=True, target=LANGUAGE)
+EQUALISED = [
+    dataclasses.replace(setting, name=f"{setting.name}_histogram", standardize="histogram", fixed=True)
+    for setting in (MULTILINGUAL, CROSSLINGUAL)
+]
+RELATED = [MONOLINGUAL, MULTILINGUAL, CROSSLINGUAL, *EQUALISED, LANGUAGES]
+SHOWN = ["monolingual", "identified", "voted", "multilingual", "multilingual_histogram", "crosslingual",
+         "crosslingual_histogram", LANGUAGE]  # fmt: skip
+
+
+def combine(options: Options) -> None:
+    """Writes the cells that follow from others' predictions: `identified` and `voted`."""
+    every = "+".join(options.corpora)
+    missing = {}
+    for target in options.targets:
+        for test in options.corpora:
+            asked = [
+                Cell("monolingual" if train == test else "abroad", train, test, target)
+                for train in options.corpora
+            ]
+            home = options.corpora.index(test)
+            for name, combined in (("voted", voted), ("identified", identified)):
+                cell = Cell(name, every, test, target)
+                needed = [*asked, Cell(LANGUAGE, every, every, LANGUAGE)] if name == "identified" else asked
+                lacking = [one for one in needed if not predictions.file(options.out, one).exists()]
+                if lacking:
+                    missing[cell] = f"there is no {lacking[0]}"
+                    continue
+                said = [predictions.read(options.out, one) for one in needed]
+                predictions.write(options.out, cell, combined(home, said))
+    keeping.note_missing(options.out, missing)
+
+
+def voted(home: int, said: list[Predictions]) -> Predictions:
+    """What all models say on average.
+
+    Args:
+      home: which of them is of the tested corpus.
+      said: by every corpus's model of the same utterances.
+    """
+    return dataclasses.replace(said[home], probability=np.mean([one.probability for one in said], axis=0))
+
+
+def identified(home: int, said: list[Predictions]) -> Predictions:
+    """What the model of the corpus says that each utterance is taken for.
+
+    Args:
+      home: see `voted`.
+      said: by two corpora's models of the same utterances, and of all utterances by what tells the corpora
+        apart.
+    """
+    *models, language = said
+    own = said[home]
+    place = {name: i for i, name in enumerate(zip(language.utterance, language.speaker, strict=True))}
+    rows = [place[name] for name in zip(own.utterance, own.speaker, strict=True)]
+    taken = language.probability[:, rows] > 0.5
+    probability = np.where(taken, models[1].probability, models[0].probability)
+    return dataclasses.replace(own, probability=probability)
+
+
+if __name__ == "__main__":
+    main(__doc__, "related", RELATED, shown=SHOWN, after=combine)

@@ -1,0 +1,202 @@
+"""Cells as tables: Markdown, CSV and LaTeX of the same numbers."""
+
+import csv
+import io
+import math
+
+from experiments.summary import Comparison, Row, columns, label, title
+
+COLUMNS = [name for name in Row._fields if name != "missing"] + ["missing"]
+
+
+def markdown(table: list[Row], protocol: dict) -> str:
+    """A row per setting, UAR ± deviation over runs beside the paper's where it has one, and a caption."""
+    parts = [*_notice(protocol, table), *_aligned(grid(table, protocol)), "", caption(table, protocol)]
+    reasons = _reasons(table)
+    return "\n".join([*parts, *([""] if reasons else []), *reasons])
+
+
+def grid(table: list[Row], protocol: dict) -> list[list[str]]:
+    """The table's fields, its head first; a column per test corpus and target."""
+    titles = {corpus["name"]: title(corpus) for corpus in protocol["corpora"]}
+    with_paper = _with_paper(table)
+    head = ["UAR, %"]
+    for test, target in columns(table):
+        head += [f"{titles.get(test, test)} {target}"] + (["paper"] if with_paper else [])
+    lines = [head]
+    for name in dict.fromkeys(label(row, table) for row in table):
+        line = [name]
+        for column in columns(table):
+            row = next((r for r in table if (label(r, table), r.test, r.target) == (name, *column)), None)
+            line.append(_mean(row))
+            if with_paper:
+                line.append("" if row is None or math.isnan(row.paper_uar) else f"{row.paper_uar:.2f}")
+        lines.append(line)
+    return lines
+
+
+def intervals(table: list[Row], protocol: dict) -> list[list[str]]:
+    """Per cell what the mean alone does not say, the head first."""
+    titles = {corpus["name"]: title(corpus) for corpus in protocol["corpora"]}
+    head = ["cell", "mean of folds ± sd (n)", "pooled [95 %]", "guessing", "speakers", "utterances"]
+    lines = [head]
+    for row in table:
+        name = f"{label(row, table)}, {titles.get(row.test, row.test)} {row.target}"
+        if row.missing:
+            lines.append([name, "not computed", "", "", "", ""])
+            continue
+        lines.append(
+            [
+                name,
+                f"{_mean(row)} ({row.runs})",
+                f"{row.uar_pooled:.1f} [{_range(row.low, row.high)}]",
+                _range(row.chance_low, row.chance_high),
+                str(row.speakers),
+                str(row.utterances),
+            ]
+        )
+    return lines
+
+
+def differences(found: list[Comparison], protocol: dict) -> list[list[str]]:
+    """The comparisons, the head first."""
+    titles = {corpus["name"]: title(corpus) for corpus in protocol["corpora"]}
+    head = ["on", "setting", "against", "difference", "p", "p (Holm)"]
+    return [head] + [
+        [
+            f"{titles.get(one.test, one.test)} {one.target}",
+            one.one,
+            one.other,
+            f"{one.difference:+.1f}",
+            _p(one.p),
+            _p(one.p_holm) + (" *" if one.p_holm < 0.05 else ""),
+        ]
+        for one in found
+    ]
+
+
+def lines(table: list[list[str]]) -> str:
+    """Fields as a Markdown table."""
+    return "\n".join(_aligned(table))
+
+
+def comma_separated(table: list[Row], protocol: dict) -> str:
+    """One line per cell, in %; what is not known is empty."""
+    titles = {corpus["name"]: title(corpus) for corpus in protocol["corpora"]}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in table:
+        shown = row._replace(test=titles.get(row.test, row.test))._asdict()
+        writer.writerow(_field(shown[name]) for name in COLUMNS)
+    return text.getvalue()
+
+
+def latex(table: list[Row], protocol: dict) -> str:
+    """A `tabular` of booktabs."""
+    body = [[_escaped(field) for field in line] for line in grid(table, protocol)]
+    rows = [" & ".join(line) + r" \\" for line in body]
+    columns = "l" + "r" * (len(body[0]) - 1)
+    return "\n".join(
+        [
+            "% " + caption(table, protocol),
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            rows[0],
+            r"\midrule",
+            *rows[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def caption(table: list[Row], protocol: dict) -> str:
+    """How the numbers came about."""
+    settings = {row.setting for row in table}
+    tuned = any(name.startswith("finetuned") for name in settings)
+    single = settings & {"crosslingual"}
+    several = protocol["seeds"] > 1
+    spread = "Mean ± sample deviation" if several else "UAR"
+    whole = " (cross-lingual: all utterances at once)" if single else ""
+    refined = f", fine-tuned {protocol['finetune_epochs']}"
+    if "finetuned" in settings:
+        refined += f" on {protocol['finetune_samples']} utterances a fold"
+    epochs = f"{protocol['epochs']} epochs{refined if tuned else ''}"
+    precision = protocol["model"]["precision"]
+    products = "" if precision == "float32" else f", products in {precision}"
+    lacking = [
+        f"{corpus['left_out']} of {corpus['name']}" for corpus in protocol["corpora"] if corpus["left_out"]
+    ]
+    without = f" Left out as unusable: {', '.join(lacking)}." if lacking else ""
+    return (
+        f"{spread} over n = {protocol['seeds']} run{'s' if several else ''} of the mean UAR of "
+        f"{protocol['folds']} folds{whole}; guessing gives 50. {epochs}{products}; standardisation "
+        f"{_standardisation(settings, protocol)}; label rule `{protocol['label_rule']}`.{without}"
+    )
+
+
+def _standardisation(settings: set[str], protocol: dict) -> str:
+    if protocol["standardize"]:
+        return f"`{protocol['standardize']}`"
+    default = protocol["standardize_default"]
+    within = {name for name in settings if name.startswith(("monolingual", "abroad", "tuning"))}
+    modes = [f"`{default['within']}` within a corpus"] if within else []
+    return ", ".join(modes + ([f"`{default['across']}` across corpora"] if settings - within else []))
+
+
+def _notice(protocol: dict, table: list[Row]) -> list[str]:
+    synthetic = [corpus["name"] for corpus in protocol["corpora"] if corpus["synthetic"]]
+    if not synthetic:
+        return []
+    beside = " The paper's figures beside them are IEMOCAP's and RECOLA's." if _with_paper(table) else ""
+    named = ", ".join(synthetic)
+    return [f"**Synthetic speech** ({named}): nobody spoke this, it is neither database.{beside}", ""]
+
+
+def _reasons(table: list[Row]) -> list[str]:
+    return [
+        f"Not computed: {label(row, table)}, {row.test} {row.target}: {row.missing}."
+        for row in table
+        if row.missing
+    ]
+
+
+def _with_paper(table: list[Row]) -> bool:
+    return any(not math.isnan(row.paper_uar) for row in table)
+
+
+def _mean(row: Row | None) -> str:
+    if row is None or row.missing:
+        return "" if row is None else "not computed"
+    return f"{row.uar_mean:.1f}" + ("" if math.isnan(row.uar_std) else f" ± {row.uar_std:.1f}")
+
+
+def _range(low: float, high: float) -> str:
+    return "?" if math.isnan(low) else f"{low:.1f}, {high:.1f}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _field(value):
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4f}"
+    return value
+
+
+def _escaped(text: str) -> str:
+    for plain, escaped in (("%", r"\%"), ("_", r"\_"), ("±", r"$\pm$"), ("+", r"$+$")):
+        text = text.replace(plain, escaped)
+    return text
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    rule = ["-" * width for width in widths]
+    return [
+        "| " + " | ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)) + " |"
+        for line in [lines[0], rule, *lines[1:]]
+    ]

@@ -1,0 +1,142 @@
+"""What computes: the devices of this host, what memory they have, and the hosts that work together."""
+
+import contextlib
+import dataclasses
+import math
+import os
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ser_jax import cores
+from ser_jax.errors import UserError
+
+DEVICE_FLAG = "xla_force_host_platform_device_count"
+ALIGNMENT = 64  # bytes
+COPIED = 1024  # utterances at a time
+SHARE = 0.8  # of a device's free memory; the rest is for what the compiler adds
+
+
+class MachineError(UserError):
+    """Devices or hosts that are not there."""
+
+
+def use_all_cores() -> None:
+    """Makes every core of the processor a device of its own.
+
+    Runs side by side, a core each, train faster than one after another on all cores, which wait for each
+    other within every step. Where JAX has computed something already, or somebody has chosen a number of CPU
+    devices, by `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`, it stays.
+    """
+    chosen = jax.config.jax_num_cpu_devices >= 0 or DEVICE_FLAG in os.environ.get("XLA_FLAGS", "")
+    if chosen:
+        return
+    with contextlib.suppress(RuntimeError):  # what JAX says when it is too late
+        jax.config.update("jax_num_cpu_devices", cores.available())
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What computes.
+
+    Attributes:
+      mesh: this host's devices, one axis "runs".
+      budget: bytes of memory of each that features and stacks may take.
+      runs_at_once: per device, where somebody wants to say; None for as many as fit.
+      host, hosts: which of how many.
+    """
+
+    mesh: Mesh
+    budget: int
+    runs_at_once: int | None = None
+    host: int = 0
+    hosts: int = 1
+
+    @classmethod
+    def here(
+        cls, devices: int | None = None, budget: int | None = None, runs_at_once: int | None = None
+    ) -> "Machine":
+        """This host, one of several where `jax.distributed` was initialised.
+
+        Args:
+          devices: of this host; all by default.
+          budget: bytes; by default `SHARE` of what is free.
+          runs_at_once: see `Machine`.
+        Raises: MachineError where there are fewer devices.
+        """
+        there = jax.local_devices()
+        if devices is not None and devices > len(there):
+            raise MachineError(
+                f"{devices} devices asked for, found {len(there)} ({there[0].device_kind}), expected no more"
+            )
+        mesh = Mesh(np.array(there[:devices]), ("runs",))
+        budget = int(SHARE * free_memory(there[0])) if budget is None else budget
+        return cls(mesh, budget, runs_at_once, jax.process_index(), jax.process_count())
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether its devices are the processor's."""
+        return self.mesh.devices.flat[0].platform == "cpu"
+
+    def place(self, logmel, frames) -> tuple:
+        """Puts features where they are computed on, or leaves them on the host where they do not fit.
+
+        Args:
+          logmel: [N, T, F] float32 on the host, an array or what has its `shape` and gathers by rows.
+          frames: [N].
+        Returns: (logmel, frames), on every device of the mesh if twice their size is within the budget, so
+          that as much is left for the runs; else as NumPy has them, to be streamed.
+        """
+        if 2 * 4 * math.prod(logmel.shape) > self.budget:
+            return logmel, np.asarray(frames)
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        return tuple(jax.device_put(part, everywhere) for part in (_shareable(logmel), np.asarray(frames)))
+
+    def wait(self, until: str) -> None:
+        """Lets no host go on before all have come here."""
+        if self.hosts > 1:
+            multihost_utils.sync_global_devices(until)
+
+
+def join(coordinator: str, hosts: int | None = None, host: int | None = None) -> None:
+    """Makes this process one of several that compute together; to be called before JAX does anything.
+
+    Args:
+      coordinator: "HOST:PORT" of host 0; "auto" where SLURM, Open MPI or a TPU pod says all three.
+      hosts, host: how many processes, and which of them this is, from 0.
+    Raises: MachineError where they do not come together.
+    """
+    try:
+        if coordinator == "auto":
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(coordinator, hosts, host)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise MachineError(
+            f"--coordinator {coordinator}: {reason}, expected all hosts to be started with the same one"
+        ) from error
+
+
+def free_memory(device) -> int:
+    """Bytes that a device has left; of a CPU, the host's."""
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _shareable(logmel) -> np.ndarray:
+    """Features in memory from a multiple of `ALIGNMENT` bytes on, which a processor's devices share."""
+    if isinstance(logmel, np.ndarray) and logmel.ctypes.data % ALIGNMENT == 0:
+        return logmel
+    count = math.prod(logmel.shape)
+    memory = np.empty(count + ALIGNMENT // 4, np.float32)
+    start = -memory.ctypes.data % ALIGNMENT // 4
+    found = memory[start : start + count].reshape(logmel.shape)
+    for first in range(0, len(found), COPIED):
+        rows = np.arange(first, min(first + COPIED, len(found)))
+        found[rows] = logmel[rows]
+    return found

@@ -1,0 +1,200 @@
+"""Where speech starts, against levels drawn by hand and synthesised speech whose first sound is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_jax.data import onset as module
+from ser_jax.data.logmel import BANDS, FRAMES, HOP, RATE, logmel, pad
+from ser_jax.data.onset import Rule, extent, onset
+from ser_jax.data.synthetic.plan import plan, say, stream
+from ser_jax.data.synthetic.voice import Manner, compose
+
+SEEDS = st.integers(0, 2**32 - 1)
+ROOM, SPEECH = -60.0, -10.0  # dB
+
+
+def bands(*levels):
+    """Level curves, dB, as log-mels with the power evenly over the bands: ([N, T, F], frames [N])."""
+    features = np.zeros((len(levels), FRAMES, BANDS), np.float32)
+    for row, level in zip(features, levels, strict=True):
+        row[: len(level)] = np.asarray(level)[:, None] - 10 * np.log10(BANDS)
+    return features, np.array([len(level) for level in levels])
+
+
+def curve(frames, *stretches, room=ROOM):
+    """A room's level with (start, stop, level) stretches, dB [frames]."""
+    level = np.full(frames, room)
+    for start, stop, loudness in stretches:
+        level[start:stop] = loudness
+    return level
+
+
+def draw(seed, count=6):
+    """Log-mels of speech with pauses, every value different: ([N, T, F], frames [N])."""
+    rng = np.random.default_rng(seed)
+    frames = rng.integers(60, FRAMES + 1, count)
+    speech = np.repeat(rng.random((count, FRAMES // 15)) < 0.6, 15, axis=1)
+    level = np.where(speech, SPEECH, ROOM)[:, :, None] + rng.normal(0, 4, (count, FRAMES, BANDS))
+    return np.where(np.arange(FRAMES)[None, :, None] < frames[:, None, None], level, 0), frames
+
+
+def test_speech_from_frame_37_starts_after_370_ms():
+    features = bands(curve(400, (37, 300, SPEECH)))
+    assert onset(*features) == pytest.approx([0.37])
+    assert extent(*features).tail == pytest.approx([1.0])  # frames 300 to 399
+    assert extent(*features).contrast == pytest.approx([50.0])
+
+
+def test_speech_throughout_starts_at_once_and_leaves_nothing():
+    found = extent(*bands(curve(200, (0, 200, SPEECH))))
+    np.testing.assert_array_equal(found, [[0], [0], [0]])
+
+
+@pytest.mark.parametrize(("level", "starts"), [(-34.9, 20), (-35.1, 100)])
+def test_what_lies_25_db_below_the_loud_frames_is_speech(level, starts):
+    assert onset(*bands(curve(300, (20, 100, level), (100, 200, SPEECH)))) == pytest.approx([starts / 100])
+
+
+@pytest.mark.parametrize(("level", "starts"), [(-23.9, 20), (-24.1, 100)])
+def test_in_a_loud_room_speech_lies_6_db_above_it(level, starts):
+    features = bands(curve(300, (20, 100, level), (100, 200, SPEECH), room=-30))
+    assert onset(*features) == pytest.approx([starts / 100])
+
+
+@pytest.mark.parametrize(("level", "starts"), [(-19.9, 0), (-20.1, 100)])
+def test_what_lies_10_db_below_the_loud_frames_is_speech_whatever_the_room(level, starts):
+    features = bands(curve(300, (100, 200, SPEECH), room=level))
+    assert onset(*features) == pytest.approx([starts / 100])
+
+
+def test_the_first_of_five_frames_is_the_start():
+    level = curve(300, (10, 14, SPEECH), (50, 55, SPEECH), (80, 120, SPEECH), (200, 204, SPEECH))
+    found = extent(*bands(level))
+    assert found.lead == pytest.approx([0.50])
+    assert found.tail == pytest.approx([1.80])
+
+
+def test_a_click_is_neither_speech_nor_what_speech_is_measured_by():
+    level = curve(300, (100, 200, SPEECH))
+    level[20:23] = SPEECH + 40
+    assert onset(*bands(level)) == pytest.approx([1.0])
+
+
+def test_a_rule_may_be_changed():
+    features = bands(curve(300, (20, 24, SPEECH), (60, 100, -32), (100, 200, SPEECH)))
+    assert onset(*features) == pytest.approx([0.6])
+    assert onset(*features, Rule(below=20)) == pytest.approx([1.0])
+    assert onset(*features, Rule(lasting=4)) == pytest.approx([0.2])
+    assert onset(*features, Rule(lasting=100)) == pytest.approx([0.6])
+    assert np.isnan(onset(*features, Rule(lasting=141))).all()
+
+
+@pytest.mark.parametrize(
+    "level",
+    [
+        np.full(300, -100 + 10 * np.log10(BANDS)),  # digital silence
+        curve(300, (100, 200, -65), room=-100 + 10 * np.log10(BANDS)),  # and noise of the last bit
+        curve(4, (0, 4, SPEECH)),
+        [],
+    ],
+)
+def test_where_nothing_is_loud_or_long_enough_there_is_no_start(level):
+    found = extent(*bands(level, curve(300, (100, 200, SPEECH))))
+    np.testing.assert_allclose(found.lead, [np.nan, 1.0])
+    np.testing.assert_allclose(found.tail, [np.nan, 1.0])
+
+
+def test_an_input_shorter_than_a_start_holds_none():
+    assert np.isnan(onset(np.zeros((2, 3, BANDS)), np.array([3, 0]))).all()
+    assert onset(np.zeros((0, FRAMES, BANDS)), np.zeros(0, int)).shape == (0,)
+
+
+@given(seed=SEEDS, gain=st.floats(-20, 60))
+def test_the_level_of_a_recording_does_not_matter(seed, gain):
+    features, frames = draw(seed)
+    for quiet, loud in zip(extent(features, frames), extent(features + gain, frames), strict=True):
+        np.testing.assert_allclose(loud, quiet, atol=1e-9)
+
+
+@given(seed=SEEDS, what=st.sampled_from([-100.0, 0.0, 60.0, 1e6, np.nan]))
+def test_what_lies_in_the_padding_does_not_matter(seed, what):
+    features, frames = draw(seed)
+    padding = np.arange(FRAMES)[None, :, None] >= frames[:, None, None]
+    np.testing.assert_array_equal(extent(np.where(padding, what, features), frames), extent(features, frames))
+
+
+@given(seed=SEEDS)
+def test_backwards_what_comes_first_comes_last(seed):
+    features, frames = draw(seed)
+    turned = features.copy()
+    for row, count in zip(turned, frames, strict=True):
+        row[:count] = row[:count][::-1]
+    there, back = extent(features, frames), extent(turned, frames)
+    np.testing.assert_array_equal(there.lead, back.tail)
+    np.testing.assert_array_equal(there.tail, back.lead)
+
+
+@given(seed=SEEDS, silence=st.integers(0, 200))
+def test_silence_in_front_delays_the_start_by_its_length(seed, silence):
+    features, frames = draw(seed)
+    frames = np.minimum(frames, FRAMES - 200)
+    room = np.full((len(frames), 40, BANDS), ROOM - 20)  # quiet enough for the margin of 25 dB to decide
+    before, after = (
+        extent(np.concatenate([*[room[:, :1]] * (40 + more), features], axis=1), frames + 40 + more)
+        for more in (0, silence)
+    )
+    np.testing.assert_allclose(after.lead, before.lead + silence / 100)
+    np.testing.assert_allclose(after.tail, before.tail)
+
+
+def test_blocks_do_not_matter(monkeypatch):
+    features, frames = draw(0, count=11)
+    whole = extent(features, frames)
+    monkeypatch.setattr(module, "BLOCK", 3)
+    np.testing.assert_array_equal(extent(features, frames), whole)
+
+
+@pytest.fixture(scope="module")
+def spoken():
+    """Synthesised turns: their samples, and when their first and last sounds begin and end, s [2]."""
+    turns = [turn for turn in plan(96, seed=1) if turn.seconds < 3][::5]
+    samples, bounds = [], []
+    for turn in turns:
+        rng = stream(1, turn.language, turn.speaker, turn.index, 0)
+        manner = Manner.draw(turn.language, turn.high, turn.positive, rng)
+        tracks, _ = compose(turn.language, manner, round(100 * turn.seconds), rng)
+        sounds = np.flatnonzero(tracks[:, :4].any(axis=1))
+        bounds.append((sounds[0] / 100, sounds[-1] / 100 + 0.01))
+        samples.append(say(turn, seed=1))
+    return samples, np.array(bounds)
+
+
+@pytest.mark.parametrize("room", [-69, -57, -47, -37])  # dB of full scale; speech is at -27 on average
+def test_synthesised_speech_starts_when_it_was_made_to(spoken, room):
+    rng = np.random.default_rng(0)
+    samples, bounds = spoken
+    assert len(samples) > 20
+    heard = [logmel(voice + 10 ** (room / 20) * rng.standard_normal(len(voice))) for voice in samples]
+    features, frames = zip(*map(pad, heard), strict=True)
+    found = extent(np.array(features), np.array(frames))
+    late = found.lead - bounds[:, 0]
+    assert late.min() > -0.025 - 1e-9  # a frame sees 25 ms
+    assert late.max() < 0.12  # soft consonants, under the noise
+    assert abs(np.median(late)) < 0.05
+    stops = (np.array(frames) - 1) * HOP / RATE + 0.025 - found.tail
+    assert abs(np.median(stops - bounds[:, 1])) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"clear": 30}, "clear 30 dB, expected 0 to 25.0 dB"),
+        ({"clear": -1}, "clear -1 dB, expected 0 to 25.0 dB"),
+        ({"lasting": 0}, "lasting 0 frames, expected at least 1"),
+    ],
+)
+def test_a_rule_without_sense_is_refused(options, text):
+    with pytest.raises(ValueError, match=text):
+        Rule(**options)
