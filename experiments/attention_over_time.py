@@ -50,14 +50,13 @@ def analyse(options: Options) -> None:
         file.write_text(json.dumps(found, indent=1) + "\n")
     with whole(options.out / "attention.md") as file:
         file.write_text(markdown(options.out) + "\n")
-    report.draw(options.out / "attention", figures.attention(read(options.out)))
+    report.draw(options.out / "attention", figures.attention(read(options.out), protocol.read(options.out)))
 
 
 def _corpus(machine, pool, options, work, part: str) -> dict:
     """One corpus's figures; a run of the analysis is a seed, over the utterances of all its folds."""
     config = MONOLINGUAL.model(options)
-    folder = keeping.models(options.out, MONOLINGUAL, work.train)
-    params = checkpoint.restore(folder, config, len(work.plans))
+    params = checkpoint.restore(keeping.models(options.out, work.name), config, len(work.plans))
     asked = [i for i, plan in enumerate(work.plans) if plan.target == TARGET]
     plans = [work.plans[i] for i in asked]
     mode = MONOLINGUAL.mode(options)

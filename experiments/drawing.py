@@ -3,8 +3,8 @@
 Panels have one width, so that a figure of a single panel can be read on a phone. A target has the same colour
 and mark throughout, which the colour-blind can tell apart too.
 
-References: M. Okabe and K. Ito, "Color Universal Design" (2008), for the colours; their blue is lighter here, so
-that it is seen on a dark ground as well.
+References: M. Okabe and K. Ito, "Color Universal Design" (2008), for the colours; their blue is lighter here,
+so that it is seen on a dark ground as well.
 """
 
 import io
@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 PANEL = 3.4  # inches wide: 326 px on a screen
 MARKS = {"arousal": ("#1f83c4", "o"), "valence": ("#d55e00", "s"), "language": ("#009e73", "^")}
 COLOURS = ("#1f83c4", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f")
-INK = "#111111"  # on the light fields of a heat map, whatever the page's own ink is
+INK = "#010101"  # black on the light fields of a heat map; a page draws "#000000" in its own ink
 
 
 def svg(drawing: Figure) -> str:
@@ -81,7 +81,7 @@ def heat(
 
 
 def _ink(fill) -> str:
-    """Black or white, whichever is read better on it (WCAG 2, relative luminance)."""
+    """Black or white, whichever is read better: a contrast of 4.5 at least (WCAG 2, relative luminance)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in fill[:3]]
     return INK if np.dot(linear, (0.2126, 0.7152, 0.0722)) > 0.18 else "white"
 

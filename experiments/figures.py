@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments import predictions, summary
 from experiments.drawing import COLOURS, MARKS, PANEL, broken, explained, heat, numbers, outlined, panels
@@ -62,8 +63,8 @@ def runs(out: Path, table: list[Row], protocol: dict) -> Figure:
 
 def _run_dots(axis, place: int, row: Row, said: predictions.Predictions) -> None:
     each, (colour, mark) = summary.fold_mean_uar(said), MARKS[row.target]
-    axis.plot([row.low, row.high], [place] * 2, color="gray", alpha=0.4, linewidth=8, solid_capstyle="butt")
-    axis.plot(each, np.full(len(each), place), mark, color=colour, alpha=0.6, markersize=5, mew=0)
+    axis.plot([row.low, row.high], [place] * 2, color="gray", alpha=0.35, linewidth=9, solid_capstyle="butt")
+    axis.plot(each, np.full(len(each), place), mark, color=colour, alpha=0.8, markersize=5, mew=0)
     axis.plot([row.uar_mean] * 2, [place - 0.28, place + 0.28], color=colour, linewidth=2)
     axis.plot([row.paper_uar], [place], "D", color="black", fillstyle="none", markersize=6)
 
@@ -112,7 +113,7 @@ def _confusion(axis, counted: np.ndarray, place: tuple[str, str, str], protocol:
     axis.set_aspect("equal")
 
 
-def training(curves: Mapping[str, Training]) -> Figure:
+def training(curves: Mapping[str, Training], protocol: dict | None = None) -> Figure:
     """Loss by epoch, on training and on development speakers, and the latter's UAR; a column per job."""
     high = 2 if any(np.isfinite(one.dev_uar).any() for one in curves.values()) else 1
     drawing = Figure(figsize=(PANEL * len(curves), 1.1 + 1.9 * high), layout="constrained")
@@ -120,6 +121,7 @@ def training(curves: Mapping[str, Training]) -> Figure:
     for (name, one), column in zip(curves.items(), grid.T, strict=True):
         column[0].set_title(name.replace(" ", "\n", 1), fontsize=10)
         column[-1].set_xlabel("epoch")
+        column[-1].xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         for target in dict.fromkeys(one.target.tolist()):
             own = one.target == target
             epochs = 1 + np.arange(one.loss.shape[1])
@@ -140,7 +142,7 @@ def training(curves: Mapping[str, Training]) -> Figure:
         known.values(), known.keys(), loc="outside upper center", ncols=2, fontsize=8, frameon=False
     )
     text = "Lines: the mean over runs. Bands: the middle 80 % of the runs."
-    return explained(drawing, text + (" Dotted: guessing." if high == 2 else ""))
+    return explained(drawing, text + (" Dotted: guessing." if high == 2 else ""), protocol)
 
 
 def _band(axis, x: np.ndarray, values: np.ndarray, target: str, name: str, line: str) -> None:
@@ -212,7 +214,7 @@ def _learnt(axis, out: Path, line: list[Row], counts: list[int], shift: float, c
     for x, row in zip(place, line, strict=True):
         said = predictions.read(out, row.cell)
         each = 100 * pooled_uar(said.label, summary.decisions(said))
-        axis.plot(np.full(len(each), x), each, "o", color=colour, alpha=0.6, markersize=4, mew=0)
+        axis.plot(np.full(len(each), x), each, "o", color=colour, alpha=0.8, markersize=4, mew=0)
 
 
 def matrix(table: list[Row], protocol: dict) -> Figure:
@@ -257,7 +259,7 @@ def tuning(table: list[Row], protocol: dict) -> Figure:
     return explained(drawing, "UAR, %, the mean over runs. Outlined: the greatest.", protocol)
 
 
-def attention(found: Mapping[str, Attention]) -> Figure:
+def attention(found: Mapping[str, Attention], protocol: dict | None = None) -> Figure:
     """How often each segment wins, among all and among those that hold sound; a column per corpus."""
     drawing = Figure(figsize=(PANEL * len(found), 4.2), layout="constrained")
     grid = drawing.subplots(2, len(found), squeeze=False, sharex=True, sharey=True)
@@ -269,7 +271,7 @@ def attention(found: Mapping[str, Attention]) -> Figure:
         column[1].set_xlabel("segment of the largest weight")
     for axis in grid[:, 0]:
         axis.set_ylabel("utterances, %")
-    return explained(drawing, "Bars: mean and deviation over runs. Lines: by chance.")
+    return explained(drawing, "Bars: mean and deviation over runs. Lines: by chance.", protocol)
 
 
 def _bars(axis, shares: np.ndarray, chance: np.ndarray) -> None:

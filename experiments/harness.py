@@ -135,7 +135,7 @@ def _pieces(computed: Iterable[Done], plans: list[Plan]) -> Iterable[_Piece]:
 def _store(pool: Pool, options: Options, work: Work, pieces: list[_Piece], watch: list[int]) -> None:
     params, losses, said, watched = zip(*pieces, strict=True)
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
-    checkpoint.save(keeping.models(options.out, work.setting, work.train), stacked)
+    checkpoint.save(keeping.models(options.out, work.name), stacked)
     dev = [pool.labels(plan.target)[plan.dev] for plan in work.plans]
     asked = list(zip(dev, watched, strict=True))
     keeping.write_training(options.out, work, np.stack(losses), watch, asked)
@@ -167,11 +167,11 @@ def a_run(pool: Pool, mode: str, job: Job, plan: Plan) -> Runs:
 
 def _start_params(options: Options, work: Work, plans: list[Plan]):
     """For every plan the parameters of the earlier setting's run of its target and seed."""
-    start = work.setting.start
-    before = keeping.read_training(options.out, start.name, work.train)
+    [job] = [job for job in work.setting.start.jobs(options.corpora) if job.train == work.job.train]
+    start = Work(work.setting.start, job, [], [], {}).name
+    before = keeping.read_training(options.out, start)
     names = list(zip(before.target.tolist(), before.seed.tolist(), strict=True))
-    folder = keeping.models(options.out, start, work.train)
-    params = checkpoint.restore(folder, work.setting.model(options), len(names))
+    params = checkpoint.restore(keeping.models(options.out, start), work.setting.model(options), len(names))
     rows = np.array([names.index((plan.target, plan.seed)) for plan in plans])
     return jax.tree.map(lambda leaf: leaf[rows], params)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import predictions
-from experiments.plans import Setting, Work
+from experiments.plans import Work
 from experiments.predictions import Cell
 from ser_jax import checkpoint
 from ser_jax.metrics import uar
@@ -32,25 +32,25 @@ class Training(NamedTuple):
     dev_uar: np.ndarray
 
 
-def models(out: Path, setting: Setting, train: str) -> Path:
-    """Where a job's parameters are kept."""
-    return out / "models" / f"{setting.name}-{train}"
+def models(out: Path, job: str) -> Path:
+    """Where the parameters of a job are kept, by `Work.name`."""
+    return out / "models" / job
 
 
-def _training(out: Path, setting: str, train: str) -> Path:
-    return out / "training" / f"{setting}-{train}.npz"
+def _training(out: Path, job: str) -> Path:
+    return out / "training" / f"{job}.npz"
 
 
 def is_done(out: Path, work: Work) -> bool:
     """Whether all that a job yields is there."""
     files = [predictions.file(out, cell) for cell in work.cells]
-    files.append(_training(out, work.setting.name, work.train))
-    return all(file.exists() for file in files) and checkpoint.exists(models(out, work.setting, work.train))
+    files.append(_training(out, work.name))
+    return all(file.exists() for file in files) and checkpoint.exists(models(out, work.name))
 
 
-def was_trained(out: Path, setting: str, train: str) -> bool:
-    """Whether it is known how a job's runs were trained."""
-    return _training(out, setting, train).exists()
+def trained(out: Path) -> list[str]:
+    """The jobs of which it is known how their runs were trained, by `Work.name`."""
+    return sorted(file.stem for file in (out / "training").glob("*.npz"))
 
 
 def write_training(
@@ -74,7 +74,7 @@ def write_training(
         np.array(watched),
         *(np.array(part) for part in zip(*judged, strict=True)),
     )
-    predictions.write_arrays(_training(out, work.setting.name, work.train), kept._asdict())
+    predictions.write_arrays(_training(out, work.name), kept._asdict())
 
 
 def _judged(labels: np.ndarray, probability: np.ndarray, watched: int) -> tuple[np.ndarray, np.ndarray]:
@@ -85,12 +85,12 @@ def _judged(labels: np.ndarray, probability: np.ndarray, watched: int) -> tuple[
     return -np.log(own).mean(axis=1), np.array([100 * uar(labels, row > 0.5) for row in probability])
 
 
-def read_training(out: Path, setting: str, train: str) -> Training:
+def read_training(out: Path, job: str) -> Training:
     """How a job's runs were trained.
 
     Raises: ResultsError where it is not there, or damaged.
     """
-    return Training(**predictions.read_arrays(_training(out, setting, train), Training._fields))
+    return Training(**predictions.read_arrays(_training(out, job), Training._fields))
 
 
 def note_missing(out: Path, missing: dict[Cell, str]) -> None:

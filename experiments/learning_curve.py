@@ -9,7 +9,7 @@ What a user with few labels wants to know; the paper has 100 alone. Larger draws
 from functools import partial
 
 from experiments.crosslingual import CROSSLINGUAL
-from experiments.finetuning import refined
+from experiments.finetuning import jobs, refined
 from experiments.main import main
 from experiments.options import ACROSS
 from experiments.plans import Setting
@@ -23,10 +23,7 @@ def _plans(samples, pool, options, job, target):
 
 LEARNING_CURVE = [
     CROSSLINGUAL,
-    *(
-        Setting(f"finetuned_{n}", ACROSS, CROSSLINGUAL.jobs, partial(_plans, n), start=CROSSLINGUAL)
-        for n in SAMPLES
-    ),
+    *(Setting(f"finetuned_{n}", ACROSS, jobs, partial(_plans, n), start=CROSSLINGUAL) for n in SAMPLES),
 ]
 
 if __name__ == "__main__":

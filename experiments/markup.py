@@ -19,7 +19,8 @@ class Section(NamedTuple):
 
 def text(plain: str) -> str:
     """Any text as HTML; what stands between backticks is code."""
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(plain))
+    found = re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(plain))
+    return re.sub(r"(?<=\d) %", "&nbsp;%", found)
 
 
 def paragraph(plain: str, kind: str = "") -> str:

@@ -129,7 +129,7 @@ def _lead(found: Results) -> str:
         f"How well an attentive CNN tells {' and '.join(chosen['targets'])} within and across the corpora "
         f"{names}, after Neumann and Vu (ICASSP 2018). {chosen['seeds']} runs per fold and target, "
         f"{chosen['folds']} folds{f', {trained:,} models in all' if trained else ''}. UAR is the unweighted "
-        "average recall; guessing gives 50 %. All is computed from what every run said of every test utterance."
+        "average recall; guessing gives 50 %. All is computed from what each run said of each test utterance."
     )
 
 
@@ -206,9 +206,21 @@ def _differing(found: Results, rows: list[Row]) -> str:
         )
         + paragraph(
             "p by swapping the answers to all of a speaker's utterances, corrected by Holm for these "
-            f"{len(compared)} comparisons.",
+            f"{len(compared)} comparisons.{_few(rows, len(compared))}",
             "note",
         )
+    )
+
+
+def _few(rows: list[Row], compared: int) -> str:
+    """What must be known of the p-values where speakers are few."""
+    fewest = min((row for row in rows if not row.missing), key=lambda row: row.speakers)
+    least = 2 / 2**fewest.speakers
+    if least * compared <= ALPHA:
+        return ""
+    return (
+        f" The {fewest.speakers} speakers of {fewest.test} allow no p below {least:.3g}: corrected, even a "
+        "large difference may count as chance."
     )
 
 
@@ -240,10 +252,11 @@ def _attention(found: Results) -> Section:
         lines.append([name, *(_over_runs(over_runs(values)) for values in each)])
     said = (
         "A segment wins where its weight is the largest (Sec. 6). The paper, on training utterances: the "
-        "first wins 31.2 % on IEMOCAP; the two largest differ by more than 0.5 for 73.1 % there, 5 % on RECOLA."
+        "first wins 31.2 % on IEMOCAP; the two largest differ by > 0.5 for 73.1 % there, 5 % on RECOLA."
     )
     drawn = {
-        f"How often each segment wins, {name}": figures.attention({name: one}) for name, one in known.items()
+        f"How often each segment wins, {name}": figures.attention({name: one}, found.chosen)
+        for name, one in known.items()
     }
     return Section(heading, paragraph(said) + table(lines, heading) + gallery(drawn, "attention-"))
 
@@ -262,8 +275,9 @@ def _training(found: Results, settings: list[str]) -> Section:
     drawn: tuple[dict, dict] = {}, {}
     for name, one in _curves(found, found.of(settings)).items():
         many = ONE_OF_MANY.fullmatch(name.split()[0]) is not None
-        drawn[many][f"Training of {name}"] = figures.training({name: one})
+        drawn[many][f"Training of {name}"] = figures.training({name: one}, found.chosen)
     rest = gallery(drawn[1], "training-more-")
     return Section(
-        "How training went", gallery(drawn[0], "training-") + (folded("More of it", rest) if rest else "")
+        "How training went",
+        gallery(drawn[0], "training-") + (folded("Training of the many settings", rest) if rest else ""),
     )

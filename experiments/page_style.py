@@ -47,7 +47,10 @@ caption {
   text-align: left; padding: .55rem .75rem; font-weight: 600; position: sticky; left: 0;
   max-width: calc(100vw - 2.5rem);
 }
-th, td { padding: .4rem .75rem; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }
+th, td {
+  overflow-wrap: normal; padding: .4rem .6rem; text-align: right; white-space: nowrap;
+  border-top: 1px solid var(--line);
+}
 thead th { vertical-align: bottom; font-weight: 600; background: var(--card); }
 th:first-child { text-align: left; }
 thead th:first-child { position: sticky; left: 0; z-index: 1; }
@@ -76,6 +79,7 @@ summary { cursor: pointer; padding: .35rem 0; color: var(--link); }
   .scroll { overflow: visible; border: 0; }
   th, td { padding: .2rem .4rem; white-space: normal; }
   tr { break-inside: avoid; }
+  caption, thead th:first-child, tbody th { position: static; }
   details::details-content { content-visibility: visible; }
   .gallery { grid-template-columns: repeat(3, 1fr); }
 }

@@ -116,6 +116,11 @@ class Work(NamedTuple):
         return "+".join(self.job.train)
 
     @property
+    def name(self) -> str:
+        """What its models are kept under."""
+        return f"{self.setting.name}-{self.train}-{'+'.join(self.job.test)}"
+
+    @property
     def label(self) -> str:
         """What is computed, for people to read."""
         apart = not set(self.job.test) & set(self.job.train)

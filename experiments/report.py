@@ -32,7 +32,7 @@ def write(out: Path, name: str, settings: list[str]) -> str:
     for file, content in written.items():
         with whole(out / file) as temporary:
             temporary.write_text(content)
-    draw(out / name, figures.runs(out, summary.rows(out, settings), chosen))
+    draw(out / name, drawn(out, summary.rows(out, settings), chosen))
     with whole(out / "report.html") as temporary:
         temporary.write_text(page.of(out))
     return written[f"{name}.md"].rstrip("\n")
@@ -63,6 +63,16 @@ def text(table: list[summary.Row], found: list[summary.Comparison], chosen: dict
             "taken as they are: that other seeds would differ is in the deviations above, not in p."
         )
     return "\n\n".join(parts)
+
+
+def drawn(out: Path, table: list[summary.Row], chosen: dict) -> Figure:
+    """The figure that suits a table: of tuning, of a learning curve, or of every run."""
+    settings = {row.setting for row in table}
+    if all(map(figures.TUNED.fullmatch, settings)):
+        return figures.tuning(table, chosen)
+    if all(figures.refined_on(name) is not None for name in settings) and len(settings) > 1:
+        return figures.learning_curve(out, table, chosen)
+    return figures.runs(out, table, chosen)
 
 
 def draw(path: Path, figure: Figure) -> None:

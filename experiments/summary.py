@@ -95,7 +95,7 @@ def found(out: Path, settings: list[str]) -> list[Cell]:
     def place(cell: Cell):
         trained = [corpora.index(name) for name in cell.train.split("+")]
         tested = [corpora.index(name) for name in cell.test.split("+")]
-        return settings.index(cell.setting), trained, tested, cell.target
+        return settings.index(cell.setting), tested, trained, cell.target
 
     return sorted({c for c in [*there, *keeping.read_missing(out)] if c.setting in settings}, key=place)
 
@@ -206,7 +206,13 @@ def columns(table: list[Row]) -> list[tuple[str, str]]:
 
 
 def training_curves(out: Path, settings: list[str]) -> dict[str, keeping.Training]:
-    """How the runs of some settings were trained, by setting and training corpora."""
-    jobs = dict.fromkeys((cell.setting, cell.train) for cell in found(out, settings))
-    kept = [job for job in jobs if keeping.was_trained(out, *job)]
-    return {f"{setting} {train}": keeping.read_training(out, setting, train) for setting, train in kept}
+    """How the runs of some settings were trained, by setting and what they trained on."""
+    jobs = [job.split("-", 2) for job in keeping.trained(out)]
+    jobs = sorted((job for job in jobs if job[0] in settings), key=lambda job: settings.index(job[0]))
+    starts = [job[:2] for job in jobs]
+    return {
+        f"{setting} {train}" + (f" > {test}" if starts.count([setting, train]) > 1 else ""): (
+            keeping.read_training(out, f"{setting}-{train}-{test}")
+        )
+        for setting, train, test in jobs
+    }

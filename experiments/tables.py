@@ -6,6 +6,8 @@ import math
 
 from experiments.summary import Comparison, Row, columns, label, title
 
+# By models that were trained on one corpus, or, to tell languages apart, standardised as if on one.
+WITHIN_A_CORPUS = ("monolingual", "abroad", "tuning", "identified", "voted", "language")
 COLUMNS = [name for name in Row._fields if name != "missing"] + ["missing"]
 
 
@@ -138,12 +140,15 @@ def caption(table: list[Row], protocol: dict) -> str:
 
 
 def _standardisation(settings: set[str], protocol: dict) -> str:
-    if protocol["standardize"]:
-        return f"`{protocol['standardize']}`"
+    equalised = {name for name in settings if name.endswith("_histogram")}
+    within = {name for name in settings if name.startswith(WITHIN_A_CORPUS)}
     default = protocol["standardize_default"]
-    within = {name for name in settings if name.startswith(("monolingual", "abroad", "tuning"))}
-    modes = [f"`{default['within']}` within a corpus"] if within else []
-    return ", ".join(modes + ([f"`{default['across']}` across corpora"] if settings - within else []))
+    modes = [f"`{protocol['standardize']}`"] if protocol["standardize"] else []
+    if not modes and within:
+        modes.append(f"`{default['within']}` within a corpus")
+    if not protocol["standardize"] and settings - within - equalised:
+        modes.append(f"`{default['across']}` across corpora")
+    return ", ".join(modes + (["`histogram` where it is named"] if equalised else []))
 
 
 def _notice(protocol: dict, table: list[Row]) -> list[str]:

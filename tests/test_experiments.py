@@ -318,8 +318,8 @@ def test_settings_train_on_what_the_paper_says():
     one, two = ("one",), ("two",)
     assert trained["monolingual"] == [(one, one + two, {one}), (two, two + one, {two})]
     assert trained["multilingual"] == [(one + two, one + two, {one + two})]
-    assert trained["crosslingual"] == [(two, one, {two}), (one, two, {one})]
-    assert trained["finetuned"] == [(two, one, {one}), (one, two, {two})]
+    assert trained["crosslingual"] == [(one, two, {one}), (two, one, {two})]
+    assert trained["finetuned"] == [(one, two, {two}), (two, one, {one})]
 
 
 def test_fine_tuning_draws_the_same_utterances_for_every_seed_of_a_split():

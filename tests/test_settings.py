@@ -95,8 +95,9 @@ def test_three_corpora_fill_a_matrix():
         str(cell) for work in works for cell in work.cells if cell[0::3] == ("crosslingual", "arousal")
     ]
     assert crossed == [
-        f"crosslingual-{train}-{test}-arousal" for test in NAMES for train in NAMES if train != test
+        f"crosslingual-{train}-{test}-arousal" for train in NAMES for test in NAMES if train != test
     ]
+    assert len({work.name for work in works}) == len(works) == 3 + 1 + 3 + 6
     merged = [str(cell) for work in works for cell in work.cells if cell[0::3] == ("multilingual", "arousal")]
     assert merged == [f"multilingual-one+two+three-{test}-arousal" for test in NAMES]
     assert len([work for work in works if work.setting is FINETUNED and not work.missing]) == 6

@@ -204,6 +204,7 @@ def test_fine_tuning_starts_from_the_run_of_its_target_and_seed(monkeypatch, tmp
 
     none = np.zeros(0, np.int32)
     job = Job(("one",), ("two",))
+    assert CROSSLINGUAL.jobs(("one", "two"))[0] == job
 
     def plans(*names):
         return [Plan(*name, none, none, none) for name in names]
@@ -214,7 +215,7 @@ def test_fine_tuning_starts_from_the_run_of_its_target_and_seed(monkeypatch, tmp
     monkeypatch.setattr(checkpoint, "restore", lambda *_: {"bias": np.arange(4)})
     after = plans(("valence", 3, 0), ("arousal", 0, 1), ("valence", 0, 1))
     work = Work(FINETUNED, job, after, [], {})
-    started = harness._start_params(Options(seeds=2, out=tmp_path), work, after)
+    started = harness._start_params(Options(corpora=("one", "two"), seeds=2, out=tmp_path), work, after)
     assert started["bias"].tolist() == [2, 1, 3]
 
 
@@ -227,7 +228,7 @@ def test_development_speakers_are_judged_after_the_epochs_watched(tmp_path):
     right = np.array([[0.2, 0.6, 0.7], [0.1, 0.1, 0.9]])
     asked = [(labels, right), (labels[:2], right[:, :2])]
     keeping.write_training(tmp_path, work, np.ones((2, 4)), [2, 4], asked)
-    kept = keeping.read_training(tmp_path, "monolingual", "one")
+    kept = keeping.read_training(tmp_path, "monolingual-one-one")
     np.testing.assert_allclose(kept.dev_loss[0], [-np.log([0.8, 0.4, 0.7]).mean(), -np.log([0.9] * 3).mean()])
     np.testing.assert_allclose(kept.dev_uar[0], [75, 100])
     assert np.isnan(kept.dev_uar[1]).all()

@@ -9,8 +9,8 @@
              the distribution of those that train
 
 Only `speaker` looks at speech of the person under test, and, where several corpora train or utterances of the
-tested one are refined on, `histogram` in mapping those that train. Statistics are over frames that hold sound,
-never over padding.
+tested one are refined on, `histogram` in mapping those that train. Statistics are over frames that hold
+sound, never over padding.
 """
 
 from typing import NamedTuple
