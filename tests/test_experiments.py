@@ -332,7 +332,7 @@ def test_fine_tuning_draws_the_same_utterances_for_every_seed_of_a_split():
 
 def test_too_few_utterances_to_fine_tune_on_are_named():
     pool = the_pool()
-    job = FINETUNED.jobs(CHOICE.corpora)[0]
+    job = FINETUNED.jobs(CHOICE.corpora)[1]
     greedy = Options(**{**vars(CHOICE), "finetune_samples": 43})
     with pytest.raises(
         ExperimentError, match="fold 1: 42 training utterances of one, fewer than the 43 to refine on"
