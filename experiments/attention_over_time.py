@@ -119,7 +119,7 @@ def markdown(out: Path) -> str:
     segments = [f"alpha_{i + 1}" for i in range(len(next(iter(found.values()))["expected"]))]
     largest = [["largest weight, % of utterances", *segments]]
     other = [["", "two largest differ by > 0.5", "the same among sound", "weight on padding", "padding wins"]]
-    length = [["largest among sound, by segments that hold sound", "utterances", *segments]]
+    length = [["largest among sound, by segments that hold sound", "utterances, by folds", *segments]]
     for name, one in found.items():
         largest += [
             [f"{name}, all segments", *map(_per_cent, _columns(one["shares"]))],
@@ -159,4 +159,4 @@ def _per_cent(seen: OverRuns) -> str:
 
 
 if __name__ == "__main__":
-    main(__doc__, "attention_over_time", [MONOLINGUAL], after=analyse, printed=markdown)
+    main(__doc__, "attention_over_time", [MONOLINGUAL], after=analyse, printed=markdown, needed=TARGET)

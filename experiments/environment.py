@@ -9,6 +9,19 @@ import jax
 
 from ser_jax import cores
 
+VERSIONS = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "scipy",
+    "orbax-checkpoint",
+    "librosa",
+    "soundfile",
+    "torch",
+)
+
 
 def processor() -> str:
     """The processor's name, as far as the system tells."""
@@ -38,7 +51,7 @@ def described() -> dict[str, str | int]:
         "cores": cores.available(),
         "python": platform.python_version(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
-        **{name: _version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy", "torch")},
+        **{name: _version(name) for name in VERSIONS},
     }
 
 

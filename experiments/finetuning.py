@@ -24,11 +24,11 @@ def plans(pool, options, job, target):
     return refined(pool, options, job, target, options.finetune_samples)
 
 
-def refined(pool, options, job, target, samples):
+def refined(pool, options, job, target, samples, by_seed=False):
     """The same on so many utterances of each fold.
 
     They are drawn at random from the split's training part, once per split: the paper's 500 in all are the
-    same for every seed and target, and a larger draw holds the smaller ones.
+    same for every seed and target; or, `by_seed`, anew for every seed. A larger draw holds the smaller ones.
 
     Raises: ExperimentError where a fold's training part has fewer.
     """
@@ -40,11 +40,10 @@ def refined(pool, options, job, target, samples):
                 f"fold {i + 1}: {len(fold.train)} training utterances of {language}, fewer than the "
                 f"{samples} to refine on"
             )
-        draw = np.sort(np.random.default_rng(i).permutation(fold.train)[:samples])
-        found += [
-            Plan(target, i, seed, draw, fold.test, statistics=pool.rows(source), dev=fold.dev)
-            for seed in range(options.seeds)
-        ]
+        for seed in range(options.seeds):
+            drawn = np.random.default_rng((i, seed) if by_seed else i).permutation(fold.train)
+            train = np.sort(drawn[:samples])
+            found.append(Plan(target, i, seed, train, fold.test, statistics=pool.rows(source), dev=fold.dev))
     return found
 
 

@@ -199,6 +199,6 @@ def gathered(pool: Pool, cell: Cell, plans: list[Plan], probability: list[np.nda
             if row in position:
                 found[seeds.index(plan.seed), position[row]] = value
                 fold[position[row]] = plan.fold
-    return Predictions(
-        pool.id[rows], pool.speaker[rows], fold, pool.labels(cell.target)[rows], np.array(seeds), found
-    )
+    # Speakers of different corpora may be called alike.
+    speaker = pool.voice[rows] if "+" in cell.test else pool.speaker[rows]
+    return Predictions(pool.id[rows], speaker, fold, pool.labels(cell.target)[rows], np.array(seeds), found)

@@ -103,11 +103,12 @@ def note_missing(out: Path, missing: dict[Cell, str]) -> None:
 
 
 def read_missing(out: Path) -> dict[Cell, str]:
-    """The cells that cannot be computed, with the reason."""
+    """The cells that cannot be computed, with the reason; none that were since."""
     path = out / "missing.json"
     if not path.exists():
         return {}
     try:
-        return {Cell(*cell): reason for *cell, reason in json.loads(path.read_text())}
+        noted = {Cell(*cell): reason for *cell, reason in json.loads(path.read_text())}
+        return {cell: reason for cell, reason in noted.items() if not predictions.file(out, cell).exists()}
     except (ValueError, TypeError) as error:
         raise predictions.ResultsError(f"{path} is not a list of cells ({error}); delete it") from None

@@ -9,7 +9,7 @@ import jax
 
 from experiments import harness, report
 from experiments.options import Options, parse
-from experiments.plans import Setting
+from experiments.plans import ExperimentError, Setting
 from ser_jax.cli import guarded
 from ser_jax.machine import join, use_all_cores
 
@@ -22,6 +22,7 @@ def main(
     shown: list[str] | None = None,
     after: Callable[[Options], None] | None = None,
     printed: Callable[[Path], str] | None = None,
+    needed: str | None = None,
 ) -> None:
     """Computes the settings with the flags given, writes the table under `name` and prints it.
 
@@ -34,11 +35,14 @@ def main(
       arguments: the flags; those of the command line by default.
       shown: the settings in the table; those trained by default.
       after: work on what is stored, before the table is made.
+      needed: a target that it is about.
       printed: what the results folder is shown by instead of the table.
     """
     options = parse(description, name, arguments)
 
     def work() -> None:
+        if needed is not None and needed not in options.targets:
+            raise ExperimentError(f"--targets {' '.join(options.targets)}, expected {needed} among them")
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         use_all_cores()

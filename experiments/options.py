@@ -126,6 +126,8 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
     chosen["corpora"] = tuple(chosen["corpora"])
     if len(chosen["corpora"]) < 2:
         parser.error(f"argument --corpora: {chosen['corpora'][0]} alone, expected two or more")
+    if chosen["coordinator"] is None and (chosen["hosts"] is not None or chosen["host"] is not None):
+        parser.error("--hosts and --host say nothing without --coordinator")
     return Options(**chosen)
 
 
@@ -138,7 +140,7 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
     add("--memory", type=_gigabytes, metavar="GB", help="a device may use (default: what is free)")
     add("--coordinator", metavar="HOST:PORT", help="of several hosts; auto under SLURM and on TPU pods")
     add("--hosts", type=_positive, metavar="N", help="how many, with --coordinator HOST:PORT")
-    add("--host", type=int, metavar="I", help="which of them this is, from 0")
+    add("--host", type=_natural, metavar="I", help="which of them this is, from 0")
 
 
 def _gigabytes(text: str) -> int:
@@ -152,10 +154,18 @@ def _gigabytes(text: str) -> int:
 
 
 def _positive(text: str) -> int:
+    return _at_least(1, text)
+
+
+def _natural(text: str) -> int:
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least 1")
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least {least}")
     return value

@@ -87,7 +87,7 @@ def of(out: Path) -> str:
     cells = [Cell(*file.stem.split("-")) for file in (out / "predictions").glob("*.npz")]
     there = {cell.setting for cell in [*cells, *missing]}
     first = [name for name in MAIN if name in there]
-    shown = _shown(kept["tables"] or {"results": [*first, *sorted(there.difference(first))]})
+    shown = _shown(protocol.tables(out) or {"results": [*first, *sorted(there.difference(first))]})
     listed = list(dict.fromkeys(name for settings in shown.values() for name in settings))
     rest = sorted(there - set(listed))
     found = Results(out, kept["protocol"], summary.rows(out, listed + rest))

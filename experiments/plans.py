@@ -64,7 +64,6 @@ class Setting:
       sizes: what differs from `ModelConfig`'s sizes.
       fixed: whether `standardize` is meant whatever the options say.
       target: the only one it knows; None for those of the options.
-      aside: what cells of corpora that do not train are called, where they are a by-product.
     """
 
     name: str
@@ -75,7 +74,6 @@ class Setting:
     sizes: tuple[tuple[str, int], ...] = ()
     fixed: bool = False
     target: str | None = None
-    aside: str | None = None
 
     def targets(self, options: Options) -> tuple[str, ...]:
         """What its runs are trained to tell."""
@@ -150,8 +148,7 @@ def _cells(setting: Setting, job: Job, target: str) -> list[Cell]:
     train = "+".join(job.train)
     # Of the language spoken a corpus by itself has one class only.
     tested = ["+".join(job.test)] if setting.target is not None else job.test
-    names = [setting.aside if setting.aside and test not in job.train else setting.name for test in tested]
-    return [Cell(name, train, test, target) for name, test in zip(names, tested, strict=True)]
+    return [Cell(setting.name, train, test, target) for test in tested]
 
 
 def _work(setting: Setting, pool: Pool, options: Options, job: Job, works: dict[Any, Work]) -> Work:
@@ -163,7 +160,8 @@ def _work(setting: Setting, pool: Pool, options: Options, job: Job, works: dict[
         try:
             _check_start(setting, options, job, target, works)
             wanted = setting.plans(pool, options, job, target)
-            _check(pool, target, [("training", plan, plan.train) for plan in wanted])
+            if setting.start is None:  # a few utterances to refine on may be of one class
+                _check(pool, target, [("training", plan, plan.train) for plan in wanted])
         except ExperimentError as error:
             missing |= dict.fromkeys(own, str(error))
             continue

@@ -49,6 +49,7 @@ class Pool:
       corpora: in the order given.
       names: theirs.
       id, speaker: [N] str of all rows.
+      voice: [N] str, speakers with their corpus.
 
     Args:
       place: (log-mels, frames) on the host to where they are computed on, as `Machine.place` does.
@@ -59,10 +60,12 @@ class Pool:
         self.names = [corpus.name for corpus in corpora]
         self.id = np.concatenate([corpus.id for corpus in corpora])
         self.speaker = np.concatenate([corpus.speaker for corpus in corpora])
+        self.voice = np.concatenate([np.char.add(f"{c.name} ", c.speaker.astype(str)) for c in corpora])
         self._starts = dict(zip(self.names, np.cumsum([0, *map(len, corpora)])[:-1], strict=True))
         self._fold_count = fold_count
         self._label_rule = label_rule
         self._place = place
+        self._latest: tuple[tuple[str, ...], Features] | None = None
 
     def rows(self, name: str) -> np.ndarray:
         """All rows of one corpus, int32."""
@@ -90,11 +93,10 @@ class Pool:
     def membership(self) -> standardize.Membership:
         """Corpus, fold and speaker of every row."""
         corpora = list(self.corpora.values())
-        names = np.concatenate([np.char.add(f"{c.name} ", c.speaker.astype(str)) for c in corpora])
         return standardize.Membership(
             np.repeat(np.arange(len(corpora)), [len(c) for c in corpora]),
             np.concatenate([groups(c, self._fold_count) for c in corpora]),
-            np.unique(names, return_inverse=True)[1],
+            np.unique(self.voice, return_inverse=True)[1],
         )
 
     def features(self, mode: str, train: tuple[str, ...]) -> Features:
@@ -122,9 +124,12 @@ class Pool:
         sums = standardize.Moments(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
         return Features(*self._place(*self._joined), sums)
 
-    @cache  # noqa: B019
     def _equalised(self, train: tuple[str, ...]) -> Features:
-        own = [self.names.index(name) for name in train]
-        logmel = histogram.towards(own, *self._joined, self.membership)
-        frames = self._joined[1]
-        return Features(*self._place(logmel, frames), standardize.moments(logmel, frames))
+        """The latest is kept: each is a copy of all features."""
+        if self._latest is None or self._latest[0] != train:
+            self._latest = None
+            own = [self.names.index(name) for name in train]
+            logmel = histogram.towards(own, *self._joined, self.membership)
+            sums = standardize.moments(logmel, self.frames)
+            self._latest = train, Features(*self._place(logmel, self.frames), sums)
+        return self._latest[1]

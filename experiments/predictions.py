@@ -72,7 +72,15 @@ def read(out: Path, cell: Cell) -> Predictions:
     Raises: ResultsError where there are none, or the file is damaged.
     """
     names = [field.name for field in dataclasses.fields(Predictions)]
-    return Predictions(**read_arrays(file(out, cell), names))
+    said = Predictions(**read_arrays(file(out, cell), names))
+    count = len(said.utterance)
+    lists = (said.speaker, said.fold, said.label)
+    if any(part.shape != (count,) for part in lists) or said.probability.shape != (len(said.seed), count):
+        raise ResultsError(
+            f"{file(out, cell)} is not a predictions file (its arrays differ in length); delete it to "
+            "compute it again"
+        )
+    return said
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -101,9 +101,19 @@ def document(out: Path) -> dict[str, Any]:
     path = out / "protocol.json"
     try:
         found = json.loads(path.read_text())
-        if found["hash"] == sha256(found["protocol"]):
-            return {"tables": {}, "sessions": []} | found
-        reason = "its hash is of something else"
+        hashes = {name: [fold["sha256"] for fold in own] for name, own in found["folds"].items()}
+        parts = [fold for own in found["folds"].values() for fold in own]
+        whole_folds = all(
+            fold["sha256"] == sha256({"test": fold["test"], "dev": fold["dev"]}) for fold in parts
+        )
+        if found["hash"] != sha256(found["protocol"]):
+            reason = "its hash is of something else"
+        elif hashes != found["protocol"]["fold_hashes"] or not whole_folds:
+            reason = "its folds are not those of its hashes"
+        elif not isinstance(found["tables"], dict) or not isinstance(found["sessions"], list):
+            reason = "its tables or sessions are missing"
+        else:
+            return found
     except FileNotFoundError:
         raise ResultsError(f"no {path}; expected a folder that an experiment has written") from None
     except (ValueError, TypeError, KeyError):
@@ -119,11 +129,17 @@ def read(out: Path) -> dict[str, Any]:
     return document(out)["protocol"]
 
 
-def note_table(out: Path, name: str, settings: list[str]) -> None:
-    """Keeps which settings a table shows, so that it can be recomputed."""
+def note_table(out: Path, name: str, settings: list[str], cells: list[str]) -> None:
+    """Keeps which settings and cells a table shows, so that it can be recomputed."""
     found = document(out)
-    if found["tables"].get(name) != settings:
-        _write(out, found | {"tables": found["tables"] | {name: settings}})
+    shown = {"settings": settings, "cells": cells}
+    if found["tables"].get(name) != shown:
+        _write(out, found | {"tables": found["tables"] | {name: shown}})
+
+
+def tables(out: Path) -> dict[str, list[str]]:
+    """The settings of every table that was written."""
+    return {name: shown["settings"] for name, shown in document(out)["tables"].items()}
 
 
 @contextlib.contextmanager

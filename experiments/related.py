@@ -4,10 +4,11 @@
     python -m experiments.related --corpora synthetic_en synthetic_fr
 
 language      which corpus is speaking, told by the same network
-identified    the mono-lingual model of the language so told (reference [7])
-voted         the mean of all corpora's mono-lingual models, against the merged one (reference [4])
+identified    the model of the language so told (reference [7])
+voted         the mean of all corpora's models, against the merged one (reference [4])
 *_histogram   features equalised towards the training corpora first (reference [8])
 
+The model of the tested corpus is the mono-lingual one of its fold, the others' are the cross-lingual ones.
 The paper reports none of them. Two corpora differ in more than their language: who tells them apart may
 listen to the room.
 """
@@ -48,20 +49,22 @@ SHOWN = ["monolingual", "identified", "voted", "multilingual", "multilingual_his
 def combine(options: Options) -> None:
     """Writes the cells that follow from others' predictions: `identified` and `voted`."""
     every = "+".join(options.corpora)
-    missing = {}
+    language = Cell(LANGUAGE, every, every, LANGUAGE)
+    missing, known = {}, keeping.read_missing(options.out)
     for target in options.targets:
-        for test in options.corpora:
-            asked = [
-                Cell("monolingual" if train == test else "abroad", train, test, target)
+        for home, test in enumerate(options.corpora):
+            models = [
+                Cell("monolingual" if train == test else "crosslingual", train, test, target)
                 for train in options.corpora
             ]
-            home = options.corpora.index(test)
-            for name, combined in (("voted", voted), ("identified", identified)):
+            for name, combined, needed in (
+                ("voted", voted, models),
+                ("identified", identified, [*models, language]),
+            ):
                 cell = Cell(name, every, test, target)
-                needed = [*asked, Cell(LANGUAGE, every, every, LANGUAGE)] if name == "identified" else asked
                 lacking = [one for one in needed if not predictions.file(options.out, one).exists()]
                 if lacking:
-                    missing[cell] = f"there is no {lacking[0]}"
+                    missing[cell] = f"there is no {lacking[0]}: {known.get(lacking[0], 'it was lost')}"
                     continue
                 said = [predictions.read(options.out, one) for one in needed]
                 predictions.write(options.out, cell, combined(home, said))
@@ -84,15 +87,12 @@ def identified(home: int, said: list[Predictions]) -> Predictions:
     Args:
       home: see `voted`.
       said: by two corpora's models of the same utterances, and of all utterances by what tells the corpora
-        apart.
+        apart, in the same order.
     """
     *models, language = said
-    own = said[home]
-    place = {name: i for i, name in enumerate(zip(language.utterance, language.speaker, strict=True))}
-    rows = [place[name] for name in zip(own.utterance, own.speaker, strict=True)]
-    taken = language.probability[:, rows] > 0.5
+    taken = language.probability[:, language.label == home] > 0.5
     probability = np.where(taken, models[1].probability, models[0].probability)
-    return dataclasses.replace(own, probability=probability)
+    return dataclasses.replace(said[home], probability=probability)
 
 
 if __name__ == "__main__":

@@ -26,13 +26,16 @@ def write(out: Path, name: str, settings: list[str]) -> str:
       name: of the table.
       settings: in it.
     """
-    chosen = protocol.read(out)
-    protocol.note_table(out, name, settings)
+    chosen, table = protocol.read(out), summary.rows(out, settings)
+    if not table:
+        raise ResultsError(f"{out} holds no predictions of {', '.join(settings)}")
+    protocol.note_table(out, name, settings, [str(row.cell) for row in table])
     written = contents(out, name, settings, chosen)
     for file, content in written.items():
         with whole(out / file) as temporary:
             temporary.write_text(content)
-    draw(out / name, drawn(out, summary.rows(out, settings), chosen))
+    for kind, figure in drawings(out, table, chosen).items():
+        draw(out / f"{name}{kind}", figure)
     with whole(out / "report.html") as temporary:
         temporary.write_text(page.of(out))
     return written[f"{name}.md"].rstrip("\n")
@@ -59,20 +62,26 @@ def text(table: list[summary.Row], found: list[summary.Comparison], chosen: dict
         parts.append(tables.lines(tables.differences(found, chosen)))
         parts.append(
             "Differences of the pooled UAR, points; p by swapping the answers to all of a speaker's "
-            f"utterances, corrected by Holm for these {len(found)} comparisons; * below 0.05. The runs are "
+            "utterances, corrected by Holm for those of the same column; * below 0.05. The runs are "
             "taken as they are: that other seeds would differ is in the deviations above, not in p."
         )
     return "\n\n".join(parts)
 
 
-def drawn(out: Path, table: list[summary.Row], chosen: dict) -> Figure:
-    """The figure that suits a table: of tuning, of a learning curve, or of every run."""
-    settings = {row.setting for row in table}
+def drawings(out: Path, table: list[summary.Row], chosen: dict) -> dict[str, Figure]:
+    """The figures that suit a table, by what is added to its name."""
+    settings = list(dict.fromkeys(row.setting for row in table))
     if all(map(figures.TUNED.fullmatch, settings)):
-        return figures.tuning(table, chosen)
+        return {"": figures.tuning(table, chosen)}
     if all(figures.refined_on(name) is not None for name in settings) and len(settings) > 1:
-        return figures.learning_curve(out, table, chosen)
-    return figures.runs(out, table, chosen)
+        return {"": figures.learning_curve(out, table, chosen)}
+    found = {"": figures.runs(out, table, chosen), "_confusions": figures.confusions(out, table, chosen)}
+    curves = summary.training_curves(out, settings)
+    if curves:
+        found["_training"] = figures.training(curves, chosen)
+    if len(chosen["corpora"]) > 2 and "crosslingual" in settings:
+        found["_matrix"] = figures.matrix(table, chosen)
+    return found
 
 
 def draw(path: Path, figure: Figure) -> None:
@@ -98,9 +107,8 @@ def together(folders: list[Path], mixed: bool) -> str:
         )
     lines = []
     for out in folders:
-        chosen = protocol.document(out)
-        settings = list(dict.fromkeys(name for names in chosen["tables"].values() for name in names))
-        head, *body = tables.intervals(summary.rows(out, settings), chosen["protocol"])
+        settings = list(dict.fromkeys(name for names in protocol.tables(out).values() for name in names))
+        head, *body = tables.intervals(summary.rows(out, settings), protocol.read(out))
         lines += [] if lines else [["results", *head]]
         lines += [[str(out), *line] for line in body]
     notice = "**Results of different protocols: they cannot be compared line by line.**\n\n" if other else ""
@@ -124,9 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(together(options.results, options.mixed))
             return
         [out] = options.results
-        known = protocol.document(out)["tables"]
-        if not known:
-            raise ResultsError(f"{out} holds no table, expected one that an experiment has written")
+        known = protocol.tables(out) or {"results": summary.settings(out)}
         for name, settings in known.items():
             print(write(out, name, settings))
         print(f"Written to {out}: report.html.", file=sys.stderr)

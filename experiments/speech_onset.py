@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments import tables
+from experiments.summary import title
 from ser_jax.cli import guarded
 from ser_jax.data import Corpus, load
 from ser_jax.data.onset import RULE, extent
@@ -25,8 +26,11 @@ def row(corpus: Corpus) -> list[str]:
     """One corpus's line of the table."""
     found = extent(corpus.logmel, corpus.frames)
     lead = found.lead[~np.isnan(found.lead)]
+    name = title({"name": corpus.name, "synthetic": corpus.synthetic})
+    if not len(lead):
+        return [name, str(len(corpus)), *["?"] * (len(QUANTILES) + 3), str(len(corpus))]
     return [
-        corpus.name,
+        name,
         str(len(corpus)),
         *(f"{value:.2f}" for value in np.quantile(lead, QUANTILES)),
         f"{100 * np.mean(lead > 0.5):.1f} %",

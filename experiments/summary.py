@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import keeping, predictions, protocol
+from experiments.pool import LANGUAGE
 from experiments.predictions import Cell, Predictions
+from ser_jax.data.corpus import TARGETS
 from ser_jax.inference import Interval, chance, holm, interval, paired_test
 from ser_jax.metrics import confusion, pooled_uar, uar
 
@@ -88,9 +90,9 @@ class Comparison(NamedTuple):
 
 def found(out: Path, settings: list[str]) -> list[Cell]:
     """The cells of some settings that are there or are known to be missing, in the order of the tables."""
-    there = [Cell(*file.stem.split("-")) for file in (out / "predictions").glob("*.npz")]
     chosen = protocol.read(out)
     corpora = [corpus["name"] for corpus in chosen["corpora"]]
+    there = [_cell(file, corpora) for file in sorted((out / "predictions").glob("*.npz"))]
 
     def place(cell: Cell):
         trained = [corpora.index(name) for name in cell.train.split("+")]
@@ -98,6 +100,22 @@ def found(out: Path, settings: list[str]) -> list[Cell]:
         return settings.index(cell.setting), tested, trained, cell.target
 
     return sorted({c for c in [*there, *keeping.read_missing(out)] if c.setting in settings}, key=place)
+
+
+def settings(out: Path) -> list[str]:
+    """The settings whose predictions are there."""
+    return sorted({file.stem.split("-")[0] for file in (out / "predictions").glob("*.npz")})
+
+
+def _cell(file: Path, corpora: list[str]) -> Cell:
+    parts = file.stem.split("-")
+    known = len(parts) == 4 and {*parts[1].split("+"), *parts[2].split("+")} <= set(corpora)
+    if not known or parts[3] not in (*TARGETS, LANGUAGE):
+        raise predictions.ResultsError(
+            f"{file} is no cell of {' and '.join(corpora)}, expected SETTING-TRAIN-TEST-TARGET.npz; "
+            "move it elsewhere"
+        )
+    return Cell(*parts)
 
 
 def fold_mean_uar(said: Predictions) -> np.ndarray:
@@ -169,26 +187,51 @@ def label(row: Row, among: list[Row]) -> str:
 def comparisons(out: Path, table: list[Row]) -> list[Comparison]:
     """Every setting against the first of its column, and against the one before it.
 
+    p-values are corrected for those of the same column: a question is asked of one corpus and target.
+    Combinations that are tuned are not compared, they are chosen among.
+
     Args:
       out: the results folder.
       table: what `rows` gave for it.
     """
     found = []
-    there = [row for row in table if not row.missing]
-    for test, target in dict.fromkeys((row.test, row.target) for row in there):
+    there = [row for row in table if not row.missing and not row.setting.startswith("tuning_")]
+    for test, target in columns(there):
         column = [row for row in there if (row.test, row.target) == (test, target)]
-        pairs = dict.fromkeys([*((row, column[0]) for row in column[1:]), *itertools.pairwise(column[1:])])
-        pairs = [(one, other) if other == column[0] else (other, one) for one, other in pairs]
-        for one, other in pairs:
-            a, b = (predictions.read(out, row.cell) for row in (one, other))
-            if not np.array_equal(a.utterance, b.utterance):
-                continue
-            p = paired_test(a.label, decisions(a), decisions(b), a.speaker)
-            difference = one.uar_pooled - other.uar_pooled
-            names = label(one, table), label(other, table)
-            found.append(Comparison(test, target, *names, difference, p, NAN))
-    corrected = holm(np.array([c.p for c in found])) if found else []
-    return [c._replace(p_holm=float(p)) for c, p in zip(found, corrected, strict=True)]
+        pairs = dict.fromkeys([*((row, column[0]) for row in column[1:]), *_neighbours(column[1:])])
+        own = [_compared(out, one, other, table) for one, other in pairs]
+        corrected = holm(np.array([c.p for c in own])) if own else []
+        found += [c._replace(p_holm=float(p)) for c, p in zip(own, corrected, strict=True)]
+    return found
+
+
+def _neighbours(column: list[Row]) -> list[tuple[Row, Row]]:
+    return [(later, former) for former, later in itertools.pairwise(column)]
+
+
+def _compared(out: Path, one: Row, other: Row, table: list[Row]) -> Comparison:
+    """On the utterances that both were tested on."""
+    a, b = _common(*(predictions.read(out, row.cell) for row in (one, other)))
+    names = label(one, table), label(other, table)
+    if len(np.unique(a.label)) < 2:
+        return Comparison(one.test, one.target, *names, NAN, NAN, NAN)
+    means = [100 * pooled_uar(said.label, decisions(said)).mean() for said in (a, b)]
+    p = paired_test(a.label, decisions(a), decisions(b), a.speaker)
+    return Comparison(one.test, one.target, *names, float(means[0] - means[1]), p, NAN)
+
+
+def _common(*both: Predictions) -> tuple[Predictions, ...]:
+    names = [list(zip(said.utterance.tolist(), said.speaker.tolist(), strict=True)) for said in both]
+    shared = set(names[0]) & set(names[1])
+    return tuple(
+        _only(said, np.array([name in shared for name in own], bool))
+        for said, own in zip(both, names, strict=True)
+    )
+
+
+def _only(said: Predictions, rows: np.ndarray) -> Predictions:
+    parts = {name: getattr(said, name)[rows] for name in ("utterance", "speaker", "fold", "label")}
+    return Predictions(**parts, seed=said.seed, probability=said.probability[:, rows])
 
 
 def title(corpus: dict) -> str:

@@ -1,9 +1,9 @@
-"""Table 2: all four settings on two corpora, both ways, both targets.
+"""Table 2: all four settings on two corpora or more, all ways, both targets.
 
     python -m experiments.table2                                             # IEMOCAP, RECOLA
     python -m experiments.table2 --corpora synthetic_en synthetic_fr --epochs 12 --finetune-samples 40
 
-Writes OUT/table2.md, table2.csv and table2.png from OUT/predictions. Where results of the same protocol
+Writes OUT/report.html and OUT/table2.* from OUT/predictions. Where results of the same protocol
 are there already, only what is missing is computed.
 """
 

@@ -7,7 +7,7 @@ import math
 from experiments.summary import Comparison, Row, columns, label, title
 
 # By models that were trained on one corpus, or, to tell languages apart, standardised as if on one.
-WITHIN_A_CORPUS = ("monolingual", "abroad", "tuning", "identified", "voted", "language")
+WITHIN_A_CORPUS = ("monolingual", "tuning", "language")
 COLUMNS = [name for name in Row._fields if name != "missing"] + ["missing"]
 
 
@@ -118,10 +118,12 @@ def caption(table: list[Row], protocol: dict) -> str:
     """How the numbers came about."""
     settings = {row.setting for row in table}
     tuned = any(name.startswith("finetuned") for name in settings)
-    single = settings & {"crosslingual"}
+    single = any(name.startswith("crosslingual") for name in settings)
     several = protocol["seeds"] > 1
     spread = "Mean ± sample deviation" if several else "UAR"
     whole = " (cross-lingual: all utterances at once)" if single else ""
+    if all(name.startswith("tuning_") for name in settings):
+        whole = ", of development speakers"
     refined = f", fine-tuned {protocol['finetune_epochs']}"
     if "finetuned" in settings:
         refined += f" on {protocol['finetune_samples']} utterances a fold"
@@ -148,6 +150,8 @@ def _standardisation(settings: set[str], protocol: dict) -> str:
         modes.append(f"`{default['within']}` within a corpus")
     if not protocol["standardize"] and settings - within - equalised:
         modes.append(f"`{default['across']}` across corpora")
+    if protocol["standardize"] and "language" in settings:
+        modes.append("`train` for language")
     return ", ".join(modes + (["`histogram` where it is named"] if equalised else []))
 
 

@@ -2,37 +2,61 @@
 
     python -m experiments.verify RESULTS
 
-Ends with status 1 where a table, or the protocol's hash, says something else than the predictions.
+Ends with status 1 where a table says something else than the predictions, or predictions are not there or of
+other utterances than the protocol's folds; with 2 where the protocol or predictions are damaged.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from experiments import protocol, report
-from experiments.predictions import ResultsError
+from experiments import keeping, predictions, protocol, report
+from experiments.predictions import Cell, ResultsError
 from ser_jax.cli import guarded
-
-WRITTEN = (".md", ".csv", ".tex")
 
 
 def differing(out: Path) -> list[str]:
-    """The files of a results folder that the predictions in it do not yield; what is checked is printed.
+    """What of a results folder does not fit together; what is checked is printed.
 
     Raises: ResultsError where there is no table, or something is damaged.
     """
-    chosen = protocol.read(out)
-    names = protocol.document(out)["tables"]
-    if not names:
+    document = protocol.document(out)
+    if not document["tables"]:
         raise ResultsError(f"{out} holds no table, expected one that an experiment has written")
     wrong = []
-    for name, settings in names.items():
-        for file, content in report.contents(out, name, settings, chosen).items():
+    for name, shown in document["tables"].items():
+        wrong += [cell for cell in shown["cells"] if not _fits(out, Cell(*cell.split("-")), document)]
+        for file, content in report.contents(out, name, shown["settings"], document["protocol"]).items():
             path = out / file
-            same = path.exists() and path.read_text() == content
+            same = path.exists() and path.read_bytes() == content.encode()
             print(f"{file}: {'as the predictions say' if same else 'DIFFERS'}")
             wrong += [] if same else [file]
     return wrong
+
+
+def _fits(out: Path, cell: Cell, document: dict) -> bool:
+    """Whether a cell's predictions are there, of the protocol's utterances, each in its fold."""
+    path = predictions.file(out, cell)
+    if not path.exists():
+        known = keeping.read_missing(out).get(cell)
+        if known is None:
+            print(f"{path.name}: LOST")
+        return known is not None
+    said = predictions.read(out, cell)
+    tested = [
+        {utterance for name in cell.test.split("+") for utterance in document["folds"][name][i]["test"]}
+        for i in range(document["protocol"]["folds"])
+    ]
+    several = len(set(said.fold.tolist())) > 1
+    everyone = set().union(*tested)
+    dev = cell.setting.startswith("tuning_")
+    fits = dev or all(
+        utterance in (tested[fold] if several else everyone)
+        for utterance, fold in zip(said.utterance.tolist(), said.fold.tolist(), strict=True)
+    )
+    if not fits:
+        print(f"{path.name}: OTHER UTTERANCES than the protocol's folds")
+    return fits
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -22,7 +22,8 @@ def save(folder: Path, params: Any) -> None:
       folder: where stacks of this kind are kept; made if need be.
       params: a tree of arrays with a leading R.
     """
-    options = ocp.CheckpointManagerOptions(max_to_keep=1, cleanup_tmp_directories=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    options = _alone(max_to_keep=1, cleanup_tmp_directories=True)
     with ocp.CheckpointManager(folder.absolute(), options=options) as manager:
         number = (manager.latest_step() or 0) + 1
         manager.save(number, args=ocp.args.StandardSave(params))
@@ -32,7 +33,7 @@ def exists(folder: Path) -> bool:
     """Whether `folder` holds a finished checkpoint."""
     if not folder.is_dir():
         return False
-    with ocp.CheckpointManager(folder.absolute()) as manager:
+    with ocp.CheckpointManager(folder.absolute(), options=_alone()) as manager:
         return manager.latest_step() is not None
 
 
@@ -51,9 +52,8 @@ def restore(folder: Path, config: ModelConfig, runs: int) -> Any:
     if not exists(folder):
         raise CheckpointError(f"no finished checkpoint in {folder}, expected one written by an experiment")
     try:
-        with ocp.CheckpointManager(
-            folder.absolute(), item_handlers=ocp.StandardCheckpointHandler()
-        ) as manager:
+        handler = ocp.StandardCheckpointHandler(multiprocessing_options=_alone().multiprocessing_options)
+        with ocp.CheckpointManager(folder.absolute(), options=_alone(), item_handlers=handler) as manager:
             latest = manager.latest_step()
             found = _shapes(manager.item_metadata(latest))
             params = (
@@ -73,6 +73,15 @@ def restore(folder: Path, config: ModelConfig, runs: int) -> Any:
             f"expected those of {runs} runs: {_shapes(wanted)}"
         )
     return params
+
+
+def _alone(**options: Any) -> ocp.CheckpointManagerOptions:
+    """Of several hosts that work together each reads and writes by itself, waiting for none."""
+    me = jax.process_index()
+    by_myself = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"host{me}"
+    )
+    return ocp.CheckpointManagerOptions(create=False, multiprocessing_options=by_myself, **options)
 
 
 def _damaged(folder: Path, reason: str) -> CheckpointError:

@@ -232,10 +232,8 @@ def _pad(rows: np.ndarray, width: int) -> np.ndarray:
 def _done(machine: Machine, asked: Sequence[Asked], first: int, own) -> Done:
     """One stack's results of all hosts; place p of host h holds run (first + p) hosts + h."""
     if machine.hosts > 1:
-        gathered = multihost_utils.process_allgather(own)  # [host, place, ...]
-        own = jax.tree.map(
-            lambda leaf: np.asarray(leaf).swapaxes(0, 1).reshape(-1, *leaf.shape[2:]), gathered
-        )
+        every = multihost_utils.process_allgather(own)  # [host, place, ...]
+        own = jax.tree.map(lambda leaf: np.concatenate(list(np.asarray(leaf).swapaxes(0, 1))), every)
     begin = first * machine.hosts
     runs = [begin + i for i in range(len(own[1])) if begin + i < len(asked)]
     params, losses, said, watched = jax.tree.map(lambda leaf: leaf[: len(runs)], own)

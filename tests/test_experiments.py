@@ -4,6 +4,8 @@ import csv
 import importlib
 import json
 import re
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +157,23 @@ def test_tables_are_verified_from_the_predictions(table2, capsys):
     file.write_text(original)
     assert stop.value.code == 1
     assert "table2.csv: DIFFERS" in capsys.readouterr().out
+    lost = out / "predictions" / "monolingual-synthetic_en-synthetic_en-arousal.npz"
+    lost.rename(out / "lost.npz")
+    with pytest.raises(SystemExit) as stop:
+        verify.main([str(out)])
+    (out / "lost.npz").rename(lost)
+    assert stop.value.code == 1
+    assert f"{lost.name}: LOST" in capsys.readouterr().out
+
+
+def test_folds_that_were_changed_by_hand_are_refused(table2, tmp_path):
+    shutil.copytree(table2[0], tmp_path / "copy")
+    path = tmp_path / "copy" / "protocol.json"
+    document = json.loads(path.read_text())
+    document["folds"]["synthetic_en"][0]["test"][0] = "nobody"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ResultsError, match="its folds are not those of its hashes"):
+        protocol.read(tmp_path / "copy")
 
 
 def test_results_of_two_protocols_share_a_table_only_on_request(table2, speech, tmp_path, capsys):
@@ -171,6 +190,33 @@ def test_results_of_two_protocols_share_a_table_only_on_request(table2, speech, 
     shown = capsys.readouterr().out
     assert "**Results of different protocols" in shown
     assert f"| {tmp_path} " in shown
+
+
+def test_two_hosts_write_what_one_does(speech, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    flags = ["--seeds", "1", "--folds", "3", "--epochs", "1", "--finetune-samples", "30"]
+    flags += ["--finetune-epochs", "1", "--targets", "arousal", "--data-dir", str(speech)]
+    command = [sys.executable, "-m", "experiments.finetuning", "--corpora", *PAIR, *flags]
+    together = [
+        "--out",
+        str(tmp_path / "two"),
+        "--coordinator",
+        f"localhost:{port}",
+        "--hosts",
+        "2",
+        "--host",
+    ]
+    programs = [[*command, *together, "0"], [*command, *together, "1"]]
+    programs.append([*command, "--out", str(tmp_path / "one")])
+    running = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for one in programs]
+    for program in running:
+        _, err = program.communicate(timeout=300)
+        assert program.returncode == 0, err.decode()[-3000:]
+    for path in (tmp_path / "one" / "predictions").iterdir():
+        wanted, found = np.load(path), np.load(tmp_path / "two" / "predictions" / path.name)
+        np.testing.assert_allclose(found["probability"], wanted["probability"], atol=1e-3)
 
 
 def test_the_protocol_says_who_was_where_and_when(table2):
@@ -316,7 +362,7 @@ def test_settings_train_on_what_the_paper_says():
         for setting in SETTINGS
     }
     one, two = ("one",), ("two",)
-    assert trained["monolingual"] == [(one, one + two, {one}), (two, two + one, {two})]
+    assert trained["monolingual"] == [(one, one, {one}), (two, two, {two})]
     assert trained["multilingual"] == [(one + two, one + two, {one + two})]
     assert trained["crosslingual"] == [(one, two, {one}), (two, one, {two})]
     assert trained["finetuned"] == [(one, two, {two}), (two, one, {one})]
@@ -348,12 +394,13 @@ def test_what_lacks_a_class_is_not_computed_and_the_rest_is():
     without = "fold 1: none of the 42 training utterances has arousal high, expected both classes"
     assert alone.missing == {
         Cell("monolingual", "one", "one", "arousal"): without,
-        Cell("abroad", "one", "two", "arousal"): without,
     }
-    assert [str(cell) for cell in alone.cells] == ["monolingual-one-one-valence", "abroad-one-two-valence"]
+    assert [str(cell) for cell in alone.cells] == ["monolingual-one-one-valence"]
     assert {plan.target for plan in alone.plans} == {"valence"}
+    assert not other.missing
+    [merged] = planned([MULTILINGUAL], pool, CHOICE)
     lacking = "fold 2: none of the 12 one test utterances has arousal high, expected both classes"
-    assert other.missing == {Cell("abroad", "two", "one", "arousal"): lacking}
+    assert merged.missing == {Cell("multilingual", "one+two", "one", "arousal"): lacking}
     assert {plan.target for plan in other.plans} == {"arousal", "valence"}
 
 
@@ -397,6 +444,8 @@ def test_damaged_or_absent_predictions_are_named(tmp_path, content):
         (["--corpora", "synthetic_en", "synthetic_en"], "expected different ones"),
         (["--corpora", "synthetic_en"], "--corpora: synthetic_en alone, expected two or more"),
         (["--folds", "11"], "corpus synthetic_en has 5 separate sessions"),
+        (["--host", "-3"], "'-3', expected a whole number of at least 0"),
+        (["--hosts", "2"], "--hosts and --host say nothing without --coordinator"),
         (["--seeds", "0"], "'0', expected a whole number of at least 1"),
         (["--epochs", "many"], "'many', expected a whole number of at least 1"),
         (["--standardize", "zscore"], "invalid choice: 'zscore'"),
@@ -426,7 +475,11 @@ def test_where_nothing_can_be_computed_the_reason_is_the_error(speech, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["monolingual", "multilingual", "crosslingual", "finetuning", "table2"])
+TRAINING = ["monolingual", "multilingual", "crosslingual", "finetuning", "table2", "english_1308", "tuning",
+            "learning_curve", "related", "attention_over_time"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRAINING)
 def test_every_experiment_has_help_with_its_command(name, capsys):
     module = importlib.import_module(f"experiments.{name}")
     with pytest.raises(SystemExit) as stop:

@@ -128,11 +128,12 @@ def test_models_vote_by_their_mean():
 
 
 def test_an_utterance_is_answered_by_the_model_of_the_language_it_is_taken_for():
-    """Runs are paired; what tells the languages apart knows utterances of both corpora, in another order."""
+    """Runs are paired; what tells the languages apart knows both corpora's utterances, some called alike."""
     home, away = said([[0.1, 0.2, 0.3]] * 2), said([[0.7, 0.8, 0.9]] * 2)
-    language = said([[0.0, 0.9, 0.6, 0.0], [0.9, 0.0, 0.0, 0.9]], "xcab")
+    language = said([[0.0, 0.9, 0.6, 0.0, 0.0], [0.9, 0.0, 0.0, 0.0, 0.0]], "abcab")
+    language = dataclasses.replace(language, label=np.array([0, 0, 0, 1, 1]))
     found = identified(0, [home, away, language])
-    np.testing.assert_allclose(found.probability, [[0.7, 0.2, 0.9], [0.1, 0.8, 0.3]])
+    np.testing.assert_allclose(found.probability, [[0.1, 0.8, 0.9], [0.7, 0.2, 0.3]])
     assert found.utterance.tolist() == list("abc")
 
 
@@ -140,15 +141,37 @@ def test_what_cannot_be_combined_says_what_it_lacks(tmp_path):
     options = dataclasses.replace(chosen(), out=tmp_path, targets=("arousal",))
     for setting, train, test in (
         ("monolingual", "one", "one"),
-        ("abroad", "two", "one"),
+        ("crosslingual", "two", "one"),
         ("monolingual", "two", "two"),
     ):
         predictions.write(tmp_path, Cell(setting, train, test, "arousal"), said([0.2, 0.4, 0.9]))
+    keeping.note_missing(tmp_path, {Cell("crosslingual", "one", "two", "arousal"): "too few"})
     related.combine(options)
     assert predictions.file(tmp_path, Cell("voted", "one+two", "one", "arousal")).exists()
     missing = {str(cell): reason for cell, reason in keeping.read_missing(tmp_path).items()}
     assert missing == {
-        "voted-one+two-two-arousal": "there is no abroad-one-two-arousal",
-        "identified-one+two-one-arousal": "there is no language-one+two-one+two-language",
-        "identified-one+two-two-arousal": "there is no abroad-one-two-arousal",
+        "crosslingual-one-two-arousal": "too few",
+        "voted-one+two-two-arousal": "there is no crosslingual-one-two-arousal: too few",
+        "identified-one+two-one-arousal": "there is no language-one+two-one+two-language: it was lost",
+        "identified-one+two-two-arousal": "there is no crosslingual-one-two-arousal: too few",
     }
+
+
+def test_speakers_of_two_corpora_that_are_called_alike_are_two():
+    pool = the_pool()
+    [work] = planned([LANGUAGES], pool, chosen())
+    probability = [np.full(len(plan.test), 0.5) for plan in work.plans]
+    found = harness.gathered(pool, work.cells[0], work.plans, probability)
+    alone = {name: len(set(pool.corpora[name].speaker)) for name in NAMES[:2]}
+    assert len(set(found.speaker)) == sum(alone.values())
+
+
+def test_a_draw_of_one_class_is_refined_on():
+    pool = the_pool()
+    pool.corpora["one"].arousal[:] = np.where(np.arange(60) % 12 == 0, 1, 0)
+    works = {
+        work.setting.name: work for work in planned(LEARNING_CURVE, pool, chosen()) if work.train == "two"
+    }
+    assert not works["finetuned_10"].missing
+    drawn = [set(pool.labels("arousal")[plan.train]) for plan in works["finetuned_10"].plans]
+    assert {0} in drawn

@@ -12,6 +12,7 @@ from experiments.options import Options
 from experiments.plans import Job, Plan, Work
 from experiments.pool import Pool
 from experiments.predictions import Cell, Predictions, ResultsError
+from ser_jax import inference
 from ser_jax.inference import interval
 
 CORPORA = [
@@ -30,6 +31,7 @@ CHOSEN = {
     "standardize_default": {"within": "train", "across": "corpus"},
     "label_rule": "footnote",
     "model": {"precision": "float32"},
+    "fold_hashes": {},
 }
 
 # Fold 0 tests six utterances, fold 1 two.
@@ -163,13 +165,49 @@ def test_settings_of_several_sources_are_told_apart_and_compared(out):
     assert all(one.p_holm >= one.p for one in found)
 
 
-def test_settings_tested_on_other_utterances_are_not_compared(out):
-    other = said()
-    other = dataclasses.replace(other, utterance=np.char.add("other", other.utterance))
-    predictions.write(out, Cell("monolingual_cut", "de", "de", "arousal"), other)
+def test_settings_are_compared_on_the_utterances_both_were_tested_on(out):
+    left = np.array([0, 2, 3, 4, 5, 6, 7])
+    some = {name: getattr(said(), name)[left] for name in ("utterance", "speaker", "fold", "label")}
+    right = np.where(LABEL[left], 0.9, 0.1)[None].repeat(2, axis=0)
+    cut = Predictions(**some, seed=np.arange(2), probability=right)
+    predictions.write(out, Cell("monolingual_cut", "de", "de", "arousal"), cut)
     table = summary.rows(out, ["monolingual", "monolingual_cut"])
-    assert len(table) == 3
-    assert summary.comparisons(out, table) == []
+    [one] = summary.comparisons(out, table)
+    # Of seven: 3 of 4 and 2 of 3 in the first run, 3 of 4 and 3 of 3 in the second.
+    assert one.difference == pytest.approx(100 - 100 * np.mean([(3 / 4 + 2 / 3) / 2, (3 / 4 + 1) / 2]))
+    assert (
+        one.p
+        == one.p_holm
+        == inference.paired_test(LABEL[left], right > 0.5, HIGH[:, left], np.array(list("abbccdd")))
+    )
+
+
+def test_combinations_that_are_tuned_are_not_compared(out):
+    for name in ("tuning_k5_p15", "tuning_k10_p15"):
+        predictions.write(out, Cell(name, "de", "de", "arousal"), said())
+    assert summary.comparisons(out, summary.rows(out, ["tuning_k5_p15", "tuning_k10_p15"])) == []
+
+
+@pytest.mark.parametrize("name", ["copy", "monolingual-de-de-arousal (copy)", "monolingual-de-fr-arousal"])
+def test_a_file_that_is_no_cell_is_named(out, name):
+    (out / "predictions" / f"{name}.npz").touch()
+    with pytest.raises(
+        ResultsError, match=r"is no cell of de and en, expected SETTING-TRAIN-TEST-TARGET.npz"
+    ):
+        summary.rows(out, ["monolingual"])
+
+
+def test_predictions_of_unequal_lengths_are_named(out):
+    short = dataclasses.replace(said(), label=LABEL[:7])
+    predictions.write(out, Cell("monolingual", "de", "de", "arousal"), short)
+    with pytest.raises(ResultsError, match=r"monolingual-de-de-arousal.npz .*its arrays differ in length"):
+        summary.rows(out, ["monolingual"])
+
+
+def test_a_table_without_cells_is_not_written(out):
+    with pytest.raises(ResultsError, match="holds no predictions of multilingual"):
+        report.write(out, "table", ["multilingual"])
+    assert not (out / "table.md").exists()
 
 
 def test_confusions_are_means_over_runs():
