@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments import drawing, figures, page, protocol, summary, tables
+from experiments import drawing, figures, keeping, page, protocol, summary, tables
 from experiments.predictions import ResultsError, whole
 from ser_jax.cli import guarded
 
@@ -112,7 +112,22 @@ def together(folders: list[Path], mixed: bool) -> str:
         lines += [] if lines else [["results", *head]]
         lines += [[str(out), *line] for line in body]
     notice = "**Results of different protocols: they cannot be compared line by line.**\n\n" if other else ""
-    return notice + tables.lines(lines)
+    corpora = [corpus for out in folders for corpus in protocol.read(out)["corpora"]]
+    synthetic = sorted({corpus["name"] for corpus in corpora if corpus["synthetic"]})
+    spoken = f"**Synthetic speech** ({', '.join(synthetic)}).\n\n" if synthetic else ""
+    return spoken + notice + tables.lines(lines)
+
+
+def _check_complete(out: Path) -> None:
+    """Raises: ResultsError where a cell that a table showed is not there any more."""
+    shown = [cell for table in protocol.document(out)["tables"].values() for cell in table["cells"]]
+    there = {str(cell) for cell in summary.found(out, summary.settings(out))}
+    there |= {str(cell) for cell in keeping.read_missing(out)}
+    lost = sorted(set(shown) - there)
+    if lost:
+        raise ResultsError(
+            f"{out} has lost the predictions of {', '.join(lost)}; the experiment computes them again"
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -133,6 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
             return
         [out] = options.results
         known = protocol.tables(out) or {"results": summary.settings(out)}
+        _check_complete(out)
         for name, settings in known.items():
             print(write(out, name, settings))
         print(f"Written to {out}: report.html.", file=sys.stderr)

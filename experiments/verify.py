@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from experiments import keeping, predictions, protocol, report
+from experiments import attention_over_time, keeping, predictions, protocol, report
 from experiments.predictions import Cell, ResultsError
 from ser_jax.cli import guarded
 
@@ -31,6 +31,10 @@ def differing(out: Path) -> list[str]:
             same = path.exists() and path.read_bytes() == content.encode()
             print(f"{file}: {'as the predictions say' if same else 'DIFFERS'}")
             wrong += [] if same else [file]
+    if (out / "attention.json").exists():
+        same = (out / "attention.md").read_bytes() == (attention_over_time.markdown(out) + "\n").encode()
+        print(f"attention.md: {'as attention.json says' if same else 'DIFFERS'}")
+        wrong += [] if same else ["attention.md"]
     return wrong
 
 
