@@ -1,7 +1,9 @@
 """Sec. 6, Figs. 2 and 3: where the attention of the mono-lingual arousal models lies.
 
     python -m experiments.attention_over_time                                # IEMOCAP, RECOLA
-    python -m experiments.attention_over_time --out results/table2           # of models that are there
+    python -m experiments.attention_over_time --corpora synthetic_en synthetic_fr --out results/demo
+
+With the `--out` and the flags of another experiment the models that are there are asked.
 
 Expected, training utterances: alpha_1 is the largest for 31.2 % on IEMOCAP; the two largest differ by more
 than 0.5 for 73.1 % on IEMOCAP, 5 % on RECOLA.
