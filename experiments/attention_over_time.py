@@ -20,7 +20,6 @@ import jax
 import numpy as np
 
 from experiments import figures, keeping, protocol, report, tables
-from experiments.figures import Attention
 from experiments.harness import a_run, data_of
 from experiments.main import main
 from experiments.monolingual import MONOLINGUAL
@@ -52,7 +51,10 @@ def analyse(options: Options) -> None:
         file.write_text(json.dumps(found, indent=1) + "\n")
     with whole(options.out / "attention.md") as file:
         file.write_text(markdown(options.out) + "\n")
-    report.draw(options.out / "attention", figures.attention(read(options.out), protocol.read(options.out)))
+    report.draw(
+        options.out / "attention",
+        figures.attention(keeping.read_attention(options.out), protocol.read(options.out)),
+    )
 
 
 def _corpus(machine, pool, options, work, part: str) -> dict:
@@ -103,15 +105,6 @@ def described(weights: np.ndarray, frames: np.ndarray, hop: int) -> dict:
     return {"utterances": len(frames)} | {
         name: np.where(np.isnan(value), None, np.round(value.astype(float), 6)).tolist()
         for name, value in arrays.items()
-    }
-
-
-def read(out: Path) -> dict[str, Attention]:
-    """What was stored, as figures want it."""
-    found = json.loads((out / "attention.json").read_text())
-    return {
-        name: Attention(*(np.array(one[field], float) for field in Attention._fields))
-        for name, one in found.items()
     }
 
 

@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,29 +14,13 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments import predictions, summary
 from experiments.drawing import COLOURS, MARKS, PANEL, broken, explained, heat, numbers, outlined, panels
-from experiments.keeping import Training
+from experiments.keeping import Attention, Training
 from experiments.summary import Row, columns, label, title
 from ser_jax.attention import over_runs
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.metrics import pooled_uar
 
 TUNED = re.compile(r"tuning_k(\d+)_p(\d+)")
-
-
-class Attention(NamedTuple):
-    """Sec. 6 for one corpus, as `ser_jax.attention` counts it.
-
-    Attributes:
-      shares: [R, S] of the utterances, those whose largest weight is alpha_i.
-      among: [R, S] the same among the segments that hold sound.
-      expected: [S] what chance would give among these.
-      decided: [R] of the utterances, those whose two largest weights differ by more than 0.5.
-    """
-
-    shares: np.ndarray
-    among: np.ndarray
-    expected: np.ndarray
-    decided: np.ndarray
 
 
 def runs(out: Path, table: list[Row], protocol: dict) -> Figure:

@@ -32,6 +32,24 @@ class Training(NamedTuple):
     dev_uar: np.ndarray
 
 
+class Attention(NamedTuple):
+    """Sec. 6 for one corpus, as `ser_jax.attention` counts it.
+
+    Attributes:
+      shares: [R, S] of the utterances, those whose largest weight is alpha_i.
+      among: [R, S] the same among the segments that hold sound.
+      expected: [S] what chance would give among these.
+      decided: [R] of the utterances, those whose two largest weights differ by more than 0.5.
+      padding_weight: [R] how much of the weights lies on padding, the mean over the utterances.
+    """
+
+    shares: np.ndarray
+    among: np.ndarray
+    expected: np.ndarray
+    decided: np.ndarray
+    padding_weight: np.ndarray
+
+
 def models(out: Path, job: str) -> Path:
     """Where the parameters of a job are kept, by `Work.name`."""
     return out / "models" / job
@@ -91,6 +109,25 @@ def read_training(out: Path, job: str) -> Training:
     Raises: ResultsError where it is not there, or damaged.
     """
     return Training(**predictions.read_arrays(_training(out, job), Training._fields))
+
+
+def read_attention(out: Path) -> dict[str, Attention]:
+    """Where attention lies, by corpus and part, in the order it was stored; nothing where it was not asked.
+
+    Raises: ResultsError where the file is damaged.
+    """
+    path = out / "attention.json"
+    if not path.exists():
+        return {}
+    try:
+        return {
+            name: Attention(*(np.array(one[field], float) for field in Attention._fields))
+            for name, one in json.loads(path.read_text()).items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise predictions.ResultsError(
+            f"{path} does not say where attention lies ({error}); delete it"
+        ) from None
 
 
 def note_missing(out: Path, missing: dict[Cell, str]) -> None:

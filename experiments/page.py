@@ -1,6 +1,5 @@
 """A results folder as one page to read, `report.html`: nothing outside it, no script."""
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,10 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import figures, keeping, origin, protocol, summary, tables
-from experiments.figures import Attention
 from experiments.markup import Section, bullets, folded, gallery, paragraph, table, text
 from experiments.page_style import STYLE
-from experiments.predictions import Cell, ResultsError
+from experiments.predictions import Cell
 from experiments.summary import Row, columns, title
 from ser_jax.attention import OverRuns, over_runs
 
@@ -236,20 +234,17 @@ def _matrix(found: Results) -> Section:
 
 def _attention(found: Results) -> Section:
     heading = "Where the attention lies"
-    path = found.out / "attention.json"
-    if not path.exists():
+    known = keeping.read_attention(found.out)
+    if not known:
         return Section(heading, "")
-    try:
-        known = {
-            name: Attention(*(np.array(one[field], float) for field in Attention._fields))
-            for name, one in json.loads(path.read_text()).items()
-        }
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ResultsError(f"{path} does not say where attention lies ({error}); delete it") from None
-    lines = [["% of utterances", "first segment wins", "the same among sound", "two largest differ by > 0.5"]]
+    head = ["%", "weight on padding", "first segment wins", "among sound", "there by chance"]
+    lines = [[*head, "two largest differ by > 0.5"]]
     for name, one in known.items():
-        each = (one.shares[:, 0], one.among[:, 0], one.decided)
-        lines.append([name, *(_over_runs(over_runs(values)) for values in each)])
+        padding, first, among, decided = (
+            _over_runs(over_runs(values))
+            for values in (one.padding_weight, one.shares[:, 0], one.among[:, 0], one.decided)
+        )
+        lines.append([name, padding, first, among, f"{100 * one.expected[0]:.1f}", decided])
     said = (
         "A segment wins where its weight is the largest (Sec. 6). The paper, on training utterances: the "
         "first wins 31.2 % on IEMOCAP; the two largest differ by > 0.5 for 73.1 % there, 5 % on RECOLA."

@@ -158,5 +158,6 @@ def attention(names) -> dict:
             "among": among.tolist(),
             "expected": expected.tolist(),
             "decided": rng.uniform(0.5, 0.8, 3).tolist(),
+            "padding_weight": rng.uniform(0.3, 0.6, 3).tolist(),
         }
     return found

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
 from experiments import drawing, figures, predictions, protocol, summary
-from experiments.figures import Attention
+from experiments.keeping import Attention
 from experiments.predictions import Cell, Predictions
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -212,7 +212,7 @@ def test_a_run_without_development_speakers_does_not_count_among_others():
 def test_attention_stands_beside_chance():
     shares = np.array([[0.5, 0.3, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]])
     expected = np.array([0.4, 0.3, 0.2, 0.1])
-    known = Attention(shares, shares[:, ::-1], expected, np.array([0.5, 0.6]))
+    known = Attention(shares, shares[:, ::-1], expected, np.array([0.5, 0.6]), np.array([0.3, 0.4]))
     every, among = figures.attention({"de": known}).axes
     np.testing.assert_allclose([bar.get_height() for bar in every.patches], [60, 20, 10, 10])
     np.testing.assert_allclose([bar.get_height() for bar in among.patches], [10, 10, 20, 60])
@@ -222,7 +222,7 @@ def test_attention_stands_beside_chance():
 
 def test_attention_of_a_single_run_has_no_deviation():
     once = np.array([[0.6, 0.4]])
-    figure = figures.attention({"de": Attention(once, once, once[0], np.array([0.5]))})
+    figure = figures.attention({"de": Attention(once, once, once[0], np.array([0.5]), np.array([0.3]))})
     assert not any(axis.containers[0].errorbar for axis in figure.axes)
 
 
