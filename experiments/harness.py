@@ -114,7 +114,6 @@ def _compute(machine: Machine, pool: Pool, options: Options, works: list[Work], 
         progress.update,
         watch,
     )
-    progress.set_description(works[0].label)
     waiting = _pieces(computed, plans)
     for work in works:
         progress.set_description(work.label)

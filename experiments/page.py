@@ -10,7 +10,6 @@ import numpy as np
 from experiments import figures, keeping, origin, protocol, summary, tables
 from experiments.markup import Section, bullets, folded, gallery, paragraph, table, text
 from experiments.page_style import STYLE
-from experiments.predictions import Cell
 from experiments.summary import Row, columns, title
 from ser_jax.attention import OverRuns, over_runs
 
@@ -82,8 +81,7 @@ def of(out: Path) -> str:
     """
     kept = protocol.document(out)
     missing = keeping.read_missing(out)
-    cells = [Cell(*file.stem.split("-")) for file in (out / "predictions").glob("*.npz")]
-    there = {cell.setting for cell in [*cells, *missing]}
+    there = {cell.setting for cell in [*summary.stored(out), *missing]}
     first = [name for name in MAIN if name in there]
     shown = _shown(protocol.tables(out) or {"results": [*first, *sorted(there.difference(first))]})
     listed = list(dict.fromkeys(name for settings in shown.values() for name in settings))

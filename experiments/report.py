@@ -30,7 +30,7 @@ def write(out: Path, name: str, settings: list[str]) -> str:
     if not table:
         raise ResultsError(f"{out} holds no predictions of {', '.join(settings)}")
     protocol.note_table(out, name, settings, [str(row.cell) for row in table])
-    written = contents(out, name, settings, chosen)
+    written = contents(out, name, table, chosen)
     for file, content in written.items():
         with whole(out / file) as temporary:
             temporary.write_text(content)
@@ -41,9 +41,8 @@ def write(out: Path, name: str, settings: list[str]) -> str:
     return written[f"{name}.md"].rstrip("\n")
 
 
-def contents(out: Path, name: str, settings: list[str], chosen: dict) -> dict[str, str]:
-    """What the predictions in `out` say of some settings, by the file it belongs in."""
-    table = summary.rows(out, settings)
+def contents(out: Path, name: str, table: list[summary.Row], chosen: dict) -> dict[str, str]:
+    """What is written of some cells, by the file it belongs in."""
     return {
         f"{name}.md": text(table, summary.comparisons(out, table), chosen) + "\n",
         f"{name}.csv": tables.comma_separated(table, chosen),
@@ -121,8 +120,7 @@ def together(folders: list[Path], mixed: bool) -> str:
 def _check_complete(out: Path) -> None:
     """Raises: ResultsError where a cell that a table showed is not there any more."""
     shown = [cell for table in protocol.document(out)["tables"].values() for cell in table["cells"]]
-    there = {str(cell) for cell in summary.found(out, summary.settings(out))}
-    there |= {str(cell) for cell in keeping.read_missing(out)}
+    there = {str(cell) for cell in [*summary.stored(out), *keeping.read_missing(out)]}
     lost = sorted(set(shown) - there)
     if lost:
         raise ResultsError(
@@ -147,7 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(together(options.results, options.mixed))
             return
         [out] = options.results
-        known = protocol.tables(out) or {"results": summary.settings(out)}
+        known = protocol.tables(out) or {"results": sorted({cell.setting for cell in summary.stored(out)})}
         _check_complete(out)
         for name, settings in known.items():
             print(write(out, name, settings))

@@ -90,21 +90,24 @@ class Comparison(NamedTuple):
 
 def found(out: Path, settings: list[str]) -> list[Cell]:
     """The cells of some settings that are there or are known to be missing, in the order of the tables."""
-    chosen = protocol.read(out)
-    corpora = [corpus["name"] for corpus in chosen["corpora"]]
-    there = [_cell(file, corpora) for file in sorted((out / "predictions").glob("*.npz"))]
+    corpora = [corpus["name"] for corpus in protocol.read(out)["corpora"]]
 
     def place(cell: Cell):
         trained = [corpora.index(name) for name in cell.train.split("+")]
         tested = [corpora.index(name) for name in cell.test.split("+")]
         return settings.index(cell.setting), tested, trained, cell.target
 
-    return sorted({c for c in [*there, *keeping.read_missing(out)] if c.setting in settings}, key=place)
+    known = {*stored(out), *keeping.read_missing(out)}
+    return sorted((cell for cell in known if cell.setting in settings), key=place)
 
 
-def settings(out: Path) -> list[str]:
-    """The settings whose predictions are there."""
-    return sorted({file.stem.split("-")[0] for file in (out / "predictions").glob("*.npz")})
+def stored(out: Path) -> list[Cell]:
+    """The cells whose predictions are there.
+
+    Raises: ResultsError where a file is none of them.
+    """
+    corpora = [corpus["name"] for corpus in protocol.read(out)["corpora"]]
+    return [_cell(file, corpora) for file in sorted((out / "predictions").glob("*.npz"))]
 
 
 def _cell(file: Path, corpora: list[str]) -> Cell:

@@ -69,7 +69,7 @@ def differences(found: list[Comparison], protocol: dict) -> list[list[str]]:
             f"{titles.get(one.test, one.test)} {one.target}",
             one.one,
             one.other,
-            f"{one.difference:+.1f}",
+            "?" if math.isnan(one.difference) else f"{one.difference:+.1f}",
             _p(one.p),
             _p(one.p_holm) + (" *" if one.p_holm < 0.05 else ""),
         ]
@@ -187,6 +187,8 @@ def _range(low: float, high: float) -> str:
 
 
 def _p(value: float) -> str:
+    if math.isnan(value):
+        return "?"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

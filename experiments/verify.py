@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from experiments import attention_over_time, keeping, predictions, protocol, report
+from experiments import attention_over_time, keeping, predictions, protocol, report, summary
 from experiments.predictions import Cell, ResultsError
 from ser_jax.cli import guarded
 
@@ -26,7 +26,8 @@ def differing(out: Path) -> list[str]:
     wrong = []
     for name, shown in document["tables"].items():
         wrong += [cell for cell in shown["cells"] if not _fits(out, Cell(*cell.split("-")), document)]
-        for file, content in report.contents(out, name, shown["settings"], document["protocol"]).items():
+        table = summary.rows(out, shown["settings"])
+        for file, content in report.contents(out, name, table, document["protocol"]).items():
             path = out / file
             same = path.exists() and path.read_bytes() == content.encode()
             print(f"{file}: {'as the predictions say' if same else 'DIFFERS'}")

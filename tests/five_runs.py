@@ -1,6 +1,7 @@
-"""Five small runs of unequal folds, for tests of how runs are divided; also imported by their processes."""
+"""Small runs of unequal folds, for tests of training and of how runs are divided, and their processes."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ser_jax import engine
@@ -26,9 +27,9 @@ def a_run(seed, count):
         key=jax.random.key(seed),
         train=draw.permutation(N)[:count].astype(np.int32),
         count=np.int32(count),
-        labels=draw.integers(0, 2, N).astype(np.int8),
-        mean=draw.normal(-40, 1, (2, CONFIG.bands)).astype(np.float32),
-        scale=np.full((2, CONFIG.bands), 0.1, np.float32),
+        labels=jnp.asarray(draw.integers(0, 2, N), jnp.int8),
+        mean=jnp.asarray(draw.normal(-40, 1, (2, CONFIG.bands)), jnp.float32),
+        scale=jnp.full((2, CONFIG.bands), 0.1),
     )
 
 

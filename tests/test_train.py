@@ -5,34 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from five_runs import CONFIG, N, a_run, features
 
 from ser_jax import model, runs, train
 from ser_jax.model import ModelConfig
-from ser_jax.runs import Data, Runs
+from ser_jax.runs import Data
 from ser_jax.train import TrainConfig
-
-CONFIG = ModelConfig(bands=4, frames=60, channels=6, kernel=4, stride=3, pool=4)
-N = 41
 
 
 @pytest.fixture(scope="module")
 def data():
-    draw = np.random.default_rng(0)
-    frames = draw.integers(5, CONFIG.frames + 1, N).astype(np.int32)
-    logmel = draw.normal(-40, 10, (N, CONFIG.frames, CONFIG.bands)).astype(np.float32)
-    return Data(jnp.asarray(logmel), jnp.asarray(frames), jnp.asarray(np.arange(N, dtype=np.int32) % 2))
-
-
-def a_run(seed, count):
-    draw = np.random.default_rng(seed)
-    return Runs(
-        key=jax.random.key(seed),
-        train=draw.permutation(N)[:count].astype(np.int32),
-        count=np.int32(count),
-        labels=jnp.asarray(draw.integers(0, 2, N), jnp.int8),
-        mean=jnp.asarray(draw.normal(-40, 1, (2, CONFIG.bands)), jnp.float32),
-        scale=jnp.full((2, CONFIG.bands), 0.1),
-    )
+    logmel, frames = map(jnp.asarray, features())
+    return Data(logmel, frames, jnp.arange(N, dtype=jnp.int32) % 2)
 
 
 def close(left, right):
