@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from ser_jax import data
+from ser_jax import data, flags
 from ser_jax.cli import guarded
 from ser_jax.data.labels import CLASS_NAMES, RULES, classes
 
@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
         help="prepared, whole or with --labels-only (default: iemocap and recola, as far as prepared)",
     )
     parser.add_argument(
-        "--data-dir", type=Path, help="where they were prepared (default: as ser-jax prepare)"
+        "--data-dir", type=flags.folder, help="where they were prepared (default: as ser-jax prepare)"
     )
     parser.add_argument("--label-rule", choices=RULES, default=RULES[0], help="(default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")

@@ -2,9 +2,10 @@
 
 import argparse
 import dataclasses
-import math
+import re
 from pathlib import Path
 
+from ser_jax import flags
 from ser_jax.convolution import PRECISIONS
 from ser_jax.data.corpus import TARGETS
 from ser_jax.data.labels import RULES
@@ -37,6 +38,8 @@ class Options:
       devices: of this host; None for all.
       memory: bytes a device may use; None for what is free.
       coordinator, hosts, host: see `machine.join`.
+      save_minutes, save_epochs: how often a stack in training is saved, whichever comes first; None for never
+        by epochs.
     """
 
     corpora: tuple[str, ...] = ("iemocap", "recola")
@@ -58,17 +61,22 @@ class Options:
     coordinator: str | None = None
     hosts: int | None = None
     host: int | None = None
+    save_minutes: float = 1.0
+    save_epochs: int | None = None
 
 
-COMPUTING = ("runs_at_once", "stacking", "devices", "memory", "coordinator", "hosts", "host")  # no result
+# What changes no result.
+COMPUTING = ("runs_at_once", "stacking", "devices", "memory", "coordinator", "hosts", "host", "save_minutes",
+             "save_epochs")  # fmt: skip
 
-COUNTS = {
-    "seeds": "runs per fold and target",
-    "folds": "of the cross-validation",
-    "epochs": "of training from scratch",
-    "finetune_samples": "utterances of the tested corpus per fold that fine-tuning sees",
-    "finetune_epochs": "of fine-tuning",
+COUNTS = {  # what it means, and the most, beyond which it is a slip of the pen
+    "seeds": ("runs per fold and target", 10_000),
+    "folds": ("of the cross-validation", 10_000),
+    "epochs": ("of training from scratch", 1_000_000),
+    "finetune_samples": ("utterances of the tested corpus per fold that fine-tuning sees", 1_000_000_000),
+    "finetune_epochs": ("of fine-tuning", 1_000_000),
 }
+MOST = 1_000_000  # of minutes, gigabytes, hosts, devices, runs
 
 
 def parse(description: str, name: str, arguments: list[str] | None = None) -> Options:
@@ -87,17 +95,17 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
         metavar="NAME",
         help="two or more prepared corpora, of any language (default: iemocap recola)",
     )
-    add("--data-dir", type=Path, help="where they were prepared (default: as ser-jax prepare)")
+    add("--data-dir", type=flags.folder, help="where they were prepared (default: as ser-jax prepare)")
     add(
         "--out",
-        type=Path,
+        type=flags.path,
         default=Path("results") / name,
         help="folder of the results (default: %(default)s)",
     )
-    for count, meaning in COUNTS.items():
+    for count, (meaning, most) in COUNTS.items():
         add(
             f"--{count.replace('_', '-')}",
-            type=_positive,
+            type=flags.whole(1, most),
             default=getattr(defaults, count),
             help=f"{meaning} (default: %(default)s)",
         )
@@ -127,45 +135,58 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
     if len(chosen["corpora"]) < 2:
         parser.error(f"argument --corpora: {chosen['corpora'][0]} alone, expected two or more")
     if chosen["coordinator"] is None and (chosen["hosts"] is not None or chosen["host"] is not None):
-        parser.error("--hosts and --host say nothing without --coordinator")
+        parser.error("--hosts and --host say nothing without --coordinator, expected it as well")
+    if chosen["hosts"] is not None and chosen["host"] is not None and chosen["host"] >= chosen["hosts"]:
+        parser.error(f"argument --host: {chosen['host']}, expected 0 to {chosen['hosts'] - 1} of --hosts")
     return Options(**chosen)
 
 
 def _add_computing(parser: argparse.ArgumentParser) -> None:
     """Flags that change how long it takes, and no result."""
+    positive = flags.whole(1, MOST)
     add = parser.add_argument_group("computing").add_argument
-    add("--runs-at-once", type=_positive, metavar="N", help="runs a stack and device (default: as fit)")
+    add("--runs-at-once", type=positive, metavar="N", help="runs a stack and device (default: as fit)")
     add("--stacking", choices=STACKINGS, default="auto", help="of the runs of a stack (default: by device)")
-    add("--devices", type=_positive, metavar="N", help="of this host (default: all)")
+    add("--devices", type=positive, metavar="N", help="of this host (default: all)")
     add("--memory", type=_gigabytes, metavar="GB", help="a device may use (default: what is free)")
-    add("--coordinator", metavar="HOST:PORT", help="of several hosts; auto under SLURM and on TPU pods")
-    add("--hosts", type=_positive, metavar="N", help="how many, with --coordinator HOST:PORT")
-    add("--host", type=_natural, metavar="I", help="which of them this is, from 0")
+    add(
+        "--save-minutes",
+        type=_minutes,
+        default=Options.save_minutes,
+        metavar="T",
+        help="how often a stack in training is saved (default: 1)",
+    )
+    add("--save-epochs", type=positive, metavar="N", help="the same by epochs, whichever comes first")
+    add(
+        "--coordinator",
+        type=_coordinator,
+        metavar="HOST:PORT",
+        help="of several hosts; auto under SLURM and on TPU pods",
+    )
+    add("--hosts", type=positive, metavar="N", help="how many, with --coordinator HOST:PORT")
+    add("--host", type=flags.whole(0, MOST), metavar="I", help="which of them this is, from 0")
 
 
 def _gigabytes(text: str) -> int:
+    return max(1, int(_more_than_nothing("gigabytes", text) * 1e9))
+
+
+def _minutes(text: str) -> float:
+    return _more_than_nothing("minutes", text)
+
+
+def _more_than_nothing(unit: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = 0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected gigabytes, more than 0")
-    return int(value * 1e9)
-
-
-def _positive(text: str) -> int:
-    return _at_least(1, text)
-
-
-def _natural(text: str) -> int:
-    return _at_least(0, text)
-
-
-def _at_least(least: int, text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least {least}")
+    if not 0 < value <= MOST:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {unit}, more than 0 and {MOST:,} at most")
     return value
+
+
+def _coordinator(text: str) -> str:
+    port = re.fullmatch(r"\S+:(\d{1,5})", text, re.ASCII)
+    if text != "auto" and not (port and 0 < int(port[1]) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected HOST:PORT or auto")
+    return text

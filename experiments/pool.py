@@ -1,5 +1,6 @@
 """The corpora of an experiment, joined into one set of rows that every run indexes."""
 
+import gc
 from collections.abc import Callable
 from functools import cache, cached_property
 from typing import Any, NamedTuple
@@ -128,6 +129,7 @@ class Pool:
         """The latest is kept: each is a copy of all features."""
         if self._latest is None or self._latest[0] != train:
             self._latest = None
+            gc.collect()  # else what has computed with it, which refers to itself, holds it still
             own = [self.names.index(name) for name in train]
             logmel = histogram.towards(own, *self._joined, self.membership)
             sums = standardize.moments(logmel, self.frames)

@@ -13,13 +13,9 @@ import csv
 import dataclasses
 import hashlib
 import json
-import os
 import platform
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +24,17 @@ import soundfile
 from tqdm import tqdm
 
 from experiments.environment import processor
-from ser_jax import cores
+from experiments.watching import Process, watch
+from ser_jax import cores, flags
 from ser_jax.cli import guarded
 from ser_jax.data.logmel import RATE, SECONDS
+from ser_jax.data.workers import number
 from ser_jax.errors import UserError
 
 MEAN, DEVIATION = 4.46, 3.07  # s, of IEMOCAP's turns
 SHORTEST, LONGEST = 0.6, 35.0  # s
+MOST = 1_000_000  # utterances; they take 300 GB
 LONGER = 1373 / 10039  # share of IEMOCAP's turns that the network does not hear whole
-INTERVAL = 0.02  # s between two looks at the memory
 
 PREPARE = """
 import sys
@@ -58,20 +56,6 @@ print(json.dumps([time.perf_counter() - start, len(corpus), corpus.fingerprint])
 
 class PreparationError(UserError):
     """A measurement that cannot be made, or that found what must not be."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Process:
-    """A fresh process, from its start to its end.
-
-    Attributes:
-      seconds: s.
-      peak: MB (10^6 bytes), the largest sum of the resident memory of it and of all it started; pages that
-        they share count for each. None where there is no /proc to ask.
-    """
-
-    seconds: float
-    peak: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,50 +115,6 @@ def write_noise(folder: Path, seconds: np.ndarray) -> Path:
     return folder / "manifest.csv"
 
 
-def watch(code: str, *arguments: Path | int) -> tuple[Process, str]:
-    """Runs Python code in a fresh process and looks at the memory of it and its children all the while.
-
-    Returns: (what was measured, the last line it printed); what it writes to standard error is shown.
-    Raises: PreparationError where it fails.
-    """
-    peak, done = [], threading.Event()
-
-    def look() -> None:
-        while not done.wait(INTERVAL):
-            peak.append(resident(process.pid))
-
-    start = time.perf_counter()
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        looking = threading.Thread(target=look)
-        looking.start()
-        try:
-            output = process.communicate()[0]
-            seconds = time.perf_counter() - start
-        finally:
-            done.set()
-            looking.join()
-    if process.returncode:
-        raise PreparationError(f"a process ended with status {process.returncode}, expected 0 (see above)")
-    return Process(seconds, max(peak, default=0) / 1e6 or None), output.splitlines()[-1]
-
-
-def resident(pid: int) -> int:
-    """Resident memory of a process and of all that descend from it, bytes; 0 where there is no /proc."""
-    parents, pages = {}, {}
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            # The name of a command may hold blanks and parentheses: what follows the last one is numbers.
-            fields = (place / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        parents[int(place.name)], pages[int(place.name)] = int(fields[1]), int(fields[21])
-    family = {pid}
-    while grown := {child for child, parent in parents.items() if parent in family} - family:
-        family |= grown
-    return sum(pages.get(member, 0) for member in family) * os.sysconf("SC_PAGE_SIZE")
-
-
 def different(folders: list[Path]) -> list[str]:
     """Names of files that some of the folders do not have, or have with other bytes; sorted."""
     names = {file.relative_to(folder) for folder in folders for file in folder.rglob("*") if file.is_file()}
@@ -193,6 +133,12 @@ def measure(folder: Path, utterances: int, workers: list[int]) -> Report:
     """
     if utterances < 1 or min(workers) < 1:
         raise PreparationError(f"{utterances} utterances, workers {workers}, expected at least 1 of each")
+    if utterances > MOST:
+        raise PreparationError(f"{utterances} utterances, expected {MOST:,} at most")
+    for count in workers:
+        number(count)
+    if folder.exists() and not folder.is_dir():
+        raise PreparationError(f"{folder} is a file, expected a new folder")
     if folder.exists() and any(folder.iterdir()):
         raise PreparationError(f"{folder} is not empty, expected a new folder")
     seconds = lengths(utterances)
@@ -271,10 +217,11 @@ def main(arguments: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--utterances", type=int, default=10_000, metavar="N", help="(default: 10,000; 3 GB of disk)")
-    add("--workers", type=int, nargs="+", default=[1, 2], metavar="W", help="(default: 1 2)")
-    add("--keep", type=Path, metavar="DIR", help="work in this new folder and leave everything there")
-    add("--json", type=Path, metavar="FILE", help="write the report there as well")
+    size = flags.whole(1, MOST)
+    add("--utterances", type=size, default=10_000, metavar="N", help="(default: 10,000; 3 GB of disk)")
+    add("--workers", type=flags.whole(1), nargs="+", default=[1, 2], metavar="W", help="(default: 1 2)")
+    add("--keep", type=flags.path, metavar="DIR", help="work in this new folder and leave everything there")
+    add("--json", type=flags.new_file, metavar="FILE", help="write the report there as well")
     options = parser.parse_args(arguments)
 
     def work() -> None:

@@ -9,12 +9,12 @@ where its attention lies, and reports that they do not. Nothing is trained.
 
 import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 
 from experiments import tables
 from experiments.summary import title
+from ser_jax import flags
 from ser_jax.cli import guarded
 from ser_jax.data import Corpus, load
 from ser_jax.data.onset import RULE, extent
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--corpora", nargs="+", default=["iemocap", "recola"], metavar="NAME")
     parser.add_argument(
-        "--data-dir", type=Path, help="where they were prepared (default: as ser-jax prepare)"
+        "--data-dir", type=flags.folder, help="where they were prepared (default: as ser-jax prepare)"
     )
     options = parser.parse_args(arguments)
 

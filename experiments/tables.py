@@ -8,13 +8,14 @@ from experiments.summary import Comparison, Row, columns, label, title
 
 # By models that were trained on one corpus, or, to tell languages apart, standardised as if on one.
 WITHIN_A_CORPUS = ("monolingual", "tuning", "language")
-COLUMNS = [name for name in Row._fields if name != "missing"] + ["missing"]
+COLUMNS = list(Row._fields)
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how text begins that a spreadsheet runs
 
 
 def markdown(table: list[Row], protocol: dict) -> str:
     """A row per setting, UAR ± deviation over runs beside the paper's where it has one, and a caption."""
     parts = [*_notice(protocol, table), *_aligned(grid(table, protocol)), "", caption(table, protocol)]
-    reasons = _reasons(table)
+    reasons = _reasons(table) + _stops(table)
     return "\n".join([*parts, *([""] if reasons else []), *reasons])
 
 
@@ -30,7 +31,7 @@ def grid(table: list[Row], protocol: dict) -> list[list[str]]:
         line = [name]
         for column in columns(table):
             row = next((r for r in table if (label(r, table), r.test, r.target) == (name, *column)), None)
-            line.append(_mean(row))
+            line.append(_mean(row) + _fewer(row, protocol))
             if with_paper:
                 line.append("" if row is None or math.isnan(row.paper_uar) else f"{row.paper_uar:.2f}")
         lines.append(line)
@@ -172,6 +173,20 @@ def _reasons(table: list[Row]) -> list[str]:
     ]
 
 
+def _stops(table: list[Row]) -> list[str]:
+    return [
+        f"Stopped, its numbers not finite, and left out: {label(row, table)}, {row.test} {row.target}: "
+        f"{row.stopped}."
+        for row in table
+        if row.stopped and not row.missing
+    ]
+
+
+def _fewer(row: Row | None, protocol: dict) -> str:
+    """How many runs, where that is not as many as there are seeds."""
+    return "" if row is None or row.missing or row.runs == protocol["seeds"] else f" (n = {row.runs})"
+
+
 def _with_paper(table: list[Row]) -> bool:
     return any(not math.isnan(row.paper_uar) for row in table)
 
@@ -195,7 +210,8 @@ def _p(value: float) -> str:
 def _field(value):
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4f}"
-    return value
+    # Behind an apostrophe it is text.
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _escaped(text: str) -> str:

@@ -17,7 +17,6 @@ import os
 import sys
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -29,19 +28,13 @@ from experiments.throughput_report import LENGTHS, Point, Report
 from experiments.timing import Timing, by_turns, product, ratio, triad
 from experiments.ways import TITLES, Noise, OneAfterAnother, Sizes, Stack, ours, sizes, torch_data, torchs
 from experiments.workload import Corpus
-from ser_jax import cores
+from ser_jax import cores, flags, machine
 from ser_jax.cli import guarded
 from ser_jax.convolution import PRECISIONS
-from ser_jax.errors import UserError
-from ser_jax.machine import use_all_cores
 from ser_jax.model import ModelConfig
 from ser_jax.train import TrainConfig
 
 ROUNDS = 3  # of the costs
-
-
-class ThroughputError(UserError):
-    """A measurement that cannot be kept."""
 
 
 def measure(
@@ -181,7 +174,12 @@ def main(arguments: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--json", type=Path, metavar="FILE", help="write the numbers there, and a figure beside it (.png)")
+    add(
+        "--json",
+        type=flags.new_file,
+        metavar="FILE",
+        help="write the numbers there, and a figure beside it (.png)",
+    )
     add(
         "--precision", nargs="+", choices=PRECISIONS, metavar="P",
         help=f"of {', '.join(PRECISIONS)} (default: all; without tf32 on a CPU, where it is float32)",
@@ -189,12 +187,10 @@ def main(arguments: list[str] | None = None) -> None:
     add("--full", action="store_true", help="more rounds, more utterances, all ways in all precisions")
     options = parser.parse_args(arguments)
 
-    use_all_cores()
+    machine.use_all_cores()
 
     def work() -> None:
-        if options.json is not None and not options.json.parent.is_dir():
-            raise ThroughputError(f"{options.json.parent} is no folder, expected one for {options.json.name}")
-        backend = jax.default_backend()
+        backend = machine.backend()
         default = [name for name in PRECISIONS if backend != "cpu" or name != "tf32"]
         precisions = list(dict.fromkeys(options.precision or default))
         size = sizes(backend, options.full)

@@ -4,22 +4,30 @@ What a user can get wrong ends as one sentence on standard error and exit status
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from ser_jax import __version__
+from ser_jax import __version__, flags
 from ser_jax.data.databases import DATABASES, flag
 from ser_jax.data.labels import RULES
-from ser_jax.errors import UserError
+from ser_jax.errors import Interrupted, UserError, one_line
 
 READING = {  # options of the databases' readers
-    "annotation_delay": {"type": float, "metavar": "S", "help": "raters' delay, s (default: 0)"},
-    "arousal_threshold": {"type": float, "metavar": "X", "help": "parts the classes of a numeric arousal"},
-    "valence_threshold": {"type": float, "metavar": "X", "help": "parts the classes of a numeric valence"},
+    "annotation_delay": {"type": flags.finite, "metavar": "S", "help": "raters' delay, s (default: 0)"},
+    "arousal_threshold": {
+        "type": flags.finite,
+        "metavar": "X",
+        "help": "parts the classes of a numeric arousal",
+    },
+    "valence_threshold": {
+        "type": flags.finite,
+        "metavar": "X",
+        "help": "parts the classes of a numeric valence",
+    },
     "allow_outside": {"action": "store_true", "help": "let paths lead out of the manifest's folder"},
 }
 
@@ -39,8 +47,8 @@ def guarded(program: str, work: Callable[[], int | None], interrupted: str) -> i
       program: whose sentence it is.
       work: what to do; what it returns is the status where nothing went wrong, None for 0.
       interrupted: what to say after Ctrl-C.
-    Returns: the exit status: the work's own, 2 where the input or a file is at fault, 130 after Ctrl-C,
-      141 where whoever read the output has left.
+    Returns: the exit status: the work's own, 2 where the input or a file is at fault, 130 after Ctrl-C, 143
+      after SIGTERM where that is expected, 141 where whoever read the output has left.
     """
     for stream in (sys.stdout, sys.stderr):  # file names need not be text
         if hasattr(stream, "reconfigure"):
@@ -55,13 +63,15 @@ def guarded(program: str, work: Callable[[], int | None], interrupted: str) -> i
         return _say(program, str(error), 2)
     except OSError as error:  # a folder that may not be read, a disk that is full
         return _say(program, f"{error.filename or 'a file'}: {error.strerror or error}", 2)
+    except Interrupted as signalled:
+        return _say(program, str(signalled), signalled.status)
     except KeyboardInterrupt:
         return _say(program, interrupted, 130)
     return status or 0
 
 
 def _say(program: str, sentence: str, status: int) -> int:
-    print(f"{program}: {sentence}", file=sys.stderr)
+    print(f"{program}: {one_line(sentence)}", file=sys.stderr)
     return status
 
 
@@ -119,14 +129,16 @@ def _add_databases(parser, command: str, run: Callable) -> list[argparse.Argumen
             example += " --name mine"
         added.append(_command(parsers, name, example, help=database.what))
         added[-1].set_defaults(run=run, builder=name)
-        added[-1].add_argument("--source", required=True, type=Path, metavar="PATH", help=database.source)
+        added[-1].add_argument(
+            "--source", required=True, type=flags.path, metavar="PATH", help=database.source
+        )
         for option in database.options:
             added[-1].add_argument(flag(option), default=argparse.SUPPRESS, **READING[option])
     return added
 
 
 def _add_workers(parser) -> None:
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
+    parser.add_argument("--workers", type=flags.whole(1), metavar="N", help="processes (default: all cores)")
 
 
 def _add_audit(commands) -> None:
@@ -162,17 +174,18 @@ def _add_synthesize(commands) -> None:
     example = "ser-jax synthesize /tmp/speech --utterances 240 --seed 0"
     parser = _command(commands, "synthesize", example, help="write synthetic IEMOCAP and RECOLA trees")
     parser.set_defaults(run=_synthesize)
-    parser.add_argument("out", metavar="OUT", type=Path, help="a folder that does not exist yet")
+    parser.add_argument("out", metavar="OUT", type=flags.path, help="a folder that does not exist yet")
     parser.add_argument(
-        "--utterances", type=int, default=240, metavar="N", help="per language (default: 240)"
+        "--utterances", type=flags.whole(1), default=240, metavar="N", help="per language (default: 240)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="not negative (default: 0)")
+    seed = flags.whole(0)
+    parser.add_argument("--seed", type=seed, default=0, metavar="S", help="not negative (default: 0)")
 
 
 def _add_data_dir(parser) -> None:
     parser.add_argument(
         "--data-dir",
-        type=Path,
+        type=flags.folder,
         metavar="DIR",
         help="where corpora live (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)",
     )
@@ -257,10 +270,14 @@ def _synthesize(arguments) -> None:
 
     from ser_jax.data.synthetic import synthesize
 
-    with tqdm(desc="synthesising", unit=" utt", mininterval=0.5) as bar:
+    with contextlib.ExitStack() as bars:
+        bar = None
 
         def progress(done: int, total: int) -> None:
-            bar.total = total
+            nonlocal bar
+            if bar is None:  # not before something is written, which may be refused
+                shown = tqdm(total=total, desc="synthesising", unit=" utt", mininterval=0.5)
+                bar = bars.enter_context(shown)
             bar.update(done - bar.n)
 
         synthesize(arguments.out, utterances=arguments.utterances, seed=arguments.seed, progress=progress)

@@ -3,11 +3,29 @@
 Every room raises its own subclass; the command line prints the sentence and exits with status 2.
 """
 
+import signal
 from pathlib import Path
 
 
 class UserError(Exception):
     """Names the thing, what was found and what was expected, in one sentence."""
+
+
+def one_line(text: str) -> str:
+    """Text with line breaks and whatever else a terminal would act upon escaped; names may hold them."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+class Interrupted(KeyboardInterrupt):
+    """The program was asked to end; says in one sentence what becomes of its work.
+
+    Attributes:
+      status: the exit status, 128 and the signal's number.
+    """
+
+    def __init__(self, sentence: str, asked: int = signal.SIGINT):
+        super().__init__(sentence)
+        self.status = 128 + asked
 
 
 def no_folder(path: Path) -> str:

@@ -38,6 +38,22 @@ def use_all_cores() -> None:
         jax.config.update("jax_num_cpu_devices", cores.available())
 
 
+def backend() -> str:
+    """What JAX computes on, "cpu", "gpu" or "tpu".
+
+    Raises: MachineError where it finds nothing to compute on, or not what the environment asks for.
+    """
+    try:
+        return jax.default_backend()
+    except (RuntimeError, AssertionError) as error:  # the latter of a platform whose plugin is not installed
+        asked = os.environ.get("JAX_PLATFORMS")
+        reason = (str(error).splitlines() or ["its plugin is not installed"])[0].partition(" (")[0]
+        named = f"JAX_PLATFORMS is {asked!r}, but JAX" if asked else "JAX"
+        raise MachineError(
+            f"{named} finds no device ({reason}), expected one, as with JAX_PLATFORMS=cpu"
+        ) from error
+
+
 @dataclasses.dataclass(frozen=True)
 class Machine:
     """What computes.
@@ -65,8 +81,9 @@ class Machine:
           devices: of this host; all by default.
           budget: bytes; by default `SHARE` of what is free.
           runs_at_once: see `Machine`.
-        Raises: MachineError where there are fewer devices.
+        Raises: MachineError where there are fewer devices, or none.
         """
+        backend()
         there = jax.local_devices()
         if devices is not None and devices > len(there):
             raise MachineError(

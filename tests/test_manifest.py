@@ -68,7 +68,7 @@ def test_segments_of_one_recording(tmp_path):
     ("row", "message"),
     [
         ("b.wav,1,lo,negative", r"csv:3: arousal is 'lo', expected low or high"),
-        ("\0.wav,1,low,negative", r"csv:3: path .* holds a null character, expected a path"),
+        ("\0.wav,1,low,negative", r"csv:3: holds a null character, expected UTF-8 text"),
         (
             "b.wav,1,0.3,negative",
             r"csv:3: arousal is '0\.3', but 'low' in line 2; expected all words or all numbers",

@@ -3,14 +3,14 @@
 import dataclasses
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 from experiments import preparation
-from experiments.preparation import PreparationError, Process, different, lengths, markdown, watch
+from experiments.preparation import different, lengths, markdown
+from experiments.watching import Process
 from ser_jax.errors import UserError
 
 N = 40
@@ -98,24 +98,6 @@ def test_one_difference_between_datasets_is_found(tmp_path, damage):
     assert different(folders) == ["extra" if damage == "more" else "inner/shard"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a system without /proc")
-def test_the_memory_of_children_counts():
-    """100 MB in the process and 100 MB in the one that it starts, for half a second."""
-    hold = "import time; held = bytearray(b'x') * 100_000_000; time.sleep(0.5)"
-    child = f"child = subprocess.Popen([sys.executable, '-c', {hold!r}])"
-    code = f"import subprocess, sys; {child}; {hold}; child.wait(); print('done')"
-    process, said = watch(code)
-    assert said == "done"
-    assert 200 < process.peak < 300
-    assert 0.5 < process.seconds < 20
-
-
-def test_a_process_that_fails_is_not_measured(capfd):
-    with pytest.raises(PreparationError, match=r"a process ended with status 3, expected 0 \(see above\)"):
-        watch("import sys; print('why', file=sys.stderr); sys.exit(3)")
-    assert "why" in capfd.readouterr().err
-
-
 def test_a_folder_in_use_and_numbers_that_cannot_be_are_refused(tmp_path):
     (tmp_path / "something").touch()
     with pytest.raises(UserError, match="is not empty, expected a new folder"):
@@ -141,6 +123,5 @@ def test_a_wrong_request_ends_as_one_sentence(capsys):
     with pytest.raises(SystemExit) as end:
         preparation.main(["--utterances", "0"])
     assert end.value.code == 2
-    assert capsys.readouterr().err.startswith(
-        "experiments.preparation: 0 utterances, workers [1, 2], expected"
-    )
+    error = capsys.readouterr().err
+    assert error.endswith("argument --utterances: '0', expected a whole number from 1 to 1,000,000\n")

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ser_jax.data.logmel import filterbank
 from ser_jax.data.utterance import Utterance
 from ser_jax.errors import UserError
 
+_OPTION = re.compile(r"(--)?[A-Za-z]\w*(=.*)?", re.DOTALL)
 FLAWS = "flaws-{:05d}.json"
 
 
@@ -51,13 +53,19 @@ class Engine:
                 'pip install "ser_jax[beam]"'
             ) from error
         import tensorflow_datasets as tfds
+        from apache_beam.runners.portability.portable_runner import PortableRunner
 
+        odd = [option for option in self.options if not _OPTION.fullmatch(option)]
+        if odd:
+            raise BeamError(f"--beam-options hold {odd[0]!r}, expected each as name=value")
         if any(option.removeprefix("--").startswith("runner=") for option in self.options):
             raise BeamError("--beam-options name a runner, expected it as --beam-runner alone")
         try:
-            apache_beam.runners.runner.create_runner(self.runner)
-        except (ValueError, ImportError, AttributeError) as error:
-            reason = str(error).splitlines()[0]
+            runner = apache_beam.runners.runner.create_runner(self.runner)
+            if not isinstance(runner, apache_beam.runners.PipelineRunner):
+                raise ValueError("it is something else")
+        except Exception as error:  # whatever is named is imported and called
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise BeamError(
                 f"no Beam runner {self.runner!r} ({reason}), expected one like DirectRunner"
             ) from error
@@ -66,10 +74,16 @@ class Engine:
         try:
             with contextlib.redirect_stderr(complaint):  # argparse's, with Beam's whole usage
                 options = apache_beam.options.pipeline_options.PipelineOptions(flags)
-                options.get_all_options()
+                known = options.get_all_options()
+                asked = options.get_all_options(retain_unknown_options=True)
         except SystemExit as error:
             reason = complaint.getvalue().strip().rpartition("error: ")[2] or "not understood"
             raise BeamError(f"--beam-options: {reason}, expected options of Beam's") from error
+        unknown = sorted(asked.keys() - known.keys())
+        if unknown and not isinstance(runner, PortableRunner):  # whose engine has options of its own
+            raise BeamError(
+                f"--beam-options: {self.runner} knows no {', '.join(unknown)}, expected options of Beam's"
+            )
         return tfds.download.DownloadConfig(beam_runner=self.runner, beam_options=options, **others)
 
 

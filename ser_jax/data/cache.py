@@ -20,6 +20,7 @@ import os
 import secrets
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ from ser_jax.data import locks
 FORMAT = 1
 LOGMEL, FACTS, KEY = "logmel.npy", "facts.npz", "key.json"
 MAPPED = "logmel"  # the column that is mapped; the others fit into memory
+DAMAGE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile,
+    MemoryError, OverflowError,  # a header may promise more than there is
+)  # fmt: skip
 HEADER = 128  # bytes, of an .npy file of three dimensions
 YOUNG = 3600.0  # s; a folder just made may not be locked yet, and few locks reach from machine to machine
 _log = logging.getLogger(__name__)
@@ -97,9 +102,14 @@ class Rows:
 
 
 Build = Callable[[Callable[[tuple[int, int, int]], Rows]], tuple[Columns, str]]
+Fits = Callable[[Columns], bool]
 
 
-def through(folder: Path, build: Build) -> tuple[Columns, str]:
+def _any(columns: Columns) -> bool:
+    return True
+
+
+def through(folder: Path, build: Build, fits: Fits = _any) -> tuple[Columns, str]:
     """Columns and fingerprint of a prepared corpus: from its cache, or built and kept for the next time.
 
     Args:
@@ -108,26 +118,27 @@ def through(folder: Path, build: Build) -> tuple[Columns, str]:
         once, puts every utterance's log-mels into the row where they belong, and returns (all columns, among
         them `logmel`, which is what `Rows.array` returns, and none of them objects; the fingerprint). Where
         what it puts cannot be written, it is called once more, with rows in memory.
+      fits: whether columns that a cache holds are such as `build` makes; of others it is built anew.
     Returns: what `build` returns, `logmel` read-only and usually mapped.
     Raises: what `build` raises; never because of the cache.
     """
     home = folder.with_name(f"cache-{folder.name}")
     _sweep(home)
-    found = read(folder)
+    found = read(folder, fits)
     if found is not None:
         return found
     try:
-        return _built_and_kept(home, folder, build)
+        return _built_and_kept(home, folder, build, fits)
     except _Unwritable as error:
         _log.warning("%s: cannot be written (%s); loading this corpus stays slow", home, error)
     return build(functools.partial(Rows, None))
 
 
-def read(folder: Path) -> tuple[Columns, str] | None:
+def read(folder: Path, fits: Fits = _any) -> tuple[Columns, str] | None:
     """What the cache of a prepared corpus holds; None where there is none, or not of this very dataset.
 
     Args:
-      folder: of the dataset, DATA_DIR/BUILDER/NAME/VERSION.
+      folder, fits: as in `through`.
     Returns: (columns, `logmel` mapped read-only; the corpus's fingerprint).
     """
     home = folder.with_name(f"cache-{folder.name}")
@@ -135,12 +146,24 @@ def read(folder: Path) -> tuple[Columns, str] | None:
         key = json.loads((home / KEY).read_text())
         if key != _key(home, folder.name, _listing(folder), key["fingerprint"]):
             return None
+        with zipfile.ZipFile(home / FACTS) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                return None  # so that nothing unpacks to more than it is
         with np.load(home / FACTS, allow_pickle=False) as facts:
             columns = dict(facts)
         columns[MAPPED] = np.load(home / LOGMEL, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        whole = isinstance(key["fingerprint"], str) and _alike(columns) and fits(columns)
+    except DAMAGE:
         return None
-    return columns, key["fingerprint"]
+    return (columns, key["fingerprint"]) if whole else None
+
+
+def _alike(columns: Columns) -> bool:
+    """Whether every column has a row for each of the log-mels, which are [N, T, F] float32."""
+    logmel = columns[MAPPED]
+    rows = {values.shape for name, values in columns.items() if name != MAPPED}
+    shaped = logmel.ndim == 3 and logmel.dtype == np.float32 and logmel.flags.c_contiguous
+    return shaped and rows <= {logmel.shape[:1]}
 
 
 def _key(home: Path, version: str, source: dict[str, list[int]], fingerprint: str) -> dict[str, Any]:
@@ -164,7 +187,7 @@ def _listing(folder: Path) -> dict[str, list[int]]:
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in found.items()}
 
 
-def _built_and_kept(home: Path, folder: Path, build: Build) -> tuple[Columns, str]:
+def _built_and_kept(home: Path, folder: Path, build: Build, fits: Fits) -> tuple[Columns, str]:
     with contextlib.ExitStack() as stack:
         with _writing():
             source = _listing(folder)
@@ -176,14 +199,14 @@ def _built_and_kept(home: Path, folder: Path, build: Build) -> tuple[Columns, st
             file.close()  # may have an error to tell, too
             np.savez(place / FACTS, allow_pickle=False, **facts)
             (place / KEY).write_text(json.dumps(_key(place, folder.name, source, fingerprint), indent=2))
-            _publish(place, home, folder)
+            _publish(place, home, folder, fits)
     return columns, fingerprint
 
 
-def _publish(place: Path, home: Path, folder: Path) -> None:
+def _publish(place: Path, home: Path, folder: Path, fits: Fits) -> None:
     """Puts a finished folder where readers look, unless another process was first."""
     for _ in range(10):  # others may publish in between, each once
-        if read(folder) is not None:
+        if read(folder, fits) is not None:
             return
         try:
             place.rename(home)

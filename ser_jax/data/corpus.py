@@ -1,6 +1,8 @@
 """A corpus in memory: facts only, one row per utterance; no class, no fold."""
 
 import dataclasses
+import os
+from pathlib import Path
 
 import numpy as np
 
@@ -57,8 +59,10 @@ class Facts:
 
 def is_synthesised(listing: Listing) -> bool:
     """Whether any recording, or what it is a link to, lies where the marker of synthesised speech does."""
-    folders = {utterance.path.parent for utterance in listing.utterances}
-    folders |= {utterance.path.resolve().parent for utterance in listing.utterances}
+    paths = {utterance.path for utterance in listing.utterances}
+    folders = {path.parent for path in paths}
+    links = (path for path in paths if os.path.islink(path))  # noqa: PTH114  is_symlink minds long names
+    folders |= {Path(os.path.realpath(link)).parent for link in links}
     return any(map(is_synthetic, folders))
 
 

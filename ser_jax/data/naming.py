@@ -136,7 +136,7 @@ class Naming:
 
 
 def _matches(name: str, place: str) -> re.Match | None:
-    return re.fullmatch(rf"(?:.*/)?(?P<id>{name})", place)
+    return re.fullmatch(rf"(?s:.*/)?(?P<id>{name})", place)
 
 
 def _found(paths: list[Path]) -> str:

@@ -15,6 +15,7 @@ from ser_jax.data.beam import BeamError, Engine
 from ser_jax.errors import UserError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_LONGEST = 100  # characters of a name, which names of files are made of
 _log = logging.getLogger(__name__)
 
 
@@ -85,7 +86,13 @@ def prepare_labels(
         )
     listing = databases.read(builder, source, **options)
     _warn(source, listing.unlabelled)
-    return store.keep_labels(root / builder / name, builder, listing)
+    folder = root / builder / name
+    absent = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        return store.keep_labels(folder, builder, listing)
+    except OSError as error:
+        _forget(absent)
+        raise _not_written(folder, error) from error
 
 
 def _name(builder: str, name: str | None, options: dict[str, Any]) -> str:
@@ -93,6 +100,8 @@ def _name(builder: str, name: str | None, options: dict[str, Any]) -> str:
     name = builder if name is None else name
     if not _NAME.fullmatch(name):
         raise PrepareError(f"name {name!r}, expected small letters, digits and underscores, a letter first")
+    if len(name) > _LONGEST:
+        raise PrepareError(f"name {name[:20]}... has {len(name)} characters, expected {_LONGEST} at most")
     return name
 
 
@@ -120,9 +129,7 @@ def _build(corpus, folder: Path, engine: Engine | None) -> None:
                 download_config=config,
             )
     except OSError as error:
-        raise PrepareError(
-            f"{folder}: cannot be written ({error.strerror or error}), expected a data directory to write to"
-        ) from error
+        raise _not_written(folder, error) from error
     except UserError:
         raise
     except Exception as error:
@@ -146,8 +153,9 @@ def _scratch() -> Iterator[None]:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keeps other processes from preparing the same corpus; leaves nothing of what failed or was killed."""
-    folder.mkdir(parents=True, exist_ok=True)
+    absent = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with locks.held(folder):
             try:
                 _sweep(folder)
@@ -159,9 +167,20 @@ def _alone(folder: Path) -> Iterator[None]:
             f"{folder}: another process prepares this corpus, expected it to end first"
         ) from error
     finally:
-        with contextlib.suppress(OSError):
+        _forget(absent or [folder, folder.parent])
+
+
+def _forget(folders: list[Path]) -> None:
+    """Removes folders, the innermost first, up to one that holds something."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
             folder.rmdir()
-            folder.parent.rmdir()
+
+
+def _not_written(folder: Path, error: OSError) -> PrepareError:
+    return PrepareError(
+        f"{folder}: cannot be written ({error.strerror or error}), expected a data directory to write to"
+    )
 
 
 def _last_line(error: Exception) -> str:

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_jax.data import cache
+from ser_jax.data import cache, description
 from ser_jax.data.corpus import LABELS, TARGETS, TEXTS, Corpus, Facts, is_synthesised
 from ser_jax.data.databases import DATABASES
+from ser_jax.data.description import SPLIT
 from ser_jax.data.logmel import BANDS, FRAMES
 from ser_jax.data.utterance import Listing
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, no_folder
 
 VERSION = "1.0.0"
-SPLIT = "utterances"
 NUMBERS = {"seconds": np.float64, "frames": np.int32, "arousal": np.float64, "valence": np.float64}
 HEAD = ("builder", "synthetic", "thresholds")  # of a file of labels
 NOTES = {"builder", "synthetic", "thresholds", "source_fingerprint", "left_out"}  # beside the records
@@ -37,7 +37,13 @@ class DamagedCorpusError(UserError):
 
 def data_dir_or_default(data_dir: Path | str | None) -> Path:
     """Where corpora live: as given, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    place = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    try:
+        return place.expanduser()
+    except RuntimeError:
+        raise UnknownCorpusError(
+            f"{place}: there is no such user or home, expected a folder; give --data-dir"
+        ) from None
 
 
 def prepared(data_dir: Path) -> dict[str, Path]:
@@ -59,7 +65,7 @@ def metadata(folder: Path) -> dict:
         missing = NOTES - set(notes)
         if missing:
             raise LookupError(missing)
-    except (FileNotFoundError, LookupError, TypeError, ValueError) as error:
+    except (FileNotFoundError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise _damaged(folder, error) from error
     return notes
 
@@ -82,18 +88,23 @@ def _records(folder: Path) -> Iterator[tuple[Sequence[dict], list[int]]]:
         import tensorflow_datasets as tfds
 
         try:
+            foreign = description.foreign(folder)
+            if foreign is not None:
+                raise _unreadable(folder, f"its {foreign} is not what ser_jax writes")
             builder = tfds.builder_from_directory(folder)
             yield builder.as_data_source(split=SPLIT), builder.info.splits[SPLIT].shard_lengths
-        except (MemoryError, ImportError, PermissionError):
+        except (MemoryError, ImportError, PermissionError, DamagedCorpusError):
             raise
         except Exception as error:  # protobuf, array_record, etils: each has errors of its own
             raise _damaged(folder, error) from error
 
 
 def _damaged(folder: Path, error: Exception) -> DamagedCorpusError:
-    return DamagedCorpusError(
-        f"{folder}: cannot be read ({type(error).__name__}); delete this folder and prepare it again"
-    )
+    return _unreadable(folder, type(error).__name__)
+
+
+def _unreadable(folder: Path, reason: str) -> DamagedCorpusError:
+    return DamagedCorpusError(f"{folder}: cannot be read ({reason}); delete this folder and prepare it again")
 
 
 def load(name: str, data_dir: Path | str | None = None) -> Corpus:
@@ -110,7 +121,7 @@ def load(name: str, data_dir: Path | str | None = None) -> Corpus:
         raise UnknownCorpusError(_unknown(name, root, sorted(found)))
     folder = found[name]
     notes = metadata(folder)
-    columns, fingerprint = cache.through(folder, functools.partial(_read, folder, notes["thresholds"]))
+    columns, fingerprint = cache.through(folder, functools.partial(_read, folder, notes["thresholds"]), _fits)
     return Corpus(
         name=name,
         builder=notes["builder"],
@@ -133,9 +144,11 @@ def facts(name: str, data_dir: Path | str | None = None) -> Facts:
     try:
         kept = json.loads(files[name].read_text(encoding="utf-8"))
         rows = sorted(kept["utterances"], key=lambda row: row["id"])
+        if not rows or not {"arousal", "valence"} <= kept["thresholds"].keys():
+            raise LookupError("utterances or thresholds")
         columns = {key: np.array([row[key] for row in rows]) for key in LABELS}
         return Facts(name=name, **{key: kept[key] for key in HEAD}, **columns)
-    except (LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise _damaged(files[name], error) from error
 
 
@@ -187,9 +200,22 @@ def _read(
         columns = {key: np.array([row[key].decode() for row in rows]) for key in TEXTS}
         columns |= {key: np.array([row[key] for row in rows], dtype) for key, dtype in NUMBERS.items()}
         columns["logmel"] = features.array()
-        if (columns["id"][1:] <= columns["id"][:-1]).any():
-            raise ValueError("ids are not in order")
+        if not _fits(columns):
+            raise ValueError("its records are not what ser_jax writes")
     return columns, _fingerprint(columns, thresholds)
+
+
+def _fits(columns: Mapping[str, np.ndarray]) -> bool:
+    """Whether columns are those of a corpus: of their types and in order, no frame beyond the features."""
+    types = {name: values.dtype for name, values in columns.items() if name in NUMBERS}
+    return (
+        columns.keys() == {*TEXTS, *NUMBERS, "logmel"}
+        and all(columns[name].dtype.kind == "U" for name in TEXTS)
+        and types == NUMBERS
+        and columns["logmel"].shape[1:] == (FRAMES, BANDS)
+        and bool((columns["id"][1:] > columns["id"][:-1]).all())
+        and bool(((columns["frames"] > 0) & (columns["frames"] <= FRAMES)).all())
+    )
 
 
 def _fingerprint(columns: Mapping[str, np.ndarray], thresholds: Mapping[str, float]) -> str:
@@ -202,7 +228,7 @@ def _fingerprint(columns: Mapping[str, np.ndarray], thresholds: Mapping[str, flo
 
 
 def _unknown(name: str, root: Path, names: list[str]) -> str:
-    found = (", ".join(names) or "none") if root.is_dir() else "no such folder"
+    found = (", ".join(names) or "none") if root.is_dir() else no_folder(root)
     sentence = f"no corpus {name!r} in {root}, found {found}"
     if name in labelled(root):
         return (

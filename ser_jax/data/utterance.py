@@ -58,6 +58,13 @@ def common_folder(utterances: Sequence[Utterance]) -> Path:
     return Path(os.path.commonpath([utterance.path.absolute().parent for utterance in utterances]))
 
 
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:  # a name too long, a folder that may not be read: said when the recording is
+        return None
+
+
 def source_fingerprint(listing: Listing) -> str:
     """Digest of what a corpus would be prepared from: every fact, and the size of every recording.
 
@@ -69,7 +76,7 @@ def source_fingerprint(listing: Listing) -> str:
         path = utterance.path.absolute()
         facts = dataclasses.asdict(utterance) | {
             "path": Path(os.path.relpath(path, folder)).as_posix(),
-            "size": path.stat().st_size if path.is_file() else None,
+            "size": _size(path),
         }
         del facts["place"]
         rows.append(json.dumps(facts, sort_keys=True))

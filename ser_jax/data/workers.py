@@ -19,6 +19,7 @@ from ser_jax import cores
 from ser_jax.errors import UserError
 
 CHUNK = 32  # things a worker takes at a time
+MOST = 1024  # workers; no machine gains by more, and each takes 200 MB
 SMALL = 128  # things; below, starting processes costs more than it saves
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -31,12 +32,14 @@ class WorkerError(UserError):
 def number(asked: int | None) -> int:
     """How many workers: as asked, or as many as there are cores for this process.
 
-    Raises: WorkerError where there would be none.
+    Raises: WorkerError where there would be none, or more than any machine has use for.
     """
     if asked is None:
         return cores.available()
     if asked < 1:
         raise WorkerError(f"{asked} workers, expected at least 1")
+    if asked > MOST:
+        raise WorkerError(f"{asked} workers, expected {MOST:,} at most")
     return asked
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ser_jax.data.audit.findings import ERRORS, REMARKS, WARNINGS, Audit
 from ser_jax.data.labels import CLASS_NAMES
+from ser_jax.errors import one_line
 
 SHOWN = 5  # findings of a line that the table names
 
@@ -80,7 +81,7 @@ def table(audit: Audit) -> str:
     errors = sum(found["findings"][line]["count"] for line in ERRORS)
     plural = "" if errors == 1 else "s"
     verdict = f"prepare would refuse it for {errors:,} error{plural} (--skip-bad leaves out what they name)"
-    return "\n".join([*lines, "", verdict if audit.refused else "prepare would accept it"])
+    return "\n".join(map(one_line, [*lines, "", verdict if audit.refused else "prepare would accept it"]))
 
 
 def _findings(findings: dict[str, Any]) -> list[str]:

@@ -5,11 +5,13 @@ import math
 import re
 from pathlib import Path
 
+from ser_jax.data import texts
 from ser_jax.data.utterance import Listing, Utterance
 from ser_jax.errors import UserError, no_folder
 
 THRESHOLDS = {"arousal": 2.5, "valence": 2.5}  # Table 1; who owns 2.5 itself is the label rule's business
 
+SCALE = (0, 6)  # holds every annotation; raters had 1 to 5, the release has 0.5 and 5.5 as well
 _NUMBER = r"\s*([-+.\deE]+)\s*"
 _TURN = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]\s+(\S+)\s+(\S+)\s+\[{_NUMBER},{_NUMBER},{_NUMBER}\]\s*")
 _NAME = re.compile(r"(?P<dialog>Ses0(?P<session>[1-5])[FM]_\w+)_(?P<sex>[FM])\w*")
@@ -47,7 +49,10 @@ def read(source: Path | str) -> Listing:
         for file in files:
             for place, utterance in _turns(file, session):
                 if utterance.id in seen:
-                    raise IemocapError(f"{place}: turn {utterance.id} stands already in {seen[utterance.id]}")
+                    raise IemocapError(
+                        f"{place}: turn {utterance.id} stands already in {seen[utterance.id]}, "
+                        "expected it once"
+                    )
                 seen[utterance.id] = place
                 utterances.append(utterance)
         recordings = (session / "sentences" / "wav").glob("*/[!.]*.wav")
@@ -83,7 +88,8 @@ def _sessions(source: Path) -> list[Path]:
 def _turns(file: Path, session: Path):
     """The turns of one label file, each with its place, "file:line"."""
     found = False
-    for number, line in enumerate(file.read_text(encoding="latin-1").splitlines(), start=1):
+    text = texts.content(file, IemocapError, "a label file").decode("latin-1")
+    for number, line in enumerate(text.splitlines(), start=1):
         # Headers, blank lines and the raters' C- and A- lines are passed over; a damaged turn is not.
         if not line.startswith("[") and not _NAME.search(line):
             continue
@@ -93,18 +99,26 @@ def _turns(file: Path, session: Path):
         raise IemocapError(f"{file}: no turns, expected lines like '[6.29 - 8.23] NAME neu [2.5, 2.5, 2.5]'")
 
 
+def _on_scale(value: float) -> bool:
+    return SCALE[0] <= value <= SCALE[1]
+
+
+def _begun(line: str) -> str:
+    return line if len(line) <= 120 else f"{line[:120]}..."
+
+
 def _turn(line: str, place: str, session: Path) -> Utterance:
     match = _TURN.fullmatch(line)
     try:
         if not match:
             raise ValueError
         begin, end, *vector = (float(match[i]) for i in (1, 2, 5, 6, 7))
-        if not all(math.isfinite(value) for value in (begin, end, *vector)):
+        if not all(map(math.isfinite, (begin, end))) or not all(map(_on_scale, vector)):
             raise ValueError
     except ValueError:
         raise IemocapError(
-            f"{place}: found {line.strip()!r}, "
-            "expected '[start - end] NAME emotion [valence, activation, dominance]'"
+            f"{place}: found {_begun(line.strip())!r}, expected '[start - end] NAME emotion "
+            f"[valence, activation, dominance]', annotations from {SCALE[0]} to {SCALE[1]}"
         ) from None
     name = _NAME.fullmatch(match[3])
     if not name:

@@ -4,10 +4,12 @@ import csv
 import io
 import math
 import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from ser_jax.data import audio
+from ser_jax.data import audio, texts
 from ser_jax.data.corpus import SEXES, TARGETS
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.utterance import Listing, Utterance
@@ -15,6 +17,8 @@ from ser_jax.errors import UserError
 
 REQUIRED = ("path", "speaker", "arousal", "valence")
 OPTIONAL = ("sex", "language", "session", "emotion", "start", "end")
+
+LONGEST = 1000  # characters of a cell; every one takes as much memory as the longest of its column
 
 Row = tuple[int, dict[str, str]]  # line in the file, column to cell
 
@@ -53,17 +57,18 @@ def read(
     given = {"arousal": arousal_threshold, "valence": valence_threshold}
     columns = {target: _annotations(source, rows, target, given[target]) for target in TARGETS}
     values = zip(*(annotations for annotations, _ in columns.values()), strict=True)
-    seen: dict[tuple, int] = {}
+    seen: dict[Any, int] = {}
     utterances = []
     for row, (arousal, valence) in zip(rows, values, strict=True):
         utterance = _utterance(source, row, arousal, valence, allow_outside)
-        key = (os.path.normpath(utterance.path), utterance.start, utterance.stop)
-        if key in seen:
-            raise ManifestError(
-                f"{source}:{row[0]}: {utterance.id} stands already in line {seen[key]}, expected it once"
-            )
-        seen[key] = row[0]
+        segment = (os.path.normpath(utterance.path), utterance.start, utterance.stop)
+        for key in (segment, utterance.id):
+            if seen.setdefault(key, row[0]) != row[0]:
+                raise ManifestError(
+                    f"{source}:{row[0]}: {utterance.id} stands already in line {seen[key]}, expected it once"
+                )
         utterances.append(utterance)
+    _check_people(source, rows, utterances)
     named = {os.path.normpath(utterance.path) for utterance in utterances}
     named |= {os.path.normpath(source.parent / cells["path"]) for _, cells in unlabelled}
     return Listing(
@@ -71,6 +76,19 @@ def read(
         {target: threshold for target, (_, threshold) in columns.items()},
         (*(f"{source}:{line}" for line, _ in unlabelled), *_beside(named)),
     )
+
+
+def _check_people(source: Path, rows: Sequence[Row], utterances: Sequence[Utterance]) -> None:
+    known: dict[str, tuple[str, int]] = {}
+    for (line, _), utterance in zip(rows, utterances, strict=True):
+        if utterance.sex == "unknown":
+            continue
+        sex, before = known.setdefault(utterance.speaker, (utterance.sex, line))
+        if sex != utterance.sex:
+            raise ManifestError(
+                f"{source}:{line}: speaker {utterance.speaker!r} is {utterance.sex}, "
+                f"but {sex} in line {before}; expected one of them"
+            )
 
 
 def _beside(named: set[str]) -> list[str]:
@@ -86,13 +104,14 @@ def _beside(named: set[str]) -> list[str]:
 
 
 def _rows(source: Path) -> list[Row]:
-    if not source.is_file():
-        what = "is a folder" if source.is_dir() else "no such file"
-        raise ManifestError(f"{source}: {what}, expected a manifest (a CSV file)")
     try:
-        text = source.read_bytes().decode("utf-8-sig")
+        text = texts.content(source, ManifestError, "a manifest (a CSV file)").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ManifestError(f"{source}: not UTF-8 text (byte {error.start}), expected UTF-8") from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise ManifestError(f"{source}:{line}: holds a null character, expected UTF-8 text")
+    text = text.lstrip("\ufeff")  # programs that do not know the mark keep it and set another
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         return _table(source, reader)
@@ -101,29 +120,52 @@ def _rows(source: Path) -> list[Row]:
 
 
 def _table(source: Path, reader) -> list[Row]:
-    header = [name.strip() for name in next(reader, [])]
+    header = next((names for names in map(_stripped, reader) if any(names)), [])
     for name in REQUIRED:
         if name not in header:
             raise ManifestError(
-                f"{source}: no column {name!r}, found {', '.join(header) or 'an empty file'}, "
+                f"{source}: no column {name!r}, found {_begun(', '.join(header)) or 'an empty file'}, "
                 f"expected {', '.join(REQUIRED)}, separated by commas"
             )
     for name in (*REQUIRED, *OPTIONAL):
         if header.count(name) > 1:
             raise ManifestError(f"{source}: column {name!r} stands {header.count(name)} times, expected once")
     rows = []
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
+    columns = [(name, header.index(name)) for name in (*REQUIRED, *OPTIONAL) if name in header]
+    for cells in map(_stripped, reader):
+        if not any(cells):
             continue
+        place = f"{source}:{reader.line_num}"
         if len(cells) != len(header):
-            raise ManifestError(f"{source}:{reader.line_num}: {len(cells)} cells, expected {len(header)}")
-        rows.append((reader.line_num, {name: cell.strip() for name, cell in zip(header, cells, strict=True)}))
+            raise ManifestError(f"{place}: {len(cells)} cells, expected {len(header)}")
+        row = {name: cells[column] for name, column in columns}
+        for name, text in row.items():
+            if not text.isprintable() or len(text) > LONGEST:
+                _check_cell(place, name, text)
         for name in ("path", "speaker"):
-            if not rows[-1][1][name]:
-                raise ManifestError(f"{source}:{reader.line_num}: {name} is empty, expected a {name}")
+            if not row[name]:
+                raise ManifestError(f"{place}: {name} is empty, expected a {name}")
+        rows.append((reader.line_num, row))
     if not rows:
         raise ManifestError(f"{source}: no utterances, expected a row for each")
     return rows
+
+
+def _stripped(cells: Sequence[str]) -> list[str]:
+    return [cell.strip() for cell in cells]
+
+
+def _begun(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _check_cell(place: str, name: str, text: str) -> None:
+    """Refuses what would garble a table or a terminal, and what no name is as long as."""
+    odd = next((letter for letter in text if unicodedata.category(letter) in ("Cc", "Zl", "Zp")), None)
+    if odd is not None:
+        raise ManifestError(f"{place}: {name} {_begun(text)!r} holds {odd!r}, expected a {name} on one line")
+    if len(text) > LONGEST:
+        raise ManifestError(f"{place}: {name} has {len(text):,} characters, expected {LONGEST:,} at most")
 
 
 def _annotations(
@@ -156,6 +198,8 @@ def _annotations(
 
 
 def _as_number(text: str) -> float | None:
+    if not text.isascii() or "_" in text:  # float() takes other digits, and 1_000
+        return None
     try:
         return float(text)
     except ValueError:
@@ -200,8 +244,6 @@ def _utterance(source: Path, row: Row, arousal: float, valence: float, allow_out
 
 def _path(source: Path, line: int, text: str, allow_outside: bool) -> Path:
     """Judged as written: a link inside the folder may point anywhere."""
-    if "\0" in text:
-        raise ManifestError(f"{source}:{line}: path {text!r} holds a null character, expected a path")
     inside = Path(os.path.normpath(text))
     if not allow_outside and (inside.is_absolute() or inside.parts[:1] == (os.pardir,)):
         raise ManifestError(

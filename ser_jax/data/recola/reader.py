@@ -1,7 +1,7 @@
 """RECOLA's release folder, turn by turn (facts only, no audio is opened)."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -38,8 +38,8 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Listing:
     timings = _files(_folder(root, "RECOLA-Audio_timings"), "csv")
     behaviour = _folder(_folder(root, "RECOLA-Annotation"), "emotional_behaviour")
     annotated = {target: _files(_folder(behaviour, target), "csv") for target in ("arousal", "valence")}
-    people = _people(root)
     participants = _participants(annotated, behaviour)
+    people = _people(root, participants)
     utterances = []
     unlabelled = [str(path) for name, path in recordings.items() if name not in participants]
     for participant in participants:
@@ -67,6 +67,10 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Listing:
                     **{target: _label(trace, start, stop, delay) for target, trace in traces.items()},
                 )
             )
+    if not utterances:
+        raise RecolaError(
+            f"{root}: no turn begins within the {tables.END} s that are annotated, expected some"
+        )
     return Listing(tuple(utterances), THRESHOLDS, tuple(unlabelled))
 
 
@@ -119,23 +123,33 @@ def _root(source: Path) -> Path:
 
 def _files(folder: Path, suffix: str) -> dict[str, Path]:
     """Participant ("P16") to file."""
-    return {
-        file.stem.upper(): file
-        for file in sorted(folder.iterdir())
-        if file.suffix.lower() == f".{suffix}" and not file.name.startswith(".")
-    }
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() != f".{suffix}" or file.name.startswith("."):
+            continue
+        name = file.stem.upper()
+        if not name.isprintable():  # nor text, perhaps
+            raise RecolaError(
+                f"{file}: holds letters that cannot be shown, expected a name like P16.{suffix}"
+            )
+        if name in found:
+            raise RecolaError(f"{folder}: holds {found[name].name} and {file.name}, expected one of them")
+        found[name] = file
+    return found
 
 
 def _participants(annotated: Mapping[str, Mapping[str, Path]], behaviour: Path) -> list[str]:
     arousal, valence = (set(annotated[target]) for target in ("arousal", "valence"))
     if not arousal & valence:
-        raise RecolaError(f"{behaviour}: no participant has both an arousal and a valence file like P16.csv")
+        raise RecolaError(
+            f"{behaviour}: no participant has both an arousal and a valence file like P16.csv, expected some"
+        )
     for participant in sorted(arousal ^ valence):
         _log.warning("%s: %s is annotated on one dimension only and left out", behaviour, participant)
     return sorted(arousal & valence, key=lambda name: (len(name), name))
 
 
-def _people(root: Path) -> dict[str, tuple[str, str]]:
+def _people(root: Path, participants: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Participant to (sex, dyad), as far as the metadata tell; a release may come without them."""
     folder = _child(root, "RECOLA-Metadata")
     if folder is None:
@@ -150,4 +164,8 @@ def _people(root: Path) -> dict[str, tuple[str, str]]:
             names,
         )
         return {}
-    return tables.people(files[0])
+    people = tables.people(files[0])
+    unknown = [participant for participant in participants if participant not in people]
+    if unknown:
+        _log.warning("%s: no %s, sex and dyad are unknown", files[0], ", ".join(unknown))
+    return people

@@ -7,11 +7,13 @@ import functools
 import io
 import logging
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
+from ser_jax.data import texts
 from ser_jax.errors import UserError
 
 RATERS = ("FM1", "FM2", "FM3", "FF1", "FF2", "FF3")
@@ -19,11 +21,13 @@ STEP = Decimal("0.04")  # s
 END = 300  # s, the last annotated instant
 ROWS = 7501
 SMALLEST = -300  # decimal exponent; what is smaller could not be summed exactly
+LONGEST = 400  # characters of a number; likewise
 SEXES = {"female": "female", "f": "female", "male": "male", "m": "male"}
 
 _EXACT = decimal.Context(
     prec=2000, traps=[decimal.Inexact, decimal.InvalidOperation]
 )  # holds any sum of doubles
+_RATER = re.compile(r"f[fm]\d+")
 _log = logging.getLogger(__name__)
 
 
@@ -61,8 +65,8 @@ def exact_sum(values: Iterable[Decimal]) -> Decimal:
 
 def annotation(file: Path) -> Trace:
     """Reads `time;FM1 ;FM2 ;...`: 7,501 rows, 0.00 to 300.00 s, six raters."""
-    rows = _rows(file)
-    columns = _columns(file, next(rows, (1, []))[1], ("time", *RATERS))
+    rows = _table(file)
+    columns = _columns(file, next(rows, (1, []))[1], ("time", *RATERS), known=_RATER)
     sums = []
     for line, cells in rows:
         time, *values = (_number(file, line, cells, name, column) for name, column in columns.items())
@@ -81,7 +85,7 @@ def annotation(file: Path) -> Trace:
 
 def turns(file: Path) -> list[tuple[int, Decimal, Decimal]]:
     """Reads `start;stop` in s: (line, start, stop) of every speech turn, in file order."""
-    rows = _rows(file)
+    rows = _table(file)
     columns = _columns(file, next(rows, (1, []))[1], ("start", "stop"))
     found = []
     for line, cells in rows:
@@ -99,8 +103,9 @@ def people(file: Path) -> dict[str, tuple[str, str]]:
     rows = _rows(file)
     header = [name.strip().lower() for name in next(rows, (1, []))[1]]
     user = _columns(file, header, ("user",))["user"]
-    optional = {name: header.index(name) for name in ("sex", "group_id") if name in header}
-    found = {}
+    optional = _columns(file, header, [name for name in ("sex", "group_id") if name in header])
+    found: dict[str, tuple[str, str]] = {}
+    lines: dict[str, int] = {}
     for line, cells in rows:
         values = {name: cells[column].strip() for name, column in optional.items() if column < len(cells)}
         if user >= len(cells) or not cells[user].strip():
@@ -108,15 +113,24 @@ def people(file: Path) -> dict[str, tuple[str, str]]:
         sex = SEXES.get(values.get("sex", "").lower(), "unknown")
         if sex == "unknown":
             _log.warning("%s:%d: sex %r is taken as unknown", file, line, values.get("sex", ""))
-        found[f"P{cells[user].strip().upper().removeprefix('P')}"] = (sex, values.get("group_id", ""))
+        name, facts = f"P{cells[user].strip().upper().removeprefix('P')}", (sex, values.get("group_id", ""))
+        if found.setdefault(name, facts) != facts:
+            raise RecolaError(
+                f"{file}:{line}: {name} stands already in line {lines[name]} with another sex or group, "
+                "expected it once"
+            )
+        lines.setdefault(name, line)
     return found
 
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """(line, cells) of every line that is not blank, header first; separated by semicolons or commas."""
-    text = file.read_bytes().decode("utf-8-sig", errors="replace")
-    first = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",")
+    text = texts.content(file, RecolaError, "a table (a CSV file)").decode("utf-8-sig", errors="replace")
+    if "\0" in text:
+        raise RecolaError(f"{file}: holds null characters, expected text in UTF-8 or Latin letters")
+    first = text.lstrip().partition("\n")[0]
+    mark = ";" if ";" in first else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
@@ -125,7 +139,22 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
         raise RecolaError(f"{file}:{reader.line_num}: not a table ({error})") from None
 
 
-def _columns(file: Path, header: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+def _table(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """As `_rows`, where no row has more cells than the header, as rows with decimal commas have."""
+    width = None
+    for line, cells in _rows(file):
+        width = len(cells) if width is None else width
+        if any(cell.strip() for cell in cells[width:]):
+            raise RecolaError(
+                f"{file}:{line}: {len(cells)} cells, expected {width}, and decimal points in them"
+            )
+        yield line, cells
+
+
+def _columns(
+    file: Path, header: Sequence[str], names: Sequence[str], known: re.Pattern | None = None
+) -> dict[str, int]:
+    """Where the columns of these names are; `known` are columns that only these may be."""
     found = [name.strip().lower() for name in header]
     for name in names:
         if name.lower() not in found:
@@ -133,15 +162,24 @@ def _columns(file: Path, header: Sequence[str], names: Sequence[str]) -> dict[st
                 f"{file}: no column {name}, found {', '.join(n.strip() for n in header) or 'nothing'}; "
                 f"expected {', '.join(names)}"
             )
+        if found.count(name.lower()) > 1:
+            raise RecolaError(
+                f"{file}: column {name} stands {found.count(name.lower())} times, expected once"
+            )
+    wanted = {name.lower() for name in names}
+    odd = next((name for name in found if known and known.fullmatch(name) and name not in wanted), None)
+    if odd is not None:
+        raise RecolaError(f"{file}: a column {odd.upper()} as well, expected the raters {', '.join(RATERS)}")
     return {name: found.index(name.lower()) for name in names}
 
 
 def _number(file: Path, line: int, cells: Sequence[str], name: str, column: int) -> Decimal:
-    text = cells[column] if column < len(cells) else ""
+    text = cells[column].strip() if column < len(cells) else ""
     try:
-        value = Decimal(text)  # surrounding blanks are allowed
+        value = Decimal(text if len(text) <= LONGEST else "nan")
     except decimal.InvalidOperation:
         value = Decimal("nan")
-    if not value.is_finite() or (value and value.adjusted() < SMALLEST):
-        raise RecolaError(f"{file}:{line}: column {name} holds {text.strip()!r}, expected a number")
+    if not value.is_finite() or (value and abs(value.adjusted()) > -SMALLEST):
+        shown = text if len(text) <= 40 else f"{text[:40]}..."
+        raise RecolaError(f"{file}:{line}: column {name} holds {shown!r}, expected a number")
     return value

@@ -1,5 +1,6 @@
 """How a tree of synthesised speech is told from a database."""
 
+import os
 from pathlib import Path
 
 from ser_jax.errors import UserError
@@ -14,5 +15,5 @@ class SynthesisError(UserError):
 
 def is_synthetic(path: Path) -> bool:
     """Whether `path` lies in, or is, a tree that carries the marker of synthesised speech."""
-    path = Path(path).resolve()
+    path = Path(os.path.realpath(path))  # resolve() does not bear a link that leads to itself
     return any((folder / MARKER).is_file() for folder in (path, *path.parents))

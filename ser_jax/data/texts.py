@@ -1,0 +1,24 @@
+"""Files of labels, before anybody knows that they are text."""
+
+from pathlib import Path
+
+from ser_jax.errors import UserError
+
+
+def content(file: Path, kind: type[UserError], expected: str) -> bytes:
+    """A file's bytes.
+
+    Args:
+      kind: of the error.
+      expected: what it should be, for the error.
+    Raises: `kind` where it is no regular file (a FIFO would wait for its writer forever) or cannot be read.
+    """
+    try:
+        found = (
+            "is a folder" if file.is_dir() else "no such file" if not file.exists() else "not a regular file"
+        )
+        if file.is_file():
+            return file.read_bytes()
+    except OSError as error:
+        found = f"cannot be read ({error.strerror})"
+    raise kind(f"{file}: {found}, expected {expected}")
