@@ -1,12 +1,13 @@
 # make demo   the main job on embedded speech     make lint   style
 # make test   the tests                           make clean  forget everything made here
+# make faults 200 kills, all to the same bits     make bounds 100,000 utterances, within time and memory
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := results/demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint faults bounds clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +28,12 @@ test: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+faults: $(VENV)/installed
+	$(BIN)/python tests/faults/killing.py --kills 200 --faults
+
+bounds: $(VENV)/installed
+	$(BIN)/python -m experiments.bounds
 
 clean:
 	rm -rf $(VENV) results *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -24,7 +24,7 @@ from experiments.harness import a_run, data_of
 from experiments.main import main
 from experiments.monolingual import MONOLINGUAL
 from experiments.options import Options
-from experiments.plans import planned
+from experiments.plans import ExperimentError, planned
 from experiments.pool import Pool
 from experiments.predictions import whole
 from ser_jax import attention, checkpoint, engine
@@ -61,7 +61,11 @@ def _corpus(machine, pool, options, work, part: str) -> dict:
     """One corpus's figures; a run of the analysis is a seed, over the utterances of all its folds."""
     config = MONOLINGUAL.model(options)
     params = checkpoint.restore(keeping.models(options.out, work.name), config, len(work.plans))
-    asked = [i for i, plan in enumerate(work.plans) if plan.target == TARGET]
+    kept = keeping.read_training(options.out, work.name)
+    stopped = set(kept.seed[(kept.target == TARGET) & (kept.stopped[:, 0] > 0)].tolist())
+    asked = [i for i, plan in enumerate(work.plans) if plan.target == TARGET and plan.seed not in stopped]
+    if not asked:
+        raise ExperimentError(f"{work.label}: every seed was stopped, expected models of {TARGET} to ask")
     plans = [work.plans[i] for i in asked]
     mode = MONOLINGUAL.mode(options)
     own = pool.rows(work.train)

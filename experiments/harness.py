@@ -4,24 +4,31 @@ Runs that can share a stack are given to the engine together; what a job yields 
 run is done. Tables and figures are made from what is on disk alone.
 """
 
+import contextlib
+import dataclasses
 import itertools
 import sys
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments import keeping, predictions, protocol
+from experiments import environment, keeping, predictions, protocol, unfinished
+from experiments.occupied import occupied
 from experiments.options import Options
 from experiments.plans import ExperimentError, Job, Plan, Setting, Work, planned
 from experiments.pool import Pool
 from experiments.predictions import Cell, Predictions
+from experiments.stopping import Stop, stopping
+from experiments.unfinished import Often, Unfinished
 from ser_jax import checkpoint, engine
 from ser_jax.data import load, standardize
 from ser_jax.data.corpus import TARGETS
 from ser_jax.engine import Asked, Done
+from ser_jax.errors import Interrupted
 from ser_jax.machine import Machine
 from ser_jax.runs import Data, Runs
 from ser_jax.train import TrainConfig
@@ -29,14 +36,19 @@ from ser_jax.train import TrainConfig
 WATCHED = 10  # times that development speakers are asked about while a run trains
 
 
-def run(settings: list[Setting], options: Options) -> None:
+def run(settings: list[Setting], options: Options, after: Callable[[], None] | None = None) -> None:
     """Trains and tests every setting that `options.out` does not hold yet.
 
     What cannot be computed, a cell whose test or training part lacks a class, say, is noted with its reason.
-    Where several hosts work together, all must see the same data directory and `options.out`.
+    What was begun is taken up where it was saved. Where several hosts work together, all must see the same
+    data directory and `options.out`.
 
+    Args:
+      settings: what is trained.
+      options: how.
+      after: work on what is stored, while the folder is still ours.
     Raises: UserError (a subclass) where a corpus is unknown or cannot be divided, nothing at all can be
-      computed, or the folder holds other results.
+      computed, or the folder holds other results or is in use; Interrupted after Ctrl-C or SIGTERM.
     """
     if len(set(options.corpora)) != len(options.corpora):
         raise ExperimentError(f"corpora {' '.join(options.corpora)}, expected different ones")
@@ -53,11 +65,22 @@ def run(settings: list[Setting], options: Options) -> None:
         cell, reason = list(missing.items())[-1]
         raise ExperimentError(f"{cell.setting} {cell.test} {cell.target}: {reason}")
     wanted = protocol.of(options, pool)
-    if machine.host == 0:
-        protocol.claim(options.out, wanted)
-        keeping.note_missing(options.out, missing)
-    machine.wait("the folder is ours")
-    ahead = [work for work in works if work.plans and not keeping.is_done(options.out, work)]
+    with occupied(options.out) if machine.host == 0 else contextlib.nullcontext():
+        if machine.host == 0:
+            protocol.claim(options.out, wanted)
+            keeping.note_missing(options.out, missing)
+        machine.wait("the folder is ours")
+        _compute_missing(machine, pool, options, [work for work in works if work.plans], wanted["hash"])
+        if after is not None and machine.host == 0:
+            after()
+
+
+def _say(sentence: str) -> None:
+    tqdm.write(sentence, file=sys.stderr)
+
+
+def _compute_missing(machine: Machine, pool: Pool, options: Options, works: list[Work], protocol_hash: str):
+    ahead = [work for work in works if not keeping.is_done(options.out, work)]
     machine.wait("what is missing is known")
     if not ahead:
         print(f"{options.out} holds these results already", file=sys.stderr)
@@ -73,9 +96,18 @@ def run(settings: list[Setting], options: Options) -> None:
             mininterval=0.5,
             disable=machine.host != 0,
         ) as progress,
+        stopping(_say) as stop,
     ):
-        for alike in _by_kind(options, ahead):
-            _compute(machine, pool, options, alike, progress)
+        for alike in _by_kind(options, works):
+            if any(work in ahead for work in alike):
+                _compute(machine, pool, options, alike, ahead, protocol_hash, stop, progress)
+            machine.wait(f"all of {alike[0].name} is stored")
+            if machine.host == 0:
+                unfinished.discard(_unfinished(options, alike))
+        if stop.asked is not None:
+            raise Interrupted(
+                "ended; all is trained and stored, the same command makes the tables", stop.asked
+            )
 
 
 def _by_kind(options: Options, works: list[Work]) -> list[list[Work]]:
@@ -89,55 +121,114 @@ def _by_kind(options: Options, works: list[Work]) -> list[list[Work]]:
     return list(kinds.values())
 
 
+def _unfinished(options: Options, works: list[Work]) -> Path:
+    """Where the stacks of works that share them are kept while they train."""
+    names = [work.name for work in works]
+    others = f"+{len(names) - 1}-{protocol.sha256(names)[:8]}" if len(names) > 1 else ""
+    return options.out / "unfinished" / f"{names[0]}{others}"
+
+
+def _compute(
+    machine: Machine,
+    pool: Pool,
+    options: Options,
+    works: list[Work],
+    ahead: list[Work],
+    protocol_hash: str,
+    stop: Stop,
+    progress: tqdm,
+) -> None:
+    """Trains the runs of works that share stacks, and stores each work when its last run is done.
+
+    They are divided into stacks as if all were still ahead: so every run has the neighbours it would have had
+    without an interruption.
+    """
+    setting, job = works[0].setting, works[0].job
+    mode, config = setting.mode(options), setting.model(options)
+    training = TrainConfig(epochs=setting.epochs(options), stacking=options.stacking)
+    plans = [plan for work in works for plan in work.plans]
+    numbers = iter(range(len(plans)))
+    places = {work.name: list(itertools.islice(numbers, len(work.plans))) for work in works}
+    wanted = [work for work in works if work in ahead]
+    start = None if setting.start is None else _start_params(options, works[0], plans)
+    watch = sorted({round(i) for i in np.linspace(0, training.epochs, WATCHED + 1)[1:]} - {0})
+    what = {
+        "protocol": protocol_hash,
+        "runs": [[work.name, len(work.plans)] for work in works],
+        "standardisation": mode,
+        "model": dataclasses.asdict(config),
+        "training": dataclasses.asdict(training),
+        "begins with": None if start is None else checkpoint.digest(start),
+        "hosts": machine.hosts,
+    }
+    keep = Unfinished(
+        _unfinished(options, works) / f"host-{machine.host}",
+        what,
+        {"devices": machine.mesh.size, **environment.described()},
+        Often(60 * options.save_minutes, options.save_epochs),
+        stop,
+        _say,
+    )
+    computed = engine.compute(
+        machine,
+        config,
+        training,
+        data_of(pool, mode, job),
+        [Asked(a_run(pool, mode, job, plan), plan.test, plan.dev) for plan in plans],
+        start,
+        progress.update,
+        watch,
+        keep,
+        {place for work in wanted for place in places[work.name]},
+    )
+    pieces: dict[int, _Piece] = {}
+    for work in wanted:
+        progress.set_description(work.label)
+        while not pieces.keys() >= set(places[work.name]):
+            pieces |= _pieces(next(computed))
+        if machine.host == 0:
+            _store(pool, options, work, [pieces.pop(place) for place in places[work.name]], watch)
+        machine.wait(f"{work.label} is stored")
+
+
 class _Piece(NamedTuple):
-    """A run's results on the host."""
+    """A run's part of an `engine.Done`."""
 
     params: dict
     losses: np.ndarray
     said: np.ndarray
     watched: np.ndarray
+    stopped: np.ndarray
 
 
-def _compute(machine: Machine, pool: Pool, options: Options, works: list[Work], progress: tqdm) -> None:
-    """Trains the runs of works that share stacks, and stores each work when its last run is done."""
-    setting, job = works[0].setting, works[0].job
-    mode, epochs = setting.mode(options), setting.epochs(options)
-    plans = [plan for work in works for plan in work.plans]
-    watch = sorted({round(i) for i in np.linspace(0, epochs, WATCHED + 1)[1:]} - {0})
-    computed = engine.compute(
-        machine,
-        setting.model(options),
-        TrainConfig(epochs=epochs, stacking=options.stacking),
-        data_of(pool, mode, job),
-        [Asked(a_run(pool, mode, job, plan), plan.test, plan.dev) for plan in plans],
-        None if setting.start is None else _start_params(options, works[0], plans),
-        progress.update,
-        watch,
-    )
-    waiting = _pieces(computed, plans)
-    for work in works:
-        progress.set_description(work.label)
-        own = list(itertools.islice(waiting, len(work.plans)))
-        if machine.host == 0:
-            _store(pool, options, work, own, watch)
-        machine.wait(f"{work.label} is stored")
-
-
-def _pieces(computed: Iterable[Done], plans: list[Plan]) -> Iterable[_Piece]:
-    for done in computed:
-        for place, run in enumerate(done.runs):
-            _check_finite(plans[run], done.losses[place])
-            params = jax.tree.map(lambda leaf: leaf[place], done.params)  # noqa: B023
-            yield _Piece(params, done.losses[place], done.said[place], done.watched[place])
+def _pieces(done: Done) -> dict[int, _Piece]:
+    """The results of a stack by run."""
+    return {
+        run: _Piece(
+            jax.tree.map(lambda leaf: leaf[place], done.params),  # noqa: B023
+            done.losses[place],
+            done.said[place],
+            done.watched[place],
+            done.stopped[place],
+        )
+        for place, run in enumerate(done.runs)
+    }
 
 
 def _store(pool: Pool, options: Options, work: Work, pieces: list[_Piece], watch: list[int]) -> None:
-    params, losses, said, watched = zip(*pieces, strict=True)
+    """The models first, the predictions last: where these are, all is."""
+    params, losses, said, watched, stopped = zip(*pieces, strict=True)
+    for plan, (epoch, step) in zip(work.plans, stopped, strict=True):
+        if epoch:
+            _say(
+                f"{work.label}: {plan.target}, fold {plan.fold + 1}, seed {plan.seed} was stopped in epoch "
+                f"{epoch}, step {step}, where its numbers were not finite any more"
+            )
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
     checkpoint.save(keeping.models(options.out, work.name), stacked)
     dev = [pool.labels(plan.target)[plan.dev] for plan in work.plans]
     asked = list(zip(dev, watched, strict=True))
-    keeping.write_training(options.out, work, np.stack(losses), watch, asked)
+    keeping.write_training(options.out, work, np.stack(losses), watch, asked, np.stack(stopped))
     for cell in work.cells:
         predictions.write(options.out, cell, gathered(pool, cell, work.plans, list(said)))
 
@@ -173,15 +264,6 @@ def _start_params(options: Options, work: Work, plans: list[Plan]):
     params = checkpoint.restore(keeping.models(options.out, start), work.setting.model(options), len(names))
     rows = np.array([names.index((plan.target, plan.seed)) for plan in plans])
     return jax.tree.map(lambda leaf: leaf[rows], params)
-
-
-def _check_finite(plan: Plan, losses: np.ndarray) -> None:
-    wrong = np.flatnonzero(~np.isfinite(losses))
-    if len(wrong):
-        raise ExperimentError(
-            f"{plan.target}, fold {plan.fold + 1}, seed {plan.seed}: the loss is {losses[wrong[0]]} in epoch "
-            f"{wrong[0] + 1}, expected a finite number"
-        )
 
 
 def gathered(pool: Pool, cell: Cell, plans: list[Plan], probability: list[np.ndarray]) -> Predictions:

@@ -21,6 +21,8 @@ class Training(NamedTuple):
       loss: [R, epochs], the mean over its training utterances.
       watched: [W] after how many epochs it was asked about its development speakers.
       dev_loss, dev_uar: [R, W] what it said of them; NaN where it has none, or they lack a class.
+      stopped: [R, 2] epoch and step, from 1, in which its numbers were not finite any more; zeros where they
+        are.
     """
 
     target: np.ndarray
@@ -30,6 +32,11 @@ class Training(NamedTuple):
     watched: np.ndarray
     dev_loss: np.ndarray
     dev_uar: np.ndarray
+    stopped: np.ndarray
+
+    def only(self, rows: np.ndarray) -> "Training":
+        """Some of the runs."""
+        return Training(*(part if name == "watched" else part[rows] for name, part in self._asdict().items()))
 
 
 class Attention(NamedTuple):
@@ -72,7 +79,12 @@ def trained(out: Path) -> list[str]:
 
 
 def write_training(
-    out: Path, work: Work, loss: np.ndarray, watched: list[int], said: list[tuple[np.ndarray, np.ndarray]]
+    out: Path,
+    work: Work,
+    loss: np.ndarray,
+    watched: list[int],
+    said: list[tuple[np.ndarray, np.ndarray]],
+    stopped: np.ndarray,
 ) -> None:
     """Stores how a job's runs were trained.
 
@@ -82,6 +94,7 @@ def write_training(
       loss: [R, epochs].
       watched: [W] epochs.
       said: per run the classes [D] of its development utterances and the probabilities [W, D] it gave them.
+      stopped: [R, 2] as in `Training`.
     """
     judged = [_judged(labels, probability, len(watched)) for labels, probability in said]
     kept = Training(
@@ -91,6 +104,7 @@ def write_training(
         loss,
         np.array(watched),
         *(np.array(part) for part in zip(*judged, strict=True)),
+        stopped,
     )
     predictions.write_arrays(_training(out, work.name), kept._asdict())
 
@@ -100,7 +114,8 @@ def _judged(labels: np.ndarray, probability: np.ndarray, watched: int) -> tuple[
     if not np.bincount(labels, minlength=2).all():
         return np.full(watched, np.nan), np.full(watched, np.nan)
     own = np.clip(np.where(labels == 1, probability, 1 - probability), 1e-7, 1)
-    return -np.log(own).mean(axis=1), np.array([100 * uar(labels, row > 0.5) for row in probability])
+    correct = np.array([100 * uar(labels, row > 0.5) for row in probability])
+    return -np.log(own).mean(axis=1), np.where(np.isfinite(probability).all(axis=1), correct, np.nan)
 
 
 def read_training(out: Path, job: str) -> Training:
@@ -109,6 +124,27 @@ def read_training(out: Path, job: str) -> Training:
     Raises: ResultsError where it is not there, or damaged.
     """
     return Training(**predictions.read_arrays(_training(out, job), Training._fields))
+
+
+def stops(out: Path, cell: Cell) -> str:
+    """Which of a cell's runs were stopped, where; empty where none was, or it follows from other cells."""
+    tested = set(cell.test.split("+"))
+    for job in trained(out):
+        setting, train, tests = job.split("-", 2)
+        if (setting, train) == (cell.setting, cell.train) and tested <= set(tests.split("+")):
+            kept = read_training(out, job)
+            lost = np.flatnonzero((kept.target == cell.target) & (kept.stopped[:, 0] > 0))
+            return ", ".join(
+                f"seed {kept.seed[run]} in epoch {kept.stopped[run, 0]}, step {kept.stopped[run, 1]} of fold "
+                f"{kept.fold[run] + 1}"
+                for run in lost
+            )
+    return ""
+
+
+def stopped_jobs(out: Path) -> list[str]:
+    """The jobs of which runs were stopped, by `Work.name`."""
+    return [job for job in trained(out) if read_training(out, job).stopped[:, 0].any()]
 
 
 def read_attention(out: Path) -> dict[str, Attention]:
@@ -124,7 +160,7 @@ def read_attention(out: Path) -> dict[str, Attention]:
             name: Attention(*(np.array(one[field], float) for field in Attention._fields))
             for name, one in json.loads(path.read_text()).items()
         }
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise predictions.ResultsError(
             f"{path} does not say where attention lies ({error}); delete it"
         ) from None
@@ -147,5 +183,5 @@ def read_missing(out: Path) -> dict[Cell, str]:
     try:
         noted = {Cell(*cell): reason for *cell, reason in json.loads(path.read_text())}
         return {cell: reason for cell, reason in noted.items() if not predictions.file(out, cell).exists()}
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise predictions.ResultsError(f"{path} is not a list of cells ({error}); delete it") from None

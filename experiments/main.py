@@ -1,17 +1,19 @@
 """The command line of every experiment: flags, work, report, and one sentence when something is wrong."""
 
+import logging
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
-
-from experiments import harness, report
+from experiments import harness, keeping, report
 from experiments.options import Options, parse
 from experiments.plans import ExperimentError, Setting
+from experiments.stopping import end_on_sigterm
 from ser_jax.cli import guarded
 from ser_jax.machine import join, use_all_cores
+
+FILES = ".md, .csv, .tex, .png, .svg, report.html, protocol.json, predictions, training, models"
 
 
 def main(
@@ -26,7 +28,8 @@ def main(
 ) -> None:
     """Computes the settings with the flags given, writes the table under `name` and prints it.
 
-    Ends the program: with status 2 and a sentence where the input is wrong, 130 where it is interrupted.
+    Ends the program: with status 1 where runs were stopped, 2 and a sentence where the input is wrong, 130 or
+    143 where it is interrupted.
 
     Args:
       description: of the experiment, for its help.
@@ -40,25 +43,33 @@ def main(
     """
     options = parse(description, name, arguments)
 
-    def work() -> None:
+    def work() -> int:
         if needed is not None and needed not in options.targets:
             raise ExperimentError(f"--targets {' '.join(options.targets)}, expected {needed} among them")
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        end_on_sigterm()
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's threads log what it raises as well
         use_all_cores()
         if options.coordinator is not None:
             join(options.coordinator, options.hosts, options.host)
-        harness.run(settings, options)
-        if jax.process_index() != 0:
-            return
-        if after is not None:
-            after(options)
-        text = report.write(options.out, name, shown or [setting.name for setting in settings])
-        print(text if printed is None else printed(options.out))
-        files = (
-            f"{name}.md, .csv, .tex, .png, .svg, report.html, protocol.json, predictions, training, models"
-        )
-        print(f"Written to {options.out}: {files}.", file=sys.stderr)
+        lost: list[str] = []
+
+        def tell() -> None:
+            if after is not None:
+                after(options)
+            text = report.write(options.out, name, shown or [setting.name for setting in settings])
+            print(text if printed is None else printed(options.out))
+            print(f"Written to {options.out}: {name}{FILES}.", file=sys.stderr)
+            lost.extend(keeping.stopped_jobs(options.out))
+
+        harness.run(settings, options, tell)
+        if lost:
+            print(
+                f"Runs were stopped, their numbers not finite, and are left out: {', '.join(lost)}.",
+                file=sys.stderr,
+            )
+        return 1 if lost else 0
 
     interrupted = f"interrupted; the same command goes on from what {options.out} holds"
     sys.exit(guarded(f"experiments.{name}", work, interrupted))

@@ -74,7 +74,7 @@ def _session(one: dict[str, Any]) -> list[str]:
     device = f"{one.get('device', '?')}, {one.get('devices', '?')} x {one.get('backend', '?')}"
     return [
         one["started"].replace("T", " ").replace("+00:00", " UTC"),
-        str(datetime.timedelta(seconds=round(one["seconds"]))),
+        "?" if one["seconds"] is None else str(datetime.timedelta(seconds=round(one["seconds"]))),
         "yes" if one["finished"] else "no",
         device + (f", {one['hosts']} hosts" if one.get("hosts", 1) > 1 else ""),
         ", ".join(f"{name} {one[name]}" for name in versions if one.get(name)),

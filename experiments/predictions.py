@@ -13,6 +13,8 @@ import numpy as np
 
 from ser_jax.errors import UserError
 
+PART = ".part"  # ends the name of what is not whole yet
+
 
 class ResultsError(UserError):
     """A results folder that does not hold what was asked for."""
@@ -67,7 +69,9 @@ def write(out: Path, cell: Cell, predictions: Predictions) -> None:
 
 
 def read(out: Path, cell: Cell) -> Predictions:
-    """Reads a cell's predictions.
+    """Reads a cell's predictions, of the seeds that answered for every utterance.
+
+    What a run says that was stopped is stored as NaN; without one of its folds a seed has no UAR.
 
     Raises: ResultsError where there are none, or the file is damaged.
     """
@@ -80,7 +84,8 @@ def read(out: Path, cell: Cell) -> Predictions:
             f"{file(out, cell)} is not a predictions file (its arrays differ in length); delete it to "
             "compute it again"
         )
-    return said
+    whole_seeds = np.isfinite(said.probability).all(axis=1)
+    return dataclasses.replace(said, seed=said.seed[whole_seeds], probability=said.probability[whole_seeds])
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -111,11 +116,28 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 def whole(path: Path) -> Iterator[Path]:
     """Gives a temporary path; what is written there appears under `path` at once, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(out: Path) -> None:
+    """Removes what processes left behind that were killed while they wrote into a results folder."""
+    for folder in (out, out / "predictions", out / "training"):
+        for file in folder.glob(f".*{PART}"):
+            file.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """So that a file's new name outlives a power failure, as its content does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

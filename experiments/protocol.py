@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,6 +24,12 @@ from ser_jax.machine import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.train import TrainConfig
 
+NOTED = {
+    "corpora", "targets", "seeds", "folds", "epochs", "finetune_epochs", "finetune_samples", "standardize",
+    "standardize_default", "label_rule", "model",
+}  # fmt: skip
+TABLE = re.compile(r"[a-z0-9_]+")  # names become paths
+CELL = re.compile(r"[a-z0-9_+]+(-[a-z0-9_+]+){3}")
 FACTS = ("name", "builder", "synthetic", "left_out", "fingerprint")
 
 
@@ -62,8 +69,6 @@ def claim(out: Path, asked: dict[str, Any]) -> None:
       written.
     """
     path = out / "protocol.json"
-    if out.exists() and not out.is_dir():
-        raise ResultsError(f"{out} is a file, expected a folder for the results")
     if path.exists():
         found = read(out)
         if found != asked["protocol"]:
@@ -110,15 +115,28 @@ def document(out: Path) -> dict[str, Any]:
             reason = "its hash is of something else"
         elif hashes != found["protocol"]["fold_hashes"] or not whole_folds:
             reason = "its folds are not those of its hashes"
+        elif not _complete(found["protocol"]):
+            reason = "it lacks what every experiment notes"
         elif not isinstance(found["tables"], dict) or not isinstance(found["sessions"], list):
             reason = "its tables or sessions are missing"
+        elif not all(map(TABLE.fullmatch, found["tables"])) or not all(map(CELL.fullmatch, _cells(found))):
+            reason = "its tables have names that no experiment gives"
         else:
             return found
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ResultsError(f"no {path}; expected a folder that an experiment has written") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         reason = "expected a JSON object with protocol and hash"
     raise ResultsError(f"{path} is not a protocol, {reason}; choose another --out")
+
+
+def _complete(chosen: dict[str, Any]) -> bool:
+    corpora = chosen.get("corpora")
+    return chosen.keys() >= NOTED and bool(corpora) and all(set(FACTS) <= corpus.keys() for corpus in corpora)
+
+
+def _cells(found: dict[str, Any]) -> list[str]:
+    return [cell for shown in found["tables"].values() for cell in shown["cells"]]
 
 
 def read(out: Path) -> dict[str, Any]:
@@ -144,26 +162,31 @@ def tables(out: Path) -> dict[str, list[str]]:
 
 @contextlib.contextmanager
 def timed(out: Path, computed: list[str], machine: Machine) -> Iterator[None]:
-    """Notes in the file what this program computes, with what, and how long it takes."""
-    started, before = datetime.now(UTC), time.perf_counter()
-    finished = False
+    """Notes in the file what this program computes, with what, and how long it takes.
+
+    A session that was killed stays noted as not finished, with no time.
+    """
+    if machine.host != 0:
+        yield
+        return
+    before, earlier = time.perf_counter(), document(out)["sessions"]
+    session = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": None,
+        "finished": False,
+        "computed": computed,
+        "devices": machine.mesh.size,
+        "hosts": machine.hosts,
+        "commit": _commit(),
+        **environment.described(),
+    }
+    _write(out, document(out) | {"sessions": [*earlier, session]})
     try:
         yield
-        finished = True
+        session["finished"] = True
     finally:
-        if machine.host == 0:
-            session = {
-                "started": started.isoformat(timespec="seconds"),
-                "seconds": round(time.perf_counter() - before, 1),
-                "finished": finished,
-                "computed": computed,
-                "devices": machine.mesh.size,
-                "hosts": machine.hosts,
-                "commit": _commit(),
-                **environment.described(),
-            }
-            found = document(out)
-            _write(out, found | {"sessions": [*found["sessions"], session]})
+        session["seconds"] = round(time.perf_counter() - before, 1)
+        _write(out, document(out) | {"sessions": [*earlier, session]})
 
 
 def _commit() -> str | None:

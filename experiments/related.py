@@ -14,6 +14,7 @@ listen to the room.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -66,9 +67,18 @@ def combine(options: Options) -> None:
                 if lacking:
                     missing[cell] = f"there is no {lacking[0]}: {known.get(lacking[0], 'it was lost')}"
                     continue
-                said = [predictions.read(options.out, one) for one in needed]
+                said = same_seeds([predictions.read(options.out, one) for one in needed])
                 predictions.write(options.out, cell, combined(home, said))
     keeping.note_missing(options.out, missing)
+
+
+def same_seeds(said: list[Predictions]) -> list[Predictions]:
+    """Only the seeds that all have: of one that was stopped there is nothing to combine."""
+    common = functools.reduce(np.intersect1d, [one.seed for one in said])
+    return [
+        dataclasses.replace(one, seed=common, probability=one.probability[np.isin(one.seed, common)])
+        for one in said
+    ]
 
 
 def voted(home: int, said: list[Predictions]) -> Predictions:

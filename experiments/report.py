@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments import drawing, figures, keeping, page, protocol, summary, tables
+from experiments.occupied import occupied
 from experiments.predictions import ResultsError, whole
 from ser_jax.cli import guarded
 
@@ -145,10 +146,14 @@ def main(arguments: list[str] | None = None) -> None:
             print(together(options.results, options.mixed))
             return
         [out] = options.results
-        known = protocol.tables(out) or {"results": sorted({cell.setting for cell in summary.stored(out)})}
-        _check_complete(out)
-        for name, settings in known.items():
-            print(write(out, name, settings))
+        protocol.document(out)
+        with occupied(out):
+            known = protocol.tables(out) or {
+                "results": sorted({cell.setting for cell in summary.stored(out)})
+            }
+            _check_complete(out)
+            for name, settings in known.items():
+                print(write(out, name, settings))
         print(f"Written to {out}: report.html.", file=sys.stderr)
 
     sys.exit(guarded("experiments.report", work, "interrupted"))

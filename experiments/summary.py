@@ -41,6 +41,7 @@ class Row(NamedTuple):
       low, high: 95 % interval of `uar_pooled` by a bootstrap over speakers; NaN for a single speaker.
       chance_low, chance_high: where guessing falls with 95 %.
       paper_uar: the paper's on the corpora of its cell; NaN where it has none.
+      stopped: which of its runs were stopped, whose seeds are left out; empty where none was.
       missing: why there are no numbers; empty where there are.
     """
 
@@ -60,6 +61,7 @@ class Row(NamedTuple):
     chance_low: float = NAN
     chance_high: float = NAN
     paper_uar: float = NAN
+    stopped: str = ""
     missing: str = ""
 
     @property
@@ -154,9 +156,12 @@ def rows(out: Path, settings: list[str]) -> list[Row]:
         if not predictions.file(out, cell).exists():
             table.append(Row(*cell, missing=missing[cell]))
             continue
-        row = _row(cell, predictions.read(out, cell))
+        said, stopped = predictions.read(out, cell), keeping.stops(out, cell)
+        if not len(said.seed):
+            table.append(Row(*cell, missing=f"no seed is whole ({stopped or 'nor in what it follows from'})"))
+            continue
         known = PAPER.get((cell.setting, builders.get(cell.test)), {}) if pair else {}
-        table.append(row._replace(paper_uar=known.get(cell.target, NAN)))
+        table.append(_row(cell, said)._replace(paper_uar=known.get(cell.target, NAN), stopped=stopped))
     return table
 
 
@@ -252,13 +257,17 @@ def columns(table: list[Row]) -> list[tuple[str, str]]:
 
 
 def training_curves(out: Path, settings: list[str]) -> dict[str, keeping.Training]:
-    """How the runs of some settings were trained, by setting and what they trained on."""
+    """How the runs of some settings were trained, by setting and what they trained on, but those stopped."""
     jobs = [job.split("-", 2) for job in keeping.trained(out)]
     jobs = sorted((job for job in jobs if job[0] in settings), key=lambda job: settings.index(job[0]))
     starts = [job[:2] for job in jobs]
     return {
         f"{setting} {train}" + (f" > {test}" if starts.count([setting, train]) > 1 else ""): (
-            keeping.read_training(out, f"{setting}-{train}-{test}")
+            _going(keeping.read_training(out, f"{setting}-{train}-{test}"))
         )
         for setting, train, test in jobs
     }
+
+
+def _going(kept: keeping.Training) -> keeping.Training:
+    return kept.only(np.flatnonzero(kept.stopped[:, 0] == 0))

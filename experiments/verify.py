@@ -33,7 +33,8 @@ def differing(out: Path) -> list[str]:
             print(f"{file}: {'as the predictions say' if same else 'DIFFERS'}")
             wrong += [] if same else [file]
     if (out / "attention.json").exists():
-        same = (out / "attention.md").read_bytes() == (attention_over_time.markdown(out) + "\n").encode()
+        table = out / "attention.md"
+        same = table.exists() and table.read_bytes() == (attention_over_time.markdown(out) + "\n").encode()
         print(f"attention.md: {'as attention.json says' if same else 'DIFFERS'}")
         wrong += [] if same else ["attention.md"]
     return wrong
@@ -48,15 +49,14 @@ def _fits(out: Path, cell: Cell, document: dict) -> bool:
             print(f"{path.name}: LOST")
         return known is not None
     said = predictions.read(out, cell)
-    tested = [
-        {utterance for name in cell.test.split("+") for utterance in document["folds"][name][i]["test"]}
-        for i in range(document["protocol"]["folds"])
-    ]
+    folds = [document["folds"].get(name, []) for name in cell.test.split("+")]
+    parts = enumerate(zip(*folds, strict=True))
+    tested = {i: {utterance for fold in part for utterance in fold["test"]} for i, part in parts}
     several = len(set(said.fold.tolist())) > 1
-    everyone = set().union(*tested)
+    everyone = set().union(*tested.values())
     dev = cell.setting.startswith("tuning_")
     fits = dev or all(
-        utterance in (tested[fold] if several else everyone)
+        utterance in (tested.get(fold, ()) if several else everyone)
         for utterance, fold in zip(said.utterance.tolist(), said.fold.tolist(), strict=True)
     )
     if not fits:

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments import workload
 from experiments.workload import Corpus
-from ser_jax import engine, train
+from ser_jax import stacks, train
 from ser_jax.machine import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, measured_stacking, spread
@@ -130,7 +130,7 @@ class Stack:
         mesh = noise.machine.mesh
         self._epoch = partial(train.epoch, config, training)
         self._data, self._mesh = noise.on_host if streamed else noise.on_mesh, mesh
-        stack = engine.fill(workload.runs(noise.corpus, count, most), -(-count // mesh.size) * mesh.size)
+        stack = stacks.fill(workload.runs(noise.corpus, count, most), -(-count // mesh.size) * mesh.size)
         self._runs = spread(stack, mesh)
         self.state = spread(train.start_runs(config, training, self._runs), mesh)
         self._done = 0

@@ -5,71 +5,22 @@ the device or are streamed, and which device and which host computes which run, 
 changes a result by more than rounding.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from ser_jax import runs as side_by_side
-from ser_jax import train
+from ser_jax import stacks, train
 from ser_jax.machine import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs, is_streamed
-from ser_jax.train import TrainConfig
+from ser_jax.train import Progress, State, TrainConfig
 
-CPU_STACK = 5  # runs a device; one after another they need no memory, and progress is shown between stacks
 NOBODY = np.zeros(0, np.int32)
-
-
-def run_bytes(config: ModelConfig, training: TrainConfig, utterances: int) -> int:
-    """Bytes that one more run of a stack takes while all of the stack compute one step together.
-
-    Its parameters with Adam's moments and their successors, labels and rows; and of a batch the features as
-    gathered and as standardised, the windows, the responses and their gradient. The compiler may reuse some.
-    """
-    positions = training.batch * config.segments * config.pool
-    width = config.kernel * config.bands
-    parameters = (width + 2) * config.channels + (config.segments + 1) * config.channels * config.classes
-    step = 2 * training.batch * config.frames * config.bands + positions * (width + 2 * config.channels)
-    return 4 * (8 * parameters + step) + 5 * utterances
-
-
-def stack_size(machine: Machine, config: ModelConfig, training: TrainConfig, data: Data, count: int) -> int:
-    """Runs of a stack, a multiple of the devices: as few stacks as fit beside the features, of one size.
-
-    Args:
-      data: as `place` left it.
-      count: runs there are to compute.
-    """
-    devices = machine.mesh.size
-    if machine.runs_at_once is not None:
-        each = machine.runs_at_once
-    elif machine.on_cpu:
-        each = CPU_STACK
-    else:
-        room = machine.budget - (0 if is_streamed(data) else data.logmel.nbytes)
-        each = max(1, room // run_bytes(config, training, len(data.frames)))
-    stacks = -(-count // (devices * each))
-    return devices * -(-count // (devices * stacks))
-
-
-def fill(stack: Runs, size: int) -> Runs:
-    """The stack with idle places at its end, which train on nothing: the same program for any number of runs.
-
-    Args:
-      stack: of R runs.
-      size: the places wanted, R or more.
-    """
-    idle = np.arange(size) >= len(stack.count)
-    filled = _fill(stack, size)
-    return filled._replace(count=np.where(idle, 0, filled.count))
-
-
-def _fill(stack, size: int):
-    """The last of the stack as often as it takes."""
-    return jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(size), len(leaf) - 1)], stack)
 
 
 class Done(NamedTuple):
@@ -81,6 +32,8 @@ class Done(NamedTuple):
       losses: [R, epochs], the mean over each run's training utterances.
       said: per run the probabilities of its test rows.
       watched: per run [W, its rows] the probabilities of its development rows after the epochs watched.
+      stopped: [R, 2] epoch and step, from 1, in which a run's numbers were not finite any more; zeros where
+        they are. What a stopped run says, and its parameters, are NaN.
     """
 
     runs: list[int]
@@ -88,6 +41,34 @@ class Done(NamedTuple):
     losses: np.ndarray
     said: list[np.ndarray]
     watched: list[np.ndarray]
+    stopped: np.ndarray
+
+
+class Snapshot(NamedTuple):
+    """A stack in training, on the host: all that its epochs to come depend on, and what it said so far.
+
+    Attributes:
+      state: a `train.State` with a leading R, without idle places.
+      losses: [epochs, R], NaN for those to come.
+      watched: [W, R, D] probabilities of the development rows, NaN for the epochs to come.
+    """
+
+    state: State
+    losses: np.ndarray
+    watched: np.ndarray
+
+
+class Keep(Protocol):
+    """Where a host's stacks are kept while they train, so that work can be taken up again."""
+
+    def runs_a_stack(self, proposed: int) -> int:
+        """How many runs a stack has: those of the work that is taken up, or else what is proposed."""
+
+    def latest(self, stack: int, like: Snapshot) -> tuple[int, Snapshot] | None:
+        """Epochs done and what was kept of a stack after them; `like` has the shapes and kinds expected."""
+
+    def offer(self, stack: int, epoch: int, last: bool, snapshot: Callable[[], Snapshot]) -> None:
+        """Called after every epoch, `last` after the last one. What it raises ends the training."""
 
 
 class Asked(NamedTuple):
@@ -113,6 +94,8 @@ def compute(
     params=None,
     on_epoch: Callable[[int], None] | None = None,
     watch: Sequence[int] = (),
+    keep: Keep | None = None,
+    needed: Collection[int] | None = None,
 ) -> Iterator[Done]:
     """Trains every run and asks it about its own utterances.
 
@@ -124,17 +107,25 @@ def compute(
       params: stacked parameters to start from, for fine-tuning.
       on_epoch: called with the utterance-steps done since the last call, as if all hosts were equally fast.
       watch: after how many epochs runs are asked about their development rows.
+      keep: where stacks in training are kept, and taken up again.
+      needed: the runs whose results are wanted, all by default; a stack without any of them is left out. The
+        others are divided as if all were wanted, so that each keeps its place and its bits.
     Yields: Done, stack by stack, the same on every host.
     """
     share = -(-len(asked) // machine.hosts)
     mine = [(machine.host + i * machine.hosts) % len(asked) for i in range(share)]
-    size = stack_size(machine, config, training, data, share)
-    job = _Job(machine, config, training, data, size, _widths(machine, data, asked), tuple(watch))
-    for first in range(0, share, size):
-        some = mine[first : first + size]
+    each = stacks.size(machine, config, training, data, share)
+    each = each if keep is None else keep.runs_a_stack(each)
+    size = machine.mesh.size * -(-each // machine.mesh.size)
+    job = _Job(machine, config, training, data, size, _widths(machine, data, asked), tuple(watch), keep)
+    for number, first in enumerate(range(0, share, each)):
+        together = range(first * machine.hosts, min((first + each) * machine.hosts, len(asked)))
+        if needed is not None and not set(together) & set(needed):
+            continue
+        some = mine[first : first + each]
         begin = None if params is None else jax.tree.map(lambda leaf: leaf[np.array(some)], params)  # noqa: B023
-        own = _compute(job, [asked[i] for i in some], begin, on_epoch)
-        yield _done(machine, asked, first, own)
+        own = _compute(job, number, [asked[i] for i in some], begin, on_epoch)
+        yield _done(machine, asked, list(together), own)
 
 
 def ask(
@@ -154,13 +145,13 @@ def ask(
       rows: what each is asked about; the lists may differ in length.
     Yields: per run a Prediction(probability [M], attention [M, S]).
     """
-    size = stack_size(machine, config, TrainConfig(), data, len(runs))
+    size = stacks.size(machine, config, TrainConfig(), data, len(runs))
     longest = max(map(len, rows))
     for first in range(0, len(runs), size):
         some = range(first, min(first + size, len(runs)))
-        stack = fill(side_by_side.stack([runs[i] for i in some]), size)
-        own = _fill(jax.tree.map(lambda leaf: leaf[np.array(some)], params), size)  # noqa: B023
-        lists = _rows([rows[i] for i in some], longest, size)
+        stack = stacks.fill(side_by_side.stack([runs[i] for i in some]), size)
+        own = stacks.filled(jax.tree.map(lambda leaf: leaf[np.array(some)], params), size)  # noqa: B023
+        lists = stacks.rows([rows[i] for i in some], longest, size)
         said = side_by_side.predict(config, data, stack, own, *lists, machine.mesh)
         for place, i in enumerate(some):
             yield side_by_side.Prediction(*(part[place, : len(rows[i])] for part in said))
@@ -176,6 +167,7 @@ class _Job(NamedTuple):
     size: int
     widths: tuple[int, int, int]
     watch: tuple[int, ...]
+    keep: Keep | None
 
 
 def _widths(machine: Machine, data: Data, asked: Sequence[Asked]) -> tuple[int, int, int]:
@@ -192,55 +184,79 @@ def _widths(machine: Machine, data: Data, asked: Sequence[Asked]) -> tuple[int, 
     return longest
 
 
-def _compute(job: _Job, asked: list[Asked], params, on_epoch):
-    """One stack: (parameters, losses [R, epochs], probabilities [R, width], [R, W, width]) on the host."""
-    machine, data = job.machine, job.data
-    padded = [one.run._replace(train=_pad(one.run.train, job.widths[0])) for one in asked]
-    runs = fill(side_by_side.stack(padded), job.size)
+def _compute(job: _Job, number: int, asked: list[Asked], params, on_epoch):
+    """One stack: a `Done` without its `runs`, lists as arrays as wide as the longest, on the host."""
+    machine, data, keep = job.machine, job.data, job.keep
+    padded = [one.run._replace(train=stacks.pad(one.run.train, job.widths[0])) for one in asked]
+    runs = stacks.fill(side_by_side.stack(padded), job.size)
     done = int(np.sum(runs.count)) * machine.hosts
-    dev = _rows([one.dev for one in asked], job.widths[2], job.size)
-    watched = []
+    dev = stacks.rows([one.dev for one in asked], job.widths[2], job.size)
+    params = stacks.filled(params, job.size)
+    begun, watched = _begun(job, number, runs, params, len(asked))
+    for _ in range(0 if begun is None else begun.epoch):
+        on_epoch is None or on_epoch(done)
 
     def ask(params, rows):
         said = side_by_side.predict(job.config, data, runs, params, *rows, machine.mesh)
         return said.probability
 
-    def report(epoch, losses, params):
-        if epoch in job.watch and dev[0].size:
-            watched.append(ask(params, dev))
+    def report(progress: Progress):
+        if progress.epoch in job.watch and dev[0].size:
+            watched[job.watch.index(progress.epoch)] = ask(progress.state.params, dev)
         if on_epoch is not None:
             on_epoch(done)
+        if keep is not None:
+            last = progress.epoch == job.training.epochs
+            keep.offer(number, progress.epoch, last, lambda: _snapshot(progress, watched, len(asked)))
 
-    params, losses = train.fit_runs(
-        job.config, job.training, data, runs, _fill(params, job.size), report, machine.mesh
-    )
-    said = ask(params, _rows([one.test for one in asked], job.widths[1], job.size))
-    seen = np.stack(watched, axis=1) if watched else np.zeros((job.size, 0, 0), np.float32)
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(asked)], (params, losses.T, said, seen))
-
-
-def _rows(lists: list[np.ndarray], width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows [size, width] and how many of them each run is asked about, idle places none."""
-    every = [*lists, *[NOBODY] * (size - len(lists))]
-    return np.stack([_pad(rows, width) for rows in every]), np.array([len(rows) for rows in every])
+    trained = train.fit_runs(job.config, job.training, data, runs, params, report, machine.mesh, begun)
+    said = ask(trained.state.params, stacks.rows([one.test for one in asked], job.widths[1], job.size))
+    own = _snapshot(trained, watched, len(asked))
+    lost = own.state.stopped[:, 0] > 0
+    params, said = jax.tree.map(partial(_without, lost), (own.state.params, said[: len(asked)]))
+    return params, own.losses.T, said, own.watched.swapaxes(0, 1), own.state.stopped
 
 
-def _pad(rows: np.ndarray, width: int) -> np.ndarray:
-    return np.pad(rows, (0, width - len(rows)))
+def _without(lost: np.ndarray, leaf: np.ndarray) -> np.ndarray:
+    """NaN for the runs that are lost."""
+    return np.where(lost.reshape(-1, *[1] * (leaf.ndim - 1)), np.nan, leaf).astype(leaf.dtype)
 
 
-def _done(machine: Machine, asked: Sequence[Asked], first: int, own) -> Done:
-    """One stack's results of all hosts; place p of host h holds run (first + p) hosts + h."""
+def _begun(job: _Job, number: int, runs: Runs, params, count: int) -> tuple[Progress | None, np.ndarray]:
+    """Where a stack is taken up, and what it has said of its development rows [W, places, D]."""
+    epochs = job.training.epochs
+    watched = np.full((len(job.watch), job.size, job.widths[2]), np.nan, np.float32)
+    losses = np.full((epochs, job.size), np.nan, np.float32)
+    if job.keep is None:
+        return None, watched
+    state = jax.eval_shape(partial(train.start_runs, job.config, job.training), runs, params)
+    own = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype), state)
+    lists = [jax.ShapeDtypeStruct(part[:, :count].shape, part.dtype) for part in (losses, watched)]
+    found = job.keep.latest(number, Snapshot(own, *lists))
+    if found is None:
+        return None, watched
+    epoch, kept = found
+    losses[:, :count], watched[:, :count] = kept.losses, kept.watched
+    return Progress(epoch, stacks.filled(kept.state, job.size), losses), watched
+
+
+def _snapshot(progress: Progress, watched: np.ndarray, count: int) -> Snapshot:
+    """The first `count` places of a stack."""
+    state = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], progress.state)
+    return Snapshot(state, progress.losses[:, :count].copy(), watched[:, :count].copy())
+
+
+def _done(machine: Machine, asked: Sequence[Asked], runs: list[int], own) -> Done:
+    """One stack's results of all hosts; place p of host h holds the run p hosts + h of `runs`."""
     if machine.hosts > 1:
         every = multihost_utils.process_allgather(own)  # [host, place, ...]
         own = jax.tree.map(lambda leaf: np.concatenate(list(np.asarray(leaf).swapaxes(0, 1))), every)
-    begin = first * machine.hosts
-    runs = [begin + i for i in range(len(own[1])) if begin + i < len(asked)]
-    params, losses, said, watched = jax.tree.map(lambda leaf: leaf[: len(runs)], own)
+    params, losses, said, watched, stopped = jax.tree.map(lambda leaf: leaf[: len(runs)], own)
     return Done(
         runs,
         params,
         losses,
         [row[: len(asked[i].test)] for i, row in zip(runs, said, strict=True)],
         [rows[:, : len(asked[i].dev)] for i, rows in zip(runs, watched, strict=True)],
+        stopped,
     )

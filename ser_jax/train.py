@@ -1,7 +1,8 @@
 """Training: one run as pure functions, and stacks of runs side by side.
 
 `step` and `one_epoch` train one run; `epoch` carries them over a stack. The host calls one compiled epoch
-at a time, so that it can show progress, save and be interrupted in between.
+at a time, so that it can show progress, save and be interrupted in between. A run whose loss or weights are
+not finite any more is stopped there; the others of its stack never see it.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from jax.sharding import Mesh
 from ser_jax import model
 from ser_jax.model import ModelConfig
 from ser_jax.runs import STACKINGS, Data, Runs, each_run, gather, is_streamed, spread, standardised
+from ser_jax.schedule import Batch, schedule
 
 CHUNK = 8  # steps whose features are brought to the device at a time, where they are streamed
 
@@ -46,10 +48,33 @@ class TrainConfig:
 
 
 class State(NamedTuple):
-    """What training changes: parameters and Adam's moments, with a leading R for a stack."""
+    """What training changes; with a leading R for a stack.
+
+    Attributes:
+      params: the network's.
+      optimiser: Adam's moments.
+      stopped: [2] int32, epoch and step, both from 1, in which the loss or the new weights were not finite;
+        zeros while they are. Nothing is learnt after that.
+    """
 
     params: Any
     optimiser: Any
+    stopped: jax.Array
+
+
+class Progress(NamedTuple):
+    """How far a stack has come.
+
+    Attributes:
+      epoch: epochs done.
+      state: after them.
+      losses: [epochs, R] float32 on the host, NaN where there is none: of epochs still to come, and of a run
+        that was stopped.
+    """
+
+    epoch: int
+    state: State
+    losses: np.ndarray
 
 
 def loss(config: ModelConfig, params, x, labels, mask, key):
@@ -72,21 +97,8 @@ def loss(config: ModelConfig, params, x, labels, mask, key):
 def start(config: ModelConfig, training: TrainConfig, run: Runs, params=None) -> State:
     """The state one run starts from: drawn from its key, or `params` where these are given."""
     params = model.init(config, jax.random.fold_in(run.key, 0)) if params is None else params
-    return State(params, optax.adam(training.learning_rate).init(params))
-
-
-class Batch(NamedTuple):
-    """What one step of one run learns from.
-
-    Attributes:
-      rows: [B] int32 rows of `Data`.
-      mask: [B] bool, which of them count.
-      key: typed PRNG key of the dropout.
-    """
-
-    rows: jax.Array
-    mask: jax.Array
-    key: jax.Array
+    optimiser = optax.adam(training.learning_rate).init(params)
+    return State(params, optimiser, jnp.zeros(2, jnp.int32))
 
 
 def step(config: ModelConfig, training: TrainConfig, heard: Data, run: Runs, state: State, batch: Batch):
@@ -104,38 +116,14 @@ def step(config: ModelConfig, training: TrainConfig, heard: Data, run: Runs, sta
     x = standardised(heard, run)
     value, gradient = jax.value_and_grad(loss, 1)(config, state.params, x, labels, batch.mask, batch.key)
     updates, optimiser = optax.adam(training.learning_rate).update(gradient, state.optimiser)
-    return State(optax.apply_updates(state.params, updates), optimiser), value
-
-
-def order(run: Runs, key):
-    """The run's own rows in random order, padding last.
-
-    It depends on the key and the run's own rows alone, not on the length a stack padded them to.
-    Returns: [M] int32.
-    """
-    draw = jax.random.uniform(key, run.train.shape)
-    own = jnp.arange(len(run.train)) < run.count
-    return run.train[jnp.argsort(jnp.where(own, draw, 2), stable=True)]
-
-
-def schedule(training: TrainConfig, run: Runs, number) -> Batch:
-    """The batches of one epoch of one run, in order: each of its own utterances exactly once.
-
-    Args:
-      number: [] int32, epochs done before this one.
-    Returns: a Batch with a leading axis of steps; those past the run's own count have an empty mask.
-    """
-    key = jax.random.fold_in(jax.random.fold_in(run.key, 1), number)
-    steps = -(-len(run.train) // training.batch)
-    spare = steps * training.batch - len(run.train)
-    rows = jnp.pad(order(run, jax.random.fold_in(key, 0)), (0, spare)).reshape(steps, training.batch)
-    mask = (jnp.arange(rows.size) < run.count).reshape(rows.shape)
-    dropout = jax.random.fold_in(key, 1)
-    return Batch(rows, mask, jax.vmap(partial(jax.random.fold_in, dropout))(jnp.arange(steps)))
+    params = optax.apply_updates(state.params, updates)
+    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((value, params))]).all()
+    return State(params, optimiser, jnp.where(finite, state.stopped, batch.number)), value
 
 
 def advance(config: ModelConfig, training: TrainConfig, hear: Callable, run: Runs, state: State, batches):
-    """Some steps of one run, one after another; steps with an empty mask change nothing.
+    """Some steps of one run, one after another; those with an empty mask change nothing, nor do those after
+    the one in which the run was stopped.
 
     Args:
       config, training: static.
@@ -151,7 +139,8 @@ def advance(config: ModelConfig, training: TrainConfig, hear: Callable, run: Run
         def learn(state):
             return step(config, training, hear(place), run, state, batch)
 
-        state, value = lax.cond(batch.mask.any(), learn, lambda state: (state, jnp.zeros(())), state)
+        learns = batch.mask.any() & (state.stopped[0] == 0)
+        state, value = lax.cond(learns, learn, lambda state: (state, jnp.zeros(())), state)
         return (state, total + value * batch.mask.sum()), None
 
     return lax.scan(body, (state, jnp.zeros(())), batches)[0]
@@ -167,11 +156,16 @@ def one_epoch(config: ModelConfig, training: TrainConfig, data: Data, run: Runs,
       number: [] int32, epochs done before this one.
     Returns: (state after, mean loss over the utterances []). Steps past the run's own count change nothing.
     """
-    batches = schedule(training, run, number)
+    batches = schedule(run, training.batch, number)
     state, total = advance(
         config, training, lambda rows: gather(data, rows), run, state, (batches.rows, batches)
     )
-    return state, total / jnp.maximum(run.count, 1)
+    return state, _mean_loss(state, total, run.count)
+
+
+def _mean_loss(state: State, total, count):
+    """Of an epoch's sum over the utterances, for one run or a stack; NaN once a run is stopped."""
+    return jnp.where(state.stopped[..., 0] > 0, jnp.nan, total / jnp.maximum(count, 1))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -214,7 +208,7 @@ def _resident_epoch(config, training, mesh, data: Data, runs: Runs, state: State
 
 @partial(jax.jit, static_argnums=0)
 def _schedules(training: TrainConfig, runs: Runs, number) -> Batch:
-    return jax.vmap(partial(schedule, training), (0, None))(runs, number)
+    return jax.vmap(lambda run: schedule(run, training.batch, number))(runs)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
@@ -238,7 +232,7 @@ def _streamed_epoch(config, training, mesh, data: Data, runs: Runs, state: State
         heard = gather(data, rows[:, first : first + CHUNK])
         state, value = _advance_runs(config, training, mesh, heard, runs, state, some)
         total = total + value
-    return state, total / np.maximum(runs.count, 1)
+    return state, _mean_loss(state, total, runs.count)
 
 
 def fit(config: ModelConfig, training: TrainConfig, data: Data, run: Runs, params=None):
@@ -266,9 +260,10 @@ def fit_runs(
     data: Data,
     runs: Runs,
     params=None,
-    on_epoch: Callable[[int, np.ndarray, Any], None] | None = None,
+    on_epoch: Callable[[Progress], None] | None = None,
     mesh: Mesh | None = None,
-):
+    begun: Progress | None = None,
+) -> Progress:
     """Trains a stack of runs side by side.
 
     Args:
@@ -276,16 +271,19 @@ def fit_runs(
       data: the corpora; where their features are a NumPy array, they are streamed.
       runs: the stack.
       params: stacked parameters to start from, for fine-tuning; drawn from the runs' keys otherwise.
-      on_epoch: called with (epochs done, losses [R], stacked parameters) after every epoch.
+      on_epoch: called after every epoch; what it raises ends the training.
       mesh: devices that share out the runs, see `each_run`.
-    Returns: (stacked parameters, losses [epochs, R] float32 on the host).
+      begun: what `on_epoch` was given once, to go on from there to the same bits.
+    Returns: how far it came, all epochs.
     """
     runs = spread(runs, mesh)
-    state = spread(start_runs(config, training, runs, params), mesh)
-    losses = np.zeros((training.epochs, len(runs.count)), np.float32)
-    for number in range(training.epochs):
+    if begun is None:
+        losses = np.full((training.epochs, len(runs.count)), np.nan, np.float32)
+        begun = Progress(0, start_runs(config, training, runs, params), losses)
+    state, losses = spread(begun.state, mesh), begun.losses.copy()
+    for number in range(begun.epoch, training.epochs):
         state, value = epoch(config, training, data, runs, state, number, mesh)
         losses[number] = value
         if on_epoch is not None:
-            on_epoch(number + 1, losses[number], state.params)
-    return state.params, losses
+            on_epoch(Progress(number + 1, state, losses))
+    return Progress(training.epochs, state, losses)

@@ -102,6 +102,7 @@ def training(epochs: int = 12, runs: int = 6, dev: bool = True) -> Training:
         watched,
         fall[:, 1::2] + 0.1 if dev else unknown,
         100 - 60 * fall[:, 1::2] if dev else unknown,
+        np.zeros((2 * runs, 2), int),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from five_runs import CONFIG, computed, features
 
-from ser_jax import engine, runs, train
+from ser_jax import runs, stacks, train
 from ser_jax.machine import Machine, MachineError
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data
@@ -21,11 +21,12 @@ PRELUDE = """
 import sys
 import jax
 import numpy as np
-from five_runs import computed, keep
-from ser_jax import cores, engine
+from five_runs import a_run, computed, keep
+from ser_jax import cores, runs, stacks
 from ser_jax.machine import Machine, join, use_all_cores
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs
+from ser_jax.schedule import schedule
 from ser_jax.train import TrainConfig
 """
 
@@ -106,6 +107,15 @@ assert len({part.data.unsafe_buffer_pointer() for part in logmel.addressable_sha
 for stacking in ("map", "vmap"):
     result = computed(Machine.here(budget=10**9), TrainConfig(batch=8, epochs=2, stacking=stacking))
     keep(sys.argv[1] if stacking == "map" else sys.argv[1].replace("0.npz", "vmap.npz"), result)
+each = [a_run(seed, count) for seed, count in enumerate((30, 41, 5, 17, 23))]
+stack = stacks.fill(runs.stack(each), 8)
+shared_out = lambda stack: runs.each_run(lambda _, run: schedule(run, 8, 3), (), stack, mesh=there.mesh)
+batches = jax.jit(shared_out)(stack)
+for place, run in enumerate(each):
+    alone = schedule(run, 8, 3)
+    mine = jax.tree.map(lambda leaf: leaf[place, : len(alone.rows)], batches)
+    np.testing.assert_array_equal(np.where(alone.mask, mine.rows, -1), np.where(alone.mask, alone.rows, -1))
+    np.testing.assert_array_equal(jax.random.key_data(mine.key), jax.random.key_data(alone.key))
 streamed = computed(Machine.here(budget=1000))
 np.testing.assert_allclose(streamed[1], result[1], rtol=1e-3)
 """
@@ -141,17 +151,17 @@ def test_a_stack_holds_what_fits():
         platform = "gpu"
 
     config, training = ModelConfig(), TrainConfig()
-    each = engine.run_bytes(config, training, 10039)
+    each = stacks.run_bytes(config, training, 10039)
     data = Data(np.broadcast_to(np.float32(0), (10039, 750, 26)), np.zeros(10039), np.zeros(10039))
     mesh = type("Mesh", (), {"size": 2, "devices": np.array([Accelerator()] * 2)})()
     for runs_that_fit in (1, 5, 25):
         there = Machine(mesh, each * runs_that_fit + each // 2)
-        assert engine.stack_size(there, config, training, data, 1000) == 2 * runs_that_fit
+        assert stacks.size(there, config, training, data, 1000) == 2 * runs_that_fit
     seven = Machine(mesh, 7 * each)
-    assert engine.stack_size(seven, config, training, data, 50) == 14  # four stacks of 13, 13, 12, 12
-    assert engine.stack_size(Machine(mesh, 10**12), config, training, data, 50) == 50
-    assert engine.stack_size(Machine(mesh, 1), config, training, data, 50) == 2
-    assert engine.stack_size(Machine(mesh, 1, runs_at_once=3), config, training, data, 50) == 6
+    assert stacks.size(seven, config, training, data, 50) == 14  # four stacks of 13, 13, 12, 12
+    assert stacks.size(Machine(mesh, 10**12), config, training, data, 50) == 50
+    assert stacks.size(Machine(mesh, 1), config, training, data, 50) == 2
+    assert stacks.size(Machine(mesh, 1, runs_at_once=3), config, training, data, 50) == 6
 
 
 def test_the_bytes_of_a_run_are_those_the_compiler_asks_for(tmp_path):
@@ -171,7 +181,7 @@ def temporary(count):
     compiled = lowered.compile()
     return compiled.memory_analysis().temp_size_in_bytes
 measured = (temporary(5) - temporary(2)) / 3
-np.savez(sys.argv[1], ratio=measured / engine.run_bytes(config, training, n))
+np.savez(sys.argv[1], ratio=measured / stacks.run_bytes(config, training, n))
 """
     (kept,) = files(tmp_path, code, 1)
     assert 0.5 < float(kept["ratio"]) < 2

@@ -98,7 +98,7 @@ def test_the_table_says_what_it_is(table2):
     assert (out / "table2.png").read_bytes().startswith(b"\x89PNG")
     columns = (
         "setting,train,test,target,uar_mean,uar_std,runs,folds,speakers,utterances,uar_pooled,low,high,"
-        "chance_low,chance_high,paper_uar,missing"
+        "chance_low,chance_high,paper_uar,stopped,missing"
     )
     assert (out / "table2.csv").read_text().splitlines()[0] == columns
     row = cells(out)["crosslingual", "synthetic_fr", "arousal"]
@@ -435,10 +435,10 @@ def test_damaged_or_absent_predictions_are_named(tmp_path, content):
         (["--corpora", "synthetic_en", "synthetic_en"], "expected different ones"),
         (["--corpora", "synthetic_en"], "--corpora: synthetic_en alone, expected two or more"),
         (["--folds", "11"], "corpus synthetic_en has 5 separate sessions"),
-        (["--host", "-3"], "'-3', expected a whole number of at least 0"),
+        (["--host", "-3"], "'-3', expected a whole number from 0 to 1,000,000"),
         (["--hosts", "2"], "--hosts and --host say nothing without --coordinator"),
-        (["--seeds", "0"], "'0', expected a whole number of at least 1"),
-        (["--epochs", "many"], "'many', expected a whole number of at least 1"),
+        (["--seeds", "0"], "'0', expected a whole number from 1 to 10,000"),
+        (["--epochs", "many"], "'many', expected a whole number from 1 to 1,000,000"),
         (["--standardize", "zscore"], "invalid choice: 'zscore'"),
         (["--targets", "joy"], "invalid choice: 'joy'"),
     ],

@@ -12,6 +12,7 @@ from experiments.options import Options
 from experiments.plans import Job, Plan, Work
 from experiments.pool import Pool
 from experiments.predictions import Cell, Predictions, ResultsError
+from experiments.related import same_seeds
 from ser_jax import inference
 from ser_jax.inference import interval
 
@@ -249,7 +250,9 @@ def test_fine_tuning_starts_from_the_run_of_its_target_and_seed(monkeypatch, tmp
 
     before = plans(("arousal", 0, 0), ("arousal", 0, 1), ("valence", 0, 0), ("valence", 0, 1))
     nothing = [(none, np.zeros((0, 0)))] * 4
-    keeping.write_training(tmp_path, Work(CROSSLINGUAL, job, before, [], {}), np.zeros((4, 1)), [], nothing)
+    keeping.write_training(
+        tmp_path, Work(CROSSLINGUAL, job, before, [], {}), np.zeros((4, 1)), [], nothing, np.zeros((4, 2))
+    )
     monkeypatch.setattr(checkpoint, "restore", lambda *_: {"bias": np.arange(4)})
     after = plans(("valence", 3, 0), ("arousal", 0, 1), ("valence", 0, 1))
     work = Work(FINETUNED, job, after, [], {})
@@ -265,12 +268,64 @@ def test_development_speakers_are_judged_after_the_epochs_watched(tmp_path):
     labels = np.array([0, 0, 1])
     right = np.array([[0.2, 0.6, 0.7], [0.1, 0.1, 0.9]])
     asked = [(labels, right), (labels[:2], right[:, :2])]
-    keeping.write_training(tmp_path, work, np.ones((2, 4)), [2, 4], asked)
+    keeping.write_training(tmp_path, work, np.ones((2, 4)), [2, 4], asked, np.zeros((2, 2)))
     kept = keeping.read_training(tmp_path, "monolingual-one-one")
     np.testing.assert_allclose(kept.dev_loss[0], [-np.log([0.8, 0.4, 0.7]).mean(), -np.log([0.9] * 3).mean()])
     np.testing.assert_allclose(kept.dev_uar[0], [75, 100])
     assert np.isnan(kept.dev_uar[1]).all()
     assert kept.watched.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"../../outside": {"settings": ["monolingual"], "cells": []}},
+        {"/tmp/outside": {"settings": ["monolingual"], "cells": []}},
+        {"table2": {"settings": ["monolingual"], "cells": ["../x-a-a-arousal"]}},
+        {"table2": {"settings": ["monolingual"], "cells": ["monolingual-a-arousal"]}},
+    ],
+)
+def test_names_that_would_lead_out_of_the_folder_are_refused(out, tables):
+    document = json.loads((out / "protocol.json").read_text()) | {"tables": tables}
+    (out / "protocol.json").write_text(json.dumps(document))
+    with pytest.raises(ResultsError, match=r"its tables have names that no experiment gives"):
+        summary.rows(out, ["monolingual"])
+
+
+def test_a_seed_of_which_a_fold_was_stopped_is_left_out_and_named(out):
+    cell = next(cell for cell in summary.stored(out) if cell.setting == "monolingual")
+    before = predictions.read(out, cell)
+    [whole] = [row for row in summary.rows(out, ["monolingual"]) if row.cell == cell]
+    probability = before.probability.copy()
+    probability[1, before.fold == 1] = np.nan
+    predictions.write(out, cell, dataclasses.replace(before, probability=probability))
+    runs = len(before.seed)
+    stopped = np.zeros((2 * runs, 2), int)
+    stopped[runs + 1] = 7, 12
+    of = np.full(2 * runs, cell.target), np.repeat(np.arange(2), runs), np.tile(np.arange(runs), 2)
+    loss = np.ones((2 * runs, 3))
+    kept = keeping.Training(*of, loss, np.zeros(0), np.zeros((2 * runs, 0)), np.zeros((2 * runs, 0)), stopped)
+    predictions.write_arrays(out / "training" / f"monolingual-{cell.train}-{cell.test}.npz", kept._asdict())
+    [row] = [row for row in summary.rows(out, ["monolingual"]) if row.cell == cell]
+    assert row.runs == whole.runs - 1
+    assert row.stopped == "seed 1 in epoch 7, step 12 of fold 2"
+    each = np.delete(summary.fold_mean_uar(before), 1)
+    np.testing.assert_allclose(row.uar_mean, each.mean())
+    chosen = protocol.read(out)
+    text = tables.markdown([row], chosen)
+    assert f"(n = {row.runs})" in text
+    assert f"monolingual, {cell.test} {cell.target}: seed 1 in epoch 7, step 12 of fold 2." in text
+    assert keeping.stopped_jobs(out) == [f"monolingual-{cell.train}-{cell.test}"]
+    curve = summary.training_curves(out, ["monolingual"])[f"monolingual {cell.train}"]
+    assert len(curve.seed) == 2 * runs - 1
+
+
+def test_systems_are_combined_of_the_seeds_that_all_have(out):
+    said = predictions.read(out, next(iter(summary.stored(out))))
+    fewer = dataclasses.replace(said, seed=said.seed[1:], probability=said.probability[1:])
+    one, other = same_seeds([said, fewer])
+    assert one.seed.tolist() == other.seed.tolist() == said.seed[1:].tolist()
+    np.testing.assert_array_equal(one.probability, said.probability[1:])
 
 
 def test_a_protocol_that_was_changed_by_hand_is_refused(out):

@@ -114,7 +114,7 @@ def test_runs_are_the_seeds_of_one_fold_after_another(noise):
 def test_what_is_timed_is_what_users_run(noise, lengths):
     placed = Noise.of(noise)
     data, runs = placed.on_mesh[lengths], workload.runs(noise, 5, 16)
-    expected, _ = train.fit_runs(SMALL, TRAINING, data, runs)
+    expected = train.fit_runs(SMALL, TRAINING, data, runs).state.params
     stack = Stack(SMALL, TRAINING, placed, 5, 16)
     streamed = Stack(SMALL, TRAINING, placed, 5, 16, streamed=True)
     alone = OneAfterAnother(SMALL, TRAINING, placed, 5, 16)

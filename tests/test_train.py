@@ -7,9 +7,10 @@ import optax
 import pytest
 from five_runs import CONFIG, N, a_run, features
 
-from ser_jax import model, runs, train
+from ser_jax import model, runs, schedule, train
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data
+from ser_jax.schedule import Batch
 from ser_jax.train import TrainConfig
 
 
@@ -28,7 +29,7 @@ def close(left, right):
 def test_each_run_of_a_stack_trains_as_if_alone(data, stacking):
     training = TrainConfig(batch=16, epochs=3, stacking=stacking)  # 64 segments: more than one block
     alone = [a_run(0, 30), a_run(1, 41), a_run(2, 5)]
-    params, losses = train.fit_runs(CONFIG, training, data, runs.stack(alone))
+    _, (params, *_), losses = train.fit_runs(CONFIG, training, data, runs.stack(alone))
     for r, run in enumerate(alone):
         own, own_losses = train.fit(CONFIG, training, data, run)
         close(jax.tree.map(lambda leaf: leaf[r], params), own)  # noqa: B023
@@ -38,7 +39,7 @@ def test_each_run_of_a_stack_trains_as_if_alone(data, stacking):
 def test_the_same_stack_trains_to_the_same_bits(data):
     training = TrainConfig(batch=8, epochs=2)
     stack = runs.stack([a_run(0, 30), a_run(1, 41)])
-    first, second = (train.fit_runs(CONFIG, training, data, stack)[0] for _ in range(2))
+    first, second = (train.fit_runs(CONFIG, training, data, stack).state.params for _ in range(2))
     assert all(
         np.array_equal(a, b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
     )
@@ -56,9 +57,9 @@ def test_an_epoch_visits_every_utterance_once_whatever_the_padding():
     padded = run._replace(train=np.pad(run.train, (0, 50)))
     for number in range(3):
         key = jax.random.key(number)
-        own = train.order(run, key)
+        own = schedule.order(run, key)
         assert sorted(own.tolist()) == sorted(run.train.tolist())
-        assert train.order(padded, key)[:23].tolist() == own.tolist()
+        assert schedule.order(padded, key)[:23].tolist() == own.tolist()
 
 
 def test_what_lies_in_the_padding_never_matters(data):
@@ -114,7 +115,7 @@ def test_a_step_is_adam_on_the_mean_cross_entropy(data):
     rule = optax.adam(1e-3)
     wanted = optax.apply_updates(state.params, rule.update(gradient, rule.init(state.params))[0])
     step = jax.jit(train.step, static_argnums=(0, 1))
-    batch = train.Batch(run.train, np.ones(8, bool), jax.random.key(0))
+    batch = Batch(run.train, np.ones(8, bool), jax.random.key(0), np.ones(2, np.int32))
     got, value = step(config, training, runs.gather(data, run.train), run, state, batch)
     assert float(value) == pytest.approx(float(plain(state.params)), rel=1e-5)
     close(got.params, wanted)
@@ -123,7 +124,7 @@ def test_a_step_is_adam_on_the_mean_cross_entropy(data):
 def test_fine_tuning_starts_from_the_parameters_given(data):
     stack = runs.stack([a_run(0, 10), a_run(1, 10)])
     start = jax.vmap(lambda key: model.init(CONFIG, key))(jax.random.split(jax.random.key(9), 2))
-    params, losses = train.fit_runs(CONFIG, TrainConfig(epochs=0), data, stack, start)
+    _, (params, *_), losses = train.fit_runs(CONFIG, TrainConfig(epochs=0), data, stack, start)
     close(params, start)
     assert losses.shape == (0, 2)
 
@@ -156,8 +157,8 @@ def test_streamed_features_train_and_predict_as_resident_ones(data, stacking, ch
     streamed = Data(mapped, np.asarray(data.frames), np.asarray(data.group))
     training = TrainConfig(batch=8, epochs=2, stacking=stacking)
     stack = runs.stack([a_run(0, 30), a_run(1, 41), a_run(2, 5)])
-    params, losses = train.fit_runs(CONFIG, training, data, stack)
-    others, other_losses = train.fit_runs(CONFIG, training, streamed, stack)
+    _, (params, *_), losses = train.fit_runs(CONFIG, training, data, stack)
+    _, (others, *_), other_losses = train.fit_runs(CONFIG, training, streamed, stack)
     close(others, params)
     np.testing.assert_allclose(other_losses, losses, rtol=1e-4)
     rows = np.tile(np.arange(N, dtype=np.int32), (3, 4))

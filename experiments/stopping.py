@@ -1,0 +1,86 @@
+"""Ctrl-C and SIGTERM while training: the first ends it after the epoch, the second at once."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+from ser_jax.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANDLED = 0x80  # marks what a handler says, beside what the system does
+
+
+class Stop:
+    """Whether somebody wants the program to end.
+
+    Attributes:
+      asked: the signal that said so; None while none has.
+    """
+
+    def __init__(self):
+        self.asked: int | None = None
+
+
+@contextlib.contextmanager
+def stopping(say: Callable[[str], None]) -> Iterator[Stop]:
+    """Until the block ends the first signal is only noted, for whoever looks; the second ends the process.
+
+    While XLA computes, Python runs no handler, which is the main thread's: a thread reads what the system
+    writes of signals into a pipe. While a library runs an event loop, which may put a pipe of its own in that
+    place, it is the handler that tells the thread. A signal that is ignored (by `nohup`, say) stays so.
+
+    Args:
+      say: told what a signal leads to, from that thread.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield stop
+        return
+    listening, told = os.pipe()
+    os.set_blocking(told, False)
+
+    def handle(number, _):
+        os.write(told, bytes([number | HANDLED]))
+
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    handlers = {number: signal.signal(number, handle) for number in heard}
+    before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_watch, args=(listening, stop, say), daemon=True)
+    watcher.start()
+    try:
+        yield stop
+    finally:
+        signal.set_wakeup_fd(before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(told)
+        watcher.join()
+        os.close(listening)
+
+
+def end_on_sigterm() -> None:
+    """Makes SIGTERM end the program as Ctrl-C does, its own status aside."""
+
+    def end(number, _):
+        raise Interrupted("terminated; the same command goes on from what is stored", number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def _watch(listening: int, stop: Stop, say: Callable[[str], None]) -> None:
+    """Counts signals: each is told by the system, by the handler, or by both, one after the other."""
+    by_system = by_handler = 0
+    while told := os.read(listening, 1):
+        number = told[0] & ~HANDLED
+        if number not in SIGNALS:
+            continue
+        by_handler += bool(told[0] & HANDLED)
+        by_system += not told[0] & HANDLED
+        if max(by_system, by_handler) > 1:
+            say("stopped at once; the same command goes on from what was saved last")
+            os._exit(128 + number)
+        if stop.asked is None:
+            stop.asked = number
+            say("ending after this epoch, which is saved; once more ends at once, losing what was not")

@@ -1,0 +1,187 @@
+"""Children that run one experiment, whatever is done to them.
+
+Every child is forked from this process, which has imported everything and computed nothing, so that it costs
+no start of Python.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}  # a process with threads is not forked
+
+import jax
+
+from experiments import figures, page, protocol  # noqa: F401  imported before the forks
+from experiments.finetuning import FINETUNED
+from experiments.main import main as experiment
+from ser_jax.checkpoint import digest, restore
+from ser_jax.cli import main as ser_jax
+from ser_jax.data import audio, preparation  # noqa: F401
+from ser_jax.model import ModelConfig
+
+PAIR = ("synthetic_en", "synthetic_fr")
+FLAGS = [
+    *("--corpora", *PAIR, "--targets", "arousal", "--seeds", "1", "--folds", "2", "--epochs", "5"),
+    *(
+        "--finetune-samples",
+        "15",
+        "--finetune-epochs",
+        "2",
+        "--runs-at-once",
+        "1",
+        "--devices",
+        "1",
+        "--save-epochs",
+        "1",
+    ),
+]
+SPARED = {"protocol.json", "report.html"}  # they say when it was computed
+PATIENCE = 300  # s
+
+
+class Ended(NamedTuple):
+    """How a child ended: its exit status, less than 0 by a signal, and what it said on standard error."""
+
+    status: int
+    said: str
+
+
+class Laboratory:
+    """Speech, a cache of compiled programs, and children that run one experiment on them."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._data = folder / "data"
+        trees = str(folder / "trees")
+        self._do(lambda: ser_jax(["synthesize", trees, "--utterances", "92"]))
+        for name, builder, tree in zip(
+            PAIR, ("iemocap", "recola"), ("IEMOCAP_full_release", "RECOLA"), strict=True
+        ):
+            flags = ["--source", f"{trees}/{tree}", "--name", name, "--data-dir", str(self._data)]
+            self._do(lambda: ser_jax(["prepare", builder, *flags, "--workers", "1"]))  # noqa: B023
+        self.run("reference")
+        self.wanted = self.outcome("reference")
+        self.seconds = self._timed()
+
+    def _timed(self) -> float:
+        """s that an experiment takes whose programs are compiled; it must end as the first one did."""
+        before = time.monotonic()
+        self.run("again")
+        seconds = time.monotonic() - before
+        self.same("again")
+        return seconds
+
+    def _do(self, work: Callable[[], int]) -> None:
+        ended = self.wait(self._fork(work, self.folder / "preparing.log"), self.folder / "preparing.log")
+        assert ended.status == 0, ended.said
+
+    def _fork(self, work: Callable[[], int], log: Path) -> int:
+        child = os.fork()
+        if child:
+            return child
+        status = 70
+        try:
+            os.setsid()
+            to = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(to, 1)
+            os.dup2(to, 2)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            jax.config.update("jax_compilation_cache_dir", str(self.folder / "programs"))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+            jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+            status = work()
+        except SystemExit as end:
+            status = end.code
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status if isinstance(status, int) else 71)
+
+    def start(self, name: str, *flags: str, disturbed: Callable[[], Any] = lambda: None) -> int:
+        """Starts the experiment into the folder `name`; `disturbed` is called in the child first."""
+
+        def work() -> int:
+            disturbed()
+            out = ["--data-dir", str(self._data), "--out", str(self.folder / name)]
+            experiment("", "finetuning", [FINETUNED], [*FLAGS, *out, *flags])
+            return 0
+
+        self.log(name).unlink(missing_ok=True)
+        return self._fork(work, self.log(name))
+
+    def log(self, name: str) -> Path:
+        """Where a child's output goes."""
+        return self.folder / f"{Path(name).name}.log"
+
+    def said(self, name: str) -> str:
+        """What the child that runs the experiment into the folder `name` has said so far."""
+        log = self.log(name)
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def wait(self, child: int, log: Path) -> Ended:
+        """How a child ended."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                return Ended(os.waitstatus_to_exitcode(status), log.read_text(errors="replace"))
+            time.sleep(0.002)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise TimeoutError(f"{log}: not done after {PATIENCE} s")
+
+    def ended(self, name: str, *flags: str, disturbed: Callable[[], Any] = lambda: None) -> Ended:
+        """Runs the experiment into the folder `name`, to whatever end."""
+        return self.wait(self.start(name, *flags, disturbed=disturbed), self.log(name))
+
+    def run(self, name: str, *flags: str) -> Ended:
+        """Runs the experiment to its end."""
+        ended = self.ended(name, *flags)
+        assert ended.status == 0, ended
+        return ended
+
+    def outcome(self, name: str) -> dict[str, str]:
+        """SHA-256 of all that an experiment leaves and that does not say when it was made."""
+        out = self.folder / name
+        found = {
+            str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in sorted(out.rglob("*"))
+            if file.is_file() and "models" not in file.parts and file.name not in SPARED
+        }
+        document = json.loads((out / "protocol.json").read_text())
+        found["protocol"] = protocol.sha256({key: document[key] for key in document if key != "sessions"})
+        for place in sorted((out / "models").iterdir()):
+            found[f"models/{place.name}"] = self._parameters(place)
+        return found
+
+    def _parameters(self, place: Path) -> str:
+        """Of the arrays as they are read, by a child: Orbax has threads."""
+        said = self.folder / "parameters"
+
+        def work() -> int:
+            runs = 1 if place.name.startswith("crosslingual") else 2  # folds
+            said.write_text(digest(restore(place, ModelConfig(), runs)))
+            return 0
+
+        self._do(work)
+        return said.read_text()
+
+    def same(self, name: str) -> None:
+        """Whether an experiment ended as the undisturbed one."""
+        found = self.outcome(name)
+        differing = {
+            key for key in found.keys() | self.wanted.keys() if found.get(key) != self.wanted.get(key)
+        }
+        assert not differing, f"{name}: other {', '.join(sorted(differing))}"
