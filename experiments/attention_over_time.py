@@ -43,10 +43,12 @@ def analyse(options: Options) -> None:
     pool = Pool(corpora, options.folds, options.label_rule, machine.place)
     found = {}
     for work in planned([MONOLINGUAL], pool, options):
-        plans = [plan for plan in work.plans if plan.target == TARGET]
-        if plans:
+        asked = _whole_seeds(options, work)
+        if asked:
             for part in PARTS:
-                found[f"{work.train}, {part}"] = _corpus(machine, pool, options, work, part)
+                found[f"{work.train}, {part}"] = _corpus(machine, pool, options, work, asked, part)
+    if not found:
+        raise ExperimentError(f"every seed was stopped, expected models of {TARGET} to ask")
     with whole(options.out / "attention.json") as file:
         file.write_text(json.dumps(found, indent=1) + "\n")
     with whole(options.out / "attention.md") as file:
@@ -57,15 +59,17 @@ def analyse(options: Options) -> None:
     )
 
 
-def _corpus(machine, pool, options, work, part: str) -> dict:
+def _whole_seeds(options, work) -> list[int]:
+    """Which runs of a job are asked: those of seeds of which none was stopped."""
+    kept = keeping.read_training(options.out, work.name)
+    stopped = set(kept.seed[(kept.target == TARGET) & (kept.stopped[:, 0] > 0)].tolist())
+    return [i for i, plan in enumerate(work.plans) if plan.target == TARGET and plan.seed not in stopped]
+
+
+def _corpus(machine, pool, options, work, asked: list[int], part: str) -> dict:
     """One corpus's figures; a run of the analysis is a seed, over the utterances of all its folds."""
     config = MONOLINGUAL.model(options)
     params = checkpoint.restore(keeping.models(options.out, work.name), config, len(work.plans))
-    kept = keeping.read_training(options.out, work.name)
-    stopped = set(kept.seed[(kept.target == TARGET) & (kept.stopped[:, 0] > 0)].tolist())
-    asked = [i for i, plan in enumerate(work.plans) if plan.target == TARGET and plan.seed not in stopped]
-    if not asked:
-        raise ExperimentError(f"{work.label}: every seed was stopped, expected models of {TARGET} to ask")
     plans = [work.plans[i] for i in asked]
     mode = MONOLINGUAL.mode(options)
     own = pool.rows(work.train)
@@ -132,7 +136,7 @@ def markdown(out: Path) -> str:
             if count:
                 shares = [_per_cent(over_runs(by[:, n, s])) if s <= n else "" for s in range(by.shape[2])]
                 length.append([f"{name}: {n + 1}", f"{count:.0f}", *shares])
-    seeds = len(next(iter(found.values()))["decided"])
+    seeds = ", ".join(map(str, sorted({len(one["decided"]) for one in found.values()})))
     chosen = protocol.read(out)
     synthetic = [corpus["name"] for corpus in chosen["corpora"] if corpus["synthetic"]]
     notice = f"**Synthetic speech** ({', '.join(synthetic)}).\n\n" if synthetic else ""

@@ -44,7 +44,7 @@ EXPERIMENT = ("--seeds", "1", "--epochs", "1")
 
 
 class Stage(NamedTuple):
-    """What is run in a process of its own, and how long it may take, s: three times what two cores need."""
+    """What is run in a process of its own, and how long it may take, s: some times what two cores need."""
 
     name: str
     seconds: float

@@ -8,9 +8,10 @@ import contextlib
 import dataclasses
 import itertools
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,15 +22,15 @@ from experiments.occupied import occupied
 from experiments.options import Options
 from experiments.plans import ExperimentError, Job, Plan, Setting, Work, planned
 from experiments.pool import Pool
-from experiments.predictions import Cell, Predictions
 from experiments.stopping import Stop, stopping
 from experiments.unfinished import Often, Unfinished
 from ser_jax import checkpoint, engine
 from ser_jax.data import load, standardize
 from ser_jax.data.corpus import TARGETS
-from ser_jax.engine import Asked, Done
+from ser_jax.engine import Asked
 from ser_jax.errors import Interrupted
 from ser_jax.machine import Machine
+from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs
 from ser_jax.train import TrainConfig
 
@@ -68,26 +69,51 @@ def run(settings: list[Setting], options: Options, after: Callable[[], None] | N
     with occupied(options.out) if machine.host == 0 else contextlib.nullcontext():
         if machine.host == 0:
             protocol.claim(options.out, wanted)
+            predictions.sweep(options.out)
             keeping.note_missing(options.out, missing)
         machine.wait("the folder is ours")
-        _compute_missing(machine, pool, options, [work for work in works if work.plans], wanted["hash"])
+        _compute_missing(
+            _Experiment(machine, pool, options, wanted["hash"]), [work for work in works if work.plans]
+        )
         if after is not None and machine.host == 0:
             after()
+
+
+class _Experiment(NamedTuple):
+    """What was asked for, and what computes it."""
+
+    machine: Machine
+    pool: Pool
+    options: Options
+    protocol: str
+
+
+def _show(progress: tqdm, steps: int, before: bool) -> None:
+    """Utterance-steps as progress; those done before count, but not in the rate."""
+    if before:
+        progress.initial += steps
+        progress.n += steps
+        progress.last_print_n += steps
+        progress.refresh()
+    else:
+        progress.update(steps)
 
 
 def _say(sentence: str) -> None:
     tqdm.write(sentence, file=sys.stderr)
 
 
-def _compute_missing(machine: Machine, pool: Pool, options: Options, works: list[Work], protocol_hash: str):
+def _compute_missing(experiment: _Experiment, works: list[Work]) -> None:
+    machine, _, options, _ = experiment
     ahead = [work for work in works if not keeping.is_done(options.out, work)]
     machine.wait("what is missing is known")
     if not ahead:
         print(f"{options.out} holds these results already", file=sys.stderr)
+        _forget(experiment, works)
         return
     total = sum(len(plan.train) * work.setting.epochs(options) for work in ahead for plan in work.plans)
     with (
-        protocol.timed(options.out, [work.label for work in ahead], machine),
+        protocol.timed(options.out, machine) as note,
         tqdm(
             total=total,
             unit=" utterance-steps",
@@ -96,18 +122,31 @@ def _compute_missing(machine: Machine, pool: Pool, options: Options, works: list
             mininterval=0.5,
             disable=machine.host != 0,
         ) as progress,
-        stopping(_say) as stop,
+        stopping(_say, machine.hosts) as stop,
     ):
+        stored = [work for work in works if not _among(ahead, work)]
         for alike in _by_kind(options, works):
-            if any(work in ahead for work in alike):
-                _compute(machine, pool, options, alike, ahead, protocol_hash, stop, progress)
-            machine.wait(f"all of {alike[0].name} is stored")
-            if machine.host == 0:
-                unfinished.discard(_unfinished(options, alike))
+            wanted = [work for work in alike if _among(ahead, work)]
+            if wanted:
+                for work in _computed(experiment, alike, wanted, stop, progress):
+                    stored.append(work)
+                    note(work.label)
+            _forget(experiment, stored)
         if stop.asked is not None:
             raise Interrupted(
                 "ended; all is trained and stored, the same command makes the tables", stop.asked
             )
+
+
+def _among(works: list[Work], work: Work) -> bool:
+    return any(work is one for one in works)  # their arrays have no one truth
+
+
+def _forget(experiment: _Experiment, stored: list[Work]) -> None:
+    """Discards what is unfinished of works whose results are stored."""
+    experiment.machine.wait("the results are stored")
+    if experiment.machine.host == 0:
+        unfinished.discard(experiment.options.out, {work.name for work in stored})
 
 
 def _by_kind(options: Options, works: list[Work]) -> list[list[Work]]:
@@ -128,47 +167,24 @@ def _unfinished(options: Options, works: list[Work]) -> Path:
     return options.out / "unfinished" / f"{names[0]}{others}"
 
 
-def _compute(
-    machine: Machine,
-    pool: Pool,
-    options: Options,
-    works: list[Work],
-    ahead: list[Work],
-    protocol_hash: str,
-    stop: Stop,
-    progress: tqdm,
-) -> None:
-    """Trains the runs of works that share stacks, and stores each work when its last run is done.
+def _computed(
+    experiment: _Experiment, works: list[Work], wanted: list[Work], stop: Stop, progress: tqdm
+) -> Iterator[Work]:
+    """Trains the runs of works that share stacks, stores each that is wanted when its last run is done, and
+    yields it.
 
-    They are divided into stacks as if all were still ahead: so every run has the neighbours it would have had
+    They are divided into stacks as if all were wanted: so every run has the neighbours it would have had
     without an interruption.
     """
+    machine, pool, options, _ = experiment
     setting, job = works[0].setting, works[0].job
     mode, config = setting.mode(options), setting.model(options)
     training = TrainConfig(epochs=setting.epochs(options), stacking=options.stacking)
     plans = [plan for work in works for plan in work.plans]
     numbers = iter(range(len(plans)))
     places = {work.name: list(itertools.islice(numbers, len(work.plans))) for work in works}
-    wanted = [work for work in works if work in ahead]
     start = None if setting.start is None else _start_params(options, works[0], plans)
     watch = sorted({round(i) for i in np.linspace(0, training.epochs, WATCHED + 1)[1:]} - {0})
-    what = {
-        "protocol": protocol_hash,
-        "runs": [[work.name, len(work.plans)] for work in works],
-        "standardisation": mode,
-        "model": dataclasses.asdict(config),
-        "training": dataclasses.asdict(training),
-        "begins with": None if start is None else checkpoint.digest(start),
-        "hosts": machine.hosts,
-    }
-    keep = Unfinished(
-        _unfinished(options, works) / f"host-{machine.host}",
-        what,
-        {"devices": machine.mesh.size, **environment.described()},
-        Often(60 * options.save_minutes, options.save_epochs),
-        stop,
-        _say,
-    )
     computed = engine.compute(
         machine,
         config,
@@ -176,61 +192,57 @@ def _compute(
         data_of(pool, mode, job),
         [Asked(a_run(pool, mode, job, plan), plan.test, plan.dev) for plan in plans],
         start,
-        progress.update,
+        partial(_show, progress),
         watch,
-        keep,
+        _kept(experiment, works, config, training, start, stop),
         {place for work in wanted for place in places[work.name]},
     )
-    pieces: dict[int, _Piece] = {}
+    pieces: dict[int, keeping.Piece] = {}
     for work in wanted:
         progress.set_description(work.label)
         while not pieces.keys() >= set(places[work.name]):
-            pieces |= _pieces(next(computed))
+            pieces |= keeping.pieces(next(computed))
         if machine.host == 0:
-            _store(pool, options, work, [pieces.pop(place) for place in places[work.name]], watch)
+            _name_stops(work, [pieces[place] for place in places[work.name]])
+            keeping.store(pool, options.out, work, [pieces.pop(place) for place in places[work.name]], watch)
         machine.wait(f"{work.label} is stored")
+        yield work
 
 
-class _Piece(NamedTuple):
-    """A run's part of an `engine.Done`."""
-
-    params: dict
-    losses: np.ndarray
-    said: np.ndarray
-    watched: np.ndarray
-    stopped: np.ndarray
-
-
-def _pieces(done: Done) -> dict[int, _Piece]:
-    """The results of a stack by run."""
-    return {
-        run: _Piece(
-            jax.tree.map(lambda leaf: leaf[place], done.params),  # noqa: B023
-            done.losses[place],
-            done.said[place],
-            done.watched[place],
-            done.stopped[place],
-        )
-        for place, run in enumerate(done.runs)
+def _kept(
+    experiment: _Experiment,
+    works: list[Work],
+    config: ModelConfig,
+    training: TrainConfig,
+    start: Any,
+    stop: Stop,
+) -> Unfinished:
+    machine, _, options, protocol_hash = experiment
+    what = {
+        "protocol": protocol_hash,
+        "runs": [[work.name, len(work.plans)] for work in works],
+        "standardisation": works[0].setting.mode(options),
+        "model": dataclasses.asdict(config),
+        "training": dataclasses.asdict(training),
+        "begins with": None if start is None else checkpoint.digest(start),
+        "hosts": machine.hosts,
     }
+    by = {"devices": machine.mesh.size, **environment.described()}
+    often = Often(60 * options.save_minutes, options.save_epochs)
+    label = ", ".join(work.label for work in works)
+    return Unfinished(
+        _unfinished(options, works) / f"host-{machine.host}", what, by, often, label, stop, _say
+    )
 
 
-def _store(pool: Pool, options: Options, work: Work, pieces: list[_Piece], watch: list[int]) -> None:
-    """The models first, the predictions last: where these are, all is."""
-    params, losses, said, watched, stopped = zip(*pieces, strict=True)
-    for plan, (epoch, step) in zip(work.plans, stopped, strict=True):
+def _name_stops(work: Work, pieces: list[keeping.Piece]) -> None:
+    for plan, piece in zip(work.plans, pieces, strict=True):
+        epoch, step = piece.stopped.tolist()
         if epoch:
             _say(
                 f"{work.label}: {plan.target}, fold {plan.fold + 1}, seed {plan.seed} was stopped in epoch "
                 f"{epoch}, step {step}, where its numbers were not finite any more"
             )
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
-    checkpoint.save(keeping.models(options.out, work.name), stacked)
-    dev = [pool.labels(plan.target)[plan.dev] for plan in work.plans]
-    asked = list(zip(dev, watched, strict=True))
-    keeping.write_training(options.out, work, np.stack(losses), watch, asked, np.stack(stopped))
-    for cell in work.cells:
-        predictions.write(options.out, cell, gathered(pool, cell, work.plans, list(said)))
 
 
 def data_of(pool: Pool, mode: str, job: Job) -> Data:
@@ -264,22 +276,3 @@ def _start_params(options: Options, work: Work, plans: list[Plan]):
     params = checkpoint.restore(keeping.models(options.out, start), work.setting.model(options), len(names))
     rows = np.array([names.index((plan.target, plan.seed)) for plan in plans])
     return jax.tree.map(lambda leaf: leaf[rows], params)
-
-
-def gathered(pool: Pool, cell: Cell, plans: list[Plan], probability: list[np.ndarray]) -> Predictions:
-    """One cell's predictions out of a job's: seeds by the utterances tested, in the pool's order."""
-    own = [(plan, said) for plan, said in zip(plans, probability, strict=True) if plan.target == cell.target]
-    seeds = sorted({plan.seed for plan, _ in own})
-    tested = np.unique(np.concatenate([plan.test for plan, _ in own]))
-    rows = np.intersect1d(np.concatenate([pool.rows(name) for name in cell.test.split("+")]), tested)
-    position = {row: i for i, row in enumerate(rows)}
-    found = np.full((len(seeds), len(rows)), np.nan, np.float32)
-    fold = np.zeros(len(rows), np.int32)
-    for plan, said in own:
-        for row, value in zip(plan.test, said, strict=True):
-            if row in position:
-                found[seeds.index(plan.seed), position[row]] = value
-                fold[position[row]] = plan.fold
-    # Speakers of different corpora may be called alike.
-    speaker = pool.voice[rows] if "+" in cell.test else pool.speaker[rows]
-    return Predictions(pool.id[rows], speaker, fold, pool.labels(cell.target)[rows], np.array(seeds), found)

@@ -4,13 +4,18 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from experiments import predictions
-from experiments.plans import Work
-from experiments.predictions import Cell
+from experiments.plans import Plan, Work
+from experiments.pool import Pool
+from experiments.predictions import Cell, Predictions
 from ser_jax import checkpoint
+from ser_jax.engine import Done
 from ser_jax.metrics import uar
+
+NAMED = 3  # runs of a cell that are named where they were stopped
 
 
 class Training(NamedTuple):
@@ -126,6 +131,61 @@ def read_training(out: Path, job: str) -> Training:
     return Training(**predictions.read_arrays(_training(out, job), Training._fields))
 
 
+class Piece(NamedTuple):
+    """A run's part of an `engine.Done`."""
+
+    params: dict
+    losses: np.ndarray
+    said: np.ndarray
+    watched: np.ndarray
+    stopped: np.ndarray
+
+
+def pieces(done: Done) -> dict[int, Piece]:
+    """The results of a stack by run."""
+    return {
+        run: Piece(
+            jax.tree.map(lambda leaf: leaf[place], done.params),  # noqa: B023
+            done.losses[place],
+            done.said[place],
+            done.watched[place],
+            done.stopped[place],
+        )
+        for place, run in enumerate(done.runs)
+    }
+
+
+def store(pool: Pool, out: Path, work: Work, pieces: list[Piece], watch: list[int]) -> None:
+    """The models first, the predictions last: where these are, all is."""
+    params, losses, said, watched, stopped = zip(*pieces, strict=True)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
+    checkpoint.save(models(out, work.name), stacked)
+    dev = [pool.labels(plan.target)[plan.dev] for plan in work.plans]
+    asked = list(zip(dev, watched, strict=True))
+    write_training(out, work, np.stack(losses), watch, asked, np.stack(stopped))
+    for cell in work.cells:
+        predictions.write(out, cell, gathered(pool, cell, work.plans, list(said)))
+
+
+def gathered(pool: Pool, cell: Cell, plans: list[Plan], probability: list[np.ndarray]) -> Predictions:
+    """One cell's predictions out of a job's: seeds by the utterances tested, in the pool's order."""
+    own = [(plan, said) for plan, said in zip(plans, probability, strict=True) if plan.target == cell.target]
+    seeds = sorted({plan.seed for plan, _ in own})
+    tested = np.unique(np.concatenate([plan.test for plan, _ in own]))
+    rows = np.intersect1d(np.concatenate([pool.rows(name) for name in cell.test.split("+")]), tested)
+    position = {row: i for i, row in enumerate(rows)}
+    found = np.full((len(seeds), len(rows)), np.nan, np.float32)
+    fold = np.zeros(len(rows), np.int32)
+    for plan, said in own:
+        for row, value in zip(plan.test, said, strict=True):
+            if row in position:
+                found[seeds.index(plan.seed), position[row]] = value
+                fold[position[row]] = plan.fold
+    # Speakers of different corpora may be called alike.
+    speaker = pool.voice[rows] if "+" in cell.test else pool.speaker[rows]
+    return Predictions(pool.id[rows], speaker, fold, pool.labels(cell.target)[rows], np.array(seeds), found)
+
+
 def stops(out: Path, cell: Cell) -> str:
     """Which of a cell's runs were stopped, where; empty where none was, or it follows from other cells."""
     tested = set(cell.test.split("+"))
@@ -134,11 +194,12 @@ def stops(out: Path, cell: Cell) -> str:
         if (setting, train) == (cell.setting, cell.train) and tested <= set(tests.split("+")):
             kept = read_training(out, job)
             lost = np.flatnonzero((kept.target == cell.target) & (kept.stopped[:, 0] > 0))
-            return ", ".join(
+            named = [
                 f"seed {kept.seed[run]} in epoch {kept.stopped[run, 0]}, step {kept.stopped[run, 1]} of fold "
                 f"{kept.fold[run] + 1}"
                 for run in lost
-            )
+            ]
+            return ", ".join(named[:NAMED]) + (f" and {len(lost) - NAMED} more" if len(lost) > NAMED else "")
     return ""
 
 

@@ -1,6 +1,7 @@
 """The command line of every experiment: flags, work, report, and one sentence when something is wrong."""
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -49,7 +50,7 @@ def main(
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         end_on_sigterm()
-        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax's threads log what it raises as well
+        _quieten()
         use_all_cores()
         if options.coordinator is not None:
             join(options.coordinator, options.hosts, options.host)
@@ -72,4 +73,22 @@ def main(
         return 1 if lost else 0
 
     interrupted = f"interrupted; the same command goes on from what {options.out} holds"
-    sys.exit(guarded(f"experiments.{name}", work, interrupted))
+    status = guarded(f"experiments.{name}", work, interrupted)
+    if status and options.coordinator is not None:  # else it would wait for hosts that wait for it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _quieten() -> None:
+    """What Orbax raises, its threads and TensorStore's print as well, and that their event loop is gone."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    shown = sys.excepthook
+
+    def hook(kind, error, trace):
+        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+            shown(kind, error, trace)
+
+    sys.excepthook = hook

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from experiments.predictions import ResultsError, sweep, whole
+from experiments.predictions import ResultsError, whole
 from ser_jax.data import locks
 
 
@@ -44,8 +44,7 @@ def occupied(out: Path) -> Iterator[None]:
             raise _refused(out, found)
         if found:
             who = f"process {found.get('process')}"
-            print(f"{who} ended here without a word; going on from what it stored", file=sys.stderr)
-        sweep(out)
+            print(f"{who} was ended here; going on from what it stored", file=sys.stderr)
         me = {"process": os.getpid(), "host": platform.node(), "since": _now()}
         with whole(note) as file:
             file.write_text(json.dumps(me) + "\n")

@@ -86,6 +86,7 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
         prog=f"python -m experiments.{name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add(
@@ -98,14 +99,14 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
     add("--data-dir", type=flags.folder, help="where they were prepared (default: as ser-jax prepare)")
     add(
         "--out",
-        type=flags.path,
+        type=flags.folder,
         default=Path("results") / name,
         help="folder of the results (default: %(default)s)",
     )
     for count, (meaning, most) in COUNTS.items():
         add(
             f"--{count.replace('_', '-')}",
-            type=flags.whole(1, most),
+            type=flags.whole(2 if count == "folds" else 1, most),
             default=getattr(defaults, count),
             help=f"{meaning} (default: %(default)s)",
         )

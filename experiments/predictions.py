@@ -115,6 +115,7 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Gives a temporary path; what is written there appears under `path` at once, or not at all."""
+    new = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
@@ -122,7 +123,8 @@ def whole(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
-        _sync(path.parent)
+        for folder in (path.parent, path.parent.parent)[: 1 + new]:
+            _sync(folder)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -130,8 +132,9 @@ def whole(path: Path) -> Iterator[Path]:
 def sweep(out: Path) -> None:
     """Removes what processes left behind that were killed while they wrote into a results folder."""
     for folder in (out, out / "predictions", out / "training"):
-        for file in folder.glob(f".*{PART}"):
-            file.unlink(missing_ok=True)
+        for file in folder.glob(f".*.*{PART}"):
+            if file.name.removesuffix(PART).rpartition(".")[2].isdigit():
+                file.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:

@@ -10,7 +10,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,14 +74,15 @@ def claim(out: Path, asked: dict[str, Any]) -> None:
         if found != asked["protocol"]:
             raise ResultsError(
                 f"{out} holds results of another protocol "
-                f"({', '.join(differences(found, asked['protocol']))}); choose another --out or delete {out}"
+                f"({', '.join(_telling(differences(found, asked['protocol'])))}); repeat it with its own "
+                "options, or choose another --out"
             )
         return
     orphans = [name for name in ("predictions", "models") if (out / name).exists()]
     if orphans:
         raise ResultsError(
             f"{out} holds {' and '.join(orphans)} without the protocol.json that says of what; "
-            "choose another --out or delete it"
+            "choose another --out"
         )
     _write(out, asked | {"tables": {}, "sessions": []})
 
@@ -92,10 +93,22 @@ def differences(found: Any, asked: Any, name: str = "") -> Iterator[str]:
         for key in sorted(found.keys() | asked.keys()):
             if found.get(key) != asked.get(key):
                 yield from differences(found.get(key), asked.get(key), f"{name} {key}".strip())
+    elif isinstance(found, list) and isinstance(asked, list):
+        yield f"{name}: {_listed(found)} there, {_listed(asked)} asked for"
     elif isinstance(found, dict | list) or isinstance(asked, dict | list):
         yield f"other {name}"
     else:
         yield f"{name}: {found} there, {asked} asked for"
+
+
+def _listed(values: list) -> str:
+    return " ".join(str(one.get("name", one)) if isinstance(one, dict) else str(one) for one in values)
+
+
+def _telling(found: Iterable[str]) -> list[str]:
+    """Without the folds' hashes where something else is named that they follow from."""
+    every = list(found)
+    return [one for one in every if "fold_hashes" not in one] or every
 
 
 def document(out: Path) -> dict[str, Any]:
@@ -112,7 +125,7 @@ def document(out: Path) -> dict[str, Any]:
             fold["sha256"] == sha256({"test": fold["test"], "dev": fold["dev"]}) for fold in parts
         )
         if found["hash"] != sha256(found["protocol"]):
-            reason = "its hash is of something else"
+            reason = "it was changed since it was written, its hash is of something else"
         elif hashes != found["protocol"]["fold_hashes"] or not whole_folds:
             reason = "its folds are not those of its hashes"
         elif not _complete(found["protocol"]):
@@ -127,7 +140,7 @@ def document(out: Path) -> dict[str, Any]:
         raise ResultsError(f"no {path}; expected a folder that an experiment has written") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         reason = "expected a JSON object with protocol and hash"
-    raise ResultsError(f"{path} is not a protocol, {reason}; choose another --out")
+    raise ResultsError(f"{path} is not a protocol, {reason}; restore it, or compute into another folder")
 
 
 def _complete(chosen: dict[str, Any]) -> bool:
@@ -161,32 +174,39 @@ def tables(out: Path) -> dict[str, list[str]]:
 
 
 @contextlib.contextmanager
-def timed(out: Path, computed: list[str], machine: Machine) -> Iterator[None]:
+def timed(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
     """Notes in the file what this program computes, with what, and how long it takes.
 
     A session that was killed stays noted as not finished, with no time.
+
+    Yields: what is to be told of everything that was computed and stored.
     """
     if machine.host != 0:
-        yield
+        yield lambda _: None
         return
     before, earlier = time.perf_counter(), document(out)["sessions"]
     session = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": None,
         "finished": False,
-        "computed": computed,
+        "computed": [],
         "devices": machine.mesh.size,
         "hosts": machine.hosts,
         "commit": _commit(),
         **environment.described(),
     }
-    _write(out, document(out) | {"sessions": [*earlier, session]})
+
+    def note(computed: str | None = None) -> None:
+        session["computed"] += [] if computed is None else [computed]
+        _write(out, document(out) | {"sessions": [*earlier, session]})
+
+    note()
     try:
-        yield
+        yield note
         session["finished"] = True
     finally:
         session["seconds"] = round(time.perf_counter() - before, 1)
-        _write(out, document(out) | {"sessions": [*earlier, session]})
+        note()
 
 
 def _commit() -> str | None:

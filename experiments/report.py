@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from experiments import drawing, figures, keeping, page, protocol, summary, tables
 from experiments.occupied import occupied
-from experiments.predictions import ResultsError, whole
+from experiments.predictions import ResultsError, sweep, whole
 from ser_jax.cli import guarded
 
 
@@ -148,13 +148,15 @@ def main(arguments: list[str] | None = None) -> None:
         [out] = options.results
         protocol.document(out)
         with occupied(out):
+            sweep(out)
             known = protocol.tables(out) or {
                 "results": sorted({cell.setting for cell in summary.stored(out)})
             }
             _check_complete(out)
             for name, settings in known.items():
                 print(write(out, name, settings))
-        print(f"Written to {out}: report.html.", file=sys.stderr)
+        tables_written = ", ".join(f"{name}.md, .csv, .tex, .png, .svg" for name in known)
+        print(f"Written to {out}: {tables_written}, report.html.", file=sys.stderr)
 
     sys.exit(guarded("experiments.report", work, "interrupted"))
 

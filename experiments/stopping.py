@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: the first ends it after the epoch, the second at once."""
+"""Ctrl-C, SIGTERM and a terminal that closes: the first ends training after the epoch, the second at once."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from ser_jax.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 HANDLED = 0x80  # marks what a handler says, beside what the system does
 
 
@@ -17,14 +17,16 @@ class Stop:
 
     Attributes:
       asked: the signal that said so; None while none has.
+      nothing_to_lose: whether all that this process trained is saved.
     """
 
     def __init__(self):
         self.asked: int | None = None
+        self.nothing_to_lose = True
 
 
 @contextlib.contextmanager
-def stopping(say: Callable[[str], None]) -> Iterator[Stop]:
+def stopping(say: Callable[[str], None], hosts: int = 1) -> Iterator[Stop]:
     """Until the block ends the first signal is only noted, for whoever looks; the second ends the process.
 
     While XLA computes, Python runs no handler, which is the main thread's: a thread reads what the system
@@ -33,6 +35,7 @@ def stopping(say: Callable[[str], None]) -> Iterator[Stop]:
 
     Args:
       say: told what a signal leads to, from that thread.
+      hosts: that work together; of several one with nothing to lose ends at once: it may wait for others.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
@@ -47,7 +50,7 @@ def stopping(say: Callable[[str], None]) -> Iterator[Stop]:
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     handlers = {number: signal.signal(number, handle) for number in heard}
     before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    watcher = threading.Thread(target=_watch, args=(listening, stop, say), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(listening, stop, say, hosts), daemon=True)
     watcher.start()
     try:
         yield stop
@@ -66,10 +69,11 @@ def end_on_sigterm() -> None:
     def end(number, _):
         raise Interrupted("terminated; the same command goes on from what is stored", number)
 
-    signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, end)
 
 
-def _watch(listening: int, stop: Stop, say: Callable[[str], None]) -> None:
+def _watch(listening: int, stop: Stop, say: Callable[[str], None], hosts: int) -> None:
     """Counts signals: each is told by the system, by the handler, or by both, one after the other."""
     by_system = by_handler = 0
     while told := os.read(listening, 1):
@@ -78,9 +82,11 @@ def _watch(listening: int, stop: Stop, say: Callable[[str], None]) -> None:
             continue
         by_handler += bool(told[0] & HANDLED)
         by_system += not told[0] & HANDLED
-        if max(by_system, by_handler) > 1:
-            say("stopped at once; the same command goes on from what was saved last")
+        if max(by_system, by_handler) > 1 or (hosts > 1 and stop.nothing_to_lose):
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                say("stopped at once; the same command goes on from what was saved last")
             os._exit(128 + number)
         if stop.asked is None:
             stop.asked = number
-            say("ending after this epoch, which is saved; once more ends at once, losing what was not")
+            with contextlib.suppress(OSError):
+                say("ending after this epoch, which is saved; once more ends at once, losing what was not")

@@ -157,8 +157,11 @@ def rows(out: Path, settings: list[str]) -> list[Row]:
             table.append(Row(*cell, missing=missing[cell]))
             continue
         said, stopped = predictions.read(out, cell), keeping.stops(out, cell)
+        lost = sorted(set(range(chosen["seeds"])) - set(said.seed.tolist()))
+        if lost and not stopped:
+            stopped = f"answers of seed {', '.join(map(str, lost))}, or what they follow from, are no numbers"
         if not len(said.seed):
-            table.append(Row(*cell, missing=f"no seed is whole ({stopped or 'nor in what it follows from'})"))
+            table.append(Row(*cell, missing=f"no seed is whole ({stopped})"))
             continue
         known = PAPER.get((cell.setting, builders.get(cell.test)), {}) if pair else {}
         table.append(_row(cell, said)._replace(paper_uar=known.get(cell.target, NAN), stopped=stopped))

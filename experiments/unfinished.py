@@ -31,6 +31,7 @@ class Unfinished:
       what: what they compute; work of something else is not taken up.
       by: what computes them; where that differs, results are the same but for rounding.
       often: how often they are saved.
+      label: what they are, for people to read.
       stop: looked at after every epoch.
       say: told what is found.
     Raises: CheckpointError where the folder holds something else.
@@ -42,11 +43,12 @@ class Unfinished:
         what: dict[str, Any],
         by: dict[str, Any],
         often: Often,
+        label: str,
         stop: Stop,
         say: Callable[[str], None],
     ):
         self._folder, self._what, self._by, self._often = folder, what, by, often
-        self._stop, self._say = stop, say
+        self._label, self._stop, self._say = label, stop, say
         self._series: Series | None = None
         self._saved_at, self._saved_epoch = time.monotonic(), 0
         self._check()
@@ -56,7 +58,9 @@ class Unfinished:
         known = _read(self._folder)
         if known is not None:
             return known["runs_a_stack"]
-        shutil.rmtree(self._folder, ignore_errors=True)  # stacks of which nobody knows what they are
+        if self._folder.exists():
+            self._say(f"{_note(self._folder)} is lost or damaged: the stacks beside it are trained again")
+            shutil.rmtree(self._folder, ignore_errors=True)
         with whole(_note(self._folder)) as file:
             content = {"what": self._what, "by": self._by, "runs_a_stack": proposed}
             file.write_text(json.dumps(content, indent=1) + "\n")
@@ -67,9 +71,18 @@ class Unfinished:
 
         Raises: CheckpointError where it is of another configuration.
         """
+        if self._series is not None:
+            self._series.close()
         self._series = Series(self._folder / f"stack-{stack}")
-        found = self._series.latest(like, self._lost)
-        self._saved_at, self._saved_epoch = time.monotonic(), found[0] if found else 0
+        lost: list[DamagedError] = []
+        found = self._series.latest(like, lost.append)
+        epoch = found[0] if found else 0
+        for error in lost:
+            self._say(f"{error.place} is damaged ({error.reason}) and removed")
+        if lost or 0 < epoch < self._epochs:
+            where = f"goes on after epoch {epoch} of {self._epochs}" if epoch else "is trained again"
+            self._say(f"{self._label}: stack {stack + 1} {where}")
+        self._saved_at, self._saved_epoch = time.monotonic(), epoch
         return found
 
     def offer(self, stack: int, epoch: int, last: bool, snapshot: Callable[[], Snapshot]) -> None:
@@ -80,15 +93,20 @@ class Unfinished:
         if last or waited or trained or asked is not None:
             self._series.save(epoch, snapshot())
             self._saved_at, self._saved_epoch = time.monotonic(), epoch
+        self._stop.nothing_to_lose = False
         if last or asked is not None:
             self._series.close()
+            self._stop.nothing_to_lose = True
         if asked is not None:
             raise Interrupted(
-                f"ended after epoch {epoch}, which is saved; the same command goes on from there", asked
+                f"ended after epoch {epoch} of {self._epochs} of stack {stack + 1} of {self._label}, which "
+                "is saved; the same command goes on from there",
+                asked,
             )
 
-    def _lost(self, error: DamagedError) -> None:
-        self._say(f"{error.place} is damaged ({error.reason}); going on from what was saved before it")
+    @property
+    def _epochs(self) -> int:
+        return self._what["training"]["epochs"]
 
     def _check(self) -> None:
         known = _read(self._folder)
@@ -105,12 +123,22 @@ class Unfinished:
             self._say(f"the unfinished work was begun otherwise ({other}): results may differ by rounding")
 
 
-def discard(folder: Path) -> None:
-    """Forgets stacks whose results are stored; killed meanwhile, it leaves none that look whole."""
-    _note(folder).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+def discard(out: Path, stored: set[str]) -> None:
+    """Forgets the stacks of works whose results are stored; killed meanwhile, it leaves none that look whole.
+
+    Args:
+      out: the results folder.
+      stored: the works, by `Work.name`.
+    """
+    for folder in sorted((out / "unfinished").glob("*")):
+        hosts = sorted(folder.glob("host-*"))
+        notes = [found for found in map(_read, hosts) if found is not None]
+        if {work for found in notes for work, _ in found["what"]["runs"]} <= stored:
+            for host in hosts:
+                _note(host).unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # others are in there, or none ever was
-        folder.parent.rmdir()
+        (out / "unfinished").rmdir()
 
 
 def _note(folder: Path) -> Path:

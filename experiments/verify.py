@@ -30,7 +30,8 @@ def differing(out: Path) -> list[str]:
         for file, content in report.contents(out, name, table, document["protocol"]).items():
             path = out / file
             same = path.exists() and path.read_bytes() == content.encode()
-            print(f"{file}: {'as the predictions say' if same else 'DIFFERS'}")
+            otherwise = "DIFFERS" if path.exists() else "LOST"
+            print(f"{file}: {'as the predictions say' if same else otherwise}")
             wrong += [] if same else [file]
     if (out / "attention.json").exists():
         table = out / "attention.md"

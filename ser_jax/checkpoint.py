@@ -49,10 +49,11 @@ class Series:
     Args:
       folder: made if need be when something is saved.
       keep: how many are kept.
+      saves: whether something will be saved: what was half written in the folder is removed then.
     """
 
-    def __init__(self, folder: Path, keep: int = 2):
-        self._folder, self._keep = folder.absolute(), keep
+    def __init__(self, folder: Path, keep: int = 2, saves: bool = True):
+        self._folder, self._keep, self._saves = folder.absolute(), keep, saves
         self._manager: ocp.CheckpointManager | None = None
 
     def __enter__(self) -> "Series":
@@ -128,7 +129,7 @@ class Series:
         except MemoryError:
             raise
         except Exception as error:  # Orbax and TensorStore raise whatever the damaged file led to
-            raise DamagedError(place, type(error).__name__) from error
+            raise DamagedError(place, "its files are not as they were written") from error
         _compare(place, found, wanted)
         blank = {name: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape) for name, leaf in wanted.items()}
         try:
@@ -140,7 +141,7 @@ class Series:
         except MemoryError:
             raise
         except Exception as error:
-            raise DamagedError(place, type(error).__name__) from error
+            raise DamagedError(place, "its files are not as they were written") from error
         if not whole:
             raise DamagedError(place, "its arrays are not those of its SHA-256")
         leaves = [both.arrays.get(name, np.zeros(leaf.shape, leaf.dtype)) for name, leaf in every.items()]
@@ -162,7 +163,7 @@ class Series:
                 options=ocp.CheckpointManagerOptions(
                     create=False,
                     max_to_keep=self._keep,
-                    cleanup_tmp_directories=True,
+                    cleanup_tmp_directories=self._saves,
                     enable_async_checkpointing=jax.process_count() == 1,
                     multiprocessing_options=alone,
                 ),
@@ -182,7 +183,7 @@ class Series:
         except Exception as error:
             raise CheckpointError(
                 f"{self._folder}: a checkpoint cannot be written ({_reason(error)}); what was saved before "
-                "it is whole"
+                "it is whole, and once it can be the same command goes on"
             ) from error
 
 
@@ -202,7 +203,7 @@ def exists(folder: Path) -> bool:
     """Whether `folder` holds a finished checkpoint."""
     if not folder.is_dir():
         return False
-    with Series(folder, keep=1) as series:
+    with Series(folder, saves=False) as series:
         return bool(series.numbers())
 
 
@@ -218,7 +219,7 @@ def restore(folder: Path, config: ModelConfig, runs: int) -> Any:
     """
     one = jax.eval_shape(lambda key: model.init(config, key), jax.random.key(0))
     like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), one)
-    with Series(folder, keep=1) as series:
+    with Series(folder, saves=False) as series:
         for number in series.numbers():
             return series.read(number, like)
     raise CheckpointError(f"no finished checkpoint in {folder}, expected one written by an experiment")
@@ -258,14 +259,13 @@ def _shape(leaf: Any) -> str:
 
 
 def _sync(folder: Path) -> None:
-    """Orbax leaves it to the system when files reach the disk."""
-    for path, _, files in os.walk(folder):
-        for place in [path, *(os.path.join(path, file) for file in files)]:  # noqa: PTH118
-            descriptor = os.open(place, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    """Orbax leaves it to the system when files reach the disk, and their names in the folders above."""
+    for place in [*folder.rglob("*"), folder, *folder.parents[:2]]:
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _reason(error: BaseException) -> str:

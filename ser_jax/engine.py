@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from ser_jax import runs as side_by_side
 from ser_jax import stacks, train
@@ -92,7 +91,7 @@ def compute(
     data: Data,
     asked: Sequence[Asked],
     params=None,
-    on_epoch: Callable[[int], None] | None = None,
+    on_epoch: Callable[[int, bool], None] | None = None,
     watch: Sequence[int] = (),
     keep: Keep | None = None,
     needed: Collection[int] | None = None,
@@ -105,7 +104,8 @@ def compute(
       data: the corpora, as `place` left them.
       asked: the runs.
       params: stacked parameters to start from, for fine-tuning.
-      on_epoch: called with the utterance-steps done since the last call, as if all hosts were equally fast.
+      on_epoch: called with the utterance-steps done since the last call, as if all hosts were equally fast,
+        and whether they were done before, by the work that is taken up.
       watch: after how many epochs runs are asked about their development rows.
       keep: where stacks in training are kept, and taken up again.
       needed: the runs whose results are wanted, all by default; a stack without any of them is left out. The
@@ -115,7 +115,7 @@ def compute(
     share = -(-len(asked) // machine.hosts)
     mine = [(machine.host + i * machine.hosts) % len(asked) for i in range(share)]
     each = stacks.size(machine, config, training, data, share)
-    each = each if keep is None else keep.runs_a_stack(each)
+    each = machine.agreed(each if keep is None else keep.runs_a_stack(each))
     size = machine.mesh.size * -(-each // machine.mesh.size)
     job = _Job(machine, config, training, data, size, _widths(machine, data, asked), tuple(watch), keep)
     for number, first in enumerate(range(0, share, each)):
@@ -194,7 +194,7 @@ def _compute(job: _Job, number: int, asked: list[Asked], params, on_epoch):
     params = stacks.filled(params, job.size)
     begun, watched = _begun(job, number, runs, params, len(asked))
     for _ in range(0 if begun is None else begun.epoch):
-        on_epoch is None or on_epoch(done)
+        on_epoch is None or on_epoch(done, True)
 
     def ask(params, rows):
         said = side_by_side.predict(job.config, data, runs, params, *rows, machine.mesh)
@@ -203,18 +203,19 @@ def _compute(job: _Job, number: int, asked: list[Asked], params, on_epoch):
     def report(progress: Progress):
         if progress.epoch in job.watch and dev[0].size:
             watched[job.watch.index(progress.epoch)] = ask(progress.state.params, dev)
-        if on_epoch is not None:
-            on_epoch(done)
         if keep is not None:
             last = progress.epoch == job.training.epochs
             keep.offer(number, progress.epoch, last, lambda: _snapshot(progress, watched, len(asked)))
+        if on_epoch is not None:
+            on_epoch(done, False)
 
     trained = train.fit_runs(job.config, job.training, data, runs, params, report, machine.mesh, begun)
     said = ask(trained.state.params, stacks.rows([one.test for one in asked], job.widths[1], job.size))
     own = _snapshot(trained, watched, len(asked))
     lost = own.state.stopped[:, 0] > 0
-    params, said = jax.tree.map(partial(_without, lost), (own.state.params, said[: len(asked)]))
-    return params, own.losses.T, said, own.watched.swapaxes(0, 1), own.state.stopped
+    answers = said[: len(asked)], own.watched.swapaxes(0, 1)
+    params, said, watched = jax.tree.map(partial(_without, lost), (own.state.params, *answers))
+    return params, own.losses.T, said, watched, own.state.stopped
 
 
 def _without(lost: np.ndarray, leaf: np.ndarray) -> np.ndarray:
@@ -249,7 +250,7 @@ def _snapshot(progress: Progress, watched: np.ndarray, count: int) -> Snapshot:
 def _done(machine: Machine, asked: Sequence[Asked], runs: list[int], own) -> Done:
     """One stack's results of all hosts; place p of host h holds the run p hosts + h of `runs`."""
     if machine.hosts > 1:
-        every = multihost_utils.process_allgather(own)  # [host, place, ...]
+        every = machine.gathered(own)  # [host, place, ...]
         own = jax.tree.map(lambda leaf: np.concatenate(list(np.asarray(leaf).swapaxes(0, 1))), every)
     params, losses, said, watched, stopped = jax.tree.map(lambda leaf: leaf[: len(runs)], own)
     return Done(

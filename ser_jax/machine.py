@@ -113,9 +113,35 @@ class Machine:
         return tuple(jax.device_put(part, everywhere) for part in (_shareable(logmel), np.asarray(frames)))
 
     def wait(self, until: str) -> None:
-        """Lets no host go on before all have come here."""
+        """Lets no host go on before all have come here.
+
+        Raises: MachineError where one will not come any more.
+        """
         if self.hosts > 1:
-            multihost_utils.sync_global_devices(until)
+            with self._others():
+                multihost_utils.sync_global_devices(until)
+
+    def agreed(self, number: int) -> int:
+        """What host 0 says, on all hosts."""
+        if self.hosts == 1:
+            return number
+        with self._others():
+            return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+    def gathered(self, tree):
+        """The arrays of all hosts, with a leading axis of hosts."""
+        with self._others():
+            return multihost_utils.process_allgather(tree)
+
+    @contextlib.contextmanager
+    def _others(self):
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            raise MachineError(
+                f"host {self.host} of {self.hosts} is alone, expected all of them: another one has ended and "
+                "says why; the same command on all goes on from what is saved"
+            ) from error
 
 
 def join(coordinator: str, hosts: int | None = None, host: int | None = None) -> None:

@@ -54,6 +54,7 @@ def schedule(run: Runs, size: int, number) -> Batch:
     spare = steps * size - len(run.train)
     rows = jnp.pad(order(run, jax.random.fold_in(key, 0)), (0, spare)).reshape(steps, size)
     mask = (jnp.arange(rows.size) < run.count).reshape(rows.shape)
+    rows = jnp.where(mask, rows, rows[0, 0])  # of others' utterances not even a NaN is to be seen
     dropout = jax.random.fold_in(key, 1)
     place = jnp.arange(steps)
     epoch_and_step = jnp.stack([jnp.full(steps, number), place], axis=1).astype(jnp.int32) + 1

@@ -49,7 +49,7 @@ def test_a_damaged_file_is_named(out, capsys, name, damage):
     status, line = ended(report.main, out, capsys)
     assert status == 2
     assert str(file) in line
-    assert "delete it" in line or "choose another --out" in line
+    assert "delete it" in line or "restore it" in line
     if name != "attention.json":
         assert sorted(path.name for path in out.iterdir()) == before
 
@@ -96,7 +96,7 @@ def test_a_table_that_is_gone_differs(out, capsys):
     with pytest.raises(SystemExit) as stop:
         verify.main([str(out)])
     assert stop.value.code == 1
-    assert "results.md: DIFFERS" in capsys.readouterr().out
+    assert "results.md: LOST" in capsys.readouterr().out
 
 
 def test_what_is_no_results_folder_is_named(tmp_path, capsys):

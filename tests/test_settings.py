@@ -161,7 +161,7 @@ def test_speakers_of_two_corpora_that_are_called_alike_are_two():
     pool = the_pool()
     [work] = planned([LANGUAGES], pool, chosen())
     probability = [np.full(len(plan.test), 0.5) for plan in work.plans]
-    found = harness.gathered(pool, work.cells[0], work.plans, probability)
+    found = keeping.gathered(pool, work.cells[0], work.plans, probability)
     alone = {name: len(set(pool.corpora[name].speaker)) for name in NAMES[:2]}
     assert len(set(found.speaker)) == sum(alone.values())
 

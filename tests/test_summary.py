@@ -229,7 +229,7 @@ def test_predictions_find_their_utterance_seed_and_fold():
                 probability.append(test / 1000 + seed / 10 + (target == "valence") / 2)
     for corpus in ("one", "two"):
         cell = Cell("multilingual", "one+two", corpus, "valence")
-        found = harness.gathered(pool, cell, plans, probability)
+        found = keeping.gathered(pool, cell, plans, probability)
         rows = pool.rows(corpus)
         np.testing.assert_allclose(found.probability, [rows / 1000 + 0.5, rows / 1000 + 0.6], rtol=1e-6)
         assert found.fold.tolist() == (np.arange(60) // 12).tolist()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import unittest
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def a_damaged_checkpoint(lab: Laboratory) -> None:
     cut(place / "4")
     said = ends_well(lab, "damaged").said
     assert f"{STACK}/4 is damaged" in said, said
-    assert "going on from what was saved before it" in said
+    assert "stack 1 goes on after epoch 3 of 5" in said, said
+    assert "Traceback" not in said, said
 
 
 def all_checkpoints_damaged(lab: Laboratory) -> None:
@@ -89,13 +91,14 @@ def all_checkpoints_damaged(lab: Laboratory) -> None:
     said = ends_well(lab, "all-damaged").said
     assert f"{STACK}/3 is damaged" in said, said
     assert f"{STACK}/2 is damaged" in said, said
+    assert "stack 1 is trained again" in said, said
 
 
 def a_damaged_note(lab: Laboratory) -> None:
     """Of which stacks it is unknown what they are, these are trained again."""
     place = begun(lab, "no-note", 3)
     (place.parent / "stacks.json").write_text('{"what": {')
-    ends_well(lab, "no-note")
+    assert "stacks.json is lost or damaged" in ends_well(lab, "no-note").said
 
 
 def another_configuration(lab: Laboratory) -> None:
@@ -159,9 +162,9 @@ def a_full_disk(lab: Laboratory) -> None:
         os.close(told)
         with os.fdopen(listening) as log:
             said = log.read()
-        # TensorStore's threads may print that their event loop is gone; they do so on their own.
-        ours = said.replace("RuntimeError: Event loop is closed", "").replace(
-            "Traceback", "", said.count("loop is")
+        # Under a quota, which cannot be asked about, TensorStore's threads say that their loop is closed.
+        ours = said.replace(
+            "Traceback", "", said.count("Event loop is closed") or said.count("_check_closed")
         )
         refused(Ended(lab.wait(child, lab.log(name)).status, ours), "File too large")
     ends_well(lab, name)
@@ -173,12 +176,12 @@ def _speak_through(told: int) -> None:
 
 
 def a_small_file_system(lab: Laboratory) -> None:
-    """The disk is really full; where nobody may mount one, nothing is tried."""
+    """The disk is really full, or may only be read."""
     place = lab.folder / "small"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        return
+        raise unittest.SkipTest("nobody may mount one here")
     try:
         refused(lab.ended("small/out"), "No space left on device")
         subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
@@ -226,7 +229,7 @@ def a_process_that_is_gone(lab: Laboratory) -> None:
     number = json.loads(note.read_text())["process"]
     note.write_text(note.read_text().replace(str(number), str(os.getpid())))
     said = ends_well(lab, "gone").said
-    assert f"process {os.getpid()} ended here without a word; going on from what it stored" in said, said
+    assert f"process {os.getpid()} was ended here; going on from what it stored" in said, said
 
 
 def asked_to_end(lab: Laboratory) -> None:
