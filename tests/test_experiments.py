@@ -250,7 +250,7 @@ def test_results_of_another_protocol_are_not_touched(table2, speech):
     with pytest.raises(
         ResultsError,
         match=r"another protocol \(epochs: 12 there, 13 asked for, label_rule: footnote there, table1 asked "
-        r"for, model precision: float32 there, bfloat16 asked for\); choose another --out",
+        r"for, model precision: float32 there, bfloat16 asked for\); repeat it with its own options, or",
     ):
         harness.run(SETTINGS, options(speech, out, epochs=13, label_rule="table1", precision="bfloat16"))
 

@@ -332,5 +332,7 @@ def test_a_protocol_that_was_changed_by_hand_is_refused(out):
     document = json.loads((out / "protocol.json").read_text())
     document["protocol"]["epochs"] = 51
     (out / "protocol.json").write_text(json.dumps(document))
-    with pytest.raises(ResultsError, match=r"protocol.json is not a protocol, its hash is of something else"):
+    with pytest.raises(
+        ResultsError, match=r"it was changed since it was written, its hash is of something else; restore"
+    ):
         summary.rows(out, ["monolingual"])

@@ -139,7 +139,7 @@ def arrays_of_another_shape(lab: Laboratory) -> None:
             series.save(2, {"state": {"params": {"bias": 0.0}}})
         return 0
 
-    lab._do(forge)
+    lab.do(forge)
     refused(
         lab.ended("shapes"), "stack-0/2 is of another configuration", "losses none, expected float32 [5, 1]"
     )
@@ -210,7 +210,7 @@ def two_processes(lab: Laboratory) -> None:
     os.kill(first, signal.SIGSTOP)
     second = lab.wait(lab.start("shared/../shared"), lab.log("shared/../shared"))
     log = lab.folder / "report.log"
-    table = lab.wait(lab._fork(lambda: report([str(out)]), log), log)
+    table = lab.wait(lab.fork(lambda: report([str(out)]), log), log)
     os.kill(first, signal.SIGCONT)
     refused(
         second, f"is in use by process {first} on ", "since 2", "wait for it, end it, or choose another --out"

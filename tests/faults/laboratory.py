@@ -60,12 +60,12 @@ class Laboratory:
         self.folder = folder
         self._data = folder / "data"
         trees = str(folder / "trees")
-        self._do(lambda: ser_jax(["synthesize", trees, "--utterances", "92"]))
+        self.do(lambda: ser_jax(["synthesize", trees, "--utterances", "92"]))
         for name, builder, tree in zip(
             PAIR, ("iemocap", "recola"), ("IEMOCAP_full_release", "RECOLA"), strict=True
         ):
             flags = ["--source", f"{trees}/{tree}", "--name", name, "--data-dir", str(self._data)]
-            self._do(lambda: ser_jax(["prepare", builder, *flags, "--workers", "1"]))  # noqa: B023
+            self.do(lambda: ser_jax(["prepare", builder, *flags, "--workers", "1"]))  # noqa: B023
         self.run("reference")
         self.wanted = self.outcome("reference")
         self.seconds = self._timed()
@@ -78,11 +78,13 @@ class Laboratory:
         self.same("again")
         return seconds
 
-    def _do(self, work: Callable[[], int]) -> None:
-        ended = self.wait(self._fork(work, self.folder / "preparing.log"), self.folder / "preparing.log")
+    def do(self, work: Callable[[], int]) -> None:
+        """Has a child do it."""
+        ended = self.wait(self.fork(work, self.folder / "preparing.log"), self.folder / "preparing.log")
         assert ended.status == 0, ended.said
 
-    def _fork(self, work: Callable[[], int], log: Path) -> int:
+    def fork(self, work: Callable[[], int], log: Path) -> int:
+        """A child that does it and ends with what it returns; what it says goes to `log`."""
         child = os.fork()
         if child:
             return child
@@ -119,7 +121,7 @@ class Laboratory:
             return 0
 
         self.log(name).unlink(missing_ok=True)
-        return self._fork(work, self.log(name))
+        return self.fork(work, self.log(name))
 
     def log(self, name: str) -> Path:
         """Where a child's output goes."""
@@ -175,7 +177,7 @@ class Laboratory:
             said.write_text(digest(restore(place, ModelConfig(), runs)))
             return 0
 
-        self._do(work)
+        self.do(work)
         return said.read_text()
 
     def same(self, name: str) -> None:
