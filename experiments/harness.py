@@ -90,6 +90,8 @@ class _Experiment(NamedTuple):
 
 def _show(progress: tqdm, steps: int, before: bool) -> None:
     """Utterance-steps as progress; those done before count, but not in the rate."""
+    if progress.disable:
+        return
     if before:
         progress.initial += steps
         progress.n += steps

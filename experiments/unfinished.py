@@ -149,7 +149,8 @@ def _read(folder: Path) -> dict[str, Any] | None:
     """What a folder's note says; None where it is not there, or damaged: its stacks are trained again."""
     try:
         found = json.loads(_note(folder).read_text())
-        whole = {"what", "by"} <= found.keys() and isinstance(found["runs_a_stack"], int)
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, AttributeError):
+        named = all(isinstance(work, str) for work, _ in found["what"]["runs"])
+        whole = named and "by" in found and isinstance(found["runs_a_stack"], int)
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return found if whole and found["runs_a_stack"] > 0 else None
