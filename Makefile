@@ -23,7 +23,7 @@ demo: $(VENV)/installed
 	    --epochs 10 --finetune-samples 40 --finetune-epochs 4
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
