@@ -232,9 +232,8 @@ def _kept(
     by = {"devices": machine.mesh.size, **environment.described()}
     often = Often(60 * options.save_minutes, options.save_epochs)
     label = ", ".join(work.label for work in works)
-    return Unfinished(
-        _unfinished(options, works) / f"host-{machine.host}", what, by, often, label, stop, _say
-    )
+    folder = _unfinished(options, works) / f"host-{machine.host}"
+    return Unfinished(folder, what, by, often, label, stop, _say, keeps=machine.host == 0)
 
 
 def _name_stops(work: Work, pieces: list[keeping.Piece]) -> None:

@@ -34,6 +34,7 @@ class Unfinished:
       label: what they are, for people to read.
       stop: looked at after every epoch.
       say: told what is found.
+      keeps: whether stacks are saved at all; Orbax leaves out the arrays of hosts other than the first.
     Raises: CheckpointError where the folder holds something else.
     """
 
@@ -46,7 +47,9 @@ class Unfinished:
         label: str,
         stop: Stop,
         say: Callable[[str], None],
+        keeps: bool = True,
     ):
+        self._keeps = keeps
         self._folder, self._what, self._by, self._often = folder, what, by, often
         self._label, self._stop, self._say = label, stop, say
         self._series: Series | None = None
@@ -71,6 +74,8 @@ class Unfinished:
 
         Raises: CheckpointError where it is of another configuration.
         """
+        if not self._keeps:
+            return None
         if self._series is not None:
             self._series.close()
         self._series = Series(self._folder / f"stack-{stack}")
@@ -88,6 +93,10 @@ class Unfinished:
     def offer(self, stack: int, epoch: int, last: bool, snapshot: Callable[[], Snapshot]) -> None:
         """Saves the stack where it is time to, and ends the training where somebody wants that."""
         asked = self._stop.asked
+        if not self._keeps:
+            if asked is not None:
+                raise Interrupted("ended; of several hosts the first one's training alone is saved", asked)
+            return
         waited = time.monotonic() - self._saved_at >= self._often.seconds
         trained = self._often.epochs is not None and epoch - self._saved_epoch >= self._often.epochs
         if last or waited or trained or asked is not None:
