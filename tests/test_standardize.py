@@ -5,7 +5,7 @@ import pytest
 from corpora import noise_corpus
 
 from ser_jax.data import standardize
-from ser_jax.data.standardize import Membership, affine, grouping, moments
+from ser_jax.data.standardize import Membership, StandardizationError, affine, grouping, moments
 
 FIRST, SECOND = noise_corpus(seed=1), noise_corpus("other", seed=2)
 LOGMEL = np.concatenate([FIRST.logmel, SECOND.logmel + (SECOND.logmel != 0) * 9])
@@ -85,6 +85,18 @@ def test_a_band_that_never_varies_is_only_centred():
     mean, scale = affine("train", moments(constant, np.full(3, 750)), member, np.arange(3))
     np.testing.assert_allclose(mean, -100)
     np.testing.assert_allclose(scale, 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_features_that_are_not_finite_have_no_mean(value):
+    features = LOGMEL.copy()
+    features[7, 0, 3] = value
+    with np.errstate(invalid="ignore"):
+        sums = moments(features, FRAMES)
+    with pytest.raises(StandardizationError, match="not finite numbers among 60 utterances, expected dB"):
+        affine("train", sums, MEMBER, np.arange(60))
+    affine("train", sums, MEMBER, np.arange(60, 120))
+    affine("none", sums, MEMBER, np.arange(60))
 
 
 def test_every_mode_is_known_to_both_functions():

@@ -17,9 +17,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ser_jax.errors import UserError
+
 MODES = ("none", "train", "corpus", "speaker", "histogram")
 SMALLEST = 1e-3  # dB; a band that varies less says nothing and is only centred
 CHUNK = 256  # utterances converted to float64 at once
+
+
+class StandardizationError(UserError):
+    """Features that have no mean."""
 
 
 class Moments(NamedTuple):
@@ -79,6 +85,7 @@ def affine(mode: str, sums: Moments, member: Membership, seen: np.ndarray) -> tu
       member: of every utterance.
       seen: rows that the run trains on.
     Returns: (mean [G, F] dB, scale [G, F] 1 / dB), float32.
+    Raises: StandardizationError where a feature is NaN or infinite.
     """
     group = grouping(mode, member)
     trains = np.zeros(len(group), bool)
@@ -108,5 +115,11 @@ def affine(mode: str, sums: Moments, member: Membership, seen: np.ndarray) -> tu
 def _statistics(sums: Moments, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count = sums.count[rows].sum()
     mean = sums.total[rows].sum(axis=0) / count
+    if not np.isfinite(mean).all():
+        # A network compiled for a CPU would not notice: its maximum of NaN and a number is the number.
+        raise StandardizationError(
+            f"features that are not finite numbers among {np.sum(rows)} utterances, expected dB; prepare "
+            "them anew"
+        )
     deviation = np.sqrt(np.maximum(sums.square[rows].sum(axis=0) / count - mean**2, 0))
     return mean, np.where(deviation > SMALLEST, 1 / np.maximum(deviation, SMALLEST), 1.0)
