@@ -8,26 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ser_jax.data import Corpus, histogram, standardize
+from ser_jax.data.corpus import Joined
 from ser_jax.data.folds import Fold, folds, groups
 from ser_jax.data.labels import CLASS_NAMES, classes
 
 LANGUAGE = "language"  # as a target: which corpus an utterance is of
-
-
-class Joined:
-    """Several arrays [n, T, F], one after another, of which rows are gathered without joining them."""
-
-    def __init__(self, parts: list[np.ndarray]):
-        self._parts = parts
-        self._ends = np.cumsum([len(part) for part in parts])
-        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        found = np.empty((*rows.shape, *self.shape[1:]), np.float32)
-        part = np.searchsorted(self._ends, rows, side="right")
-        for i, own in enumerate(self._parts):
-            found[part == i] = own[rows[part == i] - (self._ends[i] - len(own))]
-        return found
 
 
 class Features(NamedTuple):

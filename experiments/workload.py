@@ -124,7 +124,7 @@ def useful_bytes(config: ModelConfig, frames: np.ndarray, batch: int) -> float:
     The frames that hold sound are read once; parameters and both of Adam's moments are read and written once
     for the whole batch.
     """
-    shapes = jax.eval_shape(lambda key: model.init(config, key), jax.random.key(0))
+    shapes = model.shapes(config)
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
     return 4 * (float(frames.mean()) * config.bands + 6 * parameters / batch)
 

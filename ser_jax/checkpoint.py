@@ -71,7 +71,7 @@ class Series:
 
         Raises: CheckpointError where this or the one before cannot be written.
         """
-        arrays = {name: np.asarray(leaf) for name, leaf in _named(tree).items() if np.size(leaf)}
+        arrays = {name: np.asarray(leaf) for name, leaf in model.named(tree).items() if np.size(leaf)}
         with self._writing():
             manager = self._open()
             if shutil.disk_usage(self._folder).free < sum(leaf.nbytes for leaf in arrays.values()):
@@ -120,7 +120,7 @@ class Series:
 
         Raises: CheckpointError where it holds other arrays than `like`, DamagedError where it is damaged.
         """
-        every, place = _named(like), self._folder / str(number)
+        every, place = model.named(like), self._folder / str(number)
         wanted = {
             name: leaf for name, leaf in every.items() if math.prod(leaf.shape)
         }  # Orbax keeps no empty ones
@@ -217,23 +217,18 @@ def restore(folder: Path, config: ModelConfig, runs: int) -> Any:
     Returns: A tree of arrays with a leading R; NaN where a run was stopped.
     Raises: CheckpointError where there is none, or it is of another number of runs or another configuration.
     """
-    one = jax.eval_shape(lambda key: model.init(config, key), jax.random.key(0))
-    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), one)
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), model.shapes(config)
+    )
     with Series(folder, saves=False) as series:
         for number in series.numbers():
             return series.read(number, like)
     raise CheckpointError(f"no finished checkpoint in {folder}, expected one written by an experiment")
 
 
-def _named(tree: Any) -> dict[str, Any]:
-    """The leaves by what leads to them, in the tree's order."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-
-
 def digest(tree: Any) -> str:
     """SHA-256 of the leaves of a tree of host arrays, with their names, shapes and dtypes."""
-    arrays = _named(tree)
+    arrays = model.named(tree)
     total = hashlib.sha256()
     for name in sorted(arrays):
         leaf = np.asarray(arrays[name])

@@ -6,7 +6,7 @@ segments, and a softmax layer decides from the weighted sum and all segments tog
 
 import dataclasses
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -121,6 +121,17 @@ def init(config: ModelConfig, key):
     """
     x = jnp.zeros((1, config.frames, config.bands))
     return AttentiveCNN(config).init(key, x, training=False)["params"]
+
+
+def shapes(config: ModelConfig) -> Any:
+    """What `init` returns, as `jax.ShapeDtypeStruct`s; nothing is drawn."""
+    return jax.eval_shape(lambda: init(config, jax.random.key(0)))
+
+
+def named(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree (of parameters, say) by what leads to them, as in "classifier.bias"."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 @partial(jax.jit, static_argnums=0)

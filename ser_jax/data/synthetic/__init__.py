@@ -5,14 +5,12 @@ by the same cues in both languages, valence by different ones: a recogniser shou
 fail to transfer the second, which is the paper's finding in a case where the reason is known.
 """
 
-import contextlib
 import csv
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from ser_jax.data.synthetic.marker import MARKER, SynthesisError, is_synthetic
+from ser_jax.data.whole import new_folder
 
 __all__ = ["MARKER", "SynthesisError", "is_synthetic", "read_truth", "synthesize"]
 
@@ -40,27 +38,8 @@ def synthesize(
     # Only here, because whoever merely asks for the marker should not wait for SciPy.
     from ser_jax.data.synthetic import plan, trees
 
-    out = Path(os.path.realpath(out))
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise SynthesisError(f"{out}: exists and is not empty, expected a new or an empty folder")
     if seed < 0:
         raise SynthesisError(f"seed: found {seed}, expected an integer that is not negative")
     turns = plan.plan(utterances, seed)
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    absent = [place for place in partial.parents if not place.exists()]
-    try:
-        partial.mkdir(parents=True)
+    with new_folder(out, SynthesisError) as partial:
         trees.write(partial, turns, seed, progress)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            for place in absent:
-                place.rmdir()
-        if isinstance(error, OSError):
-            raise SynthesisError(
-                f"{out}: cannot be written ({error.strerror or error}), expected a folder to write to"
-            ) from error
-        raise

@@ -1,0 +1,38 @@
+"""Folders that appear whole or not at all."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def new_folder(out: Path | str, error: type[Exception]) -> Iterator[Path]:
+    """Gives a folder to write into, which becomes `out` where the context ends well.
+
+    Args:
+      out: does not exist yet or is empty; folders above it are made.
+      error: raised with one sentence where it holds something or cannot be written.
+    """
+    out = Path(os.path.realpath(out))
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise error(f"{out}: exists and is not empty, expected a new or an empty folder")
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    absent = [place for place in partial.parents if not place.exists()]
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    except BaseException as reason:
+        shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for place in absent:
+                place.rmdir()
+        if isinstance(reason, OSError):
+            raise error(
+                f"{out}: cannot be written ({reason.strerror or reason}), expected a folder to write to"
+            ) from reason
+        raise
