@@ -1,13 +1,15 @@
 # make demo   the main job on embedded speech     make lint   style
 # make test   the tests                           make clean  forget everything made here
 # make faults 200 kills, all to the same bits     make bounds 100,000 utterances, within time and memory
+# make model  train the model anew that comes with the package
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := results/demo
+MODEL := results/model
 
-.PHONY: demo test lint faults bounds clean
+.PHONY: demo test lint faults bounds model clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +36,15 @@ faults: $(VENV)/installed
 
 bounds: $(VENV)/installed
 	$(BIN)/python -m experiments.bounds
+
+model: $(VENV)/installed
+	rm -rf $(MODEL)
+	$(BIN)/ser-jax synthesize $(MODEL)/speech --utterances 480
+	$(BIN)/ser-jax prepare iemocap --source $(MODEL)/speech/IEMOCAP_full_release --name synthetic_en --data-dir $(MODEL)/data
+	$(BIN)/ser-jax prepare recola --source $(MODEL)/speech/RECOLA --name synthetic_fr --data-dir $(MODEL)/data
+	$(BIN)/ser-jax train --corpora synthetic_en synthetic_fr --data-dir $(MODEL)/data --out $(MODEL)/demonstration
+	rm -rf ser_jax/recognizer/demonstration
+	cp -r $(MODEL)/demonstration ser_jax/recognizer/demonstration
 
 clean:
 	rm -rf $(VENV) results *.egg-info .pytest_cache .ruff_cache .hypothesis

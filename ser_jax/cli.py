@@ -1,4 +1,4 @@
-"""The command line: audit a database, prepare a corpus, describe it, synthesise one.
+"""The command line: audit a database, prepare a corpus, describe it, synthesise one; and `commands`.
 
 What a user can get wrong ends as one sentence on standard error and exit status 2.
 """
@@ -10,8 +10,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from ser_jax import __version__, flags
+from ser_jax import __version__, commands, flags
 from ser_jax.data.databases import DATABASES, flag
 from ser_jax.data.labels import RULES
 from ser_jax.errors import Interrupted, UserError, one_line
@@ -80,11 +81,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="ser-jax", description="Cross-lingual and multilingual speech emotion recognition."
     )
     parser.add_argument("--version", action="version", version=f"ser-jax {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_audit(commands)
-    _add_prepare(commands)
-    _add_describe(commands)
-    _add_synthesize(commands)
+    subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_audit(subcommands)
+    _add_prepare(subcommands)
+    _add_describe(subcommands)
+    _add_synthesize(subcommands)
+    commands.add(partial(_command, subcommands), _add_data_dir)
     return parser
 
 

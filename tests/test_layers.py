@@ -64,6 +64,19 @@ def test_nothing_imports_the_experiments():
     ]
 
 
+def test_the_command_line_alone_imports_the_recogniser():
+    importers = {name for name, names in IMPORTS.items() if "ser_jax.recognizer" in str(names)}
+    assert {name for name in importers if not name.startswith("ser_jax.recognizer")} == {"ser_jax.commands"}
+
+
+def test_what_uses_a_recogniser_imports_nothing_that_trains_one():
+    trains = {"ser_jax.train", "ser_jax.engine", "ser_jax.runs", "ser_jax.stacks", "ser_jax.checkpoint"}
+    importers = {name for name, names in IMPORTS.items() if names & trains and "recognizer" in name}
+    assert importers == {"ser_jax.recognizer.fitting"}
+    fits = {name for name, names in IMPORTS.items() if "ser_jax.recognizer.fitting" in names}
+    assert fits == {"ser_jax.recognizer.training"}
+
+
 def test_data_rooms_import_only_data_and_what_imports_nothing():
     below = ("ser_jax.data", "ser_jax.errors", "ser_jax.cores")
     for name, names in IMPORTS.items():

@@ -80,12 +80,17 @@ def keyword(call, name):
     return next((word.value for word in call.keywords if word.arg == name), None)
 
 
+SERVER = {  # what listens where somebody asked for it, and sends nothing
+    "ser_jax/recognizer/serving.py": {"socket", "webbrowser"},
+}
+
+
 def test_no_module_unpickles_or_reaches_into_the_network():
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: {name}"
         for path in SOURCES
         for line, name in imported(path)
-        if name in UNPICKLING | NETWORK
+        if name in (UNPICKLING | NETWORK) - SERVER.get(str(path.relative_to(ROOT)), set())
     ]
     assert wrong == []
 

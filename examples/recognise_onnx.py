@@ -1,0 +1,19 @@
+"""What an exported recogniser says of the first 7.5 s of a WAV: recognise_onnx.py model.onnx speech.wav"""
+
+import json
+import sys
+
+import onnxruntime
+import soundfile
+
+model, speech = sys.argv[1:]
+session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+about = session.get_modelmeta()
+samples, rate = soundfile.read(speech, dtype="float32", always_2d=True)
+if rate != int(about.custom_metadata_map["rate"]):
+    sys.exit(f"{speech}: {rate} Hz, expected {about.custom_metadata_map['rate']}: resample it first")
+names = [output.name for output in session.get_outputs()]
+said = dict(zip(names, session.run(names, {"samples": samples.mean(axis=1)}), strict=True))
+print(about.description)
+for target, (_, second) in json.loads(about.custom_metadata_map["classes"]).items():
+    print(f"{target}: {said[target + '_probability']:.4f} ± {said[target + '_spread']:.4f} {second}")

@@ -1,0 +1,183 @@
+"""A recogniser as one file for other programs: from samples to probabilities, the features included.
+
+    onnx        for ONNX Runtime and whatever else reads ONNX; `onnx_graph` says how it is built
+    stablehlo   for JAX without ser_jax: `jax.export.deserialize(content).call(samples, count)`
+
+Both take 16 kHz mono samples, float32, of one window, and what they say is named and meant as in `Estimate`,
+for each target of the model:
+
+    arousal_probability  []   calibrated, of high arousal or of positive valence: the mean of the seeds
+    arousal_spread       []   the seeds' sample deviation from it (ddof = 1); 0 of a single seed
+    arousal_attention    [S]  weights of the segments, the mean of the seeds
+
+ONNX takes `samples` [n], n >= 400, and hears the first 120,240 of them: 750 frames, one every 10 ms.
+StableHLO takes `samples` [120240] and `count` [] int32, how many of them are sound, whatever follows; fewer
+than 400 give NaN. Samples that are not finite give NaN in both.
+
+Features are computed in float64 as in `logmel`, their Fourier transform as a product of matrices, since not
+every platform transforms float64. In float32, noise of -80 dB on an offset of 0.9 would come out 0.1 dB off,
+which moves a probability by 1e-4.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export as jax_export
+
+from ser_jax.data import logmel
+from ser_jax.errors import UserError
+from ser_jax.recognizer import Recognizer, network, onnx_graph
+from ser_jax.recognizer.folder import Model
+
+FORMATS = ("onnx", "stablehlo")
+PLATFORMS = ("cpu", "cuda", "tpu")  # that the StableHLO is lowered for
+LARGEST = 2**31 - 2**24  # bytes of weights; neither format holds 2 GiB in one file
+
+
+class ExportError(UserError):
+    """A file that cannot be written."""
+
+
+def export(recognizer: Recognizer, kind: str, path: Path | str) -> None:
+    """Writes a recogniser as one file, whole or not at all; a file of that name is replaced.
+
+    The same recogniser gives the same bytes.
+
+    Args:
+      recognizer: as loaded.
+      kind: one of `FORMATS`.
+      path: of the file.
+    Raises: ExportError where a package is missing, or the file cannot be written.
+    """
+    if kind not in FORMATS:
+        raise ExportError(f"format {kind!r}, expected one of {', '.join(FORMATS)}")
+    size = sum(leaf.nbytes for target in recognizer.model.targets.values() for leaf in _leaves(target))
+    if size > LARGEST:
+        raise ExportError(
+            f"weights of {size / 1e9:.1f} GB, expected at most {LARGEST / 1e9:.1f} GB: a file holds no more"
+        )
+    _write(Path(path), {"onnx": onnx, "stablehlo": stablehlo}[kind](recognizer.model))
+
+
+def onnx(trained: Model) -> bytes:
+    """The ONNX file of a recogniser.
+
+    Raises: ExportError without the package onnx.
+    """
+    with _needing("onnx"):
+        return onnx_graph.serialised(trained, reach(trained), spectrum(), energies(trained))
+
+
+def stablehlo(trained: Model) -> bytes:
+    """The StableHLO of a recogniser as `jax.export` serialises it, for all of `PLATFORMS`.
+
+    The exported function is called `recogniser`, or `demonstration` where it was trained on synthetic speech.
+
+    Raises: ExportError without the package flatbuffers.
+    """
+    listen = _listener(trained)
+    listen.__name__ = "demonstration" if trained.facts.get("synthetic") else "recogniser"
+    inputs = (
+        jax.ShapeDtypeStruct((reach(trained),), np.float32),
+        jax.ShapeDtypeStruct((), np.int32),
+    )
+    with _needing("flatbuffers"):
+        import flatbuffers  # noqa: F401  jax.export serialises by it
+    with jax.enable_x64(True), _no_locations():
+        return bytes(jax_export.export(jax.jit(listen), platforms=PLATFORMS)(*inputs).serialize())
+
+
+def reach(trained: Model) -> int:
+    """Samples of a window: 120,240, to the end of its last frame."""
+    return (trained.sizes.frames - 1) * logmel.HOP + logmel.WINDOW
+
+
+def spectrum() -> np.ndarray:
+    """[400, 402] float64: a frame times it is its windowed spectrum, 201 real, then 201 imaginary parts."""
+    time = np.arange(logmel.WINDOW)
+    bins = np.arange(logmel.WINDOW // 2 + 1)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * time / logmel.WINDOW)
+    # Whole turns are taken off first, so that a large angle is no less exact than a small one.
+    angle = 2 * np.pi * (time[:, None] * bins[None, :] % logmel.WINDOW) / logmel.WINDOW
+    return hann[:, None] * np.concatenate([np.cos(angle), -np.sin(angle)], axis=1)
+
+
+def energies(trained: Model) -> np.ndarray:
+    """[402, F] float64: squares of what `spectrum` gives times it are the energies of the mel bands."""
+    return np.concatenate([trained.filters.T, trained.filters.T])
+
+
+def _listener(trained: Model):
+    """The function that StableHLO is made of; to be traced where float64 is allowed."""
+    frames, hop, window = trained.sizes.frames, logmel.HOP, logmel.WINDOW
+    transform, filters = spectrum(), energies(trained)
+    weights = jax.tree.map(np.asarray, network.weights(trained))
+
+    def listen(samples, count):
+        sound = jnp.where(jnp.arange(len(samples)) < count, samples, 0).astype(jnp.float64)
+        is_sound = (count >= window) & jnp.isfinite(sound).all()  # maxima would hide what is not finite
+        start, within = hop * jnp.arange(frames), jnp.arange(window)
+        power = jnp.dot(sound[start[:, None] + within[None, :]], transform, precision="highest") ** 2
+        energy = jnp.dot(power, filters, precision="highest")
+        level = (10 * jnp.log10(jnp.maximum(energy, logmel.FLOOR))).astype(jnp.float32)
+        heard = jnp.clip(1 + (count - window) // hop, 0, frames).astype(jnp.int32)
+        said = network.say(trained.sizes, weights, level[None], heard[None])
+        found = {}
+        for target, probability, attention in zip(
+            trained.targets, said.probability[:, :, 0], said.attention[:, :, 0], strict=True
+        ):
+            found[f"{target}_probability"] = probability.mean()
+            found[f"{target}_spread"] = probability.std(ddof=min(1, len(probability) - 1))
+            found[f"{target}_attention"] = attention.mean(axis=0)
+        return {name: jnp.where(is_sound, value, jnp.nan) for name, value in found.items()}
+
+    return listen
+
+
+@contextlib.contextmanager
+def _no_locations() -> Iterator[None]:
+    """Keeps folders and lines of the source out of what is exported."""
+    option = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, option)
+    jax.config.update(option, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)
+
+
+@contextlib.contextmanager
+def _needing(package: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ExportError(
+            f'the package {package} is missing ({error}); pip install "ser_jax[export]" brings it'
+        ) from error
+
+
+def _leaves(target) -> list[np.ndarray]:
+    return jax.tree.leaves(target.params)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        with temporary.open("xb") as stream:
+            try:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise ExportError(
+            f"{path}: cannot be written ({getattr(error, 'strerror', None) or error}), expected a place for "
+            f"a file of {len(content) / 1e6:.1f} MB"
+        ) from error

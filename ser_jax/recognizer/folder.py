@@ -1,0 +1,240 @@
+"""A trained recogniser on disk: weights in safetensors, everything else in JSON.
+
+    config.json         sizes, features, standardisation, classes, calibration, what it was trained on
+    model.safetensors   the mel filters, the standardisation, and the parameters of all seeds
+    metrics.json        what was measured on held-out speakers
+    README.md           the model card
+
+Nothing in it is run. Names, types and shapes are those that the configuration calls for, or it is refused.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ser_jax import model
+from ser_jax.data import logmel
+from ser_jax.data.labels import CLASS_NAMES
+from ser_jax.errors import UserError, no_folder
+from ser_jax.model import ModelConfig
+
+FORMAT = "ser_jax recogniser"
+VERSION = 1
+FEATURES = {
+    "rate": logmel.RATE,
+    "window": logmel.WINDOW,
+    "hop": logmel.HOP,
+    "bands": logmel.BANDS,
+    "frames": logmel.FRAMES,
+    "floor": logmel.FLOOR,
+}
+BINS = logmel.WINDOW // 2 + 1  # of the spectrum
+
+
+class ModelError(UserError):
+    """A folder that does not hold a recogniser, or one of another make."""
+
+
+class Target(NamedTuple):
+    """What the networks of one target tell apart.
+
+    Attributes:
+      temperature: what the difference of the two logits is divided by; more than 0.
+      params: the networks' parameters with a leading R, one for each seed.
+    """
+
+    temperature: float
+    params: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """A trained recogniser.
+
+    Attributes:
+      sizes: of its networks.
+      filters: [F, bins] float64, the mel filters that its features are made with.
+      mean, scale: [F] float32, dB and 1 / dB: (x - mean) * scale is what its networks hear.
+      targets: by name, in the order of `labels.CLASS_NAMES`.
+      facts: what it was trained on and how, as JSON: `name`, `synthetic`, `seeds`, `corpora`, ...
+    """
+
+    sizes: ModelConfig
+    filters: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    targets: dict[str, Target]
+    facts: dict[str, Any]
+
+
+def write(folder: Path, trained: Model) -> None:
+    """Writes `config.json` and `model.safetensors` into a folder that is there.
+
+    Raises: OSError.
+    """
+    from safetensors.numpy import save
+
+    tensors = {"features.filters": trained.filters, "standardization.mean": trained.mean,
+               "standardization.scale": trained.scale}  # fmt: skip
+    for name, target in trained.targets.items():
+        tensors |= {f"{name}.{key}": np.asarray(leaf) for key, leaf in model.named(target.params).items()}
+    content = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
+    (folder / "model.safetensors").write_bytes(content)
+    config = {
+        "format": FORMAT,
+        "version": VERSION,
+        "features": FEATURES,
+        "model": dataclasses.asdict(trained.sizes),
+        "standardization": "train",
+        "targets": {
+            name: {"classes": list(CLASS_NAMES[name]), "temperature": target.temperature}
+            for name, target in trained.targets.items()
+        },
+        **trained.facts,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def read(folder: Path | str) -> Model:
+    """Reads what `write` wrote.
+
+    Raises: ModelError naming the file and what is wrong with it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ModelError(f"{folder} {no_folder(folder)}, expected one that ser-jax train wrote")
+    place = folder / "config.json"
+    config = _config(place)
+    sizes, temperatures = _sizes(place, config), _temperatures(place, config)
+    tensors = _tensors(folder / "model.safetensors", config, _expected(sizes, config, temperatures))
+    one = jax.tree.structure(model.shapes(sizes))
+    targets = {}
+    for name, temperature in temperatures.items():
+        leaves = [tensors[f"{name}.{key}"] for key in model.named(model.shapes(sizes))]
+        targets[name] = Target(temperature, jax.tree.unflatten(one, leaves))
+    ours = ("format", "version", "features", "model", "standardization", "targets", "sha256")
+    return Model(
+        sizes=sizes,
+        filters=tensors["features.filters"],
+        mean=tensors["standardization.mean"],
+        scale=tensors["standardization.scale"],
+        targets=targets,
+        facts={key: value for key, value in config.items() if key not in ours},
+    )
+
+
+def _config(place: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(place.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{place}: no such file, expected the folder of a recogniser") from None
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{place}: not JSON ({error}), expected what ser-jax train wrote") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ModelError(f"{place}: not the configuration of a recogniser, expected format {FORMAT!r}")
+    if config.get("version") != VERSION:
+        raise ModelError(
+            f"{place}: version {config.get('version')!r} of the format, expected {VERSION}; train it again"
+        )
+    if config.get("features") != FEATURES:
+        raise ModelError(f"{place}: features {config.get('features')!r}, expected {FEATURES}")
+    if config.get("standardization") != "train":
+        raise ModelError(f"{place}: standardization {config.get('standardization')!r}, expected 'train'")
+    seeds = config.get("seeds")
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or not 1 <= seeds <= 10_000:
+        raise ModelError(f"{place}: seeds {seeds!r}, expected a whole number of at least 1")
+    return config
+
+
+def _sizes(place: Path, config: dict[str, Any]) -> ModelConfig:
+    given, defaults = config.get("model"), dataclasses.asdict(ModelConfig())
+    if not isinstance(given, dict) or given.keys() != defaults.keys():
+        raise ModelError(f"{place}: model {given!r}, expected {', '.join(defaults)}")
+    for name, default in defaults.items():
+        value = given[name]
+        whole = isinstance(default, int) and (type(value) is not int or not 1 <= value <= 100_000)
+        if whole or type(value) is not type(default):
+            raise ModelError(f"{place}: model's {name} {value!r}, expected something like {default!r}")
+    try:
+        sizes = ModelConfig(**given)
+    except ValueError as error:
+        raise ModelError(f"{place}: {error}") from error
+    if (sizes.bands, sizes.frames, sizes.classes) != (logmel.BANDS, logmel.FRAMES, 2):
+        raise ModelError(
+            f"{place}: a model of {sizes.bands} bands, {sizes.frames} frames and {sizes.classes} classes, "
+            f"expected {logmel.BANDS}, {logmel.FRAMES} and 2"
+        )
+    return sizes
+
+
+def _temperatures(place: Path, config: dict[str, Any]) -> dict[str, float]:
+    targets = config.get("targets")
+    if not isinstance(targets, dict) or not targets or not targets.keys() <= CLASS_NAMES.keys():
+        raise ModelError(f"{place}: targets {targets!r}, expected some of {', '.join(CLASS_NAMES)}")
+    found = {}
+    for name in (name for name in CLASS_NAMES if name in targets):
+        own = targets[name] if isinstance(targets[name], dict) else {}
+        temperature = own.get("temperature")
+        if own.get("classes") != list(CLASS_NAMES[name]):
+            raise ModelError(
+                f"{place}: classes {own.get('classes')!r} of {name}, expected {list(CLASS_NAMES[name])}"
+            )
+        if type(temperature) not in (int, float) or not 0 < temperature < math.inf:
+            raise ModelError(f"{place}: temperature {temperature!r} of {name}, expected more than 0")
+        found[name] = float(temperature)
+    return found
+
+
+def _expected(sizes: ModelConfig, config: dict[str, Any], targets) -> dict[str, tuple[str, list[int]]]:
+    """Type and shape of every tensor, by name."""
+    bands = [sizes.bands]
+    expected = {
+        "features.filters": ("F64", [sizes.bands, BINS]),
+        "standardization.mean": ("F32", bands),
+        "standardization.scale": ("F32", bands),
+    }
+    for name in targets:
+        for key, leaf in model.named(model.shapes(sizes)).items():
+            expected[f"{name}.{key}"] = ("F32", [config["seeds"], *leaf.shape])
+    return expected
+
+
+def _tensors(place: Path, config: dict[str, Any], expected) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import load
+
+    try:
+        with safe_open(place, framework="np") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  no mapping
+            found = {name: (part.get_dtype(), list(part.get_shape())) for name, part in slices.items()}
+    except FileNotFoundError:
+        raise ModelError(f"{place}: no such file, expected the weights of a recogniser") from None
+    except SafetensorError as error:
+        raise ModelError(f"{place}: not readable as safetensors ({error}), expected weights") from error
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            raise ModelError(
+                f"{place}: {name} {_shown(found.get(name))}, expected {_shown(expected.get(name))} "
+                "as config.json says"
+            )
+    content = place.read_bytes()
+    if hashlib.sha256(content).hexdigest() != config.get("sha256"):
+        raise ModelError(
+            f"{place}: not the weights whose SHA-256 config.json names; one of the two is another's"
+        )
+    tensors = load(content)
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise ModelError(f"{place}: {name} holds numbers that are not finite, expected weights")
+    return tensors
+
+
+def _shown(kind: tuple[str, list[int]] | None) -> str:
+    return "none" if kind is None else f"{kind[0]} {kind[1]}"

@@ -1,0 +1,110 @@
+"""Who may ask the server, and what a browser may do with its page.
+
+A page of another site can have its reader's browser send to this machine, and can give its own name this
+machine's address (DNS rebinding). So what is asked for under a name that is not the server's is not answered,
+and neither is what another site's page sends.
+"""
+
+import base64
+import hashlib
+import ipaddress
+import re
+
+from ser_jax.recognizer import answers
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """ASGI middleware that refuses strangers and adds `HEADERS` and a Content-Security-Policy.
+
+    Args:
+      app: what answers.
+      host: that the server was started with. Where it stands for all addresses of the machine, any address
+        is taken for one of them, but no name.
+      page: HTML, whose own script and style alone are allowed.
+    """
+
+    def __init__(self, app, host: str, page: str):
+        self._app = app
+        self._names = LOOPBACK | {host.lower()}
+        self._any_address = is_everywhere(host)
+        self._headers = {**HEADERS, "Content-Security-Policy": policy(page)}
+
+    async def __call__(self, scope, receive, send):
+        from starlette.datastructures import Headers, MutableHeaders
+
+        async def send_with_headers(message):
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        sentence = self._refusal(scope["method"], Headers(scope=scope))
+        app = answers.problem(403, sentence) if sentence else self._app
+        return await app(scope, receive, send_with_headers)
+
+    def _refusal(self, method: str, headers) -> str | None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        name = _name(host)
+        if name not in self._names and not (self._any_address and _address(name)):
+            return f"asked for as {host!r}, expected a name that this server was started with"
+        if method not in ("GET", "HEAD") and origin is not None and _site(origin) != host.lower():
+            return f"sent by a page of {origin!r}, expected the server's own page"
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    address = _address(host)
+    return host.lower() in LOOPBACK or bool(address and address.is_loopback)
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether it stands for all addresses of the machine."""
+    address = _address(host)
+    return bool(address and address.is_unspecified)
+
+
+def policy(page: str) -> str:
+    """The Content-Security-Policy of a page that loads nothing, and runs its own script and style only.
+
+    Scripts from `blob:` are what a browser's AudioWorklet is made of in a page that is a single file.
+    """
+
+    def own(tag):
+        content = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digests = (hashlib.sha256(text.encode()).digest() for text in content)
+        return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+
+    return (
+        f"default-src 'none'; script-src {own('script')} blob:; style-src {own('style')}; "
+        "connect-src 'self'; media-src blob:; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def _address(name: str):
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def _name(host: str) -> str:
+    """The name or address in a Host header, without its port; nothing where it is none."""
+    match = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([^][:/@\s]+))(?::\d*)?", host.lower())
+    return match[1] or match[2] if match else ""
+
+
+def _site(origin: str) -> str:
+    return origin.lower().partition("://")[2]

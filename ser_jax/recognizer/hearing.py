@@ -1,0 +1,153 @@
+"""A recording of any length to its log-mels, block by block, and to the outline of its samples."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ser_jax.data import audio
+from ser_jax.data.logmel import HOP, RATE, WINDOW, logmel
+from ser_jax.errors import UserError
+
+
+class SoundError(UserError):
+    """Samples that cannot be listened to."""
+
+
+class Heard(NamedTuple):
+    """What is kept of a recording: 37 MB an hour of log-mels, 3 of the outline.
+
+    Attributes:
+      seconds: its duration.
+      logmel: [t, F] float32, dB, 10 ms apart, t >= 1.
+      outline: [t, 2] float32, the least and the largest sample in each frame's first 10 ms.
+    """
+
+    seconds: float
+    logmel: np.ndarray
+    outline: np.ndarray
+
+
+class Ear:
+    """Log-mels of samples that arrive in pieces: the same as of all at once.
+
+    Args:
+      rate: of the samples, Hz.
+      filters: of `logmel.filterbank()`.
+    """
+
+    def __init__(self, rate: int, filters):
+        self._filters = filters
+        self._rest = np.empty(0)
+        self._resampler = None
+        if rate != RATE:
+            import soxr
+
+            self._resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float64")
+
+    def feed(self, samples: np.ndarray, last: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Takes the next samples [n] and gives the frames that they complete.
+
+        Args:
+          samples: float64.
+          last: whether none will follow.
+        Returns: (log-mels [t, F] float32 dB, outline [t, 2] float32); t may be 0.
+        """
+        if self._resampler is not None:
+            samples = self._resampler.resample_chunk(np.ascontiguousarray(samples, np.float64), last=last)
+        self._rest = np.concatenate([self._rest, samples])
+        count = 0 if len(self._rest) < WINDOW else 1 + (len(self._rest) - WINDOW) // HOP
+        if not count:
+            return np.empty((0, self._filters.shape[0]), np.float32), np.empty((0, 2), np.float32)
+        features = logmel(self._rest[: (count - 1) * HOP + WINDOW], self._filters)
+        steps = self._rest[: count * HOP].reshape(count, HOP)
+        self._rest = self._rest[count * HOP :]
+        outline = np.stack([steps.min(axis=1), steps.max(axis=1)], axis=1)
+        return features.astype(np.float32), outline.astype(np.float32)
+
+
+def listen(path: Path | str, filters) -> Heard:
+    """Reads a file of any length, format, rate and number of channels (their mean is taken).
+
+    Args:
+      path: see `audio.opened`.
+      filters: of `logmel.filterbank()`.
+    Raises: audio.AudioError (a subclass) naming the file.
+    """
+    with audio.opened(path) as sound:
+        heard = gathered(sound.rate, (block.mean(axis=1) for block in sound.blocks()), filters)
+        if not len(heard.logmel):
+            raise audio.TooShortError(
+                sound.path,
+                f"the file holds {sound.seconds:.4f} s of sound, expected at least one frame of "
+                f"{WINDOW / RATE} s",
+            )
+        return heard._replace(seconds=sound.seconds)
+
+
+def listen_to(samples: np.ndarray, rate: int, filters) -> Heard:
+    """The same of samples in memory.
+
+    Args:
+      samples: [n] or [n, channels]; integers are divided by their type's largest value.
+      rate: Hz.
+      filters: of `logmel.filterbank()`.
+    Raises: SoundError naming what is wrong with them.
+    """
+    samples = as_sound(samples)
+    if not audio.RATES[0] <= rate <= audio.RATES[1]:
+        raise SoundError(f"{rate} samples a second, expected {audio.RATES[0]} to {audio.RATES[1]}")
+    size = audio.BLOCK
+    heard = gathered(int(rate), (samples[i : i + size] for i in range(0, len(samples), size)), filters)
+    if not len(heard.logmel):
+        raise SoundError(
+            f"{len(samples)} samples at {rate} Hz, expected at least one frame of {WINDOW / RATE} s"
+        )
+    return heard
+
+
+def as_sound(samples) -> np.ndarray:
+    """[n] float64 samples of one channel: the mean of several, integers divided by their largest value.
+
+    Args:
+      samples: [n] or [n, channels].
+    Raises: SoundError.
+    """
+    samples = np.asarray(samples)
+    if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu" or samples.shape[1:] == (0,):
+        raise SoundError(
+            f"samples of shape {list(samples.shape)} and type {samples.dtype}, expected numbers [n] or "
+            "[n, channels]"
+        )
+    if samples.dtype.kind == "u":
+        raise SoundError(f"samples of type {samples.dtype}, expected floating-point or signed integers")
+    with np.errstate(invalid="ignore"):  # a signalling NaN; it is refused below
+        whole = samples.astype(np.float64)
+    if samples.dtype.kind == "i":
+        whole /= -float(np.iinfo(samples.dtype).min)
+    if whole.ndim == 2:
+        whole = whole.mean(axis=1)
+    if len(whole) and not np.abs(whole).max() <= audio.LARGEST:
+        raise SoundError("samples that are not finite numbers, expected sound")
+    return whole
+
+
+def gathered(rate: int, blocks: Iterable[np.ndarray], filters) -> Heard:
+    """All of a sound that comes in blocks [n] float64; less than a frame of it has no features."""
+    ear, count = Ear(rate, filters), 0
+    features, outlines = [], []
+    for block, last in _with_last(blocks):
+        count += len(block)
+        one, outline = ear.feed(block, last)
+        features.append(one)
+        outlines.append(outline)
+    return Heard(count / rate, np.concatenate(features), np.concatenate(outlines))
+
+
+def _with_last(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
+    held = np.empty(0)
+    for block in blocks:
+        yield held, False
+        held = block
+    yield held, True

@@ -1,0 +1,92 @@
+"""The networks of a recogniser, all targets and seeds at once, as one pure function."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ser_jax import model
+from ser_jax.model import ModelConfig
+from ser_jax.recognizer.folder import Model
+
+
+class Weights(NamedTuple):
+    """A `Model`'s arrays as they are computed with.
+
+    Attributes:
+      mean, scale: [F] float32.
+      params: of all networks, with leading [K, R]: targets, seeds.
+      temperature: [K] float32.
+    """
+
+    mean: jax.Array
+    scale: jax.Array
+    params: Any
+    temperature: jax.Array
+
+
+class Said(NamedTuple):
+    """What the networks say of some windows.
+
+    Attributes:
+      probability: [K, R, B] float32, calibrated, of class 1.
+      attention: [K, R, B, S] float32; each row sums to 1.
+    """
+
+    probability: jax.Array
+    attention: jax.Array
+
+
+def weights(trained: Model) -> Weights:
+    """The arrays of a recogniser, stacked."""
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(t.params for t in trained.targets.values()))
+    temperature = jnp.array([target.temperature for target in trained.targets.values()], jnp.float32)
+    return Weights(jnp.asarray(trained.mean), jnp.asarray(trained.scale), params, temperature)
+
+
+def standardised(own: Weights, logmel, frames):
+    """What the networks hear: [B, T, F] float32, exactly zero from `frames` on.
+
+    Args:
+      own: weights.
+      logmel: [B, T, F] dB.
+      frames: [B] frames that hold sound.
+    """
+    sound = jnp.arange(logmel.shape[1])[None, :] < frames[:, None]
+    return jnp.where(sound[:, :, None], (logmel - own.mean[None, None, :]) * own.scale[None, None, :], 0)
+
+
+class Answer(NamedTuple):
+    """What the networks answer, before calibration.
+
+    Attributes:
+      margin: [K, R, B] float32, the second class's logit less the first one's.
+      attention: [K, R, B, S] float32; each row sums to 1.
+    """
+
+    margin: jax.Array
+    attention: jax.Array
+
+
+@partial(jax.jit, static_argnums=0)
+def answer(sizes: ModelConfig, own: Weights, logmel, frames) -> Answer:
+    """Asks all networks about some windows; arguments as of `say`."""
+    x = standardised(own, logmel, frames)
+    output = jax.vmap(jax.vmap(lambda params: model.apply(sizes, params, x)))(own.params)
+    return Answer(output.logits[..., 1] - output.logits[..., 0], output.attention)
+
+
+@partial(jax.jit, static_argnums=0)
+def say(sizes: ModelConfig, own: Weights, logmel, frames) -> Said:
+    """Asks all networks about some windows.
+
+    Args:
+      sizes: of the networks.
+      own: their weights.
+      logmel: [B, T, F] float32, dB.
+      frames: [B] int32, frames of each that hold sound.
+    Returns: Said(probability [K, R, B], attention [K, R, B, S]).
+    """
+    margin, attention = answer(sizes, own, logmel, frames)
+    return Said(jax.nn.sigmoid(margin / own.temperature[:, None, None]), attention)

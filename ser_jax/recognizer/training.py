@@ -1,0 +1,47 @@
+"""`ser-jax train`: prepared corpora in, the folder of a recogniser out."""
+
+import json
+from pathlib import Path
+
+from ser_jax import data
+from ser_jax.data.whole import new_folder
+from ser_jax.machine import Machine, use_all_cores
+from ser_jax.recognizer import fitting, folder
+from ser_jax.recognizer.card import card
+from ser_jax.recognizer.fitting import Recipe, TrainingError
+
+
+def train(
+    corpora: list[str], out: Path, data_dir: Path | None = None, name: str | None = None, **recipe
+) -> None:
+    """Trains a recogniser and keeps it, whole or not at all; draws a progress bar.
+
+    On one machine the same corpora and recipe give the same bytes.
+
+    Args:
+      corpora: names of prepared corpora, one or more.
+      out: a folder that does not exist yet or is empty.
+      data_dir: where they were prepared; None for the usual place.
+      name: of the model; by default the folder's.
+      recipe: what else `fitting.Recipe` holds.
+    Raises: UserError (a subclass) where a corpus is unknown or unfit, or `out` holds something.
+    """
+    from tqdm import tqdm
+
+    twice = sorted({one for one in corpora if corpora.count(one) > 1})
+    if twice:
+        raise TrainingError(f"corpus {twice[0]} is named twice, expected each once")
+    with new_folder(out, TrainingError) as partial:
+        loaded = [data.load(one, data_dir) for one in corpora]
+        use_all_cores()
+        with tqdm(desc="training", unit=" utterance-steps", unit_scale=True, mininterval=0.5) as bar:
+
+            def show(steps: int, total: int) -> None:
+                bar.total = total
+                bar.update(steps)
+
+            wanted = Recipe(name=name or out.absolute().name, **recipe)
+            trained, metrics = fitting.fit(loaded, wanted, Machine.here(), show)
+        folder.write(partial, trained)
+        (partial / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        (partial / "README.md").write_text(card(trained, metrics), encoding="utf-8")

@@ -1,0 +1,57 @@
+"""Recognisers for tests: of the real make, with weights by lot."""
+
+import jax
+import numpy as np
+
+from ser_jax import model
+from ser_jax.data.logmel import filterbank
+from ser_jax.model import ModelConfig
+from ser_jax.recognizer import Recognizer, folder
+from ser_jax.recognizer.folder import Model, Target
+
+FACTS = {
+    "name": "by-lot",
+    "synthetic": True,
+    "corpora": [
+        {"name": "made_up", "builder": "manifest", "synthetic": True, "utterances": 12, "speakers": 3}
+    ],
+}
+
+
+def drawn(targets=("arousal", "valence"), seeds=5, sizes=None, draw=0) -> Model:
+    """Weights as training would find them in size, and a standardisation that suits speech."""
+    sizes = sizes or ModelConfig()
+    keys = jax.random.split(jax.random.key(draw), (len(targets), seeds))
+    params = jax.vmap(jax.vmap(lambda key: model.init(sizes, key)))(keys)
+    rng = np.random.default_rng(draw)
+    return Model(
+        sizes=sizes,
+        filters=filterbank().toarray(),
+        mean=rng.normal(-40, 5, sizes.bands).astype(np.float32),
+        scale=(1 / rng.uniform(10, 20, sizes.bands)).astype(np.float32),
+        targets={
+            name: Target(0.5 + i, jax.tree.map(lambda leaf: np.asarray(leaf[i]), params))  # noqa: B023
+            for i, name in enumerate(targets)
+        },
+        facts={**FACTS, "seeds": seeds},
+    )
+
+
+def kept(path, **options):
+    """The folder of such a recogniser."""
+    path.mkdir(parents=True)
+    folder.write(path, drawn(**options))
+    return path
+
+
+def speech(seconds, rate=16_000, seed=0):
+    """Noise whose level changes from syllable to syllable: [n] float64."""
+    rng = np.random.default_rng(seed)
+    count = round(seconds * rate)
+    level = np.repeat(10 ** rng.uniform(-3, -0.5, -(-count // (rate // 5))), rate // 5)[:count]
+    return level * rng.uniform(-1, 1, count)
+
+
+def recogniser(**options) -> Recognizer:
+    """Such a recogniser, loaded."""
+    return Recognizer(drawn(**options))

@@ -1,0 +1,234 @@
+"""Training a recogniser: nobody held out is heard, what is stored was measured, whole or not at all."""
+
+import dataclasses
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from corpora import noise_corpus
+from scipy.special import expit
+
+from ser_jax import engine
+from ser_jax.cli import main
+from ser_jax.data.folds import FoldError
+from ser_jax.errors import UserError
+from ser_jax.machine import Machine
+from ser_jax.metrics import uar
+from ser_jax.recognizer import Recognizer, fitting, training
+from ser_jax.recognizer.card import card
+from ser_jax.recognizer.fitting import Recipe, TrainingError
+
+RECIPE = Recipe(name="noise", seeds=2, epochs=3)
+
+
+def corpora(**more):
+    return [noise_corpus("de", **more), noise_corpus("en", seed=1, **more)]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fitting.fit(corpora(), RECIPE, Machine.here())
+
+
+def arrays(trained):
+    return [trained.mean, trained.scale, *jax.tree.leaves({k: t.params for k, t in trained.targets.items()})]
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(arrays(one), arrays(other), strict=True))
+
+
+def test_it_learns_and_the_metrics_are_those_of_the_stored_model(fitted):
+    trained, metrics = fitted
+    parts = fitting.divide(corpora(), RECIPE)
+    rows, recognizer = np.flatnonzero(parts.held_out), Recognizer(trained)
+    features = [np.asarray(parts.logmel[rows[[i]]])[0, : parts.frames[rows[i]]] for i in range(len(rows))]
+    said = [recognizer.window(one).targets for one in features]
+    for target in ("arousal", "valence"):
+        labels = parts.labels[target][rows]
+        decided = [int(one[target].probability > 0.5) for one in said]
+        assert metrics[target]["uar"] == pytest.approx(uar(labels, np.array(decided)), abs=1e-6)
+        assert metrics[target]["uar"] > 0.9
+        assert metrics[target]["utterances"] == len(rows) == np.sum(metrics[target]["confusion"])
+        assert metrics[target]["temperature"] == pytest.approx(trained.targets[target].temperature, abs=1e-6)
+        assert len(metrics[target]["uar_seeds"]) == 2
+        assert set(metrics[target]["corpora"]) == {"de", "en"}
+
+
+def test_what_held_out_speakers_say_changes_no_weight(fitted):
+    changed = []
+    for corpus in corpora():
+        groups = fitting.groups(corpus, 5)
+        logmel = corpus.logmel.copy()
+        logmel[groups == 0] *= 0.5
+        arousal = np.where(groups == 0, 1 - corpus.arousal, corpus.arousal)
+        changed.append(dataclasses.replace(corpus, logmel=logmel, arousal=arousal))
+    trained, metrics = fitting.fit(changed, RECIPE, Machine.here())
+    assert same(trained, fitted[0])
+    assert metrics != fitted[1]
+
+
+def test_a_fifth_of_every_corpus_is_held_out_by_speaker():
+    parts = fitting.divide(corpora(), RECIPE)
+    for name in ("de", "en"):
+        own = parts.corpus == name
+        heard, kept = set(parts.speaker[own & ~parts.held_out]), set(parts.speaker[own & parts.held_out])
+        assert not heard & kept
+        assert (len(heard), len(kept)) == (8, 2)
+
+
+def test_features_are_brought_to_the_training_speakers_mean(fitted):
+    sounds = []
+    for corpus in corpora():
+        rows = np.flatnonzero(fitting.groups(corpus, 5) != 0)
+        sounds += [corpus.logmel[i, : corpus.frames[i]] for i in rows]
+    every = np.concatenate(sounds).astype(np.float64)
+    np.testing.assert_allclose(fitted[0].mean, every.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(fitted[0].scale, 1 / every.std(axis=0), rtol=1e-4)
+
+
+def test_a_network_does_not_depend_on_those_trained_beside_it(fitted):
+    alone, _ = fitting.fit(
+        corpora(), dataclasses.replace(RECIPE, targets=("valence",), seeds=1), Machine.here()
+    )
+    one = jax.tree.leaves(alone.targets["valence"].params)
+    other = jax.tree.leaves(fitted[0].targets["valence"].params)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a[0], b[0], atol=2e-3)
+
+
+def test_the_measures_are_of_calibrated_probabilities():
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 2, 200)
+    margin = 6 * draw.normal(2 * labels - 1, 3, (3, 200))
+    speaker, corpus = np.repeat(list("abcd"), 50), np.repeat(["x", "y"], 100)
+    found = fitting.measured(margin, labels, speaker, corpus, 24.0)
+    assert found["uar"] == pytest.approx(
+        uar(labels, (expit(margin / 24).mean(axis=0) > 0.5).astype(int)), abs=1e-6
+    )
+    assert found["uar_seeds"] == pytest.approx([uar(labels, (m > 0).astype(int)) for m in margin], abs=1e-6)
+    assert found["calibrated"]["log_loss"] < found["uncalibrated"]["log_loss"]
+    assert found["uar_interval"][0] < found["uar"] < found["uar_interval"][1]
+    one = fitting.measured(margin, labels, np.repeat("a", 200), np.repeat("x", 200), 24.0)
+    assert one["calibrated"] == {"log_loss": None, "brier": None, "calibration_error": None}
+    assert json.loads(json.dumps(one)) == one
+
+
+def test_corpora_that_cannot_be_divided_or_lack_a_class_are_refused():
+    with pytest.raises(FoldError, match="1 separate sessions"):
+        fitting.divide([noise_corpus("one", sessions=1)], RECIPE)
+    positive = dataclasses.replace(noise_corpus("glad"), valence=np.ones(60))
+    with pytest.raises(
+        TrainingError, match="none of the 48 training utterances of glad has valence negative"
+    ):
+        fitting.divide([positive], RECIPE)
+    fitting.divide([positive], dataclasses.replace(RECIPE, targets=("arousal",)))
+    quiet = noise_corpus("quiet")
+    calm = np.where(fitting.groups(quiet, 5) == 0, 0.0, quiet.arousal)
+    with pytest.raises(TrainingError, match="none of the 12 held-out utterances of quiet has arousal high"):
+        fitting.divide([dataclasses.replace(quiet, arousal=calm)], RECIPE)
+
+
+def test_features_that_are_not_finite_are_refused():
+    for value in (np.nan, np.inf):
+        corpus = noise_corpus("loud")
+        corpus.logmel[-1, 0] = value
+        with pytest.raises(UserError, match="features that are not finite numbers among 48 utterances"):
+            fitting.fit([corpus], RECIPE, Machine.here())
+
+
+def test_a_run_that_was_stopped_ends_it(monkeypatch):
+    computed = engine.compute
+
+    def compute(*arguments, **options):
+        for done in computed(*arguments, **options):
+            yield done._replace(stopped=np.array([[0, 0], [2, 7], [0, 0], [0, 0]]))
+
+    monkeypatch.setattr(fitting.engine, "compute", compute)
+    with pytest.raises(
+        TrainingError, match="arousal, seed 1: the numbers of epoch 2, step 7 were not finite"
+    ):
+        fitting.fit([noise_corpus("loud")], RECIPE, Machine.here())
+
+
+def header(markdown):
+    """The card's header, a JSON value a line."""
+    lines = markdown.split("\n---\n")[0].splitlines()
+    assert lines[0] == "---"
+    return {key: json.loads(value) for key, _, value in (line.partition(": ") for line in lines[1:])}
+
+
+def test_the_card_says_what_was_trained_and_measured(fitted):
+    trained, metrics = fitted
+    written = card(trained, metrics)
+    head = header(written)
+    assert head["pipeline_tag"] == "audio-classification"
+    assert head["language"] == ["xx"]
+    assert "synthetic" not in head["tags"]
+    results = head["model-index"][0]["results"]
+    assert [one["metrics"][0]["value"] for one in results] == [
+        metrics[t]["uar"] for t in ("arousal", "valence")
+    ]
+    assert "| de | xx | 48 utterances, 8 speakers | 12 utterances, 2 speakers |" in written
+    assert re.search(rf"\| arousal \| {100 * metrics['arousal']['uar']:.1f} \(", written)
+    assert "demonstration" not in written
+    facts = {**trained.facts, "synthetic": True, "name": 'a name: #1 "quoted"'}
+    loud = card(dataclasses.replace(trained, facts=facts), metrics)
+    assert "**This is a demonstration.**" in loud
+    assert header(loud)["model-index"][0]["name"] == facts["name"]
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    known = {corpus.name: corpus for corpus in corpora()}
+    monkeypatch.setattr(training.data, "load", lambda name, data_dir: known[name])
+
+
+def typed(out, *more):
+    return main(["train", "--corpora", "de", "en", "--out", str(out), "--epochs", "2", "--seeds", "2", *more])
+
+
+def test_the_command_writes_a_folder_that_loads(loads, tmp_path, capsys):
+    assert typed(tmp_path / "deep" / "model") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'deep' / 'model'}\n"
+    found = sorted(path.name for path in (tmp_path / "deep" / "model").iterdir())
+    assert found == ["README.md", "config.json", "metrics.json", "model.safetensors"]
+    assert Recognizer.load(tmp_path / "deep" / "model").model.facts["name"] == "model"
+    (tmp_path / "again").mkdir()  # an empty one is as good as none
+    assert typed(tmp_path / "again", "--name", "model") == 0
+    for name in found:
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "deep" / "model" / name).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "deep"]
+
+
+def test_the_order_of_targets_is_not_that_of_the_flags(loads, tmp_path):
+    assert typed(tmp_path / "m", "--targets", "valence", "arousal") == 0
+    assert Recognizer.load(tmp_path / "m").targets == ("arousal", "valence")
+
+
+def test_what_ends_before_its_end_leaves_nothing(loads, tmp_path, monkeypatch, capsys):
+    def ended(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.fitting, "fit", ended)
+    assert typed(tmp_path / "new" / "model") == 130
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().err.splitlines()[-1] == "ser-jax: interrupted"
+
+
+def test_a_folder_that_holds_something_is_left_alone(loads, tmp_path, capsys):
+    (tmp_path / "mine").write_text("mine")
+    assert typed(tmp_path) == 2
+    assert "exists and is not empty, expected a new or an empty folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_corpus_named_twice_or_unknown_is_refused(tmp_path, capsys):
+    assert main(["train", "--corpora", "a", "a", "--out", str(tmp_path / "m")]) == 2
+    assert "corpus a is named twice, expected each once" in capsys.readouterr().err
+    flags = ["--out", str(tmp_path / "m"), "--data-dir", str(tmp_path)]
+    assert main(["train", "--corpora", "nothing", *flags]) == 2
+    assert "nothing" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

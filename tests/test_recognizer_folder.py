@@ -1,0 +1,209 @@
+"""A recogniser's folder gives back what was written, and nothing else is taken for one."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import recognisers
+from safetensors.numpy import load_file, save_file
+
+from ser_jax.model import ModelConfig
+from ser_jax.recognizer import ModelError, folder
+
+SIZES = ModelConfig(channels=4)
+DROPPED = object()
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return recognisers.kept(tmp_path_factory.mktemp("kept") / "model", seeds=2, sizes=SIZES)
+
+
+@pytest.fixture
+def copy(kept, tmp_path):
+    return shutil.copytree(kept, tmp_path / "model")
+
+
+def test_what_is_written_is_read(kept):
+    written, read = recognisers.drawn(seeds=2, sizes=SIZES), folder.read(kept)
+    assert (read.sizes, read.facts) == (written.sizes, written.facts)
+    assert list(read.targets) == ["arousal", "valence"]
+    for name in ("filters", "mean", "scale", "targets"):
+        one, other = getattr(written, name), getattr(read, name)
+        assert jax.tree.structure(one) == jax.tree.structure(other)
+        jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_the_same_model_is_the_same_bytes(kept, tmp_path):
+    again = recognisers.kept(tmp_path / "again", seeds=2, sizes=SIZES)
+    for file in ("config.json", "model.safetensors"):
+        assert (kept / file).read_bytes() == (again / file).read_bytes()
+
+
+def test_using_a_model_imports_nothing_that_trains(kept):
+    code = f"""
+import sys
+from ser_jax.recognizer import Recognizer
+import numpy as np
+Recognizer.load({str(kept)!r})(np.random.default_rng(0).normal(size=16000), 16000)
+heavy = {{"librosa", "numba", "optax", "orbax", "tensorflow", "tensorflow_datasets", "matplotlib", "fastapi",
+         "onnx", "ser_jax.train", "ser_jax.engine", "ser_jax.checkpoint"}}
+print(sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def put(config, place, value):
+    *above, last = place.split(".")
+    for key in above:
+        config = config[key]
+    if value is DROPPED:
+        del config[last]
+    else:
+        config[last] = value
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "sentence"),
+    [
+        ("format", "another", "not the configuration of a recogniser, expected format 'ser_jax recogniser'"),
+        ("version", 2, "version 2 of the format, expected 1; train it again"),
+        ("version", DROPPED, "version None of the format"),
+        ("features.rate", 8000, "expected {'rate': 16000"),
+        ("features", [], "features [], expected"),
+        ("standardization", "speaker", "standardization 'speaker', expected 'train'"),
+        ("seeds", 0, "seeds 0, expected a whole number"),
+        ("seeds", True, "seeds True"),
+        ("seeds", 10**9, "seeds 1000000000"),
+        ("seeds", DROPPED, "seeds None"),
+        ("seeds", 3, "arousal.attention F32 [2, 4, 1], expected F32 [3, 4, 1] as config.json says"),
+        ("model", {}, "model {}, expected bands, frames"),
+        ("model.more", 1, "expected bands, frames"),
+        ("model.channels", 5, "arousal.attention F32 [2, 4, 1], expected F32 [2, 5, 1]"),
+        ("model.channels", 0, "model's channels 0"),
+        ("model.channels", 10**12, "model's channels 1000000000000"),
+        ("model.channels", 4.0, "model's channels 4.0"),
+        ("model.channels", "4", "model's channels '4'"),
+        ("model.pool", 1000, "750 frames hold no segment"),
+        ("model.bands", 13, "a model of 13 bands"),
+        ("model.precision", "float16", "precision 'float16'"),
+        ("targets", {}, "targets {}, expected some of arousal, valence"),
+        (
+            "targets.dominance",
+            {"classes": ["a", "b"], "temperature": 1.0},
+            "expected some of arousal, valence",
+        ),
+        ("targets.arousal", None, "classes None of arousal"),
+        ("targets.arousal.classes", ["high", "low"], "classes ['high', 'low'] of arousal"),
+        ("targets.arousal.temperature", 0, "temperature 0 of arousal, expected more than 0"),
+        ("targets.arousal.temperature", -1.0, "temperature -1.0 of arousal"),
+        ("targets.arousal.temperature", float("nan"), "temperature nan of arousal"),
+        ("targets.arousal.temperature", "1", "temperature '1' of arousal"),
+        ("targets.valence", DROPPED, "valence.attention F32 [2, 4, 1], expected none"),
+        ("sha256", "0" * 64, "not the weights whose SHA-256 config.json names"),
+        ("sha256", DROPPED, "not the weights whose SHA-256"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(copy, place, value, sentence):
+    config = json.loads((copy / "config.json").read_text())
+    put(config, place, value)
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=re.escape(sentence)) as error:
+        folder.read(copy)
+    assert str(copy) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "not JSON"),
+        (b"[]", "not the configuration"),
+        (b"null", "not the configuration"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"format": "ser_jax recogniser"', "not JSON"),
+    ],
+)
+def test_a_configuration_that_is_none_is_refused(copy, content, sentence):
+    (copy / "config.json").write_bytes(content)
+    with pytest.raises(ModelError, match=sentence):
+        folder.read(copy)
+
+
+def with_sha(place):
+    config = json.loads((place / "config.json").read_text())
+    config["sha256"] = hashlib.sha256((place / "model.safetensors").read_bytes()).hexdigest()
+    (place / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("features.filters", DROPPED, "features.filters none, expected F64 [26, 201]"),
+        ("features.filters", np.zeros((26, 201), np.float32), "features.filters F32 [26, 201], expected F64"),
+        (
+            "standardization.mean",
+            np.zeros(25, np.float32),
+            "standardization.mean F32 [25], expected F32 [26]",
+        ),
+        ("more", np.zeros(1, np.float32), "more F32 [1], expected none"),
+        (
+            "standardization.scale",
+            np.full(26, np.inf, np.float32),
+            "standardization.scale holds numbers that",
+        ),
+        (
+            "arousal.kernel",
+            np.full((2, 10, 26, 4), np.nan, np.float32),
+            "arousal.kernel holds numbers that are not",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(copy, name, value, sentence):
+    tensors = load_file(copy / "model.safetensors")
+    if value is DROPPED:
+        del tensors[name]
+    else:
+        tensors[name] = value
+    save_file(tensors, copy / "model.safetensors")
+    with_sha(copy)
+    with pytest.raises(ModelError, match=re.escape(sentence)):
+        folder.read(copy)
+
+
+def test_damaged_weights_are_never_taken_for_whole(copy):
+    whole = (copy / "model.safetensors").read_bytes()
+    draw = np.random.default_rng(0)
+    damaged = [whole[:i] for i in (0, 1, 8, 100, len(whole) // 2, len(whole) - 1)] + [whole + b"\0"]
+    for place in draw.integers(0, len(whole), 40).tolist():
+        damaged.append(
+            whole[:place] + bytes([whole[place] ^ 1 << int(draw.integers(8))]) + whole[place + 1 :]
+        )
+    for content in damaged:
+        (copy / "model.safetensors").write_bytes(content)
+        with pytest.raises(ModelError, match=r"model\.safetensors"):
+            folder.read(copy)
+    (copy / "model.safetensors").write_bytes(whole)
+    folder.read(copy)
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_a_file_that_is_missing_is_named(copy, missing):
+    (copy / missing).unlink()
+    with pytest.raises(ModelError, match=rf"{re.escape(missing)}: no such file, expected the"):
+        folder.read(copy)
+
+
+def test_what_is_no_folder_is_named(tmp_path):
+    with pytest.raises(ModelError, match="no such folder, expected one that ser-jax train wrote"):
+        folder.read(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="is a file, expected one that"):
+        folder.read(tmp_path / "file")
