@@ -262,9 +262,11 @@ def test_the_protocol_names_the_corpora_by_content(table2, speech):
         assert noted["fingerprint"] == load(name, speech).fingerprint
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["run", "loop"])
+CODE = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "results/demo/data" in code]
+
+
+@pytest.mark.parametrize("code", CODE, ids=["run", "loop"])
 def test_the_readmes_python_runs(speech, capsys, code):
-    assert '"results/demo/data"' in code
     exec(compile(code.replace('"results/demo/data"', repr(str(speech))), "README.md", "exec"), {})
     assert 0.5 < float(capsys.readouterr().out) <= 1
 
