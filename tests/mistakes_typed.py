@@ -1,5 +1,7 @@
 """What can be typed wrong, and the sentence that answers it; the folder is that of `sources.lay`."""
 
+from mistakes_recognised import RECOGNISED_REQUESTS, RECOGNISED_USAGE
+
 PREPARE = "prepare manifest --source speech/m.csv --data-dir root --name new"
 BEAM = f"{PREPARE} --beam-runner DirectRunner"
 RECOLA = "prepare recola --source RECOLA --data-dir root"
@@ -49,10 +51,12 @@ USAGE = [
     ("synthesize new --utterances 0", "--utterances: '0', expected a whole number of at least 1"),
     ("synthesize new --utterances 91.5", "--utterances: '91.5', expected a whole number of at least 1"),
     ("synthesize new --utterances many", "--utterances: 'many', expected a whole number of at least 1"),
+    *RECOGNISED_USAGE,
 ]
 
 # Typed after "ser-jax", and what it says itself.
 REQUESTS = [
+    *RECOGNISED_REQUESTS,
     ("prepare manifest --source nowhere.csv", "nowhere.csv: no such file, expected a manifest"),
     ("prepare manifest --source speech", "speech: is a folder, expected a manifest (a CSV file)"),
     ("prepare manifest --source speech/a.wav", "speech/a.wav: not UTF-8 text"),

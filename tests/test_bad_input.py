@@ -32,7 +32,7 @@ ANNOTATED = recola.tables.annotation
 PROGRESS = re.compile(r"\w+: +\d+%\|")
 REMEDY = re.compile(
     "expected|delete|choose|did you mean|prepare it with|not CSV|not a table|required|unrec|ambig|names all|"
-    "fewer than the"
+    "fewer than the|not allowed with"
 )
 
 

@@ -109,7 +109,7 @@ def read(folder: Path | str) -> Model:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ModelError(f"{folder} {no_folder(folder)}, expected one that ser-jax train wrote")
+        raise ModelError(f"{folder}: {no_folder(folder)}, expected one that ser-jax train wrote")
     place = folder / "config.json"
     config = _config(place)
     sizes, temperatures = _sizes(place, config), _temperatures(place, config)

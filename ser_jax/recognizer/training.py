@@ -1,7 +1,10 @@
 """`ser-jax train`: prepared corpora in, the folder of a recogniser out."""
 
+import contextlib
 import json
 from pathlib import Path
+
+from tqdm import tqdm
 
 from ser_jax import data
 from ser_jax.data.whole import new_folder
@@ -26,22 +29,33 @@ def train(
       recipe: what else `fitting.Recipe` holds.
     Raises: UserError (a subclass) where a corpus is unknown or unfit, or `out` holds something.
     """
-    from tqdm import tqdm
-
     twice = sorted({one for one in corpora if corpora.count(one) > 1})
     if twice:
         raise TrainingError(f"corpus {twice[0]} is named twice, expected each once")
     with new_folder(out, TrainingError) as partial:
         loaded = [data.load(one, data_dir) for one in corpora]
         use_all_cores()
-        with tqdm(desc="training", unit=" utterance-steps", unit_scale=True, mininterval=0.5) as bar:
-
-            def show(steps: int, total: int) -> None:
-                bar.total = total
-                bar.update(steps)
-
-            wanted = Recipe(name=name or out.absolute().name, **recipe)
-            trained, metrics = fitting.fit(loaded, wanted, Machine.here(), show)
+        wanted = Recipe(name=name or out.absolute().name, **recipe)
+        with contextlib.closing(_Bar()) as bar:
+            trained, metrics = fitting.fit(loaded, wanted, Machine.here(), bar)
         folder.write(partial, trained)
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(card(trained, metrics), encoding="utf-8")
+
+
+class _Bar:
+    """A progress bar that is there from the first steps on: what is refused before is said alone."""
+
+    def __init__(self):
+        self._bar = None
+
+    def __call__(self, steps: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                desc="training", total=total, unit=" utterance-steps", unit_scale=True, mininterval=0.5
+            )
+        self._bar.update(steps)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
