@@ -57,14 +57,25 @@ def _add_predict(command) -> None:
     _add_model(parser)
     add = parser.add_argument
     add(
-        "files", nargs="+", metavar="FILE", help="recordings, folders, patterns; - is a WAV on standard input"
+        "files",
+        nargs="+",
+        type=_typed,
+        metavar="FILE",
+        help="recordings, folders, patterns; - is a WAV on standard input",
     )
-    add("--hop", type=flags.finite, metavar="S", help="from one window of 7.5 s to the next (default: 3.6)")
+    hop = "from one window of 7.5 s to the next: a multiple of 0.9, 7.2 at most (default: 3.6)"
+    add("--hop", type=flags.finite, metavar="S", help=hop)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a list of objects, as --schema describes them")
     form.add_argument("--csv", action="store_true", help="a line for each recording and each of its windows")
     add("--schema", action=_Schema, nargs=0, help="print the JSON Schema of an object of --json, and end")
     add("--plot", type=flags.folder, metavar="DIR", help="draw each recording there, with the attention")
+
+
+def _typed(text: str) -> str:
+    """A path left as it was typed, since it may be a pattern."""
+    flags.path(text)
+    return text
 
 
 class _Schema(argparse.Action):
@@ -100,7 +111,7 @@ def _add_listen(command) -> None:
     parser.set_defaults(run=_listen)
     _add_model(parser)
     add = parser.add_argument
-    add("source", nargs="?", choices=["-"], metavar="-", help="a WAV on standard input, not the microphone")
+    add("source", nargs="?", type=_standard_input, metavar="-", help="a WAV on standard input, no microphone")
     add(
         "--rate",
         type=flags.whole(1000, 768_000),
@@ -111,13 +122,32 @@ def _add_listen(command) -> None:
     add("--json", action="store_true", help="one JSON object a line")
 
 
+def _standard_input(text: str) -> str:
+    if text != "-":
+        raise argparse.ArgumentTypeError(
+            f"{text!r}, expected - for standard input; ser-jax predict hears files"
+        )
+    return text
+
+
 def _add_export(command) -> None:
     example = "ser-jax export --model my-model --format onnx --out my-model.onnx"
     parser = command("export", example, help="write samples to probabilities as one file, for use elsewhere")
     parser.set_defaults(run=_export)
     _add_model(parser)
     parser.add_argument("--format", required=True, choices=FORMATS, help="of the file")
-    parser.add_argument("--out", required=True, type=flags.new_file, metavar="FILE", help="the file")
+    parser.add_argument("--out", required=True, type=_exported, metavar="FILE", help="the file")
+
+
+def _exported(text: str) -> Path:
+    """A file that an export may become: a new one, or one whose name says that it was one before."""
+    file = flags.new_file(text)
+    endings = [f".{name}" for name in FORMATS]
+    if file.exists() and file.suffix not in endings:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} exists, expected a new file, or one to replace that ends in {' or '.join(endings)}"
+        )
+    return file
 
 
 def _add_model(parser) -> None:
@@ -145,7 +175,7 @@ def _recognizer(arguments) -> "Recognizer":
 def _train(arguments) -> None:
     from ser_jax.recognizer import training
 
-    training.train(
+    metrics = training.train(
         arguments.corpora,
         arguments.out,
         data_dir=arguments.data_dir,
@@ -155,6 +185,12 @@ def _train(arguments) -> None:
         epochs=arguments.epochs,
         label_rule=arguments.label_rule,
     )
+    for target, own in metrics.items():
+        print(
+            f"ser-jax: {target}: UAR {own['uar']:.1%} of {own['utterances']} utterances of {own['speakers']} "
+            "speakers held out, 50 % being chance; the model's README.md says more",
+            file=sys.stderr,
+        )
     print(arguments.out)
 
 
@@ -196,5 +232,5 @@ def _listen(arguments) -> None:
 def _export(arguments) -> None:
     from ser_jax.recognizer import exporting
 
-    exporting.export(_recognizer(arguments), arguments.format, Path(arguments.out))
+    exporting.export(_recognizer(arguments), arguments.format, arguments.out)
     print(arguments.out)

@@ -7,6 +7,7 @@ from ser_jax import model
 from ser_jax.data.logmel import filterbank
 from ser_jax.model import ModelConfig
 from ser_jax.recognizer import Recognizer, folder
+from ser_jax.recognizer.calibration import Temperature
 from ser_jax.recognizer.folder import Model, Target
 
 FACTS = {
@@ -29,12 +30,14 @@ def drawn(targets=("arousal", "valence"), seeds=5, sizes=None, draw=0) -> Model:
         filters=filterbank().toarray(),
         mean=rng.normal(-40, 5, sizes.bands).astype(np.float32),
         scale=(1 / rng.uniform(10, 20, sizes.bands)).astype(np.float32),
-        targets={
-            name: Target(0.5 + i, jax.tree.map(lambda leaf: np.asarray(leaf[i]), params))  # noqa: B023
-            for i, name in enumerate(targets)
-        },
+        targets={name: _target(params, i) for i, name in enumerate(targets)},
         facts={**FACTS, "seeds": seeds},
     )
+
+
+def _target(params, i) -> Target:
+    own = jax.tree.map(lambda leaf: np.asarray(leaf[i]), params)
+    return Target(Temperature(0.5 + i, 0.3 * i), own)
 
 
 def kept(path, **options):

@@ -17,9 +17,9 @@ def until(holds, seconds=20):
 
 
 @contextlib.contextmanager
-def running(recognizer, megabytes=64, host="127.0.0.1"):
+def running(recognizer, megabytes=64, names=("127.0.0.1",)):
     """A server: its address, its port, and the turns of its application."""
-    app = serving.application(recognizer, megabytes, host)
+    app = serving.application(recognizer, megabytes, names)
     own = serving.server(app)
     with serving.listening("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=own.run, kwargs={"sockets": [listener]})
@@ -28,7 +28,7 @@ def running(recognizer, megabytes=64, host="127.0.0.1"):
             until(lambda: own.started)
             port = listener.getsockname()[1]
             yield SimpleNamespace(
-                address=f"http://127.0.0.1:{port}", port=port, turns=app.state.turns, app=app
+                address=f"http://127.0.0.1:{port}", port=port, turns=app.state.turns, app=app, own=own
             )
         finally:
             own.should_exit = True

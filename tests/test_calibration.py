@@ -22,7 +22,19 @@ def drawn(n, temperature=1.0, networks=1, seed=0):
 @pytest.mark.parametrize("networks", [1, 5])
 def test_the_temperature_that_made_the_labels_is_found(temperature, networks):
     margin, labels = drawn(50_000, temperature, networks)
-    assert calibration.temperature(margin, labels) == pytest.approx(temperature, rel=0.05)
+    found = calibration.fitted(margin, labels, np.ones(len(labels)))
+    assert found == (pytest.approx(temperature, rel=0.05), 0)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 1.5])
+def test_how_it_rises_as_the_window_empties_is_found(decay):
+    draw = np.random.default_rng(2)
+    share = draw.choice([0.07, 0.13, 0.27, 0.53, 1.0], 50_000)
+    margin = draw.normal(0, 3, 50_000)
+    labels = (draw.uniform(size=50_000) < expit(margin / (1.5 * share**-decay))).astype(int)
+    found = calibration.fitted(margin[None], labels, share)
+    assert found == (pytest.approx(1.5, rel=0.06), pytest.approx(decay, abs=0.05))
+    np.testing.assert_allclose(found.at(share), found.value * share**-found.decay)
 
 
 def test_no_other_temperature_makes_the_labels_likelier():
@@ -31,7 +43,7 @@ def test_no_other_temperature_makes_the_labels_likelier():
         labels = draw.integers(0, 2, 40)
         labels[:2] = 0, 1
         margin = draw.normal(labels - 0.5, 2, (5, 40)) * draw.uniform(0.1, 10)
-        found = calibration.temperature(margin, labels)
+        found = calibration.fitted(margin, labels, np.ones(40)).value
         n = np.bincount(labels)
         soft = np.where(labels == 1, (n[1] + 1) / (n[1] + 2), 1 / (n[0] + 2))
         loss = [
@@ -44,20 +56,20 @@ def test_no_other_temperature_makes_the_labels_likelier():
 @given(factor=st.floats(0.3, 3))
 def test_margins_in_another_unit_have_their_temperature_in_it(factor):
     margin, labels = drawn(500, 1.0)
-    one = calibration.temperature(margin, labels)
-    assert calibration.temperature(factor * margin, labels) == pytest.approx(factor * one, rel=1e-3)
+    one, full = calibration.fitted(margin, labels, np.ones(500)).value, np.ones(500)
+    assert calibration.fitted(factor * margin, labels, full).value == pytest.approx(factor * one, rel=1e-3)
 
 
 def test_what_is_separable_is_not_called_certain():
     margin = np.array([[-3.0, -2, -1, 1, 2, 3]])
     labels = np.array([0, 0, 0, 1, 1, 1])
-    p = calibration.probability(margin, calibration.temperature(margin, labels))
+    p = calibration.probability(margin, calibration.fitted(margin, labels, np.ones(6)).value)
     assert 0.6 < p[5] < 0.99
 
 
 def test_utterances_of_one_class_set_no_temperature():
     with pytest.raises(ValueError, match="expected both"):
-        calibration.temperature(np.ones((2, 3)), np.ones(3, int))
+        calibration.fitted(np.ones((2, 3)), np.ones(3, int), np.ones(3))
 
 
 def test_the_ensemble_is_the_mean_of_probabilities_not_of_margins():
@@ -85,12 +97,26 @@ def test_a_certain_mistake_costs_much_and_not_infinitely():
 
 def test_nobody_is_calibrated_by_their_own_labels():
     draw = np.random.default_rng(0)
-    labels, speaker = draw.integers(0, 2, 60), np.repeat(list("abc"), 20)
-    margin = draw.normal(2 * labels - 1, 2, (3, 60))
-    found = calibration.left_out(margin, labels, speaker)
+    labels, speaker, share = draw.integers(0, 2, 60), np.repeat(list("abc"), 20), draw.uniform(0.05, 1, 60)
+    margin, fits = draw.normal(2 * labels - 1, 2, (3, 60)), np.arange(60) % 4 > 0
+
+    def found(labels, speaker):
+        members = {one: np.bincount(labels[speaker == one], minlength=2) for one in np.unique(speaker)}
+        return calibration.left_out(margin, labels, share, speaker, members, fits)
+
     turned = np.where(speaker == "a", 1 - labels, labels)
-    other = calibration.left_out(margin, turned, speaker)
-    np.testing.assert_array_equal(found[:20], other[:20])
-    assert not np.array_equal(found[20:], other[20:])
-    alone = calibration.left_out(margin, labels, np.repeat("a", 60))
-    assert np.isnan(alone).all()
+    np.testing.assert_array_equal(found(labels, speaker)[:20], found(turned, speaker)[:20])
+    assert not np.array_equal(found(labels, speaker)[20:], found(turned, speaker)[20:])
+    unfitted = np.where(fits, labels, 1 - labels)  # what is not fitted to changes nothing but the members
+    members = {one: np.bincount(labels[speaker == one], minlength=2) for one in "abc"}
+    np.testing.assert_array_equal(
+        found(labels, speaker), calibration.left_out(margin, unfitted, share, speaker, members, fits)
+    )
+    assert np.isnan(found(labels, np.repeat("a", 60))).all()
+
+
+def test_a_perfect_recogniser_shows_an_error_as_well():
+    draw = np.random.default_rng(1)
+    p = draw.uniform(size=100)
+    shown = [calibration.calibration_error(p, draw.uniform(size=100) < p) for _ in range(2000)]
+    assert calibration.least_error(p) == pytest.approx(np.mean(shown), rel=0.05)

@@ -7,16 +7,18 @@ import re
 import jax
 import numpy as np
 import pytest
+import recognisers
 from corpora import noise_corpus
 from scipy.special import expit
+from sklearn.metrics import log_loss
 
-from ser_jax import engine
+from ser_jax import engine, model
 from ser_jax.cli import main
-from ser_jax.data.folds import FoldError
 from ser_jax.errors import UserError
 from ser_jax.machine import Machine
 from ser_jax.metrics import uar
-from ser_jax.recognizer import Recognizer, fitting, training
+from ser_jax.model import ModelConfig
+from ser_jax.recognizer import Recognizer, fitting, measuring, training
 from ser_jax.recognizer.card import card
 from ser_jax.recognizer.fitting import Recipe, TrainingError
 
@@ -52,7 +54,8 @@ def test_it_learns_and_the_metrics_are_those_of_the_stored_model(fitted):
         assert metrics[target]["uar"] == pytest.approx(uar(labels, np.array(decided)), abs=1e-6)
         assert metrics[target]["uar"] > 0.9
         assert metrics[target]["utterances"] == len(rows) == np.sum(metrics[target]["confusion"])
-        assert metrics[target]["temperature"] == pytest.approx(trained.targets[target].temperature, abs=1e-6)
+        found = metrics[target]["temperature"]
+        assert tuple(found.values()) == pytest.approx(trained.targets[target].temperature, abs=1e-6)
         assert len(metrics[target]["uar_seeds"]) == 2
         assert set(metrics[target]["corpora"]) == {"de", "en"}
 
@@ -99,25 +102,103 @@ def test_a_network_does_not_depend_on_those_trained_beside_it(fitted):
         np.testing.assert_allclose(a[0], b[0], atol=2e-3)
 
 
-def test_the_measures_are_of_calibrated_probabilities():
+def test_utterances_are_asked_about_whole_short_louder_and_softer():
+    frames = np.array([20, 48, 49, 198, 199, 750])
+    wanted = measuring.asked(frames)
+    whole = np.isinf(wanted.cut)
+    assert [wanted.level[whole].tolist().count(level) for level in (0, -10, 10)] == [6, 6, 6]
+    for seconds, most, longer in (
+        (0.5, 48, [2, 3, 4, 5]),
+        (1, 98, [3, 4, 5]),
+        (2, 198, [4, 5]),
+        (4, 398, [5]),
+    ):
+        own = wanted.only(wanted.cut == seconds)
+        assert own.row.tolist() == longer
+        assert (own.frames == most).all()
+        assert not own.level.any()
+    assert (wanted.frames[whole] == frames[wanted.row[whole]]).all()
+
+
+def test_margins_are_those_of_each_utterance_by_itself():
+    trained = recognisers.drawn(seeds=2, sizes=ModelConfig(channels=4))
+    [corpus] = [noise_corpus("de", sessions=2, each=2, frames=300)]
+    rows = np.array([5, 2, 7])
+    wanted = measuring.asked(corpus.frames[rows])
+    found = measuring.margins(trained, corpus.logmel, rows, wanted)
+    for place in range(len(wanted.row)):
+        frames = wanted.frames[place]
+        x = corpus.logmel[rows[wanted.row[place]], :frames]
+        x = np.maximum(x + np.float32(wanted.level[place]), -100)
+        padded = np.zeros((1, 750, 26), np.float32)
+        padded[0, :frames] = (x - trained.mean) * trained.scale
+        for k, target in enumerate(trained.targets.values()):
+            for seed in range(2):
+                params = jax.tree.map(lambda leaf: leaf[seed], target.params)  # noqa: B023
+                logits = model.apply(trained.sizes, params, padded).logits[0]
+                assert found[k, seed, place] == pytest.approx(float(logits[1] - logits[0]), abs=1e-4)
+
+
+def drawn_answers(people="abcd"):
+    """Answers that are three times too sure of whole utterances, and worth nothing of half a second."""
     draw = np.random.default_rng(0)
-    labels = draw.integers(0, 2, 200)
-    margin = 6 * draw.normal(2 * labels - 1, 3, (3, 200))
-    speaker, corpus = np.repeat(list("abcd"), 50), np.repeat(["x", "y"], 100)
-    found = fitting.measured(margin, labels, speaker, corpus, 24.0)
-    assert found["uar"] == pytest.approx(
-        uar(labels, (expit(margin / 24).mean(axis=0) > 0.5).astype(int)), abs=1e-6
+    heard = measuring.Heard(
+        draw.integers(0, 2, 200), np.repeat(list(people), 200 // len(people)), np.repeat(["x", "y"], 100)
     )
-    assert found["uar_seeds"] == pytest.approx([uar(labels, (m > 0).astype(int)) for m in margin], abs=1e-6)
-    assert found["calibrated"]["log_loss"] < found["uncalibrated"]["log_loss"]
+    wanted = measuring.asked(np.full(200, 750))
+    labels = heard.labels[wanted.row]
+    margin = np.repeat(3 * draw.normal(2 * labels - 1, 1.5)[None], 3, axis=0)
+    worthless = wanted.cut == 0.5
+    margin[:, worthless] = 3 * draw.normal(0, 1.5, worthless.sum())
+    return margin, wanted, heard
+
+
+def test_the_measures_are_of_calibrated_probabilities():
+    margin, wanted, heard = drawn_answers()
+    temperature, found = measuring.measured(margin, wanted, heard)
+    whole = np.isinf(wanted.cut) & (wanted.level == 0)
+    decided = (expit(margin[0, whole]) > 0.5).astype(int)
+    assert found["uar"] == pytest.approx(uar(heard.labels, decided), abs=1e-6)
+    assert found["uar_seeds"] == pytest.approx([found["uar"]] * 3, abs=1e-6)
     assert found["uar_interval"][0] < found["uar"] < found["uar_interval"][1]
-    one = fitting.measured(margin, labels, np.repeat("a", 200), np.repeat("x", 200), 24.0)
-    assert one["calibrated"] == {"log_loss": None, "brier": None, "calibration_error": None}
-    assert json.loads(json.dumps(one)) == one
+    assert np.sum(found["confusion"]) == found["utterances"] == found["asked"] == 200
+    assert found["log_loss"] < found["uncalibrated"]["log_loss"]
+    assert (
+        found["seconds"]["0.5"]["log_loss"]
+        < log_loss(heard.labels, expit(margin[0, wanted.cut == 0.5])) - 0.3
+    )
+    assert list(found["seconds"]) == ["0.5", "1", "2", "4"]
+    assert list(found["louder"]) == ["-10 dB", "+10 dB"]
+    assert temperature.value > 1
+    assert temperature.decay > 0
+    assert set(found["corpora"]) == {"x", "y"}
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_single_speaker_is_judged_uncalibrated():
+    margin, wanted, heard = drawn_answers("a")
+    temperature, found = measuring.measured(margin, wanted, heard)
+    assert {name: found[name] for name in found["uncalibrated"]} == found["uncalibrated"]
+    assert temperature.value > 1
+
+
+def test_who_trains_is_never_held_out_under_another_name():
+    corpus = noise_corpus("de", builder="emodb")
+    for other in (
+        dataclasses.replace(corpus, name="again"),
+        dataclasses.replace(noise_corpus("more", seed=3, builder="emodb")),
+    ):
+        with pytest.raises(
+            TrainingError, match=rf"corpora de and {other.name} hold the same speakers \(s0F\)"
+        ):
+            fitting.divide([corpus, other], RECIPE)
+    fitting.divide([corpus, noise_corpus("more", seed=3, builder="ravdess")], RECIPE)
 
 
 def test_corpora_that_cannot_be_divided_or_lack_a_class_are_refused():
-    with pytest.raises(FoldError, match="1 separate sessions"):
+    with pytest.raises(
+        TrainingError, match="corpus one has one speaker, or people who all met, expected two"
+    ):
         fitting.divide([noise_corpus("one", sessions=1)], RECIPE)
     positive = dataclasses.replace(noise_corpus("glad"), valence=np.ones(60))
     with pytest.raises(
@@ -173,6 +254,7 @@ def test_the_card_says_what_was_trained_and_measured(fitted):
     ]
     assert "| de | xx | 48 utterances, 8 speakers | 12 utterances, 2 speakers |" in written
     assert re.search(rf"\| arousal \| {100 * metrics['arousal']['uar']:.1f} \(", written)
+    assert f"{100 * metrics['valence']['louder']['+10 dB']['uar']:.1f} (" in written
     assert "demonstration" not in written
     facts = {**trained.facts, "synthetic": True, "name": 'a name: #1 "quoted"'}
     loud = card(dataclasses.replace(trained, facts=facts), metrics)

@@ -75,6 +75,7 @@ def test_what_uses_a_recogniser_imports_nothing_that_trains_one():
     assert importers == {"ser_jax.recognizer.fitting"}
     fits = {name for name, names in IMPORTS.items() if "ser_jax.recognizer.fitting" in names}
     assert fits == {"ser_jax.recognizer.training"}
+    assert {name for name, names in IMPORTS.items() if "ser_jax.recognizer.measuring" in names} == importers
 
 
 def test_data_rooms_import_only_data_and_what_imports_nothing():

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from ser_jax.data.logmel import logmel
 from ser_jax.model import ModelConfig
-from ser_jax.recognizer import SoundError, hearing, listening, microphone, schema
+from ser_jax.recognizer import SoundError, hearing, listening, microphone, pipe, schema
 from ser_jax.recognizer.listening import Live, Moment, piped
 from ser_jax.recognizer.pipe import StreamError
 
@@ -166,13 +166,19 @@ def test_of_a_backlog_the_newest_alone_is_estimated():
     assert [first, second] == [every[7], every[17]]
 
 
-@pytest.mark.parametrize(("subtype", "bits"), [("PCM_16", 16), ("PCM_24", 24), ("PCM_32", 32), ("FLOAT", 24)])
+@pytest.mark.parametrize(
+    ("subtype", "bits"),
+    [("PCM_U8", 8), ("PCM_16", 16), ("PCM_24", 24), ("PCM_32", 32), ("FLOAT", 24), ("DOUBLE", 48)],
+)
 @pytest.mark.parametrize("form", ["WAV", "WAVEX"])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_wav_file_is_heard_as_it_was_written(subtype, bits, form, channels):
     samples = np.stack([recognisers.speech(1.2, seed=seed) for seed in range(channels)], axis=1)
     exact = np.round(samples * 2 ** (bits - 1)) / 2 ** (bits - 1)
-    assert heard(wav(exact, 16_000, subtype, form)) == Live(quick(), 16_000).feed(exact.mean(axis=1))
+    content = wav(exact, 16_000, subtype, form)
+    assert heard(content) == Live(quick(), 16_000).feed(exact.mean(axis=1))
+    at_once = pipe.listen(io.BytesIO(content), quick().filters)
+    np.testing.assert_array_equal(at_once.logmel, quick().hear(exact, 16_000).logmel)
 
 
 def test_samples_without_a_header_are_of_one_channel_and_16_bits():
@@ -196,6 +202,21 @@ def test_other_chunks_before_the_sound_are_passed_by():
     samples = whole(recognisers.speech(0.6)).tobytes()
     odd = b"LIST" + struct.pack("<I", 7) + b"nothing" + b"\0"
     assert heard(header(before=odd, behind=odd * 3) + samples) == heard(samples, 16_000)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_recording_that_is_cut_off_is_refused_where_its_header_states_a_size(channels):
+    samples = np.zeros(8000 * channels, "<i2").tobytes()
+    stated, endless = header(len(samples), channels=channels), header(channels=channels)
+    assert pipe.listen(io.BytesIO(stated + samples), quick().filters).seconds == 0.5
+    assert pipe.listen(io.BytesIO(endless + samples[:-1]), quick().filters).seconds == 7999 / 16_000
+    with pytest.raises(
+        StreamError, match=r"^the stream ends after 7999 of the 8000 frames its header promises, "
+    ):
+        pipe.listen(io.BytesIO(stated + samples[:-1]), quick().filters)
+    with pytest.raises(StreamError, match="ends after 0 of the 8000 frames"):
+        pipe.listen(io.BytesIO(stated), quick().filters)
+    assert heard(stated + samples[:-1])  # what listens while it comes has said what it heard
 
 
 def test_half_a_sample_at_the_end_is_dropped():
@@ -233,10 +254,10 @@ def test_what_is_left_after_the_last_half_second_adds_nothing():
         ),
         (b"RIFX" + header()[4:], None, "the stream begins with b'RIFX"),
         (
-            header(bits=8),
+            header(bits=64),
             None,
-            r"the stream holds 1 channels of 8 bits in 1 bytes, WAV's format 0x1, expected 1 to 64 of 16, 24 "
-            r"or 32 bits \(PCM\) or of float32",
+            r"the stream holds 1 channels of 64 bits in 8 bytes, WAV's format 0x1, expected 1 to 64 of 8, "
+            r"16, 24 or 32 bits \(PCM\) or of float32 or float64$",
         ),
         (header(form=3), None, "1 channels of 16 bits in 2 bytes, WAV's format 0x3, expected"),
         (header(form=0x55), None, "WAV's format 0x55, expected"),
@@ -245,6 +266,7 @@ def test_what_is_left_after_the_last_half_second_adds_nothing():
         (header(width=4), None, "1 channels of 16 bits in 4 bytes"),
         (header(rate=0), None, "0 samples a second, expected 1000 to 768000"),
         (b"", 900_000, "900000 samples a second, expected 1000 to 768000"),
+        (header(), 16_000, "the stream is a WAV file, which says its own rate, expected samples alone"),
         (
             header()[:12] + header()[36:],
             None,
@@ -268,6 +290,32 @@ def test_what_is_no_sound_is_refused_in_a_sentence(content, rate, message):
     assert "\n" not in str(raised.value)
 
 
+def test_samples_far_beyond_full_scale_are_taken_for_a_slip_where_they_are_given_from_python():
+    """Integers given as floating-point numbers would be 90 dB too loud."""
+    samples = recognisers.speech(1.0)
+    filters = quick().filters
+    unscaled = samples / np.abs(samples).max() * 32768
+    for wrong, peak in ((unscaled, "32768"), (np.full((800, 2), -8.5), "8.5")):
+        message = rf"^floating-point samples of up to {peak}, expected -1 to 1$"
+        for kind in (np.float32, np.float64):
+            with pytest.raises(SoundError, match=message):
+                hearing.listen_to(wrong.astype(kind), 16_000, filters)
+    opposite = np.stack([np.full(800, 9.0), np.full(800, -9.0)], axis=1)  # whose mean is silence
+    with pytest.raises(SoundError, match="of up to 9, expected -1 to 1"):
+        hearing.listen_to(opposite, 16_000, filters)
+    assert len(hearing.listen_to(np.full(800, 8.0), 16_000, filters).logmel) == 3
+    assert len(hearing.listen_to(whole(samples), 16_000, filters).logmel) == 98
+    loud = wav(16 * samples / np.abs(samples).max(), subtype="FLOAT")
+    assert len(pipe.listen(io.BytesIO(loud), filters).logmel) == 98
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64])
+def test_the_least_integer_is_minus_one(kind):
+    bounds = np.iinfo(kind)
+    found = hearing.as_sound(np.array([bounds.min, 0, bounds.max], kind))
+    np.testing.assert_array_equal(found, [-1, 0, bounds.max / -float(bounds.min)])
+
+
 def test_samples_that_are_not_finite_are_refused():
     content = header(form=3, bits=32) + np.full(9_000, np.nan, "<f4").tobytes()
     with pytest.raises(SoundError, match="samples that are not finite numbers, expected sound"):
@@ -285,15 +333,15 @@ def test_no_header_ends_in_anything_but_sound_or_a_sentence(tail, place, value):
 def test_a_live_pipe_is_not_waited_on_for_more_than_it_gave():
     """The writer sends half a second, and the next not before it was answered."""
     samples = whole(recognisers.speech(0.5)).tobytes()
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as pipe:
-        pipe.stdin.write(header() + samples)
-        pipe.stdin.flush()
-        moments = piped(quick(), pipe.stdout)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as cat:
+        cat.stdin.write(header() + samples)
+        cat.stdin.flush()
+        moments = piped(quick(), cat.stdout)
         for half in range(1, 4):
             assert next(moments).seconds == half / 2
-            pipe.stdin.write(samples)
-            pipe.stdin.flush()
-        pipe.stdin.close()
+            cat.stdin.write(samples)
+            cat.stdin.flush()
+        cat.stdin.close()
         assert [moment.seconds for moment in moments] == [2.0]
 
 
@@ -342,7 +390,7 @@ class System:
 
     def __init__(self, samples, rate=16_000):
         self.PortAudioError, self._samples, self._rate = PortAudioError, samples.astype(np.float32), rate
-        self.opened, self.closed = None, False
+        self.opened, self.closed, self._given, self.clock_begins = None, False, 0, 1234.5
 
     def query_devices(self, device, kind):
         assert kind == "input"
@@ -365,12 +413,20 @@ class System:
     def close(self):
         self.closed = True
 
-    def give(self, seconds):
+    def give(self, seconds, is_torn=False):
+        """Gives what comes next; where it is torn, PortAudio says of each block that samples were lost."""
         given, self._samples = np.split(self._samples, [round(seconds * self._rate)])
         for place in range(0, len(given), self._size):
             block = given[place : place + self._size].copy()
-            self._callback(block, len(block), None, None)
+            time = types.SimpleNamespace(inputBufferAdcTime=self.clock_begins + self._given / self._rate)
+            self._callback(block, len(block), time, is_torn)
+            self._given += len(block)
             block[:] = np.nan  # PortAudio uses its memory again
+
+    def lose(self, seconds):
+        """Loses what comes next."""
+        self._samples = self._samples[round(seconds * self._rate) :]
+        self._given += round(seconds * self._rate)
 
 
 def listened(monkeypatch, system, recognizer, device=None):
@@ -438,10 +494,51 @@ def test_who_computes_slowly_leaves_estimates_out_and_never_sound(monkeypatch, b
     assert later.seconds == late.seconds + 0.5
 
 
+@pytest.mark.parametrize(("lost", "rate"), [(0.02, 16_000), (1.73, 16_000), (0.31, 44_100)])
+def test_no_window_spans_samples_that_were_lost_and_times_go_on(monkeypatch, lost, rate):
+    samples = recognisers.speech(6.0, rate).astype(np.float32)
+    system = System(samples[:, None], rate)
+    moments = listened(monkeypatch, system, quick())
+    assert next(moments).seconds == 0.5
+    system.give(0.6)
+    assert next(moments).seconds == 1.0
+    system.lose(lost)
+    system.give(0.05, is_torn=True)  # of its samples some may be from before, some from behind the gap
+    system.give(2.0)
+    begins = 1.15 + lost
+    after = next(moments)
+    assert after.seconds == (begins + 2.0) // 0.5 / 2
+    assert after.window.start == pytest.approx(begins, abs=1e-4)
+    assert after.behind == pytest.approx((begins + 2.0) % 0.5, abs=1e-3)
+    place = round(1.1 * rate) + round(lost * rate) + round(0.05 * rate)
+    behind = Live(quick(), rate, place).feed(samples[place:].astype(np.float64))
+    same([after._replace(behind=0.0)], [moment for moment in behind if moment.seconds == after.seconds])
+
+
+def test_a_clock_that_stands_does_not_turn_time_back():
+    inbox, still = microphone._Inbox(16_000, 1000), types.SimpleNamespace(inputBufferAdcTime=0.0)
+    block = np.zeros((100, 1), np.float32)
+    for is_torn in (True, False, False, True, True, False):
+        inbox.put(block, 100, still, is_torn)
+    place, samples = inbox.take()
+    assert (place, len(samples), inbox.arrived) == (500, 100, 600)
+
+
+def test_a_microphone_that_loses_samples_without_end_is_given_up(monkeypatch):
+    system = System(recognisers.speech(2.0)[:, None])
+    moments = listened(monkeypatch, system, quick())
+    next(moments)
+    system.give(1.0, is_torn=True)
+    with pytest.raises(StreamError, match=r"^the microphone gave no sound without gaps for 0\.3 s, expected"):
+        next(moments)
+    assert system.closed
+
+
 def test_no_more_waits_than_is_kept():
-    inbox = microphone._Inbox(1000)
+    inbox = microphone._Inbox(16_000, 1000)
     for i in range(50):
-        inbox.put(np.full((90, 1), i / 50, np.float32), 90)
+        time = types.SimpleNamespace(inputBufferAdcTime=i * 90 / 16_000)
+        inbox.put(np.full((90, 1), i / 50, np.float32), 90, time, None)
     place, samples = inbox.take()
     assert (inbox.arrived, place + len(samples)) == (4500, 4500)
     assert 1000 <= len(samples) < 1090

@@ -142,6 +142,10 @@ def test_the_attention_is_drawn_and_can_be_read_in_a_table(visit, server, recogn
         assert [float(row.split("\t")[1].split()[0]) for row in rows] == [
             pytest.approx(100 * one["weight"], abs=0.051) for one in heard
         ]
+        padding = sum(one["weight"] for one in said[target]["attention"] if one["start"] >= said["seconds"])
+        expect(page.locator("#caption")).to_contain_text(
+            f"{round(100 * padding)}\N{NO-BREAK SPACE}% of it lies on segments that begin after the end"
+        )
     assert pictures[0] != pictures[1]
     colours = page.locator("canvas").evaluate(
         """it => {
@@ -242,9 +246,9 @@ def test_who_cancels_is_not_waited_for_and_a_server_that_is_gone_is_named(visit,
     go = threading.Event()
 
     class Slow(Recognizer):
-        def hear(self, sound, rate=None):
+        def say(self, features):
             go.wait(30)
-            return super().hear(sound, rate)
+            return super().say(features)
 
     with servers.running(Slow(recogniser.model)) as slow:
         page = visit(slow, quiet=False)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -19,6 +20,11 @@ import soundfile
 from ser_jax.cli import main
 from ser_jax.model import ModelConfig
 from ser_jax.recognizer import Recognizer, predicting, schema
+
+HEAD = (
+    "file,part,start,end,arousal_class,arousal_probability,arousal_spread,"
+    "valence_class,valence_probability,valence_spread\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +65,61 @@ def test_folders_patterns_and_files_are_looked_up_in_order(recordings):
     assert predicting.files([every[3]]) == [every[3]]
 
 
-@pytest.mark.parametrize(
-    ("given", "sentence"),
-    [
-        (["*.xyz"], "*.xyz: no file matches, expected recordings"),
-        (["empty"], "empty: no recording in it, expected .wav, .flac, .ogg, .mp3, .aif, .aiff"),
-        (["-", "-"], "standard input (-) is named twice, expected it once"),
-    ],
-)
-def test_nothing_found_is_said_before_anything_is_done(tmp_path, monkeypatch, model, capsys, given, sentence):
+def test_what_links_lead_back_to_is_taken_once(recordings, tmp_path, monkeypatch):
+    (tmp_path / "z [1]").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    for name in ("loop", "other", "z [1]/up"):  # two of them: following both would never end
+        (tmp_path / name).symlink_to(tmp_path)
+    for name in ("z.wav", "z [1]/b.wav", ".hidden/c.wav", "z [1]/.d.wav"):
+        (tmp_path / name).write_bytes((recordings / "a.wav").read_bytes())
+    (tmp_path / "again.wav").symlink_to("z.wav")
+    monkeypatch.chdir(tmp_path)
+    both = ["z [1]/b.wav", "z.wav"]
+    assert predicting.files(["**/*.wav"]) == predicting.files(["**//*.wav"]) == both
+    assert predicting.files(["**/**/*.wav"]) == both
+    assert predicting.files([f"{tmp_path}/**/*.wav"]) == names(tmp_path, *both)
+    assert predicting.files([f"{tmp_path}/**"]) == names(tmp_path, *both)
+    assert predicting.files(["l*/**/b.wav", "z.wav", "z.wav"]) == ["loop/z [1]/b.wav", "z.wav", "z.wav"]
+    assert predicting.files(["z.wav", "*.wav"]) == ["z.wav", "z.wav"]  # named and found
+
+
+def test_an_empty_name_is_not_the_current_folder(recordings, monkeypatch, capsys):
+    monkeypatch.chdir(recordings)
+    for typed in (["predict", ""], ["predict", "a.wav", "", "--json"]):
+        with pytest.raises(SystemExit) as ended:
+            main(typed)
+        assert ended.value.code == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "argument FILE: '', expected a path" in err
+
+
+def test_what_holds_nothing_is_named_and_the_others_are_done(
+    recordings, tmp_path, monkeypatch, model, capsys
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    assert predict(model, capsys, *given) == (2, "", [f"ser-jax: {sentence}"])
+    (tmp_path / "empty" / ".a.wav").write_bytes((recordings / "a.wav").read_bytes())
+    status, out, err = predict(model, capsys, "*.xyz", recordings / "a.wav", "empty")
+    assert (status, out) == (1, predict(model, capsys, recordings / "a.wav")[1])
+    assert err == [
+        "ser-jax: *.xyz: no file matches, expected recordings",
+        "ser-jax: empty: no recording in it, expected .wav, .flac, .ogg, .mp3, .aif, .aiff",
+    ]
+
+
+def test_sound_that_a_folder_holds_and_nobody_reads_is_counted(recordings, tmp_path, model, capsys):
+    shutil.copy(recordings / "a.wav", tmp_path)
+    for name in ("b.m4a", "c.M4A", "d.webm", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    status, _, [note] = predict(model, capsys, tmp_path)
+    assert status == 0
+    assert f"{tmp_path}: 3 files passed over (.m4a, .webm), expected .wav, .flac" in note
+
+
+def test_standard_input_is_heard_once(model, capsys):
+    sentence = "ser-jax: standard input (-) is named twice, expected it once"
+    assert predict(model, capsys, "-", "-") == (2, "", [sentence])
 
 
 def test_json_is_a_list_of_what_the_schema_describes(model, recordings, capsys):
@@ -139,8 +188,7 @@ def test_a_bad_file_is_named_and_the_others_are_done(model, recordings, tmp_path
     assert out == predict(model, capsys, form, *good)[1]
     status, out, err = predict(model, capsys, form, *bad)
     assert (status, len(err)) == (1, 3)
-    assert out == {"--json": "[]\n", "--hop=3.6": ""}.get(form, out)
-    assert len(out.splitlines()) <= 1
+    assert out == {"--json": "[]\n", "--hop=3.6": "", "--csv": HEAD}[form]
 
 
 @pytest.mark.parametrize("hop", ["1", "0", "-0.9", "9"])
@@ -166,6 +214,32 @@ def test_pictures_have_the_recordings_names(model, recordings, tmp_path, capsys)
     assert str(tmp_path / "file") in sentence
 
 
+def test_a_picture_that_cannot_be_written_is_named_and_the_others_are_done(
+    model, recordings, tmp_path, capsys
+):
+    pictures = tmp_path / "pictures"
+    (pictures / "a.png").mkdir(parents=True)
+    good = names(recordings, "a.wav", "b.flac")
+    status, out, [sentence] = predict(model, capsys, "--json", "--plot", pictures, *good)
+    assert status == 1
+    assert [one["file"] for one in json.loads(out)] == good
+    assert sentence == (
+        f"ser-jax: {good[0]}: its picture {pictures / 'a.png'} cannot be written (Is a directory), "
+        "expected a place for a file"
+    )
+    assert sorted(path.name for path in pictures.iterdir()) == ["a.png", "b.png"]
+
+
+def test_long_names_are_cut_in_those_of_pictures(model, recordings, tmp_path, capsys):
+    long = [tmp_path / f"{letter * (251 // len(letter.encode()))}.wav" for letter in "x\u8bed"]
+    long.append(tmp_path / f"{long[0].stem[:-1]}y.wav")
+    for path in long:
+        path.write_bytes((recordings / "a.wav").read_bytes())
+    assert predict(model, capsys, "--plot", tmp_path / "pictures", *long)[::2] == (0, [])
+    found = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert found == {"x" * 200 + ".png", "x" * 200 + "-2.png", "\u8bed" * 66 + ".png"}
+
+
 def test_standard_input_is_a_wav(model, recordings, monkeypatch, capsys):
     def piped(content):
         monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(content)))
@@ -177,10 +251,13 @@ def test_standard_input_is_a_wav(model, recordings, monkeypatch, capsys):
     for given in (content, endless):
         status, out, err = piped(given)
         assert (status, json.loads(out), err) == (0, [expected], [])
-    for given in (b"", b"fLaC" + bytes(100), content[:30]):
+    for given in (b"", b"fLaC" + bytes(100), content[:30], content[: 44 + 2 * 8000]):
         status, out, [sentence] = piped(given)
         assert (status, out) == (1, "[]\n")
         assert sentence.startswith("ser-jax: standard input: the stream ")
+    assert sentence.endswith(
+        "the stream ends after 8000 of the 16000 frames its header promises, expected them all"
+    )
 
 
 def test_the_demonstration_says_what_it_is(recordings, capsys):
@@ -203,3 +280,30 @@ for form in ("--json", "--csv", "--hop=3.6"):
     done = subprocess.run([sys.executable, "-c", code, model, name], capture_output=True)
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
     assert done.stdout.count(b"\x1b") == 2  # in CSV names are as they are
+
+
+def csv_names(model, capsys, *files):
+    _, out, _ = predict(model, capsys, "--csv", *files)
+    return [row["file"] for row in csv.DictReader(io.StringIO(out)) if row["part"] == "all"]
+
+
+def test_in_csv_on_a_terminal_names_are_escaped(model, recordings, tmp_path, monkeypatch, capsys):
+    bell = tmp_path / "\x1b]0;title\x07\n.wav"
+    bell.write_bytes((recordings / "a.wav").read_bytes())
+    assert csv_names(model, capsys, bell) == [str(bell)]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert csv_names(model, capsys, bell) == [f"{tmp_path}/\\x1b]0;title\\x07\\n.wav"]
+
+
+def test_in_csv_no_name_is_a_formula_and_all_can_be_opened(model, recordings, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    wild = ["=1+1.wav", "+1.wav", "-1.wav", "@SUM(A1).wav", "\t=1.wav", "\r=1.wav"]
+    for name in [*wild, "1=1.wav"]:
+        Path(name).write_bytes((recordings / "a.wav").read_bytes())
+    listed = csv_names(model, capsys, *[name for name in wild if name[0] != "-"], "1=1.wav", "*1.wav")
+    assert not any(name.startswith(tuple("=+-@\t\r")) for name in listed)
+    assert {Path(name).name for name in listed} == {*wild, "1=1.wav"}
+    assert all(Path(name).is_file() for name in listed)
+    content = (recordings / "a.wav").read_bytes()
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(content)))
+    assert csv_names(model, capsys, "-") == ["-"]

@@ -47,7 +47,8 @@ def plainly(trained, samples):
                 x, frames = pad(features[start:])
                 x[:frames] = (x[:frames] - trained.mean) * trained.scale
                 said = model.apply(trained.sizes, params, x[None])
-                scores = np.exp(np.asarray(said.logits[0], np.float64) / target.temperature)
+                value, decay = target.temperature
+                scores = np.exp(np.asarray(said.logits[0], np.float64) / (value * (frames / 750) ** -decay))
                 probability.append(scores[1] / scores.sum())
                 attention.append(np.asarray(said.attention[0]))
     shape = (len(trained.targets), trained.facts["seeds"], len(starts))

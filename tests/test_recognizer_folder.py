@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -81,7 +82,7 @@ def put(config, place, value):
         ("standardization", "speaker", "standardization 'speaker', expected 'train'"),
         ("seeds", 0, "seeds 0, expected a whole number"),
         ("seeds", True, "seeds True"),
-        ("seeds", 10**9, "seeds 1000000000"),
+        ("seeds", 10**9, "seeds 1000000000, expected a whole number from 1 to 10,000"),
         ("seeds", DROPPED, "seeds None"),
         ("seeds", 3, "arousal.attention F32 [2, 4, 1], expected F32 [3, 4, 1] as config.json says"),
         ("model", {}, "model {}, expected bands, frames"),
@@ -97,15 +98,20 @@ def put(config, place, value):
         ("targets", {}, "targets {}, expected some of arousal, valence"),
         (
             "targets.dominance",
-            {"classes": ["a", "b"], "temperature": 1.0},
+            {"classes": ["a", "b"], "temperature": {"value": 1.0, "decay": 0.0}},
             "expected some of arousal, valence",
         ),
         ("targets.arousal", None, "classes None of arousal"),
         ("targets.arousal.classes", ["high", "low"], "classes ['high', 'low'] of arousal"),
-        ("targets.arousal.temperature", 0, "temperature 0 of arousal, expected more than 0"),
-        ("targets.arousal.temperature", -1.0, "temperature -1.0 of arousal"),
-        ("targets.arousal.temperature", float("nan"), "temperature nan of arousal"),
-        ("targets.arousal.temperature", "1", "temperature '1' of arousal"),
+        ("targets.arousal.temperature", 1.0, "temperature of arousal: value None, expected 0.05 to 50"),
+        ("targets.arousal.temperature.value", 0, "temperature of arousal: value 0, expected 0.05 to 50"),
+        ("targets.arousal.temperature.value", -1.0, "temperature of arousal: value -1.0"),
+        ("targets.arousal.temperature.value", float("nan"), "temperature of arousal: value nan"),
+        ("targets.arousal.temperature.value", "1", "temperature of arousal: value '1'"),
+        ("targets.arousal.temperature.value", 10**400, "temperature of arousal: value 1000"),
+        ("targets.arousal.temperature.value", True, "temperature of arousal: value True"),
+        ("targets.arousal.temperature.decay", 3.1, "temperature of arousal: decay 3.1, expected 0 to 3"),
+        ("targets.arousal.temperature.decay", DROPPED, "temperature of arousal: value None"),
         ("targets.valence", DROPPED, "valence.attention F32 [2, 4, 1], expected none"),
         ("sha256", "0" * 64, "not the weights whose SHA-256 config.json names"),
         ("sha256", DROPPED, "not the weights whose SHA-256"),
@@ -194,6 +200,18 @@ def test_damaged_weights_are_never_taken_for_whole(copy):
     folder.read(copy)
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_what_is_no_regular_file_is_named_and_not_waited_for(copy, name):
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    with pytest.raises(ModelError, match=rf"{re.escape(name)}: not a regular file, expected that of a"):
+        folder.read(copy)
+    (copy / name).unlink()
+    (copy / name).mkdir()
+    with pytest.raises(ModelError, match=rf"{re.escape(name)}: not a regular file"):
+        folder.read(copy)
+
+
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
 def test_a_file_that_is_missing_is_named(copy, missing):
     (copy / missing).unlink()
@@ -202,8 +220,8 @@ def test_a_file_that_is_missing_is_named(copy, missing):
 
 
 def test_what_is_no_folder_is_named(tmp_path):
-    with pytest.raises(ModelError, match="no such folder, expected one that ser-jax train wrote"):
+    with pytest.raises(ModelError, match="no such folder, expected the folder that ser-jax train wrote"):
         folder.read(tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ModelError, match="is a file, expected one that"):
+    with pytest.raises(ModelError, match="is a file, expected the folder that"):
         folder.read(tmp_path / "file")

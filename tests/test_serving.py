@@ -1,10 +1,13 @@
 """The server over HTTP: what it answers, what it refuses, and that nothing stops it."""
 
 import base64
+import contextlib
 import dataclasses
 import http.client
 import json
+import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -204,6 +207,23 @@ def test_months_of_silence_in_a_small_file_are_refused(client, tmp_path, monkeyp
     )
 
 
+def test_a_smaller_hop_is_for_shorter_recordings(client, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.flac", np.zeros(3700 * 1000, np.int16), 1000)
+    content = (tmp_path / "a.flac").read_bytes()
+    answer = client.post("/recognize?hop=0.9", content=content)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "recording: 1.0 hours of sound, expected 1 at most at a hop of 0.9 s: cut it into parts",
+    )
+    monkeypatch.setattr(turns, "WINDOWS", 4)
+    soundfile.write(tmp_path / "b.wav", recognisers.speech(14.4), 16_000)
+    content = (tmp_path / "b.wav").read_bytes()
+    assert client.post("/recognize?hop=2.7", content=content).status_code == 422
+    answer = client.post("/recognize", content=content)
+    assert answer.status_code == 200
+    assert len(answer.json()["windows"]) <= 4
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
@@ -243,7 +263,7 @@ def test_a_length_over_the_limit_is_refused_unread(server, spool):
     with raw(server.port, head) as connection:  # and not a byte of it
         status, content = received(connection)
     assert (status, content) == (413, TOO_LARGE)
-    assert server.turns.inside == 0
+    assert server.turns.receiving == server.turns.inside == 0
 
 
 def test_what_names_no_length_is_counted(client, recording, spool):
@@ -254,12 +274,50 @@ def test_what_names_no_length_is_counted(client, recording, spool):
     assert client.post("/recognize", content=iter([whole[:9999], whole[9999:]])).status_code == 200
 
 
+BEGUN = b"POST /recognize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\nRIFF"
+
+
 def test_who_sends_nothing_more_loses_the_place(server, spool, monkeypatch):
     monkeypatch.setattr(turns, "PATIENCE", 0.05)
-    head = b"POST /recognize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nRIFF"
-    with raw(server.port, head) as connection:
-        assert received(connection) == (408, {"detail": "nothing was sent for 0.05 s, expected a recording"})
-    servers.until(lambda: server.turns.inside == 0 and not list(spool.iterdir()))
+    with raw(server.port, BEGUN, bytes(800_000)) as connection:  # fast so far
+        status, content = received(connection)
+    assert status == 408
+    assert re.fullmatch(
+        r"800004 bytes were sent in [\d.]+ s, expected 10 kB a second and no pause of 0\.05 s",
+        content["detail"],
+    )
+    assert server.turns.receiving == 0
+
+
+def test_who_sends_byte_after_byte_loses_the_place(server, monkeypatch):
+    monkeypatch.setattr(turns, "PATIENCE", 0.5)
+    begun = time.monotonic()
+    with raw(server.port, BEGUN) as connection:
+        while not select.select([connection], [], [], 0.02)[0]:
+            connection.sendall(b"a")
+            assert time.monotonic() - begun < 10
+        assert received(connection)[0] == 408
+    assert time.monotonic() - begun >= 0.4
+
+
+def test_slow_senders_keep_nobody_out(server, recording):
+    with contextlib.ExitStack() as stack:
+        for _ in range(turns.WAITING + 8):
+            stack.enter_context(raw(server.port, BEGUN))
+        servers.until(lambda: server.turns.receiving == turns.WAITING + 8)
+        answer = httpx.post(f"{server.address}/recognize", content=recording.read_bytes(), trust_env=False)
+        assert answer.status_code == 200
+    servers.until(lambda: server.turns.receiving == 0)
+
+
+def test_too_many_senders_are_told_so(server, monkeypatch):
+    monkeypatch.setattr(turns, "RECEIVING", 1)
+    with raw(server.port, BEGUN):
+        servers.until(lambda: server.turns.receiving == 1)
+        answer = httpx.post(f"{server.address}/recognize", content=b"a", trust_env=False)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert answer.json()["detail"].startswith("1 recordings are being received, expected fewer")
+    servers.until(lambda: server.turns.receiving == 0)
 
 
 def test_a_full_disk_is_a_sentence(client, recording, tmp_path, monkeypatch):
@@ -270,16 +328,24 @@ def test_a_full_disk_is_a_sentence(client, recording, tmp_path, monkeypatch):
 
 
 class Held(Recognizer):
-    """A recogniser that waits with each recording until it is let go, and notes their lengths."""
+    """A recogniser that waits with each window until it is let go, and notes their frames."""
 
     def __init__(self, model):
         super().__init__(model)
         self.go, self.heard = threading.Event(), []
 
-    def hear(self, sound, rate=None):
-        self.heard.append(Path(sound).stat().st_size)
+    def say(self, features):
+        self.heard += [len(one) for one in features]
         assert self.go.wait(30)
-        return super().hear(sound, rate)
+        return super().say(features)
+
+
+@pytest.fixture(params=["nameless", "named"])
+def kept(request, monkeypatch):
+    """Where recordings are kept: as this system has it, and as one without /proc would."""
+    if request.param == "named":
+        monkeypatch.setattr(turns, "OPEN", Path("no such folder"))
+    return request.param
 
 
 @pytest.fixture
@@ -294,14 +360,21 @@ def held(spool, recogniser):
 
 
 def sized(i):
-    """A recording that is known by its size."""
-    return lie((2000 + 2 * i).to_bytes(4, "little")) + bytes(2000 + 2 * i)
+    """A recording that is known by its frames, 4 + i."""
+    size = 2 * (1000 + 160 * i)
+    return lie(size.to_bytes(4, "little")) + bytes(size)
+
+
+def head_of(content):
+    return f"POST /recognize HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+
+
+def posted(server, content):
+    return raw(server.port, head_of(content), content)
 
 
 def sent(server, i):
-    content = sized(i)
-    head = f"POST /recognize HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
-    return raw(server.port, head.encode(), content)
+    return posted(server, sized(i))
 
 
 def waiting(server):
@@ -317,18 +390,19 @@ def fill(server, count):
     return connections
 
 
-def test_many_at_once_are_answered_in_order_and_the_page_meanwhile(held, spool):
+def test_many_at_once_are_answered_in_order_and_the_page_meanwhile(kept, held, spool):
     connections = fill(held, 20)
     begun = time.monotonic()
     with httpx.Client(base_url=held.address, trust_env=False) as client:
         assert client.get("/model").status_code == client.get("/").status_code == 200
     assert time.monotonic() - begun < 5
     assert len(held.recogniser.heard) == 1
+    assert len(list(spool.iterdir())) == (20 if kept == "named" or not turns.OPEN.is_dir() else 0)
     held.recogniser.go.set()
     for connection in connections:
         with connection:
             assert received(connection)[0] == 200
-    assert held.recogniser.heard == [len(sized(i)) for i in range(20)]
+    assert held.recogniser.heard == [4 + i for i in range(20)]
     servers.until(lambda: held.turns.inside == 0)
     assert list(spool.iterdir()) == []
 
@@ -341,6 +415,7 @@ def test_a_full_queue_says_when_to_come_back(held, monkeypatch):
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "5"
         assert answer.json()["detail"].startswith("2 recordings are waiting, expected fewer")
+        assert waiting(held) == 2
         held.recogniser.go.set()
         for connection in connections:
             with connection:
@@ -349,25 +424,71 @@ def test_a_full_queue_says_when_to_come_back(held, monkeypatch):
         assert client.post("/recognize", content=sized(9)).status_code == 200
 
 
+def test_who_is_whole_too_late_is_told_so(held, monkeypatch):
+    monkeypatch.setattr(turns, "WAITING", 2)
+    content = sized(9)
+    with raw(held.port, head_of(content), content[:-1]) as slow:
+        servers.until(lambda: held.turns.receiving == 1)
+        connections = fill(held, 3)
+        slow.sendall(content[-1:])
+        status, answer = received(slow)
+        assert status == 503
+        assert answer["detail"].startswith("2 recordings are waiting, expected fewer")
+    held.recogniser.go.set()
+    for connection in connections:
+        with connection:
+            assert received(connection)[0] == 200
+
+
 def test_who_leaves_frees_the_place_and_is_not_heard(held, spool):
     connections = fill(held, 4)
     connections[2].close()
     servers.until(lambda: waiting(held) == 2)
-    connections[0].close()  # being heard: to the end
+    connections[0].close()  # being heard: to the end of its window
     held.recogniser.go.set()
     for i in (1, 3):
         with connections[i] as connection:
             assert received(connection)[0] == 200
-    assert held.recogniser.heard == [len(sized(i)) for i in (0, 1, 3)]
+    assert held.recogniser.heard == [4 + i for i in (0, 1, 3)]
     servers.until(lambda: held.turns.inside == 0 and not list(spool.iterdir()))
 
 
-def test_who_leaves_while_sending_frees_the_place(server, spool):
-    head = b"POST /hear HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nRIFF"
-    connection = raw(server.port, head)
-    servers.until(lambda: server.turns.inside == 1)
+def test_of_a_recording_whose_client_has_left_no_further_window_is_heard(held, recording):
+    connection = posted(held, recording.read_bytes())  # of two windows
+    servers.until(lambda: held.recogniser.heard)
+    turn = held.turns.turn.statistics
     connection.close()
-    servers.until(lambda: server.turns.inside == 0 and not list(spool.iterdir()))
+    time.sleep(0.2)
+    assert turn().borrowed_tokens == 1  # its place is free when its window has been heard
+    held.recogniser.go.set()
+    servers.until(lambda: turn().borrowed_tokens == 0)
+    assert len(held.recogniser.heard) == 1
+
+
+def test_who_leaves_while_sending_frees_the_place(kept, server, spool):
+    connection = raw(server.port, BEGUN)
+    servers.until(lambda: server.turns.receiving == 1)
+    connection.close()
+    servers.until(lambda: server.turns.receiving == 0 and not list(spool.iterdir()))
+
+
+def test_the_end_of_a_server_is_the_end_of_all_recordings(kept, recogniser, recording, spool, caplog):
+    waits = Held(recogniser.model)
+    with servers.running(waits) as running:
+        connections = [posted(running, recording.read_bytes())]  # of two windows
+        servers.until(lambda: waits.heard)
+        connections += [sent(running, 0), sent(running, 1), raw(running.port, BEGUN)]
+        servers.until(lambda: running.turns.receiving == 1 and waiting(running) == 2)
+        running.own.should_exit = True
+        for connection in connections[1:]:
+            with connection:
+                assert received(connection) == (503, {"detail": turns.ENDING})
+        waits.go.set()
+        with connections[0] as connection:
+            assert received(connection) == (503, {"detail": turns.ENDING})
+    assert len(waits.heard) == 1
+    assert list(spool.iterdir()) == []
+    assert not caplog.records
 
 
 def test_a_mistake_of_the_server_is_a_sentence_and_stops_nothing(recogniser, recording, monkeypatch, caplog):
@@ -377,6 +498,10 @@ def test_a_mistake_of_the_server_is_a_sentence_and_stops_nothing(recogniser, rec
             answer = httpx.post(f"{running.address}/hear", content=recording.read_bytes(), trust_env=False)
         assert answer.status_code == 500
         assert answer.json()["detail"].startswith("the server has made a mistake")
+        assert (
+            guard.HEADERS.items() <= {name.title(): value for name, value in answer.headers.items()}.items()
+        )
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         servers.until(lambda: "division by zero" in caplog.text)
         answer = httpx.post(f"{running.address}/hear", content=recording.read_bytes(), trust_env=False)
         assert answer.status_code == 200
@@ -399,8 +524,12 @@ def test_loopback_names_are_its_own_under_any_port(client, host):
 
 
 def test_a_server_for_everyone_answers_to_addresses_and_to_the_name_it_was_given(recogniser):
-    for given, others in (("0.0.0.0", ["192.168.0.9:80", "[fe80::1]"]), ("box.local", ["BOX.local:80"])):
-        with servers.running(recogniser, host=given) as running:
+    for given, others in (
+        (("0.0.0.0",), ["192.168.0.9:80", "[fe80::1]"]),
+        (("0", "0.0.0.0"), ["192.168.0.9:80", "0"]),
+        (("box.local", "192.168.0.9"), ["BOX.local:80", "192.168.0.9"]),
+    ):
+        with servers.running(recogniser, names=given) as running:
             for host, status in [*((other, 200) for other in others), ("evil.example", 403)]:
                 answer = httpx.get(f"{running.address}/model", headers={"Host": host}, trust_env=False)
                 assert answer.status_code == status
@@ -503,8 +632,16 @@ def test_the_page_is_opened_where_it_is(recogniser, started, capsys):
     assert capsys.readouterr().err == f"ser-jax: {started[0]} (Ctrl-C ends it)\n"
 
 
-def test_a_server_for_everyone_says_so(recogniser, started, capsys):
-    serving.serve(recogniser, "0.0.0.0", 0, opens=False)
+@pytest.mark.parametrize("host", ["127.1", "localhost", "2130706433"])
+def test_this_machine_may_be_called_otherwise(recogniser, started, capsys, host):
+    serving.serve(recogniser, host, 0, opens=False)
+    said = capsys.readouterr().err
+    assert re.fullmatch(rf"ser-jax: http://{host}:\d+/ \(Ctrl-C ends it\)\n", said)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "0"])
+def test_a_server_for_everyone_says_so(recogniser, started, capsys, host):
+    serving.serve(recogniser, host, 0, opens=False)
     assert re.fullmatch(
         r"ser-jax: http://localhost:\d+/ \(Ctrl-C ends it\)\n"
         r"ser-jax: everyone on the network can reach 0\.0\.0\.0: nobody is asked who they are, .*\n",
@@ -520,14 +657,52 @@ serving.serve(Recognizer.load(sys.argv[1]), port=0, opens=False)
 """
 
 
-def test_ctrl_c_ends_it_quietly(recogniser, recording, tmp_path):
-    folder.write(tmp_path, recogniser.model)
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
-        line = program.stderr.readline()
-        address = re.fullmatch(r"ser-jax: (http://127\.0\.0\.1:\d+/) \(Ctrl-C ends it\)\n", line)[1]
-        answer = httpx.post(f"{address}recognize", content=recording.read_bytes(), trust_env=False)
+@pytest.fixture(scope="module")
+def model(recogniser, tmp_path_factory):
+    place = tmp_path_factory.mktemp("model")
+    folder.write(place, recogniser.model)
+    return place
+
+
+@contextlib.contextmanager
+def program(model, spool):
+    """A server that is a process of its own, and its port."""
+    command = [sys.executable, "-c", PROGRAM, str(model)]
+    own = {**os.environ, "TMPDIR": str(spool)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=own) as program:
+        try:
+            line = program.stderr.readline()
+            yield program, int(re.fullmatch(r"ser-jax: http://127\.0\.0\.1:(\d+)/ \(Ctrl-C .*\n", line)[1])
+        finally:
+            program.kill()
+
+
+def test_ctrl_c_ends_it_quietly(model, recording, tmp_path):
+    with program(model, tmp_path) as (running, port):
+        content = recording.read_bytes()
+        answer = httpx.post(f"http://127.0.0.1:{port}/recognize", content=content, trust_env=False)
         assert answer.status_code == 200
-        program.send_signal(signal.SIGINT)
-        assert program.wait(20) == 0
-        assert program.stderr.read() == ""
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == 0
+        assert running.stderr.read() == ""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_signal_ends_it_quietly_while_it_hears(model, tmp_path, number, status):
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    soundfile.write(tmp_path / "a.flac", np.zeros(4 * 3600 * 1000, np.int16), 1000)  # a minute's work
+    content = (tmp_path / "a.flac").read_bytes()
+    head = head_of(content)
+    with program(model, spool) as (running, port):
+        with raw(port, head, content) as first, raw(port, head, content) as second, raw(port, BEGUN) as third:
+            time.sleep(1)
+            assert not select.select([first, second, third], [], [], 0)[0]
+            begun = time.monotonic()
+            running.send_signal(number)
+            for connection in (first, second, third):
+                assert received(connection) == (503, {"detail": turns.ENDING})
+            assert running.wait(20) == status
+        assert time.monotonic() - begun < 5
+        assert running.stderr.read() == ""
+    assert list(spool.iterdir()) == []

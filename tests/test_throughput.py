@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-import time
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import throughput, workload
+from experiments import throughput, timing, workload
 from experiments.rates import Found, Key, Timed
 from experiments.throughput_report import as_dict, draw, markdown
 from experiments.timing import FEWEST, Peak, Timing, by_turns, product, ratio, triad
@@ -141,18 +141,24 @@ def test_time_ends_the_rounds_but_some_are_made():
     assert len(by_turns({"a": lambda: 1.0}, 100, 60)["a"].seconds) == 100
 
 
-def test_a_rate_is_units_a_second_and_compilation_stands_apart():
-    """10 ms for a unit, and half a second more the first time."""
-    done = []
+@pytest.fixture
+def now(monkeypatch):
+    """A clock, [s], that only the work moves."""
+    clock = [0.0]
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    return clock
+
+
+def test_a_rate_is_units_a_second_and_compilation_stands_apart(now):
+    """1/64 s for a unit, and half a second more the first time."""
 
     def work():
-        time.sleep(0.01 * 3 + 0.5 * (not done))
-        done.append(None)
+        now[0] += 3 / 64 + 0.5 * (not now[0])
         return 3.0
 
-    timing = by_turns({"a": work}, 5, 60)["a"]
-    assert 60 < timing.rate <= timing.best <= 100
-    assert timing.compilation == pytest.approx(0.5, abs=0.2)
+    found = by_turns({"a": work}, 5, 60)["a"]
+    assert found.rate == found.best == 64
+    assert found.compilation == 0.5
 
 
 def test_the_median_is_of_ratios_within_a_round():
@@ -181,14 +187,17 @@ def test_peaks_count_what_they_do(precision):
     assert triad(2, 0)() == triad(1, 0)() * 2
 
 
-def test_a_peak_is_the_fastest_moment():
-    """100 ms for a unit, except once: then 10 ms."""
-    done = []
-    peak = Peak(lambda: time.sleep(0.1 if done else 0.01) or done.append(None), 1, 0.3)
-    assert 3 <= peak() == len(done) <= 5
-    assert 70 < peak.rate <= 100
-    assert peak() >= 3
-    assert 70 < peak.rate <= 100
+def test_a_peak_is_the_fastest_moment(now):
+    """1/8 s for a unit, except once, then 1/64 s."""
+
+    def work():
+        now[0] += 1 / 8 if now[0] else 1 / 64
+
+    peak = Peak(work, 1, 0.3)
+    assert peak() == 4  # begun after 0, 1/64, 9/64 and 17/64 s
+    assert peak.rate == 64
+    assert peak() == 3
+    assert peak.rate == 64
 
 
 def test_more_is_done_where_more_is_asked_for_and_there_is_more_to_do_it_with():

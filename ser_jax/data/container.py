@@ -73,7 +73,7 @@ def examine(path: Path) -> Container:
             file.seek(start)
             return Container("MP3", _counts_frames(file.read(4096)))
     if head[4:8] == b"ftyp":
-        raise MalformedError("it is an MP4 or M4A, whose sound must be taken out first")
+        raise MalformedError("it is an MP4 or M4A, of which ffmpeg -i speech.m4a speech.wav makes a WAV")
     raise MalformedError(f"it begins with {head[:8]!r}")
 
 

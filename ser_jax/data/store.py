@@ -18,6 +18,7 @@ from ser_jax.data.databases import DATABASES
 from ser_jax.data.description import SPLIT
 from ser_jax.data.logmel import BANDS, FRAMES
 from ser_jax.data.utterance import Listing
+from ser_jax.data.whole import new_file
 from ser_jax.errors import UserError, no_folder
 
 VERSION = "1.0.0"
@@ -161,13 +162,8 @@ def keep_labels(folder: Path, builder: str, listing: Listing) -> Path:
     )
     head = {"builder": builder, "synthetic": is_synthesised(listing), "thresholds": dict(listing.thresholds)}
     folder.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".partial-{os.getpid()}")
-    try:
-        text = f'{json.dumps(head)[:-1]}, "utterances": [\n{rows}\n]}}\n'
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    with new_file(file) as stream:
+        stream.write(f'{json.dumps(head)[:-1]}, "utterances": [\n{rows}\n]}}\n'.encode())
     return file
 
 

@@ -1,10 +1,31 @@
-"""Folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def new_file(out: Path | str) -> Iterator[BinaryIO]:
+    """Gives a stream to write to, which becomes `out` where the context ends well.
+
+    Args:
+      out: is replaced where it is a file; the folder it lies in exists.
+    Raises: OSError, whose `filename` may be that of the stream; ValueError where `out` can be no file's name.
+    """
+    out = Path(out)
+    partial = out.with_name(f".{out.name[:40]}.{secrets.token_hex(8)}.partial")  # no longer than names may be
+    try:
+        with partial.open("xb") as stream:
+            yield stream
+        partial.replace(out)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 @contextlib.contextmanager

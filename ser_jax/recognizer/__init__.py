@@ -75,14 +75,18 @@ class Recognizer:
         """Whether it was trained on synthetic speech, and says nothing about people."""
         return bool(self.model.facts.get("synthetic"))
 
+    def compile(self) -> None:
+        """Does now what the first recording would wait for, a second or so."""
+        self.say([np.zeros((1, self.model.sizes.bands), np.float32)])
+
     def __call__(
         self, sound: Path | str | np.ndarray, rate: int | None = None, hop: float | None = None
     ) -> Recognition:
         """Says what it hears in a recording.
 
         Args:
-          sound: a file (WAV, AIFF, FLAC, OGG, MP3), or samples [n] or [n, channels]: floating-point, or
-            integers, whose largest value is then 1.
+          sound: a file (WAV, AIFF, FLAC, OGG, MP3), or samples [n] or [n, channels]: floating-point from -1
+            to 1, or signed integers.
           rate: of the samples, Hz; of a file its own is taken.
           hop: s from one window to the next, a multiple of `segment`; four of them by default, 3.6 s.
         Raises: AudioError naming the file, SoundError, HopError.
@@ -130,6 +134,7 @@ class Recognizer:
         Args:
           features: of each [t, F] float32, dB, 1 <= t; what is beyond 7.5 s is not heard.
         Returns: Said(probability [K, R, B], attention [K, R, B, S]) on the host, K targets, R seeds.
+        Raises: ModelError where its weights, finite though they are, lead to answers that are not.
         """
         sizes = self.model.sizes
         heard = np.zeros((self.batch, sizes.frames, sizes.bands), np.float32)
@@ -138,7 +143,10 @@ class Recognizer:
             frames[place] = min(len(one), sizes.frames)
             heard[place, : frames[place]] = one[: sizes.frames]
         said = network.say(sizes, self._weights, heard, frames)
-        return network.Said(*(np.asarray(part)[:, :, : len(features)] for part in said))
+        found = network.Said(*(np.asarray(part)[:, :, : len(features)] for part in said))
+        if not all(np.isfinite(part).all() for part in found):
+            raise ModelError("the model's answers are not finite numbers, expected one that was trained")
+        return found
 
     def window(self, features: np.ndarray, start: float = 0.0) -> Window:
         """What is said of a single window.

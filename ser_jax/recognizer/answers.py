@@ -71,10 +71,10 @@ MODEL = {
 PROBLEMS = {
     400: "a hop or a name that cannot be",
     403: "asked for under another name, or by another site's page",
-    408: "nothing was sent for too long",
+    408: "sent too slowly, or nothing for too long",
     413: "more bytes than a recording may have",
-    422: "no usable audio",
-    503: "too many recordings are waiting; Retry-After says when to try again, s",
+    422: "no usable audio, or more hours than a recording may have at this hop",
+    503: "too many recordings are there, or the server is ending; Retry-After says when to try again, s",
     507: "no room to keep the recording meanwhile",
 }
 
@@ -109,15 +109,15 @@ def drawing(heard: Heard) -> dict[str, Any]:
     """The object `Sound` of the OpenAPI document, of no more than `COLUMNS` columns."""
     each = -(-len(heard.logmel) // COLUMNS)
     starts = np.arange(0, len(heard.logmel), each)
-    counts = np.diff(starts, append=len(heard.logmel))[:, None]
-    mean = np.add.reduceat(heard.logmel, starts, axis=0, dtype=np.float64) / counts
+    columns = (heard.logmel[start : start + each] for start in starts)  # reduceat would copy all as float64
+    mean = np.stack([column.mean(axis=0, dtype=np.float64) for column in columns])
     least, largest = float(mean.min()), max(float(mean.max()), float(mean.min()) + 1)
     grey = np.round((mean - least) / (largest - least) * 255).astype(np.uint8)
-    low, high = heard.outline.astype(np.float64).T
+    low, high = heard.outline.T
     return {
         "step": round(each * logmel.HOP / logmel.RATE, 6),
-        "least": np.minimum.reduceat(low, starts).round(4).tolist(),
-        "largest": np.maximum.reduceat(high, starts).round(4).tolist(),
+        "least": np.minimum.reduceat(low, starts).astype(np.float64).round(4).tolist(),
+        "largest": np.maximum.reduceat(high, starts).astype(np.float64).round(4).tolist(),
         "bands": grey.shape[1],
         "decibels": [round(least, 2), round(largest, 2)],
         "logmel": base64.b64encode(grey.tobytes()).decode(),

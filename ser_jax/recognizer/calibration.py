@@ -1,75 +1,84 @@
 """Probabilities that mean what they say: temperature scaling of an ensemble, and how well it does.
 
-One number T divides every network's margin m (the difference of its two logits) before the sigmoid:
+A temperature divides every network's margin m (the difference of its two logits) before the sigmoid:
 
-    p = mean_r sigmoid(m_r / T)
+    p = mean_r sigmoid(m_r / T),   T = value share^-decay
 
-T is what makes the labels of held-out utterances likeliest; it changes no network's class. References: Guo et
-al., "On Calibration of Modern Neural Networks" (ICML 2017); Platt, "Probabilistic Outputs for Support Vector
-Machines" (1999), for labels that are a little less than certain.
+It rises as the share of the window that holds sound falls: half a second is less sure than seven, and says
+so. Both numbers are what makes the labels of held-out utterances, whole and cut short, likeliest; neither
+changes a network's class. References: Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017);
+Platt, "Probabilistic Outputs for Support Vector Machines" (1999), for labels that are a little less than
+certain.
 """
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit
 
-TEMPERATURES = (0.05, 50.0)
+from ser_jax.recognizer.temperature import DECAYS, VALUES, Temperature
+
 SMALLEST = 1e-7  # probability, so that a single certain mistake does not cost infinitely much
 BINS = 10
 
 
-def probability(margin, temperature: float) -> np.ndarray:
-    """[N] of class 1: the networks' mean.
+def probability(margin, temperature) -> np.ndarray:
+    """[M] of class 1: the networks' mean.
 
     Args:
-      margin: [R, N] differences of logits.
-      temperature: more than 0.
+      margin: [R, M] differences of logits.
+      temperature: [M] or one, more than 0.
     """
     return expit(np.asarray(margin, np.float64) / temperature).mean(axis=0)
 
 
-def temperature(margin, labels) -> float:
-    """What the margins are best divided by, within `TEMPERATURES`.
+def fitted(margin, labels, share, members=None) -> Temperature:
+    """The temperature that makes labels likeliest.
 
     As n utterances of a class without a mistake do not show that there is none, their labels count as
     (n + 1) / (n + 2), Platt's estimate; else what is separable would be called certain.
 
     Args:
-      margin: [R, N] of held-out utterances.
-      labels: [N] 0 or 1, of both classes.
+      margin: [R, M] of held-out utterances, each perhaps several times, cut short.
+      labels: [M] 0 or 1, of both classes.
+      share: [M] of the window that holds sound, more than 0 and 1 at most.
+      members: [2] how many utterances there are of each class; as often as it comes in `labels` by default.
     Raises: ValueError where a class is missing: any temperature could be right then.
     """
     labels = np.asarray(labels)
-    if len(np.unique(labels)) < 2:
+    members = np.bincount(labels, minlength=2) if members is None else members
+    if not np.all(members) or len(np.unique(labels)) < 2:
         raise ValueError("utterances of one class only, expected both to calibrate on")
-    members = np.bincount(labels)
     target = np.where(labels == 1, (members[1] + 1) / (members[1] + 2), 1 / (members[0] + 2))
-    low, high = np.log(TEMPERATURES)
-    # The loss is not convex in T for several networks: the best of a grid is refined.
-    grid = np.linspace(low, high, 61)
-    loss = [log_loss(probability(margin, np.exp(t)), target) for t in grid]
-    best = grid[int(np.argmin(loss))]
-    found = minimize_scalar(
-        lambda t: log_loss(probability(margin, np.exp(t)), target),
-        bounds=(max(low, best - 0.25), min(high, best + 0.25)),
-        method="bounded",
-    )
-    return float(np.exp(found.x))
+    varies = np.ptp(share) > 0  # else the two numbers cannot be told apart
+
+    def loss(point) -> float:
+        found = Temperature(np.exp(point[0]), point[1] if varies else 0.0)
+        return log_loss(probability(margin, found.at(np.asarray(share))), target)
+
+    # Of several networks the loss is not convex in T: the best of a grid is refined.
+    bounds = [tuple(np.log(VALUES)), DECAYS]
+    decays = np.linspace(*DECAYS, 7) if varies else [0.0]
+    grid = [(value, decay) for value in np.linspace(*bounds[0], 29) for decay in decays]
+    best = grid[int(np.argmin([loss(point) for point in grid]))]
+    found = minimize(
+        loss, best, method="Nelder-Mead", bounds=bounds, options={"xatol": 1e-4, "fatol": 1e-9}
+    ).x
+    return Temperature(float(np.exp(found[0])), float(found[1]) if varies else 0.0)
 
 
 def log_loss(probability, labels) -> float:
     """Mean negative logarithm of the probability of what was so, nats.
 
     Args:
-      probability: [N] of class 1.
-      labels: [N] 0, 1, or how likely class 1 was.
+      probability: [M] of class 1.
+      labels: [M] 0, 1, or how likely class 1 was.
     """
     p = np.clip(probability, SMALLEST, 1 - SMALLEST)
     return float(-np.mean(labels * np.log(p) + (1 - labels) * np.log1p(-p)))
 
 
 def brier(probability, labels) -> float:
-    """Mean squared difference between the probability of class 1 and what was so."""
+    """Mean squared difference between the probability of class 1 and what was so; both [M]."""
     return float(np.mean((np.asarray(probability) - labels) ** 2))
 
 
@@ -78,8 +87,8 @@ def calibration_error(probability, labels, bins: int = BINS) -> float:
     probability, each bin weighing as much as it holds.
 
     Args:
-      probability: [N] of class 1.
-      labels: [N] 0 or 1.
+      probability: [M] of class 1.
+      labels: [M] 0 or 1.
       bins: how many.
     """
     probability, labels = np.asarray(probability, np.float64), np.asarray(labels)
@@ -88,19 +97,29 @@ def calibration_error(probability, labels, bins: int = BINS) -> float:
     return float(np.abs(gap).sum() / len(labels))
 
 
-def left_out(margin, labels, speaker) -> np.ndarray:
-    """[N] probabilities of every speaker by the temperature of the other speakers; NaN where those are of one
+def least_error(probability, bins: int = BINS, draws: int = 1000, seed: int = 0) -> float:
+    """The calibration error to expect of labels that are drawn with just these probabilities [M]: what a
+    perfect recogniser shows of so few utterances."""
+    probability = np.asarray(probability, np.float64)
+    labels = np.random.default_rng(seed).uniform(size=(draws, len(probability))) < probability
+    return float(np.mean([calibration_error(probability, own, bins) for own in labels]))
+
+
+def left_out(margin, labels, share, speaker, members, fits) -> np.ndarray:
+    """[M] probabilities of every speaker by the temperature of the other speakers; NaN where those are of one
     class only.
 
     Args:
-      margin: [R, N].
-      labels: [N] 0 or 1.
-      speaker: [N].
+      margin, labels, share: as in `fitted`.
+      speaker: [M].
+      members: speaker -> [2], the utterances of each class.
+      fits: [M] bool, what temperatures are fitted to.
     """
-    labels, speaker = np.asarray(labels), np.asarray(speaker)
-    found = np.full(len(labels), np.nan)
-    for one in np.unique(speaker):
-        own = speaker == one
-        if len(np.unique(labels[~own])) == 2:
-            found[own] = probability(margin[:, own], temperature(margin[:, ~own], labels[~own]))
+    found, total = np.full(len(labels), np.nan), sum(members.values())
+    for one in members:
+        own, rest = speaker == one, total - members[one]
+        if np.all(rest):
+            others = fits & ~own
+            temperature = fitted(margin[:, others], labels[others], share[others], rest)
+            found[own] = probability(margin[:, own], temperature.at(share[own]))
     return found

@@ -11,6 +11,19 @@ SYNTHETIC = (
     "it says of people's voices means nothing."
 )
 
+USE = """## Use
+
+```
+ser-jax predict --model path/to/this/folder speech.wav
+```
+
+```python
+from ser_jax.recognizer import Recognizer
+
+said = Recognizer.load("path/to/this/folder")("speech.wav")
+print(said.targets)
+```"""
+
 
 def card(trained: Model, metrics: dict[str, Any]) -> str:
     """Markdown of a recogniser's folder.
@@ -25,7 +38,7 @@ def card(trained: Model, metrics: dict[str, Any]) -> str:
         f"# {facts['name']}",
         *([SYNTHETIC] if facts["synthetic"] else []),
         _what(trained),
-        _use(facts["name"]),
+        USE,
         _data(facts),
         _measured(metrics),
         _limits(facts),
@@ -61,26 +74,11 @@ def _what(trained: Model) -> str:
     facts = trained.facts
     classes = "; ".join(f"{target}: {' or '.join(CLASS_NAMES[target])}" for target in trained.targets)
     return (
-        f"Tells from 7.5 s of speech ({classes}). {_counted(facts['seeds'], 'attentive CNN')} a target, "
-        "trained from different seeds: their mean is the probability, their deviation the spread. The "
+        f"Tells from 7.5 s of speech ({classes}). {_counted(facts['seeds'], 'attentive CNN')} a target, each "
+        "trained from another seed: their mean is the probability, their deviation the spread. The "
         "network is that of Neumann & Vu, “Cross-lingual and Multilingual Speech Emotion Recognition on "
         "English and French” (ICASSP 2018), on 26 log-mel bands."
     )
-
-
-def _use(name: str) -> str:
-    return f"""## Use
-
-```
-ser-jax predict --model {json.dumps(name) if " " in name else name} speech.wav
-```
-
-```python
-from ser_jax.recognizer import Recognizer
-
-said = Recognizer.load({json.dumps(name)})("speech.wav")
-print(said.targets)
-```"""
 
 
 def _data(facts: dict[str, Any]) -> str:
@@ -105,26 +103,47 @@ def _data(facts: dict[str, Any]) -> str:
 
 
 def _measured(metrics: dict[str, Any]) -> str:
-    lines = [
-        "## Measured on the held-out speakers",
-        "",
-        "Unweighted average recall (UAR; 50 is chance) of the whole recogniser, with its 95 % interval over "
-        "speakers, and of single seeds; how far probabilities are from frequencies (expected calibration "
-        "error) before and after calibration, of every speaker by the temperature of the others.",
-        "",
-        "| target | UAR, % | single seeds | calibration error before | after | temperature |",
-        "|---|---|---|---|---|---|",
-    ]
+    return "\n".join(
+        [
+            "## Measured on the held-out speakers",
+            "",
+            "What is said of a speaker is calibrated by the other speakers alone. Unweighted average recall "
+            "(UAR; 50 is chance) of the whole recogniser, with its 95 % interval over speakers, and of "
+            "single seeds. Log loss (0.693 is guessing) and calibration error, how far probabilities are "
+            "from frequencies, before and after calibration; of so few utterances a perfect recogniser would "
+            "show the error of the last column.",
+            "",
+            "| target | UAR, % | single seeds | log loss before | after | error, % | after | perfect |",
+            "|---|---|---|---|---|---|---|---|",
+            *(_row(target, own) for target, own in metrics.items()),
+            "",
+            "UAR, % (log loss) of the same utterances cut short, and made louder and softer:",
+            "",
+            *_variations(metrics),
+        ]
+    )
+
+
+def _row(target: str, own: dict[str, Any]) -> str:
+    low, high = own["uar_interval"]
+    before = own["uncalibrated"]
+    return (
+        f"| {target} | {_percent(own['uar'])} ({_percent(low)} to {_percent(high)}) | "
+        f"{_percent(min(own['uar_seeds']))} to {_percent(max(own['uar_seeds']))} | "
+        f"{before['log_loss']:.3f} | {own['log_loss']:.3f} | {_percent(before['calibration_error'])} | "
+        f"{_percent(own['calibration_error'])} | {_percent(own['calibration_error_of_a_perfect_one'])} |"
+    )
+
+
+def _variations(metrics: dict[str, Any]) -> list[str]:
+    first = next(iter(metrics.values()))
+    heads = [*(f"{cut} s" for cut in first["seconds"]), *first["louder"]]
+    rows = []
     for target, own in metrics.items():
-        low, high = own["uar_interval"]
-        seeds = [one for one in own["uar_seeds"] if one is not None]
-        lines.append(
-            f"| {target} | {_percent(own['uar'])} ({_percent(low)} to {_percent(high)}) | "
-            f"{_percent(min(seeds))} to {_percent(max(seeds))} | "
-            f"{_percent(own['uncalibrated']['calibration_error'])} | "
-            f"{_percent(own['calibrated']['calibration_error'])} | {own['temperature']:.2f} |"
-        )
-    return "\n".join(lines)
+        every = [*own["seconds"].values(), *own["louder"].values()]
+        cells = [f"{_percent(one['uar'])} ({one['log_loss']:.2f})" for one in every]
+        rows.append(f"| {target} | {' | '.join(cells)} |")
+    return [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|", *rows]
 
 
 def _limits(facts: dict[str, Any]) -> str:

@@ -5,15 +5,13 @@ every target the probability, window by window. A recording shorter than a windo
 what the attention gives to that can be seen.
 """
 
-import contextlib
-import io
-import os
 from pathlib import Path
 
 import numpy as np
 
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.logmel import HOP, RATE, SECONDS
+from ser_jax.data.whole import new_file
 from ser_jax.errors import one_line
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import Estimate, Recognition
@@ -43,15 +41,9 @@ def draw(path: Path, title: str, heard: Heard, recognition: Recognition) -> None
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    content = io.BytesIO()
-    FigureCanvasAgg(figure(title, heard, recognition)).print_png(content, metadata={"Software": None})
-    beside = path.with_name(f".{os.getpid()}-{id(content)}.partial")
-    try:
-        beside.write_bytes(content.getbuffer())
-        beside.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
+    canvas = FigureCanvasAgg(figure(title, heard, recognition))
+    with new_file(path) as stream:
+        canvas.print_png(stream, metadata={"Software": None})
 
 
 def figure(title: str, heard: Heard, recognition: Recognition):

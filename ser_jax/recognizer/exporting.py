@@ -30,6 +30,7 @@ import numpy as np
 from jax import export as jax_export
 
 from ser_jax.data import logmel
+from ser_jax.data.whole import new_file
 from ser_jax.errors import UserError
 from ser_jax.recognizer import Recognizer, network, onnx_graph
 from ser_jax.recognizer.folder import Model
@@ -167,15 +168,10 @@ def _leaves(target) -> list[np.ndarray]:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with temporary.open("xb") as stream:
-            try:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with new_file(path) as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
     except (OSError, ValueError) as error:
         raise ExportError(
             f"{path}: cannot be written ({getattr(error, 'strerror', None) or error}), expected a place for "

@@ -1,6 +1,7 @@
 """Corpora to a recogniser: five networks a target, calibrated and measured on speakers they never heard."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,13 +15,12 @@ from ser_jax.data.folds import companies, groups
 from ser_jax.data.labels import CLASS_NAMES, classes
 from ser_jax.engine import Asked
 from ser_jax.errors import UserError
-from ser_jax.inference import interval
 from ser_jax.machine import Machine
-from ser_jax.metrics import confusion, pooled_uar
 from ser_jax.model import ModelConfig
-from ser_jax.recognizer import calibration, network
+from ser_jax.recognizer import measuring
 from ser_jax.recognizer.folder import Model, Target
-from ser_jax.runs import PREDICTION_BATCH, Data, Runs
+from ser_jax.recognizer.temperature import Temperature
+from ser_jax.runs import Data, Runs
 from ser_jax.train import TrainConfig
 
 GROUPS = 5  # of speakers; one of them is held out, of each corpus
@@ -76,9 +76,9 @@ def fit(
 ) -> tuple[Model, dict[str, Any]]:
     """Trains a recogniser.
 
-    A fifth of each corpus's speakers (one of `GROUPS` balanced groups, as the folds of the experiments) is
-    held out; everybody else trains, with one standardisation for all. The held-out speakers set the
-    temperature and are what the metrics are of.
+    Of each corpus one of `GROUPS` balanced groups of speakers is held out, as the folds of the experiments;
+    where fewer than five met separately, one of as many as there are. Everybody else trains, with one
+    standardisation for all. The held-out speakers set the temperature, and are what the metrics are of.
 
     Args:
       corpora: one or more.
@@ -86,8 +86,8 @@ def fit(
       machine: what computes.
       on_epoch: called with utterance-steps done since the last call and those to do in all.
     Returns: (the recogniser, its metrics as JSON).
-    Raises: FoldError where a corpus has too few speakers, TrainingError where a class is missing or training
-      went wrong.
+    Raises: TrainingError where a corpus has too few speakers, speakers or content of another, or lacks a
+      class, or where training went wrong.
     """
     parts = divide(corpora, recipe)
     mean, scale = _standardisation(corpora, parts)
@@ -97,31 +97,26 @@ def fit(
         filters=logmel.filterbank().toarray(),
         mean=mean,
         scale=scale,
-        targets={target: Target(1.0, params[target]) for target in recipe.targets},
+        targets={target: Target(Temperature(1.0), params[target]) for target in recipe.targets},
         facts=_facts(corpora, parts, recipe),
     )
-    margins = dict(zip(recipe.targets, _margins(uncalibrated, parts), strict=True))
-    heard = {target: parts.labels[target][parts.held_out] for target in recipe.targets}
-    found = {target: calibration.temperature(margins[target], heard[target]) for target in recipe.targets}
-    targets = {target: Target(found[target], params[target]) for target in recipe.targets}
-    metrics = {
-        target: measured(
-            margins[target],
-            heard[target],
-            parts.speaker[parts.held_out],
-            parts.corpus[parts.held_out],
-            found[target],
-        )
-        for target in recipe.targets
-    }
+    rows, targets, metrics = np.flatnonzero(parts.held_out), {}, {}
+    wanted = measuring.asked(parts.frames[rows])
+    for target, margin in zip(
+        recipe.targets, measuring.margins(uncalibrated, parts.logmel, rows, wanted), strict=True
+    ):
+        heard = measuring.Heard(parts.labels[target][rows], parts.speaker[rows], parts.corpus[rows])
+        temperature, metrics[target] = measuring.measured(margin, wanted, heard)
+        targets[target] = Target(temperature, params[target])
     return dataclasses.replace(uncalibrated, targets=targets), metrics
 
 
 def divide(corpora: Sequence[Corpus], recipe: Recipe) -> Divided:
     """Joins corpora and holds speakers out of each.
 
-    Raises: FoldError, TrainingError.
+    Raises: TrainingError.
     """
+    _check(corpora)
     held_out = [groups(c, min(GROUPS, len(np.unique(companies(c))))) == 0 for c in corpora]
     parts = Divided(
         logmel=Joined([corpus.logmel for corpus in corpora]),
@@ -144,6 +139,27 @@ def divide(corpora: Sequence[Corpus], recipe: Recipe) -> Divided:
                     f"{CLASS_NAMES[target][int(np.argmin(counts))]}, expected both classes"
                 )
     return parts
+
+
+def _check(corpora: Sequence[Corpus]) -> None:
+    """Refuses what would let somebody train and be held out as well.
+
+    Raises: TrainingError.
+    """
+    for corpus in corpora:
+        if len(np.unique(companies(corpus))) < 2:
+            raise TrainingError(
+                f"corpus {corpus.name} has one speaker, or people who all met, expected two at least who did "
+                "not: one is held out"
+            )
+    for one, other in itertools.combinations(corpora, 2):
+        shared = sorted(set(one.speaker) & set(other.speaker))
+        # What a manifest calls its speakers, another may call other people.
+        if one.fingerprint == other.fingerprint or (shared and one.builder == other.builder != "manifest"):
+            raise TrainingError(
+                f"corpora {one.name} and {other.name} hold the same speakers ({shared[0]}), expected each "
+                "person in one: else who trains would be held out as well"
+            )
 
 
 def _standardisation(corpora: Sequence[Corpus], parts: Divided) -> tuple[np.ndarray, np.ndarray]:
@@ -198,72 +214,6 @@ def _trained(parts: Divided, recipe: Recipe, machine: Machine, mean, scale, on_e
         )
         for target in recipe.targets
     }
-
-
-def _margins(trained: Model, parts: Divided) -> np.ndarray:
-    """[K, R, N] of the held-out utterances, by what will be asked later on."""
-    own, rows = network.weights(trained), np.flatnonzero(parts.held_out)
-    found = []
-    for first in range(0, len(rows), PREDICTION_BATCH):
-        some = np.resize(rows[first : first + PREDICTION_BATCH], PREDICTION_BATCH)  # one program for all
-        said = network.answer(trained.sizes, own, parts.logmel[some], parts.frames[some])
-        found.append(np.asarray(said.margin))
-    return np.concatenate(found, axis=2)[:, :, : len(rows)]
-
-
-def measured(margin, labels, speaker, corpus, temperature: float) -> dict[str, Any]:
-    """What a target's networks know of held-out speakers.
-
-    Calibrated figures are of every speaker by the temperature of the others: that of all has seen them.
-
-    Args:
-      margin: [R, N].
-      labels: [N] 0 or 1.
-      speaker, corpus: [N] str.
-      temperature: of all of them.
-    Returns: JSON; fractions, null where something is not defined.
-    """
-    raw, fair = calibration.probability(margin, 1.0), calibration.left_out(margin, labels, speaker)
-    decided = (calibration.probability(margin, temperature) > 0.5).astype(int)
-    low, high = interval(labels, decided[None, :], speaker)
-    return {
-        "utterances": len(labels),
-        "speakers": len(np.unique(speaker)),
-        "uar": _uar(labels, decided),
-        "uar_interval": [_number(low), _number(high)],
-        "uar_seeds": [_number(one) for one in pooled_uar(labels, (margin > 0).astype(int))],
-        "confusion": confusion(labels, decided).tolist(),
-        "temperature": _number(temperature),
-        "uncalibrated": _quality(raw, labels),
-        "calibrated": _quality(fair, labels),
-        "corpora": {
-            str(name): {
-                "utterances": int((corpus == name).sum()),
-                "uar": _uar(labels[corpus == name], decided[corpus == name]),
-            }
-            for name in np.unique(corpus)
-        },
-    }
-
-
-def _quality(probability, labels) -> dict[str, float | None]:
-    known = np.isfinite(probability)
-    judged = {
-        "log_loss": calibration.log_loss,
-        "brier": calibration.brier,
-        "calibration_error": calibration.calibration_error,
-    }
-    if not known.any():
-        return dict.fromkeys(judged)
-    return {name: _number(judge(probability[known], labels[known])) for name, judge in judged.items()}
-
-
-def _uar(labels, decided) -> float | None:
-    return _number(pooled_uar(labels, decided[None, :])[0]) if len(np.unique(labels)) == 2 else None
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None
 
 
 def _facts(corpora: Sequence[Corpus], parts: Divided, recipe: Recipe) -> dict[str, Any]:

@@ -11,7 +11,6 @@ Nothing in it is run. Names, types and shapes are those that the configuration c
 import dataclasses
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from ser_jax.data import logmel
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.errors import UserError, no_folder
 from ser_jax.model import ModelConfig
+from ser_jax.recognizer.temperature import DECAYS, VALUES, Temperature
 
 FORMAT = "ser_jax recogniser"
 VERSION = 1
@@ -34,6 +34,7 @@ FEATURES = {
     "frames": logmel.FRAMES,
     "floor": logmel.FLOOR,
 }
+MOST = 10_000  # seeds
 BINS = logmel.WINDOW // 2 + 1  # of the spectrum
 
 
@@ -45,11 +46,11 @@ class Target(NamedTuple):
     """What the networks of one target tell apart.
 
     Attributes:
-      temperature: what the difference of the two logits is divided by; more than 0.
+      temperature: what the difference of the two logits is divided by.
       params: the networks' parameters with a leading R, one for each seed.
     """
 
-    temperature: float
+    temperature: Temperature
     params: Any
 
 
@@ -93,7 +94,7 @@ def write(folder: Path, trained: Model) -> None:
         "model": dataclasses.asdict(trained.sizes),
         "standardization": "train",
         "targets": {
-            name: {"classes": list(CLASS_NAMES[name]), "temperature": target.temperature}
+            name: {"classes": list(CLASS_NAMES[name]), "temperature": target.temperature._asdict()}
             for name, target in trained.targets.items()
         },
         **trained.facts,
@@ -109,7 +110,7 @@ def read(folder: Path | str) -> Model:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ModelError(f"{folder}: {no_folder(folder)}, expected one that ser-jax train wrote")
+        raise ModelError(f"{folder}: {no_folder(folder)}, expected the folder that ser-jax train wrote")
     place = folder / "config.json"
     config = _config(place)
     sizes, temperatures = _sizes(place, config), _temperatures(place, config)
@@ -130,11 +131,21 @@ def read(folder: Path | str) -> Model:
     )
 
 
+def _content(place: Path) -> bytes:
+    """What a file holds; a FIFO, say, would be waited for."""
+    if not place.exists():
+        raise ModelError(f"{place}: no such file, expected the folder of a recogniser")
+    if not place.is_file():
+        raise ModelError(f"{place}: not a regular file, expected that of a recogniser")
+    try:
+        return place.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{place}: {error.strerror or error}, expected that of a recogniser") from error
+
+
 def _config(place: Path) -> dict[str, Any]:
     try:
-        config = json.loads(place.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{place}: no such file, expected the folder of a recogniser") from None
+        config = json.loads(_content(place))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{place}: not JSON ({error}), expected what ser-jax train wrote") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
@@ -148,8 +159,8 @@ def _config(place: Path) -> dict[str, Any]:
     if config.get("standardization") != "train":
         raise ModelError(f"{place}: standardization {config.get('standardization')!r}, expected 'train'")
     seeds = config.get("seeds")
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or not 1 <= seeds <= 10_000:
-        raise ModelError(f"{place}: seeds {seeds!r}, expected a whole number of at least 1")
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or not 1 <= seeds <= MOST:
+        raise ModelError(f"{place}: seeds {seeds!r}, expected a whole number from 1 to {MOST:,}")
     return config
 
 
@@ -174,22 +185,28 @@ def _sizes(place: Path, config: dict[str, Any]) -> ModelConfig:
     return sizes
 
 
-def _temperatures(place: Path, config: dict[str, Any]) -> dict[str, float]:
+def _temperatures(place: Path, config: dict[str, Any]) -> dict[str, Temperature]:
     targets = config.get("targets")
     if not isinstance(targets, dict) or not targets or not targets.keys() <= CLASS_NAMES.keys():
         raise ModelError(f"{place}: targets {targets!r}, expected some of {', '.join(CLASS_NAMES)}")
     found = {}
     for name in (name for name in CLASS_NAMES if name in targets):
         own = targets[name] if isinstance(targets[name], dict) else {}
-        temperature = own.get("temperature")
         if own.get("classes") != list(CLASS_NAMES[name]):
             raise ModelError(
                 f"{place}: classes {own.get('classes')!r} of {name}, expected {list(CLASS_NAMES[name])}"
             )
-        if type(temperature) not in (int, float) or not 0 < temperature < math.inf:
-            raise ModelError(f"{place}: temperature {temperature!r} of {name}, expected more than 0")
-        found[name] = float(temperature)
+        found[name] = _temperature(f"{place}: temperature of {name}", own.get("temperature"))
     return found
+
+
+def _temperature(what: str, given: Any) -> Temperature:
+    numbers = given if isinstance(given, dict) and given.keys() == set(Temperature._fields) else {}
+    for name, (least, most) in (("value", VALUES), ("decay", DECAYS)):
+        number = numbers.get(name)
+        if type(number) not in (int, float) or not least <= number <= most:
+            raise ModelError(f"{what}: {name} {number!r}, expected {least:g} to {most:g}")
+    return Temperature(float(numbers["value"]), float(numbers["decay"]))
 
 
 def _expected(sizes: ModelConfig, config: dict[str, Any], targets) -> dict[str, tuple[str, list[int]]]:
@@ -210,12 +227,11 @@ def _tensors(place: Path, config: dict[str, Any], expected) -> dict[str, np.ndar
     from safetensors import SafetensorError, safe_open
     from safetensors.numpy import load
 
+    content = _content(place)
     try:
         with safe_open(place, framework="np") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  no mapping
             found = {name: (part.get_dtype(), list(part.get_shape())) for name, part in slices.items()}
-    except FileNotFoundError:
-        raise ModelError(f"{place}: no such file, expected the weights of a recogniser") from None
     except SafetensorError as error:
         raise ModelError(f"{place}: not readable as safetensors ({error}), expected weights") from error
     for name in sorted(found.keys() | expected.keys()):
@@ -224,7 +240,6 @@ def _tensors(place: Path, config: dict[str, Any], expected) -> dict[str, np.ndar
                 f"{place}: {name} {_shown(found.get(name))}, expected {_shown(expected.get(name))} "
                 "as config.json says"
             )
-    content = place.read_bytes()
     if hashlib.sha256(content).hexdigest() != config.get("sha256"):
         raise ModelError(
             f"{place}: not the weights whose SHA-256 config.json names; one of the two is another's"

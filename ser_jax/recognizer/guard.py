@@ -24,20 +24,20 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware that refuses strangers and adds `HEADERS` and a Content-Security-Policy.
+    """ASGI middleware that refuses strangers and adds headers.
 
     Args:
       app: what answers.
-      host: that the server was started with. Where it stands for all addresses of the machine, any address
-        is taken for one of them, but no name.
-      page: HTML, whose own script and style alone are allowed.
+      names: of the server. Where one stands for all addresses of the machine, any address is taken for one
+        of them, but no name.
+      headers: of every answer, see `headers`.
     """
 
-    def __init__(self, app, host: str, page: str):
+    def __init__(self, app, names: tuple[str, ...], headers: dict[str, str]):
         self._app = app
-        self._names = LOOPBACK | {host.lower()}
-        self._any_address = is_everywhere(host)
-        self._headers = {**HEADERS, "Content-Security-Policy": policy(page)}
+        self._names = LOOPBACK | {name.lower() for name in names}
+        self._any_address = any(is_everywhere(name) for name in names)
+        self._headers = headers
 
     async def __call__(self, scope, receive, send):
         from starlette.datastructures import Headers, MutableHeaders
@@ -63,16 +63,21 @@ class Guard:
         return None
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
-    address = _address(host)
-    return host.lower() in LOOPBACK or bool(address and address.is_loopback)
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches what listens there; no name and no shortened address is known."""
+    found = _address(address)
+    return bool(found and found.is_loopback)
 
 
-def is_everywhere(host: str) -> bool:
+def is_everywhere(address: str) -> bool:
     """Whether it stands for all addresses of the machine."""
-    address = _address(host)
-    return bool(address and address.is_unspecified)
+    found = _address(address)
+    return bool(found and found.is_unspecified)
+
+
+def headers(page: str) -> dict[str, str]:
+    """`HEADERS`, and a Content-Security-Policy for a page of HTML."""
+    return {**HEADERS, "Content-Security-Policy": policy(page)}
 
 
 def policy(page: str) -> str:

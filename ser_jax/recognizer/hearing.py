@@ -10,6 +10,8 @@ from ser_jax.data import audio
 from ser_jax.data.logmel import HOP, RATE, WINDOW, logmel
 from ser_jax.errors import UserError
 
+HEADROOM = 8.0  # times full scale: floating-point recordings pass it by a little, unscaled integers by far
+
 
 class SoundError(UserError):
     """Samples that cannot be listened to."""
@@ -90,12 +92,16 @@ def listen_to(samples: np.ndarray, rate: int, filters) -> Heard:
     """The same of samples in memory.
 
     Args:
-      samples: [n] or [n, channels]; integers are divided by their type's largest value.
+      samples: [n] or [n, channels]; floating-point from -1 to 1, with headroom up to `HEADROOM`, or signed
+        integers, see `as_sound`.
       rate: Hz.
       filters: of `logmel.filterbank()`.
     Raises: SoundError naming what is wrong with them.
     """
-    samples = as_sound(samples)
+    given = np.asarray(samples)
+    samples = as_sound(given)
+    if given.dtype.kind == "f" and given.size and (peak := float(np.abs(given).max())) > HEADROOM:
+        raise SoundError(f"floating-point samples of up to {peak:g}, expected -1 to 1")
     if not audio.RATES[0] <= rate <= audio.RATES[1]:
         raise SoundError(f"{rate} samples a second, expected {audio.RATES[0]} to {audio.RATES[1]}")
     size = audio.BLOCK
@@ -108,7 +114,9 @@ def listen_to(samples: np.ndarray, rate: int, filters) -> Heard:
 
 
 def as_sound(samples) -> np.ndarray:
-    """[n] float64 samples of one channel: the mean of several, integers divided by their largest value.
+    """[n] float64 samples of one channel: the mean of several.
+
+    Integers of b bits are divided by 2^(b - 1), the magnitude of their least value, which becomes -1.
 
     Args:
       samples: [n] or [n, channels].

@@ -108,16 +108,17 @@ def piped(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> 
 
     Args:
       recognizer: whom to ask.
-      stream: a WAV file as programs write it into pipes, of 16, 24 or 32 bits or float32, its size stated or
-        not; never waited on for more than it has to give.
+      stream: a WAV file as programs write it into pipes (see `pipe`), its size stated or not; never waited
+        on for more than it has to give.
       rate: Hz, of samples without a header: signed, 16 bits, little-endian, one channel.
     Yields: a moment for every half second; one of all there was where it ends before the first.
     Raises: StreamError, SoundError.
     """
     coding = pipe.read_header(stream) if rate is None else pipe.headerless(rate)
-    recognizer.say([np.zeros((1, BANDS), np.float32)])  # compiled before sound waits, which takes a second
+    begun = b"" if rate is None else pipe.alone(stream)
+    recognizer.compile()  # before sound waits
     live = Live(recognizer, coding.rate)
-    for samples in pipe.samples(stream, coding):
+    for samples in pipe.samples(stream, coding, begun):
         yield from live.feed(samples)
     yield from live.end()
 

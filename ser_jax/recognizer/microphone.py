@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_jax.data.logmel import BANDS, RATE
+from ser_jax.data.logmel import RATE
 from ser_jax.errors import one_line
 from ser_jax.recognizer import Recognizer
 from ser_jax.recognizer.hearing import as_sound
@@ -22,8 +22,11 @@ PATIENCE = 5.0  # s without a sample after which a microphone is taken for dead
 def moments(recognizer: Recognizer, device: str | None = None) -> Iterator[Moment]:
     """Estimates while somebody speaks, until it is closed.
 
-    Where computing falls behind, estimates are left out, and the next is of the newest sound. No window lacks
-    any of its own, and no more than `KEPT` seconds ever wait.
+    Where computing falls behind, estimates are left out, and the next is of the newest sound; no more than
+    `KEPT` seconds ever wait. Where PortAudio says that it lost samples (input overflow), hearing begins anew
+    behind them: no window spans a gap that it told of, and the next are shorter than 7.5 s until as much has
+    come again. How long the gap was is read from PortAudio's clock (`inputBufferAdcTime`), so that times stay
+    those of the microphone; without a gap they are counted in samples.
 
     Args:
       recognizer: whom to ask.
@@ -31,11 +34,11 @@ def moments(recognizer: Recognizer, device: str | None = None) -> Iterator[Momen
     Raises: StreamError where there is no such device, or it gives no sound.
     """
     sounddevice = _sounddevice()
-    recognizer.say([np.zeros((1, BANDS), np.float32)])
+    recognizer.compile()
     try:
         settings = _settings(sounddevice, int(device) if device and device.isdecimal() else device)
         rate = settings["samplerate"]
-        inbox = _Inbox(round(KEPT * rate))
+        inbox = _Inbox(rate, round(KEPT * rate))
         opened = sounddevice.InputStream(**settings, blocksize=rate // BLOCKS, callback=inbox.put)
         opened.start()
     except (sounddevice.PortAudioError, ValueError) as error:  # ValueError: no such device, or several
@@ -45,7 +48,7 @@ def moments(recognizer: Recognizer, device: str | None = None) -> Iterator[Momen
         live = Live(recognizer, rate)
         while True:
             place, samples = inbox.take()
-            if place != live.place:  # what was dropped is older than any window to come
+            if place != live.place:  # what is missing was lost, or is older than any window to come
                 live = Live(recognizer, rate, place)
             for moment in live.feed(samples, every=False):
                 yield moment._replace(behind=max(0.0, inbox.arrived / rate - moment.seconds))
@@ -75,15 +78,36 @@ def _settings(sounddevice, device: str | int | None) -> dict[str, Any]:
 
 
 class _Inbox:
-    """What a microphone gave and nobody has heard yet; of too much of it the newest."""
+    """What a microphone gave and nobody has heard yet, without a gap; of too much of it the newest.
 
-    def __init__(self, most: int):
-        self.arrived, self._held, self._most = 0, 0, most
+    Attributes:
+      arrived: samples until the end of the newest block, those that were lost included.
+    """
+
+    def __init__(self, rate: int, most: int):
+        self.arrived, self._held, self._rate, self._most = 0, 0, rate, most
         self._blocks, self._changed = deque(), threading.Condition()
+        self._is_torn = False  # whether samples were lost just now
+        self._known: tuple[int, float] | None = None  # the newest block's place, and its time in s
 
-    def put(self, samples: np.ndarray, count: int, *_) -> None:
-        """Takes samples [count, channels]; PortAudio calls it, from a thread of its own."""
+    def put(self, samples: np.ndarray, count: int, time, status) -> None:
+        """Takes samples [count, channels]; PortAudio calls it, from a thread of its own.
+
+        Where `status` says that samples were lost, it does not say where within the block: all of it goes.
+        """
         with self._changed:
+            if status:
+                self._is_torn = True
+                self.arrived += count
+                self._blocks.clear()
+                self._held = 0
+                return
+            now = time.inputBufferAdcTime
+            if self._is_torn and self._known is not None:
+                place, then = self._known
+                # Not before what was counted: some systems' clocks stand at 0.
+                self.arrived = max(self.arrived, place + round((now - then) * self._rate))
+            self._is_torn, self._known = False, (self.arrived, now)
             self._blocks.append(samples.copy())
             self.arrived += count
             self._held += count
@@ -95,7 +119,8 @@ class _Inbox:
         """Waits for sound: (the place of its first sample, all [n] that is there)."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._blocks, PATIENCE):
-                raise StreamError(f"the microphone gave nothing for {PATIENCE:g} s, expected sound")
+                gave = "gave no sound without gaps" if self._is_torn else "gave nothing"
+                raise StreamError(f"the microphone {gave} for {PATIENCE:g} s, expected sound")
             place = self.arrived - self._held
             blocks, self._blocks, self._held = self._blocks, deque(), 0
         return place, as_sound(np.concatenate(blocks))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ser_jax import model
 from ser_jax.model import ModelConfig
 from ser_jax.recognizer.folder import Model
+from ser_jax.recognizer.temperature import Temperature
 
 
 class Weights(NamedTuple):
@@ -17,13 +18,13 @@ class Weights(NamedTuple):
     Attributes:
       mean, scale: [F] float32.
       params: of all networks, with leading [K, R]: targets, seeds.
-      temperature: [K] float32.
+      temperature: of [K] float32 each.
     """
 
     mean: jax.Array
     scale: jax.Array
     params: Any
-    temperature: jax.Array
+    temperature: Temperature
 
 
 class Said(NamedTuple):
@@ -41,7 +42,8 @@ class Said(NamedTuple):
 def weights(trained: Model) -> Weights:
     """The arrays of a recogniser, stacked."""
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(t.params for t in trained.targets.values()))
-    temperature = jnp.array([target.temperature for target in trained.targets.values()], jnp.float32)
+    each = zip(*(target.temperature for target in trained.targets.values()), strict=True)
+    temperature = Temperature(*(jnp.array(numbers, jnp.float32) for numbers in each))
     return Weights(jnp.asarray(trained.mean), jnp.asarray(trained.scale), params, temperature)
 
 
@@ -89,4 +91,6 @@ def say(sizes: ModelConfig, own: Weights, logmel, frames) -> Said:
     Returns: Said(probability [K, R, B], attention [K, R, B, S]).
     """
     margin, attention = answer(sizes, own, logmel, frames)
-    return Said(jax.nn.sigmoid(margin / own.temperature[:, None, None]), attention)
+    share = jnp.clip(frames, 1, sizes.frames) / sizes.frames
+    each = jax.vmap(lambda temperature: temperature.at(share))(own.temperature)  # [K, B]
+    return Said(jax.nn.sigmoid(margin / each[:, None, :]), attention)

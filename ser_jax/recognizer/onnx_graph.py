@@ -90,7 +90,11 @@ recogniser (float[n] samples) => ({outputs})
   products = Mul (segments, factors)
   sums = ReduceSum <keepdims = 0> (products, sum_axes)
   margins = Add (sums, by_itself)
-  calibrated = Div (margins, temperatures)
+  heard_frames = Cast <to = 1> (frames)
+  share = Div (heard_frames, most_frames)
+  cooled = Pow (share, decays)
+  temperature = Div (temperatures, cooled)
+  calibrated = Div (margins, temperature)
   each = Sigmoid (calibrated)
 
   # Of every target the mean and the deviation of its seeds.
@@ -181,6 +185,7 @@ def _constants(trained: Model) -> dict[str, np.ndarray]:
         "decibel": np.array(10 / np.log(10)),
         "mean": trained.mean,
         "scale": trained.scale,
+        "most_frames": np.array(sizes.frames, np.float32),
         "freedom": np.array(max(1, seeds - 1), np.float32),
         **{name: np.array(shape, np.int64) for name, shape in shapes.items()},
     }
@@ -201,7 +206,8 @@ def _weights(trained: Model) -> dict[str, np.ndarray]:
     bias = stacked(own["classifier"]["bias"] for own in params)
     margin = classifier[:, :, 1] - classifier[:, :, 0]
     by_segment = margin[:, sizes.channels :].reshape(-1, sizes.segments, sizes.channels)
-    temperature = [target.temperature for target in trained.targets.values()]
+    temperature = [target.temperature.value for target in trained.targets.values()]
+    decay = [target.temperature.decay for target in trained.targets.values()]
     return {
         "kernels": kernels.transpose(0, 3, 2, 1).reshape(-1, sizes.bands, sizes.kernel),
         "biases": stacked(own["bias"] for own in params).reshape(-1),
@@ -210,6 +216,7 @@ def _weights(trained: Model) -> dict[str, np.ndarray]:
         "by_segment": by_segment.transpose(0, 2, 1),
         "by_itself": bias[:, 1] - bias[:, 0],
         "temperatures": np.repeat(np.array(temperature, np.float32), seeds),
+        "decays": np.repeat(np.array(decay, np.float32), seeds),
     }
 
 

@@ -1,4 +1,8 @@
-"""A WAV file that arrives through a pipe, whose writer may not know how long it becomes."""
+"""A WAV file that arrives through a pipe, whose writer may not know how long it becomes.
+
+Its samples are integers of 8 bits (unsigned, as WAV has them), 16, 24 or 32, or float32 or float64, in WAV's
+plain or extensible form.
+"""
 
 import struct
 from collections.abc import Iterator
@@ -13,7 +17,9 @@ from ser_jax.recognizer.hearing import Heard, as_sound, gathered
 
 BLOCKS = 20  # per second of sound, at which it is read
 SKIPPED = 1 << 24  # bytes of a header's other chunks; pictures stand there
-CODINGS = {(1, 16): "<i2", (1, 24): "i3", (1, 32): "<i4", (3, 32): "<f4"}  # by WAV's format and bits
+# By WAV's format and bits.
+CODINGS = {(1, 8): "u1", (1, 16): "<i2", (1, 24): "i3", (1, 32): "<i4", (3, 32): "<f4", (3, 64): "<f8"}
+ENDLESS_SIZE = 1 << 62  # bytes
 # Sizes that writers to a pipe leave: some 0, sox and arecord almost 2^31, ffmpeg 2^32 - 1.
 ENDLESS = (range(1), range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0x100000000))
 
@@ -28,10 +34,15 @@ def listen(stream: BinaryIO, filters) -> Heard:
     Args:
       stream: see `read_header`.
       filters: of `logmel.filterbank()`.
-    Raises: StreamError, SoundError.
+    Raises: StreamError, also where it ends before the size that its header states; SoundError.
     """
     coding = read_header(stream)
     heard = gathered(coding.rate, samples(stream, coding), filters)
+    found, stated = round(heard.seconds * coding.rate), coding.size // coding.width
+    if coding.size < ENDLESS_SIZE and found < stated:
+        raise StreamError(
+            f"the stream ends after {found} of the {stated} frames its header promises, expected them all"
+        )
     if not len(heard.logmel):
         raise StreamError(
             f"the stream holds {heard.seconds:.4f} s of sound, expected at least {WINDOW / RATE} s"
@@ -46,13 +57,18 @@ class Coding(NamedTuple):
       rate: Hz.
       channels: how many.
       kind: NumPy's type of each, or "i3" for 24 bits.
-      size: bytes of sound that follow at most.
+      size: bytes of sound that follow at most; `ENDLESS_SIZE` where the header states none.
     """
 
     rate: int
     channels: int
     kind: str
-    size: int = 1 << 62
+    size: int = ENDLESS_SIZE
+
+    @property
+    def width(self) -> int:
+        """Bytes of a sample of all channels."""
+        return self.channels * int(self.kind[-1])
 
 
 def read_header(stream: BinaryIO) -> Coding:
@@ -90,7 +106,7 @@ def _usable(form: int, channels: int, rate: int, _, width: int, bits: int, exten
     if kind is None or not 1 <= channels <= 64 or width != channels * bits // 8:
         raise StreamError(
             f"the stream holds {channels} channels of {bits} bits in {width} bytes, WAV's format {form:#x}, "
-            "expected 1 to 64 of 16, 24 or 32 bits (PCM) or of float32"
+            "expected 1 to 64 of 8, 16, 24 or 32 bits (PCM) or of float32 or float64"
         )
     return headerless(rate)._replace(channels=channels, kind=kind)
 
@@ -104,22 +120,39 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
     return content
 
 
-def samples(stream: BinaryIO, coding: Coding) -> Iterator[np.ndarray]:
+def alone(stream: BinaryIO) -> bytes:
+    """The first bytes of samples without a header.
+
+    Raises: StreamError where there is one: it would be heard, at a rate that is not its own.
+    """
+    if (begun := stream.read(4)) == b"RIFF":
+        raise StreamError(
+            "the stream is a WAV file, which says its own rate, expected samples alone, or no --rate"
+        )
+    return begun
+
+
+def samples(stream: BinaryIO, coding: Coding, begun: bytes = b"") -> Iterator[np.ndarray]:
     """[n] float64 as they arrive, at most a twentieth of a second at a time.
 
     What is left of a sample at the end is dropped.
 
+    Args:
+      stream: behind its header.
+      coding: of its samples.
+      begun: what was read of them already.
     Raises: SoundError where they are not finite.
     """
     read = getattr(stream, "read1", stream.read)  # what is there, not all that was asked for
-    width = coding.channels * int(coding.kind[-1])
-    left, most, rest = coding.size, coding.rate // BLOCKS * width, b""
+    left, most, rest = coding.size, coding.rate // BLOCKS * coding.width, begun
     while block := read(min(most, left)):
         left -= len(block)
-        whole = (rest + block)[: (len(rest) + len(block)) // width * width]
+        whole = (rest + block)[: (len(rest) + len(block)) // coding.width * coding.width]
         rest = (rest + block)[len(whole) :]
         if coding.kind == "i3":  # becomes the upper three bytes of four
             found = np.pad(np.frombuffer(whole, "u1").reshape(-1, 3), ((0, 0), (1, 0))).view("<i4")
+        elif coding.kind == "u1":  # silence is 128
+            found = (np.frombuffer(whole, "u1") ^ 0x80).view("i1")
         else:
             found = np.frombuffer(whole, coding.kind)
         yield as_sound(found.reshape(-1, coding.channels))

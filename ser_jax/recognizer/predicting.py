@@ -2,7 +2,10 @@
 
 import csv
 import glob
+import io
 import json
+import os
+import re
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -14,6 +17,9 @@ from ser_jax.recognizer import Heard, Recognition, Recognizer, Window, pipe
 from ser_jax.recognizer.recognition import in_words
 
 STANDARD_INPUT = "-"
+FOREIGN = (".m4a", ".mp4", ".aac", ".webm", ".opus", ".wma", ".amr", ".3gp")  # sound that is not read
+LONGEST = 200  # bytes of a picture's name before its number and ending; file systems take 255 of all
+_DEEP = re.compile(r"(?:^|(?<={0}))\*\*(?:{0}+|$)".format(rf"[/{re.escape(os.sep)}]"))  # ** as a folder
 
 
 class PredictionError(UserError):
@@ -23,34 +29,57 @@ class PredictionError(UserError):
 def files(given: list[str]) -> list[str]:
     """The recordings that are meant, in order: folders and patterns are looked up, files left as they are.
 
+    A folder, and ** in a pattern, stand for whatever lies in it however deep, but not behind links to other
+    folders, nor what is hidden. What a pattern finds under several names is taken once, under the shortest.
+    What holds nothing stays as it is, and is named when its turn comes.
+
     Args:
       given: files, folders, patterns, or "-" for standard input.
-    Raises: PredictionError where a folder or a pattern holds no recording, or standard input is meant twice.
+    Raises: PredictionError where standard input is meant twice.
     """
     found: list[str] = []
     for one in given:
         if one == STANDARD_INPUT or Path(one).is_file():
             found.append(one)
         elif Path(one).is_dir():
-            own = sorted(
-                str(path)
-                for path in Path(one).rglob("*")
-                if path.suffix.lower() in SUFFIXES and path.is_file()
-            )
-            if not own:
-                raise PredictionError(f"{one}: no recording in it, expected {', '.join(SUFFIXES)}")
-            found += own
+            found += _within(Path(one)) or [one]
         elif glob.has_magic(one):
-            paths = glob.iglob(one, recursive=True)  # noqa: PTH207  Path's takes no absolute patterns
-            own = sorted(path for path in paths if Path(path).is_file())
-            if not own:
-                raise PredictionError(f"{one}: no file matches, expected recordings")
-            found += own
+            paths = sorted(_matching(one), key=lambda path: (len(path), path), reverse=True)
+            own = {os.path.realpath(path): path for path in paths if Path(path).is_file()}
+            found += sorted(own.values()) or [one]
         else:
-            found.append(one)  # a file that is not there is named when its turn comes
+            found.append(one)
     if found.count(STANDARD_INPUT) > 1:
         raise PredictionError("standard input (-) is named twice, expected it once")
     return found
+
+
+def _within(folder: Path) -> list[str]:
+    """The recordings in a folder; says how many files of sound it holds that cannot be read."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    paths = [path for path in paths if not path.name.startswith(".")]  # ._a.wav is a Mac's note on a.wav
+    foreign = sorted(path.suffix.lower() for path in paths if path.suffix.lower() in FOREIGN)
+    if foreign:
+        kinds = ", ".join(sorted(set(foreign)))
+        print(
+            f"ser-jax: {one_line(str(folder))}: {len(foreign)} files passed over ({kinds}), expected "
+            f"{', '.join(SUFFIXES)}: ffmpeg -i speech{foreign[0]} speech.wav makes one",
+            file=sys.stderr,
+        )
+    return sorted(str(path) for path in paths if path.suffix.lower() in SUFFIXES)
+
+
+def _matching(pattern: str) -> Iterator[str]:
+    """As `glob.iglob`, but ** enters no link to a folder: it may lead back to where it stands."""
+    if not (deep := _DEEP.search(pattern)):
+        yield from glob.iglob(pattern)  # noqa: PTH207  Path's takes no absolute patterns
+        return
+    above, below = pattern[: deep.start()], pattern[deep.end() :] or "*"
+    for top in glob.iglob(above) if above else [os.curdir]:  # noqa: PTH207
+        for folder, inner, _ in os.walk(top):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            found = _matching(str(Path(glob.escape(folder)) / below))
+            yield from (str(Path(path)) for path in found)
 
 
 def predict(
@@ -58,14 +87,19 @@ def predict(
 ) -> int:
     """Prints what is heard in recordings; a bad one is named and the others are still done.
 
+    CSV is data: names stand in it as they are, so that files can be opened by them. Two things are done: one
+    that begins like a formula, =1+1.wav, is written as ./=1+1.wav, the same file, of which spreadsheets make
+    no number; and on a terminal, what it would act upon is escaped as in text.
+
     Args:
       recognizer: the model.
       files: as `files` gives them.
       form: "text", "json" or "csv".
       hop: as of a `Recognizer`'s call.
       plots: a folder for pictures; made if need be.
-    Returns: the exit status, 1 where a recording could not be used.
-    Raises: HopError, PredictionError.
+    Returns: the exit status, 1 where a recording could not be used, or its picture not be written: that is
+      named too, and the others are still done.
+    Raises: HopError; PredictionError where there can be no folder for pictures.
     """
     from tqdm import tqdm
 
@@ -81,7 +115,11 @@ def predict(
             with tqdm.external_write_mode(sys.stdout):
                 printed.add(name, said)
             if pictures is not None:
-                pictures.draw(name, heard, said)
+                try:
+                    pictures.draw(name, heard, said)
+                except PredictionError as error:
+                    bad.append(name)
+                    _complain(bar, str(error))
             bar.update()
         printed.end()
     return 1 if bad else 0
@@ -94,16 +132,28 @@ def _heard(recognizer: Recognizer, files, waiting, bad: list[str], bar) -> Itera
             if name == STANDARD_INPUT:
                 heard = pipe.listen(sys.stdin.buffer, recognizer.filters)
             else:
-                heard = recognizer.hear(name)
+                heard = recognizer.hear(_there(name))
         except UserError as error:
             bad.append(name)
-            bar.clear()
-            place = "standard input: " if name == STANDARD_INPUT else ""
-            print(f"ser-jax: {place}{one_line(str(error))}", file=sys.stderr)
+            _complain(bar, f"standard input: {error}" if name == STANDARD_INPUT else str(error))
             bar.update()
             continue
         waiting.append((name, heard))
         yield heard
+
+
+def _there(name: str) -> str:
+    """A name that stands for one recording, or a PredictionError that says why it stands for none."""
+    if Path(name).is_dir():
+        raise PredictionError(f"{name}: no recording in it, expected {', '.join(SUFFIXES)}")
+    if glob.has_magic(name) and not Path(name).exists():
+        raise PredictionError(f"{name}: no file matches, expected recordings")
+    return name
+
+
+def _complain(bar, sentence: str) -> None:
+    bar.clear()
+    print(f"ser-jax: {one_line(sentence)}", file=sys.stderr)
 
 
 class _Text:
@@ -150,11 +200,11 @@ class _Csv:
 
     def __init__(self, recognizer: Recognizer):
         self._targets = recognizer.targets
-        self._writer = csv.writer(sys.stdout, lineterminator="\n")
+        self._is_read_by_people = sys.stdout.isatty()
 
     def begin(self) -> None:
         columns = [f"{t}_{what}" for t in self._targets for what in ("class", "probability", "spread")]
-        self._writer.writerow(["file", "part", "start", "end", *columns])
+        self._print(["file", "part", "start", "end", *columns])
 
     def add(self, name: str, said: Recognition) -> None:
         self._row(name, "all", 0.0, said.seconds, said)
@@ -167,7 +217,17 @@ class _Csv:
     def _row(self, name: str, part: str, start: float, end: float, said: Recognition | Window) -> None:
         own = [said.targets[target] for target in self._targets]
         cells = [cell for one in own for cell in (one.label, f"{one.probability:.6f}", f"{one.spread:.6f}")]
-        self._writer.writerow([name, part, f"{start:.3f}", f"{end:.3f}", *cells])
+        self._print([self._shown(name), part, f"{start:.3f}", f"{end:.3f}", *cells])
+
+    def _print(self, cells: list[str]) -> None:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\r\n").writerow(cells)  # with \n alone it quotes no \r in a name
+        print(line.getvalue()[:-2])
+
+    def _shown(self, name: str) -> str:
+        if name != STANDARD_INPUT and name.startswith(("=", "+", "-", "@", "\t", "\r")):
+            name = os.path.join(os.curdir, name)  # noqa: PTH118  Path takes the dot away
+        return one_line(name) if self._is_read_by_people else name
 
 
 class _Pictures:
@@ -181,10 +241,20 @@ class _Pictures:
         self._folder, self._taken = folder, set()
 
     def draw(self, name: str, heard: Heard, said: Recognition) -> None:
+        """Raises PredictionError where it cannot be written."""
         from ser_jax.recognizer import drawing
 
         stem = "standard-input" if name == STANDARD_INPUT else Path(name).stem
+        while len(os.fsencode(stem)) > LONGEST:
+            stem = stem[:-1]
         stems = (stem if i == 1 else f"{stem}-{i}" for i in range(1, len(self._taken) + 2))
         stem = next(one for one in stems if one not in self._taken)
         self._taken.add(stem)
-        drawing.draw(self._folder / f"{stem}.png", name, heard, said)
+        picture = self._folder / f"{stem}.png"
+        try:
+            drawing.draw(picture, name, heard, said)
+        except OSError as error:
+            raise PredictionError(
+                f"{name}: its picture {picture} cannot be written ({error.strerror or error}), expected a "
+                "place for a file"
+            ) from error

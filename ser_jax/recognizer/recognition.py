@@ -30,10 +30,11 @@ class Estimate(NamedTuple):
 
     Attributes:
       label: the class, as in "high"; that of the larger probability.
-      probability: calibrated, of high arousal or of positive valence (not of `label`): the mean of the seeds.
+      probability: of high arousal or of positive valence (not of `label`): the mean of the seeds. That of a
+        window is calibrated; of a recording of several it is their mean.
       spread: the seeds' sample deviation (ddof = 1) from it; 0 of a single seed.
       attention: weights of the segments, the mean of the seeds. A window's segments stand for 7.5 s even
-        where the recording is shorter: what ends after it weighs padding.
+        where the recording is shorter: what begins after its end weighs padding.
     """
 
     label: str

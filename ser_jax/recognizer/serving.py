@@ -7,10 +7,12 @@
     GET /openapi.json   all of this, for programs
 
 `/hear` is an address of its own and no flag, so that `/recognize` has one form. One recording is recognised
-at a time; others wait in the order in which they arrived whole.
+at a time; others wait in the order in which they arrived whole. Ctrl-C and SIGTERM end all of it within a
+window.
 """
 
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -20,10 +22,7 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-
 import ser_jax
-from ser_jax.data import logmel
 from ser_jax.errors import UserError
 from ser_jax.recognizer import answers, guard, turns
 
@@ -56,13 +55,14 @@ def serve(
     Raises: ServingError where nothing can be served there, or what serves is not installed.
     """
     with listening(host, port) as listener:
-        own = server(application(recognizer, megabytes, host))
-        recognizer(np.random.default_rng(0).uniform(-0.1, 0.1, logmel.RATE), logmel.RATE)  # compiles
-        address = _address(host, listener.getsockname()[1])
+        bound, port = listener.getsockname()[:2]  # "0" and "127.1" are addresses, too
+        own = server(application(recognizer, megabytes, (host, bound)))
+        recognizer.compile()
+        address = _address("localhost" if guard.is_everywhere(bound) else host, port)
         _say(f"{address} (Ctrl-C ends it)")
-        if not guard.is_loopback(host):
+        if not guard.is_loopback(bound):
             _say(
-                f"everyone on the network can reach {host}: nobody is asked who they are, and what they "
+                f"everyone on the network can reach {bound}: nobody is asked who they are, and what they "
                 "send can be read on its way"
             )
         if opens:  # in a thread: a browser within the terminal would keep the server from answering it
@@ -71,11 +71,14 @@ def serve(
             own.run(sockets=[listener])
 
 
-def application(recognizer: "Recognizer", megabytes: int = 64, host: str = "127.0.0.1") -> "FastAPI":
+def application(
+    recognizer: "Recognizer", megabytes: int = 64, names: tuple[str, ...] = ("127.0.0.1",)
+) -> "FastAPI":
     """What answers; its `state.turns` are its `turns.Turns`.
 
     Args:
-      recognizer, megabytes, host: as of `serve`.
+      recognizer, megabytes: as of `serve`.
+      names: that the server has, and the address that it listens at.
     Raises: ServingError where FastAPI is not installed.
     """
     with _installed():
@@ -89,16 +92,17 @@ def application(recognizer: "Recognizer", megabytes: int = 64, host: str = "127.
         docs_url=None,  # these two would load scripts from elsewhere
         redoc_url=None,
     )
-    app.add_middleware(guard.Guard, host=host, page=page)
+    headers = guard.headers(page)
+    app.add_middleware(guard.Guard, names=names, headers=headers)
     app.state.turns = queue = turns.Turns()
-    _add_errors(app)
+    _add_errors(app, headers)
     Hop = Annotated[float | None, Query(description="s from one window to the next")]
     Name = Annotated[str, Query(max_length=255, description="of the recording, for the answer")]
     posted = {"response_class": Response, "openapi_extra": answers.taking_sound()}
 
     async def answer(request, hop, name, draws):
         try:
-            next(recognizer.recognise([], hop), None)
+            recognizer.check(hop)
         except UserError as error:
             return answers.problem(400, str(error))
         return await queue.take(request, most, turns.Work(recognizer, hop, name, draws))
@@ -127,7 +131,7 @@ def application(recognizer: "Recognizer", megabytes: int = 64, host: str = "127.
     return app
 
 
-def _add_errors(app: "FastAPI") -> None:
+def _add_errors(app: "FastAPI", headers: dict[str, str]) -> None:
     from fastapi.exceptions import RequestValidationError
 
     @app.exception_handler(RequestValidationError)
@@ -136,15 +140,29 @@ def _add_errors(app: "FastAPI") -> None:
         return answers.problem(400, f"{wrong['loc'][-1]}: {wrong['msg'].lower()}")
 
     @app.exception_handler(Exception)
-    async def failed(request, error):
-        return answers.problem(500, "the server has made a mistake; what it was stands in its log")
+    async def failed(request, error):  # outside of all middleware, which adds headers elsewhere
+        sentence = "the server has made a mistake; what it was stands in its log"
+        return answers.problem(500, sentence, headers)
 
 
 def server(app: "FastAPI") -> "Server":
-    """A uvicorn server for an application; `run(sockets=[...])` starts it."""
+    """A uvicorn server for an `application`; `run(sockets=[...])` starts it."""
     with _installed():
+        import anyio
         from uvicorn import Config, Server
-    return Server(
+
+    class Ending(Server):
+        """uvicorn would let recordings be recognised to the end."""
+
+        async def shutdown(self, sockets=None):
+            app.state.turns.end()
+            with _quiet("uvicorn.error"):  # of clients that do not take their answers
+                await super().shutdown(sockets)
+                with anyio.move_on_after(1):  # SIGTERM ends the process next, whatever is left to tidy up
+                    while self.server_state.tasks:
+                        await anyio.sleep(0.01)
+
+    return Ending(
         Config(
             app,
             http="h11",
@@ -189,9 +207,18 @@ def _installed() -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def _address(host: str, port: int) -> str:
-    name = "localhost" if guard.is_everywhere(host) else f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}/"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def _say(sentence: str) -> None:

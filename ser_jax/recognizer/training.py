@@ -3,6 +3,7 @@
 import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -16,7 +17,7 @@ from ser_jax.recognizer.fitting import Recipe, TrainingError
 
 def train(
     corpora: list[str], out: Path, data_dir: Path | None = None, name: str | None = None, **recipe
-) -> None:
+) -> dict[str, Any]:
     """Trains a recogniser and keeps it, whole or not at all; draws a progress bar.
 
     On one machine the same corpora and recipe give the same bytes.
@@ -27,20 +28,34 @@ def train(
       data_dir: where they were prepared; None for the usual place.
       name: of the model; by default the folder's.
       recipe: what else `fitting.Recipe` holds.
-    Raises: UserError (a subclass) where a corpus is unknown or unfit, or `out` holds something.
+    Returns: the metrics, as JSON.
+    Raises: UserError (a subclass) where a corpus is unknown or unfit, `out` holds something, or the name has
+      line breaks.
     """
     twice = sorted({one for one in corpora if corpora.count(one) > 1})
     if twice:
         raise TrainingError(f"corpus {twice[0]} is named twice, expected each once")
-    with new_folder(out, TrainingError) as partial:
-        loaded = [data.load(one, data_dir) for one in corpora]
-        use_all_cores()
-        wanted = Recipe(name=name or out.absolute().name, **recipe)
-        with contextlib.closing(_Bar()) as bar:
-            trained, metrics = fitting.fit(loaded, wanted, Machine.here(), bar)
+    name = name or out.absolute().name
+    if not name.isprintable():
+        raise TrainingError(f"name {name!r}, expected one line that can be printed")
+    with new_folder(out, TrainingError) as partial:  # it can be written: known before an hour of training
+        trained, metrics = _fitted(corpora, data_dir, Recipe(name, **recipe))
         folder.write(partial, trained)
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(card(trained, metrics), encoding="utf-8")
+    return metrics
+
+
+def _fitted(corpora: list[str], data_dir: Path | None, recipe: Recipe) -> tuple[folder.Model, dict[str, Any]]:
+    try:
+        loaded = [data.load(one, data_dir) for one in corpora]
+        use_all_cores()
+        with contextlib.closing(_Bar()) as bar:
+            return fitting.fit(loaded, recipe, Machine.here(), bar)
+    except OSError as error:  # which would pass for one in writing the model
+        raise TrainingError(
+            f"{error.filename or 'a corpus'}: {error.strerror or error}, expected a corpus that can be read"
+        ) from error
 
 
 class _Bar:

@@ -1,20 +1,29 @@
 """Recordings that were sent: received, waiting, recognised, one after the other."""
 
+import contextlib
+import copy
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ser_jax.data import audio
 from ser_jax.errors import UserError
-from ser_jax.recognizer import answers
+from ser_jax.recognizer import answers, hearing
 
 if TYPE_CHECKING:
     from ser_jax.recognizer import Recognizer
 
-WAITING = 32  # recordings, beside the one that is being recognised
-PATIENCE = 30.0  # s that a client may take to send its next piece
+WAITING = 32  # recordings that are there whole, beside the one that is being recognised
+RECEIVING = 128  # recordings that are not there whole yet
+PATIENCE = 30.0  # s that a client may send nothing
+SLOWEST = 10_000  # bytes/s from the beginning, after PATIENCE
 LONGEST = 4 * 3600  # s; 64 MB of FLAC can hold months of silence
+WINDOWS = 4000  # of a recording; LONGEST has as many where nobody asks for another hop
 GONE = "the client has left"  # said to nobody
+ENDING = "the server is ending, expected one that runs: try again in a while"
+LATER = {"Retry-After": "5"}
+OPEN = Path("/proc/self/fd")  # Linux: open files by their numbers, those without a name as well
 
 
 class Work(NamedTuple):
@@ -32,62 +41,134 @@ class Work(NamedTuple):
     name: str
     draws: bool
 
-    def __call__(self, path: Path):
-        """The response about a file."""
+    def __call__(self, path: Path, check: Callable[[], None]):
+        """The response about a file; `check` is called block by block and window by window, to end it."""
         try:
             with audio.opened(path) as sound:
-                if sound.seconds > LONGEST:
-                    hours = f"{sound.seconds / 3600:.1f} hours of sound"
-                    return answers.problem(
-                        422, f"{self.name}: {hours}, expected {LONGEST // 3600} at most: cut it into parts"
-                    )
-            heard = self.recognizer.hear(path)
-            said = next(self.recognizer.recognise([heard], self.hop)).as_dict(self.name)
+                if refusal := self._too_long(sound.seconds):
+                    return answers.problem(422, refusal)
+                heard = hearing.gathered(sound.rate, _blocks(sound, check), self.recognizer.filters)
+            if not len(heard.logmel):
+                heard = self.recognizer.hear(path)  # raises: it knows what to say of so little
+            said = next(_checked(self.recognizer, check).recognise([heard], self.hop)).as_dict(self.name)
         except UserError as error:
             return answers.problem(422, str(error).replace(str(path), self.name))
         return answers.of({"recognition": said, "sound": answers.drawing(heard)} if self.draws else said)
+
+    def _too_long(self, seconds: float) -> str | None:
+        hop = 4 * self.recognizer.segment if self.hop is None else self.hop
+        most = min(LONGEST, WINDOWS * hop)
+        if seconds <= most:
+            return None
+        where = f" at a hop of {hop:g} s" if most < LONGEST else ""
+        found = f"{self.name}: {seconds / 3600:.1f} hours of sound"
+        return f"{found}, expected {most / 3600:.3g} at most{where}: cut it into parts"
+
+
+def _blocks(sound: audio.Sound, check: Callable[[], None]):
+    for block in sound.blocks():
+        check()
+        yield block.mean(axis=1)
+
+
+def _checked(recognizer: "Recognizer", check: Callable[[], None]) -> "Recognizer":
+    """The same recogniser, which checks before it says anything."""
+
+    def say(features):
+        check()
+        return recognizer.say(features)
+
+    own = copy.copy(recognizer)
+    own.say = say
+    return own
 
 
 class Turns:
     """Recordings that are received, wait and are recognised, one at a time.
 
     Attributes:
-      inside: how many there are, `WAITING` + 1 at most.
+      receiving: how many have not arrived whole, `RECEIVING` at most.
+      inside: how many have, `WAITING` + 1 at most.
       turn: an anyio.CapacityLimiter of one, which lets them through in the order in which they came to it.
     """
 
     def __init__(self):
         from anyio import CapacityLimiter
 
+        self.receiving = 0
         self.inside = 0
         self.turn = CapacityLimiter(1)
+        self._scopes = set()
+        self._is_ending = False
+
+    def end(self) -> None:
+        """Gives up all recordings and takes no more; what is being recognised ends with its window."""
+        self._is_ending = True
+        for scope in self._scopes:
+            scope.cancel()
 
     async def take(self, request, most: int, work: Work):
         """Receives a recording of `most` bytes at most, and answers when its turn has come."""
+        import anyio
         from starlette.requests import ClientDisconnect
 
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > most:
             return _too_large(most)
-        if self.inside > WAITING:
-            sentence = f"{WAITING} recordings are waiting, expected fewer: try again in a while"
-            return answers.problem(503, sentence, {"Retry-After": "5"})
-        self.inside += 1
-        try:
-            with tempfile.TemporaryDirectory(prefix="ser_jax-", ignore_cleanup_errors=True) as folder:
-                path = Path(folder) / "recording"
-                return await _received(request, path, most) or await self._answer(request, path, work)
-        except ClientDisconnect:
-            return answers.problem(499, GONE)
-        except OSError as error:
-            return answers.problem(507, f"no room for the recording ({error.strerror or error})")
-        finally:
-            self.inside -= 1
+        if refusal := self._refusal():
+            return refusal
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                with _kept() as (file, path):
+                    return await self._receive(request, file, most) or await self._answer(request, path, work)
+            except ClientDisconnect:
+                return answers.problem(499, GONE)
+            except OSError as error:
+                return answers.problem(507, f"no room for the recording ({error.strerror or error})")
+            finally:
+                self._scopes.discard(scope)
+        return answers.problem(503, ENDING, LATER)
 
-    async def _answer(self, request, path: Path, work: Work):
-        """The work's response; whoever leaves loses the place, unless the work has begun."""
+    def _refusal(self):
+        if self._is_ending:
+            return answers.problem(503, ENDING, LATER)
+        if self.inside > WAITING:
+            return _full(WAITING, "waiting")
+        if self.receiving >= RECEIVING:
+            return _full(RECEIVING, "being received")
+        return None
+
+    async def _receive(self, request, file: BinaryIO, most: int):
+        """Writes the body to a file; a response where that cannot be."""
         import anyio
 
+        pieces, taken, begun = aiter(request.stream()), 0, anyio.current_time()
+        self.receiving += 1
+        try:
+            while True:
+                now = anyio.current_time()
+                try:
+                    with anyio.fail_after(PATIENCE + min(0, begun + taken / SLOWEST - now)):
+                        piece = await anext(pieces, None)
+                except TimeoutError:
+                    return _too_slow(taken, anyio.current_time() - begun)
+                if piece is None:
+                    file.flush()
+                    return None
+                taken += len(piece)
+                if taken > most:
+                    return _too_large(most)
+                file.write(piece)
+        finally:
+            self.receiving -= 1
+
+    async def _answer(self, request, path: Path, work: Work):
+        """The work's response; whoever leaves loses the place, and the work ends with its window."""
+        import anyio
+
+        if self.inside > WAITING:  # others were sent faster
+            return _full(WAITING, "waiting")
         response = answers.problem(499, GONE)
 
         async def watch():
@@ -95,32 +176,39 @@ class Turns:
                 pass
             group.cancel_scope.cancel()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(watch)
-            response = await anyio.to_thread.run_sync(work, path, limiter=self.turn)
-            group.cancel_scope.cancel()
+        self.inside += 1
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(watch)
+                check = anyio.from_thread.check_cancelled
+                response = await anyio.to_thread.run_sync(work, path, check, limiter=self.turn)
+                group.cancel_scope.cancel()
+        finally:
+            self.inside -= 1
         return response
 
 
-async def _received(request, path: Path, most: int):
-    """Writes the body to a file; a response where that cannot be."""
-    import anyio
+@contextlib.contextmanager
+def _kept() -> Iterator[tuple[BinaryIO, Path]]:
+    """A file to write and a path to read it by; where it can be nameless, whatever ends us deletes it."""
+    if OPEN.is_dir():
+        with tempfile.TemporaryFile() as file:
+            yield file, OPEN / str(file.fileno())
+        return
+    with tempfile.TemporaryDirectory(prefix="ser_jax-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "recording"
+        with path.open("wb") as file:
+            yield file, path
 
-    pieces, taken = aiter(request.stream()), 0
-    with path.open("wb") as file:
-        while True:
-            try:
-                with anyio.fail_after(PATIENCE):
-                    piece = await anext(pieces, None)
-            except TimeoutError:
-                return answers.problem(408, f"nothing was sent for {PATIENCE:g} s, expected a recording")
-            if piece is None:
-                return None
-            taken += len(piece)
-            if taken > most:
-                return _too_large(most)
-            file.write(piece)
+
+def _full(count: int, how: str):
+    return answers.problem(503, f"{count} recordings are {how}, expected fewer: try again in a while", LATER)
 
 
 def _too_large(most: int):
     return answers.problem(413, f"more than {most / 1e6:g} MB, expected a smaller recording")
+
+
+def _too_slow(taken: int, seconds: float):
+    rate = f"{SLOWEST / 1000:g} kB a second and no pause of {PATIENCE:g} s"
+    return answers.problem(408, f"{taken} bytes were sent in {seconds:.1f} s, expected {rate}")
