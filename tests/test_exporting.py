@@ -26,6 +26,7 @@ from ser_jax.model import ModelConfig
 from ser_jax.recognizer import Recognizer, exporting, folder
 from ser_jax.recognizer.exporting import ExportError, export
 from ser_jax.recognizer.folder import Model, Target
+from ser_jax.recognizer.temperature import Temperature
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "recognise_onnx.py"
 TOLERANCE = 1e-4  # what is promised
@@ -112,7 +113,8 @@ def by_lot(targets=("arousal", "valence"), seeds=5, sizes=None, facts=None) -> M
         mean=rng.normal(-40, 5, sizes.bands).astype(np.float32),
         scale=(1 / rng.uniform(10, 20, sizes.bands)).astype(np.float32),
         targets={
-            name: Target(3.0 + i, jax.tree.map(drawn, model.shapes(sizes))) for i, name in enumerate(targets)
+            name: Target(Temperature(3.0 + i, 0.7 * i), jax.tree.map(drawn, model.shapes(sizes)))
+            for i, name in enumerate(targets)
         },
         facts={**recognisers.FACTS, "seeds": seeds, **(facts or {})},
     )
