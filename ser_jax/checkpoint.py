@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 
 from ser_jax import model
 from ser_jax.errors import UserError
-from ser_jax.model import ModelConfig
+from ser_jax.model import Architecture
 
 
 class CheckpointError(UserError):
@@ -207,12 +207,12 @@ def exists(folder: Path) -> bool:
         return bool(series.numbers())
 
 
-def restore(folder: Path, config: ModelConfig, runs: int) -> Any:
+def restore(folder: Path, config: Architecture, runs: int) -> Any:
     """Reads the stacked parameters of `runs` runs that `save` wrote last.
 
     Args:
       folder: as given to `save`.
-      config: sizes of the model.
+      config: the network and its sizes.
       runs: R.
     Returns: A tree of arrays with a leading R; NaN where a run was stopped.
     Raises: CheckpointError where there is none, or it is of another number of runs or another configuration.

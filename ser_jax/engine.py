@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
+from ser_jax import model, stacks, train
 from ser_jax import runs as side_by_side
-from ser_jax import stacks, train
 from ser_jax.machine import Machine
-from ser_jax.model import ModelConfig
+from ser_jax.model import Architecture
 from ser_jax.runs import Data, Runs, is_streamed
 from ser_jax.train import Progress, State, TrainConfig
 
@@ -86,7 +86,7 @@ class Asked(NamedTuple):
 
 def compute(
     machine: Machine,
-    config: ModelConfig,
+    config: Architecture,
     training: TrainConfig,
     data: Data,
     asked: Sequence[Asked],
@@ -112,6 +112,7 @@ def compute(
         others are divided as if all were wanted, so that each keeps its place and its bits.
     Yields: Done, stack by stack, the same on every host.
     """
+    model.check(config)
     share = -(-len(asked) // machine.hosts)
     mine = [(machine.host + i * machine.hosts) % len(asked) for i in range(share)]
     each = stacks.size(machine, config, training, data, share)
@@ -130,7 +131,7 @@ def compute(
 
 def ask(
     machine: Machine,
-    config: ModelConfig,
+    config: Architecture,
     data: Data,
     runs: Sequence[Runs],
     params,
@@ -145,6 +146,7 @@ def ask(
       rows: what each is asked about; the lists may differ in length.
     Yields: per run a Prediction(probability [M], attention [M, S]).
     """
+    model.check(config)
     size = stacks.size(machine, config, TrainConfig(), data, len(runs))
     longest = max(map(len, rows))
     for first in range(0, len(runs), size):
@@ -161,7 +163,7 @@ class _Job(NamedTuple):
     """What all stacks have in common; `widths` of the lists of training, test and development rows."""
 
     machine: Machine
-    config: ModelConfig
+    config: Architecture
     training: TrainConfig
     data: Data
     size: int

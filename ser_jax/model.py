@@ -1,12 +1,13 @@
-"""The attentive CNN of Sec. 2: log-mels in, class scores and attention out, as pure functions.
+"""The network as pure functions, log-mels in, class scores and attention out: the attentive CNN of Sec. 2, or
+whatever else meets `Architecture`.
 
-Frames are convolved over time, each segment keeps its largest responses, an attention weighs the
-segments, and a softmax layer decides from the weighted sum and all segments together.
+Of the attentive CNN, frames are convolved over time, each segment keeps its largest responses, an attention
+weighs the segments, and a softmax layer decides from the weighted sum and all segments together.
 """
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +15,71 @@ from flax import linen as nn
 from jax import lax
 
 from ser_jax.convolution import PRECISIONS, segment_maxima
+from ser_jax.errors import UserError
 
 GLOROT = nn.initializers.glorot_uniform()  # paper silent; TensorFlow's default, in which it was built
 EXACT = lax.Precision.HIGHEST  # these products are small; an accelerator's default would round their inputs
+TRIED = 3  # utterances of the batch whose shapes `check` looks at
+
+
+class ArchitectureError(UserError):
+    """A configuration or its network that is not what `Architecture` says."""
+
+
+class Output(NamedTuple):
+    """What the network says of a batch.
+
+    Attributes:
+      logits: [B, K] class scores before the softmax.
+      attention: [B, S] weights of the segments; none is negative, each row sums to 1.
+    """
+
+    logits: jax.Array
+    attention: jax.Array
+
+
+class Architecture(Protocol):
+    """What training, predicting and storing know of a network: its sizes, and how to get it.
+
+    A frozen dataclass of numbers and strings meets it. It names a compiled program, so that equal ones must
+    have equal hashes, and give the same network. `ModelConfig` is the paper's; examples/own_network.py has
+    another one.
+
+    Attributes:
+      bands: F of the input.
+      frames: T of the input.
+      classes: K, at least 2; predictions are the probability of class 1.
+      segments: S, what the attention weighs: 1 where there is nothing to choose from.
+    """
+
+    @property
+    def bands(self) -> int: ...
+
+    @property
+    def frames(self) -> int: ...
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def segments(self) -> int: ...
+
+    def __hash__(self) -> int: ...
+
+    def network(self) -> nn.Module:
+        """The network, called as module(x, training=training).
+
+        x is [B, T, F] float32, standardised log-mels, exactly zero in the padding; training is Python's True
+        or False, and the key of what is random in training is the stream "dropout". It returns Output(logits
+        [B, K], attention [B, S]), float32. Attention is not negative, and each row sums to 1; a network
+        without one says 1 / S. An utterance is judged by itself, since a batch may be filled with some that
+        do not count. Parameters are float32, and nothing but them is kept from step to step.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of the attentive CNN (Secs. 2 and 4).
+    """Sizes of the attentive CNN (Secs. 2 and 4), an `Architecture`.
 
     Attributes:
       bands: F, mel bands; every kernel spans them all.
@@ -60,17 +118,9 @@ class ModelConfig:
         """S: how many whole pools the positions fill; what is left over is not looked at."""
         return ((self.frames - self.kernel) // self.stride + 1) // self.pool
 
-
-class Output(NamedTuple):
-    """What the network says of a batch.
-
-    Attributes:
-      logits: [B, K] class scores before the softmax.
-      attention: [B, S] weights of the segments; positive, each row sums to 1.
-    """
-
-    logits: jax.Array
-    attention: jax.Array
+    def network(self) -> nn.Module:
+        """The attentive CNN of these sizes."""
+        return AttentiveCNN(self)
 
 
 def attend(segments, w):
@@ -88,7 +138,7 @@ def attend(segments, w):
 
 
 class AttentiveCNN(nn.Module):
-    """The network as a Linen module; the rest of the package knows only `init` and `apply`."""
+    """The paper's network as a Linen module; the rest of the package knows only `init` and `apply`."""
 
     config: ModelConfig
 
@@ -111,19 +161,19 @@ class AttentiveCNN(nn.Module):
 
 
 @partial(jax.jit, static_argnums=0)
-def init(config: ModelConfig, key):
+def init(config: Architecture, key):
     """Draws the parameters of one run.
 
     Args:
-      config: sizes.
+      config: the network and its sizes.
       key: typed PRNG key.
-    Returns: A dict of float32 arrays: 56,002 numbers at the defaults.
+    Returns: A dict of float32 arrays: 56,002 numbers of the paper's network.
     """
     x = jnp.zeros((1, config.frames, config.bands))
-    return AttentiveCNN(config).init(key, x, training=False)["params"]
+    return config.network().init(key, x, training=False)["params"]
 
 
-def shapes(config: ModelConfig) -> Any:
+def shapes(config: Architecture) -> Any:
     """What `init` returns, as `jax.ShapeDtypeStruct`s; nothing is drawn."""
     return jax.eval_shape(lambda: init(config, jax.random.key(0)))
 
@@ -135,11 +185,11 @@ def named(tree: Any) -> dict[str, Any]:
 
 
 @partial(jax.jit, static_argnums=0)
-def apply(config: ModelConfig, params, x, *, key=None) -> Output:
+def apply(config: Architecture, params, x, *, key=None) -> Output:
     """Runs the network on a batch.
 
     Args:
-      config: sizes.
+      config: the network and its sizes.
       params: what `init` returned, or its trained successor.
       x: [B, T, F] standardised log-mels, exactly zero in the padding.
       key: typed PRNG key of the dropout; without one nothing is dropped.
@@ -149,4 +199,63 @@ def apply(config: ModelConfig, params, x, *, key=None) -> Output:
     if x.shape[1:] != (config.frames, config.bands):
         raise ValueError(f"input of shape {x.shape}, expected [B, {config.frames}, {config.bands}]")
     rngs = None if key is None else {"dropout": key}
-    return AttentiveCNN(config).apply({"params": params}, x, training=key is not None, rngs=rngs)
+    return config.network().apply({"params": params}, x, training=key is not None, rngs=rngs)
+
+
+def check(config: Architecture) -> None:
+    """Looks whether a configuration meets `Architecture`, by shapes; nothing is computed.
+
+    Raises: ArchitectureError naming what it gave and what was expected.
+    """
+    name = type(config).__name__
+    for size, least in (("bands", 1), ("frames", 1), ("classes", 2), ("segments", 1)):
+        found = getattr(config, size, None)
+        if not isinstance(found, int) or found < least:
+            raise ArchitectureError(f"{size} of {name} is {found!r}, expected a whole number from {least} on")
+    try:
+        hash(config)
+    except TypeError as error:
+        raise ArchitectureError(f"{name} has no hash ({error}), expected a frozen dataclass") from error
+    module = config.network() if hasattr(config, "network") else None
+    if not isinstance(module, nn.Module):
+        raise ArchitectureError(f"network() of {name} gives {module!r}, expected a Linen module")
+    x = jax.ShapeDtypeStruct((TRIED, config.frames, config.bands), jnp.float32)
+    try:
+        variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, training=False), x)
+        _check_parameters(name, variables)
+        for training in (False, True):
+            key = jax.random.key(0) if training else None
+            output = jax.eval_shape(partial(apply, config, key=key), variables["params"], x)
+            _check_output(config, output)
+    except ArchitectureError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        raise ArchitectureError(
+            f"the network of {name} fails on x float32 {list(x.shape)} ({reason}), "
+            "expected it to be called with (x, training=...) and to give an Output"
+        ) from error
+
+
+def _check_parameters(name: str, variables: Any) -> None:
+    if set(variables) != {"params"}:
+        kept = " and ".join(sorted(variables)) or "nothing"
+        raise ArchitectureError(f"the network of {name} keeps {kept}, expected params and nothing else")
+    for path, leaf in named(variables["params"]).items():
+        if leaf.dtype != jnp.float32:
+            raise ArchitectureError(f"parameter {path} of {name} is {leaf.dtype}, expected float32")
+
+
+def _check_output(config: Architecture, output: Any) -> None:
+    expected = {"logits": [TRIED, config.classes], "attention": [TRIED, config.segments]}
+    if not isinstance(output, Output):
+        raise ArchitectureError(
+            f"the network of {type(config).__name__} gives a {type(output).__name__}, expected an Output"
+        )
+    for part, shape in expected.items():
+        found = getattr(output, part)
+        if list(jnp.shape(found)) != shape or found.dtype != jnp.float32:
+            raise ArchitectureError(
+                f"{part} by the network of {type(config).__name__} are {found.dtype} {list(found.shape)} "
+                f"for {TRIED} utterances, expected float32 {shape}"
+            )

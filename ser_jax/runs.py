@@ -15,7 +15,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ser_jax import model
-from ser_jax.model import ModelConfig
+from ser_jax.model import Architecture
 
 STACKINGS = ("auto", "vmap", "map")
 PREDICTION_BATCH = 64
@@ -142,13 +142,13 @@ def spread(stacks, mesh: Mesh | None):
     return jax.device_put(stacks, NamedSharding(mesh, PartitionSpec(mesh.axis_names[0])))
 
 
-def _say(config: ModelConfig, batch: Data, run: Runs, params) -> Prediction:
+def _say(config: Architecture, batch: Data, run: Runs, params) -> Prediction:
     output = model.apply(config, params, standardised(batch, run))
     return Prediction(jax.nn.softmax(output.logits)[:, 1], output.attention)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _predict(config: ModelConfig, mesh: Mesh | None, data: Data, runs: Runs, params, rows, count):
+def _predict(config: Architecture, mesh: Mesh | None, data: Data, runs: Runs, params, rows, count):
     def one(data, run, params, rows, count):
         def say(rows):
             return _say(config, gather(data, rows), run, params)
@@ -163,7 +163,7 @@ def _predict(config: ModelConfig, mesh: Mesh | None, data: Data, runs: Runs, par
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _predict_batch(config: ModelConfig, mesh: Mesh | None, batch: Data, runs: Runs, params):
+def _predict_batch(config: Architecture, mesh: Mesh | None, batch: Data, runs: Runs, params):
     return each_run(lambda _, *one: _say(config, *one), (), batch, runs, params, mesh=mesh)
 
 
@@ -173,7 +173,7 @@ def is_streamed(data: Data) -> bool:
 
 
 def predict(
-    config: ModelConfig,
+    config: Architecture,
     data: Data,
     runs: Runs,
     params,
@@ -184,7 +184,7 @@ def predict(
     """What every run of a stack says of its own utterances, without dropout.
 
     Args:
-      config: sizes.
+      config: the network and its sizes.
       data, runs: as in training.
       params: stacked parameters.
       rows: [R, M] int32 rows of `data`; the first `count` are the run's own, the rest is padding.

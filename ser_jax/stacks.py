@@ -1,30 +1,50 @@
 """How many runs a stack holds, and what fills its places."""
 
+import dataclasses
+from functools import cache, partial
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from ser_jax import train
 from ser_jax.machine import Machine
-from ser_jax.model import ModelConfig
+from ser_jax.model import Architecture
 from ser_jax.runs import Data, Runs, is_streamed
+from ser_jax.schedule import Batch
 from ser_jax.train import TrainConfig
 
 CPU_STACK = 5  # runs a device; one after another they need no memory, and progress is shown between stacks
+MEASURED = 8  # runs of the step that the compiler is asked about
 
 
-def run_bytes(config: ModelConfig, training: TrainConfig, utterances: int) -> int:
+def run_bytes(config: Architecture, training: TrainConfig, utterances: int) -> int:
     """Bytes that one more run of a stack takes while all of the stack compute one step together.
 
-    Its parameters with Adam's moments and their successors, labels and rows; and of a batch the features as
-    gathered and as standardised, the windows, the responses and their gradient. The compiler may reuse some.
+    The compiler says so of a step of `MEASURED` runs: parameters with Adam's moments and their successors,
+    and of a batch the features and what the network makes and keeps of them. Labels and rows are added.
     """
-    positions = training.batch * config.segments * config.pool
-    width = config.kernel * config.bands
-    parameters = (width + 2) * config.channels + (config.segments + 1) * config.channels * config.classes
-    step = 2 * training.batch * config.frames * config.bands + positions * (width + 2 * config.channels)
-    return 4 * (8 * parameters + step) + 5 * utterances
+    return _step_bytes(config, dataclasses.replace(training, epochs=1)) + 5 * utterances
 
 
-def size(machine: Machine, config: ModelConfig, training: TrainConfig, data: Data, count: int) -> int:
+@cache
+def _step_bytes(config: Architecture, training: TrainConfig) -> int:
+    def one(_):
+        key, rows = jax.random.key(0), jnp.zeros(training.batch, jnp.int32)
+        levels = jnp.zeros((1, config.bands))
+        run = Runs(key, rows, jnp.int32(0), rows.astype(jnp.int8), levels, levels)
+        heard = Data(jnp.zeros((training.batch, config.frames, config.bands)), rows, rows)
+        batch = Batch(rows, rows == 0, key, jnp.zeros(2, jnp.int32))
+        return heard, run, train.start(config, training, run), batch
+
+    arguments = jax.eval_shape(jax.vmap(one), jnp.zeros(MEASURED))
+    step = jax.jit(jax.vmap(partial(train.step, config, training)))
+    needed = step.lower(*arguments).compile().memory_analysis()
+    total = needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
+    return total // MEASURED
+
+
+def size(machine: Machine, config: Architecture, training: TrainConfig, data: Data, count: int) -> int:
     """Runs of a stack, a multiple of the devices: as few stacks as fit beside the features, of one size.
 
     Args:

@@ -18,7 +18,7 @@ from jax import lax
 from jax.sharding import Mesh
 
 from ser_jax import model
-from ser_jax.model import ModelConfig
+from ser_jax.model import Architecture
 from ser_jax.runs import STACKINGS, Data, Runs, each_run, gather, is_streamed, spread, standardised
 from ser_jax.schedule import Batch, schedule
 
@@ -77,11 +77,11 @@ class Progress(NamedTuple):
     losses: np.ndarray
 
 
-def loss(config: ModelConfig, params, x, labels, mask, key):
+def loss(config: Architecture, params, x, labels, mask, key):
     """Cross-entropy of a batch: the mean over the utterances that the mask keeps.
 
     Args:
-      config: sizes.
+      config: the network and its sizes.
       params: one run's.
       x: [B, T, F] as `inputs` gives it.
       labels: [B] classes.
@@ -94,14 +94,14 @@ def loss(config: ModelConfig, params, x, labels, mask, key):
     return jnp.sum(jnp.where(mask, each, 0)) / jnp.sum(mask)
 
 
-def start(config: ModelConfig, training: TrainConfig, run: Runs, params=None) -> State:
+def start(config: Architecture, training: TrainConfig, run: Runs, params=None) -> State:
     """The state one run starts from: drawn from its key, or `params` where these are given."""
     params = model.init(config, jax.random.fold_in(run.key, 0)) if params is None else params
     optimiser = optax.adam(training.learning_rate).init(params)
     return State(params, optimiser, jnp.zeros(2, jnp.int32))
 
 
-def step(config: ModelConfig, training: TrainConfig, heard: Data, run: Runs, state: State, batch: Batch):
+def step(config: Architecture, training: TrainConfig, heard: Data, run: Runs, state: State, batch: Batch):
     """One update of one run by one batch.
 
     Args:
@@ -121,7 +121,7 @@ def step(config: ModelConfig, training: TrainConfig, heard: Data, run: Runs, sta
     return State(params, optimiser, jnp.where(finite, state.stopped, batch.number)), value
 
 
-def advance(config: ModelConfig, training: TrainConfig, hear: Callable, run: Runs, state: State, batches):
+def advance(config: Architecture, training: TrainConfig, hear: Callable, run: Runs, state: State, batches):
     """Some steps of one run, one after another; those with an empty mask change nothing, nor do those after
     the one in which the run was stopped.
 
@@ -146,7 +146,7 @@ def advance(config: ModelConfig, training: TrainConfig, hear: Callable, run: Run
     return lax.scan(body, (state, jnp.zeros(())), batches)[0]
 
 
-def one_epoch(config: ModelConfig, training: TrainConfig, data: Data, run: Runs, state: State, number):
+def one_epoch(config: Architecture, training: TrainConfig, data: Data, run: Runs, state: State, number):
     """One pass of one run over its own training utterances, each exactly once.
 
     Args:
@@ -169,13 +169,13 @@ def _mean_loss(state: State, total, count):
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def start_runs(config: ModelConfig, training: TrainConfig, runs: Runs, params=None) -> State:
+def start_runs(config: Architecture, training: TrainConfig, runs: Runs, params=None) -> State:
     """`start` for every run of a stack."""
     return jax.vmap(partial(start, config, training))(runs, params)
 
 
 def epoch(
-    config: ModelConfig,
+    config: Architecture,
     training: TrainConfig,
     data: Data,
     runs: Runs,
@@ -235,11 +235,11 @@ def _streamed_epoch(config, training, mesh, data: Data, runs: Runs, state: State
     return state, _mean_loss(state, total, runs.count)
 
 
-def fit(config: ModelConfig, training: TrainConfig, data: Data, run: Runs, params=None):
+def fit(config: Architecture, training: TrainConfig, data: Data, run: Runs, params=None):
     """Trains one run by itself.
 
     Args:
-      config, training: sizes and procedure.
+      config, training: network and procedure.
       data: the corpora.
       run: one run, without the leading R.
       params: where to start, for fine-tuning; drawn from the run's key otherwise.
@@ -255,7 +255,7 @@ def fit(config: ModelConfig, training: TrainConfig, data: Data, run: Runs, param
 
 
 def fit_runs(
-    config: ModelConfig,
+    config: Architecture,
     training: TrainConfig,
     data: Data,
     runs: Runs,
@@ -267,7 +267,7 @@ def fit_runs(
     """Trains a stack of runs side by side.
 
     Args:
-      config, training: sizes and procedure, the same for all.
+      config, training: network and procedure, the same for all.
       data: the corpora; where their features are a NumPy array, they are streamed.
       runs: the stack.
       params: stacked parameters to start from, for fine-tuning; drawn from the runs' keys otherwise.

@@ -13,7 +13,6 @@ from five_runs import CONFIG, computed, features
 
 from ser_jax import runs, stacks, train
 from ser_jax.machine import Machine, MachineError
-from ser_jax.model import ModelConfig
 from ser_jax.runs import Data
 from ser_jax.train import TrainConfig
 
@@ -150,7 +149,7 @@ def test_a_stack_holds_what_fits():
     class Accelerator:
         platform = "gpu"
 
-    config, training = ModelConfig(), TrainConfig()
+    config, training = CONFIG, TrainConfig()
     each = stacks.run_bytes(config, training, 10039)
     data = Data(np.broadcast_to(np.float32(0), (10039, 750, 26)), np.zeros(10039), np.zeros(10039))
     mesh = type("Mesh", (), {"size": 2, "devices": np.array([Accelerator()] * 2)})()

@@ -37,12 +37,15 @@ IMPORTS = {name_of(path): imported(path) for path in MODULES}
     ("module", "allowed"),
     [
         ("ser_jax.convolution", set()),
-        ("ser_jax.model", {"ser_jax.convolution"}),
+        ("ser_jax.model", {"ser_jax.convolution", "ser_jax.errors"}),
         ("ser_jax.metrics", set()),
         ("ser_jax.runs", {"ser_jax.model"}),
         ("ser_jax.schedule", {"ser_jax.runs"}),
         ("ser_jax.train", {"ser_jax.model", "ser_jax.runs", "ser_jax.schedule"}),
-        ("ser_jax.stacks", {"ser_jax.machine", "ser_jax.model", "ser_jax.runs", "ser_jax.train"}),
+        (
+            "ser_jax.stacks",
+            {"ser_jax.machine", "ser_jax.model", "ser_jax.runs", "ser_jax.schedule", "ser_jax.train"},
+        ),
         ("ser_jax.cores", set()),
         ("ser_jax.machine", {"ser_jax.cores", "ser_jax.errors"}),
         (

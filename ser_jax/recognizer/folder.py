@@ -64,6 +64,7 @@ class Model:
       mean, scale: [F] float32, dB and 1 / dB: (x - mean) * scale is what its networks hear.
       targets: by name, in the order of `labels.CLASS_NAMES`.
       facts: what it was trained on and how, as JSON: `name`, `synthetic`, `seeds`, `corpora`, ...
+    Raises: ModelError where its networks are no attentive CNNs.
     """
 
     sizes: ModelConfig
@@ -72,6 +73,13 @@ class Model:
     scale: np.ndarray
     targets: dict[str, Target]
     facts: dict[str, Any]
+
+    def __post_init__(self):
+        if type(self.sizes) is not ModelConfig:
+            raise ModelError(
+                f"a recogniser of networks by {type(self.sizes).__name__}, expected ModelConfig: its files "
+                "are those of the attentive CNN alone"
+            )
 
 
 def write(folder: Path, trained: Model) -> None:

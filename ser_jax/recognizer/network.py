@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ser_jax import model
-from ser_jax.model import ModelConfig
+from ser_jax.model import Architecture
 from ser_jax.recognizer.folder import Model
 from ser_jax.recognizer.temperature import Temperature
 
@@ -72,7 +72,7 @@ class Answer(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=0)
-def answer(sizes: ModelConfig, own: Weights, logmel, frames) -> Answer:
+def answer(sizes: Architecture, own: Weights, logmel, frames) -> Answer:
     """Asks all networks about some windows; arguments as of `say`."""
     x = standardised(own, logmel, frames)
     output = jax.vmap(jax.vmap(lambda params: model.apply(sizes, params, x)))(own.params)
@@ -80,11 +80,11 @@ def answer(sizes: ModelConfig, own: Weights, logmel, frames) -> Answer:
 
 
 @partial(jax.jit, static_argnums=0)
-def say(sizes: ModelConfig, own: Weights, logmel, frames) -> Said:
+def say(sizes: Architecture, own: Weights, logmel, frames) -> Said:
     """Asks all networks about some windows.
 
     Args:
-      sizes: of the networks.
+      sizes: the network and its sizes.
       own: their weights.
       logmel: [B, T, F] float32, dB.
       frames: [B] int32, frames of each that hold sound.
