@@ -2,6 +2,7 @@
 # make test   the tests                           make clean  forget everything made here
 # make faults 200 kills, all to the same bits     make bounds 100,000 utterances, within time and memory
 # make model  train the model anew that comes with the package
+# make docs   the documentation, as pages in build/docs/
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 DEMO := results/demo
 MODEL := results/model
 
-.PHONY: demo test lint faults bounds model clean
+.PHONY: demo test lint docs faults bounds model clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +32,11 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: $(VENV)/installed
+	rm -rf build/docs docs/reference/modules
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs . build/docs
+	@echo build/docs/docs/index.html
+
 faults: $(VENV)/installed
 	$(BIN)/python tests/faults/killing.py --kills 200 --faults
 
@@ -47,4 +53,4 @@ model: $(VENV)/installed
 	cp -r $(MODEL)/demonstration ser_jax/recognizer/demonstration
 
 clean:
-	rm -rf $(VENV) results *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) results build docs/reference/modules *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,119 @@
+"""The documentation as pages: built without a warning, it loads nothing from elsewhere and loses no link."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ("docs", "ser_jax", "experiments", "examples", "tests")
+MODULES = [*(ROOT / "ser_jax").rglob("*.py"), *(ROOT / "experiments").glob("*.py")]
+LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src"}
+FETCHED = {"stylesheet", "icon", "preload", "preconnect", "dns-prefetch", "manifest", "modulepreload"}
+
+
+class Page(HTMLParser):
+    """What a page can be linked to at, where it leads, and what a browser loads with it."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.ids, self.links, self.loaded = set(), set(), set()
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.ids |= {found[name] for name in ("id", "name") if found.get(name)}
+        if tag in ("a", "link", "area") and found.get("href"):
+            self.links.add(found["href"])
+        if tag == "link" and FETCHED & set((found.get("rel") or "").split()):
+            self.loaded.add(found["href"])
+        if tag in LOADING and found.get(LOADING[tag]):
+            self.loaded.add(found[LOADING[tag]])
+        self.loaded |= set(re.findall(r"url\(['\"]?([^'\")]+)", found.get("style") or ""))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The pages, built of a copy, as `make docs` does."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    passed_over = shutil.ignore_patterns("__pycache__", "modules")
+    for folder in SOURCES:
+        shutil.copytree(ROOT / folder, source / folder, ignore=passed_over)
+    for file in ROOT.iterdir():
+        if file.is_file() and not file.name.startswith("."):
+            shutil.copy(file, source)
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "docs", ".", str(out)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    return {path: Page(path) for path in site.rglob("*.html")}
+
+
+def test_nothing_is_loaded_from_elsewhere(site, pages):
+    for path, page in pages.items():
+        elsewhere = [
+            one for one in page.loaded if urlsplit(one).scheme not in ("", "data") or one[:2] == "//"
+        ]
+        assert not elsewhere, f"{path}: {elsewhere}"
+    for path in site.rglob("*.css"):
+        named = re.findall(r"(?:url\(|@import )\s*['\"]?([^'\")\s]+)", path.read_text())
+        assert not [one for one in named if re.match(r"(https?:)?//", one)], path
+
+
+def test_links_lead_somewhere(site, pages):
+    lost = []
+    for path, page in pages.items():
+        for link in page.links | page.loaded:
+            parts = urlsplit(link)
+            if parts.scheme or link.startswith("//"):
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if not target.is_file():
+                lost.append(f"{path.relative_to(site)}: {link}")
+            elif (
+                parts.fragment
+                and target.suffix == ".html"
+                and unquote(parts.fragment) not in pages[target].ids
+            ):
+                lost.append(f"{path.relative_to(site)}: {link}, no such place")
+    assert not lost, "\n".join(sorted(lost))
+
+
+def public(path):
+    """Functions and classes with a docstring, or what `__all__` names; as the reference calls them."""
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    found, kinds = [], (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, kinds) and not node.name.startswith("_") and ast.get_docstring(node):
+            found.append(node.name)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            found = [name for name in ast.literal_eval(node.value) if not name.isupper()]
+            break
+    return module, {f"{module}.{name}" for name in found}
+
+
+def test_what_is_public_is_in_the_reference(pages, site):
+    lost = []
+    for module, names in map(public, MODULES):
+        page = pages[site / "docs" / "reference" / "modules" / f"{module}.html"]
+        lost += sorted(names - page.ids)
+    assert not lost
+
+
+def test_docstrings_read_as_they_are_meant(site):
+    text = (site / "docs" / "reference" / "modules" / "ser_jax.model.html").read_text()
+    attend = re.sub(r"<[^>]*>", "", text[text.index('id="ser_jax.model.attend"') :])
+    attend = re.sub(r"\s+", " ", attend)
+    assert "alpha_i = exp(w.x_i) / sum_j exp(w.x_j), z = sum_i alpha_i x_i (eqs. 1, 2)" in attend
+    assert "[S, C] pooled feature maps." in attend
+    assert re.search(r"Returns ?: \(z \[C\], alpha \[S\]\); alpha is positive and sums to 1\.", attend)
