@@ -3,12 +3,10 @@
 import csv
 import importlib
 import json
-import re
 import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -46,7 +44,6 @@ def speech(tmp_path_factory):
     return root / "data"
 
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
 FLAGS = [
     "--seeds",
     "2",
@@ -260,15 +257,6 @@ def test_the_protocol_names_the_corpora_by_content(table2, speech):
     for noted, name in zip(document["protocol"]["corpora"], PAIR, strict=True):
         assert noted["synthetic"] is True
         assert noted["fingerprint"] == load(name, speech).fingerprint
-
-
-CODE = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "results/demo/data" in code]
-
-
-@pytest.mark.parametrize("code", CODE, ids=["run", "loop"])
-def test_the_readmes_python_runs(speech, capsys, code):
-    exec(compile(code.replace('"results/demo/data"', repr(str(speech))), "README.md", "exec"), {})
-    assert 0.5 < float(capsys.readouterr().out) <= 1
 
 
 def test_results_without_a_protocol_are_not_adopted(tmp_path, speech):

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from pathlib import Path
 
 import jax
 import jsonschema
@@ -258,17 +257,6 @@ def test_one_target_and_one_seed(targets):
     jsonschema.validate(written, schema())
     assert set(written) == {"file", "seconds", "windows", *targets}
     jsonschema.Draft202012Validator.check_schema(schema())
-
-
-def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    soundfile.write("speech.wav", recognisers.speech(9.0), RATE)
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    [code] = [one for one in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "Recognizer" in one]
-    exec(compile(code, "README.md", "exec"), {})
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[0] in ("high", "low")
-    assert [line.split()[:2] for line in lines[2:]] == [["0.0", "7.5"], ["3.6", "9.0"]]
 
 
 def test_the_demonstration_knows_synthetic_speech(tmp_path):

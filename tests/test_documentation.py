@@ -1,0 +1,402 @@
+"""Every block of README.md and of docs/ does what it says; its commands are run on little synthetic speech.
+
+A comment above a block, which readers do not see, says what else is to be done with it:
+
+    test: --epochs 1 --seeds 2     flags to add to its commands, of those that know them
+    test: parse                    they need a licence, a network, hardware or time: parsers must take them
+    test: parse train arecord      the same of the commands with one of these words
+    test: status 1                 how its last command ends
+    test: prints EXPRESSION        what must be found in what it prints
+    test: output                   it is what the block before printed, whatever the numbers
+    test: keys COMMAND             it is like the JSON that the command prints
+    test: file PATH                it is this file
+    test: synopsis                 it names every flag of its command, and no others
+"""
+
+import argparse
+import contextlib
+import importlib
+import io
+import json
+import os
+import re
+import runpy
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import jax
+import pytest
+import recognisers
+import soundfile
+
+from experiments import options
+from ser_jax.cli import main as ser_jax
+from ser_jax.data.synthetic import read_truth
+from ser_jax.recognizer import demonstration
+
+ROOT = Path(__file__).parents[1]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCED = re.compile(
+    r"(?P<markers>(?:^<!-- test: .* -->\n)*)^```(?P<language>.*)\n(?P<text>(?:.*\n)*?)^```$", re.MULTILINE
+)
+FOREIGN = {"arecord", "cat", "cd", "curl", "export", "gcloud", "git", "sbatch", "source", "srun"}
+CLI = "import sys; from ser_jax.cli import main; sys.exit(main())"
+BETWEEN = {"|", "&&", ";"}
+
+
+class Block(NamedTuple):
+    page: Path
+    line: int
+    language: str
+    markers: list[str]
+    text: str
+
+    def __str__(self):
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    def said(self, marker):
+        """What stands behind a marker; None without it."""
+        found = [one.removeprefix(marker).strip() for one in self.markers if one.split(" ")[0] == marker]
+        return found[0] if found else None
+
+
+def blocks(page):
+    text = page.read_text()
+    found = []
+    for match in FENCED.finditer(text):
+        markers = re.findall(r"<!-- test: (.*) -->", match["markers"])
+        line = text[: match.start("language")].count("\n") + 1
+        found.append(Block(page, line, match["language"], markers, match["text"]))
+    assert text.count("\n```") == 2 * len(found), f"{page}: a block that is not read"
+    return [block for block in found if not block.language.startswith("{")]
+
+
+def commands(text):
+    """Lines, those that go on joined."""
+    return [line for line in text.replace("\\\n", " ").splitlines() if line.split("#")[0].strip()]
+
+
+def words(command):
+    lexer = shlex.shlex(command, posix=True, punctuation_chars="|&;>")
+    lexer.whitespace_split, lexer.commenters = True, "#"
+    return list(lexer)
+
+
+def simple(command):
+    """What a pipe or && joins, each as words."""
+    parts = [[]]
+    for word in words(command):
+        parts.append([]) if word in BETWEEN else parts[-1].append(word)
+    return [part for part in parts if part]
+
+
+class Accepted(Exception):
+    """A parser took its arguments."""
+
+
+def take(run):
+    """Lets a program read its flags and do nothing more."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_args(parser, *arguments, **named):
+        parse(parser, *arguments, **named)
+        raise Accepted
+
+    with mock.patch.object(argparse.ArgumentParser, "parse_args", parse_args):
+        try:
+            run()
+        except Accepted:
+            return
+    raise AssertionError("no parser was asked")
+
+
+def script(name):
+    """A module of experiments as a function of its flags that reads them alone."""
+    module = importlib.import_module(name)
+    own = getattr(module, "main", None)
+    if own is not None and own.__module__ == name:
+        return lambda flags: take(lambda: own(flags))
+    return lambda flags: options.parse(module.__doc__, name.removeprefix("experiments."), flags)
+
+
+def read(line):
+    """Has the parsers of ours take a line of commands. Returns: how many of them did."""
+    taken = 0
+    for part in simple(re.sub(r"\$\w+", "0", line)):
+        taken += sum(read(word.removeprefix("--command=")) for word in part[1:] if " " in word)
+        while part and re.match(r"[A-Z_]+=", part[0]):
+            part = part[1:]
+        program, *rest = [Path(part[0]).name, *part[1:]]
+        if program == "srun":
+            while rest[0].startswith("-"):
+                rest = rest[1:]
+            program, *rest = rest
+        if program == "ser-jax":
+            take(lambda rest=rest: ser_jax(rest))
+        elif program == "python" and rest[0] == "-m":
+            script(rest[1])(rest[2:])
+        elif program == "python":
+            assert (ROOT / rest[0]).exists(), rest[0]
+        elif program == "make":
+            assert re.search(rf"^{rest[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), rest[0]
+        elif program == "pip":
+            install(rest)
+        elif program == "python3":
+            assert rest == ["-m", "venv", ".venv"]
+        else:
+            assert program in FOREIGN, f"{program}: what is it?"
+            continue
+        taken += 1
+    return taken
+
+
+def install(rest):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert rest[:-1] == ["install", "-c", "constraints.txt", "-e"]
+    assert (ROOT / "constraints.txt").exists()
+    extras = re.fullmatch(r"\.(?:\[(.*)\])?", rest[-1])[1]
+    assert set(extras.split(",") if extras else ()) <= set(project["optional-dependencies"])
+
+
+class Room:
+    """A folder in which a page is read, command by command."""
+
+    def __init__(self, folder, patch):
+        self.folder, self.patch, self.names, self.printed = folder, patch, {}, ""
+
+    def do(self, block):
+        if block.language == "python":
+            self.printed = self.python(block)
+        elif (path := block.said("file")) is not None:
+            (self.folder / path).write_text(block.text)
+        elif (line := block.said("keys")) is not None:
+            assert same_keys(example(block.text), json.loads(self.run(words(line))[1])), block
+        elif block.said("output") is not None:
+            shown, printed = skeleton(block.text), skeleton(self.printed)
+            assert all(line in printed for line in shown), f"{block}: {shown}\n{printed}"
+        elif block.said("synopsis") is not None:
+            synopsis(block)
+        else:
+            assert block.language == "", f"{block}: nobody says what to do with {block.language}"
+            self.printed = self.shell(block)
+        if (expression := block.said("prints")) is not None:
+            assert re.search(expression, self.printed), f"{block}: {self.printed}"
+
+    def python(self, block):
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(compile("\n" * block.line + block.text, str(block.page), "exec"), self.names)
+        return out.getvalue()
+
+    def shell(self, block):
+        said = block.said("parse")
+        only = [line for line in commands(block.text) if said is not None and told(line, said)]
+        taken = sum(read(line) for line in only)
+        assert said is None or taken, f"{block}: nothing of ours to parse"
+        flags = [word for marker in block.markers if marker.startswith("--") for word in marker.split()]
+        printed, added = "", False
+        todo = [line for line in commands(block.text) if line not in only]
+        for line in todo:
+            status, out = 0, ""
+            if (assigned := re.fullmatch(r"export (\w+)=(\S+)", line)) is not None:
+                self.patch.setenv(*assigned.groups())
+            elif BETWEEN & set(words(line)):
+                out = self.bash(line)
+            else:
+                longer = [*words(line), *flags]
+                fits = bool(flags) and taken_by(longer)
+                added |= fits
+                status, out = self.run(longer if fits else words(line))
+            expected = int(block.said("status") or 0) if line == todo[-1] else 0
+            assert status == expected, f"{block}: {line} ended with {status}\n{out}"
+            printed += out
+        assert added or not flags, f"{block}: no command knows {flags}"
+        return printed
+
+    def run(self, line):
+        """Ends like a program: (status, what it printed)."""
+        out, kept = io.StringIO(), [(one, signal.getsignal(one)) for one in stopping()]
+        hook, argv = sys.excepthook, sys.argv
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()) as told_us:
+                status = start(line)
+        finally:
+            sys.excepthook, sys.argv = hook, argv
+            for one, handler in kept:
+                signal.signal(one, handler)
+        return status, out.getvalue() + (told_us.getvalue() if status else "")
+
+    def bash(self, line):
+        programs = self.folder / ".programs"
+        programs.mkdir(exist_ok=True)
+        (programs / "ser-jax").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{CLI}" "$@"\n')
+        (programs / "ser-jax").chmod(0o755)
+        known = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+        command = ["bash", "-eo", "pipefail", "-c", line]
+        done = subprocess.run(command, capture_output=True, text=True, env=known)
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        return done.stdout
+
+
+def told(line, said):
+    return not said or any(word in words(line) or f" {word}" in f" {line}" for word in said.split())
+
+
+def taken_by(line):
+    with contextlib.redirect_stderr(io.StringIO()):
+        try:
+            return read(shlex.join(line)) > 0
+        except SystemExit:
+            return False
+
+
+def stopping():
+    return [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def start(line):
+    program, *rest = line
+    if program == "ser-jax":
+        return ser_jax(rest)
+    assert program == "python", f"{program}: expected a command of ours"
+    try:
+        if rest[0] == "-m":
+            sys.argv = rest[1:]
+            with mock.patch.dict(sys.modules):
+                sys.modules.pop(rest[1], None)
+                runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = rest
+            runpy.run_path(rest[0], run_name="__main__")
+    except SystemExit as ended:
+        return ended.code or 0
+    return 0
+
+
+def skeleton(text):
+    """Lines without what depends on how much was trained: numbers, and how wide they make a column."""
+    return [re.sub(r"[\d.,]+%?|-{2,}", "0", line).replace(" ", "") for line in text.splitlines()]
+
+
+def example(text):
+    return json.loads(text.replace(", ...", "").replace("{...}", "{}"))
+
+
+def same_keys(shown, found):
+    """Whether everything that is shown is there."""
+    if isinstance(found, list) and not isinstance(shown, list):
+        found = found[0]
+    if isinstance(shown, dict):
+        return all(key in found and same_keys(value, found[key]) for key, value in shown.items())
+    if isinstance(shown, list):
+        return all(same_keys(value, found[0]) for value in shown)
+    return type(shown) is type(found)
+
+
+def synopsis(block):
+    _, _, name, *_ = block.text.split()
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        script(name)(["--help"])
+    known = set(re.findall(r"^  (?:-h, )?(--[\w-]+)", out.getvalue(), re.MULTILINE)) - {"--help"}
+    assert set(re.findall(r"--[\w-]+", block.text)) == known
+
+
+def do_all(page, folder, patch):
+    room = Room(folder, patch)
+    for block in blocks(page):
+        room.do(block)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hastily():
+    """Programs of a few steps are compiled in half the time when they are not made fast."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def tutorial(tmp_path_factory):
+    """The tutorial's folder, read to its end; the other pages use its speech and corpora."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("TFDS_DATA_DIR", "nowhere")
+        do_all(TUTORIAL, folder, patch)
+    return folder
+
+
+def furnished(folder, tutorial):
+    """What pages suppose is there: recordings, a model, databases, prepared corpora."""
+    first = tutorial / "first"
+    for builder, name in (("iemocap", "synthetic_en"), ("recola", "synthetic_fr")):
+        (folder / "data" / builder).mkdir(parents=True)
+        (folder / "data" / builder / name).symlink_to(first / "data" / builder / name)
+    (folder / "results").mkdir()
+    (folder / "results" / "demo").mkdir()
+    (folder / "results" / "demo" / "data").symlink_to(folder / "data")
+    for tree in ("IEMOCAP_full_release", "RECOLA"):
+        (folder / tree).symlink_to(first / "speech" / tree)
+    (folder / "examples").symlink_to(ROOT / "examples")
+    (folder / "my-model").symlink_to(demonstration())
+    (folder / "recordings").mkdir()
+    for path in ("speech.wav", "speech.flac", "recordings/speech.wav"):
+        soundfile.write(folder / path, recognisers.speech(9.0), 16_000)
+    truth = read_truth(first / "speech")
+    recordings = sorted((first / "speech" / "IEMOCAP_full_release").rglob("*.wav"))
+    said = [(path, truth[path.stem]) for path in recordings if path.stem in truth]
+    for number, (path, classes) in enumerate(said):
+        speaker = folder / "my" / (path.stem[3:5] + path.stem.split("_")[-1][0])
+        speaker.mkdir(parents=True, exist_ok=True)
+        (speaker / f"{classes['arousal']}_{classes['valence']}_{number:03d}.wav").symlink_to(path)
+
+
+def test_the_tutorial_does_what_it_says(tutorial):
+    assert (tutorial / "first" / "results" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page != TUTORIAL and blocks(page)], ids=lambda page: page.stem
+)
+def test_a_page_does_what_it_says(page, tutorial, tmp_path, monkeypatch):
+    furnished(tmp_path, tutorial)
+    if page.name == "README.md":
+        for recording in ("anna/001.wav", "ben/001.flac"):
+            (tmp_path / "my" / recording).parent.mkdir()
+            shutil.copy(tmp_path / f"speech{Path(recording).suffix}", tmp_path / "my" / recording)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    do_all(page, tmp_path, monkeypatch)
+
+
+NAMED = re.compile(r"`((?:ser-jax|python -m|make) [^`]*|experiments\.[\w.]+[^`]*)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_named_in_a_sentence_exist(page):
+    """With the flags they are named with; what stands for something else, like MODE, is not looked at."""
+    for line in NAMED.findall(re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)):
+        program, *rest = line.split()
+        if program == "make":
+            read(line)
+            continue
+        if program == "ser-jax":
+            known = [word for word in rest if not word.startswith("-")]
+            with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit) as ended:
+                ser_jax([*known[: 2 if known[0] in ("prepare", "audit") else 1], "--help"])
+            assert ended.value.code == 0, line
+        else:
+            name = program if program.startswith("experiments.") else rest[1]
+            if name.startswith("experiments.") and (ROOT / f"{name.replace('.', '/')}.py").exists() is False:
+                raise AssertionError(f"{page}: {line}: no such script")
+            with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit, TypeError):
+                script(name)(["--help"])
+        for flag in re.findall(r"--[a-z][\w-]*", line):
+            assert flag in out.getvalue(), f"{page}: {line}"
