@@ -1,4 +1,4 @@
-# make demo   the main job on embedded speech     make lint   style
+# make demo   the main job on embedded speech     make lint   style, types
 # make test   the tests                           make clean  forget everything made here
 # make faults 200 kills, all to the same bits     make bounds 100,000 utterances, within time and memory
 # make model  train the model anew that comes with the package
@@ -31,6 +31,7 @@ test: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 docs: $(VENV)/installed
 	rm -rf build/docs docs/reference/modules
@@ -53,4 +54,4 @@ model: $(VENV)/installed
 	cp -r $(MODEL)/demonstration ser_jax/recognizer/demonstration
 
 clean:
-	rm -rf $(VENV) results build docs/reference/modules *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) results build docs/reference/modules *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -24,7 +24,7 @@ from experiments.harness import a_run, data_of
 from experiments.main import main
 from experiments.monolingual import MONOLINGUAL
 from experiments.options import Options
-from experiments.plans import ExperimentError, planned
+from experiments.plans import ExperimentError, Work, planned
 from experiments.pool import Pool
 from experiments.predictions import whole
 from ser_jax import attention, checkpoint, engine
@@ -59,14 +59,14 @@ def analyse(options: Options) -> None:
     )
 
 
-def _whole_seeds(options, work) -> list[int]:
+def _whole_seeds(options: Options, work: Work) -> list[int]:
     """Which runs of a job are asked: those of seeds of which none was stopped."""
     kept = keeping.read_training(options.out, work.name)
     stopped = set(kept.seed[(kept.target == TARGET) & (kept.stopped[:, 0] > 0)].tolist())
     return [i for i, plan in enumerate(work.plans) if plan.target == TARGET and plan.seed not in stopped]
 
 
-def _corpus(machine, pool, options, work, asked: list[int], part: str) -> dict:
+def _corpus(machine: Machine, pool: Pool, options: Options, work: Work, asked: list[int], part: str) -> dict:
     """One corpus's figures; a run of the analysis is a seed, over the utterances of all its folds."""
     config = MONOLINGUAL.model(options)
     params = checkpoint.restore(keeping.models(options.out, work.name), config, len(work.plans))
@@ -111,7 +111,7 @@ def described(weights: np.ndarray, frames: np.ndarray, hop: int) -> dict:
         "by_length_among": spoken.largest,
     }
     return {"utterances": len(frames)} | {
-        name: np.where(np.isnan(value), None, np.round(value.astype(float), 6)).tolist()
+        name: np.where(np.isnan(value), np.array(None), np.round(value.astype(float), 6)).tolist()
         for name, value in arrays.items()
     }
 

@@ -116,7 +116,16 @@ def measure(folder: Path, utterances: int) -> Report:
     sources = {name: write_segments(folder / name, counts[name], i) for i, name in enumerate(NAMES)}
 
     def prepare(name: str) -> Process:
-        words = ["prepare", "manifest", "--source", sources[name], "--name", name, "--data-dir", data]
+        words: list[str | Path] = [
+            "prepare",
+            "manifest",
+            "--source",
+            sources[name],
+            "--name",
+            name,
+            "--data-dir",
+            data,
+        ]
         return watch(CLI, *words)[0]
 
     def load() -> Process:
@@ -125,7 +134,7 @@ def measure(folder: Path, utterances: int) -> Report:
             raise PreparationError(f"loaded {found} utterances, expected {utterances}")
         return process
 
-    def experiment(module: str, *words) -> Process:
+    def experiment(module: str, *words: object) -> Process:
         return watch_command([sys.executable, "-m", f"experiments.{module}", *map(str, words)])[0]
 
     prepare(NAMES[1])
@@ -148,8 +157,9 @@ def broken(report: Report) -> list[str]:
         process = report.stages[name]
         if process.seconds > seconds:
             wrong.append(f"{name}: {process.seconds:.0f} s, expected {seconds:.0f} s at most")
-        if (process.peak or 0) > 1000 * MEMORY:
-            wrong.append(f"{name}: {process.peak / 1000:.1f} GB, expected {MEMORY:.0f} GB at most")
+        peak = (process.peak or 0) / 1000
+        if peak > MEMORY:
+            wrong.append(f"{name}: {peak:.1f} GB, expected {MEMORY:.0f} GB at most")
     return wrong
 
 

@@ -42,8 +42,9 @@ def published(builder: str, rule: str) -> dict[str, tuple[int, str]]:
     """What is counted to what should be found, and who says so; empty for other databases."""
     known = dict(PUBLISHED.get(builder, {}))
     for target, names in CLASS_NAMES.items():
-        *counts, where = CLASSES.get((builder, rule, target), (None,))
-        known |= {f"{target} {name}": (n, where) for name, n in zip(names, counts, strict=False)}
+        if (builder, rule, target) in CLASSES:
+            *counts, where = CLASSES[builder, rule, target]
+            known |= {f"{target} {name}": (n, where) for name, n in zip(names, counts, strict=True)}
     return known
 
 

@@ -10,6 +10,7 @@ so that it is seen on a dark ground as well.
 import io
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -25,15 +26,16 @@ INK = "#010101"  # black on the light fields of a heat map; a page draws "#00000
 
 def svg(drawing: Figure) -> str:
     """A figure as an SVG file's text, the same to the byte whenever it is drawn; its letters stay letters."""
-    style = {"svg.hashsalt": "ser_jax", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     stream = io.BytesIO()
-    with mpl.rc_context(style):
+    with mpl.rc_context(
+        {"svg.hashsalt": "ser_jax", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
+    ):
         FigureCanvasSVG(drawing).print_svg(stream, metadata=nothing)
     return stream.getvalue().decode()
 
 
-def panels(count: int, height: float, **shared) -> tuple[Figure, np.ndarray]:
+def panels(count: int, height: float, **shared: Any) -> tuple[Figure, np.ndarray]:
     """A figure of panels side by side, and their axes [count].
 
     Args:
@@ -80,7 +82,7 @@ def heat(
     axis.invert_yaxis()
 
 
-def _ink(fill) -> str:
+def _ink(fill: np.ndarray) -> str:
     """Black or white, whichever is read better: a contrast of 4.5 at least (WCAG 2, relative luminance)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in fill[:3]]
     return INK if np.dot(linear, (0.2126, 0.7152, 0.0722)) > 0.18 else "white"
@@ -111,6 +113,6 @@ def explained(drawing: Figure, text: str, protocol: dict | None = None) -> Figur
     drawing.supxlabel(textwrap.fill(text, letters), fontsize=8)
     for axis in drawing.axes:
         axis.tick_params(labelsize=8)
-        axis.xaxis.label.set_size(9)
-        axis.yaxis.label.set_size(9)
+        axis.xaxis.label.set_fontsize(9)
+        axis.yaxis.label.set_fontsize(9)
     return drawing

@@ -13,16 +13,17 @@ import numpy as np
 
 from experiments.main import main
 from experiments.monolingual import MONOLINGUAL
-from experiments.options import WITHIN
+from experiments.options import WITHIN, Options
 from experiments.plans import ExperimentError, Job, Plan, Setting
+from experiments.pool import Pool
 
 
-def jobs(corpora):
+def jobs(corpora: tuple[str, ...]) -> list[Job]:
     """The first corpus."""
     return [Job((corpora[0],), (corpora[0],))]
 
 
-def plans(pool, options, job, target):
+def plans(pool: Pool, options: Options, job: Job, target: str) -> list[Plan]:
     """The runs of the mono-lingual setting on what is left.
 
     Raises: ExperimentError where there is nothing to cut.

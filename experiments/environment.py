@@ -42,7 +42,7 @@ def busy(load: float | None) -> bool:
     return load is not None and load > 0.5
 
 
-def described() -> dict[str, str | int]:
+def described() -> dict[str, str | int | None]:
     """The device that JAX computes on, its cores where it is a processor, and the versions in use."""
     device = jax.devices()[0]
     return {

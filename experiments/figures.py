@@ -7,8 +7,10 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -44,7 +46,7 @@ def runs(out: Path, table: list[Row], protocol: dict) -> Figure:
     return explained(drawing, text, protocol)
 
 
-def _run_dots(axis, place: int, row: Row, said: predictions.Predictions) -> None:
+def _run_dots(axis: Axes, place: int, row: Row, said: predictions.Predictions) -> None:
     each, (colour, mark) = summary.fold_mean_uar(said), MARKS[row.target]
     axis.plot([row.low, row.high], [place] * 2, color="gray", alpha=0.35, linewidth=9, solid_capstyle="butt")
     axis.plot(each, np.full(len(each), place), mark, color=colour, alpha=0.8, markersize=5, mew=0)
@@ -79,7 +81,7 @@ def confusions(out: Path, table: list[Row], protocol: dict) -> Figure:
     return explained(drawing, text, protocol)
 
 
-def _confusion(axis, counted: np.ndarray, place: tuple[str, str, str], protocol: dict) -> None:
+def _confusion(axis: Axes, counted: np.ndarray, place: tuple[str, str, str], protocol: dict) -> None:
     """[K, K] utterances by true and decided class."""
     _, test, target = place
     corpora = [corpus["name"] for corpus in protocol["corpora"]]
@@ -91,7 +93,7 @@ def _confusion(axis, counted: np.ndarray, place: tuple[str, str, str], protocol:
     ]
     ticks = [broken(name) for name in classes]
     heat(axis, shares, ticks, ticks, texts, (0, 100))
-    axis.set_yticks(axis.get_yticks(), axis.get_yticklabels(), rotation=90, va="center", ha="center")
+    axis.set_yticks(axis.get_yticks(), ticks, rotation=90, va="center", ha="center")
     axis.tick_params(axis="y", pad=8)
     axis.set_aspect("equal")
 
@@ -128,13 +130,13 @@ def training(curves: Mapping[str, Training], protocol: dict | None = None) -> Fi
     return explained(drawing, text + (" Dotted: guessing." if high == 2 else ""), protocol)
 
 
-def _band(axis, x: np.ndarray, values: np.ndarray, target: str, name: str, line: str) -> None:
+def _band(axis: Axes, x: np.ndarray, values: np.ndarray, target: str, name: str, line: str) -> None:
     """[R, X] as mean and spread of the runs that have them."""
     values = values[np.isfinite(values).all(axis=1)]
     if not len(values) or not len(x):
         return
     colour, mark = MARKS[target]
-    few = {"marker": mark, "markersize": 3} if line == "--" or len(x) == 1 else {}
+    few: dict[str, Any] = {"marker": mark, "markersize": 3} if line == "--" or len(x) == 1 else {}
     axis.fill_between(x, *np.quantile(values, (0.1, 0.9), axis=0), color=colour, alpha=0.15, linewidth=0)
     axis.plot(x, values.mean(axis=0), line, color=colour, linewidth=1.5, label=name, **few)
 
@@ -147,18 +149,20 @@ def learning_curve(out: Path, table: list[Row], protocol: dict) -> Figure:
       table: rows of the settings crosslingual (none) and finetuned_N; others are left out.
       protocol: of the folder.
     """
-    table = [row for row in table if refined_on(row.setting) is not None]
+    refined = {row.setting: n for row in table if (n := refined_on(row.setting)) is not None}
+    table = [row for row in table if row.setting in refined]
     shown = columns(table)
-    counts = sorted({refined_on(row.setting) for row in table})
+    counts = sorted(set(refined.values()))
+    places = {setting: counts.index(n) for setting, n in refined.items()}
     sources = list(dict.fromkeys(row.train for row in table))
     drawing, axes = panels(len(shown), 3.1, sharey=True)
     for axis, (test, target) in zip(axes, shown, strict=True):
         own = [r for r in table if (r.test, r.target) == (test, target) and not r.missing]
         trained = [name for name in sources if any(row.train == name for row in own)]
         for i, name in enumerate(trained):
-            line = sorted((r for r in own if r.train == name), key=lambda row: refined_on(row.setting))
+            line = sorted((r for r in own if r.train == name), key=lambda row: refined[row.setting])
             shift = 0.18 * (i - (len(trained) - 1) / 2)
-            _learnt(axis, out, line, counts, shift, COLOURS[sources.index(name) % len(COLOURS)])
+            _learnt(axis, out, line, places, shift, COLOURS[sources.index(name) % len(COLOURS)])
         axis.axhline(50, color="gray", linewidth=0.8, linestyle=":")
         axis.set_title(f"{_titles(protocol, test)}\n{target}", fontsize=10)
         axis.set_xticks(range(len(counts)), counts)
@@ -180,8 +184,10 @@ def refined_on(setting: str) -> int | None:
     return None if found is None else int(found[1] or 0)
 
 
-def _learnt(axis, out: Path, line: list[Row], counts: list[int], shift: float, colour: str) -> None:
-    place = [counts.index(refined_on(row.setting)) + shift for row in line]
+def _learnt(
+    axis: Axes, out: Path, line: list[Row], places: dict[str, int], shift: float, colour: str
+) -> None:
+    place = [places[row.setting] + shift for row in line]
     mean = np.array([row.uar_pooled for row in line])
     reach = np.abs(np.array([[row.low for row in line], [row.high for row in line]]) - mean)
     axis.errorbar(
@@ -223,8 +229,9 @@ def matrix(table: list[Row], protocol: dict) -> Figure:
 
 def tuning(table: list[Row], protocol: dict) -> Figure:
     """UAR by kernel width and pool size, of the settings tuning_kK_pP; a panel per test corpus and target."""
-    table = [row for row in table if TUNED.fullmatch(row.setting)]
-    sizes = [tuple(map(int, TUNED.fullmatch(row.setting).groups())) for row in table]
+    tuned = [(row, named) for row in table if (named := TUNED.fullmatch(row.setting))]
+    table = [row for row, _ in tuned]
+    sizes = [(int(named[1]), int(named[2])) for _, named in tuned]
     kernels, pools = (sorted(set(part)) for part in zip(*sizes, strict=True))
     shown = columns(table)
     drawing, axes = panels(len(shown), 1.9 + 0.4 * len(kernels))
@@ -257,7 +264,7 @@ def attention(found: Mapping[str, Attention], protocol: dict | None = None) -> F
     return explained(drawing, "Bars: mean and deviation over runs. Lines: by chance.", protocol)
 
 
-def _bars(axis, shares: np.ndarray, chance: np.ndarray) -> None:
+def _bars(axis: Axes, shares: np.ndarray, chance: np.ndarray) -> None:
     """[R, S] shares beside [S] those of chance."""
     segments, seen = 1 + np.arange(len(chance)), over_runs(shares)
     reach = None if np.isnan(seen.deviation).any() else 100 * seen.deviation

@@ -10,21 +10,24 @@ import numpy as np
 
 from experiments.crosslingual import CROSSLINGUAL
 from experiments.main import main
-from experiments.options import ACROSS
+from experiments.options import ACROSS, Options
 from experiments.plans import ExperimentError, Job, Plan, Setting
+from experiments.pool import Pool
 
 
-def jobs(corpora):
+def jobs(corpora: tuple[str, ...]) -> list[Job]:
     """One job per ordered pair of different corpora."""
     return [Job((source,), (target,)) for source in corpora for target in corpora if source != target]
 
 
-def plans(pool, options, job, target):
+def plans(pool: Pool, options: Options, job: Job, target: str) -> list[Plan]:
     """A run per fold and seed, from the cross-lingual run of that seed."""
     return refined(pool, options, job, target, options.finetune_samples)
 
 
-def refined(pool, options, job, target, samples, by_seed=False):
+def refined(
+    pool: Pool, options: Options, job: Job, target: str, samples: int, by_seed: bool = False
+) -> list[Plan]:
     """The same on so many utterances of each fold.
 
     They are drawn at random from the split's training part, once per split: the paper's 500 in all are the

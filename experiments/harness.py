@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -25,6 +25,7 @@ from experiments.pool import Pool
 from experiments.stopping import Stop, stopping
 from experiments.unfinished import Often, Unfinished
 from ser_jax import checkpoint, engine
+from ser_jax.arrays import Tree
 from ser_jax.data import load, standardize
 from ser_jax.data.corpus import TARGETS
 from ser_jax.engine import Asked
@@ -216,7 +217,7 @@ def _kept(
     works: list[Work],
     config: ModelConfig,
     training: TrainConfig,
-    start: Any,
+    start: Tree,
     stop: Stop,
 ) -> Unfinished:
     machine, _, options, protocol_hash = experiment
@@ -268,10 +269,12 @@ def a_run(pool: Pool, mode: str, job: Job, plan: Plan) -> Runs:
     )
 
 
-def _start_params(options: Options, work: Work, plans: list[Plan]):
+def _start_params(options: Options, work: Work, plans: list[Plan]) -> Tree:
     """For every plan the parameters of the earlier setting's run of its target and seed."""
-    [job] = [job for job in work.setting.start.jobs(options.corpora) if job.train == work.job.train]
-    start = Work(work.setting.start, job, [], [], {}).name
+    begin = work.setting.start
+    assert begin is not None  # whoever starts from nothing does not ask
+    [job] = [job for job in begin.jobs(options.corpora) if job.train == work.job.train]
+    start = Work(begin, job, [], [], {}).name
     before = keeping.read_training(options.out, start)
     names = list(zip(before.target.tolist(), before.seed.tolist(), strict=True))
     params = checkpoint.restore(keeping.models(options.out, start), work.setting.model(options), len(names))

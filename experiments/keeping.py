@@ -102,13 +102,15 @@ def write_training(
       stopped: [R, 2] as in `Training`.
     """
     judged = [_judged(labels, probability, len(watched)) for labels, probability in said]
+    dev_loss, dev_uar = (np.array(part) for part in zip(*judged, strict=True))
     kept = Training(
         np.array([plan.target for plan in work.plans]),
         np.array([plan.fold for plan in work.plans]),
         np.array([plan.seed for plan in work.plans]),
         loss,
         np.array(watched),
-        *(np.array(part) for part in zip(*judged, strict=True)),
+        dev_loss,
+        dev_uar,
         stopped,
     )
     predictions.write_arrays(_training(out, work.name), kept._asdict())

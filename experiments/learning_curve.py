@@ -12,13 +12,14 @@ from functools import partial
 from experiments.crosslingual import CROSSLINGUAL
 from experiments.finetuning import jobs, refined
 from experiments.main import main
-from experiments.options import ACROSS
-from experiments.plans import Setting
+from experiments.options import ACROSS, Options
+from experiments.plans import Job, Plan, Setting
+from experiments.pool import Pool
 
 SAMPLES = (10, 25, 50, 100, 200, 400)
 
 
-def _plans(samples, pool, options, job, target):
+def _plans(samples: int, pool: Pool, options: Options, job: Job, target: str) -> list[Plan]:
     return refined(pool, options, job, target, samples, by_seed=True)
 
 

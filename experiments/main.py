@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 from experiments import harness, keeping, report
 from experiments.options import Options, parse
@@ -87,7 +88,7 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     shown = sys.excepthook
 
-    def hook(kind, error, trace):
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not (kind is RuntimeError and str(error) == "Event loop is closed"):
             shown(kind, error, trace)
 

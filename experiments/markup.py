@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments import drawing
@@ -85,13 +86,14 @@ def figure(one: Figure, what: str, prefix: str) -> str:
       prefix: of all ids in it.
     """
     one.supxlabel("")
-    for ground in (one, *one.axes):
+    grounds: list[Figure | Axes] = [one, *one.axes]
+    for ground in grounds:
         ground.patch.set_visible(False)
     found = drawing.svg(one)
     found = found[found.index("<svg") :]
     found = re.sub(r"<!--.*?-->|<defs>\s*<style.*?</style>\s*</defs>", "", found, flags=re.DOTALL)
     start, _, rest = found.partition(">")
-    box = re.search(r'viewBox="[^"]*"', start)[0]
+    box = re.findall(r'viewBox="[^"]*"', start)[0]
     rest = rest.replace("#000000", "currentColor").replace("xlink:href", "href")
     rest = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", rest)
     rest = re.sub(r">\s+<", "><", rest).strip()

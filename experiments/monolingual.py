@@ -7,16 +7,17 @@ Expected (Table 2): IEMOCAP arousal 68.09, valence 62.33; RECOLA 60.77, 52.30.
 """
 
 from experiments.main import main
-from experiments.options import WITHIN
+from experiments.options import WITHIN, Options
 from experiments.plans import Job, Plan, Setting
+from experiments.pool import Pool
 
 
-def jobs(corpora):
+def jobs(corpora: tuple[str, ...]) -> list[Job]:
     """One job per corpus."""
     return [Job((name,), (name,)) for name in corpora]
 
 
-def plans(pool, options, job, target):
+def plans(pool: Pool, options: Options, job: Job, target: str) -> list[Plan]:
     """A run per fold and seed."""
     return [
         Plan(

@@ -9,16 +9,17 @@ Expected (Table 2): IEMOCAP arousal 70.06, valence 61.73; RECOLA 62.51, 49.33.
 import numpy as np
 
 from experiments.main import main
-from experiments.options import ACROSS
+from experiments.options import ACROSS, Options
 from experiments.plans import Job, Plan, Setting
+from experiments.pool import Pool
 
 
-def jobs(corpora):
+def jobs(corpora: tuple[str, ...]) -> list[Job]:
     """One job, trained and tested on all corpora."""
     return [Job(train=tuple(corpora), test=tuple(corpora))]
 
 
-def plans(pool, options, job, target):
+def plans(pool: Pool, options: Options, job: Job, target: str) -> list[Plan]:
     """A run per fold and seed; fold i is every corpus's fold i."""
     together = []
     for i, folds in enumerate(zip(*(pool.folds(name) for name in job.train), strict=True)):

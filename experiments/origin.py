@@ -25,7 +25,9 @@ def corpora(out: Path, chosen: dict[str, Any], rows: list[Row]) -> Section:
         largest = max((row for row in whole.values()), key=lambda row: row.utterances, default=None)
         counts = []
         for target in targets:
-            label = predictions.read(out, whole[target].cell).label if target in whole else []
+            label: np.ndarray | list[int] = (
+                predictions.read(out, whole[target].cell).label if target in whole else []
+            )
             sizes = [int(np.sum(np.equal(label, k))) for k in range(2)]
             counts.append(", ".join(f"{n:,} {k}" for n, k in zip(sizes, CLASS_NAMES[target], strict=True)))
         size = ["not known"] * 2 if largest is None else [f"{largest.utterances:,}", f"{largest.speakers}"]

@@ -1,11 +1,12 @@
 """A results folder as one page to read, `report.html`: nothing outside it, no script."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments import figures, keeping, origin, protocol, summary, tables
 from experiments.markup import Section, bullets, folded, gallery, paragraph, table, text
@@ -164,7 +165,7 @@ def _table(found: Results, name: str, settings: list[str]) -> Section:
     )
 
 
-def _by_column(found: Results, rows: list[Row], draw, what: str, name: str) -> str:
+def _by_column(found: Results, rows: list[Row], draw: Callable[..., Figure], what: str, name: str) -> str:
     """A figure for each test corpus and target."""
     drawn = {}
     for test, target in columns(rows):

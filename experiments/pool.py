@@ -3,16 +3,18 @@
 import gc
 from collections.abc import Callable
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ser_jax.arrays import Array, Gathered
 from ser_jax.data import Corpus, histogram, standardize
 from ser_jax.data.corpus import Joined
 from ser_jax.data.folds import Fold, folds, groups
 from ser_jax.data.labels import CLASS_NAMES, classes
 
 LANGUAGE = "language"  # as a target: which corpus an utterance is of
+Place = Callable[[Gathered, np.ndarray], tuple[Array, Array]]
 
 
 class Features(NamedTuple):
@@ -23,8 +25,8 @@ class Features(NamedTuple):
       moments: their sums, from which all standardisations follow.
     """
 
-    logmel: Any
-    frames: Any
+    logmel: Array
+    frames: Array
     moments: standardize.Moments
 
 
@@ -41,7 +43,7 @@ class Pool:
       place: (log-mels, frames) on the host to where they are computed on, as `Machine.place` does.
     """
 
-    def __init__(self, corpora: list[Corpus], fold_count: int, label_rule: str, place: Callable):
+    def __init__(self, corpora: list[Corpus], fold_count: int, label_rule: str, place: Place):
         self.corpora = {corpus.name: corpus for corpus in corpora}
         self.names = [corpus.name for corpus in corpora]
         self.id = np.concatenate([corpus.id for corpus in corpora])

@@ -91,7 +91,7 @@ def read(out: Path, cell: Cell) -> Predictions:
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Stores arrays, whole or not at all."""
     with whole(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:

@@ -144,7 +144,7 @@ def document(out: Path) -> dict[str, Any]:
 
 
 def _complete(chosen: dict[str, Any]) -> bool:
-    corpora = chosen.get("corpora")
+    corpora = chosen.get("corpora") or []
     return chosen.keys() >= NOTED and bool(corpora) and all(set(FACTS) <= corpus.keys() for corpus in corpora)
 
 
@@ -185,7 +185,7 @@ def timed(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
         yield lambda _: None
         return
     before, earlier = time.perf_counter(), document(out)["sessions"]
-    session = {
+    session: dict[str, Any] = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": None,
         "finished": False,

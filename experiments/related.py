@@ -24,12 +24,12 @@ from experiments.main import main
 from experiments.monolingual import MONOLINGUAL
 from experiments.multilingual import MULTILINGUAL
 from experiments.options import Options
-from experiments.plans import ExperimentError, Setting
-from experiments.pool import LANGUAGE
+from experiments.plans import ExperimentError, Job, Plan, Setting
+from experiments.pool import LANGUAGE, Pool
 from experiments.predictions import Cell, Predictions
 
 
-def _told_apart(pool, options, job, target):
+def _told_apart(pool: Pool, options: Options, job: Job, target: str) -> list[Plan]:
     """The multilingual runs, trained to tell two corpora apart."""
     if len(job.train) != 2:
         raise ExperimentError(f"{len(job.train)} corpora, expected two to tell apart")

@@ -105,7 +105,7 @@ def together(folders: list[Path], mixed: bool) -> str:
             f"{other[0]} is of another protocol than {folders[0]} ({differences}), expected results that can "
             "be compared; --mixed puts them in one table all the same"
         )
-    lines = []
+    lines: list[list[str]] = []
     for out in folders:
         settings = list(dict.fromkeys(name for names in protocol.tables(out).values() for name in names))
         head, *body = tables.intervals(summary.rows(out, settings), protocol.read(out))

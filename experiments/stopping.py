@@ -20,7 +20,7 @@ class Stop:
       nothing_to_lose: whether all that this process trained is saved.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.asked: int | None = None
         self.nothing_to_lose = True
 
@@ -44,7 +44,7 @@ def stopping(say: Callable[[str], None], hosts: int = 1) -> Iterator[Stop]:
     listening, told = os.pipe()
     os.set_blocking(told, False)
 
-    def handle(number, _):
+    def handle(number: int, _: object) -> None:
         os.write(told, bytes([number | HANDLED]))
 
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
@@ -66,7 +66,7 @@ def stopping(say: Callable[[str], None], hosts: int = 1) -> Iterator[Stop]:
 def end_on_sigterm() -> None:
     """Makes SIGTERM end the program as Ctrl-C does, its own status aside."""
 
-    def end(number, _):
+    def end(number: int, _: object) -> None:
         raise Interrupted("terminated; the same command goes on from what is stored", number)
 
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:

@@ -10,7 +10,7 @@ from experiments import keeping, predictions, protocol
 from experiments.pool import LANGUAGE
 from experiments.predictions import Cell, Predictions
 from ser_jax.data.corpus import TARGETS
-from ser_jax.inference import Interval, chance, holm, interval, paired_test
+from ser_jax.inference import chance, holm, interval, paired_test
 from ser_jax.metrics import confusion, pooled_uar, uar
 
 # Table 2, %, by the database that the cell is tested on.
@@ -94,7 +94,7 @@ def found(out: Path, settings: list[str]) -> list[Cell]:
     """The cells of some settings that are there or are known to be missing, in the order of the tables."""
     corpora = [corpus["name"] for corpus in protocol.read(out)["corpora"]]
 
-    def place(cell: Cell):
+    def place(cell: Cell) -> tuple[int, list[int], list[int], str]:
         trained = [corpora.index(name) for name in cell.train.split("+")]
         tested = [corpora.index(name) for name in cell.test.split("+")]
         return settings.index(cell.setting), tested, trained, cell.target
@@ -163,7 +163,7 @@ def rows(out: Path, settings: list[str]) -> list[Row]:
         if not len(said.seed):
             table.append(Row(*cell, missing=f"no seed is whole ({stopped})"))
             continue
-        known = PAPER.get((cell.setting, builders.get(cell.test)), {}) if pair else {}
+        known = PAPER.get((cell.setting, builders.get(cell.test, "")), {}) if pair else {}
         table.append(_row(cell, said)._replace(paper_uar=known.get(cell.target, NAN), stopped=stopped))
     return table
 
@@ -180,13 +180,11 @@ def _row(cell: Cell, said: Predictions) -> Row:
         speakers=len(np.unique(said.speaker)),
         utterances=len(said.label),
         uar_pooled=float(100 * pooled_uar(said.label, decided).mean()),
-        **_per_cent("low", "high", around),
-        **_per_cent("chance_low", "chance_high", guessing),
+        low=100 * around.low,
+        high=100 * around.high,
+        chance_low=100 * guessing.low,
+        chance_high=100 * guessing.high,
     )
-
-
-def _per_cent(low: str, high: str, found: Interval) -> dict[str, float]:
-    return {low: 100 * found.low, high: 100 * found.high}
 
 
 def label(row: Row, among: list[Row]) -> str:
@@ -211,7 +209,7 @@ def comparisons(out: Path, table: list[Row]) -> list[Comparison]:
         column = [row for row in there if (row.test, row.target) == (test, target)]
         pairs = dict.fromkeys([*((row, column[0]) for row in column[1:]), *_neighbours(column[1:])])
         own = [_compared(out, one, other, table) for one, other in pairs]
-        corrected = holm(np.array([c.p for c in own])) if own else []
+        corrected: np.ndarray | list[float] = holm(np.array([c.p for c in own])) if own else []
         found += [c._replace(p_holm=float(p)) for c, p in zip(own, corrected, strict=True)]
     return found
 

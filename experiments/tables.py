@@ -207,7 +207,7 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _field(value):
+def _field(value: float | str) -> float | str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4f}"
     # Behind an apostrophe it is text.

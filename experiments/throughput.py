@@ -15,6 +15,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
@@ -25,7 +26,7 @@ import numpy as np
 from experiments import environment, throughput_report, workload
 from experiments.rates import EAGER, Found, Key, Timed
 from experiments.throughput_report import LENGTHS, Point, Report
-from experiments.timing import Timing, by_turns, product, ratio, triad
+from experiments.timing import Peak, Timing, by_turns, product, ratio, triad
 from experiments.ways import TITLES, Noise, OneAfterAnother, Sizes, Stack, ours, sizes, torch_data, torchs
 from experiments.workload import Corpus
 from ser_jax import cores, flags, machine
@@ -108,7 +109,9 @@ def _torch_data(noise: Corpus) -> tuple[dict, str | None]:
 def _time(bench: _Bench, configs: dict[str, ModelConfig], full: bool) -> dict[str, Timed]:
     """Everything of every precision, all by turns."""
     training, size = bench.training, bench.size
-    things, absent, peaks = {}, {}, {}
+    things: dict[Key, Callable[[], float]] = {}
+    absent: dict[Key, Timing] = {}
+    peaks: dict[str, list[Peak]] = {}
     memory = triad(size.triad, size.peak)
     for precision, config in configs.items():
         for way, call in ours(config, training, bench.noise, size, full or precision == "float32").items():
@@ -125,11 +128,10 @@ def _time(bench: _Bench, configs: dict[str, ModelConfig], full: bool) -> dict[st
         else:
             absent |= {key: Timing.absent(bench.missing) for key in wanted}
         peaks[precision] = [product(side, precision, size.peak) for side in size.products]
-    measured = dict(enumerate([*chain.from_iterable(peaks.values()), memory]))
+    works = [*chain.from_iterable(peaks.values()), memory]
+    measured = {Key("", "peak", str(i)): work for i, work in enumerate(works)}
     limit = size.limit * len(configs)
-    timings = by_turns(
-        things | measured, size.rounds, limit, lambda key: key in things and key.way.startswith("torch")
-    )
+    timings = by_turns(things | measured, size.rounds, limit, lambda key: key.way.startswith("torch"))
     ways = {key: timings[key] for key in things} | absent
     return {
         precision: Timed(
@@ -144,7 +146,7 @@ def _time(bench: _Bench, configs: dict[str, ModelConfig], full: bool) -> dict[st
 def _costs(bench: _Bench, config: ModelConfig) -> dict[str, list[Point]]:
     """Stacks of more and more runs; one run on more and more utterances, and on longer and longer ones."""
     training, size, noise = bench.training, bench.size, bench.noise
-    things = {}
+    things: dict[tuple[str, float], Callable[[], float]] = {}
     for count in size.runs:
         things["runs", count] = partial(Stack(config, training, noise, count, size.swept), "iemocap")
     for most in size.trained:
@@ -152,10 +154,10 @@ def _costs(bench: _Bench, config: ModelConfig) -> dict[str, list[Point]]:
     whole, heard = noise.on_one["full"], {}
     for seconds in size.heard:
         frames = np.full(size.utterances, min(seconds * workload.FRAMES, config.frames), np.int32)
-        heard[seconds] = whole._replace(frames=frames)
+        heard[f"{seconds:g}"] = whole._replace(frames=frames)
     one = OneAfterAnother(config, training, noise._replace(on_one=heard), 1, size.epoch)
-    things |= {("heard", seconds): partial(one, seconds) for seconds in heard}
-    costs = {"runs": [], "trained": [], "heard": []}
+    things |= {("heard", seconds): partial(one, f"{seconds:g}") for seconds in size.heard}
+    costs: dict[str, list[Point]] = {"runs": [], "trained": [], "heard": []}
     for (axis, value), timing in by_turns(things, ROUNDS, size.limit).items():
         costs[axis].append(Point(value, float(np.median(timing.seconds)), timing.rate, timing.compilation))
     return costs

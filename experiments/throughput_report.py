@@ -3,10 +3,13 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.environment import busy
 from experiments.ways import TITLES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LENGTHS = {"iemocap": "as IEMOCAP's", "full": "7.5 s"}
 AXES = {"runs": "runs in a stack", "trained": "utterances a run", "heard": "length of every utterance, s"}
@@ -162,7 +165,7 @@ def _ways(report: Report) -> list[tuple[str, ...]]:
         "training", "precision", "lengths", "utt x runs/s", "quartiles", "fastest", "rounds", "compiled in",
         "of product", "of memory", "x PyTorch eager",
     )  # fmt: skip
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for row in report.rows:
         name = TITLES[row.way], row.precision, LENGTHS[row.lengths]
         if row.failed is not None:
@@ -186,7 +189,7 @@ def _ways(report: Report) -> list[tuple[str, ...]]:
 
 def _extrapolated(report: Report) -> list[tuple[str, ...]]:
     cell, table = (report.steps[name] / 1e6 for name in ("cell", "table2"))
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             "extrapolated from the rates at IEMOCAP's lengths",
             "precision",
@@ -209,7 +212,7 @@ def _duration(seconds: float) -> str:
 
 
 def _costs(report: Report) -> list[tuple[str, ...]]:
-    rows = [("against", "", "a call", "utt x runs/s", "compiled in")]
+    rows: list[tuple[str, ...]] = [("against", "", "a call", "utt x runs/s", "compiled in")]
     for axis, points in report.costs.items():
         for point in points:
             took = f"{point.seconds:.3f} s", f"{point.rate:,.0f}", f"{point.compilation:.1f} s"
@@ -218,7 +221,7 @@ def _costs(report: Report) -> list[tuple[str, ...]]:
 
 
 def _ratios(report: Report) -> list[tuple[str, ...]]:
-    rows = [("ratio", "median of the rounds", "of the fastest")]
+    rows: list[tuple[str, ...]] = [("ratio", "median of the rounds", "of the fastest")]
     for name, value in report.ratios.items():
         rows.append((name, _number(value, ".3f"), _number(report.best_ratios[name], ".3f")))
     return rows
@@ -242,7 +245,7 @@ def draw(report: Report, file: Path) -> None:
     FigureCanvasAgg(figure).print_png(file)
 
 
-def _draw_ways(axes, report: Report) -> None:
+def _draw_ways(axes: "Axes", report: Report) -> None:
     kinds = list(dict.fromkeys((row.precision, row.lengths) for row in report.rows))
     ways = list(dict.fromkeys(row.way for row in report.rows))
     height = 0.8 / len(kinds)
@@ -264,7 +267,7 @@ def _draw_ways(axes, report: Report) -> None:
     axes.legend(frameon=False, fontsize=8, title="precision, lengths", title_fontsize=8)
 
 
-def _draw_cost(axes, label: str, points: list[Point]) -> None:
+def _draw_cost(axes: "Axes", label: str, points: list[Point]) -> None:
     values = [point.value for point in points]
     axes.plot(values, [point.rate for point in points], "o-")
     if max(values) > 20 * min(values):

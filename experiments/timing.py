@@ -1,15 +1,18 @@
 """Timing several things by turns in one process, so that whatever else the machine does meets all alike."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 FEWEST = 3  # rounds, however long they take
+
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 class Timing(NamedTuple):
@@ -56,11 +59,11 @@ class Timing(NamedTuple):
 
 
 def by_turns(
-    things: Mapping[str, Callable[[], float]],
+    things: Mapping[Name, Callable[[], float]],
     rounds: int,
     limit: float,
-    may_fail: Callable[[str], bool] = lambda name: False,
-) -> dict[str, Timing]:
+    may_fail: Callable[[Name], bool] = lambda name: False,
+) -> dict[Name, Timing]:
     """Calls everything twice to warm up, then all in rounds, one after another.
 
     Args:
@@ -153,7 +156,7 @@ def triad(megabytes: int, seconds: float) -> Peak:
     state = jnp.ones(count), jnp.full(count, 0.5)
 
     @partial(jax.jit, donate_argnums=0)
-    def move(a, b):
+    def move(a: jax.Array, b: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, passes, lambda _, a: 0.5 * a + b, a)
 
     def work() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn import functional as F
 
+from ser_jax.arrays import Array, Tree
 from ser_jax.model import ModelConfig
 
 
@@ -35,10 +36,10 @@ class AttentiveCNN(nn.Module):
         return self.classifier(self.dropout(features))
 
 
-def converted(parameters) -> dict[str, Tensor]:
+def converted(parameters: Tree) -> dict[str, Tensor]:
     """Parameters of `ser_jax.model`, or a gradient with respect to them, by this module's names."""
 
-    def tensor(array, *axes: int) -> Tensor:
+    def tensor(array: Array, *axes: int) -> Tensor:
         return torch.from_numpy(np.array(array).transpose(*axes).copy())
 
     return {

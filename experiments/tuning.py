@@ -11,19 +11,20 @@ import itertools
 
 from experiments.main import main
 from experiments.monolingual import MONOLINGUAL
-from experiments.options import WITHIN
+from experiments.options import WITHIN, Options
 from experiments.plans import Job, Plan, Setting
+from experiments.pool import Pool
 
 KERNELS = (5, 10, 20)  # frames
 POOLS = (15, 30, 60)  # positions; 16, 8 and 4 segments
 
 
-def jobs(corpora):
+def jobs(corpora: tuple[str, ...]) -> list[Job]:
     """One job per corpus."""
     return [Job((name,), (name,)) for name in corpora]
 
 
-def plans(pool, options, job, target):
+def plans(pool: Pool, options: Options, job: Job, target: str) -> list[Plan]:
     """The runs of the mono-lingual setting, asked about the development speakers."""
     asked = MONOLINGUAL.plans(pool, options, Job(job.train, job.train), target)
     return [Plan(p.target, p.fold, p.seed, p.train, p.dev, p.statistics) for p in asked]

@@ -97,6 +97,7 @@ class Unfinished:
             if asked is not None:
                 raise Interrupted("ended; of several hosts the first one's training alone is saved", asked)
             return
+        assert self._series is not None  # who asks for the latest opens it
         waited = time.monotonic() - self._saved_at >= self._often.seconds
         trained = self._often.epochs is not None and epoch - self._saved_epoch >= self._often.epochs
         if last or waited or trained or asked is not None:

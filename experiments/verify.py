@@ -34,8 +34,8 @@ def differing(out: Path) -> list[str]:
             print(f"{file}: {'as the predictions say' if same else otherwise}")
             wrong += [] if same else [file]
     if (out / "attention.json").exists():
-        table = out / "attention.md"
-        same = table.exists() and table.read_bytes() == (attention_over_time.markdown(out) + "\n").encode()
+        looked = out / "attention.md"
+        same = looked.exists() and looked.read_bytes() == (attention_over_time.markdown(out) + "\n").encode()
         print(f"attention.md: {'as attention.json says' if same else 'DIFFERS'}")
         wrong += [] if same else ["attention.md"]
     return wrong

@@ -4,7 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
@@ -16,6 +16,9 @@ from ser_jax.machine import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, measured_stacking, spread
 from ser_jax.train import TrainConfig
+
+if TYPE_CHECKING:
+    from experiments import torch_model
 
 TITLES = {
     "one": "one run",
@@ -194,10 +197,10 @@ class Torch:
 
     def __init__(self, allow: Callable, step: Callable, runs: int, training: TrainConfig, size: Sizes):
         self._allow, self._step, self._runs, self._batch = allow, step, runs, training.batch
-        self._steps = None
+        self._steps: int | None = None
         self._most, self._seconds = max(size.epoch // training.batch, 1), size.seconds
 
-    def __call__(self, data) -> float:
+    def __call__(self, data: "torch_model.Data") -> float:
         """Trains, waits for the end of it, and returns utterances x runs."""
         if self._steps is None:  # the first call compiles, the second tells how long a step is
             self._steps = 0
@@ -209,7 +212,7 @@ class Torch:
             return units
         return self._take(data, self._steps)
 
-    def _take(self, data, steps: int) -> float:
+    def _take(self, data: "torch_model.Data", steps: int) -> float:
         import torch
 
         shape = (steps, self._runs, self._batch) if self._runs else (steps, self._batch)
@@ -231,7 +234,7 @@ def ours(
       choices: whether the engine's choices are shown beside their alternatives.
     """
     five = partial(Stack, noise=noise, count=STACKED, most=size.epoch)
-    ways = {
+    ways: dict[str, Callable] = {
         "one": OneAfterAnother(config, training, noise, 1, size.epoch, epochs=STACKED),
         "five_after_another": OneAfterAnother(config, training, noise, STACKED, size.epoch),
         "five_engine": five(config, training),

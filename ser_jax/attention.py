@@ -13,9 +13,10 @@ a run makes its shares NaN.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def largest(attention) -> np.ndarray:
+def largest(attention: ArrayLike) -> np.ndarray:
     """In which share of the utterances each segment has the largest weight (Figs. 2 and 3).
 
     Ties go to the first: the segments of an utterance's padding all weigh the same, so that where padding
@@ -29,7 +30,7 @@ def largest(attention) -> np.ndarray:
     return _mean(_winners(attention), _counted(attention))
 
 
-def decided(attention, margin: float = 0.5) -> np.ndarray:
+def decided(attention: ArrayLike, margin: float = 0.5) -> np.ndarray:
     """In which share of the utterances the two largest weights differ by more than `margin` (Sec. 6).
 
     Args:
@@ -41,7 +42,7 @@ def decided(attention, margin: float = 0.5) -> np.ndarray:
     return _mean(_is_decided(attention, margin), _counted(attention))
 
 
-def sounding(frames, segments: int, hop: int, least: int = 1) -> np.ndarray:
+def sounding(frames: ArrayLike, segments: int, hop: int, least: int = 1) -> np.ndarray:
     """Which segments hear sound; the others hear padding alone.
 
     Segment s begins with frame s hop, and sound comes before padding, so that how many frames a segment
@@ -58,7 +59,7 @@ def sounding(frames, segments: int, hop: int, least: int = 1) -> np.ndarray:
     return np.asarray(frames)[..., None] >= np.arange(segments) * hop + least
 
 
-def among(attention, sound) -> np.ndarray:
+def among(attention: ArrayLike, sound: ArrayLike) -> np.ndarray:
     """The weights among the sounding segments: padding weighs nothing, the rest sums to 1.
 
     They are what the softmax would have said of these segments alone. Where a rounded softmax left them
@@ -77,7 +78,7 @@ def among(attention, sound) -> np.ndarray:
     return kept / np.where(total == 0, 1.0, total)
 
 
-def expected(sound) -> np.ndarray:
+def expected(sound: ArrayLike) -> np.ndarray:
     """The shares of `largest` if every utterance drew one of its own sounding segments at random.
 
     It falls from the first segment to the last as the lengths have it: attention that prefers no place looks
@@ -87,11 +88,12 @@ def expected(sound) -> np.ndarray:
       sound: [M, S] or [R, M, S] bool.
     Returns: [S] or [R, S]; sums to 1, NaN without utterances.
     """
-    filled = np.asarray(sound).sum(axis=-1, keepdims=True)
+    sound = np.asarray(sound)
+    filled = sound.sum(axis=-1, keepdims=True)
     return _mean(sound / np.maximum(filled, 1), filled[..., 0] > 0)
 
 
-def preference(attention, sound) -> np.ndarray:
+def preference(attention: ArrayLike, sound: ArrayLike) -> np.ndarray:
     """How many times as often as by chance each segment wins among the sounding ones.
 
     Args:
@@ -115,7 +117,7 @@ class Padding(NamedTuple):
     wins: np.ndarray
 
 
-def on_padding(attention, sound) -> Padding:
+def on_padding(attention: ArrayLike, sound: ArrayLike) -> Padding:
     """How much attention lies where there is no sound, utterances that fill the input included.
 
     Args:
@@ -143,7 +145,7 @@ class ByLength(NamedTuple):
     decided: np.ndarray
 
 
-def by_length(attention, sound, margin: float = 0.5) -> ByLength:
+def by_length(attention: ArrayLike, sound: ArrayLike, margin: float = 0.5) -> ByLength:
     """Which segment wins, apart for utterances of different lengths.
 
     Args:
@@ -175,7 +177,7 @@ class OverRuns(NamedTuple):
     runs: int
 
 
-def over_runs(values) -> OverRuns:
+def over_runs(values: ArrayLike) -> OverRuns:
     """Sums up what every run says: [R, ...] to mean and sample deviation [...]. NaN stays NaN."""
     values = np.asarray(values, np.float64)
     mean = values.mean(axis=0)
@@ -183,14 +185,14 @@ def over_runs(values) -> OverRuns:
     return OverRuns(mean, deviation, len(values))
 
 
-def _weights(attention) -> np.ndarray:
+def _weights(attention: ArrayLike) -> np.ndarray:
     attention = np.asarray(attention, np.float64)
     if attention.ndim != 3:
         raise ValueError(f"attention of shape {attention.shape}, expected [R, M, S]")
     return attention
 
 
-def _aligned(attention, sound) -> tuple[np.ndarray, np.ndarray]:
+def _aligned(attention: ArrayLike, sound: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     attention, sound = _weights(attention), np.asarray(sound)
     if sound.shape not in (attention.shape, attention.shape[1:]):
         raise ValueError(

@@ -11,13 +11,19 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ser_jax import __version__, commands, flags
 from ser_jax.data.databases import DATABASES, flag
 from ser_jax.data.labels import RULES
 from ser_jax.errors import Interrupted, UserError, one_line
 
-READING = {  # options of the databases' readers
+if TYPE_CHECKING:
+    from ser_jax.data.corpus import Facts
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+READING: dict[str, dict[str, Any]] = {  # options of the databases' readers
     "annotation_delay": {"type": flags.finite, "metavar": "S", "help": "raters' delay, s (default: 0)"},
     "arousal_threshold": {
         "type": flags.finite,
@@ -90,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands, name: str, example: str, **options) -> argparse.ArgumentParser:
+def _command(commands: "Commands", name: str, example: str, **options: Any) -> argparse.ArgumentParser:
     return commands.add_parser(
         name,
         epilog=f"example:\n  {example}",
@@ -100,7 +106,7 @@ def _command(commands, name: str, example: str, **options) -> argparse.ArgumentP
     )
 
 
-def _add_prepare(commands) -> None:
+def _add_prepare(commands: "Commands") -> None:
     example = "ser-jax prepare iemocap --source IEMOCAP_full_release"
     parser = _command(commands, "prepare", example, help="read a database and keep its features and facts")
     for builder in _add_databases(parser, "prepare", _prepare):
@@ -121,7 +127,9 @@ def _add_prepare(commands) -> None:
         )
 
 
-def _add_databases(parser, command: str, run: Callable) -> list[argparse.ArgumentParser]:
+def _add_databases(
+    parser: argparse.ArgumentParser, command: str, run: Callable
+) -> list[argparse.ArgumentParser]:
     """One parser per database, with its source and its reader's options."""
     parsers = parser.add_subparsers(title="databases", metavar="DATABASE", required=True)
     added = []
@@ -139,11 +147,11 @@ def _add_databases(parser, command: str, run: Callable) -> list[argparse.Argumen
     return added
 
 
-def _add_workers(parser) -> None:
+def _add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=flags.whole(1), metavar="N", help="processes (default: all cores)")
 
 
-def _add_audit(commands) -> None:
+def _add_audit(commands: "Commands") -> None:
     example = "ser-jax audit emodb --source emodb"
     parser = _command(
         commands,
@@ -156,7 +164,7 @@ def _add_audit(commands) -> None:
         builder.add_argument("--json", action="store_true", help="one JSON object instead of a table")
 
 
-def _add_describe(commands) -> None:
+def _add_describe(commands: "Commands") -> None:
     parser = _command(
         commands, "describe", "ser-jax describe iemocap --json", help="count what a corpus holds"
     )
@@ -172,7 +180,7 @@ def _add_describe(commands) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
 
 
-def _add_synthesize(commands) -> None:
+def _add_synthesize(commands: "Commands") -> None:
     example = "ser-jax synthesize /tmp/speech --utterances 240 --seed 0"
     parser = _command(commands, "synthesize", example, help="write synthetic IEMOCAP and RECOLA trees")
     parser.set_defaults(run=_synthesize)
@@ -184,7 +192,7 @@ def _add_synthesize(commands) -> None:
     parser.add_argument("--seed", type=seed, default=0, metavar="S", help="not negative (default: 0)")
 
 
-def _add_data_dir(parser) -> None:
+def _add_data_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir",
         type=flags.folder,
@@ -193,7 +201,7 @@ def _add_data_dir(parser) -> None:
     )
 
 
-def _prepare(arguments) -> None:
+def _prepare(arguments: argparse.Namespace) -> None:
     from ser_jax import data
 
     options = {
@@ -205,7 +213,7 @@ def _prepare(arguments) -> None:
     print(path)
 
 
-def _audit(arguments) -> int:
+def _audit(arguments: argparse.Namespace) -> int:
     from ser_jax.data import audit
 
     options = {key: vars(arguments)[key] for key in READING if key in vars(arguments)}
@@ -214,14 +222,14 @@ def _audit(arguments) -> int:
     return 1 if found.refused else 0
 
 
-def _describe(arguments) -> None:
+def _describe(arguments: argparse.Namespace) -> None:
     from ser_jax import data
 
     counted = _count(data.facts(arguments.name, arguments.data_dir), arguments.label_rule)
     print(json.dumps(counted, indent=2) if arguments.json else _table(counted))
 
 
-def _count(facts, rule: str) -> dict:
+def _count(facts: "Facts", rule: str) -> dict:
     """What `describe` says of a corpus; without recordings nothing is known of their seconds."""
     from ser_jax.data import labels
     from ser_jax.data.corpus import Corpus
@@ -267,7 +275,7 @@ def _table(counted: dict) -> str:
     return "\n".join(lines)
 
 
-def _synthesize(arguments) -> None:
+def _synthesize(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ser_jax.data.synthetic import synthesize

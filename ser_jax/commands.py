@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 FORMATS = ("onnx", "stablehlo")
 MOST = 1_000_000  # epochs, beyond which it is a slip of the pen
+Command = Callable[..., argparse.ArgumentParser]
 
 
-def add(command: Callable[..., argparse.ArgumentParser], add_data_dir: Callable) -> None:
+def add(command: Command, add_data_dir: Callable[[argparse.ArgumentParser], None]) -> None:
     """Adds the five commands.
 
     Args:
@@ -35,7 +36,7 @@ def add(command: Callable[..., argparse.ArgumentParser], add_data_dir: Callable)
     _add_export(command)
 
 
-def _add_train(command, add_data_dir) -> None:
+def _add_train(command: Command, add_data_dir: Callable[[argparse.ArgumentParser], None]) -> None:
     example = "ser-jax train --corpora emodb ravdess --out my-model"
     parser = command("train", example, help="train a recogniser on prepared corpora, and keep it in a folder")
     parser.set_defaults(run=_train)
@@ -50,7 +51,7 @@ def _add_train(command, add_data_dir) -> None:
     add_data_dir(parser)
 
 
-def _add_predict(command) -> None:
+def _add_predict(command: Command) -> None:
     example = "ser-jax predict --model my-model speech.wav recordings/ '*.flac'"
     parser = command("predict", example, help="say what a recogniser hears in recordings")
     parser.set_defaults(run=_predict)
@@ -79,14 +80,14 @@ def _typed(text: str) -> str:
 
 
 class _Schema(argparse.Action):
-    def __call__(self, parser, *_) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from ser_jax.recognizer import schema
 
         print(json.dumps(schema(), indent=2))
         parser.exit()
 
 
-def _add_serve(command) -> None:
+def _add_serve(command: Command) -> None:
     parser = command(
         "serve", "ser-jax serve --model my-model", help="open a page to record or drop speech on"
     )
@@ -105,7 +106,7 @@ def _add_serve(command) -> None:
     add("--no-browser", action="store_true", help="open none")
 
 
-def _add_listen(command) -> None:
+def _add_listen(command: Command) -> None:
     example = "arecord -q -f S16_LE -r 16000 -t wav | ser-jax listen --model my-model -"
     parser = command("listen", example, help="say what is heard right now, every half second")
     parser.set_defaults(run=_listen)
@@ -130,7 +131,7 @@ def _standard_input(text: str) -> str:
     return text
 
 
-def _add_export(command) -> None:
+def _add_export(command: Command) -> None:
     example = "ser-jax export --model my-model --format onnx --out my-model.onnx"
     parser = command("export", example, help="write samples to probabilities as one file, for use elsewhere")
     parser.set_defaults(run=_export)
@@ -150,7 +151,7 @@ def _exported(text: str) -> Path:
     return file
 
 
-def _add_model(parser) -> None:
+def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=flags.folder,
@@ -159,7 +160,7 @@ def _add_model(parser) -> None:
     )
 
 
-def _recognizer(arguments) -> "Recognizer":
+def _recognizer(arguments: argparse.Namespace) -> "Recognizer":
     from ser_jax.recognizer import Recognizer
 
     recognizer = Recognizer.load(arguments.model)
@@ -172,7 +173,7 @@ def _recognizer(arguments) -> "Recognizer":
     return recognizer
 
 
-def _train(arguments) -> None:
+def _train(arguments: argparse.Namespace) -> None:
     from ser_jax.recognizer import training
 
     metrics = training.train(
@@ -194,7 +195,7 @@ def _train(arguments) -> None:
     print(arguments.out)
 
 
-def _predict(arguments) -> int:
+def _predict(arguments: argparse.Namespace) -> int:
     from ser_jax.recognizer import predicting
 
     form = "json" if arguments.json else "csv" if arguments.csv else "text"
@@ -202,7 +203,7 @@ def _predict(arguments) -> int:
     return predicting.predict(_recognizer(arguments), files, form, arguments.hop, arguments.plot)
 
 
-def _serve(arguments) -> None:
+def _serve(arguments: argparse.Namespace) -> None:
     from ser_jax.recognizer import serving
 
     recognizer = _recognizer(arguments)
@@ -211,7 +212,7 @@ def _serve(arguments) -> None:
     )
 
 
-def _listen(arguments) -> None:
+def _listen(arguments: argparse.Namespace) -> None:
     from ser_jax.recognizer import listening, microphone
     from ser_jax.recognizer.pipe import StreamError
 
@@ -229,7 +230,7 @@ def _listen(arguments) -> None:
         print(line, flush=True)
 
 
-def _export(arguments) -> None:
+def _export(arguments: argparse.Namespace) -> None:
     from ser_jax.recognizer import exporting
 
     exporting.export(_recognizer(arguments), arguments.format, arguments.out)

@@ -4,12 +4,16 @@ What makes it cheap is exact: a segment that holds only zeros is not computed, a
 the one window that won, and the winners' positions are all that the gradient keeps.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
+
+from ser_jax.arrays import Array
 
 # What the compiler is told of each; JAX's default is not float32 on every accelerator.
 PRECISIONS = {
@@ -17,10 +21,11 @@ PRECISIONS = {
     "tf32": lax.Precision.DEFAULT,
     "bfloat16": lax.Precision.DEFAULT,
 }
+Carry = TypeVar("Carry")
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def segment_maxima(x, kernel, stride: int, pool: int, precision: str = "float32"):
+def segment_maxima(x: Array, kernel: Array, stride: int, pool: int, precision: str = "float32") -> jax.Array:
     """Convolves over time and keeps the largest response of every segment.
 
     m[b, s, c] = max_{p < pool} sum_{k, f} x[b, (s pool + p) stride + k, f] kernel[k, f, c]
@@ -40,7 +45,7 @@ def segment_maxima(x, kernel, stride: int, pool: int, precision: str = "float32"
         rounded to bfloat16, sums in float32.
     Returns: [B, S, C] maxima, before bias and ReLU, in x's own type.
     """
-    return _forward(x, kernel, stride, pool, precision)[0]
+    return _forward(jnp.asarray(x), jnp.asarray(kernel), stride, pool, precision)[0]
 
 
 class _Work(NamedTuple):
@@ -55,6 +60,9 @@ class _Work(NamedTuple):
     live: jax.Array
 
 
+Saved = tuple[jax.Array, jax.Array, _Work, jax.Array]  # x, kernel, plan, positions of the maxima [B S, C]
+
+
 def _on_cpu() -> bool:
     """Whether work is cut to what stays in a cache, or to what keeps an accelerator busy."""
     return jax.default_backend() == "cpu"
@@ -67,14 +75,14 @@ def _rows(total: int) -> int:
     return next(rows for rows in range(min(32, total), 0, -1) if total % rows == 0)
 
 
-def _plan(x, segments: int, hop: int, reach: int) -> _Work:
+def _plan(x: jax.Array, segments: int, hop: int, reach: int) -> _Work:
     sounding = jnp.any(x != 0, axis=2)
     live = jnp.stack([sounding[:, s * hop : s * hop + reach].any(axis=1) for s in range(segments)], axis=1)
     order = jnp.argsort(~live.reshape(-1), stable=True).astype(jnp.int32)
     return _Work(order, jnp.sum(live, dtype=jnp.int32))
 
 
-def _product(a, b, precision: str):
+def _product(a: jax.Array, b: jax.Array, precision: str) -> jax.Array:
     """a b for matrices, summed in float32 at least."""
     if precision == "bfloat16":
         a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
@@ -82,20 +90,20 @@ def _product(a, b, precision: str):
     return lax.dot(a, b, precision=PRECISIONS[precision], preferred_element_type=accumulator)
 
 
-def _windows(x, rows, segments: int, width: int, stride: int, pool: int):
+def _windows(x: jax.Array, rows: jax.Array, segments: int, width: int, stride: int, pool: int) -> jax.Array:
     """The windows [rows pool, width F] of segments `rows`, each one contiguous in memory."""
     batch, frames, bands = x.shape
     flat = x.reshape(batch, frames * bands)
     start = ((rows % segments) * pool)[:, None] + jnp.arange(pool, dtype=rows.dtype)[None, :]
     utterance = jnp.repeat(rows // segments, pool)
 
-    def window(b, position):
+    def window(b: jax.Array, position: jax.Array) -> jax.Array:
         return lax.dynamic_slice(flat, (b, position * (stride * bands)), (1, width * bands))[0]
 
     return jax.vmap(window)(utterance, start.reshape(-1))
 
 
-def _for_blocks(work: _Work, rows: int, body, carry):
+def _for_blocks(work: _Work, rows: int, body: Callable[[ArrayLike, Carry], Carry], carry: Carry) -> Carry:
     """carry = body(first, carry) for every block of `rows` segments that holds a live one."""
     if rows == len(work.order):
         return body(0, carry)
@@ -104,7 +112,9 @@ def _for_blocks(work: _Work, rows: int, body, carry):
     )[1]
 
 
-def _forward(x, kernel, stride, pool, precision):
+def _forward(
+    x: jax.Array, kernel: jax.Array, stride: int, pool: int, precision: str
+) -> tuple[jax.Array, Saved]:
     width, bands, channels = kernel.shape
     segments = ((x.shape[1] - width) // stride + 1) // pool
     total = len(x) * segments
@@ -114,7 +124,7 @@ def _forward(x, kernel, stride, pool, precision):
     offsets = jnp.arange(pool, dtype=jnp.int16)[None, :, None]
     rounded = x.astype(jnp.bfloat16) if precision == "bfloat16" else x
 
-    def body(first, carry):
+    def body(first: ArrayLike, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         maxima, positions = carry
         block = lax.dynamic_slice_in_dim(work.order, first, rows)
         y = _product(_windows(rounded, block, segments, width, stride, pool), weights, precision)
@@ -133,7 +143,9 @@ def _forward(x, kernel, stride, pool, precision):
     return maxima[inverse].reshape(len(x), segments, channels), (x, kernel, work, positions)
 
 
-def _backward(stride, pool, precision, saved, gradient):
+def _backward(
+    stride: int, pool: int, precision: str, saved: Saved, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     x, kernel, work, positions = saved
     width, bands, channels = kernel.shape
     segments = gradient.shape[1]
@@ -143,21 +155,21 @@ def _backward(stride, pool, precision, saved, gradient):
     weights = kernel.reshape(width * bands, channels)
     offsets = jnp.arange(pool, dtype=positions.dtype)[None, :, None]
 
-    def windows(x, block):
+    def windows(x: jax.Array, block: jax.Array) -> jax.Array:
         return _windows(x, block, segments, width, stride, pool)
 
-    def spread(first):
+    def spread(first: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """The gradient of a block's responses: nonzero at the position of each maximum."""
         block = lax.dynamic_slice_in_dim(work.order, first, rows)
         where = lax.dynamic_slice_in_dim(positions, first, rows)[:, None, :]
         value = lax.dynamic_slice_in_dim(gradient, first, rows)[:, None, :]
         return block, jnp.where(where == offsets, value, 0).reshape(rows * pool, channels)
 
-    def to_kernel(first, total):
+    def to_kernel(first: ArrayLike, total: jax.Array) -> jax.Array:
         block, dy = spread(first)
         return total + _product(windows(x, block).T, dy, precision)
 
-    def to_input(first, total):
+    def to_input(first: ArrayLike, total: jax.Array) -> jax.Array:
         block, dy = spread(first)
         spill = jax.vjp(lambda x: windows(x, block), x)[1]
         return total + spill(_product(dy, weights.T, precision).astype(x.dtype))[0]
@@ -171,7 +183,9 @@ def _backward(stride, pool, precision, saved, gradient):
     return _for_blocks(work, rows, to_input, jnp.zeros_like(x)), by_kernel.reshape(kernel.shape)
 
 
-def _sum_of_winners(x, work, positions, gradient, width, stride, pool):
+def _sum_of_winners(
+    x: jax.Array, work: _Work, positions: jax.Array, gradient: jax.Array, width: int, stride: int, pool: int
+) -> jax.Array:
     """The kernels' gradient [k F, C] from the windows that won, one segment after another.
 
     Per segment and kernel one window, not all `pool` of them: less arithmetic than a product by that factor.
@@ -184,7 +198,7 @@ def _sum_of_winners(x, work, positions, gradient, width, stride, pool):
     step = stride * bands
     reach = (pool - 1) * step + width * bands
 
-    def body(i, total):
+    def body(i: ArrayLike, total: jax.Array) -> jax.Array:
         row = work.order[i]
         segment = lax.dynamic_slice(flat, (row // segments, (row % segments) * (pool * step)), (1, reach))[0]
         start = positions[i].astype(jnp.int32) * step

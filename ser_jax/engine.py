@@ -5,15 +5,16 @@ the device or are streamed, and which device and which host computes which run, 
 changes a result by more than rounding.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from ser_jax import model, stacks, train
 from ser_jax import runs as side_by_side
+from ser_jax.arrays import Array, Tree
 from ser_jax.machine import Machine
 from ser_jax.model import Architecture
 from ser_jax.runs import Data, Runs, is_streamed
@@ -29,14 +30,14 @@ class Done(NamedTuple):
       runs: which of those asked for; every one comes once.
       params: stacked parameters.
       losses: [R, epochs], the mean over each run's training utterances.
-      said: per run the probabilities of its test rows.
+      said: per run [M] the probabilities of its test rows.
       watched: per run [W, its rows] the probabilities of its development rows after the epochs watched.
       stopped: [R, 2] epoch and step, from 1, in which a run's numbers were not finite any more; zeros where
         they are. What a stopped run says, and its parameters, are NaN.
     """
 
     runs: list[int]
-    params: Any
+    params: Tree
     losses: np.ndarray
     said: list[np.ndarray]
     watched: list[np.ndarray]
@@ -75,8 +76,8 @@ class Asked(NamedTuple):
 
     Attributes:
       run: a single run; the index lists of several may differ in length.
-      test: rows that it is asked about in the end.
-      dev: rows that it is asked about while it trains.
+      test: [M] int32, rows that it is asked about in the end.
+      dev: [D] int32, rows that it is asked about while it trains.
     """
 
     run: Runs
@@ -90,7 +91,7 @@ def compute(
     training: TrainConfig,
     data: Data,
     asked: Sequence[Asked],
-    params=None,
+    params: Tree = None,
     on_epoch: Callable[[int, bool], None] | None = None,
     watch: Sequence[int] = (),
     keep: Keep | None = None,
@@ -134,7 +135,7 @@ def ask(
     config: Architecture,
     data: Data,
     runs: Sequence[Runs],
-    params,
+    params: Tree,
     rows: Sequence[np.ndarray],
 ) -> Iterator[side_by_side.Prediction]:
     """What trained runs say of some utterances.
@@ -143,7 +144,7 @@ def ask(
       machine, config, data: as in `compute`.
       runs: single runs.
       params: stacked parameters, one for each.
-      rows: what each is asked about; the lists may differ in length.
+      rows: per run [M] int32, what it is asked about; the lists may differ in length.
     Yields: per run a Prediction(probability [M], attention [M, S]).
     """
     model.check(config)
@@ -177,16 +178,18 @@ def _widths(machine: Machine, data: Data, asked: Sequence[Asked]) -> tuple[int, 
 
     On a CPU steps past a run's count are free, so that one width, and one program, serves every job.
     """
-    longest = tuple(
-        max(map(len, lists))
-        for lists in ([one.run.train for one in asked], [a.test for a in asked], [a.dev for a in asked])
-    )
-    if machine.on_cpu and not is_streamed(data):
-        return tuple(len(data.frames) if most else 0 for most in longest)
-    return longest
+    whole = len(data.frames) if machine.on_cpu and not is_streamed(data) else None
+
+    def width(lists: Iterable[Array]) -> int:
+        most = max(map(len, lists))
+        return most if whole is None or not most else whole
+
+    return width(a.run.train for a in asked), width(a.test for a in asked), width(a.dev for a in asked)
 
 
-def _compute(job: _Job, number: int, asked: list[Asked], params, on_epoch):
+def _compute(
+    job: _Job, number: int, asked: list[Asked], params: Tree, on_epoch: Callable[[int, bool], None] | None
+) -> Tree:
     """One stack: a `Done` without its `runs`, lists as arrays as wide as the longest, on the host."""
     machine, data, keep = job.machine, job.data, job.keep
     padded = [one.run._replace(train=stacks.pad(one.run.train, job.widths[0])) for one in asked]
@@ -198,11 +201,11 @@ def _compute(job: _Job, number: int, asked: list[Asked], params, on_epoch):
     for _ in range(0 if begun is None else begun.epoch):
         on_epoch is None or on_epoch(done, True)
 
-    def ask(params, rows):
+    def ask(params: Tree, rows: tuple[np.ndarray, np.ndarray]) -> Array:
         said = side_by_side.predict(job.config, data, runs, params, *rows, machine.mesh)
         return said.probability
 
-    def report(progress: Progress):
+    def report(progress: Progress) -> None:
         if progress.epoch in job.watch and dev[0].size:
             watched[job.watch.index(progress.epoch)] = ask(progress.state.params, dev)
         if keep is not None:
@@ -220,12 +223,14 @@ def _compute(job: _Job, number: int, asked: list[Asked], params, on_epoch):
     return params, own.losses.T, said, watched, own.state.stopped
 
 
-def _without(lost: np.ndarray, leaf: np.ndarray) -> np.ndarray:
+def _without(lost: Array, leaf: Array) -> np.ndarray:
     """NaN for the runs that are lost."""
     return np.where(lost.reshape(-1, *[1] * (leaf.ndim - 1)), np.nan, leaf).astype(leaf.dtype)
 
 
-def _begun(job: _Job, number: int, runs: Runs, params, count: int) -> tuple[Progress | None, np.ndarray]:
+def _begun(
+    job: _Job, number: int, runs: Runs, params: Tree, count: int
+) -> tuple[Progress | None, np.ndarray]:
     """Where a stack is taken up, and what it has said of its development rows [W, places, D]."""
     epochs = job.training.epochs
     watched = np.full((len(job.watch), job.size, job.widths[2]), np.nan, np.float32)
@@ -234,7 +239,9 @@ def _begun(job: _Job, number: int, runs: Runs, params, count: int) -> tuple[Prog
         return None, watched
     state = jax.eval_shape(partial(train.start_runs, job.config, job.training), runs, params)
     own = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype), state)
-    lists = [jax.ShapeDtypeStruct(part[:, :count].shape, part.dtype) for part in (losses, watched)]
+    lists: list[Tree] = [
+        jax.ShapeDtypeStruct(part[:, :count].shape, part.dtype) for part in (losses, watched)
+    ]
     found = job.keep.latest(number, Snapshot(own, *lists))
     if found is None:
         return None, watched
@@ -249,7 +256,7 @@ def _snapshot(progress: Progress, watched: np.ndarray, count: int) -> Snapshot:
     return Snapshot(state, progress.losses[:, :count].copy(), watched[:, :count].copy())
 
 
-def _done(machine: Machine, asked: Sequence[Asked], runs: list[int], own) -> Done:
+def _done(machine: Machine, asked: Sequence[Asked], runs: list[int], own: Tree) -> Done:
     """One stack's results of all hosts; place p of host h holds the run p hosts + h of `runs`."""
     if machine.hosts > 1:
         every = machine.gathered(own)  # [host, place, ...]

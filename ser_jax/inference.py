@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtr
 from scipy.stats import binom, t
 
@@ -25,7 +26,14 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(labels, decided, speaker, level: float = 0.95, samples: int = 10_000, seed: int = 0) -> Interval:
+def interval(
+    labels: ArrayLike,
+    decided: ArrayLike,
+    speaker: ArrayLike,
+    level: float = 0.95,
+    samples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
     """Where the mean UAR of these runs lies for all people of whom these speakers are a random choice.
 
     Bootstrap over speakers: they are drawn anew, with replacement, each with all utterances, and UAR is taken
@@ -69,7 +77,7 @@ def interval(labels, decided, speaker, level: float = 0.95, samples: int = 10_00
     if n < 2:
         return Interval(np.nan, np.nan)
     order = np.lexsort(np.hstack([size, found]).T)
-    size, found = size[order].astype(float), found[order] / len(decided)
+    size, found = size[order].astype(float), found[order] / np.shape(decided)[0]
     draws = _draws(size, found, samples, seed)
     deviations = -np.sqrt(n / (n - 1)) * t.ppf(tail, n - 1)
     if 2.0 ** (1 - n) > 2 * tail:
@@ -78,7 +86,7 @@ def interval(labels, decided, speaker, level: float = 0.95, samples: int = 10_00
     return Interval(*np.quantile(draws, [ndtr(-deviations), ndtr(deviations)]).tolist())
 
 
-def _draws(size, found, samples, seed) -> np.ndarray:
+def _draws(size: np.ndarray, found: np.ndarray, samples: int, seed: int) -> np.ndarray:
     """UAR of every draw of speakers for which it is defined, from their counts [n, 2]."""
     rng, people, values = np.random.default_rng(seed), len(size), []
     for rows in _blocks(samples, people):
@@ -89,7 +97,14 @@ def _draws(size, found, samples, seed) -> np.ndarray:
     return np.concatenate(values)
 
 
-def paired_test(labels, one, other, speaker, samples: int = 10_000, seed: int = 0) -> float:
+def paired_test(
+    labels: ArrayLike,
+    one: ArrayLike,
+    other: ArrayLike,
+    speaker: ArrayLike,
+    samples: int = 10_000,
+    seed: int = 0,
+) -> float:
     """p-value of the hypothesis that it does not matter which of two settings answered a speaker.
 
     The statistic is the difference of the settings' mean UAR, two-sided. Under the hypothesis the answers of
@@ -118,7 +133,8 @@ def paired_test(labels, one, other, speaker, samples: int = 10_000, seed: int = 
       9 (2010).
     """
     size, found = _tally(labels, one, speaker)
-    difference = len(other) * found - len(one) * _tally(labels, other, speaker)[1]
+    runs, others = np.shape(one)[0], np.shape(other)[0]
+    difference = others * found - runs * _tally(labels, other, speaker)[1]
     # times 2 R Q and both classes' sizes: integers, which float64 adds exactly up to 9e15
     share = (difference @ size.sum(axis=0)[::-1]).astype(float)
     observed = abs(share.sum())
@@ -130,7 +146,7 @@ def paired_test(labels, one, other, speaker, samples: int = 10_000, seed: int = 
     return as_large / 2 ** len(share) if exact else (1 + as_large) / (1 + samples)
 
 
-def _swaps(n, samples, seed) -> Iterator[np.ndarray]:
+def _swaps(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
     """Signs [., n] of all 2^n swaps where those are at most `samples`, else of so many random ones."""
     rng, done = np.random.default_rng(seed), 0
     exact = 2**n <= samples
@@ -141,7 +157,7 @@ def _swaps(n, samples, seed) -> Iterator[np.ndarray]:
         done += rows
 
 
-def holm(p) -> np.ndarray:
+def holm(p: ArrayLike) -> np.ndarray:
     """Adjusts p-values for being several: who rejects those up to x errs at all with probability x at most.
 
     Args:
@@ -160,7 +176,7 @@ def holm(p) -> np.ndarray:
     return adjusted
 
 
-def chance(labels, level: float = 0.95) -> Interval:
+def chance(labels: ArrayLike, level: float = 0.95) -> Interval:
     """Where the UAR of one run lies that tosses a fair coin for every utterance.
 
     The smallest range around 0.5 that holds it with probability `level` or more, from the two binomial
@@ -177,7 +193,7 @@ def chance(labels, level: float = 0.95) -> Interval:
     found = np.arange(a + 1)
     likely = binom.pmf(found, a, 0.5)
 
-    def inside(width):
+    def inside(width: int) -> float:
         """Probability of |i b + j a - a b| <= width, for i of a and j of b found."""
         most, least = ((a * b + end - found * b) // a for end in (width, -width - 1))
         return likely @ (binom.cdf(most, b, 0.5) - binom.cdf(least, b, 0.5))
@@ -186,7 +202,7 @@ def chance(labels, level: float = 0.95) -> Interval:
     return Interval(0.5 - half, 0.5 + half)
 
 
-def _tally(labels, decided, speaker) -> tuple[np.ndarray, np.ndarray]:
+def _tally(labels: ArrayLike, decided: ArrayLike, speaker: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Utterances of every speaker and class, and how many of them all runs together found: [n, 2] int64."""
     right, labels, speaker = hits(labels, decided), np.asarray(labels, int), np.asarray(speaker)
     members(labels)

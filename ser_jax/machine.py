@@ -4,7 +4,9 @@ import contextlib
 import dataclasses
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import jax
 import numpy as np
@@ -12,6 +14,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ser_jax import cores
+from ser_jax.arrays import Array, Gathered, Tree
 from ser_jax.errors import UserError
 
 DEVICE_FLAG = "xla_force_host_platform_device_count"
@@ -31,8 +34,8 @@ def use_all_cores() -> None:
     other within every step. Where JAX has computed something already, or somebody has chosen a number of CPU
     devices, by `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`, it stays.
     """
-    chosen = jax.config.jax_num_cpu_devices >= 0 or DEVICE_FLAG in os.environ.get("XLA_FLAGS", "")
-    if chosen:
+    count: int = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]  # JAX makes its options as it starts
+    if count >= 0 or DEVICE_FLAG in os.environ.get("XLA_FLAGS", ""):
         return
     with contextlib.suppress(RuntimeError):  # what JAX says when it is too late
         jax.config.update("jax_num_cpu_devices", cores.available())
@@ -98,19 +101,19 @@ class Machine:
         """Whether its devices are the processor's."""
         return self.mesh.devices.flat[0].platform == "cpu"
 
-    def place(self, logmel, frames) -> tuple:
+    def place(self, logmel: Gathered, frames: np.ndarray) -> tuple[Array, Array]:
         """Puts features where they are computed on, or leaves them on the host where they do not fit.
 
         Args:
           logmel: [N, T, F] float32 on the host, an array or what has its `shape` and gathers by rows.
           frames: [N].
-        Returns: (logmel, frames), on every device of the mesh if twice their size is within the budget, so
-          that as much is left for the runs; else as NumPy has them, to be streamed.
+        Returns: (logmel [N, T, F], frames [N]), on every device of the mesh if twice their size is within the
+          budget, so that as much is left for the runs; else as NumPy has them, to be streamed.
         """
         if 2 * 4 * math.prod(logmel.shape) > self.budget:
-            return logmel, np.asarray(frames)
+            return cast(Array, logmel), np.asarray(frames)  # of it only rows are asked for
         everywhere = NamedSharding(self.mesh, PartitionSpec())
-        return tuple(jax.device_put(part, everywhere) for part in (_shareable(logmel), np.asarray(frames)))
+        return jax.device_put(_shareable(logmel), everywhere), jax.device_put(np.asarray(frames), everywhere)
 
     def wait(self, until: str) -> None:
         """Lets no host go on before all have come here.
@@ -128,13 +131,13 @@ class Machine:
         with self._others():
             return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
-    def gathered(self, tree):
+    def gathered(self, tree: Tree) -> Tree:
         """The arrays of all hosts, with a leading axis of hosts."""
         with self._others():
             return multihost_utils.process_allgather(tree)
 
     @contextlib.contextmanager
-    def _others(self):
+    def _others(self) -> Iterator[None]:
         try:
             yield
         except jax.errors.JaxRuntimeError as error:
@@ -164,7 +167,7 @@ def join(coordinator: str, hosts: int | None = None, host: int | None = None) ->
         ) from error
 
 
-def free_memory(device) -> int:
+def free_memory(device: jax.Device) -> int:
     """Bytes that a device has left; of a CPU, the host's, half of all where the system does not tell."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
@@ -176,7 +179,7 @@ def free_memory(device) -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def _shareable(logmel) -> np.ndarray:
+def _shareable(logmel: Gathered) -> np.ndarray:
     """Features in memory from a multiple of `ALIGNMENT` bytes on, which a processor's devices share."""
     if isinstance(logmel, np.ndarray) and logmel.ctypes.data % ALIGNMENT == 0:
         return logmel

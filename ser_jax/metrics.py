@@ -1,9 +1,10 @@
 """How well predictions agree with labels."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def hits(labels, predictions, classes: int = 2) -> np.ndarray:
+def hits(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
     """Which predictions are right.
 
     Args:
@@ -18,7 +19,7 @@ def hits(labels, predictions, classes: int = 2) -> np.ndarray:
     return predictions == labels
 
 
-def members(labels, classes: int = 2) -> np.ndarray:
+def members(labels: ArrayLike, classes: int = 2) -> np.ndarray:
     """Counts the utterances of every class.
 
     Args:
@@ -34,7 +35,7 @@ def members(labels, classes: int = 2) -> np.ndarray:
     return counts
 
 
-def recalls(labels, predictions, classes: int = 2) -> np.ndarray:
+def recalls(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
     """Recall of every class: of the utterances that are of it, the share found.
 
     Args:
@@ -51,7 +52,7 @@ def recalls(labels, predictions, classes: int = 2) -> np.ndarray:
     )
 
 
-def uar(labels, predictions, classes: int = 2) -> float:
+def uar(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> float:
     """Unweighted average recall (Sec. 5): the mean of the classes' recalls, 0.5 for guessing between two.
 
     Args:
@@ -64,7 +65,7 @@ def uar(labels, predictions, classes: int = 2) -> float:
     return float(pooled_uar(labels, predictions, classes))
 
 
-def pooled_uar(labels, decided, classes: int = 2) -> np.ndarray:
+def pooled_uar(labels: ArrayLike, decided: ArrayLike, classes: int = 2) -> np.ndarray:
     """UAR of every run over all utterances at once, whichever fold tested them.
 
     Args:
@@ -78,7 +79,7 @@ def pooled_uar(labels, decided, classes: int = 2) -> np.ndarray:
     return recalls(labels, decided, classes).mean(axis=-1)
 
 
-def confusion(labels, predictions, classes: int = 2) -> np.ndarray:
+def confusion(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
     """Counts the utterances by true and predicted class.
 
     Args:
@@ -92,7 +93,7 @@ def confusion(labels, predictions, classes: int = 2) -> np.ndarray:
     return np.bincount(pair, minlength=classes**2).reshape(classes, classes)
 
 
-def _checked(labels, predictions, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _checked(labels: ArrayLike, predictions: ArrayLike, classes: int) -> tuple[np.ndarray, np.ndarray]:
     labels, predictions = _classes("labels", labels, classes), _classes("predictions", predictions, classes)
     if labels.ndim != 1 or predictions.shape[-1:] != labels.shape:
         raise ValueError(
@@ -102,7 +103,7 @@ def _checked(labels, predictions, classes: int) -> tuple[np.ndarray, np.ndarray]
     return labels, predictions
 
 
-def _classes(name: str, values, classes: int) -> np.ndarray:
+def _classes(name: str, values: ArrayLike, classes: int) -> np.ndarray:
     values = np.asarray(values)
     strange = ~np.isin(values, np.arange(classes))
     if strange.any():

@@ -7,13 +7,14 @@ weighs the segments, and a softmax layer decides from the weighted sum and all s
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from ser_jax.arrays import Array, Tree
 from ser_jax.convolution import PRECISIONS, segment_maxima
 from ser_jax.errors import UserError
 
@@ -104,7 +105,7 @@ class ModelConfig:
     dropout: float = 0.5
     precision: str = "float32"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
         if self.segments < 1:
@@ -123,7 +124,7 @@ class ModelConfig:
         return AttentiveCNN(self)
 
 
-def attend(segments, w):
+def attend(segments: Array, w: Array) -> tuple[jax.Array, jax.Array]:
     """Weighs the segments of one utterance by a softmax and sums them.
 
     alpha_i = exp(w.x_i) / sum_j exp(w.x_j),   z = sum_i alpha_i x_i      (eqs. 1, 2)
@@ -143,7 +144,8 @@ class AttentiveCNN(nn.Module):
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, x, training: bool) -> Output:
+    def __call__(self, x: jax.Array, training: bool) -> Output:
+        """[B, T, F] standardised log-mels to logits [B, K] and attention [B, S]; dropout while `training`."""
         c = self.config
         kernel = self.param("kernel", GLOROT, (c.kernel, c.bands, c.channels))
         bias = self.param("bias", nn.initializers.zeros, (c.channels,))
@@ -161,7 +163,7 @@ class AttentiveCNN(nn.Module):
 
 
 @partial(jax.jit, static_argnums=0)
-def init(config: Architecture, key):
+def init(config: Architecture, key: jax.Array) -> Tree:
     """Draws the parameters of one run.
 
     Args:
@@ -173,19 +175,19 @@ def init(config: Architecture, key):
     return config.network().init(key, x, training=False)["params"]
 
 
-def shapes(config: Architecture) -> Any:
+def shapes(config: Architecture) -> Tree:
     """What `init` returns, as `jax.ShapeDtypeStruct`s; nothing is drawn."""
     return jax.eval_shape(lambda: init(config, jax.random.key(0)))
 
 
-def named(tree: Any) -> dict[str, Any]:
+def named(tree: Tree) -> dict[str, Any]:
     """The leaves of a tree (of parameters, say) by what leads to them, as in "classifier.bias"."""
     leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 @partial(jax.jit, static_argnums=0)
-def apply(config: Architecture, params, x, *, key=None) -> Output:
+def apply(config: Architecture, params: Tree, x: Array, *, key: jax.Array | None = None) -> Output:
     """Runs the network on a batch.
 
     Args:
@@ -199,7 +201,8 @@ def apply(config: Architecture, params, x, *, key=None) -> Output:
     if x.shape[1:] != (config.frames, config.bands):
         raise ValueError(f"input of shape {x.shape}, expected [B, {config.frames}, {config.bands}]")
     rngs = None if key is None else {"dropout": key}
-    return config.network().apply({"params": params}, x, training=key is not None, rngs=rngs)
+    said = config.network().apply({"params": params}, x, training=key is not None, rngs=rngs)
+    return cast(Output, said)  # Linen returns more only where variables may change
 
 
 def check(config: Architecture) -> None:

@@ -6,19 +6,22 @@ array with a leading R; the corpora lie on the device once, and a batch is a gat
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 
 from ser_jax import model
+from ser_jax.arrays import Array, Tree
 from ser_jax.model import Architecture
 
 STACKINGS = ("auto", "vmap", "map")
 PREDICTION_BATCH = 64
+Stacks = TypeVar("Stacks")  # a tree
 
 
 class Data(NamedTuple):
@@ -31,9 +34,9 @@ class Data(NamedTuple):
       group: [N] int32, which of the G standardisations an utterance takes.
     """
 
-    logmel: jax.Array
-    frames: jax.Array
-    group: jax.Array
+    logmel: Array
+    frames: Array
+    group: Array
 
 
 class Runs(NamedTuple):
@@ -49,11 +52,11 @@ class Runs(NamedTuple):
     """
 
     key: jax.Array
-    train: jax.Array
-    count: jax.Array
-    labels: jax.Array
-    mean: jax.Array
-    scale: jax.Array
+    train: Array
+    count: ArrayLike  # type: ignore[assignment]  # the field hides a method of tuples that nobody calls
+    labels: Array
+    mean: Array
+    scale: Array
 
 
 class Prediction(NamedTuple):
@@ -64,8 +67,8 @@ class Prediction(NamedTuple):
       attention: [R, M, S] weights of the segments.
     """
 
-    probability: np.ndarray
-    attention: np.ndarray
+    probability: Array
+    attention: Array
 
 
 def stack(runs: list[Runs]) -> Runs:
@@ -75,12 +78,12 @@ def stack(runs: list[Runs]) -> Runs:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded)
 
 
-def gather(data: Data, rows) -> Data:
+def gather(data: Data, rows: Array) -> Data:
     """The utterances in `rows` [...], as arrays that lead with the shape of `rows`."""
     return Data(*(part[rows] for part in data))
 
 
-def standardised(batch: Data, run: Runs):
+def standardised(batch: Data, run: Runs) -> jax.Array:
     """The features of some utterances as one run hears them.
 
     Args:
@@ -93,7 +96,7 @@ def standardised(batch: Data, run: Runs):
     return jnp.where(sound[:, :, None], (batch.logmel - mean[:, None, :]) * scale[:, None, :], 0)
 
 
-def inputs(data: Data, run: Runs, rows):
+def inputs(data: Data, run: Runs, rows: Array) -> jax.Array:
     """Gathers and standardises the utterances in `rows` [B] for one run: [B, T, F] float32."""
     return standardised(gather(data, rows), run)
 
@@ -108,7 +111,13 @@ def measured_stacking() -> str:
     return "map" if jax.default_backend() == "cpu" else "vmap"
 
 
-def each_run(function: Callable, shared, *stacks, stacking: str = "auto", mesh: Mesh | None = None):
+def each_run(
+    function: Callable[..., Tree],
+    shared: Tree,
+    *stacks: Tree,
+    stacking: str = "auto",
+    mesh: Mesh | None = None,
+) -> Tree:
     """function(shared, *one) for every run of the stacks, along their leading axis.
 
     Args:
@@ -121,7 +130,7 @@ def each_run(function: Callable, shared, *stacks, stacking: str = "auto", mesh: 
     if stacking == "auto":
         stacking = measured_stacking()
 
-    def together(shared, stacks):
+    def together(shared: Tree, stacks: Tree) -> Tree:
         if stacking == "vmap":
             return jax.vmap(partial(function, shared))(*stacks)
         return lax.map(lambda one: function(shared, *one), stacks)
@@ -135,25 +144,33 @@ def each_run(function: Callable, shared, *stacks, stacking: str = "auto", mesh: 
     return apart(shared, stacks)
 
 
-def spread(stacks, mesh: Mesh | None):
+def spread(stacks: Stacks, mesh: Mesh | None) -> Stacks:
     """Puts arrays with a leading R where `each_run` wants them, so that nothing is compiled twice."""
     if mesh is None:
         return stacks
     return jax.device_put(stacks, NamedSharding(mesh, PartitionSpec(mesh.axis_names[0])))
 
 
-def _say(config: Architecture, batch: Data, run: Runs, params) -> Prediction:
+def _say(config: Architecture, batch: Data, run: Runs, params: Tree) -> Prediction:
     output = model.apply(config, params, standardised(batch, run))
     return Prediction(jax.nn.softmax(output.logits)[:, 1], output.attention)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _predict(config: Architecture, mesh: Mesh | None, data: Data, runs: Runs, params, rows, count):
-    def one(data, run, params, rows, count):
-        def say(rows):
+def _predict(
+    config: Architecture,
+    mesh: Mesh | None,
+    data: Data,
+    runs: Runs,
+    params: Tree,
+    rows: jax.Array,
+    count: jax.Array,
+) -> Prediction:
+    def one(data: Data, run: Runs, params: Tree, rows: jax.Array, count: jax.Array) -> Prediction:
+        def say(rows: jax.Array) -> Prediction:
             return _say(config, gather(data, rows), run, params)
 
-        def say_nothing(rows):
+        def say_nothing(rows: jax.Array) -> Prediction:
             return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(say, rows))
 
         first = jnp.arange(len(rows)) * PREDICTION_BATCH
@@ -163,7 +180,9 @@ def _predict(config: Architecture, mesh: Mesh | None, data: Data, runs: Runs, pa
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _predict_batch(config: Architecture, mesh: Mesh | None, batch: Data, runs: Runs, params):
+def _predict_batch(
+    config: Architecture, mesh: Mesh | None, batch: Data, runs: Runs, params: Tree
+) -> Prediction:
     return each_run(lambda _, *one: _say(config, *one), (), batch, runs, params, mesh=mesh)
 
 
@@ -176,7 +195,7 @@ def predict(
     config: Architecture,
     data: Data,
     runs: Runs,
-    params,
+    params: Tree,
     rows: np.ndarray,
     count: np.ndarray,
     mesh: Mesh | None = None,

@@ -4,13 +4,37 @@ Order and dropout follow from the run's key (seed, target, fold), the epoch and 
 stack that it is part of, the device that computes it, or where training was taken up again.
 """
 
+import dataclasses
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-from ser_jax.runs import Runs
+from ser_jax.runs import STACKINGS, Runs
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How a run is trained (Sec. 4).
+
+    Attributes:
+      learning_rate: Adam's; paper silent, its usual default.
+      batch: B, utterances a step; the last step of an epoch takes what is left, weighted by its mask.
+      epochs: passes over the training utterances; the weights after the last one are the result.
+      stacking: how the runs of a stack are computed: "vmap" at once, "map" one after another within one
+        program, "auto" as `runs.measured_stacking` says. The results are the same but for rounding.
+    """
+
+    learning_rate: float = 1e-3
+    batch: int = 32
+    epochs: int = 50
+    stacking: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.stacking not in STACKINGS:
+            raise ValueError(f"stacking {self.stacking!r}, expected one of {', '.join(STACKINGS)}")
 
 
 class Batch(NamedTuple):
@@ -29,7 +53,7 @@ class Batch(NamedTuple):
     number: jax.Array
 
 
-def order(run: Runs, key):
+def order(run: Runs, key: jax.Array) -> jax.Array:
     """The run's own rows in random order, padding last.
 
     It depends on the key and the run's own rows alone, not on the length a stack padded them to.
@@ -40,7 +64,7 @@ def order(run: Runs, key):
     return run.train[jnp.argsort(jnp.where(own, draw, 2), stable=True)]
 
 
-def schedule(run: Runs, size: int, number) -> Batch:
+def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
     """The batches of one epoch of one run, in order: each of its own utterances exactly once.
 
     Args:

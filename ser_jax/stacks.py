@@ -2,12 +2,14 @@
 
 import dataclasses
 from functools import cache, partial
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ser_jax import train
+from ser_jax.arrays import Array
 from ser_jax.machine import Machine
 from ser_jax.model import Architecture
 from ser_jax.runs import Data, Runs, is_streamed
@@ -16,6 +18,7 @@ from ser_jax.train import TrainConfig
 
 CPU_STACK = 5  # runs a device; one after another they need no memory, and progress is shown between stacks
 MEASURED = 8  # runs of the step that the compiler is asked about
+Stack = TypeVar("Stack")  # a tree
 
 
 def run_bytes(config: Architecture, training: TrainConfig, utterances: int) -> int:
@@ -29,7 +32,7 @@ def run_bytes(config: Architecture, training: TrainConfig, utterances: int) -> i
 
 @cache
 def _step_bytes(config: Architecture, training: TrainConfig) -> int:
-    def one(_):
+    def one(_: jax.Array) -> tuple[Data, Runs, train.State, Batch]:
         key, rows = jax.random.key(0), jnp.zeros(training.batch, jnp.int32)
         levels = jnp.zeros((1, config.bands))
         run = Runs(key, rows, jnp.int32(0), rows.astype(jnp.int8), levels, levels)
@@ -39,7 +42,7 @@ def _step_bytes(config: Architecture, training: TrainConfig) -> int:
 
     arguments = jax.eval_shape(jax.vmap(one), jnp.zeros(MEASURED))
     step = jax.jit(jax.vmap(partial(train.step, config, training)))
-    needed = step.lower(*arguments).compile().memory_analysis()
+    needed: Any = step.lower(*arguments).compile().memory_analysis()  # of the backend's own type
     total = needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
     return total // MEASURED
 
@@ -70,22 +73,22 @@ def fill(stack: Runs, size: int) -> Runs:
       stack: of R runs.
       size: the places wanted, R or more.
     """
-    idle = np.arange(size) >= len(stack.count)
+    idle = np.arange(size) >= len(stack.train)
     every = filled(stack, size)
     return every._replace(count=np.where(idle, 0, every.count))
 
 
-def filled(stack, size: int):
+def filled(stack: Stack, size: int) -> Stack:
     """Arrays with a leading R up to `size` of them, the last as often as it takes."""
     return jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(size), len(leaf) - 1)], stack)
 
 
 def rows(lists: list[np.ndarray], width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows [size, width] and how many of them each run is asked about, idle places none."""
+    """Rows [size, width] of lists [M], and how many of them [size] each run is asked, idle places none."""
     every = [*lists, *[np.zeros(0, np.int32)] * (size - len(lists))]
     return np.stack([pad(own, width) for own in every]), np.array([len(own) for own in every])
 
 
-def pad(rows: np.ndarray, width: int) -> np.ndarray:
-    """A list of rows with zeros up to `width`."""
+def pad(rows: Array, width: int) -> np.ndarray:
+    """A list of rows [M] with zeros up to `width`: [width]."""
     return np.pad(rows, (0, width - len(rows)))

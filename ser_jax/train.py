@@ -5,10 +5,9 @@ at a time, so that it can show progress, save and be interrupted in between. A r
 not finite any more is stopped there; the others of its stack never see it.
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,35 +15,15 @@ import numpy as np
 import optax
 from jax import lax
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from ser_jax import model
+from ser_jax.arrays import Array, Tree
 from ser_jax.model import Architecture
-from ser_jax.runs import STACKINGS, Data, Runs, each_run, gather, is_streamed, spread, standardised
-from ser_jax.schedule import Batch, schedule
+from ser_jax.runs import Data, Runs, each_run, gather, is_streamed, spread, standardised
+from ser_jax.schedule import Batch, TrainConfig, schedule
 
 CHUNK = 8  # steps whose features are brought to the device at a time, where they are streamed
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """How a run is trained (Sec. 4).
-
-    Attributes:
-      learning_rate: Adam's; paper silent, its usual default.
-      batch: B, utterances a step; the last step of an epoch takes what is left, weighted by its mask.
-      epochs: passes over the training utterances; the weights after the last one are the result.
-      stacking: how the runs of a stack are computed: "vmap" at once, "map" one after another within one
-        program, "auto" as `runs.measured_stacking` says. The results are the same but for rounding.
-    """
-
-    learning_rate: float = 1e-3
-    batch: int = 32
-    epochs: int = 50
-    stacking: str = "auto"
-
-    def __post_init__(self):
-        if self.stacking not in STACKINGS:
-            raise ValueError(f"stacking {self.stacking!r}, expected one of {', '.join(STACKINGS)}")
 
 
 class State(NamedTuple):
@@ -57,9 +36,14 @@ class State(NamedTuple):
         zeros while they are. Nothing is learnt after that.
     """
 
-    params: Any
-    optimiser: Any
+    params: Tree
+    optimiser: Tree
     stopped: jax.Array
+
+
+Told = tuple[State, jax.Array]  # the state after, and a loss
+Placed = tuple[jax.Array, Batch]  # with the batches' places, from which `Hear` finds what is heard
+Hear = Callable[[jax.Array], Data]
 
 
 class Progress(NamedTuple):
@@ -77,7 +61,9 @@ class Progress(NamedTuple):
     losses: np.ndarray
 
 
-def loss(config: Architecture, params, x, labels, mask, key):
+def loss(
+    config: Architecture, params: Tree, x: Array, labels: Array, mask: Array, key: jax.Array
+) -> jax.Array:
     """Cross-entropy of a batch: the mean over the utterances that the mask keeps.
 
     Args:
@@ -94,14 +80,16 @@ def loss(config: Architecture, params, x, labels, mask, key):
     return jnp.sum(jnp.where(mask, each, 0)) / jnp.sum(mask)
 
 
-def start(config: Architecture, training: TrainConfig, run: Runs, params=None) -> State:
+def start(config: Architecture, training: TrainConfig, run: Runs, params: Tree = None) -> State:
     """The state one run starts from: drawn from its key, or `params` where these are given."""
     params = model.init(config, jax.random.fold_in(run.key, 0)) if params is None else params
     optimiser = optax.adam(training.learning_rate).init(params)
     return State(params, optimiser, jnp.zeros(2, jnp.int32))
 
 
-def step(config: Architecture, training: TrainConfig, heard: Data, run: Runs, state: State, batch: Batch):
+def step(
+    config: Architecture, training: TrainConfig, heard: Data, run: Runs, state: State, batch: Batch
+) -> Told:
     """One update of one run by one batch.
 
     Args:
@@ -121,7 +109,9 @@ def step(config: Architecture, training: TrainConfig, heard: Data, run: Runs, st
     return State(params, optimiser, jnp.where(finite, state.stopped, batch.number)), value
 
 
-def advance(config: Architecture, training: TrainConfig, hear: Callable, run: Runs, state: State, batches):
+def advance(
+    config: Architecture, training: TrainConfig, hear: Hear, run: Runs, state: State, batches: Placed
+) -> Told:
     """Some steps of one run, one after another; those with an empty mask change nothing, nor do those after
     the one in which the run was stopped.
 
@@ -132,11 +122,11 @@ def advance(config: Architecture, training: TrainConfig, hear: Callable, run: Ru
     Returns: (state after, sum of the losses over the utterances []).
     """
 
-    def body(carry, batch):
+    def body(carry: Told, placed: Placed) -> tuple[Told, None]:
         state, total = carry
-        place, batch = batch
+        place, batch = placed
 
-        def learn(state):
+        def learn(state: State) -> Told:
             return step(config, training, hear(place), run, state, batch)
 
         learns = batch.mask.any() & (state.stopped[0] == 0)
@@ -146,7 +136,9 @@ def advance(config: Architecture, training: TrainConfig, hear: Callable, run: Ru
     return lax.scan(body, (state, jnp.zeros(())), batches)[0]
 
 
-def one_epoch(config: Architecture, training: TrainConfig, data: Data, run: Runs, state: State, number):
+def one_epoch(
+    config: Architecture, training: TrainConfig, data: Data, run: Runs, state: State, number: ArrayLike
+) -> Told:
     """One pass of one run over its own training utterances, each exactly once.
 
     Args:
@@ -163,13 +155,13 @@ def one_epoch(config: Architecture, training: TrainConfig, data: Data, run: Runs
     return state, _mean_loss(state, total, run.count)
 
 
-def _mean_loss(state: State, total, count):
+def _mean_loss(state: State, total: ArrayLike, count: ArrayLike) -> jax.Array:
     """Of an epoch's sum over the utterances, for one run or a stack; NaN once a run is stopped."""
     return jnp.where(state.stopped[..., 0] > 0, jnp.nan, total / jnp.maximum(count, 1))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def start_runs(config: Architecture, training: TrainConfig, runs: Runs, params=None) -> State:
+def start_runs(config: Architecture, training: TrainConfig, runs: Runs, params: Tree = None) -> State:
     """`start` for every run of a stack."""
     return jax.vmap(partial(start, config, training))(runs, params)
 
@@ -180,9 +172,9 @@ def epoch(
     data: Data,
     runs: Runs,
     state: State,
-    number,
+    number: ArrayLike,
     mesh: Mesh | None = None,
-):
+) -> Told:
     """`one_epoch` for every run of a stack.
 
     Args:
@@ -190,52 +182,62 @@ def epoch(
       data: the corpora. Where their features stay on the host, those of the next steps are gathered there
         while the device computes some; the batches and their order are the same.
       runs, state: the stack, before.
-      number: epochs done before this one.
+      number: [] int32, epochs done before this one.
       mesh: see `each_run`.
     Returns: (state after, losses [R]).
     """
     one_pass = _streamed_epoch if is_streamed(data) else _resident_epoch
-    return one_pass(config, training, mesh, data, runs, state, number)
+    return one_pass(_How(config, training, mesh), data, runs, state, number)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _resident_epoch(config, training, mesh, data: Data, runs: Runs, state: State, number):
-    def one(shared, run, own):
-        return one_epoch(config, training, shared[0], run, own, shared[1])
+class _How(NamedTuple):
+    """What is compiled for."""
 
-    return each_run(one, (data, number), runs, state, stacking=training.stacking, mesh=mesh)
+    config: Architecture
+    training: TrainConfig
+    mesh: Mesh | None
 
 
 @partial(jax.jit, static_argnums=0)
-def _schedules(training: TrainConfig, runs: Runs, number) -> Batch:
+def _resident_epoch(how: _How, data: Data, runs: Runs, state: State, number: ArrayLike) -> Told:
+    def one(shared: tuple[Data, ArrayLike], run: Runs, own: State) -> Told:
+        return one_epoch(how.config, how.training, shared[0], run, own, shared[1])
+
+    return each_run(one, (data, number), runs, state, stacking=how.training.stacking, mesh=how.mesh)
+
+
+@partial(jax.jit, static_argnums=0)
+def _schedules(training: TrainConfig, runs: Runs, number: ArrayLike) -> Batch:
     return jax.vmap(lambda run: schedule(run, training.batch, number))(runs)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _advance_runs(config, training, mesh, heard: Data, runs: Runs, state: State, batches: Batch):
+@partial(jax.jit, static_argnums=0)
+def _advance_runs(how: _How, heard: Data, runs: Runs, state: State, batches: Batch) -> Told:
     """`advance` for every run by batches [R, steps] whose features [R, steps, B] were brought along."""
 
-    def one(_, heard, run, own, batches):
+    def one(_: object, heard: Data, run: Runs, own: State, batches: Batch) -> Told:
         places = jnp.arange(len(batches.rows))
         hear = partial(gather, heard)
-        return advance(config, training, hear, run, own, (places, batches))
+        return advance(how.config, how.training, hear, run, own, (places, batches))
 
-    return each_run(one, (), heard, runs, state, batches, stacking=training.stacking, mesh=mesh)
+    return each_run(one, (), heard, runs, state, batches, stacking=how.training.stacking, mesh=how.mesh)
 
 
-def _streamed_epoch(config, training, mesh, data: Data, runs: Runs, state: State, number):
-    batches = _schedules(training, runs, number)
+def _streamed_epoch(how: _How, data: Data, runs: Runs, state: State, number: ArrayLike) -> Told:
+    batches = _schedules(how.training, runs, number)
     rows = np.asarray(batches.rows)
     total = 0.0
     for first in range(0, rows.shape[1], CHUNK):
         some = jax.tree.map(lambda leaf: leaf[:, first : first + CHUNK], batches)  # noqa: B023
         heard = gather(data, rows[:, first : first + CHUNK])
-        state, value = _advance_runs(config, training, mesh, heard, runs, state, some)
+        state, value = _advance_runs(how, heard, runs, state, some)
         total = total + value
     return state, _mean_loss(state, total, runs.count)
 
 
-def fit(config: Architecture, training: TrainConfig, data: Data, run: Runs, params=None):
+def fit(
+    config: Architecture, training: TrainConfig, data: Data, run: Runs, params: Tree = None
+) -> tuple[Tree, np.ndarray]:
     """Trains one run by itself.
 
     Args:
@@ -259,7 +261,7 @@ def fit_runs(
     training: TrainConfig,
     data: Data,
     runs: Runs,
-    params=None,
+    params: Tree = None,
     on_epoch: Callable[[Progress], None] | None = None,
     mesh: Mesh | None = None,
     begun: Progress | None = None,
@@ -278,7 +280,7 @@ def fit_runs(
     """
     runs = spread(runs, mesh)
     if begun is None:
-        losses = np.full((training.epochs, len(runs.count)), np.nan, np.float32)
+        losses = np.full((training.epochs, len(runs.train)), np.nan, np.float32)
         begun = Progress(0, start_runs(config, training, runs, params), losses)
     state, losses = spread(begun.state, mesh), begun.losses.copy()
     for number in range(begun.epoch, training.epochs):

@@ -48,7 +48,7 @@ class AudioError(UserError):
         self.path = Path(path)
         self.reason = reason
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
 
 
@@ -210,16 +210,16 @@ def check(path: Path | str) -> None:
         raise MissingAudioError(path, "not a regular file, expected an audio file")
 
 
-def _not_opened(path, error) -> MissingAudioError:
+def _not_opened(path: Path | str, error: Exception) -> MissingAudioError:
     return MissingAudioError(path, f"cannot be opened ({_why(error)}), expected an audio file")
 
 
-def _why(error) -> str:
+def _why(error: Exception) -> str:
     return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
 
 
 @contextlib.contextmanager
-def _decoding(path):
+def _decoding(path: Path) -> Iterator[None]:
     """Turns what containers, libsndfile and the disk complain of into errors that name the file."""
     import soundfile
 
@@ -232,7 +232,7 @@ def _decoding(path):
         raise UndecodableError(path, f"{reason}, expected WAV, AIFF, FLAC, OGG or MP3") from error
 
 
-def _decode(path, file, wanted) -> Iterator[np.ndarray]:
+def _decode(path: Path, file: "container.SoundFile", wanted: int) -> Iterator[np.ndarray]:
     """Blocks [n, channels] from where the file stands, `wanted` frames in all or fewer at its end."""
     most = max(1, BLOCK // file.channels)
     while wanted > 0:
@@ -244,7 +244,7 @@ def _decode(path, file, wanted) -> Iterator[np.ndarray]:
         yield block
 
 
-def _go_to(path, file, frame) -> None:
+def _go_to(path: Path, file: "container.SoundFile", frame: int) -> None:
     import soundfile
 
     with _decoding(path):
@@ -255,7 +255,7 @@ def _go_to(path, file, frame) -> None:
         pass
 
 
-def _check_end(path, file, total) -> None:
+def _check_end(path: Path, file: "container.SoundFile", total: int) -> None:
     """Refuses a FLAC file whose header promises more than there is; decodes its last block."""
     try:
         _go_to(path, file, total - 1)
@@ -268,7 +268,7 @@ def _check_end(path, file, total) -> None:
         )
 
 
-def _count(path) -> int:
+def _count(path: Path) -> int:
     """Frames of a file that does not state them (FLAC from a pipe), by decoding it."""
     with container.sound_file(path) as file:
         total = sum(len(block) for block in _decode(path, file, MOST // file.channels))
@@ -277,7 +277,7 @@ def _count(path) -> int:
     return total
 
 
-def _segment(path, rate, total, start, stop) -> tuple[int, int]:
+def _segment(path: Path, rate: int, total: int, start: float, stop: float | None) -> tuple[int, int]:
     """First frame and end of a segment, in the file's own frames."""
     if total <= 0:
         raise UndecodableError(path, "holds no samples, expected sound")
@@ -291,7 +291,7 @@ def _segment(path, rate, total, start, stop) -> tuple[int, int]:
     return first, min(round(stop * rate), total)
 
 
-def _resample(samples, rate):
+def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
     if rate == RATE or not len(samples):
         return samples
     import soxr

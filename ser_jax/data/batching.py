@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ser_jax.data.corpus import Corpus
 from ser_jax.data.labels import classes
 from ser_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
+Maps = tuple[np.ndarray, np.ndarray, np.ndarray]  # mean [G, F], scale [G, F], group [N]
 
 
 class BatchError(UserError):
@@ -62,7 +64,7 @@ def batches(
     )
 
 
-def _batch(corpus: Corpus, labels: np.ndarray, maps, rows: np.ndarray, size: int) -> Batch:
+def _batch(corpus: Corpus, labels: np.ndarray, maps: Maps | None, rows: np.ndarray, size: int) -> Batch:
     batch = {
         "logmel": np.zeros((size, *corpus.logmel.shape[1:]), np.float32),
         "num_frames": np.zeros(size, np.int32),
@@ -93,8 +95,10 @@ def _rows(corpus: Corpus, indices: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _maps(corpus: Corpus, mean, scale, group) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """(mean [G, F], scale [G, F], group [N]); None where the features stay as they are."""
+def _maps(
+    corpus: Corpus, mean: ArrayLike | None, scale: ArrayLike | None, group: ArrayLike | None
+) -> Maps | None:
+    """The maps; None where the features stay as they are."""
     if mean is None and scale is None and group is None:
         return None
     if mean is None or scale is None:

@@ -12,13 +12,16 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ser_jax.data import extract
 from ser_jax.data.extract import Flaw, Record
-from ser_jax.data.logmel import filterbank
+from ser_jax.data.logmel import Filters, filterbank
 from ser_jax.data.utterance import Utterance
 from ser_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from tensorflow_datasets.download import DownloadConfig
 
 _OPTION = re.compile(r"(--)?[A-Za-z]\w*(=.*)?", re.DOTALL)
 FLAWS = "flaws-{:05d}.json"
@@ -40,7 +43,7 @@ class Engine:
     runner: str
     options: tuple[str, ...] = ()
 
-    def download_config(self, **others: Any):
+    def download_config(self, **others: Any) -> "DownloadConfig":
         """What tfds is to be given.
 
         Raises: BeamError where Beam is not installed, or has no such runner.
@@ -98,10 +101,11 @@ class Shard:
     """
 
     utterances: Sequence[Utterance]
-    filters: Any
+    filters: Filters
     flaws: Path
 
     def __call__(self) -> Iterator[tuple[str, Record]]:
+        """(id, record) of each that has no flaw, as tfds wants them."""
         flawed = []
         for record in map(functools.partial(extract.record, filters=self.filters), self.utterances):
             if isinstance(record, Flaw):

@@ -9,7 +9,7 @@ import dataclasses
 import errno
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,8 @@ class StableWriter(tfds.core.ExampleWriter):
     Raises: OSError where the disk does not take it; array_record says so by a RuntimeError.
     """
 
-    def write(self, path, examples):
+    def write(self, path: Path, examples: Iterable[tuple[Any, bytes]]) -> Any:
+        """Writes (key, serialised record) pairs; returns what tfds's own writer does."""
         try:
             return super().write(path, ((key, _stable(record)) for key, record in examples))
         except RuntimeError as error:
@@ -80,7 +81,7 @@ def _stable(record: bytes) -> bytes:
     return tf_example_pb2.Example.FromString(record).SerializeToString(deterministic=True)
 
 
-class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # tfds is untyped
     """One split, `utterances`, in the order of their ids; a subclass is named after its database.
 
     tfds's usual builder keeps all records in memory to shuffle them, and above 1 GB needs TensorFlow. This
@@ -93,6 +94,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version(store.VERSION)
     RELEASE_NOTES = {store.VERSION: "First release."}  # noqa: RUF012
     flaws: list[Flaw]
+    _shards: Sequence[Callable[[], Iterator[tuple[str, Record]]]]
 
     @functools.cached_property
     def listing(self) -> Listing:
@@ -127,10 +129,10 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             disable_shuffling=True,
         )
 
-    def _example_writer(self):
+    def _example_writer(self) -> tfds.core.ExampleWriter:
         return StableWriter(self.info.file_format)
 
-    def _download_and_prepare(self, dl_manager, download_config=None):
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
         self.flaws = extract.missing(self.listing.utterances)
         self._judge()
         absent = {flaw.id for flaw in self.flaws}
@@ -166,7 +168,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             else:
                 yield record["id"], record
 
-    def _shard_iterators_per_split(self, dl_manager) -> dict[str, Sequence[Callable]]:
+    def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, Sequence[Callable]]:
         return {store.SPLIT: self._shards}
 
 

@@ -63,8 +63,8 @@ class Rows:
 
     def __init__(self, file: io.FileIO | None, shape: tuple[int, int, int]):
         """Makes room for [N, T, F] float32, all zero: in a new file, or in memory where that is None."""
-        self._file, self._shape = file, shape
-        self._array = np.zeros(shape, np.float32) if file is None else None
+        self._place = np.zeros(shape, np.float32) if file is None else file
+        self._shape = shape
 
     def put(self, row: int, features: np.ndarray) -> None:
         """Keeps the features [t, F] float32 of one row, t <= T; zeros follow them.
@@ -78,27 +78,27 @@ class Rows:
             raise ValueError(
                 f"{features.dtype} {features.shape} for row {row}, expected float32 {self._shape}"
             )
-        if self._file is None:
-            self._array[row, : len(features)] = features
+        if isinstance(self._place, np.ndarray):
+            self._place[row, : len(features)] = features
             return
         sounding = np.flatnonzero(features.view(np.uint32).any(axis=1))
         written = features[: sounding[-1] + 1 if len(sounding) else 0].tobytes()
         with _writing():
-            _write_at(self._file, HEADER + row * frames * bands * 4, memoryview(written))
+            _write_at(self._place, HEADER + row * frames * bands * 4, memoryview(written))
 
     def array(self) -> np.ndarray:
         """All rows [N, T, F], read-only; mapped where they are on disk. Nothing may be put afterwards."""
-        if self._file is None:
-            self._array.flags.writeable = False
-            return self._array
+        if isinstance(self._place, np.ndarray):
+            self._place.flags.writeable = False
+            return self._place
         header = io.BytesIO()
         facts = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
         np.lib.format.write_array_header_1_0(header, facts | {"shape": self._shape})
         with _writing():
-            _write_at(self._file, 0, memoryview(header.getvalue()))
-            self._file.truncate(HEADER + 4 * math.prod(self._shape))
-            os.fsync(self._file.fileno())  # the only file without a checksum
-            return np.load(self._file.name, mmap_mode="r", allow_pickle=False)
+            _write_at(self._place, 0, memoryview(header.getvalue()))
+            self._place.truncate(HEADER + 4 * math.prod(self._shape))
+            os.fsync(self._place.fileno())  # the only file without a checksum
+            return np.load(self._place.name, mmap_mode="r", allow_pickle=False)
 
 
 Build = Callable[[Callable[[tuple[int, int, int]], Rows]], tuple[Columns, str]]

@@ -10,10 +10,14 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
+Chunk = tuple[bytes, int, int]  # name, first byte, bytes promised
 MISSING = 128  # bytes of sound that may be missing: some writers count their own header as sound
 CHUNKS = 4096  # of a file; each costs a read, and a long file of nothing but headers would cost hours
 PAGE = 65307  # bytes, the longest page of Ogg (RFC 3533)
@@ -78,7 +82,7 @@ def examine(path: Path) -> Container:
 
 
 @contextlib.contextmanager
-def sound_file(path: Path):
+def sound_file(path: Path) -> "Iterator[SoundFile]":
     """Opens a file that `examine` passed, as a `soundfile.SoundFile` for reading from front to back."""
     if os.name != "posix":
         with _forward()(path) as file:
@@ -90,13 +94,13 @@ def sound_file(path: Path):
 
 
 @functools.cache
-def _forward():
+def _forward() -> "type[SoundFile]":
     import soundfile
 
     class Forward(soundfile.SoundFile):
         """soundfile seeks to where it stands after every read of a seekable file, which garbles MP3."""
 
-        def seekable(self):
+        def seekable(self) -> bool:
             return False
 
     return Forward
@@ -116,7 +120,7 @@ class _Layout:
     ident: int = 4
     width: int = 4
     align: int = 2
-    order: str = "little"
+    order: Literal["little", "big"] = "little"
     own: int = 0
 
 
@@ -125,7 +129,7 @@ _LAYOUT_W64 = _Layout(ident=16, width=8, align=8, own=24)
 _RIFF = {b"RIFF": _Layout(), b"RF64": _Layout(), b"RIFX": _LAYOUT_BIG}
 
 
-def _walk(file: BinaryIO, size: int, place: int, layout: _Layout) -> Iterator[tuple[bytes, int, int]]:
+def _walk(file: BinaryIO, size: int, place: int, layout: _Layout) -> Iterator[Chunk]:
     """(name, first byte, bytes promised) of each chunk, up to the first that has no head or no name."""
     for _ in range(CHUNKS):
         file.seek(place)
@@ -145,7 +149,7 @@ def _walk(file: BinaryIO, size: int, place: int, layout: _Layout) -> Iterator[tu
     raise MalformedError(f"it holds more than {CHUNKS} chunks")
 
 
-def _check_sound(chunks, size, sound) -> None:
+def _check_sound(chunks: Iterable[Chunk], size: int, sound: bytes) -> None:
     """Refuses a file whose sound is missing or cut, and chunks that reach past it."""
     found = False
     for name, first, promised in chunks:
@@ -165,7 +169,7 @@ def _is_streamed(promised: int) -> bool:
     return 0x7FFF0000 <= promised <= 0x80000000 or 0xFFFF0000 <= promised <= 0xFFFFFFFF
 
 
-def _described(file, size, layout):
+def _described(file: BinaryIO, size: int, layout: _Layout) -> Iterator[Chunk]:
     """A RIFF file's chunks; RF64 keeps the size of the sound elsewhere, and lists have parts of their own."""
     long = None
     for name, first, promised in _walk(file, size, 12, layout):
@@ -181,7 +185,7 @@ def _described(file, size, layout):
         yield name, first, promised
 
 
-def _check_list(file, place, end, layout) -> None:
+def _check_list(file: BinaryIO, place: int, end: int, layout: _Layout) -> None:
     """Refuses a size that libsndfile would take for a step backwards, and walk in circles."""
     for _ in range(CHUNKS):
         file.seek(place)
@@ -211,7 +215,7 @@ def _behind_tags(file: BinaryIO) -> int:
     return place
 
 
-def _check_last_page(file, size) -> None:
+def _check_last_page(file: BinaryIO, size: int) -> None:
     """An Ogg file's length is written on its last page alone, so a cut page means a cut file."""
     file.seek(max(0, size - 2 * PAGE))
     tail = file.read()
@@ -220,7 +224,7 @@ def _check_last_page(file, size) -> None:
         raise MalformedError("truncated: its last page is cut")
 
 
-def _check_one_link(file, place) -> None:
+def _check_one_link(file: BinaryIO, place: int) -> None:
     """Refuses Ogg files put one behind the other, of which libsndfile reads the first (its issue 277).
 
     Every page is looked at: files written in the same second may bear the same serial number.

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Facts:
     @classmethod
     def of(cls, name: str, builder: str, listing: Listing) -> "Facts":
         """What a reader listed, in the reader's order."""
-        columns = {
+        columns: dict[str, Any] = {
             key: np.array([getattr(utterance, key) for utterance in listing.utterances]) for key in LABELS
         }
         thresholds, synthetic = dict(listing.thresholds), is_synthesised(listing)
@@ -99,3 +100,6 @@ class Joined:
         for i, own in enumerate(self._parts):
             found[part == i] = own[rows[part == i] - (self._ends[i] - len(own))]
         return found
+
+
+LogMel: TypeAlias = np.ndarray | Joined  # [N, T, F]

@@ -5,13 +5,13 @@ Imports neither tfds nor librosa: this is what every worker process loads.
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ser_jax.data import audio, workers
 from ser_jax.data.corpus import LABELS
-from ser_jax.data.logmel import filterbank, logmel, pad
+from ser_jax.data.logmel import Filters, filterbank, logmel, pad
 from ser_jax.data.utterance import Utterance
 
 Record = dict[str, Any]
@@ -43,7 +43,7 @@ class Flaw:
         return f"{self.path}: {self.reason}"
 
 
-def record(utterance: Utterance, filters) -> Record | Flaw:
+def record(utterance: Utterance, filters: Filters) -> Record | Flaw:
     """The facts, the features and the duration of an utterance, or what is wrong with its sound."""
     try:
         samples, seconds = audio.read(utterance.path, utterance.start, utterance.stop)
@@ -65,7 +65,9 @@ def missing(utterances: Sequence[Utterance]) -> list[Flaw]:
     return flaws
 
 
-def records(utterances: Sequence[Utterance], processes: int, label: str) -> Iterator[Record | Flaw]:
+def records(
+    utterances: Sequence[Utterance], processes: int, label: str
+) -> Generator[Record | Flaw, None, None]:
     """Records of all utterances in their order, the same bytes for any number of processes.
 
     Args:

@@ -19,7 +19,8 @@ class Fold:
     """One division of a corpus into rows that train, develop and test; no speaker is on two sides.
 
     Attributes:
-      train, dev, test: int32 rows of the corpus, ascending and disjoint; together all of it.
+      train, dev, test: [M] int32 rows of the corpus, M of each its own, ascending and disjoint; together
+        all of it.
     """
 
     train: np.ndarray

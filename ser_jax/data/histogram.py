@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
+from ser_jax.data.corpus import LogMel
 from ser_jax.data.standardize import CHUNK, Membership, grouping
 
 CELL = 0.01  # dB; quantiles are off by half of it at most
@@ -22,7 +23,7 @@ LEVELS = np.sin(np.linspace(0, np.pi / 2, 129)) ** 2  # 0.012 apart in the middl
 
 
 def quantiles(
-    logmel: np.ndarray, frames: np.ndarray, rows: np.ndarray, levels: np.ndarray = LEVELS
+    logmel: LogMel, frames: np.ndarray, rows: np.ndarray, levels: np.ndarray = LEVELS
 ) -> np.ndarray:
     """Quantiles of every band over the frames that hold sound, those of `np.quantile` to `CELL` / 2.
 
@@ -32,7 +33,7 @@ def quantiles(
     Args:
       logmel: [N, T, F] dB, finite; anything that has a `shape` and gathers an array of rows.
       frames: [N] frames that hold sound.
-      rows: int, whose frames are counted.
+      rows: [M] int, whose frames are counted.
       levels: [Q] from 0, the smallest value, to 1, the largest.
     Returns: [F, Q] float64, dB.
     Raises: ValueError where no row holds a frame.
@@ -42,7 +43,7 @@ def quantiles(
 
 
 def equalised(
-    logmel: np.ndarray, frames: np.ndarray, group: np.ndarray, source: np.ndarray, reference: np.ndarray
+    logmel: LogMel, frames: np.ndarray, group: np.ndarray, source: np.ndarray, reference: np.ndarray
 ) -> np.ndarray:
     """Maps every band piecewise linearly, from the quantiles of an utterance's group to the reference's.
 
@@ -70,9 +71,7 @@ def equalised(
     return found
 
 
-def towards(
-    training: Collection[int], logmel: np.ndarray, frames: np.ndarray, member: Membership
-) -> np.ndarray:
+def towards(training: Collection[int], logmel: LogMel, frames: np.ndarray, member: Membership) -> np.ndarray:
     """Equalises every corpus towards the corpora that train, pooled, every frame with the same weight.
 
     An utterance's source is its own corpus in the folds other than its own, unlabelled. Its reference is all
@@ -115,7 +114,7 @@ def _chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
     return (rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK))
 
 
-def _cells(logmel: np.ndarray, frames: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+def _cells(logmel: LogMel, frames: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
     """The cells [frames, F] int that the frames of some rows lie in; cell i is around i * `CELL`."""
     for chunk in _chunks(rows):
         x = logmel[chunk]
@@ -124,7 +123,7 @@ def _cells(logmel: np.ndarray, frames: np.ndarray, rows: np.ndarray) -> Iterator
             yield np.rint(heard / np.float64(CELL)).astype(np.intp)
 
 
-def _histograms(logmel: np.ndarray, frames: np.ndarray, parts: list[np.ndarray]) -> tuple[int, np.ndarray]:
+def _histograms(logmel: LogMel, frames: np.ndarray, parts: list[np.ndarray]) -> tuple[int, np.ndarray]:
     """Counts the frames of several sets of rows: (the lowest cell, [sets, F, cells] int32)."""
     ends = [(cells.min(), cells.max()) for part in parts for cells in _cells(logmel, frames, part)]
     lowest, highest = (int(end) for end in (np.min(ends or 0), np.max(ends or 0)))

@@ -12,10 +12,14 @@ The same numbers as librosa's `power_to_db(melspectrogram(..., center=False), to
 """
 
 import functools
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from ser_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 RATE = 16000  # Hz
 BANDS = 26
@@ -24,6 +28,7 @@ HOP = 160  # samples, 10 ms
 FRAMES = 750  # the network's input
 SECONDS = 7.5
 FLOOR = 1e-10  # power; -100 dB
+Filters: TypeAlias = "csr_array"  # imported when they are made, as SciPy takes its time
 
 
 class ShortSignalError(UserError):
@@ -31,24 +36,22 @@ class ShortSignalError(UserError):
 
 
 @functools.cache
-def filterbank():
+def filterbank() -> Filters:
     """[BANDS, 201] mel filters as a `scipy.sparse.csr_array`.
 
     Sparse, since a bin lies under two triangles at most, and since its product does not depend on the
     number of BLAS threads. The first call imports librosa, which takes seconds: a pool of processes
     computes it once and hands it over.
     """
-    import librosa
     import scipy.sparse
+    from librosa.filters import mel
 
     return scipy.sparse.csr_array(
-        librosa.filters.mel(
-            sr=RATE, n_fft=WINDOW, n_mels=BANDS, fmin=0.0, fmax=RATE / 2, norm="slaney", dtype=np.float64
-        )
+        mel(sr=RATE, n_fft=WINDOW, n_mels=BANDS, fmin=0.0, fmax=RATE / 2, norm="slaney", dtype=np.float64)
     )
 
 
-def logmel(samples: np.ndarray, filters=None) -> np.ndarray:
+def logmel(samples: np.ndarray, filters: "Filters | None" = None) -> np.ndarray:
     """Log-mel energies of a signal.
 
     Args:

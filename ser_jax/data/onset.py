@@ -44,7 +44,7 @@ class Rule:
     clear: float = 10.0
     lasting: int = 5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.clear <= self.below:
             raise ValueError(f"clear {self.clear} dB, expected 0 to {self.below} dB, which is below")
         if self.lasting < 1:
@@ -88,7 +88,8 @@ def onset(logmel: np.ndarray, frames: np.ndarray, rule: Rule = RULE) -> np.ndarr
 def extent(logmel: np.ndarray, frames: np.ndarray, rule: Rule = RULE) -> Extent:
     """How long until speech starts, and how long it has been over at the end.
 
-    Args and conditions: as `onset`.
+    Args:
+      logmel, frames, rule: as of `onset`.
     """
     frames = np.asarray(frames)
     found = np.empty((3, len(frames)))
@@ -107,7 +108,7 @@ def _extent(logmel: np.ndarray, frames: np.ndarray, rule: Rule) -> Extent:
     threshold = np.clip(quiet + rule.above, loud - rule.below, loud - rule.clear)
 
     speech = np.pad(level >= threshold[:, None], ((0, 0), (0, rule.lasting - 1)))
-    starts = np.lib.stride_tricks.sliding_window_view(speech, rule.lasting, axis=1).all(axis=2)
+    starts = np.all(np.lib.stride_tricks.sliding_window_view(speech, rule.lasting, axis=1), axis=2)
     silence = 10 * np.log10(FLOOR * logmel.shape[2])
     spoken = starts.any(axis=1) & (loud - rule.below > silence)
     first = starts.argmax(axis=1)

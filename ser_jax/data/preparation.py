@@ -8,11 +8,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ser_jax.data import databases, locks, store, workers
 from ser_jax.data.beam import BeamError, Engine
 from ser_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from ser_jax.data.builder import CorpusBuilder
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LONGEST = 100  # characters of a name, which names of files are made of
@@ -115,7 +118,7 @@ def _warn(source: Path | str, unlabelled: tuple[str, ...]) -> None:
         )
 
 
-def _build(corpus, folder: Path, engine: Engine | None) -> None:
+def _build(corpus: "CorpusBuilder", folder: Path, engine: Engine | None) -> None:
     import tensorflow_datasets as tfds
 
     corpus.notes  # noqa: B018  a source that cannot be read is found before anything is written

@@ -37,7 +37,7 @@ class Moments(NamedTuple):
       square: [N, F] dB^2.
     """
 
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # the field hides a method of tuples that nobody calls
     total: np.ndarray
     square: np.ndarray
 
@@ -83,7 +83,7 @@ def affine(mode: str, sums: Moments, member: Membership, seen: np.ndarray) -> tu
       mode: one of `MODES`.
       sums: of every utterance.
       member: of every utterance.
-      seen: rows that the run trains on.
+      seen: [M] int, rows that the run trains on.
     Returns: (mean [G, F] dB, scale [G, F] 1 / dB), float32.
     Raises: StandardizationError where a feature is NaN or infinite.
     """

@@ -7,8 +7,9 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,6 +27,14 @@ NUMBERS = {"seconds": np.float64, "frames": np.int32, "arousal": np.float64, "va
 HEAD = ("builder", "synthetic", "thresholds")  # of a file of labels
 NOTES = {"builder", "synthetic", "thresholds", "source_fingerprint", "left_out"}  # beside the records
 BATCH = 256  # records read at a time
+
+
+class _Records(Protocol):
+    """What tfds calls a data source."""
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, rows: Iterable[int]) -> Sequence[dict[str, Any]]: ...
 
 
 class UnknownCorpusError(UserError):
@@ -83,7 +92,7 @@ def check(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _records(folder: Path) -> Iterator[tuple[Sequence[dict], list[int]]]:
+def _records(folder: Path) -> Iterator[tuple[_Records, list[int]]]:
     """The records in the order of the shards, and how many each shard holds."""
     with quiet():
         import tensorflow_datasets as tfds
@@ -148,7 +157,8 @@ def facts(name: str, data_dir: Path | str | None = None) -> Facts:
         if not rows or not {"arousal", "valence"} <= kept["thresholds"].keys():
             raise LookupError("utterances or thresholds")
         columns = {key: np.array([row[key] for row in rows]) for key in LABELS}
-        return Facts(name=name, **{key: kept[key] for key in HEAD}, **columns)
+        known: dict[str, Any] = {key: kept[key] for key in HEAD} | columns
+        return Facts(name=name, **known)
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise _damaged(files[name], error) from error
 
@@ -188,7 +198,7 @@ def _read(
     with _records(folder) as (source, _):
         count = len(source)
         features = make_rows((count, FRAMES, BANDS))
-        rows = []
+        rows: list[dict[str, Any]] = []
         for start in range(0, count, BATCH):
             for row in source.__getitems__(range(start, min(start + BATCH, count))):
                 features.put(len(rows), row.pop("logmel"))

@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -22,7 +22,8 @@ CHUNK = 32  # things a worker takes at a time
 MOST = 1024  # workers; no machine gains by more, and each takes 200 MB
 SMALL = 128  # things; below, starting processes costs more than it saves
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class WorkerError(UserError):
@@ -45,7 +46,7 @@ def number(asked: int | None) -> int:
 
 def in_order(
     do: Callable[[Item], Result], items: Sequence[Item], workers: int, label: str
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Does every item and yields the results in their order, the same for any number of workers.
 
     Args:
@@ -61,13 +62,13 @@ def in_order(
             bar.update()
 
 
-def _pooled(do, items, workers):
+def _pooled(do: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
     chunks = (items[i : i + CHUNK] for i in range(0, len(items), CHUNK))
-    ahead = collections.deque()
+    ahead: collections.deque[Future[list[Result]]] = collections.deque()
     with _one_thread_each():
         pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
 
-        def submit(count):
+        def submit(count: int) -> None:
             with _deaf_to_interrupts():
                 ahead.extend(pool.submit(_chunk, do, chunk) for chunk in itertools.islice(chunks, count))
 
@@ -86,12 +87,12 @@ def _pooled(do, items, workers):
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _chunk(do, items):
+def _chunk(do: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     return [do(item) for item in items]
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts():
+def _deaf_to_interrupts() -> Iterator[None]:
     """A process started in here never hears Ctrl-C; this one hears it on leaving, and answers for all.
 
     What a process inherits is the mask. It does not keep this process from hearing: Python calls the handler
@@ -116,7 +117,7 @@ def _deaf_to_interrupts():
 
 
 @contextlib.contextmanager
-def _one_thread_each():
+def _one_thread_each() -> Iterator[None]:
     """BLAS reads these once, when a worker starts; without them the workers fight for the cores."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}

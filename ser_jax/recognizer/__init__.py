@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from scipy.sparse import csr_array
 
+from ser_jax.arrays import Array
 from ser_jax.data import logmel
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.errors import UserError
@@ -94,7 +95,7 @@ class Recognizer:
         return next(self.recognise([self.hear(sound, rate)], hop))
 
     def hear(self, sound: Path | str | np.ndarray, rate: int | None = None) -> Heard:
-        """Computes the features of a recording; arguments and errors as in a call."""
+        """Computes the features of a file, or of samples [n] or [n, channels]; errors as in a call."""
         if isinstance(sound, (str, Path)):
             if rate is not None:
                 raise SoundError(f"rate {rate} for the file {sound}, expected none: the file says its own")
@@ -209,7 +210,7 @@ class Recognizer:
             attention[:, first : first + segments] += weight * one.attention.mean(axis=1, dtype=np.float64)
         return self._estimates(probability, attention, 0.0)
 
-    def _estimates(self, probability, attention, start: float) -> dict[str, Estimate]:
+    def _estimates(self, probability: Array, attention: Array, start: float) -> dict[str, Estimate]:
         """Of every target, from what the seeds say [K, R] and the weights of segments [K, S]."""
         found = {}
         for target, own, weight in zip(self.targets, probability, attention, strict=True):
@@ -226,8 +227,8 @@ class Recognizer:
 class _One(NamedTuple):
     """What is said of one window: [K, R] and [K, R, S]."""
 
-    probability: np.ndarray
-    attention: np.ndarray
+    probability: Array
+    attention: Array
 
 
 class _Recording(NamedTuple):

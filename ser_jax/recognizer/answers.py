@@ -2,7 +2,8 @@
 
 import base64
 import json
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +11,11 @@ from ser_jax.data import logmel
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import schema
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from ser_jax.recognizer import Recognizer
 
 COLUMNS = 1500  # of a drawing, at most; no screen shows more
 JSON = "application/json"
@@ -79,21 +85,21 @@ PROBLEMS = {
 }
 
 
-def problem(status: int, sentence: str, headers: dict[str, str] | None = None):
+def problem(status: int, sentence: str, headers: dict[str, str] | None = None) -> "Response":
     """A response that says what is wrong."""
     from starlette.responses import JSONResponse
 
     return JSONResponse({"detail": sentence}, status, headers)
 
 
-def of(content: Any):
+def of(content: Any) -> "Response":
     """A response of JSON, compact; text that is not valid Unicode is escaped."""
     from starlette.responses import Response
 
     return Response(json.dumps(content, separators=(",", ":")), media_type=JSON)
 
 
-def described(recognizer, most: int) -> dict[str, Any]:
+def described(recognizer: "Recognizer", most: int) -> dict[str, Any]:
     """The object `Model` of the OpenAPI document; `most` bytes may a recording have."""
     facts = json.dumps(recognizer.model.facts)
     return {
@@ -124,9 +130,11 @@ def drawing(heard: Heard) -> dict[str, Any]:
     }
 
 
-def answering(name: str, statuses=()) -> dict[int, dict[str, Any]]:
+def answering(name: str, statuses: Iterable[int] = ()) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an operation that answers with the schema `name`."""
-    found = {200: {"description": "OK", "content": {JSON: {"schema": {"$ref": SCHEMAS + name}}}}}
+    found: dict[int | str, dict[str, Any]] = {
+        200: {"description": "OK", "content": {JSON: {"schema": {"$ref": SCHEMAS + name}}}}
+    }
     for status in statuses:
         content = {JSON: {"schema": {"$ref": f"{SCHEMAS}Problem"}}}
         found[status] = {"description": PROBLEMS[status], "content": content}
@@ -135,7 +143,7 @@ def answering(name: str, statuses=()) -> dict[int, dict[str, Any]]:
 
 def taking_sound() -> dict[str, Any]:
     """The `openapi_extra` of an operation whose body is a recording."""
-    binary = {"application/octet-stream": {}, "audio/*": {}}
+    binary: dict[str, Any] = {"application/octet-stream": {}, "audio/*": {}}
     return {
         "requestBody": {
             "required": True,

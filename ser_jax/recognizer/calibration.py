@@ -11,7 +11,10 @@ Platt, "Probabilistic Outputs for Support Vector Machines" (1999), for labels th
 certain.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -21,7 +24,7 @@ SMALLEST = 1e-7  # probability, so that a single certain mistake does not cost i
 BINS = 10
 
 
-def probability(margin, temperature) -> np.ndarray:
+def probability(margin: ArrayLike, temperature: float | np.ndarray) -> np.ndarray:
     """[M] of class 1: the networks' mean.
 
     Args:
@@ -31,7 +34,9 @@ def probability(margin, temperature) -> np.ndarray:
     return expit(np.asarray(margin, np.float64) / temperature).mean(axis=0)
 
 
-def fitted(margin, labels, share, members=None) -> Temperature:
+def fitted(
+    margin: ArrayLike, labels: ArrayLike, share: ArrayLike, members: np.ndarray | None = None
+) -> Temperature:
     """The temperature that makes labels likeliest.
 
     As n utterances of a class without a mistake do not show that there is none, their labels count as
@@ -44,21 +49,22 @@ def fitted(margin, labels, share, members=None) -> Temperature:
       members: [2] how many utterances there are of each class; as often as it comes in `labels` by default.
     Raises: ValueError where a class is missing: any temperature could be right then.
     """
-    labels = np.asarray(labels)
+    labels, share = np.asarray(labels), np.asarray(share)
     members = np.bincount(labels, minlength=2) if members is None else members
     if not np.all(members) or len(np.unique(labels)) < 2:
         raise ValueError("utterances of one class only, expected both to calibrate on")
     target = np.where(labels == 1, (members[1] + 1) / (members[1] + 2), 1 / (members[0] + 2))
     varies = np.ptp(share) > 0  # else the two numbers cannot be told apart
 
-    def loss(point) -> float:
+    def loss(point: Sequence[float] | np.ndarray) -> float:
         found = Temperature(np.exp(point[0]), point[1] if varies else 0.0)
-        return log_loss(probability(margin, found.at(np.asarray(share))), target)
+        return log_loss(probability(margin, found.at(share)), target)
 
     # Of several networks the loss is not convex in T: the best of a grid is refined.
-    bounds = [tuple(np.log(VALUES)), DECAYS]
+    low, high = np.log(VALUES)
+    bounds = [(low, high), DECAYS]
     decays = np.linspace(*DECAYS, 7) if varies else [0.0]
-    grid = [(value, decay) for value in np.linspace(*bounds[0], 29) for decay in decays]
+    grid = [(value, decay) for value in np.linspace(low, high, 29) for decay in decays]
     best = grid[int(np.argmin([loss(point) for point in grid]))]
     found = minimize(
         loss, best, method="Nelder-Mead", bounds=bounds, options={"xatol": 1e-4, "fatol": 1e-9}
@@ -66,23 +72,23 @@ def fitted(margin, labels, share, members=None) -> Temperature:
     return Temperature(float(np.exp(found[0])), float(found[1]) if varies else 0.0)
 
 
-def log_loss(probability, labels) -> float:
+def log_loss(probability: ArrayLike, labels: ArrayLike) -> float:
     """Mean negative logarithm of the probability of what was so, nats.
 
     Args:
       probability: [M] of class 1.
       labels: [M] 0, 1, or how likely class 1 was.
     """
-    p = np.clip(probability, SMALLEST, 1 - SMALLEST)
+    p, labels = np.clip(probability, SMALLEST, 1 - SMALLEST), np.asarray(labels)
     return float(-np.mean(labels * np.log(p) + (1 - labels) * np.log1p(-p)))
 
 
-def brier(probability, labels) -> float:
+def brier(probability: ArrayLike, labels: ArrayLike) -> float:
     """Mean squared difference between the probability of class 1 and what was so; both [M]."""
     return float(np.mean((np.asarray(probability) - labels) ** 2))
 
 
-def calibration_error(probability, labels, bins: int = BINS) -> float:
+def calibration_error(probability: ArrayLike, labels: ArrayLike, bins: int = BINS) -> float:
     """Expected calibration error: over bins of equal width, how far the share of class 1 is from the mean
     probability, each bin weighing as much as it holds.
 
@@ -97,7 +103,7 @@ def calibration_error(probability, labels, bins: int = BINS) -> float:
     return float(np.abs(gap).sum() / len(labels))
 
 
-def least_error(probability, bins: int = BINS, draws: int = 1000, seed: int = 0) -> float:
+def least_error(probability: ArrayLike, bins: int = BINS, draws: int = 1000, seed: int = 0) -> float:
     """The calibration error to expect of labels that are drawn with just these probabilities [M]: what a
     perfect recogniser shows of so few utterances."""
     probability = np.asarray(probability, np.float64)
@@ -105,7 +111,14 @@ def least_error(probability, bins: int = BINS, draws: int = 1000, seed: int = 0)
     return float(np.mean([calibration_error(probability, own, bins) for own in labels]))
 
 
-def left_out(margin, labels, share, speaker, members, fits) -> np.ndarray:
+def left_out(
+    margin: np.ndarray,
+    labels: np.ndarray,
+    share: np.ndarray,
+    speaker: np.ndarray,
+    members: Mapping[str, np.ndarray],
+    fits: np.ndarray,
+) -> np.ndarray:
     """[M] probabilities of every speaker by the temperature of the other speakers; NaN where those are of one
     class only.
 

@@ -6,6 +6,7 @@ what the attention gives to that can be seen.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,12 +17,16 @@ from ser_jax.errors import one_line
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import Estimate, Recognition
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 WIDE = 9.0  # inches
 DOTS = 150  # per inch
 COLUMNS = 2000  # of samples, log-mels or windows at most; a picture has fewer
 STEPS = 120  # of the attention at most; more could not be told apart
 COLOURS = {"arousal": "#1f83c4", "valence": "#d55e00"}
-PADDING = {"facecolor": "#eeeeee", "edgecolor": "#c4c4c4", "hatch": "///", "linewidth": 0}
+PADDING: dict[str, Any] = {"facecolor": "#eeeeee", "edgecolor": "#c4c4c4", "hatch": "///", "linewidth": 0}
 FONT = "DejaVu Sans"  # comes with Matplotlib
 CAPTION = (
     "Steps over the log-mels: the attention, whose area is 100 %. Below: the probability of every window,\n"
@@ -46,7 +51,7 @@ def draw(path: Path, title: str, heard: Heard, recognition: Recognition) -> None
         canvas.print_png(stream, metadata={"Software": None})
 
 
-def figure(title: str, heard: Heard, recognition: Recognition):
+def figure(title: str, heard: Heard, recognition: Recognition) -> "Figure":
     """The picture as a `matplotlib.figure.Figure`; arguments as in `draw`."""
     from matplotlib.figure import Figure
 
@@ -63,7 +68,7 @@ def figure(title: str, heard: Heard, recognition: Recognition):
     for axis in axes:
         axis.set_xlim(0, end)
         axis.tick_params(labelsize=8)
-        axis.yaxis.label.set_size(9)
+        axis.yaxis.label.set_fontsize(9)
         if axis is not axes[1]:
             _padding(axis, recognition.seconds, end)
     axes[-1].set_xlabel("time, s", fontsize=9)
@@ -90,7 +95,7 @@ def _shown(title: str) -> str:
     return "".join(letter if ord(letter) in known else "\u25a1" for letter in title)
 
 
-def _sound(axis, heard: Heard) -> None:
+def _sound(axis: "Axes", heard: Heard) -> None:
     """The least and the largest sample in every column."""
     groups = _groups(len(heard.outline), COLUMNS)
     low = np.minimum.reduceat(heard.outline[:, 0], groups)
@@ -110,7 +115,7 @@ def _sound(axis, heard: Heard) -> None:
     axis.set_ylabel("sound")
 
 
-def _mels(axis, heard: Heard, end: float) -> None:
+def _mels(axis: "Axes", heard: Heard, end: float) -> None:
     frames, bands = heard.logmel.shape
     groups = _groups(frames, COLUMNS)
     level = np.add.reduceat(heard.logmel, groups, axis=0) / np.diff(np.append(groups, frames))[:, None]
@@ -131,7 +136,7 @@ def _mels(axis, heard: Heard, end: float) -> None:
     axis.set_ylabel("mel band")
 
 
-def _attention(under, targets: dict[str, Estimate], end: float) -> None:
+def _attention(under: "Axes", targets: dict[str, Estimate], end: float) -> None:
     """Steps over the log-mels, on an axis of their own: their area is 100 %."""
     from matplotlib.patheffects import Normal, Stroke
 
@@ -155,7 +160,7 @@ def _attention(under, targets: dict[str, Estimate], end: float) -> None:
     axis.legend(loc="upper right", ncols=2, fontsize=8, title=None, framealpha=0.9)
 
 
-def _probability(axis, name: str, estimate: Estimate, recognition: Recognition) -> None:
+def _probability(axis: "Axes", name: str, estimate: Estimate, recognition: Recognition) -> None:
     """Every window's, from halfway to the one before it until halfway to the next."""
     windows = recognition.windows
     groups = _groups(len(windows), COLUMNS)
@@ -184,7 +189,7 @@ def _probability(axis, name: str, estimate: Estimate, recognition: Recognition) 
     axis.set_ylabel(name)
 
 
-def _padding(axis, start: float, end: float, text: str = "") -> None:
+def _padding(axis: "Axes", start: float, end: float, text: str = "") -> None:
     """Marks what is no sound."""
     if start >= end:
         return

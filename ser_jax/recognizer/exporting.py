@@ -21,7 +21,7 @@ which moves a probability by 1e-4.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -33,11 +33,14 @@ from ser_jax.data import logmel
 from ser_jax.data.whole import new_file
 from ser_jax.errors import UserError
 from ser_jax.recognizer import Recognizer, network, onnx_graph
-from ser_jax.recognizer.folder import Model
+from ser_jax.recognizer.folder import Model, Target
 
 FORMATS = ("onnx", "stablehlo")
 PLATFORMS = ("cpu", "cuda", "tpu")  # that the StableHLO is lowered for
 LARGEST = 2**31 - 2**24  # bytes of weights; neither format holds 2 GiB in one file
+
+
+Listener = Callable[[jax.Array, jax.Array], dict[str, jax.Array]]
 
 
 class ExportError(UserError):
@@ -113,13 +116,13 @@ def energies(trained: Model) -> np.ndarray:
     return np.concatenate([trained.filters.T, trained.filters.T])
 
 
-def _listener(trained: Model):
+def _listener(trained: Model) -> Listener:
     """The function that StableHLO is made of; to be traced where float64 is allowed."""
     frames, hop, window = trained.sizes.frames, logmel.HOP, logmel.WINDOW
     transform, filters = spectrum(), energies(trained)
     weights = jax.tree.map(np.asarray, network.weights(trained))
 
-    def listen(samples, count):
+    def listen(samples: jax.Array, count: jax.Array) -> dict[str, jax.Array]:
         sound = jnp.where(jnp.arange(len(samples)) < count, samples, 0).astype(jnp.float64)
         is_sound = (count >= window) & jnp.isfinite(sound).all()  # maxima would hide what is not finite
         start, within = hop * jnp.arange(frames), jnp.arange(window)
@@ -162,7 +165,7 @@ def _needing(package: str) -> Iterator[None]:
         ) from error
 
 
-def _leaves(target) -> list[np.ndarray]:
+def _leaves(target: Target) -> list[np.ndarray]:
     return jax.tree.leaves(target.params)
 
 

@@ -24,6 +24,8 @@ from ser_jax.runs import Data, Runs
 from ser_jax.train import TrainConfig
 
 GROUPS = 5  # of speakers; one of them is held out, of each corpus
+OnEpoch = Callable[[int, int], None]
+Maps = tuple[np.ndarray, np.ndarray]  # mean [F] and scale [F] of the standardisation
 
 
 class TrainingError(UserError):
@@ -69,10 +71,7 @@ class Divided(NamedTuple):
 
 
 def fit(
-    corpora: Sequence[Corpus],
-    recipe: Recipe,
-    machine: Machine,
-    on_epoch: Callable[[int, int], None] | None = None,
+    corpora: Sequence[Corpus], recipe: Recipe, machine: Machine, on_epoch: OnEpoch | None = None
 ) -> tuple[Model, dict[str, Any]]:
     """Trains a recogniser.
 
@@ -90,8 +89,8 @@ def fit(
       class, or where training went wrong.
     """
     parts = divide(corpora, recipe)
-    mean, scale = _standardisation(corpora, parts)
-    params = _trained(parts, recipe, machine, mean, scale, on_epoch)
+    mean, scale = maps = _standardisation(corpora, parts)
+    params = _trained(parts, recipe, machine, maps, on_epoch)
     uncalibrated = Model(
         sizes=ModelConfig(),
         filters=logmel.filterbank().toarray(),
@@ -162,8 +161,8 @@ def _check(corpora: Sequence[Corpus]) -> None:
             )
 
 
-def _standardisation(corpora: Sequence[Corpus], parts: Divided) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, scale), [F] each, of the training utterances' frames."""
+def _standardisation(corpora: Sequence[Corpus], parts: Divided) -> Maps:
+    """Of the training utterances' frames."""
     each = [standardize.moments(corpus.logmel, corpus.frames) for corpus in corpora]
     sums = standardize.Moments(*(np.concatenate(own) for own in zip(*each, strict=True)))
     nobody = np.zeros(len(parts.frames), int)
@@ -172,7 +171,9 @@ def _standardisation(corpora: Sequence[Corpus], parts: Divided) -> tuple[np.ndar
     return mean[0], scale[0]
 
 
-def _trained(parts: Divided, recipe: Recipe, machine: Machine, mean, scale, on_epoch) -> dict[str, Any]:
+def _trained(
+    parts: Divided, recipe: Recipe, machine: Machine, maps: Maps, on_epoch: OnEpoch | None
+) -> dict[str, Any]:
     """Per target the parameters of all seeds, with a leading R."""
     rows = np.flatnonzero(~parts.held_out).astype(np.int32)
     names = [(target, seed) for target in recipe.targets for seed in range(recipe.seeds)]
@@ -185,8 +186,8 @@ def _trained(parts: Divided, recipe: Recipe, machine: Machine, mean, scale, on_e
                 train=rows,
                 count=np.int32(len(rows)),
                 labels=parts.labels[target],
-                mean=mean[None, :],
-                scale=scale[None, :],
+                mean=maps[0][None, :],
+                scale=maps[1][None, :],
             ),
             engine.NOBODY,
         )
@@ -231,7 +232,7 @@ def _facts(corpora: Sequence[Corpus], parts: Divided, recipe: Recipe) -> dict[st
             "held_out": _size(own & parts.held_out),
         }
 
-    def _size(rows) -> dict[str, int]:
+    def _size(rows: np.ndarray) -> dict[str, int]:
         return {"utterances": int(rows.sum()), "speakers": len(np.unique(parts.speaker[rows]))}
 
     return {

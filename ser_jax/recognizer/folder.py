@@ -11,6 +11,7 @@ Nothing in it is run. Names, types and shapes are those that the configuration c
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,7 +75,7 @@ class Model:
     targets: dict[str, Target]
     facts: dict[str, Any]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if type(self.sizes) is not ModelConfig:
             raise ModelError(
                 f"a recogniser of networks by {type(self.sizes).__name__}, expected ModelConfig: its files "
@@ -211,13 +212,15 @@ def _temperatures(place: Path, config: dict[str, Any]) -> dict[str, Temperature]
 def _temperature(what: str, given: Any) -> Temperature:
     numbers = given if isinstance(given, dict) and given.keys() == set(Temperature._fields) else {}
     for name, (least, most) in (("value", VALUES), ("decay", DECAYS)):
-        number = numbers.get(name)
+        number: Any = numbers.get(name)
         if type(number) not in (int, float) or not least <= number <= most:
             raise ModelError(f"{what}: {name} {number!r}, expected {least:g} to {most:g}")
     return Temperature(float(numbers["value"]), float(numbers["decay"]))
 
 
-def _expected(sizes: ModelConfig, config: dict[str, Any], targets) -> dict[str, tuple[str, list[int]]]:
+def _expected(
+    sizes: ModelConfig, config: dict[str, Any], targets: Iterable[str]
+) -> dict[str, tuple[str, list[int]]]:
     """Type and shape of every tensor, by name."""
     bands = [sizes.bands]
     expected = {
@@ -231,7 +234,9 @@ def _expected(sizes: ModelConfig, config: dict[str, Any], targets) -> dict[str, 
     return expected
 
 
-def _tensors(place: Path, config: dict[str, Any], expected) -> dict[str, np.ndarray]:
+def _tensors(
+    place: Path, config: dict[str, Any], expected: dict[str, tuple[str, list[int]]]
+) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError, safe_open
     from safetensors.numpy import load
 

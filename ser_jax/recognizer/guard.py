@@ -9,8 +9,13 @@ import base64
 import hashlib
 import ipaddress
 import re
+from typing import TYPE_CHECKING
 
 from ser_jax.recognizer import answers
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 HEADERS = {
@@ -33,16 +38,17 @@ class Guard:
       headers: of every answer, see `headers`.
     """
 
-    def __init__(self, app, names: tuple[str, ...], headers: dict[str, str]):
+    def __init__(self, app: "ASGIApp", names: tuple[str, ...], headers: dict[str, str]):
         self._app = app
         self._names = LOOPBACK | {name.lower() for name in names}
         self._any_address = any(is_everywhere(name) for name in names)
         self._headers = headers
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answers a request, or lets `app` do it, as ASGI has it."""
         from starlette.datastructures import Headers, MutableHeaders
 
-        async def send_with_headers(message):
+        async def send_with_headers(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(self._headers)
             await send(message)
@@ -53,7 +59,7 @@ class Guard:
         app = answers.problem(403, sentence) if sentence else self._app
         return await app(scope, receive, send_with_headers)
 
-    def _refusal(self, method: str, headers) -> str | None:
+    def _refusal(self, method: str, headers: "Headers") -> str | None:
         host, origin = headers.get("host", ""), headers.get("origin")
         name = _name(host)
         if name not in self._names and not (self._any_address and _address(name)):
@@ -86,7 +92,7 @@ def policy(page: str) -> str:
     Scripts from `blob:` are what a browser's AudioWorklet is made of in a page that is a single file.
     """
 
-    def own(tag):
+    def own(tag: str) -> str:
         content = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
         digests = (hashlib.sha256(text.encode()).digest() for text in content)
         return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
@@ -98,7 +104,7 @@ def policy(page: str) -> str:
     )
 
 
-def _address(name: str):
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(name)
     except ValueError:

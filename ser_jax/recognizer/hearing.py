@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ser_jax.data import audio
-from ser_jax.data.logmel import HOP, RATE, WINDOW, logmel
+from ser_jax.data.logmel import HOP, RATE, WINDOW, Filters, logmel
 from ser_jax.errors import UserError
 
 HEADROOM = 8.0  # times full scale: floating-point recordings pass it by a little, unscaled integers by far
@@ -39,7 +40,7 @@ class Ear:
       filters: of `logmel.filterbank()`.
     """
 
-    def __init__(self, rate: int, filters):
+    def __init__(self, rate: int, filters: Filters):
         self._filters = filters
         self._rest = np.empty(0)
         self._resampler = None
@@ -52,7 +53,7 @@ class Ear:
         """Takes the next samples [n] and gives the frames that they complete.
 
         Args:
-          samples: float64.
+          samples: [n] float64.
           last: whether none will follow.
         Returns: (log-mels [t, F] float32 dB, outline [t, 2] float32); t may be 0.
         """
@@ -69,7 +70,7 @@ class Ear:
         return features.astype(np.float32), outline.astype(np.float32)
 
 
-def listen(path: Path | str, filters) -> Heard:
+def listen(path: Path | str, filters: Filters) -> Heard:
     """Reads a file of any length, format, rate and number of channels (their mean is taken).
 
     Args:
@@ -88,7 +89,7 @@ def listen(path: Path | str, filters) -> Heard:
         return heard._replace(seconds=sound.seconds)
 
 
-def listen_to(samples: np.ndarray, rate: int, filters) -> Heard:
+def listen_to(samples: np.ndarray, rate: int, filters: Filters) -> Heard:
     """The same of samples in memory.
 
     Args:
@@ -113,7 +114,7 @@ def listen_to(samples: np.ndarray, rate: int, filters) -> Heard:
     return heard
 
 
-def as_sound(samples) -> np.ndarray:
+def as_sound(samples: ArrayLike) -> np.ndarray:
     """[n] float64 samples of one channel: the mean of several.
 
     Integers of b bits are divided by 2^(b - 1), the magnitude of their least value, which becomes -1.
@@ -141,7 +142,7 @@ def as_sound(samples) -> np.ndarray:
     return whole
 
 
-def gathered(rate: int, blocks: Iterable[np.ndarray], filters) -> Heard:
+def gathered(rate: int, blocks: Iterable[np.ndarray], filters: Filters) -> Heard:
     """All of a sound that comes in blocks [n] float64; less than a frame of it has no features."""
     ear, count = Ear(rate, filters), 0
     features, outlines = [], []

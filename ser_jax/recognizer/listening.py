@@ -49,7 +49,8 @@ class Live:
         self.place = place
         self._recognizer, self._rate, self._first = recognizer, rate, place
         self._ear = Ear(rate, recognizer.filters)
-        self._half, self._window = [], np.empty((0, BANDS), np.float32)
+        self._half: list[np.ndarray] = []
+        self._window = np.empty((0, BANDS), np.float32)
         self._frames, self._has_spoken = 0, False
 
     def feed(self, samples: np.ndarray, every: bool = True) -> list[Moment]:

@@ -33,7 +33,7 @@ class Asked(NamedTuple):
     cut: np.ndarray
     level: np.ndarray
 
-    def only(self, which) -> "Asked":
+    def only(self, which: np.ndarray) -> "Asked":
         """Those of some places."""
         return Asked(*(part[which] for part in self))
 
@@ -96,11 +96,13 @@ def measured(margin: np.ndarray, wanted: Asked, heard: Heard) -> tuple[Temperatu
         str(one): np.bincount(heard.labels[heard.speaker == one], minlength=2)
         for one in np.unique(heard.speaker)
     }
-    temperature = calibration.fitted(margin[:, fits], labels[fits], share[fits], sum(members.values()))
+    temperature = calibration.fitted(
+        margin[:, fits], labels[fits], share[fits], sum(members.values(), np.zeros(2, int))
+    )
     fair = calibration.left_out(margin, labels, share, speaker, members, fits)
     fair = np.where(np.isnan(fair), calibration.probability(margin, 1.0), fair)
 
-    def quality(probability, which) -> dict[str, Any]:
+    def quality(probability: np.ndarray, which: np.ndarray) -> dict[str, Any]:
         return _quality(probability[which], labels[which])
 
     decided = (fair[whole] > 0.5).astype(int)

@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def moments(recognizer: Recognizer, device: str | None = None) -> Iterator[Momen
                 yield moment._replace(behind=max(0.0, inbox.arrived / rate - moment.seconds))
 
 
-def _sounddevice():
+def _sounddevice() -> ModuleType:
     try:
         import sounddevice
 
@@ -65,7 +66,7 @@ def _sounddevice():
         raise StreamError(f"a microphone needs PortAudio (Debian's libportaudio2): {error}") from error
 
 
-def _settings(sounddevice, device: str | int | None) -> dict[str, Any]:
+def _settings(sounddevice: ModuleType, device: str | int | None) -> dict[str, Any]:
     """The first of rates and channels that a device can; 16 kHz needs no conversion."""
     about = sounddevice.query_devices(device, "input")
     own = round(about["default_samplerate"])
@@ -86,11 +87,12 @@ class _Inbox:
 
     def __init__(self, rate: int, most: int):
         self.arrived, self._held, self._rate, self._most = 0, 0, rate, most
-        self._blocks, self._changed = deque(), threading.Condition()
+        self._blocks: deque[np.ndarray] = deque()
+        self._changed = threading.Condition()
         self._is_torn = False  # whether samples were lost just now
         self._known: tuple[int, float] | None = None  # the newest block's place, and its time in s
 
-    def put(self, samples: np.ndarray, count: int, time, status) -> None:
+    def put(self, samples: np.ndarray, count: int, time: Any, status: Any) -> None:
         """Takes samples [count, channels]; PortAudio calls it, from a thread of its own.
 
         Where `status` says that samples were lost, it does not say where within the block: all of it goes.

@@ -1,12 +1,13 @@
 """The networks of a recogniser, all targets and seeds at once, as one pure function."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ser_jax import model
+from ser_jax.arrays import Array, Tree
 from ser_jax.model import Architecture
 from ser_jax.recognizer.folder import Model
 from ser_jax.recognizer.temperature import Temperature
@@ -23,7 +24,7 @@ class Weights(NamedTuple):
 
     mean: jax.Array
     scale: jax.Array
-    params: Any
+    params: Tree
     temperature: Temperature
 
 
@@ -35,19 +36,20 @@ class Said(NamedTuple):
       attention: [K, R, B, S] float32; each row sums to 1.
     """
 
-    probability: jax.Array
-    attention: jax.Array
+    probability: Array
+    attention: Array
 
 
 def weights(trained: Model) -> Weights:
     """The arrays of a recogniser, stacked."""
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(t.params for t in trained.targets.values()))
     each = zip(*(target.temperature for target in trained.targets.values()), strict=True)
-    temperature = Temperature(*(jnp.array(numbers, jnp.float32) for numbers in each))
+    numbers: list[Tree] = [jnp.array(own, jnp.float32) for own in each]
+    temperature = Temperature(*numbers)
     return Weights(jnp.asarray(trained.mean), jnp.asarray(trained.scale), params, temperature)
 
 
-def standardised(own: Weights, logmel, frames):
+def standardised(own: Weights, logmel: Array, frames: Array) -> jax.Array:
     """What the networks hear: [B, T, F] float32, exactly zero from `frames` on.
 
     Args:
@@ -72,7 +74,7 @@ class Answer(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=0)
-def answer(sizes: Architecture, own: Weights, logmel, frames) -> Answer:
+def answer(sizes: Architecture, own: Weights, logmel: Array, frames: Array) -> Answer:
     """Asks all networks about some windows; arguments as of `say`."""
     x = standardised(own, logmel, frames)
     output = jax.vmap(jax.vmap(lambda params: model.apply(sizes, params, x)))(own.params)
@@ -80,7 +82,7 @@ def answer(sizes: Architecture, own: Weights, logmel, frames) -> Answer:
 
 
 @partial(jax.jit, static_argnums=0)
-def say(sizes: Architecture, own: Weights, logmel, frames) -> Said:
+def say(sizes: Architecture, own: Weights, logmel: Array, frames: Array) -> Said:
     """Asks all networks about some windows.
 
     Args:

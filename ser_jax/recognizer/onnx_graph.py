@@ -6,10 +6,12 @@ holds it to the networks of `ser_jax.model` is the comparison of both in the tes
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 import ser_jax
 from ser_jax.data import logmel
@@ -196,7 +198,7 @@ def _weights(trained: Model) -> dict[str, np.ndarray]:
     sizes, seeds = trained.sizes, _seeds(trained)
     params = [target.params for target in trained.targets.values()]
 
-    def stacked(leaves) -> np.ndarray:
+    def stacked(leaves: Iterable[ArrayLike]) -> np.ndarray:
         return np.concatenate([np.asarray(leaf) for leaf in leaves])
 
     kernels = stacked(own["kernel"] for own in params)  # [N, k, F, C]

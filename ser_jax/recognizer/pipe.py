@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from ser_jax.data.audio import RATES
-from ser_jax.data.logmel import RATE, WINDOW
+from ser_jax.data.logmel import RATE, WINDOW, Filters
 from ser_jax.errors import UserError
 from ser_jax.recognizer.hearing import Heard, as_sound, gathered
 
@@ -28,7 +28,7 @@ class StreamError(UserError):
     """A stream or a microphone that cannot be listened to."""
 
 
-def listen(stream: BinaryIO, filters) -> Heard:
+def listen(stream: BinaryIO, filters: Filters) -> Heard:
     """Hears a stream to its end.
 
     Args:
@@ -101,7 +101,7 @@ def headerless(rate: int) -> Coding:
     return Coding(rate, 1, "<i2")
 
 
-def _usable(form: int, channels: int, rate: int, _, width: int, bits: int, extended: int) -> Coding:
+def _usable(form: int, channels: int, rate: int, _: int, width: int, bits: int, extended: int) -> Coding:
     kind = CODINGS.get((extended if form == 0xFFFE else form, bits))
     if kind is None or not 1 <= channels <= 64 or width != channels * bits // 8:
         raise StreamError(

@@ -8,13 +8,17 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from ser_jax.data.audio import SUFFIXES
 from ser_jax.errors import UserError, one_line
 from ser_jax.recognizer import Heard, Recognition, Recognizer, Window, pipe
 from ser_jax.recognizer.recognition import in_words
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 STANDARD_INPUT = "-"
 FOREIGN = (".m4a", ".mp4", ".aac", ".webm", ".opus", ".wma", ".amr", ".3gp")  # sound that is not read
@@ -105,7 +109,8 @@ def predict(
 
     recognizer.check(hop)
     pictures = None if plots is None else _Pictures(plots)
-    printed = {"text": _Text, "json": _Json, "csv": _Csv}[form](recognizer)
+    forms: dict[str, Callable[[Recognizer], _Form]] = {"text": _Text, "json": _Json, "csv": _Csv}
+    printed = forms[form](recognizer)
     bad: list[str] = []
     waiting: deque[tuple[str, Heard]] = deque()
     with tqdm(total=len(files), unit=" files", disable=True if len(files) == 1 else None) as bar:
@@ -125,7 +130,9 @@ def predict(
     return 1 if bad else 0
 
 
-def _heard(recognizer: Recognizer, files, waiting, bad: list[str], bar) -> Iterator[Heard]:
+def _heard(
+    recognizer: Recognizer, files: list[str], waiting: deque[tuple[str, Heard]], bad: list[str], bar: "tqdm"
+) -> Iterator[Heard]:
     """What can be heard, also added to `waiting`; what cannot is named and added to `bad`."""
     for name in files:
         try:
@@ -151,9 +158,17 @@ def _there(name: str) -> str:
     return name
 
 
-def _complain(bar, sentence: str) -> None:
+def _complain(bar: "tqdm", sentence: str) -> None:
     bar.clear()
     print(f"ser-jax: {one_line(sentence)}", file=sys.stderr)
+
+
+class _Form(Protocol):
+    def begin(self) -> None: ...
+
+    def add(self, name: str, said: Recognition) -> None: ...
+
+    def end(self) -> None: ...
 
 
 class _Text:
@@ -181,7 +196,7 @@ class _Text:
 class _Json:
     """A list, an object a line."""
 
-    def __init__(self, _):
+    def __init__(self, _: Recognizer):
         self._opening = "["
 
     def begin(self) -> None:
@@ -238,7 +253,8 @@ class _Pictures:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PredictionError(f"{folder}: {error.strerror}, expected a folder for pictures") from error
-        self._folder, self._taken = folder, set()
+        self._folder = folder
+        self._taken: set[str] = set()
 
     def draw(self, name: str, heard: Heard, said: Recognition) -> None:
         """Raises PredictionError where it cannot be written."""

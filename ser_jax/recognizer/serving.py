@@ -20,7 +20,7 @@ import threading
 import webbrowser
 from collections.abc import Iterator
 from importlib import resources
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import ser_jax
 from ser_jax.errors import UserError
@@ -98,9 +98,9 @@ def application(
     _add_errors(app, headers)
     Hop = Annotated[float | None, Query(description="s from one window to the next")]
     Name = Annotated[str, Query(max_length=255, description="of the recording, for the answer")]
-    posted = {"response_class": Response, "openapi_extra": answers.taking_sound()}
+    posted: dict[str, Any] = {"response_class": Response, "openapi_extra": answers.taking_sound()}
 
-    async def answer(request, hop, name, draws):
+    async def answer(request: Request, hop: float | None, name: str, draws: bool) -> Response:
         try:
             recognizer.check(hop)
         except UserError as error:
@@ -127,20 +127,22 @@ def application(
         return await answer(request, hop, name, True)
 
     described = app.openapi
-    app.openapi = lambda: answers.with_schemas(described())
+    app.openapi = lambda: answers.with_schemas(described())  # type: ignore[method-assign]  # as FastAPI wants it
     return app
 
 
 def _add_errors(app: "FastAPI", headers: dict[str, str]) -> None:
+    from fastapi import Request, Response
     from fastapi.exceptions import RequestValidationError
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(request, error):
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         wrong = error.errors()[0]
         return answers.problem(400, f"{wrong['loc'][-1]}: {wrong['msg'].lower()}")
 
     @app.exception_handler(Exception)
-    async def failed(request, error):  # outside of all middleware, which adds headers elsewhere
+    async def failed(request: Request, error: Exception) -> Response:
+        # Outside of all middleware, which adds headers elsewhere.
         sentence = "the server has made a mistake; what it was stands in its log"
         return answers.problem(500, sentence, headers)
 
@@ -154,7 +156,7 @@ def server(app: "FastAPI") -> "Server":
     class Ending(Server):
         """uvicorn would let recordings be recognised to the end."""
 
-        async def shutdown(self, sockets=None):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             app.state.turns.end()
             with _quiet("uvicorn.error"):  # of clients that do not take their answers
                 await super().shutdown(sockets)
@@ -187,8 +189,9 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(place[:2], family=family)
     except (OSError, OverflowError, UnicodeError) as error:
-        is_ours = isinstance(error, OSError) and not isinstance(error, socket.gaierror)
-        why = os.strerror(error.errno) if is_ours else getattr(error, "strerror", None) or error
+        why = getattr(error, "strerror", None) or error
+        if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
+            why = os.strerror(error.errno)
         raise ServingError(
             f"{host}, port {port}: nothing can be served there ({why}), expected an address of this "
             "machine and a free port"

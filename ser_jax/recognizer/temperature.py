@@ -1,9 +1,13 @@
 """What margins are divided by before they become probabilities; `calibration` finds it."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import jax
+import numpy as np
 
 VALUES = (0.05, 50.0)
 DECAYS = (0.0, 3.0)
+Share = TypeVar("Share", float, np.ndarray, jax.Array)
 
 
 class Temperature(NamedTuple):
@@ -17,6 +21,6 @@ class Temperature(NamedTuple):
     value: float
     decay: float = 0.0
 
-    def at(self, share):
+    def at(self, share: Share) -> Share:
         """T of windows of which `share` [...] holds sound; numbers or arrays of NumPy or JAX."""
         return self.value * share**-self.decay

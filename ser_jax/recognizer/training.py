@@ -16,7 +16,7 @@ from ser_jax.recognizer.fitting import Recipe, TrainingError
 
 
 def train(
-    corpora: list[str], out: Path, data_dir: Path | None = None, name: str | None = None, **recipe
+    corpora: list[str], out: Path, data_dir: Path | None = None, name: str | None = None, **recipe: Any
 ) -> dict[str, Any]:
     """Trains a recogniser and keeps it, whole or not at all; draws a progress bar.
 
@@ -61,8 +61,8 @@ def _fitted(corpora: list[str], data_dir: Path | None, recipe: Recipe) -> tuple[
 class _Bar:
     """A progress bar that is there from the first steps on: what is refused before is said alone."""
 
-    def __init__(self):
-        self._bar = None
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
 
     def __call__(self, steps: int, total: int) -> None:
         if self._bar is None:

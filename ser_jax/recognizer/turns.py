@@ -7,12 +7,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+import numpy as np
+
 from ser_jax.data import audio
 from ser_jax.errors import UserError
 from ser_jax.recognizer import answers, hearing
 
 if TYPE_CHECKING:
+    from anyio import CancelScope
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from ser_jax.recognizer import Recognizer
+    from ser_jax.recognizer.network import Said
 
 WAITING = 32  # recordings that are there whole, beside the one that is being recognised
 RECEIVING = 128  # recordings that are not there whole yet
@@ -41,7 +48,7 @@ class Work(NamedTuple):
     name: str
     draws: bool
 
-    def __call__(self, path: Path, check: Callable[[], None]):
+    def __call__(self, path: Path, check: Callable[[], None]) -> "Response":
         """The response about a file; `check` is called block by block and window by window, to end it."""
         try:
             with audio.opened(path) as sound:
@@ -65,7 +72,7 @@ class Work(NamedTuple):
         return f"{found}, expected {most / 3600:.3g} at most{where}: cut it into parts"
 
 
-def _blocks(sound: audio.Sound, check: Callable[[], None]):
+def _blocks(sound: audio.Sound, check: Callable[[], None]) -> Iterator[np.ndarray]:
     for block in sound.blocks():
         check()
         yield block.mean(axis=1)
@@ -74,12 +81,12 @@ def _blocks(sound: audio.Sound, check: Callable[[], None]):
 def _checked(recognizer: "Recognizer", check: Callable[[], None]) -> "Recognizer":
     """The same recogniser, which checks before it says anything."""
 
-    def say(features):
+    def say(features: list[np.ndarray]) -> "Said":
         check()
         return recognizer.say(features)
 
     own = copy.copy(recognizer)
-    own.say = say
+    own.say = say  # type: ignore[method-assign]  # of this copy alone
     return own
 
 
@@ -92,13 +99,13 @@ class Turns:
       turn: an anyio.CapacityLimiter of one, which lets them through in the order in which they came to it.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         from anyio import CapacityLimiter
 
         self.receiving = 0
         self.inside = 0
         self.turn = CapacityLimiter(1)
-        self._scopes = set()
+        self._scopes: set[CancelScope] = set()
         self._is_ending = False
 
     def end(self) -> None:
@@ -107,7 +114,7 @@ class Turns:
         for scope in self._scopes:
             scope.cancel()
 
-    async def take(self, request, most: int, work: Work):
+    async def take(self, request: "Request", most: int, work: Work) -> "Response":
         """Receives a recording of `most` bytes at most, and answers when its turn has come."""
         import anyio
         from starlette.requests import ClientDisconnect
@@ -130,7 +137,7 @@ class Turns:
                 self._scopes.discard(scope)
         return answers.problem(503, ENDING, LATER)
 
-    def _refusal(self):
+    def _refusal(self) -> "Response | None":
         if self._is_ending:
             return answers.problem(503, ENDING, LATER)
         if self.inside > WAITING:
@@ -139,7 +146,7 @@ class Turns:
             return _full(RECEIVING, "being received")
         return None
 
-    async def _receive(self, request, file: BinaryIO, most: int):
+    async def _receive(self, request: "Request", file: BinaryIO, most: int) -> "Response | None":
         """Writes the body to a file; a response where that cannot be."""
         import anyio
 
@@ -163,7 +170,7 @@ class Turns:
         finally:
             self.receiving -= 1
 
-    async def _answer(self, request, path: Path, work: Work):
+    async def _answer(self, request: "Request", path: Path, work: Work) -> "Response":
         """The work's response; whoever leaves loses the place, and the work ends with its window."""
         import anyio
 
@@ -171,7 +178,7 @@ class Turns:
             return _full(WAITING, "waiting")
         response = answers.problem(499, GONE)
 
-        async def watch():
+        async def watch() -> None:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
             group.cancel_scope.cancel()
@@ -181,7 +188,7 @@ class Turns:
             async with anyio.create_task_group() as group:
                 group.start_soon(watch)
                 check = anyio.from_thread.check_cancelled
-                response = await anyio.to_thread.run_sync(work, path, check, limiter=self.turn)
+                response = await anyio.to_thread.run_sync(work.__call__, path, check, limiter=self.turn)
                 group.cancel_scope.cancel()
         finally:
             self.inside -= 1
@@ -201,14 +208,14 @@ def _kept() -> Iterator[tuple[BinaryIO, Path]]:
             yield file, path
 
 
-def _full(count: int, how: str):
+def _full(count: int, how: str) -> "Response":
     return answers.problem(503, f"{count} recordings are {how}, expected fewer: try again in a while", LATER)
 
 
-def _too_large(most: int):
+def _too_large(most: int) -> "Response":
     return answers.problem(413, f"more than {most / 1e6:g} MB, expected a smaller recording")
 
 
-def _too_slow(taken: int, seconds: float):
+def _too_slow(taken: int, seconds: float) -> "Response":
     rate = f"{SLOWEST / 1000:g} kB a second and no pause of {PATIENCE:g} s"
     return answers.problem(408, f"{taken} bytes were sent in {seconds:.1f} s, expected {rate}")

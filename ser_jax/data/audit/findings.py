@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def audit(name: str, source: Path | str, processes: int | None = None, **options
     return Audit(name, Path(source), listing, heard, tuple(findings), separation)
 
 
-def _of_utterances(utterances: Sequence[Utterance], heard: Sequence[Heard]):
+def _of_utterances(utterances: Sequence[Utterance], heard: Sequence[Heard]) -> Iterator[Finding]:
     for utterance, one in zip(utterances, heard, strict=True):
         what = _what(utterance)
         if one.flaw is not None:
@@ -145,7 +145,7 @@ def _of_utterances(utterances: Sequence[Utterance], heard: Sequence[Heard]):
             yield Finding("long", what, f"{one.seconds:.2f} s")
 
 
-def _duplicates(utterances: Sequence[Utterance], heard: Sequence[Heard]):
+def _duplicates(utterances: Sequence[Utterance], heard: Sequence[Heard]) -> Iterator[Finding]:
     same = collections.defaultdict(list)
     for utterance, one in zip(utterances, heard, strict=True):
         if one.flaw is None and one.peak > 0:  # digital silence is the same everywhere
@@ -169,7 +169,7 @@ def _classes(name: str, listing: Listing) -> dict[str, np.ndarray]:
     return {target: labels.classes(facts, target) for target in TARGETS}
 
 
-def _one_class(name: str, listing: Listing):
+def _one_class(name: str, listing: Listing) -> Iterator[Finding]:
     speakers = np.array([utterance.speaker for utterance in listing.utterances])
     for target, classes in _classes(name, listing).items():
         for speaker in np.unique(speakers):

@@ -67,13 +67,13 @@ def separation(level: np.ndarray, classes: np.ndarray, speaker: np.ndarray) -> S
     return Separation(_auc(level, classes), within, _best_uar(level, classes), counts)
 
 
-def _auc(level, classes) -> float:
+def _auc(level: np.ndarray, classes: np.ndarray) -> float:
     low, high = np.sort(level[classes == 0]), level[classes == 1]
     below = (np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")) / 2
     return float(below.mean() / len(low))
 
 
-def _best_uar(level, classes) -> float:
+def _best_uar(level: np.ndarray, classes: np.ndarray) -> float:
     low, high = np.sort(level[classes == 0]), np.sort(level[classes == 1])
     below = (np.searchsorted(values, level, "left") / len(values) for values in (low, high))
     return float(0.5 + np.abs(np.subtract(*below)).max() / 2)

@@ -2,6 +2,7 @@
 
 import collections
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def _classes(speakers: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _counted(values) -> dict[str, int]:
+def _counted(values: Iterable[object]) -> dict[str, int]:
     return {str(value): count for value, count in collections.Counter(values).most_common()}
 
 

@@ -3,6 +3,7 @@
 import logging
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from ser_jax.data import texts
@@ -34,7 +35,8 @@ def read(source: Path | str) -> Listing:
       source: `IEMOCAP_full_release`, or the folder that holds it.
     Raises: IemocapError naming the file, and the line where there is one.
     """
-    utterances, unlabelled, seen = [], [], {}
+    utterances, unlabelled = [], []
+    seen: dict[str, str] = {}
     sessions = _sessions(Path(source))
     absent = sorted({f"Session{i}" for i in range(1, 6)} - {session.name for session in sessions})
     if absent:
@@ -85,7 +87,7 @@ def _sessions(source: Path) -> list[Path]:
     return releases[0][1]
 
 
-def _turns(file: Path, session: Path):
+def _turns(file: Path, session: Path) -> Iterator[tuple[str, Utterance]]:
     """The turns of one label file, each with its place, "file:line"."""
     found = False
     text = texts.content(file, IemocapError, "a label file").decode("latin-1")

@@ -7,13 +7,16 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ser_jax.data import audio, texts
 from ser_jax.data.corpus import SEXES, TARGETS
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.utterance import Listing, Utterance
 from ser_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 REQUIRED = ("path", "speaker", "arousal", "valence")
 OPTIONAL = ("sex", "language", "session", "emotion", "start", "end")
@@ -119,7 +122,7 @@ def _rows(source: Path) -> list[Row]:
         raise ManifestError(f"{source}:{reader.line_num}: not CSV ({error})") from None
 
 
-def _table(source: Path, reader) -> list[Row]:
+def _table(source: Path, reader: "Reader") -> list[Row]:
     header = next((names for names in map(_stripped, reader) if any(names)), [])
     for name in REQUIRED:
         if name not in header:

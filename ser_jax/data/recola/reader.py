@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from ser_jax.data.recola import tables
 from ser_jax.data.recola.tables import RecolaError
@@ -53,6 +54,9 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Listing:
                 unlabelled.append(f"{place} (from {start} s, annotated are {tables.END} s)")
                 continue
             stop = min(stop, Decimal(tables.END))
+            said: dict[str, Any] = {
+                target: _label(trace, start, stop, delay) for target, trace in traces.items()
+            }
             utterances.append(
                 Utterance(
                     id=f"{participant}_{number:03d}",
@@ -64,7 +68,7 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Listing:
                     session=f"dyad{dyad}" if dyad else participant,
                     language="fr",
                     place=place,
-                    **{target: _label(trace, start, stop, delay) for target, trace in traces.items()},
+                    **said,
                 )
             )
     if not utterances:

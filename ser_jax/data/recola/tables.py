@@ -67,7 +67,7 @@ def annotation(file: Path) -> Trace:
     """Reads `time;FM1 ;FM2 ;...`: 7,501 rows, 0.00 to 300.00 s, six raters."""
     rows = _table(file)
     columns = _columns(file, next(rows, (1, []))[1], ("time", *RATERS), known=_RATER)
-    sums = []
+    sums: list[Decimal] = []
     for line, cells in rows:
         time, *values = (_number(file, line, cells, name, column) for name, column in columns.items())
         odd = next((value for value in values if abs(value) > 1), None)

@@ -73,6 +73,7 @@ def plan(utterances: int, seed: int) -> list[Turn]:
 
 
 def too_many(utterances: int, why: str) -> SynthesisError:
+    """What is raised where so many utterances cannot be."""
     return SynthesisError(f"utterances: found {utterances}, expected fewer per language, because {why}")
 
 
@@ -93,7 +94,7 @@ def duration(rng: np.random.Generator) -> float:
 
 
 def say(turn: Turn, seed: int) -> np.ndarray:
-    """The samples of a turn, without the room."""
+    """The samples [n] of a turn, without the room."""
     voice = Voice.draw(turn.speaker[-1] == "F", stream(seed, turn.language, turn.speaker, 0, 3))
     rng = stream(seed, turn.language, turn.speaker, turn.index, 0)
     manner = Manner.draw(turn.language, turn.high, turn.positive, rng)

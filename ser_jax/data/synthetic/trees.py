@@ -1,7 +1,6 @@
 """The two trees that the turns are written to, in the layouts of IEMOCAP and RECOLA."""
 
 import csv
-import functools
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -52,12 +51,13 @@ def write(root: Path, turns: list[Turn], seed: int, progress: Callable[[int, int
 
 
 def mark(root: Path, name: str) -> None:
+    """Makes a folder that says of itself that its speech is synthetic."""
     root.mkdir(parents=True)
     (root / MARKER).write_text(NOTICE.format(name=name), encoding="utf-8")
 
 
 def save(path: Path, samples: np.ndarray, rng: np.random.Generator) -> None:
-    """Writes samples (full scale at 1) with the room's noise as a 16-bit wav file."""
+    """Writes samples [n] (full scale at 1) with the room's noise as a 16-bit wav file."""
     room = rng.standard_normal(len(samples), dtype=np.float32)
     room *= 10 ** (ROOM_DB / 20)
     room += samples
@@ -93,7 +93,9 @@ def name_turns(turns: list[Turn]) -> dict[str, Turn]:
 
     So every dialog has turns, and the first one has a positive turn however few there are.
     """
-    dealt, numbers, named = Counter(), Counter(), {}
+    dealt: Counter[tuple[str, bool]] = Counter()
+    numbers: Counter[tuple[str, str]] = Counter()
+    named = {}
     for turn in turns:
         dialogs, letter = DIALOGS[int(turn.speaker[:2])], turn.speaker[-1]
         dealt[turn.speaker, turn.positive] += 1
@@ -154,7 +156,7 @@ def recola(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[s
     for folder in (audio, timings, annotation / "arousal", annotation / "valence", root / "RECOLA-Metadata"):
         folder.mkdir(parents=True)
     users = ["User;Group_id;Sex;Mother_tongue"]
-    named = {}
+    named: dict[str, Turn] = {}
     for group, dyad in enumerate(DYADS, start=1):
         for user in dyad:
             name, mine = f"P{user[:2]}", [turn for turn in turns if turn.speaker == user]
@@ -178,7 +180,7 @@ def recola(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[s
 
 
 def place_turns(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Start and stop of each turn [turns, 2], s, to 0.01 s: in order, at least `PAUSE` apart."""
+    """Start and stop [turns, 2], s, of turns of `seconds` [turns]: to 0.01 s, in order, by `PAUSE` apart."""
     spare = RECORDING - PAUSE - np.sum(seconds + PAUSE)
     pauses = PAUSE + np.floor(100 * spare * rng.dirichlet(np.ones(len(seconds) + 1)))[:-1] / 100
     stop = np.cumsum(pauses + seconds)
@@ -186,16 +188,20 @@ def place_turns(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def annotate(bounds: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Six raters' traces [7501, 6], in whole 1/10000.
+    """Six raters' traces [7501, 6], in whole 1/10000, of turns within `bounds` [turns, 2], s.
 
-    In a turn the raters' mean is 0.08 or more away from 0, on the side of its class, and moves linearly from
-    turn to turn. In one low turn of five raters cancel: every row holds three values and their negatives.
+    In a turn the raters' mean is 0.08 or more away from 0, on the side of its class (`high` [turns] says
+    which), and moves linearly from turn to turn. In one low turn of five raters cancel: every row holds three
+    values and their negatives.
     """
     grid = GRID * np.arange(round(RECORDING / GRID) + 1)
     consensus = np.where(high, 1, -1) * rng.uniform(0.08, 0.6, len(high))
     cancels = ~high & (np.cumsum(~high) % 5 == 1)
     consensus[cancels] = 0
-    steady = functools.partial(np.interp, grid, bounds.ravel())
+
+    def steady(turns: np.ndarray) -> np.ndarray:
+        return np.interp(grid, bounds.ravel(), turns)
+
     knots = np.arange(0, RECORDING + 5, 5)
     apart = np.stack([np.interp(grid, knots, rng.normal(0, 0.06, len(knots))) for _ in RATERS], axis=1)
     apart = apart - apart.mean(axis=1, keepdims=True)
@@ -206,7 +212,7 @@ def annotate(bounds: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> 
 
 
 def write_trace(path: Path, values: np.ndarray) -> None:
-    """Writes traces in whole 1/10000 as RECOLA does: time first, six raters, semicolons."""
+    """Writes traces [7501, 6] in whole 1/10000 as RECOLA does: time first, six raters, semicolons."""
     row = "%.2f;" + ";".join(["%.4f"] * len(RATERS)) + "\n"
     table = np.column_stack([GRID * np.arange(len(values)), values / 1e4 + 0.0])
     text = (row * len(table)) % tuple(table.ravel().tolist())

@@ -7,9 +7,11 @@ its lowest band stays as it is, lest contrasting 3 kHz with its surroundings tel
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from scipy import ndimage, signal
 
 RATE = 16_000  # Hz
@@ -113,7 +115,8 @@ class Voice:
     brightness: float
 
     @classmethod
-    def draw(cls, female: bool, rng: np.random.Generator) -> "Voice":
+    def draw(cls, female: bool, rng: Generator) -> "Voice":
+        """A voice of that sex."""
         pitch = rng.uniform(180, 230) if female else rng.uniform(95, 140)
         tract = (1.15 if female else 1.0) * rng.uniform(0.96, 1.04)
         return cls(pitch, tract, rng.normal(0, 0.15))
@@ -136,7 +139,7 @@ class Manner:
     level: float
 
     @classmethod
-    def draw(cls, language: Language, high: bool, positive: bool, rng: np.random.Generator) -> "Manner":
+    def draw(cls, language: Language, high: bool, positive: bool, rng: Generator) -> "Manner":
         """A manner for these classes; the other language's cue of valence stays in the middle."""
         arousal = (1 if high else -1) + rng.normal(0, 0.4)
         valence = (1 if positive else -1) + rng.normal(0, 0.4)
@@ -145,9 +148,7 @@ class Manner:
         return cls(arousal, ring, breath, SPEECH_DB + rng.uniform(-4, 4))
 
 
-def speak(
-    language: Language, voice: Voice, manner: Manner, seconds: float, rng: np.random.Generator
-) -> np.ndarray:
+def speak(language: Language, voice: Voice, manner: Manner, seconds: float, rng: Generator) -> np.ndarray:
     """One utterance, silent before, after and in its pauses.
 
     Args:
@@ -178,7 +179,7 @@ def speak(
     return speech * 10 ** (manner.level / 20) / rms(speech[spoken])
 
 
-def compose(language: Language, manner: Manner, frames: int, rng: np.random.Generator):
+def compose(language: Language, manner: Manner, frames: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Invents syllables until the time is full.
 
     Returns: (tracks [frames, 7]: amplitudes of voice and the three noises, three formants in Hz;
@@ -186,7 +187,8 @@ def compose(language: Language, manner: Manner, frames: int, rng: np.random.Gene
     """
     rate = np.exp(0.22 * manner.arousal)
     lead, tail = (int(np.clip(frames * rng.uniform(0.02, 0.14), 3, 35)) for _ in range(2))
-    rows, lengths, accents = [(0, 0, 0, 0, 500, 1500, 2500)], [lead], []
+    rows: list[tuple[float, ...]] = [(0, 0, 0, 0, 500, 1500, 2500)]
+    lengths, accents = [lead], []
     time, stop, until_pause = lead, frames - tail, rng.integers(4, 11)
     stressed = True
     while time < stop:
@@ -211,7 +213,7 @@ def compose(language: Language, manner: Manner, frames: int, rng: np.random.Gene
     return tracks, np.array(accents)
 
 
-def syllable(language: Language, stressed: bool, last: bool, rng: np.random.Generator):
+def syllable(language: Language, stressed: bool, last: bool, rng: Generator) -> Iterator[tuple[Phone, float]]:
     """Yields (phone, stretch) of an onset, a vowel and perhaps a coda."""
     onset = language.onsets[rng.integers(len(language.onsets))]
     yield from ((phone, 1.0) for phone in CONSONANTS[onset])
@@ -225,8 +227,10 @@ def syllable(language: Language, stressed: bool, last: bool, rng: np.random.Gene
         yield from ((phone, 0.8) for phone in CONSONANTS[coda])
 
 
-def pitch_contour(voice: Voice, manner: Manner, accents: np.ndarray, frames: int, rng: np.random.Generator):
-    """Pitch per frame, Hz [frames]: a level, a slow fall, and a hump on every accent."""
+def pitch_contour(
+    voice: Voice, manner: Manner, accents: np.ndarray, frames: int, rng: Generator
+) -> np.ndarray:
+    """Pitch per frame, Hz [frames]: a level, a slow fall, and a hump on each of `accents` [n], frames."""
     span = 2.0 * np.exp(0.4 * manner.arousal)  # semitones
     time = np.arange(frames)
     heights = span * rng.uniform(0.5, 1.5, len(accents))
@@ -235,7 +239,7 @@ def pitch_contour(voice: Voice, manner: Manner, accents: np.ndarray, frames: int
     return voice.pitch * 2 ** (semitones / 12)
 
 
-def excite(pitch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def excite(pitch: np.ndarray, rng: Generator) -> np.ndarray:
     """Glottal pulses at this pitch [frames], their times 1 % and their heights 5 % irregular: [samples]."""
     samples = len(pitch) * STEP
     cycles = np.cumsum(np.repeat(pitch, STEP)) / RATE
@@ -251,14 +255,14 @@ def excite(pitch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def tilt(voice: Voice, manner: Manner) -> tuple[np.ndarray, np.ndarray]:
-    """Filter (b, a) from pulses to what the lips radiate; flatter with arousal."""
+    """Filter (b [2], a [4]) from pulses to what the lips radiate; flatter with arousal."""
     corner = 900 * 2 ** (1.1 * manner.arousal + voice.brightness)
     poles = np.exp(-2 * np.pi * np.array([40.0, 250.0, corner]) / RATE)
     return np.array([1.0, -1.0]), np.poly(poles)
 
 
 def bell(centre: float, quality: float, gain: float) -> tuple[np.ndarray, np.ndarray]:
-    """Filter (b, a) that raises the spectrum around `centre` (Hz) by `gain` (dB); negative gains lower it."""
+    """Filter (b [3], a [3]) that raises the spectrum around `centre` (Hz) by `gain` (dB), or lowers it."""
     angle = 2 * np.pi * centre / RATE
     half, root = np.sin(angle) / (2 * quality), 10 ** (gain / 40)
     cosine = -2 * np.cos(angle)
@@ -267,7 +271,7 @@ def bell(centre: float, quality: float, gain: float) -> tuple[np.ndarray, np.nda
 
 
 def resonate(source: np.ndarray, formants: np.ndarray) -> np.ndarray:
-    """The source [samples] through three moving resonances, [frames, 3] in Hz, and two fixed ones."""
+    """The source [samples] through three moving resonances [frames, 3], Hz, and two fixed ones: [samples]."""
     starts = np.flatnonzero(np.diff(formants, axis=0, prepend=-1).any(axis=1))
     spans = [slice(*ends) for ends in itertools.pairwise((*STEP * starts, len(source)))]
     heard = source
@@ -291,4 +295,5 @@ def resonance(centre: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]
 
 
 def rms(samples: np.ndarray) -> float:
+    """Root of the mean square of samples [n]."""
     return float(np.sqrt(np.mean(samples**2)))
