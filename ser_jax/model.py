@@ -54,16 +54,20 @@ class Architecture(Protocol):
     """
 
     @property
-    def bands(self) -> int: ...
+    def bands(self) -> int:
+        """F of the input."""
 
     @property
-    def frames(self) -> int: ...
+    def frames(self) -> int:
+        """T of the input."""
 
     @property
-    def classes(self) -> int: ...
+    def classes(self) -> int:
+        """K, at least 2."""
 
     @property
-    def segments(self) -> int: ...
+    def segments(self) -> int:
+        """S, at least 1."""
 
     def __hash__(self) -> int: ...
 

@@ -84,7 +84,7 @@ def log_loss(probability: ArrayLike, labels: ArrayLike) -> float:
 
 
 def brier(probability: ArrayLike, labels: ArrayLike) -> float:
-    """Mean squared difference between the probability of class 1 and what was so; both [M]."""
+    """Mean squared difference between the probability [M] of class 1 and what was so [M], 0 or 1."""
     return float(np.mean((np.asarray(probability) - labels) ** 2))
 
 

@@ -34,7 +34,7 @@ class Asked(NamedTuple):
     level: np.ndarray
 
     def only(self, which: np.ndarray) -> "Asked":
-        """Those of some places."""
+        """Those at some places: [L] int, or [M] bool."""
         return Asked(*(part[which] for part in self))
 
 
@@ -52,7 +52,7 @@ class Heard(NamedTuple):
 
 
 def asked(frames: np.ndarray) -> Asked:
-    """Every utterance whole, at each of `LEVELS`, and cut to each of `CUTS` that is shorter than it."""
+    """Utterances of `frames` [N], whole, at each of `LEVELS`, and cut to each of `CUTS` that is shorter."""
     rows = np.arange(len(frames))
     parts = [Asked(rows, frames, np.full(len(rows), np.inf), np.full(len(rows), g)) for g in (0.0, *LEVELS)]
     for seconds in CUTS:
