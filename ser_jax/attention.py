@@ -25,6 +25,9 @@ def largest(attention: ArrayLike) -> np.ndarray:
     Args:
       attention: [R, M, S] weights.
     Returns: [R, S] between 0 and 1, each row sums to 1; NaN for a run without utterances.
+
+    >>> largest([[[0.2, 0.5, 0.3], [0.7, 0.2, 0.1], [0.0, 0.6, 0.4], [0.1, 0.8, 0.1]]])
+    array([[0.25, 0.75, 0.  ]])
     """
     attention = _weights(attention)
     return _mean(_winners(attention), _counted(attention))
@@ -55,6 +58,10 @@ def sounding(frames: ArrayLike, segments: int, hop: int, least: int = 1) -> np.n
       least: how many of its frames must hold sound. Segments overlap by 7 frames in the paper: 8 asks for
         one that the segment before does not hear, 97 for a segment without any padding.
     Returns: [M, S] or [R, M, S] bool.
+
+    >>> sounding([100, 300], segments=4, hop=90)  # 1 s and 3 s
+    array([[ True,  True, False, False],
+           [ True,  True,  True,  True]])
     """
     return np.asarray(frames)[..., None] >= np.arange(segments) * hop + least
 
@@ -69,6 +76,9 @@ def among(attention: ArrayLike, sound: ArrayLike) -> np.ndarray:
       attention: [R, M, S] weights.
       sound: [M, S] or [R, M, S] bool.
     Returns: [R, M, S]; all zero for an utterance without any sounding segment.
+
+    >>> among([[[0.25, 0.25, 0.5]]], [[True, True, False]])
+    array([[[0.5, 0.5, 0. ]]])
     """
     attention, sound = _aligned(attention, sound)
     kept = np.where(sound, attention, 0.0)
@@ -87,6 +97,9 @@ def expected(sound: ArrayLike) -> np.ndarray:
     Args:
       sound: [M, S] or [R, M, S] bool.
     Returns: [S] or [R, S]; sums to 1, NaN without utterances.
+
+    >>> expected([[True, False], [True, True]])
+    array([0.75, 0.25])
     """
     sound = np.asarray(sound)
     filled = sound.sum(axis=-1, keepdims=True)

@@ -12,7 +12,11 @@ class UserError(Exception):
 
 
 def one_line(text: str) -> str:
-    """Text with line breaks and whatever else a terminal would act upon escaped; names may hold them."""
+    """Text with line breaks and whatever else a terminal would act upon escaped; names may hold them.
+
+    >>> print(one_line("two\\nlines"))
+    two\\nlines
+    """
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 

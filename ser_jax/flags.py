@@ -7,7 +7,14 @@ from pathlib import Path
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A whole number from `least` to `most`."""
+    """A whole number from `least` to `most`.
+
+    >>> whole(1)("3")
+    3
+    >>> whole(1, 5)("7")
+    Traceback (most recent call last):
+    argparse.ArgumentTypeError: '7', expected a whole number from 1 to 5
+    """
     bounds = f"of at least {least}" if most is None else f"from {least} to {most:,}"
 
     def number(text: str) -> int:

@@ -165,6 +165,9 @@ def holm(p: ArrayLike) -> np.ndarray:
     Returns: [C] float64, none smaller than before and none above 1.
     Raises: ValueError for what is no probability.
     References: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Statist. 6 (1979).
+
+    >>> holm([0.25, 0.0625, 0.5])
+    array([0.5   , 0.1875, 0.5   ])
     """
     p = np.asarray(p, float)
     order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN sorts last
@@ -188,6 +191,9 @@ def chance(labels: ArrayLike, level: float = 0.95) -> Interval:
     Returns: the range. A coin tosses anew for every utterance: a model that guesses a class per speaker, or
       from anything else that several utterances share, strays further.
     Raises: ValueError where a class has no utterance, or for a level that is not between 0 and 1.
+
+    >>> chance([0, 1], level=0.5)  # one utterance each: none, one or both are found
+    Interval(low=0.5, high=0.5)
     """
     a, b = sorted(members(labels).tolist())
     found = np.arange(a + 1)

@@ -44,6 +44,10 @@ def recalls(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.n
       classes: K.
     Returns: [..., K] float64; NaN for a class that no utterance is of.
     Raises: ValueError, see `hits`.
+
+    >>> recalls([0, 0, 0, 1], [[0, 0, 1, 1], [0, 0, 0, 0]])
+    array([[0.66666667, 1.        ],
+           [1.        , 0.        ]])
     """
     right, labels = hits(labels, predictions, classes), np.asarray(labels)
     own = [right[..., labels == k] for k in range(classes)]
@@ -61,6 +65,9 @@ def uar(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> float:
       classes: K.
     Returns: Between 0 and 1.
     Raises: ValueError where a class has no utterance, so that its recall is not defined; see also `hits`.
+
+    >>> uar([0, 0, 0, 1], [0, 0, 0, 0])  # three of four are right
+    0.5
     """
     return float(pooled_uar(labels, predictions, classes))
 
@@ -88,6 +95,10 @@ def confusion(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np
       classes: K.
     Returns: [K, K] int64; rows are true, columns predicted classes.
     Raises: ValueError, see `hits`.
+
+    >>> confusion([0, 0, 0, 1], [0, 0, 1, 1])
+    array([[2, 1],
+           [0, 1]])
     """
     pair = np.ravel_multi_index(_checked(labels, predictions, classes), (classes, classes))
     return np.bincount(pair, minlength=classes**2).reshape(classes, classes)

@@ -120,7 +120,11 @@ class ModelConfig:
 
     @property
     def segments(self) -> int:
-        """S: how many whole pools the positions fill; what is left over is not looked at."""
+        """S: how many whole pools the positions fill; what is left over is not looked at.
+
+        >>> ModelConfig().segments, ModelConfig(stride=10).segments
+        (8, 2)
+        """
         return ((self.frames - self.kernel) // self.stride + 1) // self.pool
 
     def network(self) -> nn.Module:
@@ -137,6 +141,10 @@ def attend(segments: Array, w: Array) -> tuple[jax.Array, jax.Array]:
       segments: [S, C] pooled feature maps.
       w: [C] the attention vector.
     Returns: (z [C], alpha [S]); alpha is positive and sums to 1.
+
+    >>> z, alpha = attend(jnp.array([[2.0, 0.0], [0.0, 4.0]]), jnp.zeros(2))
+    >>> print(z, alpha)
+    [1. 2.] [0.5 0.5]
     """
     alpha = jax.nn.softmax(jnp.dot(segments, w, precision=EXACT))
     return jnp.dot(alpha, segments, precision=EXACT), alpha

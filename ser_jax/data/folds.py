@@ -36,6 +36,11 @@ def companies(corpus: Corpus) -> np.ndarray:
     Args:
       corpus: the utterances.
     Returns: [N] int, numbered from 0 in the order of their first session.
+
+    >>> from types import SimpleNamespace
+    >>> session, speaker = np.array(["a", "a", "b", "c"]), np.array(["Ann", "Bob", "Bob", "Eve"])
+    >>> companies(SimpleNamespace(session=session, speaker=speaker)).tolist()  # Bob joins a and b
+    [0, 0, 0, 1]
     """
     session = np.unique(corpus.session, return_inverse=True)[1]
     speaker = np.unique(corpus.speaker, return_inverse=True)[1]

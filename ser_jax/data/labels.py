@@ -65,6 +65,9 @@ def annotations(emotion: str) -> tuple[float, float]:
       emotion: a key of `EMOTIONS`.
     Returns: (arousal, valence): 0.0 low or negative, 1.0 high or positive.
     Raises: LabelError where there is no such emotion.
+
+    >>> annotations("anger")
+    (1.0, 0.0)
     """
     if emotion not in EMOTIONS:
         raise LabelError(f"no emotion {emotion!r}, expected one of {', '.join(EMOTIONS)}")

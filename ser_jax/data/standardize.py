@@ -65,7 +65,12 @@ def moments(logmel: np.ndarray, frames: np.ndarray) -> Moments:
 
 
 def grouping(mode: str, member: Membership) -> np.ndarray:
-    """Numbers the groups of utterances that share one mean and deviation: [N] int32 from 0."""
+    """Numbers the groups of utterances that share one mean and deviation: [N] int32 from 0.
+
+    >>> member = Membership(corpus=np.array([0, 0, 1]), fold=np.array([0, 1, 0]), speaker=np.array([0, 1, 2]))
+    >>> grouping("train", member).tolist(), grouping("corpus", member).tolist()
+    ([0, 0, 0], [0, 1, 2])
+    """
     keys = {
         "none": np.zeros_like(member.corpus)[:, None],
         "train": np.zeros_like(member.corpus)[:, None],

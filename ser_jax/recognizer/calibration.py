@@ -30,6 +30,9 @@ def probability(margin: ArrayLike, temperature: float | np.ndarray) -> np.ndarra
     Args:
       margin: [R, M] differences of logits.
       temperature: [M] or one, more than 0.
+
+    >>> probability([[3.0, 0.0], [3.0, 0.0]], temperature=3.0).round(3)
+    array([0.731, 0.5  ])
     """
     return expit(np.asarray(margin, np.float64) / temperature).mean(axis=0)
 
@@ -96,6 +99,9 @@ def calibration_error(probability: ArrayLike, labels: ArrayLike, bins: int = BIN
       probability: [M] of class 1.
       labels: [M] 0 or 1.
       bins: how many.
+
+    >>> calibration_error([0.75, 0.75, 0.75, 0.75], [1, 1, 0, 0])  # 0.75 is said, 0.5 is so
+    0.25
     """
     probability, labels = np.asarray(probability, np.float64), np.asarray(labels)
     place = np.minimum((probability * bins).astype(int), bins - 1)
