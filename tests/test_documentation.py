@@ -10,7 +10,6 @@ A comment above a block, which readers do not see, says what else is to be done 
     test: output                   it is what the block before printed, whatever the numbers
     test: keys COMMAND             it is like the JSON that the command prints
     test: file PATH                it is this file
-    test: synopsis                 it names every flag of its command, and no others
 """
 
 import argparse
@@ -182,8 +181,6 @@ class Room:
         elif block.said("output") is not None:
             shown, printed = skeleton(block.text), skeleton(self.printed)
             assert all(line in printed for line in shown), f"{block}: {shown}\n{printed}"
-        elif block.said("synopsis") is not None:
-            synopsis(block)
         else:
             assert block.language == "", f"{block}: nobody says what to do with {block.language}"
             self.printed = self.shell(block)
@@ -298,14 +295,6 @@ def same_keys(shown, found):
     if isinstance(shown, list):
         return all(same_keys(value, found[0]) for value in shown)
     return type(shown) is type(found)
-
-
-def synopsis(block):
-    _, _, name, *_ = block.text.split()
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
-        script(name)(["--help"])
-    known = set(re.findall(r"^  (?:-h, )?(--[\w-]+)", out.getvalue(), re.MULTILINE)) - {"--help"}
-    assert set(re.findall(r"--[\w-]+", block.text)) == known
 
 
 def do_all(page, folder, patch):
