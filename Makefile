@@ -3,6 +3,7 @@
 # make faults 200 kills, all to the same bits     make bounds 100,000 utterances, within time and memory
 # make model  train the model anew that comes with the package
 # make docs   the documentation, as pages in build/docs/
+# make figures measure every figure of README and docs/ anew; FLAGS="--data-dir DIR --only NAME ..."
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,9 @@ BIN := $(VENV)/bin
 DEMO := results/demo
 MODEL := results/model
 
-.PHONY: demo test lint docs faults bounds model clean
+FLAGS ?=
+
+.PHONY: demo test lint docs figures faults bounds model clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +40,9 @@ docs: $(VENV)/installed
 	rm -rf build/docs docs/reference/modules
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs . build/docs
 	@echo build/docs/docs/index.html
+
+figures: $(VENV)/installed
+	$(BIN)/python docs/measure.py $(FLAGS)
 
 faults: $(VENV)/installed
 	$(BIN)/python tests/faults/killing.py --kills 200 --faults

@@ -192,7 +192,7 @@ def timed(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
         "computed": [],
         "devices": machine.mesh.size,
         "hosts": machine.hosts,
-        "commit": _commit(),
+        "commit": commit(),
         **environment.described(),
     }
 
@@ -209,7 +209,7 @@ def timed(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
         note()
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Of the source that runs; a "+" behind it where that was changed since. None where it is no checkout."""
     root = Path(ser_jax.__file__).parents[1]
 

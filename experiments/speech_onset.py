@@ -8,7 +8,9 @@ where its attention lies, and reports that they do not. Nothing is trained.
 """
 
 import argparse
+import json
 import sys
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,37 +24,78 @@ from ser_jax.data.onset import RULE, extent
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def row(corpus: Corpus) -> list[str]:
-    """One corpus's line of the table."""
-    found = extent(corpus.logmel, corpus.frames)
-    lead = found.lead[~np.isnan(found.lead)]
+class Onset(NamedTuple):
+    """When the utterances of one corpus start to speak.
+
+    Attributes:
+      corpus: its name.
+      utterances: how many, and in how many of them no speech was found.
+      start: s, by which a share of `QUANTILES` has started; empty where no speech was found at all.
+      late: share that starts later than 0.5 s.
+      silent_at_the_end: s, the median.
+      contrast: dB, the median.
+    """
+
+    corpus: str
+    utterances: int
+    without: int
+    start: list[float]
+    late: float
+    silent_at_the_end: float
+    contrast: float
+
+
+def found(corpus: Corpus) -> Onset:
+    """What there is to say of one corpus."""
+    seen = extent(corpus.logmel, corpus.frames)
+    lead = seen.lead[~np.isnan(seen.lead)]
     name = title({"name": corpus.name, "synthetic": corpus.synthetic})
     if not len(lead):
-        return [name, str(len(corpus)), *["?"] * (len(QUANTILES) + 3), str(len(corpus))]
-    return [
+        return Onset(name, len(corpus), len(corpus), [], *[float("nan")] * 3)
+    return Onset(
         name,
-        str(len(corpus)),
-        *(f"{value:.2f}" for value in np.quantile(lead, QUANTILES)),
-        f"{100 * np.mean(lead > 0.5):.1f} %",
-        f"{np.nanmedian(found.tail):.2f}",
-        f"{np.nanmedian(found.contrast):.0f}",
-        str(int(np.isnan(found.lead).sum())),
+        len(corpus),
+        int(np.isnan(seen.lead).sum()),
+        np.quantile(lead, QUANTILES).tolist(),
+        float(np.mean(lead > 0.5)),
+        float(np.nanmedian(seen.tail)),
+        float(np.nanmedian(seen.contrast)),
+    )
+
+
+def row(one: Onset) -> list[str]:
+    """One corpus's line of the table."""
+    if not one.start:
+        return [one.corpus, str(one.utterances), *["?"] * (len(QUANTILES) + 3), str(one.without)]
+    return [
+        one.corpus,
+        str(one.utterances),
+        *(f"{value:.2f}" for value in one.start),
+        f"{100 * one.late:.1f} %",
+        f"{one.silent_at_the_end:.2f}",
+        f"{one.contrast:.0f}",
+        str(one.without),
     ]
 
 
-def table(corpora: list[Corpus]) -> str:
+def table(onsets: list[Onset]) -> str:
     """All corpora, as Markdown."""
     head = ["", "utterances", *(f"{100 * q:.0f} % start by, s" for q in QUANTILES)]
     head += ["later than 0.5 s", "silent at the end, s", "contrast, dB", "no speech found"]
     return "\n".join(
         [
-            tables.lines([head, *map(row, corpora)]),
+            tables.lines([head, *map(row, onsets)]),
             "",
             f"Speech: {RULE.lasting} frames in a row that are at most {RULE.below:g} dB below the loud ones "
             f"and {RULE.above:g} dB above the quiet ones. Contrast: median level of loud over quiet frames; "
             "far below 20 dB the room is loud, and an early start says little.",
         ]
     )
+
+
+def _number(value: object) -> object:
+    """JSON has no NaN."""
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -66,10 +109,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--data-dir", type=flags.folder, help="where they were prepared (default: as ser-jax prepare)"
     )
+    parser.add_argument("--json", type=flags.new_file, metavar="FILE", help="write the numbers there as well")
     options = parser.parse_args(arguments)
 
     def work() -> None:
-        print(table([load(name, options.data_dir) for name in options.corpora]))
+        onsets = [found(load(name, options.data_dir)) for name in options.corpora]
+        print(table(onsets))
+        if options.json is not None:
+            content = [{key: _number(value) for key, value in one._asdict().items()} for one in onsets]
+            options.json.write_text(json.dumps(content, indent=2) + "\n")
 
     sys.exit(guarded("experiments.speech_onset", work, "interrupted"))
 
