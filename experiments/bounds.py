@@ -28,7 +28,7 @@ import soundfile
 from experiments.environment import processor
 from experiments.preparation import LOAD, MOST, PreparationError, lengths
 from experiments.watching import Process, watch, watch_command
-from ser_jax import cores, flags
+from ser_jax import flags, host
 from ser_jax.cli import guarded
 from ser_jax.data.logmel import RATE
 
@@ -147,7 +147,7 @@ def measure(folder: Path, utterances: int) -> Report:
         experiment("verify", out),
     ]
     stages = {stage.name: process for stage, process in zip(BOUNDS, found, strict=True)}
-    return Report(processor(), cores.available(), tuple(counts.values()), stages)
+    return Report(processor(), host.cores(), tuple(counts.values()), stages)
 
 
 def broken(report: Report) -> list[str]:

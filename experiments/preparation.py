@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from experiments.environment import processor
 from experiments.watching import Process, watch
-from ser_jax import cores, flags
+from ser_jax import flags, host
 from ser_jax.cli import guarded
 from ser_jax.data.logmel import RATE, SECONDS
 from ser_jax.data.workers import number
@@ -156,7 +156,7 @@ def measure(folder: Path, utterances: int, workers: list[int]) -> Report:
         )
     return Report(
         device=processor(),
-        cores=cores.available(),
+        cores=host.cores(),
         python=platform.python_version(),
         utterances=utterances,
         lengths={

@@ -20,7 +20,7 @@ import numpy as np
 
 from experiments import environment
 from experiments.watching import Process, watch
-from ser_jax import cores, flags
+from ser_jax import flags, host
 from ser_jax.cli import guarded
 from ser_jax.data.logmel import RATE, SECONDS
 from ser_jax.errors import UserError
@@ -108,7 +108,7 @@ def measure(folder: Path, model: str) -> Report:
     heard, seconds = watch(ONE_CORE + HOUR, model, hour, short)
     return Report(
         environment.processor(),
-        cores.available(),
+        host.cores(),
         load,
         utterance,
         start,

@@ -29,7 +29,7 @@ from experiments.throughput_report import LENGTHS, Point, Report
 from experiments.timing import Peak, Timing, by_turns, product, ratio, triad
 from experiments.ways import TITLES, Noise, OneAfterAnother, Sizes, Stack, ours, sizes, torch_data, torchs
 from experiments.workload import Corpus
-from ser_jax import cores, flags, machine
+from ser_jax import flags, host, machine
 from ser_jax.cli import guarded
 from ser_jax.convolution import PRECISIONS
 from ser_jax.model import ModelConfig
@@ -102,7 +102,7 @@ def _torch_data(noise: Corpus) -> tuple[dict, str | None]:
     device = "cpu" if jax.default_backend() == "cpu" else "cuda"
     if device == "cuda" and not torch.cuda.is_available():
         return {}, "PyTorch finds no GPU"
-    torch.set_num_threads(cores.available())
+    torch.set_num_threads(host.cores())
     return torch_data(noise, device), None
 
 

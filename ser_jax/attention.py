@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+MARGIN = 0.5  # between the two largest weights (Sec. 6)
+
 
 def largest(attention: ArrayLike) -> np.ndarray:
     """In which share of the utterances each segment has the largest weight (Figs. 2 and 3).
@@ -33,7 +35,7 @@ def largest(attention: ArrayLike) -> np.ndarray:
     return _mean(_winners(attention), _counted(attention))
 
 
-def decided(attention: ArrayLike, margin: float = 0.5) -> np.ndarray:
+def decided(attention: ArrayLike, margin: float = MARGIN) -> np.ndarray:
     """In which share of the utterances the two largest weights differ by more than `margin` (Sec. 6).
 
     Args:
@@ -158,21 +160,20 @@ class ByLength(NamedTuple):
     decided: np.ndarray
 
 
-def by_length(attention: ArrayLike, sound: ArrayLike, margin: float = 0.5) -> ByLength:
+def by_length(attention: ArrayLike, sound: ArrayLike) -> ByLength:
     """Which segment wins, apart for utterances of different lengths.
 
     Args:
       attention: [R, M, S] weights as they are, where what lies beyond n is padding's; or from `among`, where
         chance is 1 / n.
       sound: [M, S] or [R, M, S] bool.
-      margin: see `decided`.
     """
     attention, sound = _aligned(attention, sound)
     lengths = 1 + np.arange(attention.shape[-1])
     fills = (sound.sum(axis=-1)[..., None] == lengths) & _counted(attention)[..., None]  # [R, M, lengths]
     count = fills.sum(axis=1)
     won = np.einsum("rmn,rms->rns", fills.astype(float), _winners(attention))
-    settled = np.einsum("rmn,rm->rn", fills.astype(float), _is_decided(attention, margin))
+    settled = np.einsum("rmn,rm->rn", fills.astype(float), _is_decided(attention, MARGIN))
     return ByLength(count, _divide(won, count[..., None]), _divide(settled, count))
 
 

@@ -20,6 +20,15 @@ def one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
+def begun(text: str, most: int) -> str:
+    """The beginning of a text that may be long.
+
+    >>> begun("a long text", 6)
+    'a long...'
+    """
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 class Interrupted(KeyboardInterrupt):
     """The program was asked to end; says in one sentence what becomes of its work.
 

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from ser_jax.errors import begun
+
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     """A whole number from `least` to `most`.
@@ -66,5 +68,4 @@ def new_file(text: str) -> Path:
 
 
 def _unexpected(text: str, expected: str) -> argparse.ArgumentTypeError:
-    shown = text if len(text) <= 60 else f"{text[:60]}..."
-    return argparse.ArgumentTypeError(f"{shown!r}, expected {expected}")
+    return argparse.ArgumentTypeError(f"{begun(text, 60)!r}, expected {expected}")

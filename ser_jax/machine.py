@@ -13,12 +13,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ser_jax import cores
+from ser_jax import host
 from ser_jax.arrays import Array, Gathered, Tree
 from ser_jax.errors import UserError
 
 DEVICE_FLAG = "xla_force_host_platform_device_count"
-ALIGNMENT = 64  # bytes
 COPIED = 1024  # utterances at a time
 SHARE = 0.8  # of a device's free memory; the rest is for what the compiler adds
 
@@ -38,7 +37,7 @@ def use_all_cores() -> None:
     if count >= 0 or DEVICE_FLAG in os.environ.get("XLA_FLAGS", ""):
         return
     with contextlib.suppress(RuntimeError):  # what JAX says when it is too late
-        jax.config.update("jax_num_cpu_devices", cores.available())
+        jax.config.update("jax_num_cpu_devices", host.cores())
 
 
 def backend() -> str:
@@ -180,13 +179,10 @@ def free_memory(device: jax.Device) -> int:
 
 
 def _shareable(logmel: Gathered) -> np.ndarray:
-    """Features in memory from a multiple of `ALIGNMENT` bytes on, which a processor's devices share."""
-    if isinstance(logmel, np.ndarray) and logmel.ctypes.data % ALIGNMENT == 0:
+    """Features in memory from a multiple of `host.ALIGNMENT` bytes on, which a processor's devices share."""
+    if isinstance(logmel, np.ndarray) and logmel.ctypes.data % host.ALIGNMENT == 0:
         return logmel
-    count = math.prod(logmel.shape)
-    memory = np.empty(count + ALIGNMENT // 4, np.float32)
-    start = -memory.ctypes.data % ALIGNMENT // 4
-    found = memory[start : start + count].reshape(logmel.shape)
+    found = host.aligned(logmel.shape)
     for first in range(0, len(found), COPIED):
         rows = np.arange(first, min(first + COPIED, len(found)))
         found[rows] = logmel[rows]

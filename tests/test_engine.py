@@ -21,7 +21,7 @@ import sys
 import jax
 import numpy as np
 from five_runs import a_run, computed, keep
-from ser_jax import cores, runs, stacks
+from ser_jax import host, runs, stacks
 from ser_jax.machine import Machine, join, use_all_cores
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs
@@ -127,7 +127,7 @@ def test_two_hosts_compute_what_one_does(tmp_path, wanted):
     code = """
 use_all_cores()
 join("localhost:%d", 2, int(sys.argv[2]))
-assert jax.local_device_count() == cores.available()
+assert jax.local_device_count() == host.cores()
 here = Machine.here(budget=10**9)
 assert (here.hosts, here.host) == (2, int(sys.argv[2]))
 keep(sys.argv[1], computed(here))

@@ -48,8 +48,8 @@ IMPORTS["ser_jax"] = set()  # names what others hold, and imports it when it is 
             "ser_jax.stacks",
             {"ser_jax.machine", "ser_jax.model", "ser_jax.runs", "ser_jax.schedule", "ser_jax.train"},
         ),
-        ("ser_jax.cores", set()),
-        ("ser_jax.machine", {"ser_jax.cores", "ser_jax.errors"}),
+        ("ser_jax.host", set()),
+        ("ser_jax.machine", {"ser_jax.errors", "ser_jax.host"}),
         (
             "ser_jax.engine",
             {"ser_jax.machine", "ser_jax.model", "ser_jax.runs", "ser_jax.train", "ser_jax.stacks"},
@@ -84,7 +84,7 @@ def test_what_uses_a_recogniser_imports_nothing_that_trains_one():
 
 
 def test_data_rooms_import_only_data_and_what_imports_nothing():
-    below = ("ser_jax.data", "ser_jax.errors", "ser_jax.cores")
+    below = ("ser_jax.data", "ser_jax.errors", "ser_jax.host")
     for name, names in IMPORTS.items():
         if name.startswith("ser_jax.data"):
             assert all(other.startswith(below) for other in names), name

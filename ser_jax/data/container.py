@@ -156,7 +156,7 @@ def _check_sound(chunks: Iterable[Chunk], size: int, sound: bytes) -> None:
         left = size - first
         if name == sound and not found:
             found = True
-            if promised > left + MISSING and not _is_streamed(promised):
+            if promised > left + MISSING and not is_endless(promised):
                 raise MalformedError(f"truncated: {left} bytes of the {promised} its header promises")
         elif promised > left and (not found or promised >= 1 << 31):
             raise MalformedError(f"its chunk {name!r} promises {promised} bytes where {left} are left")
@@ -164,7 +164,7 @@ def _check_sound(chunks: Iterable[Chunk], size: int, sound: bytes) -> None:
         raise MalformedError(f"it has no chunk {sound!r}, which would hold the sound")
 
 
-def _is_streamed(promised: int) -> bool:
+def is_endless(promised: int) -> bool:
     """Whether a size is what a writer to a pipe leaves: ffmpeg 2^32 - 1, sox and arecord almost 2^31."""
     return 0x7FFF0000 <= promised <= 0x80000000 or 0xFFFF0000 <= promised <= 0xFFFFFFFF
 

@@ -64,7 +64,7 @@ def groups(corpus: Corpus, count: int) -> np.ndarray:
     Raises: FoldError when fewer than two groups are asked for, or there are fewer companies than groups.
     """
     company = companies(corpus)
-    sizes = [_speakers(corpus, company == c) for c in range(company.max() + 1)]
+    sizes = [_tally(corpus, company == c) for c in range(company.max() + 1)]
     if count < 2 or len(sizes) < count:
         raise FoldError(
             f"corpus {corpus.name} has {len(sizes)} separate sessions (people recorded together), which "
@@ -110,7 +110,7 @@ def folds(corpus: Corpus, count: int = 5) -> list[Fold]:
     return result
 
 
-def _speakers(corpus: Corpus, rows: np.ndarray) -> tuple[int, int, int]:
+def _tally(corpus: Corpus, rows: np.ndarray) -> tuple[int, int, int]:
     """How many women, men and people of unknown sex speak in these rows."""
     people = set(zip(corpus.speaker[rows], corpus.sex[rows], strict=True))
     return tuple(sum(sex == wanted for _, sex in people) for wanted in ("female", "male", "unknown"))

@@ -9,16 +9,15 @@ After Chiou and Chen (Interspeech 2014; the paper's reference [8]); bands, frame
 No label is looked at. Distributions are over frames that hold sound, never over padding.
 """
 
-import math
 from collections.abc import Collection, Iterator
 
 import numpy as np
 
+from ser_jax import host
 from ser_jax.data.corpus import LogMel
 from ser_jax.data.standardize import CHUNK, Membership, grouping
 
 CELL = 0.01  # dB; quantiles are off by half of it at most
-ALIGNMENT = 64  # bytes; what begins at a multiple of them is not copied where a processor computes
 LEVELS = np.sin(np.linspace(0, np.pi / 2, 129)) ** 2  # 0.012 apart in the middle, 0.00015 at the tails
 
 
@@ -58,7 +57,7 @@ def equalised(
     Returns: [N, T, F] float32, dB; padding and groups whose source is their reference are as they were.
     """
     reference = np.broadcast_to(reference, source.shape)
-    found = _room(logmel.shape)
+    found = host.aligned(logmel.shape)  # of large corpora there is no room for a copy
     for g in np.unique(group):
         unchanged = np.array_equal(source[g], reference[g])
         for chunk in _chunks(np.flatnonzero(group == g)):
@@ -100,14 +99,6 @@ def towards(training: Collection[int], logmel: LogMel, frames: np.ndarray, membe
         for side in (own, pooled)
     )
     return equalised(logmel, frames, group, source, reference)
-
-
-def _room(shape: tuple[int, ...]) -> np.ndarray:
-    """An array float32, not filled, as `ALIGNMENT` wants it: of large corpora there is no room for a copy."""
-    count = math.prod(shape)
-    memory = np.empty(count + ALIGNMENT // 4, np.float32)
-    start = -memory.ctypes.data % ALIGNMENT // 4
-    return memory[start : start + count].reshape(shape)
 
 
 def _chunks(rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ The same numbers as librosa's `power_to_db(melspectrogram(..., center=False), to
 """
 
 import functools
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def logmel(samples: np.ndarray, filters: "Filters | None" = None) -> np.ndarray:
     Args:
       samples: [n] real, 16 kHz, n >= 400.
       filters: what `filterbank()` returns, where it is at hand already.
-    Returns: [1 + (n - 400) // 160, BANDS] float64, dB.
+    Returns: [`frame_count`(n), BANDS] float64, dB.
     Raises: ShortSignalError when n < 400.
     """
     samples = np.asarray(samples, np.float64)
@@ -65,12 +65,21 @@ def logmel(samples: np.ndarray, filters: "Filters | None" = None) -> np.ndarray:
         raise ValueError(f"samples have shape {samples.shape}, expected [n]")
     if len(samples) < WINDOW:
         raise ShortSignalError(f"the signal holds {len(samples)} samples, expected at least {WINDOW} (25 ms)")
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
-    spectrum = np.fft.rfft(frames * window, axis=1)
+    spectrum = np.fft.rfft(frames * hann(), axis=1)
     power = spectrum.real**2 + spectrum.imag**2
     energies = (filterbank() if filters is None else filters) @ power.T
     return np.ascontiguousarray(10 * np.log10(np.maximum(energies, FLOOR)).T)
+
+
+def frame_count(samples: Any) -> Any:
+    """How many frames n samples make, n >= 400; of an array [...] an array."""
+    return 1 + (samples - WINDOW) // HOP
+
+
+def hann() -> np.ndarray:
+    """The window [400] float64."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
 
 
 def pad(features: np.ndarray) -> tuple[np.ndarray, int]:

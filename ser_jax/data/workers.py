@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from ser_jax import cores
+from ser_jax import host
 from ser_jax.errors import UserError
 
 CHUNK = 32  # things a worker takes at a time
@@ -36,7 +36,7 @@ def number(asked: int | None) -> int:
     Raises: WorkerError where there would be none, or more than any machine has use for.
     """
     if asked is None:
-        return cores.available()
+        return host.cores()
     if asked < 1:
         raise WorkerError(f"{asked} workers, expected at least 1")
     if asked > MOST:

@@ -105,10 +105,9 @@ def spectrum() -> np.ndarray:
     """[400, 402] float64: a frame times it is its windowed spectrum, 201 real, then 201 imaginary parts."""
     time = np.arange(logmel.WINDOW)
     bins = np.arange(logmel.WINDOW // 2 + 1)
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * time / logmel.WINDOW)
     # Whole turns are taken off first, so that a large angle is no less exact than a small one.
     angle = 2 * np.pi * (time[:, None] * bins[None, :] % logmel.WINDOW) / logmel.WINDOW
-    return hann[:, None] * np.concatenate([np.cos(angle), -np.sin(angle)], axis=1)
+    return logmel.hann()[:, None] * np.concatenate([np.cos(angle), -np.sin(angle)], axis=1)
 
 
 def energies(trained: Model) -> np.ndarray:
@@ -129,7 +128,7 @@ def _listener(trained: Model) -> Listener:
         power = jnp.dot(sound[start[:, None] + within[None, :]], transform, precision="highest") ** 2
         energy = jnp.dot(power, filters, precision="highest")
         level = (10 * jnp.log10(jnp.maximum(energy, logmel.FLOOR))).astype(jnp.float32)
-        heard = jnp.clip(1 + (count - window) // hop, 0, frames).astype(jnp.int32)
+        heard = jnp.clip(logmel.frame_count(count), 0, frames).astype(jnp.int32)
         said = network.say(trained.sizes, weights, level[None], heard[None])
         found = {}
         for target, probability, attention in zip(

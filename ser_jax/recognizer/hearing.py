@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ser_jax.data import audio
-from ser_jax.data.logmel import HOP, RATE, WINDOW, Filters, logmel
+from ser_jax.data.logmel import HOP, RATE, WINDOW, Filters, frame_count, logmel
 from ser_jax.errors import UserError
 
 HEADROOM = 8.0  # times full scale: floating-point recordings pass it by a little, unscaled integers by far
@@ -60,7 +60,7 @@ class Ear:
         if self._resampler is not None:
             samples = self._resampler.resample_chunk(np.ascontiguousarray(samples, np.float64), last=last)
         self._rest = np.concatenate([self._rest, samples])
-        count = 0 if len(self._rest) < WINDOW else 1 + (len(self._rest) - WINDOW) // HOP
+        count = 0 if len(self._rest) < WINDOW else frame_count(len(self._rest))
         if not count:
             return np.empty((0, self._filters.shape[0]), np.float32), np.empty((0, 2), np.float32)
         features = logmel(self._rest[: (count - 1) * HOP + WINDOW], self._filters)

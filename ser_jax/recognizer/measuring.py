@@ -56,7 +56,7 @@ def asked(frames: np.ndarray) -> Asked:
     rows = np.arange(len(frames))
     parts = [Asked(rows, frames, np.full(len(rows), np.inf), np.full(len(rows), g)) for g in (0.0, *LEVELS)]
     for seconds in CUTS:
-        most = 1 + (round(seconds * logmel.RATE) - logmel.WINDOW) // logmel.HOP
+        most = logmel.frame_count(round(seconds * logmel.RATE))
         longer = rows[frames > most]
         one = np.ones(len(longer))
         parts.append(Asked(longer, np.full(len(longer), most), seconds * one, 0 * one))

@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from ser_jax.data.audio import RATES
+from ser_jax.data.container import is_endless
 from ser_jax.data.logmel import RATE, WINDOW, Filters
 from ser_jax.errors import UserError
 from ser_jax.recognizer.hearing import Heard, as_sound, gathered
@@ -20,8 +21,6 @@ SKIPPED = 1 << 24  # bytes of a header's other chunks; pictures stand there
 # By WAV's format and bits.
 CODINGS = {(1, 8): "u1", (1, 16): "<i2", (1, 24): "i3", (1, 32): "<i4", (3, 32): "<f4", (3, 64): "<f8"}
 ENDLESS_SIZE = 1 << 62  # bytes
-# Sizes that writers to a pipe leave: some 0, sox and arecord almost 2^31, ffmpeg 2^32 - 1.
-ENDLESS = (range(1), range(0x7FFF0000, 0x80000001), range(0xFFFF0000, 0x100000000))
 
 
 class StreamError(UserError):
@@ -82,7 +81,7 @@ def read_header(stream: BinaryIO) -> Coding:
     while True:
         name, size = struct.unpack("<4sI", _exactly(stream, 8))
         if name == b"data" and coding is not None:
-            return coding if any(size in sizes for sizes in ENDLESS) else coding._replace(size=size)
+            return coding if size == 0 or is_endless(size) else coding._replace(size=size)
         left -= 8 + size
         if name == b"data" or left < 0:
             raise StreamError(f"the stream's chunk {name!r} of {size} bytes, expected its format, then sound")

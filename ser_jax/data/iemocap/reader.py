@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ser_jax.data import texts
 from ser_jax.data.utterance import Listing, Utterance
-from ser_jax.errors import UserError, no_folder
+from ser_jax.errors import UserError, begun, no_folder
 
 THRESHOLDS = {"arousal": 2.5, "valence": 2.5}  # Table 1; who owns 2.5 itself is the label rule's business
 
@@ -105,10 +105,6 @@ def _on_scale(value: float) -> bool:
     return SCALE[0] <= value <= SCALE[1]
 
 
-def _begun(line: str) -> str:
-    return line if len(line) <= 120 else f"{line[:120]}..."
-
-
 def _turn(line: str, place: str, session: Path) -> Utterance:
     match = _TURN.fullmatch(line)
     try:
@@ -119,7 +115,7 @@ def _turn(line: str, place: str, session: Path) -> Utterance:
             raise ValueError
     except ValueError:
         raise IemocapError(
-            f"{place}: found {_begun(line.strip())!r}, expected '[start - end] NAME emotion "
+            f"{place}: found {begun(line.strip(), 120)!r}, expected '[start - end] NAME emotion "
             f"[valence, activation, dominance]', annotations from {SCALE[0]} to {SCALE[1]}"
         ) from None
     name = _NAME.fullmatch(match[3])

@@ -13,7 +13,7 @@ from ser_jax.data import audio, texts
 from ser_jax.data.corpus import SEXES, TARGETS
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.utterance import Listing, Utterance
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, begun
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -22,6 +22,7 @@ REQUIRED = ("path", "speaker", "arousal", "valence")
 OPTIONAL = ("sex", "language", "session", "emotion", "start", "end")
 
 LONGEST = 1000  # characters of a cell; every one takes as much memory as the longest of its column
+SHOWN = 200  # of them in an error
 
 Row = tuple[int, dict[str, str]]  # line in the file, column to cell
 
@@ -127,7 +128,7 @@ def _table(source: Path, reader: "Reader") -> list[Row]:
     for name in REQUIRED:
         if name not in header:
             raise ManifestError(
-                f"{source}: no column {name!r}, found {_begun(', '.join(header)) or 'an empty file'}, "
+                f"{source}: no column {name!r}, found {begun(', '.join(header), SHOWN) or 'an empty file'}, "
                 f"expected {', '.join(REQUIRED)}, separated by commas"
             )
     for name in (*REQUIRED, *OPTIONAL):
@@ -158,15 +159,12 @@ def _stripped(cells: Sequence[str]) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def _begun(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
 def _check_cell(place: str, name: str, text: str) -> None:
     """Refuses what would garble a table or a terminal, and what no name is as long as."""
     odd = next((letter for letter in text if unicodedata.category(letter) in ("Cc", "Zl", "Zp")), None)
     if odd is not None:
-        raise ManifestError(f"{place}: {name} {_begun(text)!r} holds {odd!r}, expected a {name} on one line")
+        shown = begun(text, SHOWN)
+        raise ManifestError(f"{place}: {name} {shown!r} holds {odd!r}, expected a {name} on one line")
     if len(text) > LONGEST:
         raise ManifestError(f"{place}: {name} has {len(text):,} characters, expected {LONGEST:,} at most")
 

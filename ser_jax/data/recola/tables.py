@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from ser_jax.data import texts
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, begun
 
 RATERS = ("FM1", "FM2", "FM3", "FF1", "FF2", "FF3")
 STEP = Decimal("0.04")  # s
@@ -180,6 +180,5 @@ def _number(file: Path, line: int, cells: Sequence[str], name: str, column: int)
     except decimal.InvalidOperation:
         value = Decimal("nan")
     if not value.is_finite() or (value and abs(value.adjusted()) > -SMALLEST):
-        shown = text if len(text) <= 40 else f"{text[:40]}..."
-        raise RecolaError(f"{file}:{line}: column {name} holds {shown!r}, expected a number")
+        raise RecolaError(f"{file}:{line}: column {name} holds {begun(text, 40)!r}, expected a number")
     return value
