@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ser_jax import data, flags
 from ser_jax.cli import guarded
-from ser_jax.data.labels import CLASS_NAMES, RULES, classes
+from ser_jax.data.labels import CLASS_NAMES, RULES, counts
 
 PAPER, FOOTNOTE = "Sec. 3", "footnote 1"
 RELEASE = "the release"  # the paper does not say; counted in its label files
@@ -53,9 +53,8 @@ def count(facts: data.Facts, rule: str) -> dict[str, int]:
     found = {"utterances": len(facts), "speakers": len(set(facts.speaker))}
     for what, column in (("session", facts.session), ("emotion", facts.emotion)):
         found |= {f"{what} {name}": n for name, n in sorted(Counter(column.tolist()).items()) if name}
-    for target, names in CLASS_NAMES.items():
-        klass = classes(facts, target, rule)
-        found |= {f"{target} {name}": int((klass == k).sum()) for k, name in enumerate(names)}
+    for target, own in counts(facts, rule).items():
+        found |= {f"{target} {name}": n for name, n in own.items()}
     return found
 
 

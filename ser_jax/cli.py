@@ -248,10 +248,7 @@ def _count(facts: "Facts", rule: str) -> dict:
             "left_out": facts.left_out,
             "seconds": round(float(facts.seconds.sum()), 3),
         }
-    for target, names in labels.CLASS_NAMES.items():
-        classes = labels.classes(facts, target, rule=rule)
-        counted[target] = {name: int((classes == k).sum()) for k, name in enumerate(names)}
-    return counted
+    return counted | labels.counts(facts, rule)
 
 
 def _table(counted: dict) -> str:

@@ -14,25 +14,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_jax.data import cache, locks
+from ser_jax.data.corpus import NUMBERS, TEXTS
 
-SHAPE = (40, 30, 26)
+SHAPE = (40, 750, 26)
+LONGEST = 30  # frames of all rows but one
 FILES = ("logmel.npy", "facts.npz", "key.json")
 
 
 def columns(seed=0):
-    """What a dataset holds, sorted: rows of every length, one of them all zeros, one that ends in -0."""
+    """What a dataset holds, sorted: rows of many lengths, one of them all zeros, one that ends in -0."""
     draw = np.random.default_rng(seed)
-    frames = draw.integers(1, SHAPE[1] + 1, SHAPE[0]).astype(np.int32)
-    frames[:2] = 0, SHAPE[1]
-    logmel = draw.normal(-50, 8, SHAPE).astype(np.float32)
-    logmel[np.arange(SHAPE[1]) >= frames[:, None]] = 0
+    frames = draw.integers(1, LONGEST + 1, SHAPE[0]).astype(np.int32)
+    frames[:2] = 1, SHAPE[1]
+    logmel = np.zeros(SHAPE, np.float32)
+    for row, count in zip(logmel[1:], frames[1:], strict=True):
+        row[:count] = draw.normal(-50, 8, (count, SHAPE[2]))
     logmel[2, -1] = -0.0
-    return {
-        "id": np.array([f"é{i:03d}" for i in range(SHAPE[0])]),
-        "frames": frames,
-        "arousal": draw.uniform(1, 5, SHAPE[0]),
-        "logmel": logmel,
-    }
+    numbers = {name: draw.uniform(1, 5, SHAPE[0]).astype(dtype) for name, dtype in NUMBERS.items()}
+    texts = {name: np.array([f"é{i:03d}" for i in range(SHAPE[0])]) for name in TEXTS}
+    return texts | numbers | {"frames": frames, "logmel": logmel}
 
 
 class Reader:
@@ -112,9 +112,9 @@ def new_file(place):
 @given(order=st.permutations(range(SHAPE[0])))
 def test_rows_may_come_in_any_order(tmp_path_factory, order):
     place = tmp_path_factory.mktemp("rows")
-    held = columns()["logmel"]
+    held = columns()["logmel"][:, :LONGEST]
     with new_file(place) as file:
-        for rows in (cache.Rows(file, SHAPE), cache.Rows(None, SHAPE)):
+        for rows in (cache.Rows(file, held.shape), cache.Rows(None, held.shape)):
             for row in order:
                 rows.put(row, held[row])
             assert rows.array().tobytes() == held.tobytes()
@@ -141,15 +141,15 @@ def test_a_row_may_come_without_its_padding(rows):
 @pytest.mark.parametrize(
     ("row", "features"),
     [
-        (0, np.zeros((31, 26), np.float32)),
-        (0, np.zeros((30, 25), np.float32)),
-        (0, np.zeros((30, 26))),
-        (40, np.zeros((30, 26), np.float32)),
-        (-1, np.zeros((30, 26), np.float32)),
+        (0, np.zeros((751, 26), np.float32)),
+        (0, np.zeros((750, 25), np.float32)),
+        (0, np.zeros((750, 26))),
+        (40, np.zeros((750, 26), np.float32)),
+        (-1, np.zeros((750, 26), np.float32)),
     ],
 )
 def test_what_does_not_fit_is_refused(rows, row, features):
-    with pytest.raises(ValueError, match=rf"for row {row}, expected float32 \(40, 30, 26\)"):
+    with pytest.raises(ValueError, match=rf"for row {row}, expected float32 \(40, 750, 26\)"):
         rows.put(row, features)
 
 
@@ -403,8 +403,8 @@ def test_a_file_that_may_not_grow_is_said_and_the_dataset_read_again(folder, cap
 
 def test_columns_that_may_not_be_written_are_not_lost(folder, caplog):
     reader = Reader()
-    reader.held["text"] = np.full(SHAPE[0], "x" * 10_000)
-    with files_of_at_most(200_000):  # enough for the log-mels
+    reader.held["emotion"] = np.full(SHAPE[0], "x" * 30_000)
+    with files_of_at_most(4_000_000):  # enough for the log-mels
         assert load(folder, reader) == 2
     assert "cache-1.0.0: cannot be written (File too large)" in caplog.text
     assert siblings(folder) == ["1.0.0"]

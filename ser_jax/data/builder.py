@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
 from ser_jax.data import beam, databases, extract, store
-from ser_jax.data.corpus import TEXTS, is_synthesised
+from ser_jax.data.corpus import NUMBERS, TEXTS, Facts
 from ser_jax.data.extract import Flaw, Record
 from ser_jax.data.logmel import BANDS, FRAMES
 from ser_jax.data.utterance import Listing, common_folder, source_fingerprint
@@ -104,27 +104,15 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
     @functools.cached_property
     def notes(self) -> dict[str, Any]:
         """What is kept beside the records."""
-        return {
-            "builder": self.name,
-            "synthetic": is_synthesised(self.listing),
-            "thresholds": dict(self.listing.thresholds),
-            "source_fingerprint": source_fingerprint(self.listing),
-        }
+        facts = Facts.of(self.builder_config.name, self.name, self.listing)
+        return facts.head | {"source_fingerprint": source_fingerprint(self.listing)}
 
     def _info(self) -> tfds.core.DatasetInfo:
-        # A tf.train.Example keeps single precision; a threshold can fall between a double and its rounding.
-        double = functools.partial(tfds.features.Tensor, shape=(), dtype=np.float64, encoding="bytes")
+        features = {name: tfds.features.Text() for name in TEXTS}
+        features |= {name: _number(dtype) for name, dtype in NUMBERS.items()}
+        features["logmel"] = tfds.features.Tensor(shape=(FRAMES, BANDS), dtype=np.float32, encoding="bytes")
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    **{name: tfds.features.Text() for name in TEXTS},
-                    "logmel": tfds.features.Tensor(shape=(FRAMES, BANDS), dtype=np.float32, encoding="bytes"),
-                    "frames": tfds.features.Scalar(np.int32),
-                    "seconds": double(),
-                    "arousal": double(),
-                    "valence": double(),
-                }
-            ),
+            features=tfds.features.FeaturesDict(features),
             metadata=tfds.core.MetadataDict(),
             disable_shuffling=True,
         )
@@ -170,6 +158,16 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
 
     def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, Sequence[Callable]]:
         return {store.SPLIT: self._shards}
+
+
+def _number(dtype: type[np.generic]) -> Any:
+    """One number as tfds keeps it; `foreign` says the same of what it writes.
+
+    A tf.train.Example keeps single precision; a threshold can fall between a double and its rounding.
+    """
+    if np.issubdtype(dtype, np.integer):
+        return tfds.features.Scalar(dtype)
+    return tfds.features.Tensor(shape=(), dtype=dtype, encoding="bytes")
 
 
 def _left_out(flaw: Flaw, folder: Path) -> dict[str, str]:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from ser_jax.data import locks
+from ser_jax.data.corpus import is_corpus
 
 FORMAT = 1
 LOGMEL, FACTS, KEY = "logmel.npy", "facts.npz", "key.json"
@@ -102,14 +103,9 @@ class Rows:
 
 
 Build = Callable[[Callable[[tuple[int, int, int]], Rows]], tuple[Columns, str]]
-Fits = Callable[[Columns], bool]
 
 
-def _any(columns: Columns) -> bool:
-    return True
-
-
-def through(folder: Path, build: Build, fits: Fits = _any) -> tuple[Columns, str]:
+def through(folder: Path, build: Build) -> tuple[Columns, str]:
     """Columns and fingerprint of a prepared corpus: from its cache, or built and kept for the next time.
 
     Args:
@@ -118,27 +114,26 @@ def through(folder: Path, build: Build, fits: Fits = _any) -> tuple[Columns, str
         once, puts every utterance's log-mels into the row where they belong, and returns (all columns, among
         them `logmel`, which is what `Rows.array` returns, and none of them objects; the fingerprint). Where
         what it puts cannot be written, it is called once more, with rows in memory.
-      fits: whether columns that a cache holds are such as `build` makes; of others it is built anew.
     Returns: what `build` returns, `logmel` read-only and usually mapped.
     Raises: what `build` raises; never because of the cache.
     """
     home = folder.with_name(f"cache-{folder.name}")
     _sweep(home)
-    found = read(folder, fits)
+    found = read(folder)
     if found is not None:
         return found
     try:
-        return _built_and_kept(home, folder, build, fits)
+        return _built_and_kept(home, folder, build)
     except _Unwritable as error:
         _log.warning("%s: cannot be written (%s); loading this corpus stays slow", home, error)
     return build(functools.partial(Rows, None))
 
 
-def read(folder: Path, fits: Fits = _any) -> tuple[Columns, str] | None:
+def read(folder: Path) -> tuple[Columns, str] | None:
     """What the cache of a prepared corpus holds; None where there is none, or not of this very dataset.
 
     Args:
-      folder, fits: as in `through`.
+      folder: as in `through`.
     Returns: (columns, `logmel` mapped read-only; the corpus's fingerprint).
     """
     home = folder.with_name(f"cache-{folder.name}")
@@ -152,18 +147,10 @@ def read(folder: Path, fits: Fits = _any) -> tuple[Columns, str] | None:
         with np.load(home / FACTS, allow_pickle=False) as facts:
             columns = dict(facts)
         columns[MAPPED] = np.load(home / LOGMEL, mmap_mode="r", allow_pickle=False)
-        whole = isinstance(key["fingerprint"], str) and _alike(columns) and fits(columns)
+        whole = isinstance(key["fingerprint"], str) and is_corpus(columns)
     except DAMAGE:
         return None
     return (columns, key["fingerprint"]) if whole else None
-
-
-def _alike(columns: Columns) -> bool:
-    """Whether every column has a row for each of the log-mels, which are [N, T, F] float32."""
-    logmel = columns[MAPPED]
-    rows = {values.shape for name, values in columns.items() if name != MAPPED}
-    shaped = logmel.ndim == 3 and logmel.dtype == np.float32 and logmel.flags.c_contiguous
-    return shaped and rows <= {logmel.shape[:1]}
 
 
 def _key(home: Path, version: str, source: dict[str, list[int]], fingerprint: str) -> dict[str, Any]:
@@ -187,7 +174,7 @@ def _listing(folder: Path) -> dict[str, list[int]]:
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in found.items()}
 
 
-def _built_and_kept(home: Path, folder: Path, build: Build, fits: Fits) -> tuple[Columns, str]:
+def _built_and_kept(home: Path, folder: Path, build: Build) -> tuple[Columns, str]:
     with contextlib.ExitStack() as stack:
         with _writing():
             source = _listing(folder)
@@ -199,14 +186,14 @@ def _built_and_kept(home: Path, folder: Path, build: Build, fits: Fits) -> tuple
             file.close()  # may have an error to tell, too
             np.savez(place / FACTS, allow_pickle=False, **facts)
             (place / KEY).write_text(json.dumps(_key(place, folder.name, source, fingerprint), indent=2))
-            _publish(place, home, folder, fits)
+            _publish(place, home, folder)
     return columns, fingerprint
 
 
-def _publish(place: Path, home: Path, folder: Path, fits: Fits) -> None:
+def _publish(place: Path, home: Path, folder: Path) -> None:
     """Puts a finished folder where readers look, unless another process was first."""
     for _ in range(10):  # others may publish in between, each once
-        if read(folder, fits) is not None:
+        if read(folder) is not None:
             return
         try:
             place.rename(home)

@@ -1,18 +1,24 @@
 """A corpus in memory: facts only, one row per utterance; no class, no fold."""
 
 import dataclasses
-import os
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ser_jax.data.synthetic.marker import is_synthetic
+from ser_jax.data.logmel import BANDS, FRAMES
+from ser_jax.data.marker import is_synthetic
 from ser_jax.data.utterance import Listing
 
 SEXES = ("female", "male", "unknown")
 TARGETS = ("arousal", "valence")
 TEXTS = ("id", "speaker", "session", "sex", "language", "emotion")
+NUMBERS: dict[str, type[np.generic]] = {
+    "seconds": np.float64,
+    "frames": np.int32,
+    "arousal": np.float64,
+    "valence": np.float64,
+}
 LABELS = (*TEXTS, *TARGETS)  # what is known of an utterance without listening
 
 
@@ -48,23 +54,19 @@ class Facts:
     def __len__(self) -> int:
         return len(self.id)
 
+    @property
+    def head(self) -> dict[str, Any]:
+        """What is the same for all utterances, as files say it."""
+        return {"builder": self.builder, "synthetic": self.synthetic, "thresholds": self.thresholds}
+
     @classmethod
     def of(cls, name: str, builder: str, listing: Listing) -> "Facts":
         """What a reader listed, in the reader's order."""
         columns: dict[str, Any] = {
             key: np.array([getattr(utterance, key) for utterance in listing.utterances]) for key in LABELS
         }
-        thresholds, synthetic = dict(listing.thresholds), is_synthesised(listing)
+        thresholds, synthetic = dict(listing.thresholds), is_synthetic(listing)
         return cls(name=name, builder=builder, synthetic=synthetic, thresholds=thresholds, **columns)
-
-
-def is_synthesised(listing: Listing) -> bool:
-    """Whether any recording, or what it is a link to, lies where the marker of synthesised speech does."""
-    paths = {utterance.path for utterance in listing.utterances}
-    folders = {path.parent for path in paths}
-    links = (path for path in paths if os.path.islink(path))  # noqa: PTH114  is_symlink minds long names
-    folders |= {Path(os.path.realpath(link)).parent for link in links}
-    return any(map(is_synthetic, folders))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,25 @@ class Corpus(Facts):
     seconds: np.ndarray
     logmel: np.ndarray
     frames: np.ndarray
+
+
+def is_corpus(columns: Mapping[str, np.ndarray]) -> bool:
+    """Whether columns [N], among them `logmel` [N, T, F], are those of a `Corpus`.
+
+    They are all there and of their types, sorted by id, and no utterance has more frames than features.
+    """
+    logmel = columns["logmel"]
+    return (
+        columns.keys() == {*TEXTS, *NUMBERS, "logmel"}
+        and logmel.shape[1:] == (FRAMES, BANDS)
+        and logmel.dtype == np.float32
+        and logmel.flags.c_contiguous
+        and all(columns[name].shape == logmel.shape[:1] for name in (*TEXTS, *NUMBERS))
+        and all(columns[name].dtype.kind == "U" for name in TEXTS)
+        and all(columns[name].dtype == dtype for name, dtype in NUMBERS.items())
+        and bool((columns["id"][1:] > columns["id"][:-1]).all())
+        and bool(((columns["frames"] > 0) & (columns["frames"] <= FRAMES)).all())
+    )
 
 
 class Joined:

@@ -58,6 +58,15 @@ def classes(corpus: Facts, target: str, rule: str = "footnote") -> np.ndarray:
     return high.astype(np.int8)
 
 
+def counts(corpus: Facts, rule: str = "footnote") -> dict[str, dict[str, int]]:
+    """How many utterances each class has: target to the class's name to their number; see `classes`."""
+    found = {}
+    for target, names in CLASS_NAMES.items():
+        held = np.bincount(classes(corpus, target, rule), minlength=len(names))
+        found[target] = dict(zip(names, held.tolist(), strict=True))
+    return found
+
+
 def annotations(emotion: str) -> tuple[float, float]:
     """What an emotion says of arousal and valence, for databases that annotate nothing else.
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_jax.data import databases, locks, store, workers
+from ser_jax.data import databases, labels_only, locks, store, workers
 from ser_jax.data.beam import BeamError, Engine
+from ser_jax.data.corpus import Facts
 from ser_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def prepare(
     left_out = store.metadata(folder)["left_out"]
     if left_out:
         _log.warning("%s: %d utterances are left out, %s the first", folder, len(left_out), left_out[0]["id"])
-    store.labels_file(folder.parent).unlink(missing_ok=True)
+    (folder.parent / labels_only.FILE).unlink(missing_ok=True)
     return folder
 
 
@@ -83,7 +84,7 @@ def prepare_labels(
             f"{present[name]}: is prepared with its recordings already (ser-jax describe {name} counts its "
             "labels), expected another --name"
         )
-    if name in (kept := store.labelled(root)) and (other := kept[name].parent.parent.name) != builder:
+    if name in (kept := labels_only.found(root)) and (other := kept[name].parent.parent.name) != builder:
         raise PrepareError(
             f"{kept[name]}: are labels of {other}, expected another --name for those of {builder}"
         )
@@ -92,7 +93,7 @@ def prepare_labels(
     folder = root / builder / name
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
-        return store.keep_labels(folder, builder, listing)
+        return labels_only.write(folder, Facts.of(name, builder, listing))
     except OSError as error:
         _forget(absent)
         raise _not_written(folder, error) from error

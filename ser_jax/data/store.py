@@ -13,18 +13,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ser_jax.data import cache, description
-from ser_jax.data.corpus import LABELS, TARGETS, TEXTS, Corpus, Facts, is_synthesised
+from ser_jax.data import cache, labels_only
+from ser_jax.data.corpus import NUMBERS, TARGETS, TEXTS, Corpus, Facts, is_corpus
 from ser_jax.data.databases import DATABASES
-from ser_jax.data.description import SPLIT
+from ser_jax.data.foreign import SPLIT, foreign_file
 from ser_jax.data.logmel import BANDS, FRAMES
-from ser_jax.data.utterance import Listing
-from ser_jax.data.whole import new_file
 from ser_jax.errors import UserError, no_folder
 
 VERSION = "1.0.0"
-NUMBERS = {"seconds": np.float64, "frames": np.int32, "arousal": np.float64, "valence": np.float64}
-HEAD = ("builder", "synthetic", "thresholds")  # of a file of labels
 NOTES = {"builder", "synthetic", "thresholds", "source_fingerprint", "left_out"}  # beside the records
 BATCH = 256  # records read at a time
 
@@ -98,8 +94,7 @@ def _records(folder: Path) -> Iterator[tuple[_Records, list[int]]]:
         import tensorflow_datasets as tfds
 
         try:
-            foreign = description.foreign(folder)
-            if foreign is not None:
+            if (foreign := foreign_file(folder)) is not None:
                 raise _unreadable(folder, f"its {foreign} is not what ser_jax writes")
             builder = tfds.builder_from_directory(folder)
             yield builder.as_data_source(split=SPLIT), builder.info.splits[SPLIT].shard_lengths
@@ -118,7 +113,7 @@ def _unreadable(folder: Path, reason: str) -> DamagedCorpusError:
 
 
 def load(name: str, data_dir: Path | str | None = None) -> Corpus:
-    """Reads a prepared corpus into arrays, sorted by id.
+    """Reads a prepared corpus into arrays, sorted by id; through a cache, which maps what was read before.
 
     Args:
       name: as given to `prepare`.
@@ -131,7 +126,7 @@ def load(name: str, data_dir: Path | str | None = None) -> Corpus:
         raise UnknownCorpusError(_unknown(name, root, sorted(found)))
     folder = found[name]
     notes = metadata(folder)
-    columns, fingerprint = cache.through(folder, functools.partial(_read, folder, notes["thresholds"]), _fits)
+    columns, fingerprint = cache.through(folder, functools.partial(_read, folder, notes["thresholds"]))
     return Corpus(
         name=name,
         builder=notes["builder"],
@@ -149,46 +144,12 @@ def facts(name: str, data_dir: Path | str | None = None) -> Facts:
     Args and Raises: as `load`.
     """
     root = data_dir_or_default(data_dir)
-    if name in prepared(root) or name not in (files := labelled(root)):
+    if name in prepared(root) or name not in (files := labels_only.found(root)):
         return load(name, data_dir)
     try:
-        kept = json.loads(files[name].read_text(encoding="utf-8"))
-        rows = sorted(kept["utterances"], key=lambda row: row["id"])
-        if not rows or not {"arousal", "valence"} <= kept["thresholds"].keys():
-            raise LookupError("utterances or thresholds")
-        columns = {key: np.array([row[key] for row in rows]) for key in LABELS}
-        known: dict[str, Any] = {key: kept[key] for key in HEAD} | columns
-        return Facts(name=name, **known)
+        return labels_only.read(name, files[name])
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise _damaged(files[name], error) from error
-
-
-def keep_labels(folder: Path, builder: str, listing: Listing) -> Path:
-    """Writes the labels of a corpus into its folder; what is there is replaced at once or not at all."""
-    file = labels_file(folder)
-    rows = ",\n".join(
-        json.dumps({key: getattr(utterance, key) for key in LABELS}, ensure_ascii=False)
-        for utterance in listing.utterances
-    )
-    head = {"builder": builder, "synthetic": is_synthesised(listing), "thresholds": dict(listing.thresholds)}
-    folder.mkdir(parents=True, exist_ok=True)
-    with new_file(file) as stream:
-        stream.write(f'{json.dumps(head)[:-1]}, "utterances": [\n{rows}\n]}}\n'.encode())
-    return file
-
-
-def labels_file(folder: Path) -> Path:
-    """Where a corpus's folder keeps labels without recordings."""
-    return folder / "labels.json"
-
-
-def labelled(data_dir: Path) -> dict[str, Path]:
-    """Name to file of every corpus of which the labels are kept."""
-    return {
-        file.parent.name: file
-        for builder in DATABASES
-        for file in data_dir.glob(f"{builder}/*/{labels_file(Path()).name}")
-    }
 
 
 def _read(
@@ -206,22 +167,9 @@ def _read(
         columns = {key: np.array([row[key].decode() for row in rows]) for key in TEXTS}
         columns |= {key: np.array([row[key] for row in rows], dtype) for key, dtype in NUMBERS.items()}
         columns["logmel"] = features.array()
-        if not _fits(columns):
+        if not is_corpus(columns):
             raise ValueError("its records are not what ser_jax writes")
     return columns, _fingerprint(columns, thresholds)
-
-
-def _fits(columns: Mapping[str, np.ndarray]) -> bool:
-    """Whether columns are those of a corpus: of their types and in order, no frame beyond the features."""
-    types = {name: values.dtype for name, values in columns.items() if name in NUMBERS}
-    return (
-        columns.keys() == {*TEXTS, *NUMBERS, "logmel"}
-        and all(columns[name].dtype.kind == "U" for name in TEXTS)
-        and types == NUMBERS
-        and columns["logmel"].shape[1:] == (FRAMES, BANDS)
-        and bool((columns["id"][1:] > columns["id"][:-1]).all())
-        and bool(((columns["frames"] > 0) & (columns["frames"] <= FRAMES)).all())
-    )
 
 
 def _fingerprint(columns: Mapping[str, np.ndarray], thresholds: Mapping[str, float]) -> str:
@@ -236,10 +184,10 @@ def _fingerprint(columns: Mapping[str, np.ndarray], thresholds: Mapping[str, flo
 def _unknown(name: str, root: Path, names: list[str]) -> str:
     found = (", ".join(names) or "none") if root.is_dir() else no_folder(root)
     sentence = f"no corpus {name!r} in {root}, found {found}"
-    if name in labelled(root):
+    if name in (kept := labels_only.found(root)):
         return (
             f"of corpus {name!r} in {root} the labels only are kept, expected it with its recordings: "
-            f"ser-jax prepare {labelled(root)[name].parent.parent.name} --source SOURCE --name {name}"
+            f"ser-jax prepare {kept[name].parent.parent.name} --source SOURCE --name {name}"
         )
     close = difflib.get_close_matches(name.lower(), names, n=1)
     if close:

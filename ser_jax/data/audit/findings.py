@@ -12,7 +12,7 @@ from ser_jax.data import databases, labels, workers
 from ser_jax.data.audit import loudness
 from ser_jax.data.audit.hearing import RUN, Heard, listen
 from ser_jax.data.audit.loudness import Separation
-from ser_jax.data.corpus import TARGETS, Facts, is_synthesised
+from ser_jax.data.corpus import TARGETS, Facts
 from ser_jax.data.logmel import SECONDS
 from ser_jax.data.utterance import Listing, Utterance
 
@@ -57,25 +57,20 @@ class Audit:
     """Everything found.
 
     Attributes:
-      name: the database.
       source: what was read.
-      listing: its facts.
+      listing: what stands there.
+      facts: the same as arrays, in the same order; named after the database.
       heard: of each utterance, in their order.
       findings: by line, in the order of `ERRORS`, `WARNINGS`, `REMARKS`.
       loudness: per target, how well the level alone tells the classes apart.
     """
 
-    name: str
     source: Path
     listing: Listing
+    facts: Facts
     heard: tuple[Heard, ...]
     findings: tuple[Finding, ...]
     loudness: dict[str, Separation]
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether it is synthesised speech."""
-        return is_synthesised(self.listing)
 
     @property
     def refused(self) -> bool:
@@ -91,7 +86,7 @@ class Audit:
 
     def classes_per_speaker(self) -> dict[str, dict[str, Any]]:
         """Speaker to sex, utterances, and per target the number of each class, by the default rule."""
-        classes = _classes(self.name, self.listing)
+        classes = {target: labels.classes(self.facts, target) for target in TARGETS}
         found: dict[str, dict[str, Any]] = {}
         for row, utterance in enumerate(self.listing.utterances):
             counts = found.setdefault(
@@ -115,18 +110,19 @@ def audit(name: str, source: Path | str, processes: int | None = None, **options
     """
     processes = workers.number(processes)
     listing = databases.read(name, source, **options)
+    facts = Facts.of(name, name, listing)
     heard = tuple(workers.in_order(listen, listing.utterances, processes, "listening"))
-    separation = _loudness(name, listing, heard)
+    separation = _loudness(facts, heard)
     findings = [
         *_of_utterances(listing.utterances, heard),
         *_duplicates(listing.utterances, heard),
         *(Finding("unlabelled", place) for place in listing.unlabelled),
-        *_one_class(name, listing),
+        *_one_class(facts),
         *(Finding("loudness", target, str(found)) for target, found in separation.items() if found.trap),
     ]
     order = [*ERRORS, *WARNINGS, *REMARKS]
     findings.sort(key=lambda finding: order.index(finding.line))
-    return Audit(name, Path(source), listing, heard, tuple(findings), separation)
+    return Audit(Path(source), listing, facts, heard, tuple(findings), separation)
 
 
 def _of_utterances(utterances: Sequence[Utterance], heard: Sequence[Heard]) -> Iterator[Finding]:
@@ -163,26 +159,21 @@ def _what(utterance: Utterance) -> str:
     return str(utterance.path)
 
 
-def _classes(name: str, listing: Listing) -> dict[str, np.ndarray]:
-    """Per target, the class of every utterance by the default rule, [N]."""
-    facts = Facts.of(name, name, listing)
-    return {target: labels.classes(facts, target) for target in TARGETS}
-
-
-def _one_class(name: str, listing: Listing) -> Iterator[Finding]:
-    speakers = np.array([utterance.speaker for utterance in listing.utterances])
-    for target, classes in _classes(name, listing).items():
-        for speaker in np.unique(speakers):
-            held = np.unique(classes[speakers == speaker])
+def _one_class(facts: Facts) -> Iterator[Finding]:
+    for target in TARGETS:
+        classes = labels.classes(facts, target)
+        for speaker in np.unique(facts.speaker):
+            held = np.unique(classes[facts.speaker == speaker])
             if len(held) == 1:
                 yield Finding("one class", speaker, f"{target} always {labels.CLASS_NAMES[target][held[0]]}")
 
 
-def _loudness(name: str, listing: Listing, heard: Sequence[Heard]) -> dict[str, Separation]:
+def _loudness(facts: Facts, heard: Sequence[Heard]) -> dict[str, Separation]:
     level = np.array([one.level for one in heard])
     usable = np.isfinite(level)
-    speakers = np.array([utterance.speaker for utterance in listing.utterances])[usable]
     return {
-        target: loudness.separation(level[usable], classes[usable], speakers)
-        for target, classes in _classes(name, listing).items()
+        target: loudness.separation(
+            level[usable], labels.classes(facts, target)[usable], facts.speaker[usable]
+        )
+        for target in TARGETS
     }

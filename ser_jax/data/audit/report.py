@@ -23,14 +23,14 @@ def as_dict(audit: Audit) -> dict[str, Any]:
     }.values()
     named = audit.by_line()
     return {
-        "database": audit.name,
+        "database": audit.facts.builder,
         "source": str(audit.source),
-        "synthetic": audit.synthetic,
+        "synthetic": audit.facts.synthetic,
         "utterances": len(audit.heard),
         "usable": len(usable),
         "recordings": len(set(paths)),
-        "speakers": len({utterance.speaker for utterance in audit.listing.utterances}),
-        "sessions": len({utterance.session for utterance in audit.listing.utterances}),
+        "speakers": len(set(audit.facts.speaker)),
+        "sessions": len(set(audit.facts.session)),
         "seconds": _spread([one.seconds for one in usable]),
         "level_db": _spread([one.level for one in usable if math.isfinite(one.level)]),
         "sample_rates": _counted(one.rate for one in recordings),

@@ -9,10 +9,11 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-from ser_jax.data.synthetic.marker import MARKER, SynthesisError, is_synthetic
+from ser_jax.data.synthetic import plan, trees
+from ser_jax.data.synthetic.plan import SynthesisError
 from ser_jax.data.whole import new_folder
 
-__all__ = ["MARKER", "SynthesisError", "is_synthetic", "read_truth", "synthesize"]
+__all__ = ["SynthesisError", "read_truth", "synthesize"]
 
 
 def read_truth(out: Path) -> dict[str, dict[str, str]]:
@@ -35,9 +36,6 @@ def synthesize(
       progress: called with (utterances done, utterances in all), if given.
     Raises: SynthesisError where `out` holds something, or `utterances` or `seed` is out of range.
     """
-    # Only here, because whoever merely asks for the marker should not wait for SciPy.
-    from ser_jax.data.synthetic import plan, trees
-
     if seed < 0:
         raise SynthesisError(f"seed: found {seed}, expected an integer that is not negative")
     turns = plan.plan(utterances, seed)

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from ser_jax.data.synthetic.marker import SynthesisError
 from ser_jax.data.synthetic.voice import ENGLISH, FRENCH, Language, Manner, Voice, speak
+from ser_jax.errors import UserError
 
 SESSIONS = (1, 2, 3, 4, 5)
 DYADS = (
@@ -21,6 +21,10 @@ FEWEST = 4 * len(SPEAKERS[FRENCH])  # everybody speaks both classes of both targ
 SHORTEST, LONGEST = 0.7, 14.0  # s, an utterance
 RECORDING = 300.0  # s, everybody's French
 PAUSE = 1.0  # s, the least between two of its turns
+
+
+class SynthesisError(UserError):
+    """A size, seed or place with which the synthetic databases cannot be written."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import wavfile
 
-from ser_jax.data.synthetic.marker import MARKER, NOTICE
+from ser_jax.data.marker import MARKER, NOTICE
 from ser_jax.data.synthetic.plan import DYADS, LANGUAGES, PAUSE, RECORDING, Turn, say, stream
 from ser_jax.data.synthetic.voice import ENGLISH, FRENCH, RATE, ROOM_DB
 

@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ser_jax.data.corpus import TARGETS, TEXTS
+import numpy as np
+
+from ser_jax.data.corpus import NUMBERS, TEXTS
 from ser_jax.data.databases import DATABASES
 from ser_jax.data.logmel import BANDS, FRAMES
 
@@ -16,7 +18,7 @@ SPLIT = "utterances"
 SHARDS = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"  # names of a split's files
 
 
-def foreign(folder: Path) -> str | None:
+def foreign_file(folder: Path) -> str | None:
     """Which file of a dataset says anything else of it than ours do; None where none does."""
     info = json.loads((folder / "dataset_info.json").read_text())
     name = info["name"]
@@ -38,15 +40,16 @@ def _features() -> dict[str, Any]:
     """What tfds writes of our records."""
     room = "tensorflow_datasets.core.features."
 
-    def tensor(dtype: str, *shape: int, kind: str = "tensor_feature.Tensor", encoding: str = "bytes") -> dict:
+    def tensor(dtype: type[np.generic], shape: tuple[int, ...] = ()) -> dict[str, Any]:
+        whole = np.issubdtype(dtype, np.integer)
+        kind, encoding = ("scalar.Scalar", "none") if whole else ("tensor_feature.Tensor", "bytes")
         sizes = {"dimensions": [str(size) for size in shape]} if shape else {}
         return {
             "pythonClassName": room + kind,
-            "tensor": {"dtype": dtype, "encoding": encoding, "shape": sizes},
+            "tensor": {"dtype": np.dtype(dtype).name, "encoding": encoding, "shape": sizes},
         }
 
     columns = {name: {"pythonClassName": f"{room}text_feature.Text", "text": {}} for name in TEXTS}
-    columns |= dict.fromkeys(("seconds", *TARGETS), tensor("float64"))
-    columns["frames"] = tensor("int32", kind="scalar.Scalar", encoding="none")
-    columns["logmel"] = tensor("float32", FRAMES, BANDS)
+    columns |= {name: tensor(dtype) for name, dtype in NUMBERS.items()}
+    columns["logmel"] = tensor(np.float32, (FRAMES, BANDS))
     return {"pythonClassName": f"{room}features_dict.FeaturesDict", "featuresDict": {"features": columns}}
