@@ -19,7 +19,7 @@ from ser_jax.data.labels import CLASS_NAMES, RULES, counts
 
 PAPER, FOOTNOTE = "Sec. 3", "footnote 1"
 RELEASE = "the release"  # the paper does not say; counted in its label files
-PUBLISHED = {  # builder to what is known, where from; classes by label rule
+PUBLISHED = {  # database to what is known, where from; classes by label rule
     "iemocap": {
         "utterances": (10039, PAPER),
         "speakers": (10, RELEASE),
@@ -28,7 +28,7 @@ PUBLISHED = {  # builder to what is known, where from; classes by label rule
     },
     "recola": {"utterances": (1308, PAPER), "speakers": (23, PAPER)},
 }
-CLASSES = {  # builder, rule, target to (class 0, class 1, where from)
+CLASSES = {  # database, rule, target to (class 0, class 1, where from)
     ("iemocap", "footnote", "arousal"): (3121, 6918, FOOTNOTE),
     ("iemocap", "footnote", "valence"): (3421, 6618, FOOTNOTE),
     ("iemocap", "table1", "arousal"): (3121, 6918, FOOTNOTE),
@@ -38,12 +38,12 @@ CLASSES = {  # builder, rule, target to (class 0, class 1, where from)
 }
 
 
-def published(builder: str, rule: str) -> dict[str, tuple[int, str]]:
+def published(database: str, rule: str) -> dict[str, tuple[int, str]]:
     """What is counted to what should be found, and who says so; empty for other databases."""
-    known = dict(PUBLISHED.get(builder, {}))
+    known = dict(PUBLISHED.get(database, {}))
     for target, names in CLASS_NAMES.items():
-        if (builder, rule, target) in CLASSES:
-            *counts, where = CLASSES[builder, rule, target]
+        if (database, rule, target) in CLASSES:
+            *counts, where = CLASSES[database, rule, target]
             known |= {f"{target} {name}": (n, where) for name, n in zip(names, counts, strict=True)}
     return known
 
@@ -60,7 +60,7 @@ def count(facts: data.Facts, rule: str) -> dict[str, int]:
 
 def compare(facts: data.Facts, rule: str) -> list[dict]:
     """One row per count: what, found, published, source, and "equal", "different" or "" (not published)."""
-    found, known = count(facts, rule), published(facts.builder, rule)
+    found, known = count(facts, rule), published(facts.database, rule)
     rows = []
     for what in [*found, *(what for what in known if what not in found)]:
         expected, source = known.get(what, (None, ""))
@@ -74,7 +74,7 @@ def as_dict(facts: data.Facts, rows: list[dict]) -> dict:
     """The rows for programs."""
     return {
         "name": facts.name,
-        "builder": facts.builder,
+        "builder": facts.database,
         "synthetic": facts.synthetic,
         "labels_only": not isinstance(facts, data.Corpus),
         "left_out": getattr(facts, "left_out", 0),
@@ -89,7 +89,7 @@ def table(facts: data.Facts, rows: list[dict]) -> str:
         kind += ", SYNTHETIC SPEECH"
     if left_out := getattr(facts, "left_out", 0):
         kind += f", {left_out:,} utterances left out"
-    lines = [f"{facts.name} ({facts.builder}{kind})", f"  {'':<24} {'found':>8} {'published':>10}"]
+    lines = [f"{facts.name} ({facts.database}{kind})", f"  {'':<24} {'found':>8} {'published':>10}"]
     for row in rows:
         expected = "" if row["published"] is None else f"{row['published']:,}"
         remark = f"{row['verdict']:<9}  {row['source']}".rstrip()

@@ -28,7 +28,7 @@ from experiments.watching import Process, watch
 from ser_jax import flags, host
 from ser_jax.cli import guarded
 from ser_jax.data.logmel import RATE, SECONDS
-from ser_jax.data.workers import number
+from ser_jax.data.workers import how_many
 from ser_jax.errors import UserError
 
 MEAN, DEVIATION = 4.46, 3.07  # s, of IEMOCAP's turns
@@ -136,7 +136,7 @@ def measure(folder: Path, utterances: int, workers: list[int]) -> Report:
     if utterances > MOST:
         raise PreparationError(f"{utterances} utterances, expected {MOST:,} at most")
     for count in workers:
-        number(count)
+        how_many(count)
     if folder.exists() and not folder.is_dir():
         raise PreparationError(f"{folder} is a file, expected a new folder")
     if folder.exists() and any(folder.iterdir()):

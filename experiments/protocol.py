@@ -30,7 +30,10 @@ NOTED = {
 }  # fmt: skip
 TABLE = re.compile(r"[a-z0-9_]+")  # names become paths
 CELL = re.compile(r"[a-z0-9_+]+(-[a-z0-9_+]+){3}")
-FACTS = ("name", "builder", "synthetic", "left_out", "fingerprint")
+FACTS = {  # of a corpus: what the protocol calls it, and its attribute
+    "name": "name", "builder": "database", "synthetic": "synthetic", "left_out": "left_out",
+    "fingerprint": "fingerprint",
+}  # fmt: skip
 
 
 def of(options: Options, pool: Pool) -> dict[str, Any]:
@@ -42,7 +45,9 @@ def of(options: Options, pool: Pool) -> dict[str, Any]:
     chosen["version"] = ser_jax.__version__
     chosen["model"] = dataclasses.asdict(ModelConfig(precision=options.precision))
     chosen["training"] = {"learning_rate": TrainConfig.learning_rate, "batch": TrainConfig.batch}
-    chosen["corpora"] = [{fact: getattr(c, fact) for fact in FACTS} for c in pool.corpora.values()]
+    chosen["corpora"] = [
+        {fact: getattr(c, own) for fact, own in FACTS.items()} for c in pool.corpora.values()
+    ]
     chosen["fold_hashes"] = {name: [fold["sha256"] for fold in own] for name, own in folds.items()}
     chosen["standardize_default"] = {"within": WITHIN, "across": ACROSS}
     chosen = json.loads(json.dumps(chosen))

@@ -236,7 +236,7 @@ def _count(facts: "Facts", rule: str) -> dict:
 
     counted = {
         "name": facts.name,
-        "builder": facts.builder,
+        "builder": facts.database,
         "label_rule": rule,
         "synthetic": facts.synthetic,
         "utterances": len(facts),

@@ -6,7 +6,7 @@ from ser_jax.data.corpus import Corpus
 
 
 def noise_corpus(
-    name="noise", sessions=5, speakers_a_session=2, each=6, seed=0, frames=60, builder="manifest"
+    name="noise", sessions=5, speakers_a_session=2, each=6, seed=0, frames=60, database="manifest"
 ):
     """Speakers F and M by turns; band b of an utterance's noise lies higher where its arousal is high."""
     draw = np.random.default_rng(seed)
@@ -22,7 +22,7 @@ def noise_corpus(
         logmel[i, : length[i], 12:18] += 14 * valence[i]
     return Corpus(
         name=name,
-        builder=builder,
+        database=database,
         synthetic=False,
         fingerprint=f"{name}{seed}",
         thresholds={"arousal": 0.5, "valence": 0.5},

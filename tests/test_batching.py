@@ -89,7 +89,7 @@ def test_one_map_may_come_with_its_group_axis_or_without():
 
 def test_target_and_rule_decide_the_label():
     annotated = dataclasses.replace(
-        CORPUS, builder="iemocap", thresholds={"arousal": 2.5, "valence": 2.5}, valence=np.full(60, 2.5)
+        CORPUS, database="iemocap", thresholds={"arousal": 2.5, "valence": 2.5}, valence=np.full(60, 2.5)
     )
     for rule, label in (("footnote", 1), ("table1", 0)):
         found = joined(list(batches(annotated, ROWS, 4, target="valence", rule=rule)))["label"]

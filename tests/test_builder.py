@@ -48,7 +48,7 @@ def test_a_corpus_holds_what_was_read(speech, tmp_path):
     folder = prepare(speech, tmp_path / "root")
     assert folder == tmp_path / "root/manifest/tiny/1.0.0"
     corpus = data.load("tiny", tmp_path / "root")
-    assert (corpus.name, corpus.builder, corpus.synthetic) == ("tiny", "manifest", False)
+    assert (corpus.name, corpus.database, corpus.synthetic) == ("tiny", "manifest", False)
     assert corpus.thresholds == {"arousal": 0.1 * 3, "valence": 0.5}
     assert corpus.id.tolist() == ["a.wav", "b.wav", "c.wav", "d.wav", "e.wav"]
     assert corpus.speaker.tolist() == ["04", "03", "02", "01", "00"]
@@ -445,7 +445,7 @@ def test_both_databases_go_through_the_same_door(tmp_path):
     (tmp_path / "one").rename(tmp_path / "above/one")
     assert data.prepare("iemocap", tmp_path / "above", data_dir=tmp_path / "root") == folder
     corpus = data.load("iemocap", tmp_path / "root")
-    assert (corpus.builder, corpus.thresholds) == ("iemocap", {"arousal": 2.5, "valence": 2.5})
+    assert (corpus.database, corpus.thresholds) == ("iemocap", {"arousal": 2.5, "valence": 2.5})
     assert (corpus.speaker[0], corpus.valence[0], corpus.arousal[0]) == ("01M", 2.5, 3.25)
 
     for folder, text in (
@@ -461,7 +461,7 @@ def test_both_databases_go_through_the_same_door(tmp_path):
     soundfile.write(tmp_path / "two/RECOLA-Audio-recordings/P16.wav", noise(1.0, 0), RATE, subtype="DOUBLE")
     data.prepare("recola", tmp_path / "two", data_dir=tmp_path / "root")
     corpus = data.load("recola", tmp_path / "root")
-    assert (corpus.builder, corpus.thresholds) == ("recola", {"arousal": 0.0, "valence": 0.0})
+    assert (corpus.database, corpus.thresholds) == ("recola", {"arousal": 0.0, "valence": 0.0})
     assert (corpus.arousal[0], corpus.seconds[0]) == (-0.1, 0.4)
     expected = logmel.logmel(noise(1.0, 0)[8000:14400]).astype(np.float32)
     np.testing.assert_array_equal(corpus.logmel[0, : corpus.frames[0]], expected)

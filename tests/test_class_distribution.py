@@ -105,7 +105,7 @@ def test_recolas_counts_are_known(tmp_path):
     arousal[:520], valence[:241] = 0.0, -0.2
     facts = data.Facts(
         name="recola",
-        builder="recola",
+        database="recola",
         synthetic=False,
         thresholds={"arousal": 0.0, "valence": 0.0},
         id=np.arange(n).astype(str),

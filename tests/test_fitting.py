@@ -183,16 +183,16 @@ def test_a_single_speaker_is_judged_uncalibrated():
 
 
 def test_who_trains_is_never_held_out_under_another_name():
-    corpus = noise_corpus("de", builder="emodb")
+    corpus = noise_corpus("de", database="emodb")
     for other in (
         dataclasses.replace(corpus, name="again"),
-        dataclasses.replace(noise_corpus("more", seed=3, builder="emodb")),
+        dataclasses.replace(noise_corpus("more", seed=3, database="emodb")),
     ):
         with pytest.raises(
             TrainingError, match=rf"corpora de and {other.name} hold the same speakers \(s0F\)"
         ):
             fitting.divide([corpus, other], RECIPE)
-    fitting.divide([corpus, noise_corpus("more", seed=3, builder="ravdess")], RECIPE)
+    fitting.divide([corpus, noise_corpus("more", seed=3, database="ravdess")], RECIPE)
 
 
 def test_corpora_that_cannot_be_divided_or_lack_a_class_are_refused():

@@ -12,8 +12,8 @@ from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, LabelError, annotations, 
 VALUES = np.array([1.0, 2.0, 2.5, 3.0, 5.5])
 
 
-def corpus(builder, threshold, values):
-    base = noise_corpus(sessions=len(values), speakers_a_session=1, each=1, builder=builder)
+def corpus(database, threshold, values):
+    base = noise_corpus(sessions=len(values), speakers_a_session=1, each=1, database=database)
     thresholds = {"arousal": threshold, "valence": threshold}
     return dataclasses.replace(base, thresholds=thresholds, arousal=values, valence=values)
 

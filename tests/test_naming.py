@@ -380,7 +380,7 @@ def test_a_corpus_is_prepared_and_loaded(corpus, tmp_path):
     assert loaded.emotion.tolist() == [meaning[3] for meaning in known]
     for target, side in (("arousal", 0), ("valence", 1)):
         assert labels.classes(loaded, target).tolist() == ["-+".index(meaning[4][side]) for meaning in known]
-    assert (loaded.builder, loaded.synthetic, set(loaded.language)) == (corpus, False, {LANGUAGES[corpus]})
+    assert (loaded.database, loaded.synthetic, set(loaded.language)) == (corpus, False, {LANGUAGES[corpus]})
     assert loaded.seconds.tolist() == [0.2] * len(known)
 
 

@@ -89,6 +89,12 @@ class Engine:
             )
         return tfds.download.DownloadConfig(beam_runner=self.runner, beam_options=options, **others)
 
+    def failed(self, error: Exception) -> BeamError:
+        """One sentence of what ended it, which Beam says last, below the traceback of the worker."""
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1] if lines else type(error).__name__
+        return BeamError(f"{self.runner} failed ({reason}), expected it to finish")
+
 
 @dataclasses.dataclass(frozen=True)
 class Shard:

@@ -1,9 +1,9 @@
 """A prepared corpus as arrays on disk, beside its dataset: the second loading maps what the first one read.
 
-    DATA_DIR/BUILDER/NAME/1.0.0/          the dataset
-    DATA_DIR/BUILDER/NAME/cache-1.0.0/    logmel.npy   [N, T, F], mapped; its padding is holes, not blocks
-                                          facts.npz    every other column
-                                          key.json     of which files all this is a copy, and checksums
+    DATA_DIR/DATABASE/NAME/1.0.0/          the dataset
+    DATA_DIR/DATABASE/NAME/cache-1.0.0/    logmel.npy   [N, T, F], mapped; its padding is holes, not blocks
+                                           facts.npz    every other column
+                                           key.json     of which files all this is a copy, and checksums
 
 It may be deleted at any time. Whatever is stale or damaged is built anew (of the log-mels only the size is
 looked at); where nothing can be written, the corpus is loaded without it.
@@ -109,7 +109,7 @@ def through(folder: Path, build: Build) -> tuple[Columns, str]:
     """Columns and fingerprint of a prepared corpus: from its cache, or built and kept for the next time.
 
     Args:
-      folder: of the dataset, DATA_DIR/BUILDER/NAME/VERSION.
+      folder: of the dataset, DATA_DIR/DATABASE/NAME/VERSION.
       build: reads the dataset. It is given a function that makes the `Rows` of a shape [N, T, F], calls it
         once, puts every utterance's log-mels into the row where they belong, and returns (all columns, among
         them `logmel`, which is what `Rows.array` returns, and none of them objects; the fingerprint). Where

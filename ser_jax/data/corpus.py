@@ -28,7 +28,7 @@ class Facts:
 
     Attributes:
       name: the name it was prepared under.
-      builder: what read it, as in "iemocap"; decides what an annotation means.
+      database: what it was read from, as in "iemocap"; decides what an annotation means.
       synthetic: whether it was made from synthesised speech.
       thresholds: per target, the annotation that separates the two classes.
       id: [N] str, unique.
@@ -39,7 +39,7 @@ class Facts:
     """
 
     name: str
-    builder: str
+    database: str
     synthetic: bool
     thresholds: dict[str, float]
     id: np.ndarray
@@ -57,16 +57,16 @@ class Facts:
     @property
     def head(self) -> dict[str, Any]:
         """What is the same for all utterances, as files say it."""
-        return {"builder": self.builder, "synthetic": self.synthetic, "thresholds": self.thresholds}
+        return {"builder": self.database, "synthetic": self.synthetic, "thresholds": self.thresholds}
 
     @classmethod
-    def of(cls, name: str, builder: str, listing: Listing) -> "Facts":
+    def of(cls, name: str, database: str, listing: Listing) -> "Facts":
         """What a reader listed, in the reader's order."""
         columns: dict[str, Any] = {
             key: np.array([getattr(utterance, key) for utterance in listing.utterances]) for key in LABELS
         }
         thresholds, synthetic = dict(listing.thresholds), is_synthetic(listing)
-        return cls(name=name, builder=builder, synthetic=synthetic, thresholds=thresholds, **columns)
+        return cls(name=name, database=database, synthetic=synthetic, thresholds=thresholds, **columns)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -90,34 +90,34 @@ DATABASES = {
 }
 
 
-def read(name: str, source: Path | str, **options: Any) -> Listing:
+def read(database: str, source: Path | str, **options: Any) -> Listing:
     """The facts of a database, as its own package reads them: no audio is opened, none need be there.
 
     Args:
-      name: one of `DATABASES`.
+      database: one of `DATABASES`.
       source: what that one is read from.
       options: those it takes.
     Raises: DatabaseError; the reader's own UserError naming the file, and the line where there is one.
     """
-    check(name, options)
-    return importlib.import_module(f"ser_jax.data.{name}").read(Path(source), **options)
+    check(database, options)
+    return importlib.import_module(f"ser_jax.data.{database}").read(Path(source), **options)
 
 
-def check(name: str, options: dict[str, Any]) -> None:
+def check(database: str, options: dict[str, Any]) -> None:
     """Refuses a database that there is no reader for, and options that its reader does not take.
 
     Raises: DatabaseError.
     """
-    if name not in DATABASES:
-        close = difflib.get_close_matches(name, DATABASES, n=1)
+    if database not in DATABASES:
+        close = difflib.get_close_matches(database, DATABASES, n=1)
         raise DatabaseError(
-            f"no database {name!r}, expected one of {', '.join(DATABASES)}"
+            f"no database {database!r}, expected one of {', '.join(DATABASES)}"
             + (f"; did you mean {close[0]!r}?" if close else "")
         )
     for option in options:
-        if option not in DATABASES[name].options:
-            takes = ", ".join(flag(known) for known in DATABASES[name].options) or "none"
-            raise DatabaseError(f"{name} does not take {flag(option)}, expected of such options {takes}")
+        if option not in DATABASES[database].options:
+            takes = ", ".join(flag(known) for known in DATABASES[database].options) or "none"
+            raise DatabaseError(f"{database} does not take {flag(option)}, expected of such options {takes}")
 
 
 def flag(option: str) -> str:
@@ -125,9 +125,9 @@ def flag(option: str) -> str:
     return f"--{option.replace('_', '-')}"
 
 
-def command(verb: str, name: str, source: Path | str, options: Mapping[str, Any]) -> str:
+def command(verb: str, database: str, source: Path | str, options: Mapping[str, Any]) -> str:
     """What to type for a database that was read with these options."""
-    words = ["ser-jax", verb, name, "--source", str(source)]
+    words = ["ser-jax", verb, database, "--source", str(source)]
     for option, value in options.items():
         words += [flag(option)] if value is True else [flag(option), str(value)] if value is not False else []
     return shlex.join(words)

@@ -9,10 +9,11 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_jax.data import audio, workers
+from ser_jax.data import audio
 from ser_jax.data.corpus import LABELS
 from ser_jax.data.logmel import Filters, filterbank, logmel, pad
 from ser_jax.data.utterance import Utterance
+from ser_jax.data.workers import in_order
 
 Record = dict[str, Any]
 
@@ -66,14 +67,14 @@ def missing(utterances: Sequence[Utterance]) -> list[Flaw]:
 
 
 def records(
-    utterances: Sequence[Utterance], processes: int, label: str
+    utterances: Sequence[Utterance], workers: int, label: str
 ) -> Generator[Record | Flaw, None, None]:
-    """Records of all utterances in their order, the same bytes for any number of processes.
+    """Records of all utterances in their order, the same bytes for any number of workers.
 
     Args:
-      processes: see `workers.in_order`.
+      workers: processes, see `workers.in_order`.
       label: what the progress bar on standard error is called.
     Raises: WorkerError.
     """
     do = functools.partial(record, filters=filterbank())
-    return workers.in_order(do, utterances, processes, label)
+    return in_order(do, utterances, workers, label)

@@ -53,7 +53,7 @@ def classes(corpus: Facts, target: str, rule: str = "footnote") -> np.ndarray:
     if rule not in RULES:
         raise LabelError(f"no label rule {rule!r}, expected one of {', '.join(RULES)}")
     annotation, threshold = getattr(corpus, target), corpus.thresholds[target]
-    on_threshold_is_high = rule == "footnote" and target == "valence" and corpus.builder == "iemocap"
+    on_threshold_is_high = rule == "footnote" and target == "valence" and corpus.database == "iemocap"
     high = annotation >= threshold if on_threshold_is_high else annotation > threshold
     return high.astype(np.int8)
 

@@ -1,4 +1,4 @@
-"""Corpora whose labels are kept without their recordings, in DATA_DIR/BUILDER/NAME/labels.json."""
+"""Corpora whose labels are kept without their recordings, in DATA_DIR/DATABASE/NAME/labels.json."""
 
 import json
 from pathlib import Path
@@ -43,5 +43,10 @@ def read(name: str, file: Path) -> Facts:
     if not rows or not {*TARGETS} <= kept["thresholds"].keys():
         raise LookupError("utterances or thresholds")
     columns: dict[str, Any] = {key: np.array([row[key] for row in rows]) for key in LABELS}
-    head = {key: kept[key] for key in ("builder", "synthetic", "thresholds")}
-    return Facts(name=name, **head, **columns)
+    return Facts(
+        name=name,
+        database=kept["builder"],
+        synthetic=kept["synthetic"],
+        thresholds=kept["thresholds"],
+        **columns,
+    )

@@ -56,8 +56,8 @@ def prepared(data_dir: Path) -> dict[str, Path]:
     """Name to folder of every corpus prepared in `data_dir`."""
     return {
         info.parent.parent.name: info.parent
-        for builder in DATABASES
-        for info in sorted(data_dir.glob(f"{builder}/*/[0-9]*/dataset_info.json"))
+        for database in DATABASES
+        for info in sorted(data_dir.glob(f"{database}/*/[0-9]*/dataset_info.json"))
     }
 
 
@@ -129,7 +129,7 @@ def load(name: str, data_dir: Path | str | None = None) -> Corpus:
     columns, fingerprint = cache.through(folder, functools.partial(_read, folder, notes["thresholds"]))
     return Corpus(
         name=name,
-        builder=notes["builder"],
+        database=notes["builder"],
         synthetic=notes["synthetic"],
         left_out=len(notes["left_out"]),
         thresholds=notes["thresholds"],

@@ -30,8 +30,8 @@ class WorkerError(UserError):
     """A number of workers that cannot be, or a worker process that did not start, or died."""
 
 
-def number(asked: int | None) -> int:
-    """How many workers: as asked, or as many as there are cores for this process.
+def how_many(asked: int | None) -> int:
+    """As many workers as are asked for, or as there are cores for this process.
 
     Raises: WorkerError where there would be none, or more than any machine has use for.
     """

@@ -154,7 +154,7 @@ def _check(corpora: Sequence[Corpus]) -> None:
     for one, other in itertools.combinations(corpora, 2):
         shared = sorted(set(one.speaker) & set(other.speaker))
         # What a manifest calls its speakers, another may call other people.
-        if one.fingerprint == other.fingerprint or (shared and one.builder == other.builder != "manifest"):
+        if one.fingerprint == other.fingerprint or (shared and one.database == other.database != "manifest"):
             raise TrainingError(
                 f"corpora {one.name} and {other.name} hold the same speakers ({shared[0]}), expected each "
                 "person in one: else who trains would be held out as well"
@@ -224,7 +224,7 @@ def _facts(corpora: Sequence[Corpus], parts: Divided, recipe: Recipe) -> dict[st
         own = parts.corpus == corpus.name
         return {
             "name": corpus.name,
-            "builder": corpus.builder,
+            "builder": corpus.database,
             "synthetic": corpus.synthetic,
             "fingerprint": corpus.fingerprint,
             "languages": sorted(set(corpus.language.tolist())),

@@ -23,7 +23,7 @@ from experiments.finetuning import FINETUNED
 from experiments.main import main as experiment
 from ser_jax.checkpoint import digest, restore
 from ser_jax.cli import main as ser_jax
-from ser_jax.data import audio, preparation  # noqa: F401
+from ser_jax.data import audio, beam, preparation  # noqa: F401
 from ser_jax.model import ModelConfig
 
 PAIR = ("synthetic_en", "synthetic_fr")

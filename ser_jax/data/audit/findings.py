@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ser_jax.data import databases, labels, workers
+from ser_jax.data import databases, labels
 from ser_jax.data.audit import loudness
 from ser_jax.data.audit.hearing import RUN, Heard, listen
 from ser_jax.data.audit.loudness import Separation
 from ser_jax.data.corpus import TARGETS, Facts
 from ser_jax.data.logmel import SECONDS
 from ser_jax.data.utterance import Listing, Utterance
+from ser_jax.data.workers import how_many, in_order
 
 SILENT = 1e-3  # of full scale, -60 dB: no sample of a silent utterance is above
 
@@ -100,18 +101,18 @@ class Audit:
         return dict(sorted(found.items()))
 
 
-def audit(name: str, source: Path | str, processes: int | None = None, **options: Any) -> Audit:
+def audit(database: str, source: Path | str, workers: int | None = None, **options: Any) -> Audit:
     """Reads a database's labels and listens to all of its recordings to their ends.
 
     Args:
-      name, source, options: see `databases.read`.
-      processes: that listen; all cores by default.
+      database, source, options: see `databases.read`.
+      workers: processes that listen; all cores by default.
     Raises: as `databases.read`, where not even the labels can be read; WorkerError.
     """
-    processes = workers.number(processes)
-    listing = databases.read(name, source, **options)
-    facts = Facts.of(name, name, listing)
-    heard = tuple(workers.in_order(listen, listing.utterances, processes, "listening"))
+    workers = how_many(workers)
+    listing = databases.read(database, source, **options)
+    facts = Facts.of(database, database, listing)
+    heard = tuple(in_order(listen, listing.utterances, workers, "listening"))
     separation = _loudness(facts, heard)
     findings = [
         *_of_utterances(listing.utterances, heard),

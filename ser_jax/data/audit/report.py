@@ -23,7 +23,7 @@ def as_dict(audit: Audit) -> dict[str, Any]:
     }.values()
     named = audit.by_line()
     return {
-        "database": audit.facts.builder,
+        "database": audit.facts.database,
         "source": str(audit.source),
         "synthetic": audit.facts.synthetic,
         "utterances": len(audit.heard),
