@@ -8,7 +8,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
 
 from experiments.pool import Joined
-from ser_jax.data.histogram import CELL, LEVELS, equalised, quantiles, towards
+from ser_jax.data import histogram
+from ser_jax.data.histogram import CELL, LEVELS, equalised, histograms, towards
 from ser_jax.data.standardize import Membership
 
 ROUNDING = 1e-4  # dB; float32 at 100 dB, several times over
@@ -36,6 +37,11 @@ def within(logmel, frames):
 
 def heard(logmel, frames, rows=slice(None)):
     return logmel[rows][within(logmel[rows], frames[rows])]
+
+
+def quantiles(logmel, frames, rows, levels=LEVELS):
+    lowest, counts = histograms(logmel, frames, [rows])
+    return histogram.quantiles(lowest, counts[0], levels)
 
 
 def plainly_quantiles(sounding, levels):

@@ -7,12 +7,16 @@ from hypothesis import strategies as st
 
 from ser_jax.data import onset as module
 from ser_jax.data.logmel import BANDS, FRAMES, HOP, RATE, logmel, pad
-from ser_jax.data.onset import Rule, extent, onset
+from ser_jax.data.onset import RULE, Rule, extent
 from ser_jax.data.synthetic.plan import plan, say, stream
 from ser_jax.data.synthetic.voice import Manner, compose
 
 SEEDS = st.integers(0, 2**32 - 1)
 ROOM, SPEECH = -60.0, -10.0  # dB
+
+
+def onset(logmel, frames, rule=RULE):
+    return extent(logmel, frames, rule).lead
 
 
 def bands(*levels):

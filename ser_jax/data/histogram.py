@@ -21,24 +21,44 @@ CELL = 0.01  # dB; quantiles are off by half of it at most
 LEVELS = np.sin(np.linspace(0, np.pi / 2, 129)) ** 2  # 0.012 apart in the middle, 0.00015 at the tails
 
 
-def quantiles(
-    logmel: LogMel, frames: np.ndarray, rows: np.ndarray, levels: np.ndarray = LEVELS
-) -> np.ndarray:
-    """Quantiles of every band over the frames that hold sound, those of `np.quantile` to `CELL` / 2.
+def histograms(logmel: LogMel, frames: np.ndarray, parts: list[np.ndarray]) -> tuple[int, np.ndarray]:
+    """Counts the frames that hold sound in cells around the multiples of `CELL`.
 
-    Frames are counted in cells around the multiples of `CELL`, so that memory grows with the range of the
-    values, not with their number: 1 MB of counts for 26 bands over 100 dB.
+    So memory grows with the range of the values, not with their number: 1 MB for 26 bands over 100 dB.
 
     Args:
       logmel: [N, T, F] dB, finite; anything that has a `shape` and gathers an array of rows.
       frames: [N] frames that hold sound.
-      rows: [M] int, whose frames are counted.
+      parts: sets of rows, each [M] int.
+    Returns: (the lowest cell, [sets, F, cells] int32).
+    """
+    ends = [(cells.min(), cells.max()) for part in parts for cells in _cells(logmel, frames, part)]
+    lowest, highest = (int(end) for end in (np.min(ends or 0), np.max(ends or 0)))
+    bands, width = logmel.shape[2], highest - lowest + 1
+    places = np.arange(bands) * width - lowest
+    counts = np.zeros((len(parts), bands * width), np.int32)
+    for own, part in zip(counts, parts, strict=True):
+        for cells in _cells(logmel, frames, part):
+            own += np.bincount((cells + places).ravel(), minlength=len(own))
+    return lowest, counts.reshape(len(parts), bands, width)
+
+
+def quantiles(lowest: int, counts: np.ndarray, levels: np.ndarray = LEVELS) -> np.ndarray:
+    """Those of `np.quantile`, interpolated between order statistics as there, to `CELL` / 2.
+
+    Args:
+      lowest, counts: [F, cells], see `histograms`.
       levels: [Q] from 0, the smallest value, to 1, the largest.
     Returns: [F, Q] float64, dB.
-    Raises: ValueError where no row holds a frame.
+    Raises: ValueError where no frame was counted.
     """
-    lowest, counts = _histograms(logmel, frames, [rows])
-    return _inverse(lowest, counts[0], levels)
+    below = np.cumsum(counts, axis=1, dtype=np.int64)
+    if not below[0, -1]:
+        raise ValueError("no frame to take quantiles of, expected at least one")
+    rank = np.asarray(levels) * (below[0, -1] - 1)
+    ends = np.stack([np.floor(rank), np.ceil(rank)])
+    lower, upper = np.stack([np.searchsorted(band, ends, side="right") for band in below], axis=1)
+    return (lowest + lower + (rank - ends[0]) * (upper - lower)) * CELL
 
 
 def equalised(
@@ -50,7 +70,7 @@ def equalised(
     goes to the middle one of the reference's; so a band that never varies is shifted to the median.
 
     Args:
-      logmel, frames: as in `quantiles`.
+      logmel, frames: as in `histograms`.
       group: [N] int, which source an utterance belongs to.
       source: [G, F, Q] dB, quantiles at the same levels as the reference's.
       reference: [F, Q] or [G, F, Q] dB.
@@ -81,7 +101,7 @@ def towards(training: Collection[int], logmel: LogMel, frames: np.ndarray, membe
 
     Args:
       training: the corpora that train, numbered as in `member`.
-      logmel, frames: as in `quantiles`.
+      logmel, frames: as in `histograms`.
       member: of every utterance.
     Returns: [N, T, F] float32, dB; padding as it was.
     Raises: ValueError where nothing trains, or a corpus has a single fold.
@@ -89,14 +109,13 @@ def towards(training: Collection[int], logmel: LogMel, frames: np.ndarray, membe
     group = grouping("corpus", member)
     first = np.unique(group, return_index=True)[1]
     corpus, fold = member.corpus[first], member.fold[first]
-    lowest, counts = _histograms(logmel, frames, [np.flatnonzero(group == g) for g in range(len(first))])
+    lowest, counts = histograms(logmel, frames, [np.flatnonzero(group == g) for g in range(len(first))])
     trains = np.isin(corpus, list(training))
     others = fold[:, None] != fold
     own = (corpus[:, None] == corpus) & others
     pooled = trains & (others | ~trains[:, None])
     source, reference = (
-        np.stack([_inverse(lowest, counts[groups].sum(axis=0), LEVELS) for groups in side])
-        for side in (own, pooled)
+        np.stack([quantiles(lowest, counts[groups].sum(axis=0)) for groups in side]) for side in (own, pooled)
     )
     return equalised(logmel, frames, group, source, reference)
 
@@ -112,30 +131,6 @@ def _cells(logmel: LogMel, frames: np.ndarray, rows: np.ndarray) -> Iterator[np.
         heard = x[np.arange(x.shape[1]) < frames[chunk][:, None]]
         if heard.size:
             yield np.rint(heard / np.float64(CELL)).astype(np.intp)
-
-
-def _histograms(logmel: LogMel, frames: np.ndarray, parts: list[np.ndarray]) -> tuple[int, np.ndarray]:
-    """Counts the frames of several sets of rows: (the lowest cell, [sets, F, cells] int32)."""
-    ends = [(cells.min(), cells.max()) for part in parts for cells in _cells(logmel, frames, part)]
-    lowest, highest = (int(end) for end in (np.min(ends or 0), np.max(ends or 0)))
-    bands, width = logmel.shape[2], highest - lowest + 1
-    places = np.arange(bands) * width - lowest
-    counts = np.zeros((len(parts), bands * width), np.int32)
-    for own, part in zip(counts, parts, strict=True):
-        for cells in _cells(logmel, frames, part):
-            own += np.bincount((cells + places).ravel(), minlength=len(own))
-    return lowest, counts.reshape(len(parts), bands, width)
-
-
-def _inverse(lowest: int, counts: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """[F, Q] quantiles of [F, cells] counts, interpolated between order statistics as in `np.quantile`."""
-    below = np.cumsum(counts, axis=1, dtype=np.int64)
-    if not below[0, -1]:
-        raise ValueError("no frame to take quantiles of, expected at least one")
-    rank = np.asarray(levels) * (below[0, -1] - 1)
-    ends = np.stack([np.floor(rank), np.ceil(rank)])
-    lower, upper = np.stack([np.searchsorted(band, ends, side="right") for band in below], axis=1)
-    return (lowest + lower + (rank - ends[0]) * (upper - lower)) * CELL
 
 
 def _moved(values: np.ndarray, source: np.ndarray, reference: np.ndarray) -> np.ndarray:

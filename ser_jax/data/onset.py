@@ -69,27 +69,18 @@ class Extent(NamedTuple):
     contrast: np.ndarray
 
 
-def onset(logmel: np.ndarray, frames: np.ndarray, rule: Rule = RULE) -> np.ndarray:
-    """How long until speech starts.
+def extent(logmel: np.ndarray, frames: np.ndarray, rule: Rule = RULE) -> Extent:
+    """How long until speech starts, and how long it has been over at the end.
 
-    A frame sees 25 ms, so that the answer comes up to 25 ms early; a voiceless plosive begins with its burst.
+    A frame sees 25 ms, so that the start comes up to 25 ms early; a voiceless plosive begins with its burst.
     The level of the recording does not matter, nor what lies in the padding.
 
     Args:
       logmel: [N, T, F] dB, as stored; may be mapped from a file, is read in blocks.
       frames: [N] int, frames that hold sound.
       rule: which frames are speech.
-    Returns: [N] float64, s; NaN where nothing lasts long enough, or nothing is so loud that digital silence
-      would not pass for speech.
-    """
-    return extent(logmel, frames, rule).lead
-
-
-def extent(logmel: np.ndarray, frames: np.ndarray, rule: Rule = RULE) -> Extent:
-    """How long until speech starts, and how long it has been over at the end.
-
-    Args:
-      logmel, frames, rule: as of `onset`.
+    Returns: NaN where nothing lasts long enough, or nothing is so loud that digital silence would not pass
+      for speech.
     """
     frames = np.asarray(frames)
     found = np.empty((3, len(frames)))

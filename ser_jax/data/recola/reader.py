@@ -41,41 +41,47 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Listing:
     annotated = {target: _files(_folder(behaviour, target), "csv") for target in ("arousal", "valence")}
     participants = _participants(annotated, behaviour)
     people = _people(root, participants)
-    utterances = []
+    utterances: list[Utterance] = []
     unlabelled = [str(path) for name, path in recordings.items() if name not in participants]
     for participant in participants:
         if participant not in timings:
             raise RecolaError(f"{root}: participant {participant} is annotated, expected also audio timings")
         traces = {target: tables.annotation(files[participant]) for target, files in annotated.items()}
         sex, dyad = people.get(participant, ("unknown", ""))
-        for number, (line, start, stop) in enumerate(tables.turns(timings[participant])):
-            place = f"{timings[participant]}:{line}"
-            if start >= tables.END:
-                unlabelled.append(f"{place} (from {start} s, annotated are {tables.END} s)")
-                continue
-            stop = min(stop, Decimal(tables.END))
-            said: dict[str, Any] = {
-                target: _label(trace, start, stop, delay) for target, trace in traces.items()
-            }
-            utterances.append(
-                Utterance(
-                    id=f"{participant}_{number:03d}",
-                    path=recordings.get(participant, folder / f"{participant}.wav"),
-                    start=float(start),
-                    stop=float(stop),
-                    speaker=participant,
-                    sex=sex,
-                    session=f"dyad{dyad}" if dyad else participant,
-                    language="fr",
-                    place=place,
-                    **said,
-                )
-            )
+        labelled, beyond = _turns(
+            timings[participant],
+            traces,
+            delay,
+            path=recordings.get(participant, folder / f"{participant}.wav"),
+            speaker=participant,
+            sex=sex,
+            session=f"dyad{dyad}" if dyad else participant,
+            language="fr",
+        )
+        utterances += labelled
+        unlabelled += beyond
     if not utterances:
         raise RecolaError(
             f"{root}: no turn begins within the {tables.END} s that are annotated, expected some"
         )
     return Listing(tuple(utterances), THRESHOLDS, tuple(unlabelled))
+
+
+def _turns(
+    file: Path, traces: Mapping[str, tables.Trace], delay: Decimal, **person: Any
+) -> tuple[list[Utterance], list[str]]:
+    """One participant's turns, and where those stand that begin after the annotation."""
+    labelled, beyond = [], []
+    for number, (line, start, stop) in enumerate(tables.turns(file)):
+        place = f"{file}:{line}"
+        if start >= tables.END:
+            beyond.append(f"{place} (from {start} s, annotated are {tables.END} s)")
+            continue
+        stop = min(stop, Decimal(tables.END))
+        facts: dict[str, Any] = {t: _label(trace, start, stop, delay) for t, trace in traces.items()} | person
+        facts |= {"start": float(start), "stop": float(stop), "place": place}
+        labelled.append(Utterance(id=f"{person['speaker']}_{number:03d}", **facts))
+    return labelled, beyond
 
 
 def _label(trace: tables.Trace, start: Decimal, stop: Decimal, delay: Decimal) -> float:
