@@ -3,9 +3,20 @@
 import os
 import signal
 import sys
+from pathlib import Path
 
 from experiments import variables
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, meant
+
+
+def _check_script(module: str) -> None:
+    """Refuses a name that no script has; Python would say no more than that."""
+    name, folder = module.partition(".")[2], Path(__file__).parent
+    if module and not (folder / f"{name}.py").is_file():
+        main = '__name__ == "__main__"'
+        scripts = [path.stem for path in sorted(folder.glob("[a-z]*.py")) if main in path.read_text("utf-8")]
+        raise UserError(f"no script {name!r}, expected one of {', '.join(scripts)}{meant(name, scripts)}")
+
 
 if sys.argv[:1] == ["-m"]:  # a script is starting
     # Until it is at work, Ctrl-C just ends it.
@@ -13,6 +24,7 @@ if sys.argv[:1] == ["-m"]:  # a script is starting
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever else somebody draws with
     try:
+        _check_script(next((word for word in sys.orig_argv if word.split(".")[0] == __name__), ""))
         variables.check()
     except UserError as error:
         print(f"experiments: {error}", file=sys.stderr)

@@ -13,7 +13,6 @@ Expected (two cores of an AMD EPYC beside other work): prepare 290 s and 0.6 GB;
 it is 8.9 GB at most.
 """
 
-import argparse
 import csv
 import dataclasses
 import json
@@ -29,8 +28,8 @@ from experiments.environment import processor
 from experiments.preparation import LOAD, MOST, PreparationError, lengths
 from experiments.watching import Process, watch, watch_command
 from ser_jax import flags, host
-from ser_jax.cli import guarded
 from ser_jax.data.logmel import RATE
+from ser_jax.ending import guarded
 
 UTTERANCES = 100_000
 MEMORY = 24.0  # GB (10^9 bytes) that no stage may exceed
@@ -191,14 +190,10 @@ def markdown(report: Report) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures with the flags given and prints the table; ends with status 1 where a bound is broken."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.bounds",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = flags.Parser(prog="python -m experiments.bounds", description=__doc__)
     add = parser.add_argument
     size = flags.whole(LEAST, MOST)
-    add("--utterances", type=size, default=UTTERANCES, metavar="N", help="(default: 100,000)")
+    add("--utterances", type=size, default=UTTERANCES, metavar="N", help="of noise (default: 100,000)")
     add("--keep", type=flags.path, metavar="DIR", help="work in this new folder and leave everything there")
     add("--json", type=flags.new_file, metavar="FILE", help="write the report there as well")
     options = parser.parse_args(arguments)

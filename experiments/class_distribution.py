@@ -6,7 +6,6 @@
 Ends with status 1 where a count differs from what is published.
 """
 
-import argparse
 import contextlib
 import json
 import sys
@@ -14,8 +13,8 @@ from collections import Counter
 from pathlib import Path
 
 from ser_jax import data, flags
-from ser_jax.cli import guarded
 from ser_jax.data.labels import CLASS_NAMES, RULES, counts
+from ser_jax.ending import guarded
 
 PAPER, FOOTNOTE = "Sec. 3", "footnote 1"
 RELEASE = "the release"  # the paper does not say; counted in its label files
@@ -102,21 +101,17 @@ def table(facts: data.Facts, rows: list[dict]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Prints the counts; ends with status 1 where one differs from what is published."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.class_distribution",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = flags.Parser(prog="python -m experiments.class_distribution", description=__doc__)
     parser.add_argument(
         "--corpora",
         nargs="+",
         metavar="NAME",
         help="prepared, whole or with --labels-only (default: iemocap and recola, as far as prepared)",
     )
-    parser.add_argument(
-        "--data-dir", type=flags.folder, help="where they were prepared (default: as ser-jax prepare)"
-    )
-    parser.add_argument("--label-rule", choices=RULES, default=RULES[0], help="(default: %(default)s)")
+    place = "where they were prepared (default: as ser-jax prepare)"
+    parser.add_argument("--data-dir", type=flags.folder, metavar="DIR", help=place)
+    rule = "annotation to class (default: %(default)s)"
+    parser.add_argument("--label-rule", choices=RULES, default=RULES[0], help=rule)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     chosen = parser.parse_args(arguments)
 

@@ -12,7 +12,7 @@ from experiments import harness, keeping, report
 from experiments.options import Options, parse
 from experiments.plans import ExperimentError, Setting
 from experiments.stopping import end_on_sigterm
-from ser_jax.cli import guarded
+from ser_jax.ending import guarded
 from ser_jax.machine import join, use_all_cores
 
 FILES = ".md, .csv, .tex, .png, .svg, report.html, protocol.json, predictions, training, models"

@@ -82,11 +82,10 @@ MOST = 1_000_000  # of minutes, gigabytes, hosts, devices, runs
 def parse(description: str, name: str, arguments: list[str] | None = None) -> Options:
     """Reads the flags of `python -m experiments.<name>`; a wrong one ends the program with status 2."""
     defaults = Options()
-    parser = argparse.ArgumentParser(
+    parser = flags.Parser(
         prog=f"python -m experiments.{name}",
+        usage="%(prog)s [FLAG ...]",
         description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add(
@@ -96,10 +95,16 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
         metavar="NAME",
         help="two or more prepared corpora, of any language (default: iemocap recola)",
     )
-    add("--data-dir", type=flags.folder, help="where they were prepared (default: as ser-jax prepare)")
+    add(
+        "--data-dir",
+        type=flags.folder,
+        metavar="DIR",
+        help="where they were prepared (default: as ser-jax prepare)",
+    )
     add(
         "--out",
         type=flags.folder,
+        metavar="DIR",
         default=Path("results") / name,
         help="folder of the results (default: %(default)s)",
     )
@@ -107,6 +112,7 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
         add(
             f"--{count.replace('_', '-')}",
             type=flags.whole(2 if count == "folds" else 1, most),
+            metavar="N",
             default=getattr(defaults, count),
             help=f"{meaning} (default: %(default)s)",
         )
@@ -121,7 +127,14 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
         default=defaults.label_rule,
         help="where IEMOCAP's valence of 2.5 falls (default: %(default)s)",
     )
-    add("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), help="(default: both)")
+    add(
+        "--targets",
+        nargs="+",
+        choices=TARGETS,
+        metavar="TARGET",
+        default=list(TARGETS),
+        help="of arousal and valence (default: both)",
+    )
     add(
         "--precision",
         choices=PRECISIONS,
@@ -134,7 +147,9 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
     chosen["targets"] = tuple(target for target in TARGETS if target in chosen["targets"])
     chosen["corpora"] = tuple(chosen["corpora"])
     if len(chosen["corpora"]) < 2:
-        parser.error(f"argument --corpora: {chosen['corpora'][0]} alone, expected two or more")
+        parser.error(
+            f"argument --corpora: {chosen['corpora'][0]} alone, expected two or more, separated by blanks"
+        )
     if chosen["coordinator"] is None and (chosen["hosts"] is not None or chosen["host"] is not None):
         parser.error("--hosts and --host say nothing without --coordinator, expected it as well")
     if chosen["hosts"] is not None and chosen["host"] is not None and chosen["host"] >= chosen["hosts"]:

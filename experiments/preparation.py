@@ -8,7 +8,6 @@ number of workers, compares the datasets byte by byte, and loads the first one t
 The lengths are quantiles of the log-normal distribution that has the mean and deviation of IEMOCAP's turns.
 """
 
-import argparse
 import csv
 import dataclasses
 import hashlib
@@ -26,9 +25,9 @@ from tqdm import tqdm
 from experiments.environment import processor
 from experiments.watching import Process, watch
 from ser_jax import flags, host
-from ser_jax.cli import guarded
 from ser_jax.data.logmel import RATE, SECONDS
 from ser_jax.data.workers import how_many
+from ser_jax.ending import guarded
 from ser_jax.errors import UserError
 
 MEAN, DEVIATION = 4.46, 3.07  # s, of IEMOCAP's turns
@@ -211,15 +210,24 @@ def markdown(report: Report) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures with the flags given and prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.preparation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = flags.Parser(prog="python -m experiments.preparation", description=__doc__)
     add = parser.add_argument
     size = flags.whole(1, MOST)
-    add("--utterances", type=size, default=10_000, metavar="N", help="(default: 10,000; 3 GB of disk)")
-    add("--workers", type=flags.whole(1), nargs="+", default=[1, 2], metavar="W", help="(default: 1 2)")
+    add(
+        "--utterances",
+        type=size,
+        default=10_000,
+        metavar="N",
+        help="of noise (default: 10,000; 3 GB of disk)",
+    )
+    add(
+        "--workers",
+        type=flags.whole(1),
+        nargs="+",
+        default=[1, 2],
+        metavar="W",
+        help="processes (default: 1 2)",
+    )
     add("--keep", type=flags.path, metavar="DIR", help="work in this new folder and leave everything there")
     add("--json", type=flags.new_file, metavar="FILE", help="write the report there as well")
     options = parser.parse_args(arguments)

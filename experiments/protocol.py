@@ -20,6 +20,7 @@ from experiments import environment
 from experiments.options import ACROSS, COMPUTING, WITHIN, Options
 from experiments.pool import Pool
 from experiments.predictions import ResultsError, whole
+from ser_jax.errors import beside
 from ser_jax.machine import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.train import TrainConfig
@@ -142,7 +143,9 @@ def document(out: Path) -> dict[str, Any]:
         else:
             return found
     except (FileNotFoundError, NotADirectoryError):
-        raise ResultsError(f"no {path}; expected a folder that an experiment has written") from None
+        raise ResultsError(
+            f"no {path}{beside(out)}; expected a folder that an experiment has written"
+        ) from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         reason = "expected a JSON object with protocol and hash"
     raise ResultsError(f"{path} is not a protocol, {reason}; restore it, or compute into another folder")

@@ -7,7 +7,6 @@ Every measurement is of a fresh process that may use one core (the first start o
 may use all), on noise whose level changes like speech's.
 """
 
-import argparse
 import dataclasses
 import json
 import os
@@ -21,8 +20,8 @@ import numpy as np
 from experiments import environment
 from experiments.watching import Process, watch
 from ser_jax import flags, host
-from ser_jax.cli import guarded
 from ser_jax.data.logmel import RATE, SECONDS
+from ser_jax.ending import guarded
 from ser_jax.errors import UserError
 
 CALLS = 100  # of a warm recogniser
@@ -158,11 +157,7 @@ def _middle(seconds: list[float]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures with the flags given and prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.recognition",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = flags.Parser(prog="python -m experiments.recognition", description=__doc__)
     parser.add_argument("--model", type=flags.folder, help="a folder that ser-jax train wrote")
     parser.add_argument("--json", type=flags.new_file, metavar="FILE", help="write the report there as well")
     options = parser.parse_args(arguments)

@@ -4,9 +4,9 @@
     python -m experiments.related --corpora synthetic_en synthetic_fr
 
 language      which corpus is speaking, told by the same network
-identified    the model of the language so told (reference [7])
-voted         the mean of all corpora's models, against the merged one (reference [4])
-*_histogram   features equalised towards the training corpora first (reference [8])
+identified    the model of the language so told ([7])
+voted         the mean of all corpora's models, against the merged one ([4])
+*_histogram   features equalised towards the training corpora first ([8])
 
 The model of the tested corpus is the mono-lingual one of its fold, the others' are the cross-lingual ones.
 The paper reports none of them. Two corpora differ in more than their language: who tells them apart may

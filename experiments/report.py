@@ -1,12 +1,11 @@
 """From a results folder to tables, figures and a page.
 
     python -m experiments.report RESULTS               # all its tables and report.html, anew
-    python -m experiments.report RESULTS OTHER [...]   # one table of several: of one protocol, or --mixed
+    python -m experiments.report RESULTS OTHER         # one table of several: of one protocol, or --mixed
 
 Everything is recomputed from the predictions; nothing is trained.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from matplotlib.figure import Figure
 from experiments import drawing, figures, keeping, page, protocol, summary, tables
 from experiments.occupied import occupied
 from experiments.predictions import ResultsError, sweep, whole
-from ser_jax.cli import guarded
+from ser_jax import flags
+from ser_jax.ending import guarded
 
 
 def write(out: Path, name: str, settings: list[str]) -> str:
@@ -131,11 +131,7 @@ def _check_complete(out: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Writes the tables of one folder anew, or prints those of several."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = flags.Parser(prog="python -m experiments.report", description=__doc__)
     add = parser.add_argument
     add("results", nargs="+", type=Path, metavar="RESULTS", help="folder that an experiment has written")
     add("--mixed", action="store_true", help="put results of different protocols in one table")

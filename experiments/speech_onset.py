@@ -7,7 +7,6 @@ The paper checked by voice activity detection whether RECOLA's turns start with 
 where its attention lies, and reports that they do not. Nothing is trained.
 """
 
-import argparse
 import json
 import sys
 from typing import NamedTuple
@@ -17,9 +16,9 @@ import numpy as np
 from experiments import tables
 from experiments.summary import title
 from ser_jax import flags
-from ser_jax.cli import guarded
 from ser_jax.data import Corpus, load
 from ser_jax.data.onset import RULE, extent
+from ser_jax.ending import guarded
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -100,16 +99,13 @@ def _number(value: object) -> object:
 
 def main(arguments: list[str] | None = None) -> None:
     """Prints the table for the corpora given."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.speech_onset",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--corpora", nargs="+", default=["iemocap", "recola"], metavar="NAME")
-    parser.add_argument(
-        "--data-dir", type=flags.folder, help="where they were prepared (default: as ser-jax prepare)"
-    )
-    parser.add_argument("--json", type=flags.new_file, metavar="FILE", help="write the numbers there as well")
+    parser = flags.Parser(prog="python -m experiments.speech_onset", description=__doc__)
+    add = parser.add_argument
+    both = ["iemocap", "recola"]
+    add("--corpora", nargs="+", default=both, metavar="NAME", help="prepared (default: iemocap recola)")
+    place = "where they were prepared (default: as ser-jax prepare)"
+    add("--data-dir", type=flags.folder, metavar="DIR", help=place)
+    add("--json", type=flags.new_file, metavar="FILE", help="write the numbers there as well")
     options = parser.parse_args(arguments)
 
     def work() -> None:

@@ -10,7 +10,6 @@ another, five as a stack, a full cell's 25; and the same network, batch, optimis
 all alike.
 """
 
-import argparse
 import dataclasses
 import json
 import os
@@ -30,8 +29,8 @@ from experiments.timing import Peak, Timing, by_turns, product, ratio, triad
 from experiments.ways import TITLES, Noise, OneAfterAnother, Sizes, Stack, ours, sizes, torch_data, torchs
 from experiments.workload import Corpus
 from ser_jax import flags, host, machine
-from ser_jax.cli import guarded
 from ser_jax.convolution import PRECISIONS
+from ser_jax.ending import guarded
 from ser_jax.model import ModelConfig
 from ser_jax.train import TrainConfig
 
@@ -170,11 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
     if environment.busy(environment.load()):
         # PyTorch's threads wait actively, three times slower where anybody else needs the cores.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.throughput",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = flags.Parser(prog="python -m experiments.throughput", description=__doc__)
     add = parser.add_argument
     add(
         "--json",

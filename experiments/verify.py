@@ -6,13 +6,13 @@ Ends with status 1 where a table says something else than the predictions, or pr
 other utterances than the protocol's folds; with 2 where the protocol or predictions are damaged.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 from experiments import attention_over_time, keeping, predictions, protocol, report, summary
 from experiments.predictions import Cell, ResultsError
-from ser_jax.cli import guarded
+from ser_jax import flags
+from ser_jax.ending import guarded
 
 
 def differing(out: Path) -> list[str]:
@@ -67,11 +67,7 @@ def _fits(out: Path, cell: Cell, document: dict) -> bool:
 
 def main(arguments: list[str] | None = None) -> None:
     """Checks the folder given."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.verify",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = flags.Parser(prog="python -m experiments.verify", description=__doc__)
     parser.add_argument("results", type=Path, metavar="RESULTS", help="folder that an experiment has written")
     options = parser.parse_args(arguments)
     wrong: list[str] = []

@@ -7,21 +7,20 @@ import argparse
 import contextlib
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ser_jax import __version__, commands, flags
+from ser_jax import __version__, commands, ending, flags
 from ser_jax.data.databases import DATABASES, flag
 from ser_jax.data.labels import RULES
-from ser_jax.errors import Interrupted, UserError, one_line
+from ser_jax.ending import guarded
 
 if TYPE_CHECKING:
     from ser_jax.data.corpus import Facts
 
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands = argparse._SubParsersAction[flags.Parser]
 
 READING: dict[str, dict[str, Any]] = {  # options of the databases' readers
     "annotation_delay": {"type": flags.finite, "metavar": "S", "help": "raters' delay, s (default: 0)"},
@@ -47,44 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded("ser-jax", lambda: arguments.run(arguments), "interrupted")
 
 
-def guarded(program: str, work: Callable[[], int | None], interrupted: str) -> int:
-    """Does the work; what a user can mend ends as one sentence on standard error.
-
-    Args:
-      program: whose sentence it is.
-      work: what to do; what it returns is the status where nothing went wrong, None for 0.
-      interrupted: what to say after Ctrl-C.
-    Returns: the exit status: the work's own, 2 where the input or a file is at fault, 130 after Ctrl-C, 143
-      after SIGTERM where that is expected, 141 where whoever read the output has left.
-    """
-    for stream in (sys.stdout, sys.stderr):  # file names need not be text
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        status = work()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except UserError as error:
-        return _say(program, str(error), 2)
-    except OSError as error:  # a folder that may not be read, a disk that is full
-        return _say(program, f"{error.filename or 'a file'}: {error.strerror or error}", 2)
-    except Interrupted as signalled:
-        return _say(program, str(signalled), signalled.status)
-    except KeyboardInterrupt:
-        return _say(program, interrupted, 130)
-    return status or 0
-
-
-def _say(program: str, sentence: str, status: int) -> int:
-    print(f"{program}: {one_line(sentence)}", file=sys.stderr)
-    return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ser-jax", description="Cross-lingual and multilingual speech emotion recognition."
+def _parser() -> flags.Parser:
+    example = "ser-jax predict speech.wav\n    ser-jax train --help"
+    parser = flags.Parser(
+        prog="ser-jax",
+        description=f"Cross-lingual and multilingual speech emotion recognition.\n\n    {example}",
     )
     parser.add_argument("--version", action="version", version=f"ser-jax {__version__}")
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -96,14 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: "Commands", name: str, example: str, **options: Any) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=options["help"],
-        **options,
-    )
+def _command(commands: "Commands", name: str, example: str, **options: Any) -> flags.Parser:
+    what = options["help"]
+    return commands.add_parser(name, description=f"{what[0].upper()}{what[1:]}.\n\n    {example}", **options)
 
 
 def _add_prepare(commands: "Commands") -> None:
@@ -127,9 +88,7 @@ def _add_prepare(commands: "Commands") -> None:
         )
 
 
-def _add_databases(
-    parser: argparse.ArgumentParser, command: str, run: Callable
-) -> list[argparse.ArgumentParser]:
+def _add_databases(parser: flags.Parser, command: str, run: Callable) -> list[flags.Parser]:
     """One parser per database, with its source and its reader's options."""
     parsers = parser.add_subparsers(title="databases", metavar="DATABASE", required=True)
     added = []
@@ -204,6 +163,7 @@ def _add_data_dir(parser: argparse.ArgumentParser) -> None:
 def _prepare(arguments: argparse.Namespace) -> None:
     from ser_jax import data
 
+    ending.at_work()
     options = {
         key: value for key, value in vars(arguments).items() if key not in ("run", "builder", "source")
     }
@@ -216,6 +176,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
 def _audit(arguments: argparse.Namespace) -> int:
     from ser_jax.data import audit
 
+    ending.at_work()
     options = {key: vars(arguments)[key] for key in READING if key in vars(arguments)}
     found = audit.audit(arguments.builder, arguments.source, arguments.workers, **options)
     print(json.dumps(audit.as_dict(found), indent=2) if arguments.json else audit.table(found))
@@ -277,6 +238,7 @@ def _synthesize(arguments: argparse.Namespace) -> None:
 
     from ser_jax.data.synthetic import synthesize
 
+    ending.at_work()
     with contextlib.ExitStack() as bars:
         bar = None
 

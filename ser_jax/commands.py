@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_jax import flags
+from ser_jax import ending, flags
 from ser_jax.data.corpus import TARGETS
 from ser_jax.data.labels import RULES
 
@@ -41,9 +41,10 @@ def _add_train(command: Command, add_data_dir: Callable[[argparse.ArgumentParser
     parser = command("train", example, help="train a recogniser on prepared corpora, and keep it in a folder")
     parser.set_defaults(run=_train)
     add = parser.add_argument
-    add("--corpora", nargs="+", required=True, metavar="NAME", help="as given to prepare")
+    add("--corpora", nargs="+", required=True, metavar="NAME", help="as given to prepare, one or more")
     add("--out", required=True, type=flags.folder, metavar="MODEL", help="a folder that does not exist yet")
-    add("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), help="(default: both)")
+    targets = "of arousal and valence (default: both)"
+    add("--targets", nargs="+", choices=TARGETS, metavar="TARGET", default=list(TARGETS), help=targets)
     add("--seeds", type=flags.whole(1, 1000), default=5, metavar="N", help="networks a target (default: 5)")
     add("--epochs", type=flags.whole(1, MOST), default=50, metavar="N", help="of training (default: 50)")
     add("--label-rule", choices=RULES, default=RULES[0], help="annotation to class (default: %(default)s)")
@@ -94,8 +95,19 @@ def _add_serve(command: Command) -> None:
     parser.set_defaults(run=_serve)
     _add_model(parser)
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine alone)")
-    add("--port", type=flags.whole(0, 65535), default=8000, help="(default: 8000; 0 for a free one)")
+    add(
+        "--host",
+        default="127.0.0.1",
+        metavar="NAME",
+        help="to listen on (default: %(default)s, this machine alone)",
+    )
+    add(
+        "--port",
+        type=flags.whole(0, 65535),
+        default=8000,
+        metavar="N",
+        help="(default: 8000; 0 for a free one)",
+    )
     add(
         "--megabytes",
         type=flags.whole(1, 100_000),
@@ -103,7 +115,7 @@ def _add_serve(command: Command) -> None:
         metavar="N",
         help="that a recording may have (default: 64)",
     )
-    add("--no-browser", action="store_true", help="open none")
+    add("--no-browser", action="store_true", help="open no browser")
 
 
 def _add_listen(command: Command) -> None:
@@ -163,6 +175,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _recognizer(arguments: argparse.Namespace) -> "Recognizer":
     from ser_jax.recognizer import Recognizer
 
+    ending.at_work()
     recognizer = Recognizer.load(arguments.model)
     if recognizer.is_demonstration:
         print(
@@ -176,6 +189,7 @@ def _recognizer(arguments: argparse.Namespace) -> "Recognizer":
 def _train(arguments: argparse.Namespace) -> None:
     from ser_jax.recognizer import training
 
+    ending.at_work()
     metrics = training.train(
         arguments.corpora,
         arguments.out,

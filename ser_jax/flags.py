@@ -1,11 +1,103 @@
-"""Types of flags: each says of what it does not take what was expected instead."""
+"""The parser of every command line, and types of flags: each says what it expected instead."""
 
 import argparse
 import math
-from collections.abc import Callable
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from ser_jax.errors import begun
+from ser_jax.errors import begun, meant, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """Says of a name that it does not know which one was probably meant, the same on every Python.
+
+    A flag is known by its whole name only, so that a new one never changes what an old command means. What is
+    wrong with a subcommand's flags is said by its own parser, below its own usage.
+
+    Args:
+      description: for the help; commands in it, indented by four, are its examples and stand below all else.
+      options: as of `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, description: str = "", **options: Any):
+        parts = description.split("\n\n")
+        lines = [line for part in parts if part.startswith("    ") for line in part.splitlines()]
+        examples = "\n".join(["examples:" if len(lines) > 1 else "example:", *lines])
+        super().__init__(
+            description="\n\n".join(part for part in parts if not part.startswith("    ")),
+            epilog=examples if lines else None,
+            formatter_class=_Help,
+            allow_abbrev=False,
+            **options,
+        )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse's, but ends the program where an argument is not known."""
+        words = sys.argv[1:] if args is None else list(args)
+        flags = self._unknown(words)
+        close = [nearest(flag.lstrip("-"), self._flags()) for flag in flags]
+        if any(close):
+            hint = " ".join(f"--{name}" for name in close if name)
+            self.error(f"unrecognized arguments: {' '.join(flags)}; did you mean {hint}?")
+        if self._subparsers is not None and flags and words[-1] not in flags:
+            [action] = (one for one in self._actions if one.nargs == argparse.PARSER)
+            self.error(f"unrecognized arguments: {' '.join(flags)}, expected {action.metavar} before them")
+        found, rest = super().parse_known_args(words, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
+    def _flags(self) -> list[str]:
+        """The long ones, without their dashes: those are alike in all."""
+        return [name[2:] for one in self._actions for name in one.option_strings if name.startswith("--")]
+
+    def _unknown(self, words: Sequence[str]) -> list[str]:
+        """What looks like a flag and is none of this parser's; where it has subcommands, before the first."""
+        found: list[str] = []
+        for word in words:
+            if word == "--" or (self._subparsers is not None and not word.startswith("-")):
+                break
+            name = word.partition("=")[0]
+            if re.fullmatch(r"--?[^\W\d][\w-]*", name) and name not in self._option_string_actions:
+                found.append(name)
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(one) for one in action.choices]
+            sentence = f"invalid choice: {value!r} (choose from {', '.join(known)}){meant(str(value), known)}"
+            raise argparse.ArgumentError(action, sentence)
+
+
+class _Help(argparse.HelpFormatter):
+    """Fills paragraphs, keeps tables as they are, and breaks commands so that each can be copied."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self._action_max_length = 14  # argparse does not see how far subcommands are indented
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(self._filled(part, width) for part in text.split("\n\n"))
+
+    def _filled(self, part: str, width: int) -> str:
+        lines = part.splitlines()
+        if any(line.startswith("    ") for line in lines):
+            shown = (_typed(line, width) if line.startswith("    ") else [line] for line in lines)
+            return "\n".join(line for some in shown for line in some)
+        return part if re.search(r"\S {2,}\S", part) else textwrap.fill(part, width)
+
+
+def _typed(line: str, width: int) -> Iterable[str]:
+    """An example on as many lines as it takes; what it is for stands above it where it is too long."""
+    command, _, comment = (part.strip() for part in line.partition(" # "))
+    if comment and len(command) + len(comment) + 6 <= width:
+        return [f"  {command}  # {comment}"]
+    broken = textwrap.wrap(command, width - 8, break_long_words=False, break_on_hyphens=False)
+    return [*([f"  # {comment}"] if comment else []), "  " + " \\\n      ".join(broken)]
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:

@@ -12,6 +12,10 @@ RECOGNISED_USAGE = [
     (f"{TRAIN} --epochs -1", "argument --epochs: '-1', expected a whole number from 1 to 1,000,000"),
     (f"{TRAIN} --epochs many", "argument --epochs: 'many', expected a whole number from 1 to 1,000,000"),
     (f"{TRAIN} --targets dominance", "argument --targets: invalid choice: 'dominance' (choose from"),
+    (f"{TRAIN} --targets arousel", "(choose from arousal, valence); did you mean 'arousal'?"),
+    (f"{TRAIN} --targets arousal,valence", "; did you mean arousal valence, separated by blanks?"),
+    (f"{TRAIN} --epoch 5", "unrecognized arguments: --epoch; did you mean --epochs?"),
+    ("train --corpus one --out new", "unrecognized arguments: --corpus; did you mean --corpora?"),
     (f"{TRAIN} --targets", "argument --targets: expected at least one argument"),
     (f"{TRAIN} --label-rule median", "argument --label-rule: invalid choice: 'median'"),
     (f"{TRAIN} --name", "argument --name: expected one argument"),
@@ -39,6 +43,7 @@ RECOGNISED_USAGE = [
     ("export --format onnx", "the following arguments are required: --out"),
     ("export --out new.onnx", "the following arguments are required: --format"),
     ("export --format xml --out new.xml", "argument --format: invalid choice: 'xml' (choose from"),
+    ("export --format onx --out new.onnx", "(choose from onnx, stablehlo); did you mean 'onnx'?"),
     ("export --format onnx --out ''", "argument --out: '', expected a path"),
     ("export --format onnx --out speech", "argument --out: 'speech', expected a file, found a folder"),
     ("export --format onnx --out nowhere/new.onnx", "nowhere is no folder, expected one for new.onnx"),
@@ -47,8 +52,12 @@ RECOGNISED_USAGE = [
 # As `mistakes_typed.REQUESTS`.
 RECOGNISED_REQUESTS = [
     ("train --corpora one one --data-dir pair --out new", "corpus one is named twice, expected each once"),
-    ("train --corpora none --data-dir pair --out new", "none"),
-    ("train --corpora one --data-dir nowhere --out new", "nowhere"),
+    (
+        "train --corpora none --data-dir pair --out new",
+        "no corpus 'none' in pair, found one, two; did you mean",
+    ),
+    ("train --corpora one,two --data-dir pair --out new", "; did you mean one two, separated by blanks?"),
+    ("train --corpora one --data-dir nowhere --out new", "no corpus 'one' in nowhere, found no such folder"),
     (
         "train --corpora tiny --data-dir data --out new",
         "none of the 1 held-out utterances of tiny has arousal high, expected",
@@ -67,6 +76,10 @@ RECOGNISED_REQUESTS = [
     (
         "predict --model speech/a.wav speech/a.wav",
         "speech/a.wav: is a file, expected the folder that ser-jax",
+    ),
+    (
+        "predict --model speach speech/a.wav",
+        "speach: no such folder (did you mean speech?), expected the folder",
     ),
     ("predict - -", "standard input (-) is named twice, expected it once"),
     ("serve --model nowhere", "nowhere: no such folder, expected the folder that ser-jax train wrote"),

@@ -13,7 +13,19 @@ USAGE = [
     ("", "the following arguments are required: COMMAND"),
     ("nonsense", "argument COMMAND: invalid choice: 'nonsense' (choose from"),
     ("--nonsense", "the following arguments are required: COMMAND"),
+    ("predikt speech/a.wav", "argument COMMAND: invalid choice: 'predikt' (choose from audit, prepare"),
+    ("predikt speech/a.wav", "; did you mean 'predict'?"),
+    ("Audit emodb", "; did you mean 'audit'?"),
+    ("--data-dir data describe tiny", "unrecognized arguments: --data-dir, expected COMMAND before them"),
+    ("-help", "unrecognized arguments: -help; did you mean --help?"),
+    ("--versoin", "unrecognized arguments: --versoin; did you mean --version?"),
     ("prepare nonsense --source x", "argument DATABASE: invalid choice: 'nonsense' (choose from"),
+    ("prepare emobd --source x", "; did you mean 'emodb'?"),
+    ("prepare crema-d --source x", "; did you mean 'crema_d'?"),
+    ("prepare --source emodb emodb", "unrecognized arguments: --source, expected DATABASE before them"),
+    ("prepare emodb --souce emodb", "unrecognized arguments: --souce; did you mean --source?"),
+    ("prepare emodb emodb --sourc", "unrecognized arguments: --sourc; did you mean --source?"),
+    ("audit emodb --source emodb --worker 2", "unrecognized arguments: --worker; did you mean --workers?"),
     ("prepare manifest --source", "argument --source: expected one argument"),
     ("prepare manifest --source ''", "argument --source: '', expected a path"),
     ("audit iemocap --source ''", "argument --source: '', expected a path"),
@@ -109,6 +121,19 @@ REQUESTS = [
     ("describe '*' --data-dir data", "no corpus '*' in data, found tiny"),
     ("describe ../manifest/tiny --data-dir data", "no corpus '../manifest/tiny' in data, found tiny"),
     ("describe tny --data-dir data", "no corpus 'tny' in data, found tiny; did you mean 'tiny'?"),
+    ("describe Tiny --data-dir data", "no corpus 'Tiny' in data, found tiny; did you mean 'tiny'?"),
+    ("describe tiny,tiny --data-dir data", "found tiny; did you mean tiny tiny, separated by blanks?"),
+    ("describe tiny,xyz --data-dir data", "found tiny, expected names separated by blanks"),
+    (
+        "describe tiny --data-dir dta",
+        "no corpus 'tiny' in dta, found no such folder (did you mean data?); prep",
+    ),
+    ("prepare emodb --source emobd", "emobd: no such folder (did you mean emodb?), expected EmoDB's"),
+    (
+        "prepare manifest --source speech/n.csv",
+        "speech/n.csv: no such file (did you mean speech/m.csv?), exp",
+    ),
+    ("prepare recola --source Recola", "Recola: no such folder (did you mean RECOLA?), expected the one"),
     (
         "describe tiny --data-dir nowhere",
         "no corpus 'tiny' in nowhere, found no such folder; prepare it with",
@@ -152,7 +177,11 @@ TABLE2 = [
     ("--seeds 1e3", "argument --seeds: '1e3', expected a whole number from 1 to 10,000"),
     ("--folds 0", "argument --folds: '0', expected a whole number from 2 to 10,000"),
     ("--folds 1", "argument --folds: '1', expected a whole number from 2 to 10,000"),
-    ("--epoch 3", "unrecognized arguments: --epoch 3"),
+    ("--epoch 3", "unrecognized arguments: --epoch; did you mean --epochs?"),
+    ("--seed 3 --fold 4 --x 5", "unrecognized arguments: --seed --fold --x; did you mean --seeds --folds?"),
+    ("-epochs 3", "unrecognized arguments: -epochs; did you mean --epochs?"),
+    ("--data_dir data", "unrecognized arguments: --data_dir; did you mean --data-dir?"),
+    ("--standardise=train", "unrecognized arguments: --standardise; did you mean --standardize?"),
     ("--folds five", "argument --folds: 'five', expected a whole number from 2 to 10,000"),
     (f"--epochs {10**30}", "expected a whole number from 1 to 1,000,000"),
     ("--epochs nan", "argument --epochs: 'nan', expected a whole number from 1 to 1,000,000"),
@@ -189,7 +218,23 @@ TABLE2 = [
     ("--data-dir '~nobody at all'", "expected a path, and behind ~ a user who has a home"),
     ("--out ''", "argument --out: '', expected a path"),
     ("nonsense", "unrecognized arguments: nonsense"),
-    ("--finetune 1", "unrecognized arguments: --finetune 1"),
+    ("--finetune 1", "unrecognized arguments: --finetune; did you mean --finetune-"),
+    (
+        "--corpora tiny,other",
+        "argument --corpora: tiny,other alone, expected two or more, separated by blanks",
+    ),
+    (
+        "--standardize speakers",
+        "invalid choice: 'speakers' (choose from none, train, corpus, speaker, histogram)"
+        "; did you mean 'speaker'?",
+    ),
+    ("--targets arousal,valance", "did you mean arousal valence, separated by blanks?"),
+    (
+        "--targets Valence",
+        "invalid choice: 'Valence' (choose from arousal, valence); did you mean 'valence'?",
+    ),
+    ("--precision bf16", "(choose from float32, tf32, bfloat16); did you mean 'bfloat16'?"),
+    ("--label-rule table", "(choose from footnote, table1); did you mean 'table1'?"),
 ]
 
 PAIR = "--corpora one two --data-dir pair --targets arousal"
@@ -197,6 +242,11 @@ PAIR = "--corpora one two --data-dir pair --targets arousal"
 SCRIPTS = [
     ("class_distribution", "--corpora nowhere --data-dir data", "no corpus 'nowhere' in data, found tiny"),
     ("class_distribution", "--data-dir data", "no corpus 'iemocap' in data, found tiny"),
+    ("class_distribution", "--corpora tny --data-dir data", "found tiny; did you mean 'tiny'?"),
+    ("class_distribution", "--corpora tiny,tny --data-dir data", "did you mean tiny tiny, separated by"),
+    ("class_distribution", "--labelrule table1", "arguments: --labelrule; did you mean --label-rule?"),
+    ("report", "damage", "no damage/protocol.json (did you mean damaged?); expected a folder that"),
+    ("throughput", "--precision float", "(choose from float32, tf32, bfloat16); did you mean 'float32'?"),
     ("class_distribution", "--data-dir ''", "argument --data-dir: '', expected a path"),
     ("class_distribution", "--label-rule x", "argument --label-rule: invalid choice: 'x'"),
     ("class_distribution", "--corpora", "argument --corpora: expected at least one argument"),
@@ -272,6 +322,13 @@ ENVIRONMENT = [
         "in XLA_FLAGS is '0', expected a whole",
     ),
     ("JAX_PLATFORMS", "nonsense", "throughput", "JAX_PLATFORMS is 'nonsense', but JAX finds no device ("),
+    (
+        "HOME",
+        "nowhere",
+        "tabel2 --corpora a b",
+        "experiments: no script 'tabel2', expected one of attention_over_",
+    ),
+    ("HOME", "nowhere", "tabel2 --corpora a b", "; did you mean 'table2'?"),
     ("MPLBACKEND", "nonsense", "table2 --corpora a b --data-dir data", "no corpus 'a' in data, found tiny"),
 ]
 

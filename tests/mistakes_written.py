@@ -46,6 +46,12 @@ MANIFESTS = [
     (b"PK\x03\x04\x14\x00\x06\x00", "m.csv:1: holds a null character"),  # a spreadsheet's own format
     (MANIFEST.replace(",", ";"), "no column 'path', found path;speaker;arousal;valence, expected path, sp"),
     (MANIFEST.replace(",", "\t"), r"found path\tspeaker\tarousal\tvalence, expected path, speaker"),
+    (MANIFEST.replace("speaker", "speker"), "separated by commas; did you mean 'speaker' by 'speker'?"),
+    (
+        HEAD + "a.wav,x,hihg,negative\n",
+        "m.csv:2: arousal is 'hihg', expected low or high; did you mean 'high'?",
+    ),
+    (HEAD.strip() + ",sex\na.wav,x,low,negative,femal\n", "female, male, unknown; did you mean 'female'?"),
     (MANIFEST.replace("path", "Path"), "m.csv: no column 'path', found Path, speaker, arousal, valence, exp"),
     (
         HEAD.replace("valence", "valance") + ROW,

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import parsers
 import pytest
 import sources
 from harmless import HARMLESS, READ
@@ -66,9 +67,10 @@ def said(capsys) -> list[str]:
     return lines
 
 
-def check_usage(lines, sentence):
-    """argparse's usage, and one line below it."""
-    assert lines[0].startswith("usage: ")
+def check_usage(lines, sentence, program):
+    """argparse's usage of that very program, and one line below it."""
+    assert lines[0].startswith(f"usage: {program} [")
+    assert lines[-1].startswith(f"{program}: error: ")
     assert ": error: " in lines[-1]
     assert sum(": error: " in line for line in lines) == 1
     assert all(line.startswith(" ") for line in lines[1:-1])
@@ -108,7 +110,7 @@ def test_what_the_flags_do_not_take(capsys, typed, sentence):
     with pytest.raises(SystemExit) as end:
         cli.main(shlex.split(typed))
     assert end.value.code == 2
-    check_usage(said(capsys), sentence)
+    check_usage(said(capsys), sentence, parsers.asked(typed))
 
 
 @pytest.mark.parametrize(("typed", "sentence"), by_text(REQUESTS))
@@ -125,7 +127,7 @@ def test_what_beam_does_not_take(capsys, typed, sentence):
 @pytest.mark.parametrize(("typed", "sentence"), by_text(TABLE2))
 def test_what_an_experiments_flags_do_not_take(capsys, monkeypatch, typed, sentence):
     assert script("table2", typed, monkeypatch) == 2
-    check_usage(said(capsys), sentence)
+    check_usage(said(capsys), sentence, "python -m experiments.table2")
 
 
 @pytest.mark.parametrize(("name", "typed", "sentence"), by_text(SCRIPTS))
@@ -133,7 +135,7 @@ def test_what_a_script_cannot_do(capsys, monkeypatch, name, typed, sentence):
     assert script(name, typed, monkeypatch) == 2
     lines = said(capsys)
     if lines[0].startswith("usage"):
-        check_usage(lines, sentence)
+        check_usage(lines, sentence, f"python -m experiments.{name}")
     else:
         assert [lines[0].startswith(f"experiments.{name}: "), len(lines)] == [True, 1]
         check_sentence(lines[0], sentence)

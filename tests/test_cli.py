@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 import ser_jax
-from ser_jax import cli, data
+from ser_jax import cli, data, ending
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_mistake_is_one_sentence_and_status_two(capsys, speech):
     speech.write_text(speech.read_text().replace("low", "lo"))
     status, out, err = prepare(capsys, speech)
     assert (status, out) == (2, "")
-    assert err == f"ser-jax: {speech}:2: arousal is 'lo', expected low or high\n"
+    assert err == f"ser-jax: {speech}:2: arousal is 'lo', expected low or high; did you mean 'low'?\n"
 
 
 def test_broken_audio_is_named(capsys, speech):
@@ -213,14 +213,12 @@ def test_what_stops_the_work_is_one_sentence(capsys, error, status, sentence):
     def work():
         raise error
 
-    assert cli.guarded("ser-jax", work, "stopped") == status
+    assert ending.guarded("ser-jax", work, "stopped") == status
     assert capsys.readouterr().err == sentence
 
 
 def test_a_reader_that_leaves_is_no_traceback():
-    code = (
-        "from ser_jax.cli import guarded; import sys; sys.exit(guarded('x', lambda: print('y' * 10**6), ''))"
-    )
+    code = "import sys; from ser_jax.ending import *; sys.exit(guarded('', lambda: print('y' * 9**7), ''))"
     shell = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     shell.stdout.close()
     assert shell.stderr.read() == b""

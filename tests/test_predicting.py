@@ -204,7 +204,7 @@ def test_pictures_have_the_recordings_names(model, recordings, tmp_path, capsys)
     status, _, err = predict(
         model, capsys, "--plot", tmp_path / "new" / "pictures", recordings / "a.wav", copy
     )
-    assert (status, err) == (0, [])
+    assert (status, err) == (0, [f"ser-jax: {tmp_path / 'new' / 'pictures'}: 2 pictures written"])
     found = sorted((tmp_path / "new" / "pictures").iterdir())
     assert [path.name for path in found] == ["a-2.png", "a.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in found)
@@ -220,8 +220,8 @@ def test_a_picture_that_cannot_be_written_is_named_and_the_others_are_done(
     pictures = tmp_path / "pictures"
     (pictures / "a.png").mkdir(parents=True)
     good = names(recordings, "a.wav", "b.flac")
-    status, out, [sentence] = predict(model, capsys, "--json", "--plot", pictures, *good)
-    assert status == 1
+    status, out, [sentence, written] = predict(model, capsys, "--json", "--plot", pictures, *good)
+    assert (status, written) == (1, f"ser-jax: {pictures}: 1 picture written")
     assert [one["file"] for one in json.loads(out)] == good
     assert sentence == (
         f"ser-jax: {good[0]}: its picture {pictures / 'a.png'} cannot be written (Is a directory), "
@@ -235,7 +235,7 @@ def test_long_names_are_cut_in_those_of_pictures(model, recordings, tmp_path, ca
     long.append(tmp_path / f"{long[0].stem[:-1]}y.wav")
     for path in long:
         path.write_bytes((recordings / "a.wav").read_bytes())
-    assert predict(model, capsys, "--plot", tmp_path / "pictures", *long)[::2] == (0, [])
+    assert predict(model, capsys, "--plot", tmp_path / "pictures", *long)[0] == 0
     found = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert found == {"x" * 200 + ".png", "x" * 200 + "-2.png", "\u8bed" * 66 + ".png"}
 

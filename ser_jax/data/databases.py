@@ -1,7 +1,6 @@
 """The databases there are readers for: what each is read from, and with which options."""
 
 import dataclasses
-import difflib
 import importlib
 import shlex
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_jax.data.utterance import Listing
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, meant
 
 
 class DatabaseError(UserError):
@@ -109,10 +108,8 @@ def check(database: str, options: dict[str, Any]) -> None:
     Raises: DatabaseError.
     """
     if database not in DATABASES:
-        close = difflib.get_close_matches(database, DATABASES, n=1)
         raise DatabaseError(
-            f"no database {database!r}, expected one of {', '.join(DATABASES)}"
-            + (f"; did you mean {close[0]!r}?" if close else "")
+            f"no database {database!r}, expected one of {', '.join(DATABASES)}{meant(database, DATABASES)}"
         )
     for option in options:
         if option not in DATABASES[database].options:

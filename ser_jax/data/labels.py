@@ -5,7 +5,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ser_jax.data.corpus import TARGETS, Facts
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, meant
 
 CLASS_NAMES = {"arousal": ("low", "high"), "valence": ("negative", "positive")}
 RULES = ("footnote", "table1")
@@ -49,9 +49,11 @@ def classes(corpus: Facts, target: str, rule: str = "footnote") -> np.ndarray:
     Raises: LabelError where there is no such target or rule.
     """
     if target not in TARGETS:
-        raise LabelError(f"no target {target!r}, expected one of {', '.join(TARGETS)}")
+        raise LabelError(
+            f"no target {target!r}, expected one of {', '.join(TARGETS)}{meant(target, TARGETS)}"
+        )
     if rule not in RULES:
-        raise LabelError(f"no label rule {rule!r}, expected one of {', '.join(RULES)}")
+        raise LabelError(f"no label rule {rule!r}, expected one of {', '.join(RULES)}{meant(rule, RULES)}")
     annotation, threshold = getattr(corpus, target), corpus.thresholds[target]
     on_threshold_is_high = rule == "footnote" and target == "valence" and corpus.database == "iemocap"
     high = annotation >= threshold if on_threshold_is_high else annotation > threshold
@@ -79,6 +81,8 @@ def annotations(emotion: str) -> tuple[float, float]:
     (1.0, 0.0)
     """
     if emotion not in EMOTIONS:
-        raise LabelError(f"no emotion {emotion!r}, expected one of {', '.join(EMOTIONS)}")
+        raise LabelError(
+            f"no emotion {emotion!r}, expected one of {', '.join(EMOTIONS)}{meant(emotion, EMOTIONS)}"
+        )
     arousal, valence = EMOTIONS[emotion]
     return float(CLASS_NAMES["arousal"].index(arousal)), float(CLASS_NAMES["valence"].index(valence))

@@ -1,7 +1,6 @@
 """Prepared corpora on disk: finding them, and reading one into arrays."""
 
 import contextlib
-import difflib
 import functools
 import hashlib
 import io
@@ -18,7 +17,7 @@ from ser_jax.data.corpus import NUMBERS, TARGETS, TEXTS, Corpus, Facts, is_corpu
 from ser_jax.data.databases import DATABASES
 from ser_jax.data.foreign import SPLIT, foreign_file
 from ser_jax.data.logmel import BANDS, FRAMES
-from ser_jax.errors import UserError, no_folder
+from ser_jax.errors import UserError, meant, no_folder
 
 VERSION = "1.0.0"
 NOTES = {"builder", "synthetic", "thresholds", "source_fingerprint", "left_out"}  # beside the records
@@ -189,9 +188,10 @@ def _unknown(name: str, root: Path, names: list[str]) -> str:
             f"of corpus {name!r} in {root} the labels only are kept, expected it with its recordings: "
             f"ser-jax prepare {kept[name].parent.parent.name} --source SOURCE --name {name}"
         )
-    close = difflib.get_close_matches(name.lower(), names, n=1)
-    if close:
-        return f"{sentence}; did you mean {close[0]!r}?"
+    if hint := meant(name, names):
+        return f"{sentence}{hint}"
+    if "," in name:
+        return f"{sentence}, expected names separated by blanks"
     database = name if name in DATABASES else "DATABASE"
     naming = "" if name in DATABASES else f" --name {name}"
     command = f"ser-jax prepare {database} --source SOURCE{naming} --data-dir {root}"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, beside
 
 
 def content(file: Path, kind: type[UserError], expected: str) -> bytes:
@@ -14,9 +14,8 @@ def content(file: Path, kind: type[UserError], expected: str) -> bytes:
     Raises: `kind` where it is no regular file (a FIFO would wait for its writer forever) or cannot be read.
     """
     try:
-        found = (
-            "is a folder" if file.is_dir() else "no such file" if not file.exists() else "not a regular file"
-        )
+        absent = None if file.exists() else f"no such file{beside(file)}"
+        found = "is a folder" if file.is_dir() else absent or "not a regular file"
         if file.is_file():
             return file.read_bytes()
     except OSError as error:

@@ -31,7 +31,7 @@ from jax import export as jax_export
 
 from ser_jax.data import logmel
 from ser_jax.data.whole import new_file
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, meant
 from ser_jax.recognizer import Recognizer, network, onnx_graph
 from ser_jax.recognizer.folder import Model, Target
 
@@ -59,7 +59,7 @@ def export(recognizer: Recognizer, kind: str, path: Path | str) -> None:
     Raises: ExportError where a package is missing, or the file cannot be written.
     """
     if kind not in FORMATS:
-        raise ExportError(f"format {kind!r}, expected one of {', '.join(FORMATS)}")
+        raise ExportError(f"format {kind!r}, expected one of {', '.join(FORMATS)}{meant(kind, FORMATS)}")
     size = sum(leaf.nbytes for target in recognizer.model.targets.values() for leaf in _leaves(target))
     if size > LARGEST:
         raise ExportError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ser_jax.data.audio import SUFFIXES
-from ser_jax.errors import UserError, one_line
+from ser_jax.errors import UserError, beside, one_line
 from ser_jax.recognizer import Heard, Recognition, Recognizer, Window, pipe
 from ser_jax.recognizer.recognition import in_words
 
@@ -127,6 +127,8 @@ def predict(
                     _complain(bar, str(error))
             bar.update()
         printed.end()
+    if pictures is not None:
+        print(f"ser-jax: {pictures}", file=sys.stderr)
     return 1 if bad else 0
 
 
@@ -155,6 +157,8 @@ def _there(name: str) -> str:
         raise PredictionError(f"{name}: no recording in it, expected {', '.join(SUFFIXES)}")
     if glob.has_magic(name) and not Path(name).exists():
         raise PredictionError(f"{name}: no file matches, expected recordings")
+    if hint := beside(Path(name)):
+        raise PredictionError(f"{name}: no such audio file{hint}")
     return name
 
 
@@ -255,6 +259,11 @@ class _Pictures:
             raise PredictionError(f"{folder}: {error.strerror}, expected a folder for pictures") from error
         self._folder = folder
         self._taken: set[str] = set()
+        self._written = 0
+
+    def __str__(self) -> str:
+        several = "" if self._written == 1 else "s"
+        return f"{one_line(str(self._folder))}: {self._written} picture{several} written"
 
     def draw(self, name: str, heard: Heard, said: Recognition) -> None:
         """Raises PredictionError where it cannot be written."""
@@ -269,6 +278,7 @@ class _Pictures:
         picture = self._folder / f"{stem}.png"
         try:
             drawing.draw(picture, name, heard, said)
+            self._written += 1
         except OSError as error:
             raise PredictionError(
                 f"{name}: its picture {picture} cannot be written ({error.strerror or error}), expected a "

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import math
 import os
 import unicodedata
@@ -13,7 +14,7 @@ from ser_jax.data import audio, texts
 from ser_jax.data.corpus import SEXES, TARGETS
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.utterance import Listing, Utterance
-from ser_jax.errors import UserError, begun
+from ser_jax.errors import UserError, begun, meant, nearest
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -23,6 +24,8 @@ OPTIONAL = ("sex", "language", "session", "emotion", "start", "end")
 
 LONGEST = 1000  # characters of a cell; every one takes as much memory as the longest of its column
 SHOWN = 200  # of them in an error
+
+_log = logging.getLogger(__name__)
 
 Row = tuple[int, dict[str, str]]  # line in the file, column to cell
 
@@ -129,11 +132,14 @@ def _table(source: Path, reader: "Reader") -> list[Row]:
         if name not in header:
             raise ManifestError(
                 f"{source}: no column {name!r}, found {begun(', '.join(header), SHOWN) or 'an empty file'}, "
-                f"expected {', '.join(REQUIRED)}, separated by commas"
+                f"expected {', '.join(REQUIRED)}, separated by commas{_respelt(name, header)}"
             )
     for name in (*REQUIRED, *OPTIONAL):
         if header.count(name) > 1:
             raise ManifestError(f"{source}: column {name!r} stands {header.count(name)} times, expected once")
+    for name in header:
+        if name not in (*REQUIRED, *OPTIONAL) and (hint := meant(name, set(OPTIONAL) - set(header))):
+            _log.warning("%s: column %r is not read%s", source, name, hint)
     rows = []
     columns = [(name, header.index(name)) for name in (*REQUIRED, *OPTIONAL) if name in header]
     for cells in map(_stripped, reader):
@@ -153,6 +159,12 @@ def _table(source: Path, reader: "Reader") -> list[Row]:
     if not rows:
         raise ManifestError(f"{source}: no utterances, expected a row for each")
     return rows
+
+
+def _respelt(name: str, header: Sequence[str]) -> str:
+    """Which column of a header was probably meant to be one that is missing, for the end of a sentence."""
+    other = nearest(name, set(header) - {*REQUIRED, *OPTIONAL})
+    return "" if other is None else f"; did you mean {name!r} by {other!r}?"
 
 
 def _stripped(cells: Sequence[str]) -> list[str]:
@@ -187,6 +199,7 @@ def _annotations(
             if cells[target].lower() not in words:
                 raise ManifestError(
                     f"{source}:{line}: {target} is {cells[target]!r}, expected {words[0]} or {words[1]}"
+                    + meant(cells[target], words)
                 )
         if threshold is not None:
             raise ManifestError(f"{source}: {target} is given in words, expected no --{target}-threshold")
@@ -219,7 +232,9 @@ def _utterance(source: Path, row: Row, arousal: float, valence: float, allow_out
     path = _path(source, line, cells["path"], allow_outside)
     sex = cells.get("sex", "").lower() or "unknown"
     if sex not in SEXES:
-        raise ManifestError(f"{source}:{line}: sex is {cells['sex']!r}, expected {', '.join(SEXES)}")
+        raise ManifestError(
+            f"{source}:{line}: sex is {cells['sex']!r}, expected {', '.join(SEXES)}{meant(sex, SEXES)}"
+        )
     begin, end = cells.get("start", ""), cells.get("end", "")
     start = _finite(source, line, "start", begin) if begin else 0.0
     stop = _finite(source, line, "end", end) if end else None

@@ -1,0 +1,17 @@
+"""`ser-jax`, and `python -m ser_jax`; imports nothing that takes time before Ctrl-C is seen to."""
+
+import sys
+
+from ser_jax import ending
+
+
+def main() -> int:
+    """Runs the command line; returns the exit status."""
+    ending.end_at_once()
+    from ser_jax import cli
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

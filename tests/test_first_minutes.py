@@ -1,0 +1,143 @@
+"""What a newcomer meets first: help, names that are nearly right, Ctrl-C."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from argparse import PARSER
+from pathlib import Path
+
+import parsers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_jax import ending, errors
+from ser_jax.flags import Parser
+
+ROOT = Path(__file__).parents[1]
+PIPES = {
+    "env": os.environ | {"PYTHONPATH": str(ROOT)},
+    "stdout": subprocess.PIPE,
+    "stderr": subprocess.PIPE,
+    "text": True,
+}
+
+
+@pytest.fixture(scope="module", params=[*parsers.COMMANDS, *parsers.SCRIPTS])
+def parser(request):
+    known = parsers.COMMANDS.get(request.param)
+    return parsers.of_script(request.param) if known is None else known
+
+
+def examples(text):
+    """The commands below a help text, as they are pasted into a shell."""
+    _, heading, shown = text.rpartition("\nexample")
+    assert heading, text
+    lines = shown.partition(":\n")[2].replace("\\\n", "").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def test_every_help_ends_with_examples_that_can_be_typed(parser, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    found = examples(parser.format_help())
+    assert any(parser.prog in " ".join(words) for words in found)
+    for words in found:
+        while "|" in words:
+            words = words[words.index("|") + 1 :]
+        words = words[: words.index(">")] if ">" in words else words
+        program = max(
+            (p for p in [*parsers.COMMANDS, parser.prog] if p == " ".join(words)[: len(p)]), key=len
+        )
+        reader = parsers.COMMANDS["ser-jax"] if program in parsers.COMMANDS else parser
+        rest = words[1:] if program in parsers.COMMANDS else words[len(program.split()) :]
+        if rest[-1:] == ["--help"]:
+            assert program in parsers.COMMANDS
+        else:
+            reader.parse_args(rest)
+
+
+def test_every_help_fits_a_terminal(parser, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert [line for line in parser.format_help().splitlines() if len(line) > 80] == []
+
+
+def test_every_argument_says_what_it_is(parser):
+    assert [action.dest for action in parser._actions if not action.help and action.nargs != PARSER] == []
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_an_example_is_the_same_command_on_any_width(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    command = "ser-jax train --corpora emodb ravdess --out my-model --seeds 3"
+    parser = Parser(prog="x", description=f"What.\n\n    {command}   # why\n    ser-jax serve")
+    assert examples(parser.format_help()) == [shlex.split(command), ["ser-jax", "serve"]]
+
+
+@given(names=st.lists(st.text("abcde_", min_size=1, max_size=8), min_size=1, unique=True), draw=st.data())
+def test_a_name_that_is_there_is_nearest_to_itself(names, draw):
+    name = draw.draw(st.sampled_from(names))
+    assert errors.nearest(name, names) == errors.nearest(name.upper(), names) == name
+    assert errors.meant(f"{name}, {name}", names) == f"; did you mean {name} {name}, separated by blanks?"
+    assert errors.meant("", names) == errors.meant("123", names) == errors.meant("123,456", names) == ""
+
+
+def test_a_neighbour_of_what_is_not_there(tmp_path):
+    (tmp_path / "emodb").mkdir()
+    (tmp_path / "link").symlink_to("gone")
+    assert errors.beside(tmp_path / "emobd") == f" (did you mean {tmp_path / 'emodb'}?)"
+    for name in ("emodb", "link", "zzz", "emodb/x", "nowhere/emodb", "\0"):
+        assert errors.beside(tmp_path / name) == ""
+
+
+@pytest.mark.parametrize("wait", [0, 0.2, 0.5, 0.8])
+def test_ctrl_c_while_it_starts_ends_it_in_a_sentence(wait):
+    """At whatever moment: an import may swallow a KeyboardInterrupt, or crash."""
+    code = "from ser_jax import ending; ending.end_at_once(); print(flush=True); import time\n"
+    shell = [sys.executable, "-c", f"{code}import ser_jax.recognizer; time.sleep(60)"]
+    with subprocess.Popen(shell, **PIPES) as started:
+        started.stdout.readline()
+        time.sleep(wait)
+        started.send_signal(signal.SIGINT)
+        assert started.communicate(timeout=60) == ("", "ser-jax: interrupted\n")
+    assert started.returncode == 130
+
+
+def test_an_interrupt_that_a_callback_swallows_is_sent_anew():
+    class Dying:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    def lose():
+        Dying()
+        time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt), ending.heard():
+        lose()
+
+
+def test_another_handler_of_ctrl_c_stays(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ending.end_at_once()
+        ending.at_work()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        ending.end_at_once()
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        ending.at_work()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a system without /dev/full")
+@pytest.mark.parametrize("unbuffered", ["1", ""])
+def test_what_cannot_be_printed_is_said_so(unbuffered):
+    code = "from ser_jax import ending; import sys; sys.exit(ending.guarded('x', lambda: print('y'), ''))"
+    with Path("/dev/full").open("w") as full:
+        options = PIPES | {"stdout": full, "env": PIPES["env"] | {"PYTHONUNBUFFERED": unbuffered}}
+        done = subprocess.run([sys.executable, "-c", code], **options, timeout=60)
+    assert (done.returncode, done.stderr) == (2, "x: standard output: No space left on device\n")
