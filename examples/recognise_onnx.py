@@ -6,6 +6,8 @@ import sys
 import onnxruntime
 import soundfile
 
+if len(sys.argv) != 3:
+    sys.exit(f"{sys.argv[0]}: {len(sys.argv) - 1} arguments, expected two: model.onnx speech.wav")
 model, speech = sys.argv[1:]
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 about = session.get_modelmeta()

@@ -1,5 +1,6 @@
 """A recogniser says of a recording what its networks say, however the recording is given, cut or batched."""
 
+import io
 import itertools
 import re
 
@@ -213,6 +214,11 @@ def test_the_outline_is_of_the_samples(small):
         (np.zeros(0), RATE, "0 samples at 16000 Hz"),
         (np.zeros((800, 0)), RATE, "shape [800, 0]"),
         (np.zeros((8, 8, 8)), RATE, "shape [8, 8, 8]"),
+        (np.zeros((2, 8000)), RATE, "samples of shape [2, 8000], expected [n, channels]: transpose them"),
+        (np.zeros(8000), "16000", "rate '16000', expected a number of Hz"),
+        (np.zeros(8000), True, "rate True, expected a number of Hz"),
+        (b"RIFF", None, "bytes, expected a path, or samples and their rate"),
+        (io.BytesIO(b"RIFF"), None, "an open file, expected a path, or samples and their rate"),
         (np.full(800, np.nan), RATE, "not finite"),
         (np.full(800, 1e300), RATE, "not finite"),
         (np.zeros(800, complex), RATE, "complex128"),

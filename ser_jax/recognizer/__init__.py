@@ -100,6 +100,9 @@ class Recognizer:
             if rate is not None:
                 raise SoundError(f"rate {rate} for the file {sound}, expected none: the file says its own")
             return listen(sound, self.filters)
+        if isinstance(sound, (bytes, bytearray, memoryview)) or hasattr(sound, "read"):
+            kind = "an open file" if hasattr(sound, "read") else "bytes"
+            raise SoundError(f"{kind}, expected a path, or samples and their rate: soundfile.read gives both")
         if rate is None:
             raise SoundError("samples without their rate, expected it in Hz")
         return listen_to(sound, rate, self.filters)

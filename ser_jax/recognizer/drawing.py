@@ -183,7 +183,7 @@ def _probability(axis: "Axes", name: str, estimate: Estimate, recognition: Recog
     )
     axis.stairs(mean, edges, baseline=None, color=colour, linewidth=1.8 if len(groups) < 200 else 0.8)
     axis.axhline(0.5, color="gray", linewidth=0.8, linestyle=":")
-    axis.set_ylim(0, 1)
+    axis.set_ylim(-0.04, 1.04)  # lines at 0 and 1 are seen whole
     low, high = CLASS_NAMES[name]
     axis.set_yticks([0, 0.5, 1], [f"{low} 0", "0.5", f"{high} 1"])
     axis.set_ylabel(name)

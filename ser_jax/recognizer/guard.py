@@ -9,6 +9,7 @@ import base64
 import hashlib
 import ipaddress
 import re
+import socket
 from typing import TYPE_CHECKING
 
 from ser_jax.recognizer import answers
@@ -34,7 +35,7 @@ class Guard:
     Args:
       app: what answers.
       names: of the server. Where one stands for all addresses of the machine, any address is taken for one
-        of them, but no name.
+        of them, and of names the machine's own.
       headers: of every answer, see `headers`.
     """
 
@@ -42,6 +43,9 @@ class Guard:
         self._app = app
         self._names = LOOPBACK | {name.lower() for name in names}
         self._any_address = any(is_everywhere(name) for name in names)
+        if self._any_address:
+            own = socket.gethostname().lower()
+            self._names |= {own, f"{own.partition('.')[0]}.local"}
         self._headers = headers
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:

@@ -14,6 +14,9 @@ from ser_jax.errors import UserError
 HEADROOM = 8.0  # times full scale: floating-point recordings pass it by a little, unscaled integers by far
 
 
+CHANNELS = 64  # more of them than samples are samples where channels should be
+
+
 class SoundError(UserError):
     """Samples that cannot be listened to."""
 
@@ -103,6 +106,8 @@ def listen_to(samples: np.ndarray, rate: int, filters: Filters) -> Heard:
     samples = as_sound(given)
     if given.dtype.kind == "f" and given.size and (peak := float(np.abs(given).max())) > HEADROOM:
         raise SoundError(f"floating-point samples of up to {peak:g}, expected -1 to 1")
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.integer, np.floating)):
+        raise SoundError(f"rate {rate!r}, expected a number of Hz")
     if not audio.RATES[0] <= rate <= audio.RATES[1]:
         raise SoundError(f"{rate} samples a second, expected {audio.RATES[0]} to {audio.RATES[1]}")
     size = audio.BLOCK
@@ -128,6 +133,10 @@ def as_sound(samples: ArrayLike) -> np.ndarray:
         raise SoundError(
             f"samples of shape {list(samples.shape)} and type {samples.dtype}, expected numbers [n] or "
             "[n, channels]"
+        )
+    if samples.ndim == 2 and samples.shape[1] > max(CHANNELS, len(samples)):
+        raise SoundError(
+            f"samples of shape {list(samples.shape)}, expected [n, channels]: transpose them, samples.T"
         )
     if samples.dtype.kind == "u":
         raise SoundError(f"samples of type {samples.dtype}, expected floating-point or signed integers")
