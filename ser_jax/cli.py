@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ser_jax import __version__, commands, ending, flags
+from ser_jax import __version__, commands, completion, ending, flags
 from ser_jax.data.databases import DATABASES, flag
 from ser_jax.data.labels import RULES
 from ser_jax.ending import guarded
@@ -59,6 +59,7 @@ def _parser() -> flags.Parser:
     _add_describe(subcommands)
     _add_synthesize(subcommands)
     commands.add(partial(_command, subcommands), _add_data_dir)
+    completion.add(partial(_command, subcommands), _parser)
     return parser
 
 

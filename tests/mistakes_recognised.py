@@ -44,6 +44,11 @@ RECOGNISED_USAGE = [
     ("export --out new.onnx", "the following arguments are required: --format"),
     ("export --format xml --out new.xml", "argument --format: invalid choice: 'xml' (choose from"),
     ("export --format onx --out new.onnx", "(choose from onnx, stablehlo); did you mean 'onnx'?"),
+    ("completion", "the following arguments are required: SHELL"),
+    (
+        "completion fisch",
+        "argument SHELL: invalid choice: 'fisch' (choose from bash, zsh, fish); did you mean",
+    ),
     ("export --format onnx --out ''", "argument --out: '', expected a path"),
     ("export --format onnx --out speech", "argument --out: 'speech', expected a file, found a folder"),
     ("export --format onnx --out nowhere/new.onnx", "nowhere is no folder, expected one for new.onnx"),

@@ -14,7 +14,7 @@ USAGE = [
     ("nonsense", "argument COMMAND: invalid choice: 'nonsense' (choose from"),
     ("--nonsense", "the following arguments are required: COMMAND"),
     ("predikt speech/a.wav", "argument COMMAND: invalid choice: 'predikt' (choose from audit, prepare"),
-    ("predikt speech/a.wav", "; did you mean 'predict'?"),
+    ("predikt speech/a.wav", "completion); did you mean 'predict'?"),
     ("Audit emodb", "; did you mean 'audit'?"),
     ("--data-dir data describe tiny", "unrecognized arguments: --data-dir, expected COMMAND before them"),
     ("-help", "unrecognized arguments: -help; did you mean --help?"),

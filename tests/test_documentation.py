@@ -133,6 +133,7 @@ def read(line):
         taken += sum(read(word.removeprefix("--command=")) for word in part[1:] if " " in word)
         while part and re.match(r"[A-Z_]+=", part[0]):
             part = part[1:]
+        part = part[: part.index(">")] if ">" in part else part
         program, *rest = [Path(part[0]).name, *part[1:]]
         if program == "srun":
             while rest[0].startswith("-"):

@@ -1,6 +1,7 @@
-"""What a newcomer meets first: help, names that are nearly right, Ctrl-C."""
+"""What a newcomer meets first: help, names that are nearly right, completion, Ctrl-C."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_jax import ending, errors
+from ser_jax import completion, ending, errors
 from ser_jax.flags import Parser
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +25,13 @@ PIPES = {
     "stderr": subprocess.PIPE,
     "text": True,
 }
+SHELL = """
+source {script}
+COMP_WORDS=({words})
+COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+$(complete -p ser-jax | sed 's/.*-F \\([^ ]*\\) .*/\\1/') ser-jax
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
 
 
 @pytest.fixture(scope="module", params=[*parsers.COMMANDS, *parsers.SCRIPTS])
@@ -90,6 +98,49 @@ def test_a_neighbour_of_what_is_not_there(tmp_path):
     assert errors.beside(tmp_path / "emobd") == f" (did you mean {tmp_path / 'emodb'}?)"
     for name in ("emodb", "link", "zzz", "emodb/x", "nowhere/emodb", "\0"):
         assert errors.beside(tmp_path / name) == ""
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scripts")
+    for shell in completion.SHELLS:
+        text = completion.script(parsers.within(parsers.cli._parser())["ser-jax"], shell)
+        (folder / shell).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("pre", {"prepare", "predict"}),
+        ("completion ", {"bash", "zsh", "fish"}),
+        ("prepare emo", {"emodb", "emovo"}),
+        ("predict --mo", {"--model"}),
+        ("predict --model ", {"my-model"}),
+        ("predict s", {"speech.wav"}),
+        ("predict --json s", {"speech.wav"}),
+        ("prepare manifest --source s", {"speech.wav"}),
+        ("export --format ", {"onnx", "stablehlo"}),
+        ("train --targets arousal v", {"valence"}),
+        ("train --corpora s", set()),
+    ],
+)
+def test_bash_completes(scripts, tmp_path, typed, offered):
+    (tmp_path / "speech.wav").touch()
+    (tmp_path / "my-model").mkdir()
+    words = ["ser-jax", *typed.split(" ")]
+    code = SHELL.format(script=scripts / "bash", words=" ".join(shlex.quote(word) for word in words))
+    shell = ["bash", "--norc", "-c", code]
+    done = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=True)
+    assert (set(done.stdout.split()), done.stderr) == (offered, "")
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_every_flag_can_be_completed(scripts, shell):
+    text = (scripts / shell).read_text()
+    for parser in parsers.COMMANDS.values():
+        for flag in parser._flags():
+            assert re.search(rf"-l {flag}\b" if shell == "fish" else f"--{flag}", text), flag
 
 
 @pytest.mark.parametrize("wait", [0, 0.2, 0.5, 0.8])
