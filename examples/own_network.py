@@ -1,8 +1,6 @@
 """A network of one's own beside the paper's: python examples/own_network.py results/demo/data synthetic_en 10
 
-The same speech, folds, seeds, epochs (10) and engine; time-delay layers, attentive statistics pooling
-(Okabe et al., Interspeech 2018). `Architecture` in ser_jax/model.py says what a network has to be.
-"""
+The same speech, folds and seeds; time-delay layers, attentive statistics pooling (Okabe et al., 2018)."""
 
 import dataclasses
 import sys
@@ -11,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from experiments import harness, monolingual, options, plans, pool
-from ser_jax import data, engine, machine, metrics, model, train
+from ser_jax import data, engine, machine, metrics, model, runs, train
+from ser_jax.data import folds, labels, standardize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,16 +43,18 @@ class TimeDelayNetwork(nn.Module):
 
 if __name__ == "__main__":
     machine.use_all_cores()
-    here, chosen = machine.Machine.here(), options.Options(corpora=(sys.argv[2],), epochs=int(sys.argv[3]))
-    speech = pool.Pool([data.load(sys.argv[2], sys.argv[1])], chosen.folds, chosen.label_rule, here.place)
-    [work] = plans.planned([monolingual.MONOLINGUAL], speech, chosen)
-    asked = [engine.Asked(harness.a_run(speech, "train", work.job, p), p.test) for p in work.plans]
-    features, training = harness.data_of(speech, "train", work.job), train.TrainConfig(epochs=chosen.epochs)
+    here, corpus = machine.Machine.here(), data.load(sys.argv[2], sys.argv[1])
+    speech = runs.Data(*here.place(corpus.logmel, corpus.frames), np.zeros(len(corpus), np.int32))
+    sums, asked = standardize.moments(corpus.logmel, corpus.frames), []
+    for t, target in enumerate(labels.CLASS_NAMES):
+        for f, fold in enumerate(folds.folds(corpus)):
+            maps = np.stack(standardize.statistics(sums, fold.train))[:, None]  # mean and scale [1, F]
+            own = fold.train, np.int32(len(fold.train)), labels.classes(corpus, target), *maps
+            asked += [engine.Asked(runs.Runs(runs.key(seed, t, f), *own), fold.test) for seed in range(5)]
     for config in (model.ModelConfig(), TimeDelay()):
-        uar = np.zeros(len(asked))
-        for done in engine.compute(here, config, training, features, asked):
-            for run, said in zip(done.runs, done.said, strict=True):
-                truth = speech.labels(work.plans[run].target)[asked[run].test]
-                uar[run] = 100 * metrics.uar(truth, said > 0.5)
-        for target, each in zip(chosen.targets, uar.reshape(2, 5, 5).mean(axis=1), strict=True):  # of 5 folds
+        uar = np.zeros((2, 5, 5))  # targets, folds, seeds
+        for done in engine.compute(here, config, train.TrainConfig(epochs=int(sys.argv[3])), speech, asked):
+            for i, said in zip(done.runs, done.said, strict=True):
+                uar.flat[i] = 100 * metrics.uar(asked[i].run.labels[asked[i].test], said > 0.5)
+        for target, each in zip(labels.CLASS_NAMES, uar.mean(axis=1), strict=True):
             print(f"{type(config).__name__} {target}: UAR {each.mean():.1f} ± {each.std(ddof=1):.1f}, n = 5")

@@ -24,7 +24,7 @@ from experiments.plans import ExperimentError, Job, Plan, Setting, Work, planned
 from experiments.pool import Pool
 from experiments.stopping import Stop, stopping
 from experiments.unfinished import Often, Unfinished
-from ser_jax import checkpoint, engine
+from ser_jax import checkpoint, engine, runs
 from ser_jax.arrays import Tree
 from ser_jax.data import load, standardize
 from ser_jax.data.corpus import TARGETS
@@ -256,11 +256,10 @@ def data_of(pool: Pool, mode: str, job: Job) -> Data:
 def a_run(pool: Pool, mode: str, job: Job, plan: Plan) -> Runs:
     """A planned run, as it is computed under standardisation `mode`."""
     number = TARGETS.index(plan.target) if plan.target in TARGETS else len(TARGETS)
-    key = jax.random.fold_in(jax.random.key(plan.seed), number)
     seen = plan.statistics if mode in ("train", "histogram") else plan.train
     mean, scale = standardize.affine(mode, pool.features(mode, job.train).moments, pool.membership, seen)
     return Runs(
-        key=jax.random.fold_in(key, plan.fold),
+        key=runs.key(plan.seed, number, plan.fold),
         train=plan.train,
         count=np.int32(len(plan.train)),
         labels=pool.labels(plan.target),

@@ -9,9 +9,9 @@ import numpy as np
 
 from ser_jax.arrays import Array, Gathered
 from ser_jax.data import Corpus, histogram, standardize
-from ser_jax.data.corpus import Joined
 from ser_jax.data.folds import Fold, folds, groups
-from ser_jax.data.labels import CLASS_NAMES, classes
+from ser_jax.data.joined import Together
+from ser_jax.data.labels import CLASS_NAMES
 
 LANGUAGE = "language"  # as a target: which corpus an utterance is of
 Place = Callable[[Gathered, np.ndarray], tuple[Array, Array]]
@@ -30,28 +30,21 @@ class Features(NamedTuple):
     moments: standardize.Moments
 
 
-class Pool:
-    """Several corpora, one after another, as the rows of one array.
+class Pool(Together):
+    """The corpora, and what an experiment makes of their rows: folds, classes, features to compute with.
 
-    Attributes:
-      corpora: in the order given.
-      names: theirs.
-      id, speaker: [N] str of all rows.
-      voice: [N] str, speakers with their corpus.
+    Attributes (those of `Together`, and):
+      corpora: by name, in the order given.
 
     Args:
       place: (log-mels, frames) on the host to where they are computed on, as `Machine.place` does.
     """
 
     def __init__(self, corpora: list[Corpus], fold_count: int, label_rule: str, place: Place):
+        super().__init__(corpora, label_rule)
         self.corpora = {corpus.name: corpus for corpus in corpora}
-        self.names = [corpus.name for corpus in corpora]
-        self.id = np.concatenate([corpus.id for corpus in corpora])
-        self.speaker = np.concatenate([corpus.speaker for corpus in corpora])
-        self.voice = np.concatenate([np.char.add(f"{c.name} ", c.speaker.astype(str)) for c in corpora])
         self._starts = dict(zip(self.names, np.cumsum([0, *map(len, corpora)])[:-1], strict=True))
         self._fold_count = fold_count
-        self._label_rule = label_rule
         self._place = place
         self._latest: tuple[tuple[str, ...], Features] | None = None
 
@@ -70,8 +63,8 @@ class Pool:
     def labels(self, target: str) -> np.ndarray:
         """[N] int8 classes of all rows; of the target "language" the number of the corpus."""
         if target == LANGUAGE:
-            return self.membership.corpus.astype(np.int8)
-        return np.concatenate([classes(corpus, target, self._label_rule) for corpus in self.corpora.values()])
+            return self.corpus.astype(np.int8)
+        return super().labels(target)
 
     def classes(self, target: str) -> tuple[str, ...]:
         """What the classes of a target are called."""
@@ -80,12 +73,8 @@ class Pool:
     @cached_property
     def membership(self) -> standardize.Membership:
         """Corpus, fold and speaker of every row."""
-        corpora = list(self.corpora.values())
-        return standardize.Membership(
-            np.repeat(np.arange(len(corpora)), [len(c) for c in corpora]),
-            np.concatenate([groups(c, self._fold_count) for c in corpora]),
-            np.unique(self.voice, return_inverse=True)[1],
-        )
+        fold = np.concatenate([groups(corpus, self._fold_count) for corpus in self.parts])
+        return standardize.Membership(self.corpus, fold, np.unique(self.voice, return_inverse=True)[1])
 
     def features(self, mode: str, train: tuple[str, ...]) -> Features:
         """All rows' features where they are computed on, as standardisation `mode` of runs wants them.
@@ -96,21 +85,9 @@ class Pool:
         """
         return self._equalised(train) if mode == "histogram" else self._stored
 
-    @property
-    def frames(self) -> np.ndarray:
-        """[N] frames that hold sound."""
-        return self._joined[1]
-
-    @cached_property
-    def _joined(self) -> tuple[Joined, np.ndarray]:
-        corpora = self.corpora.values()
-        return Joined([c.logmel for c in corpora]), np.concatenate([c.frames for c in corpora])
-
     @cached_property
     def _stored(self) -> Features:
-        each = [standardize.moments(c.logmel, c.frames) for c in self.corpora.values()]
-        sums = standardize.Moments(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
-        return Features(*self._place(*self._joined), sums)
+        return Features(*self._place(self.logmel, self.frames), self.moments())
 
     def _equalised(self, train: tuple[str, ...]) -> Features:
         """The latest is kept: each is a copy of all features."""
@@ -118,7 +95,7 @@ class Pool:
             self._latest = None
             gc.collect()  # else what has computed with it, which refers to itself, holds it still
             own = [self.names.index(name) for name in train]
-            logmel = histogram.towards(own, *self._joined, self.membership)
+            logmel = histogram.towards(own, self.logmel, self.frames, self.membership)
             sums = standardize.moments(logmel, self.frames)
             self._latest = train, Features(*self._place(logmel, self.frames), sums)
         return self._latest[1]

@@ -198,6 +198,22 @@ def named(tree: Tree) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
+def standardise(logmel: Array, frames: Array, mean: Array, scale: Array) -> jax.Array:
+    """What a network hears of some utterances: [B, T, F] float32, exactly zero in the padding.
+
+    Args:
+      logmel: [B, T, F] dB.
+      frames: [B] frames that hold sound.
+      mean, scale: [F], or [B, F]: (x - mean) * scale is heard.
+    """
+
+    def wide(part: Array) -> Array:
+        return part[None, None, :] if part.ndim == 1 else part[:, None, :]
+
+    sound = jnp.arange(logmel.shape[1])[None, :] < frames[:, None]
+    return jnp.where(sound[:, :, None], (logmel - wide(mean)) * wide(scale), 0)
+
+
 @partial(jax.jit, static_argnums=0)
 def apply(config: Architecture, params: Tree, x: Array, *, key: jax.Array | None = None) -> Output:
     """Runs the network on a batch.

@@ -71,6 +71,15 @@ class Prediction(NamedTuple):
     attention: Array
 
 
+def key(seed: int, target: int, fold: int) -> jax.Array:
+    """A typed PRNG key [], from which all follows that is random in a run.
+
+    Args:
+      seed, target, fold: what sets the run apart; targets are numbered.
+    """
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), target), fold)
+
+
 def stack(runs: list[Runs]) -> Runs:
     """Joins single runs into a stack; shorter index lists are padded to the longest."""
     longest = max(len(run.train) for run in runs)
@@ -92,8 +101,7 @@ def standardised(batch: Data, run: Runs) -> jax.Array:
     Returns: [B, T, F] float32, exactly zero in the padding.
     """
     mean, scale = run.mean[batch.group], run.scale[batch.group]
-    sound = jnp.arange(batch.logmel.shape[1])[None, :] < batch.frames[:, None]
-    return jnp.where(sound[:, :, None], (batch.logmel - mean[:, None, :]) * scale[:, None, :], 0)
+    return model.standardise(batch.logmel, batch.frames, mean, scale)
 
 
 def inputs(data: Data, run: Runs, rows: Array) -> jax.Array:

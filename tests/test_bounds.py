@@ -190,7 +190,7 @@ def two_corpora():
 
 def test_equalised_features_need_not_be_copied_to_be_computed_with():
     pool = Pool(two_corpora(), 5, "footnote", lambda logmel, frames: (logmel, frames))
-    found = towards([0], *pool._joined, pool.membership)
+    found = towards([0], pool.logmel, pool.frames, pool.membership)
     assert found.ctypes.data % ALIGNMENT == 0
 
 

@@ -44,12 +44,12 @@ def same(one, other):
 
 def test_it_learns_and_the_metrics_are_those_of_the_stored_model(fitted):
     trained, metrics = fitted
-    parts = fitting.divide(corpora(), RECIPE)
-    rows, recognizer = np.flatnonzero(parts.held_out), Recognizer(trained)
-    features = [np.asarray(parts.logmel[rows[[i]]])[0, : parts.frames[rows[i]]] for i in range(len(rows))]
+    every, held_out = fitting.divide(corpora(), RECIPE)
+    rows, recognizer = np.flatnonzero(held_out), Recognizer(trained)
+    features = [np.asarray(every.logmel[rows[[i]]])[0, : every.frames[rows[i]]] for i in range(len(rows))]
     said = [recognizer.window(one).targets for one in features]
     for target in ("arousal", "valence"):
-        labels = parts.labels[target][rows]
+        labels = every.labels(target)[rows]
         decided = [int(one[target].probability > 0.5) for one in said]
         assert metrics[target]["uar"] == pytest.approx(uar(labels, np.array(decided)), abs=1e-6)
         assert metrics[target]["uar"] > 0.9
@@ -74,10 +74,10 @@ def test_what_held_out_speakers_say_changes_no_weight(fitted):
 
 
 def test_a_fifth_of_every_corpus_is_held_out_by_speaker():
-    parts = fitting.divide(corpora(), RECIPE)
-    for name in ("de", "en"):
-        own = parts.corpus == name
-        heard, kept = set(parts.speaker[own & ~parts.held_out]), set(parts.speaker[own & parts.held_out])
+    every, held_out = fitting.divide(corpora(), RECIPE)
+    for number in range(2):
+        own = every.corpus == number
+        heard, kept = set(every.voice[own & ~held_out]), set(every.voice[own & held_out])
         assert not heard & kept
         assert (len(heard), len(kept)) == (8, 2)
 

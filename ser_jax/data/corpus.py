@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -105,22 +105,3 @@ def is_corpus(columns: Mapping[str, np.ndarray]) -> bool:
         and bool((columns["id"][1:] > columns["id"][:-1]).all())
         and bool(((columns["frames"] > 0) & (columns["frames"] <= FRAMES)).all())
     )
-
-
-class Joined:
-    """Several arrays [n, T, F], one after another, of which rows are gathered without joining them."""
-
-    def __init__(self, parts: list[np.ndarray]):
-        self._parts = parts
-        self._ends = np.cumsum([len(part) for part in parts])
-        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        found = np.empty((*rows.shape, *self.shape[1:]), np.float32)
-        part = np.searchsorted(self._ends, rows, side="right")
-        for i, own in enumerate(self._parts):
-            found[part == i] = own[rows[part == i] - (self._ends[i] - len(own))]
-        return found
-
-
-LogMel: TypeAlias = np.ndarray | Joined  # [N, T, F]

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from ser_jax import host
-from ser_jax.data.corpus import LogMel
+from ser_jax.data.joined import LogMel
 from ser_jax.data.standardize import CHUNK, Membership, grouping
 
 CELL = 0.01  # dB; quantiles are off by half of it at most

@@ -100,7 +100,7 @@ def affine(mode: str, sums: Moments, member: Membership, seen: np.ndarray) -> tu
         own = group == g
         if mode == "none":
             bands = sums.total.shape[1]
-            maps.append((np.zeros(bands), np.ones(bands)))
+            maps.append((np.zeros(bands, np.float32), np.ones(bands, np.float32)))
             continue
         if mode in ("train", "histogram"):
             rows = trains
@@ -112,19 +112,29 @@ def affine(mode: str, sums: Moments, member: Membership, seen: np.ndarray) -> tu
             rows = trains & corpus
             if not rows.any():
                 rows = corpus & (member.fold != member.fold[first])
-        maps.append(_statistics(sums, rows))
-    mean, scale = (np.stack(parts).astype(np.float32) for parts in zip(*maps, strict=True))
+        maps.append(statistics(sums, rows))
+    mean, scale = (np.stack(parts) for parts in zip(*maps, strict=True))
     return mean, scale
 
 
-def _statistics(sums: Moments, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    count = sums.count[rows].sum()
+def statistics(sums: Moments, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The map (x - mean) * scale that takes the frames of some utterances to mean 0 and deviation 1.
+
+    Args:
+      sums: of every utterance.
+      rows: [M] int or [N] bool, which.
+    Returns: (mean [F] dB, scale [F] 1 / dB), float32.
+    Raises: StandardizationError where a feature is NaN or infinite.
+    """
+    frames = sums.count[rows]
+    count = frames.sum()
     mean = sums.total[rows].sum(axis=0) / count
     if not np.isfinite(mean).all():
         # A network compiled for a CPU would not notice: its maximum of NaN and a number is the number.
         raise StandardizationError(
-            f"features that are not finite numbers among {np.sum(rows)} utterances, expected dB; prepare "
+            f"features that are not finite numbers among {len(frames)} utterances, expected dB; prepare "
             "them anew"
         )
     deviation = np.sqrt(np.maximum(sums.square[rows].sum(axis=0) / count - mean**2, 0))
-    return mean, np.where(deviation > SMALLEST, 1 / np.maximum(deviation, SMALLEST), 1.0)
+    scale = np.where(deviation > SMALLEST, 1 / np.maximum(deviation, SMALLEST), 1.0)
+    return mean.astype(np.float32), scale.astype(np.float32)

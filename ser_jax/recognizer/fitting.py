@@ -3,16 +3,17 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from ser_jax import __version__, engine
+from ser_jax import __version__, engine, runs
 from ser_jax.data import Corpus, logmel, standardize
-from ser_jax.data.corpus import TARGETS, Joined
+from ser_jax.data.corpus import TARGETS
 from ser_jax.data.folds import companies, groups
-from ser_jax.data.labels import CLASS_NAMES, classes
+from ser_jax.data.joined import Together
+from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.engine import Asked
 from ser_jax.errors import UserError
 from ser_jax.machine import Machine
@@ -51,25 +52,6 @@ class Recipe:
     label_rule: str = "footnote"
 
 
-class Divided(NamedTuple):
-    """The utterances of all corpora, one after another.
-
-    Attributes:
-      logmel, frames: their features, as `Machine.place` takes them.
-      labels: per target [N] int8.
-      corpus: [N] str, each one's corpus.
-      speaker: [N] str, with the corpus's name.
-      held_out: [N] bool, of speakers whom no network hears.
-    """
-
-    logmel: Joined
-    frames: np.ndarray
-    labels: dict[str, np.ndarray]
-    corpus: np.ndarray
-    speaker: np.ndarray
-    held_out: np.ndarray
-
-
 def fit(
     corpora: Sequence[Corpus], recipe: Recipe, machine: Machine, on_epoch: OnEpoch | None = None
 ) -> tuple[Model, dict[str, Any]]:
@@ -88,56 +70,47 @@ def fit(
     Raises: TrainingError where a corpus has too few speakers, speakers or content of another, or lacks a
       class, or where training went wrong.
     """
-    parts = divide(corpora, recipe)
-    mean, scale = maps = _standardisation(corpora, parts)
-    params = _trained(parts, recipe, machine, maps, on_epoch)
+    every, held_out = divide(corpora, recipe)
+    mean, scale = maps = standardize.statistics(every.moments(), ~held_out)
+    params = _trained(every, held_out, recipe, machine, maps, on_epoch)
     uncalibrated = Model(
         sizes=ModelConfig(),
         filters=logmel.filterbank().toarray(),
         mean=mean,
         scale=scale,
         targets={target: Target(Temperature(1.0), params[target]) for target in recipe.targets},
-        facts=_facts(corpora, parts, recipe),
+        facts=_facts(every, held_out, recipe),
     )
-    rows, targets, metrics = np.flatnonzero(parts.held_out), {}, {}
-    wanted = measuring.asked(parts.frames[rows])
-    for target, margin in zip(
-        recipe.targets, measuring.margins(uncalibrated, parts.logmel, rows, wanted), strict=True
-    ):
-        heard = measuring.Heard(parts.labels[target][rows], parts.speaker[rows], parts.corpus[rows])
+    rows, targets, metrics = np.flatnonzero(held_out), {}, {}
+    wanted, names = measuring.asked(every.frames[rows]), np.array(every.names)[every.corpus[rows]]
+    margins = measuring.margins(uncalibrated, every.logmel, rows, wanted)
+    for target, margin in zip(recipe.targets, margins, strict=True):
+        heard = measuring.Heard(every.labels(target)[rows], every.voice[rows], names)
         temperature, metrics[target] = measuring.measured(margin, wanted, heard)
         targets[target] = Target(temperature, params[target])
     return dataclasses.replace(uncalibrated, targets=targets), metrics
 
 
-def divide(corpora: Sequence[Corpus], recipe: Recipe) -> Divided:
+def divide(corpora: Sequence[Corpus], recipe: Recipe) -> tuple[Together, np.ndarray]:
     """Joins corpora and holds speakers out of each.
 
+    Returns: (all utterances, [N] bool: of speakers whom no network hears).
     Raises: TrainingError.
     """
     _check(corpora)
-    held_out = [groups(c, min(GROUPS, len(np.unique(companies(c))))) == 0 for c in corpora]
-    parts = Divided(
-        logmel=Joined([corpus.logmel for corpus in corpora]),
-        frames=np.concatenate([corpus.frames for corpus in corpora]),
-        labels={
-            target: np.concatenate([classes(corpus, target, recipe.label_rule) for corpus in corpora])
-            for target in recipe.targets
-        },
-        corpus=np.repeat([corpus.name for corpus in corpora], [len(corpus) for corpus in corpora]),
-        speaker=np.concatenate([np.char.add(f"{c.name} ", c.speaker.astype(str)) for c in corpora]),
-        held_out=np.concatenate(held_out),
-    )
-    for target, labels in parts.labels.items():
-        for what, rows in (("training", ~parts.held_out), ("held-out", parts.held_out)):
-            counts = np.bincount(labels[rows], minlength=2)
+    every = Together(corpora, recipe.label_rule)
+    held_out = np.concatenate([groups(c, min(GROUPS, len(np.unique(companies(c))))) == 0 for c in corpora])
+    labels = {target: every.labels(target) for target in recipe.targets}
+    for target, own in labels.items():
+        for what, rows in (("training", ~held_out), ("held-out", held_out)):
+            counts = np.bincount(own[rows], minlength=2)
             if not counts.all():
-                names = " and ".join(corpus.name for corpus in corpora)
+                names = " and ".join(every.names)
                 raise TrainingError(
                     f"none of the {counts.sum()} {what} utterances of {names} has {target} "
                     f"{CLASS_NAMES[target][int(np.argmin(counts))]}, expected both classes"
                 )
-    return parts
+    return every, held_out
 
 
 def _check(corpora: Sequence[Corpus]) -> None:
@@ -161,31 +134,25 @@ def _check(corpora: Sequence[Corpus]) -> None:
             )
 
 
-def _standardisation(corpora: Sequence[Corpus], parts: Divided) -> Maps:
-    """Of the training utterances' frames."""
-    each = [standardize.moments(corpus.logmel, corpus.frames) for corpus in corpora]
-    sums = standardize.Moments(*(np.concatenate(own) for own in zip(*each, strict=True)))
-    nobody = np.zeros(len(parts.frames), int)
-    member = standardize.Membership(nobody, nobody, nobody)
-    mean, scale = standardize.affine("train", sums, member, np.flatnonzero(~parts.held_out))
-    return mean[0], scale[0]
-
-
 def _trained(
-    parts: Divided, recipe: Recipe, machine: Machine, maps: Maps, on_epoch: OnEpoch | None
+    every: Together,
+    held_out: np.ndarray,
+    recipe: Recipe,
+    machine: Machine,
+    maps: Maps,
+    on_epoch: OnEpoch | None,
 ) -> dict[str, Any]:
     """Per target the parameters of all seeds, with a leading R."""
-    rows = np.flatnonzero(~parts.held_out).astype(np.int32)
+    rows = np.flatnonzero(~held_out).astype(np.int32)
     names = [(target, seed) for target in recipe.targets for seed in range(recipe.seeds)]
     total = len(rows) * len(names) * recipe.epochs
     asked = [
         Asked(
             Runs(
-                # As an experiment's run of fold 0.
-                key=jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), TARGETS.index(target)), 0),
+                key=runs.key(seed, TARGETS.index(target), fold=0),
                 train=rows,
                 count=np.int32(len(rows)),
-                labels=parts.labels[target],
+                labels=every.labels(target),
                 mean=maps[0][None, :],
                 scale=maps[1][None, :],
             ),
@@ -193,7 +160,7 @@ def _trained(
         )
         for target, seed in names
     ]
-    data = Data(*machine.place(parts.logmel, parts.frames), np.zeros(len(parts.frames), np.int32))
+    data = Data(*machine.place(every.logmel, every.frames), np.zeros(len(held_out), np.int32))
     found: list[Any] = [None] * len(names)
     tell = None if on_epoch is None else lambda steps, _: on_epoch(steps, total)
     for done in engine.compute(
@@ -217,30 +184,30 @@ def _trained(
     }
 
 
-def _facts(corpora: Sequence[Corpus], parts: Divided, recipe: Recipe) -> dict[str, Any]:
+def _facts(every: Together, held_out: np.ndarray, recipe: Recipe) -> dict[str, Any]:
     """What the configuration says of its origin."""
 
-    def counted(corpus: Corpus) -> dict[str, Any]:
-        own = parts.corpus == corpus.name
+    def counted(number: int, corpus: Corpus) -> dict[str, Any]:
+        own = every.corpus == number
         return {
             "name": corpus.name,
             "builder": corpus.database,
             "synthetic": corpus.synthetic,
             "fingerprint": corpus.fingerprint,
             "languages": sorted(set(corpus.language.tolist())),
-            "training": _size(own & ~parts.held_out),
-            "held_out": _size(own & parts.held_out),
+            "training": _size(own & ~held_out),
+            "held_out": _size(own & held_out),
         }
 
     def _size(rows: np.ndarray) -> dict[str, int]:
-        return {"utterances": int(rows.sum()), "speakers": len(np.unique(parts.speaker[rows]))}
+        return {"utterances": int(rows.sum()), "speakers": len(np.unique(every.voice[rows]))}
 
     return {
         "name": recipe.name,
         "ser_jax": __version__,
-        "synthetic": any(corpus.synthetic for corpus in corpora),
+        "synthetic": any(corpus.synthetic for corpus in every.parts),
         "seeds": recipe.seeds,
         "epochs": recipe.epochs,
         "label_rule": recipe.label_rule,
-        "corpora": [counted(corpus) for corpus in corpora],
+        "corpora": [counted(number, corpus) for number, corpus in enumerate(every.parts)],
     }

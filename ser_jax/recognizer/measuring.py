@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ser_jax.data import logmel
-from ser_jax.data.corpus import Joined
+from ser_jax.data.joined import Joined
 from ser_jax.inference import interval
 from ser_jax.metrics import confusion, pooled_uar
 from ser_jax.recognizer import calibration, network

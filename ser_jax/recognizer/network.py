@@ -49,18 +49,6 @@ def weights(trained: Model) -> Weights:
     return Weights(jnp.asarray(trained.mean), jnp.asarray(trained.scale), params, temperature)
 
 
-def standardised(own: Weights, logmel: Array, frames: Array) -> jax.Array:
-    """What the networks hear: [B, T, F] float32, exactly zero from `frames` on.
-
-    Args:
-      own: weights.
-      logmel: [B, T, F] dB.
-      frames: [B] frames that hold sound.
-    """
-    sound = jnp.arange(logmel.shape[1])[None, :] < frames[:, None]
-    return jnp.where(sound[:, :, None], (logmel - own.mean[None, None, :]) * own.scale[None, None, :], 0)
-
-
 class Answer(NamedTuple):
     """What the networks answer, before calibration.
 
@@ -76,7 +64,7 @@ class Answer(NamedTuple):
 @partial(jax.jit, static_argnums=0)
 def answer(sizes: Architecture, own: Weights, logmel: Array, frames: Array) -> Answer:
     """Asks all networks about some windows; arguments as of `say`."""
-    x = standardised(own, logmel, frames)
+    x = model.standardise(logmel, frames, own.mean, own.scale)
     output = jax.vmap(jax.vmap(lambda params: model.apply(sizes, params, x)))(own.params)
     return Answer(output.logits[..., 1] - output.logits[..., 0], output.attention)
 
