@@ -11,10 +11,10 @@ import numpy as np
 
 from experiments import workload
 from experiments.workload import Corpus
-from ser_jax import stacks, train
+from ser_jax import train
 from ser_jax.machine import Machine
 from ser_jax.model import ModelConfig
-from ser_jax.runs import Data, measured_stacking, spread
+from ser_jax.runs import Data, default_stacking, fill, spread
 from ser_jax.train import TrainConfig
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Stack:
         mesh = noise.machine.mesh
         self._epoch = partial(train.epoch, config, training)
         self._data, self._mesh = noise.on_host if streamed else noise.on_mesh, mesh
-        stack = stacks.fill(workload.runs(noise.corpus, count, most), -(-count // mesh.size) * mesh.size)
+        stack = fill(workload.runs(noise.corpus, count, most), -(-count // mesh.size) * mesh.size)
         self._runs = spread(stack, mesh)
         self.state = spread(train.start_runs(config, training, self._runs), mesh)
         self._done = 0
@@ -249,7 +249,7 @@ def ours(
 
 def other_stacking() -> str:
     """The one that the engine does not choose here."""
-    return "vmap" if measured_stacking() == "map" else "map"
+    return "vmap" if default_stacking() == "map" else "map"
 
 
 def torchs(config: ModelConfig, training: TrainConfig, device: str, size: Sizes) -> dict[str, Callable]:

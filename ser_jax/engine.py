@@ -13,11 +13,10 @@ import jax
 import numpy as np
 
 from ser_jax import model, stacks, train
-from ser_jax import runs as side_by_side
 from ser_jax.arrays import Array, Tree
 from ser_jax.machine import Machine
 from ser_jax.model import Architecture
-from ser_jax.runs import Data, Runs, is_streamed
+from ser_jax.runs import Data, Prediction, Runs, fill, filled, is_streamed, lists, predict, stack
 from ser_jax.train import Progress, State, TrainConfig
 
 NOBODY = np.zeros(0, np.int32)
@@ -137,7 +136,7 @@ def ask(
     runs: Sequence[Runs],
     params: Tree,
     rows: Sequence[np.ndarray],
-) -> Iterator[side_by_side.Prediction]:
+) -> Iterator[Prediction]:
     """What trained runs say of some utterances.
 
     Args:
@@ -152,12 +151,12 @@ def ask(
     longest = max(map(len, rows))
     for first in range(0, len(runs), size):
         some = range(first, min(first + size, len(runs)))
-        stack = stacks.fill(side_by_side.stack([runs[i] for i in some]), size)
-        own = stacks.filled(jax.tree.map(lambda leaf: leaf[np.array(some)], params), size)  # noqa: B023
-        lists = stacks.rows([rows[i] for i in some], longest, size)
-        said = side_by_side.predict(config, data, stack, own, *lists, machine.mesh)
+        together = fill(stack([runs[i] for i in some]), size)
+        own = filled(jax.tree.map(lambda leaf: leaf[np.array(some)], params), size)  # noqa: B023
+        asked = lists([rows[i] for i in some], longest, size)
+        said = predict(config, data, together, own, *asked, machine.mesh)
         for place, i in enumerate(some):
-            yield side_by_side.Prediction(*(part[place, : len(rows[i])] for part in said))
+            yield Prediction(*(part[place, : len(rows[i])] for part in said))
 
 
 class _Job(NamedTuple):
@@ -192,22 +191,20 @@ def _compute(
 ) -> Tree:
     """One stack: a `Done` without its `runs`, lists as arrays as wide as the longest, on the host."""
     machine, data, keep = job.machine, job.data, job.keep
-    padded = [one.run._replace(train=stacks.pad(one.run.train, job.widths[0])) for one in asked]
-    runs = stacks.fill(side_by_side.stack(padded), job.size)
+    runs = fill(stack([one.run for one in asked], job.widths[0]), job.size)
     done = int(np.sum(runs.count)) * machine.hosts
-    dev = stacks.rows([one.dev for one in asked], job.widths[2], job.size)
-    params = stacks.filled(params, job.size)
+    dev = lists([one.dev for one in asked], job.widths[2], job.size)
+    params = filled(params, job.size)
     begun, watched = _begun(job, number, runs, params, len(asked))
     for _ in range(0 if begun is None else begun.epoch):
         on_epoch is None or on_epoch(done, True)
 
-    def ask(params: Tree, rows: tuple[np.ndarray, np.ndarray]) -> Array:
-        said = side_by_side.predict(job.config, data, runs, params, *rows, machine.mesh)
-        return said.probability
+    def probability(params: Tree, rows: tuple[np.ndarray, np.ndarray]) -> Array:
+        return predict(job.config, data, runs, params, *rows, machine.mesh).probability
 
     def report(progress: Progress) -> None:
         if progress.epoch in job.watch and dev[0].size:
-            watched[job.watch.index(progress.epoch)] = ask(progress.state.params, dev)
+            watched[job.watch.index(progress.epoch)] = probability(progress.state.params, dev)
         if keep is not None:
             last = progress.epoch == job.training.epochs
             keep.offer(number, progress.epoch, last, lambda: _snapshot(progress, watched, len(asked)))
@@ -215,7 +212,7 @@ def _compute(
             on_epoch(done, False)
 
     trained = train.fit_runs(job.config, job.training, data, runs, params, report, machine.mesh, begun)
-    said = ask(trained.state.params, stacks.rows([one.test for one in asked], job.widths[1], job.size))
+    said = probability(trained.state.params, lists([one.test for one in asked], job.widths[1], job.size))
     own = _snapshot(trained, watched, len(asked))
     lost = own.state.stopped[:, 0] > 0
     answers = said[: len(asked)], own.watched.swapaxes(0, 1)
@@ -247,7 +244,7 @@ def _begun(
         return None, watched
     epoch, kept = found
     losses[:, :count], watched[:, :count] = kept.losses, kept.watched
-    return Progress(epoch, stacks.filled(kept.state, job.size), losses), watched
+    return Progress(epoch, filled(kept.state, job.size), losses), watched
 
 
 def _snapshot(progress: Progress, watched: np.ndarray, count: int) -> Snapshot:

@@ -80,11 +80,38 @@ def key(seed: int, target: int, fold: int) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), target), fold)
 
 
-def stack(runs: list[Runs]) -> Runs:
-    """Joins single runs into a stack; shorter index lists are padded to the longest."""
-    longest = max(len(run.train) for run in runs)
-    padded = [run._replace(train=np.pad(run.train, (0, longest - len(run.train)))) for run in runs]
+def stack(runs: list[Runs], width: int | None = None) -> Runs:
+    """Joins single runs into a stack; index lists are padded to `width`, by default that of the longest."""
+    width = max(len(run.train) for run in runs) if width is None else width
+    padded = [run._replace(train=_pad(run.train, width)) for run in runs]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded)
+
+
+def fill(stack: Runs, size: int) -> Runs:
+    """The stack with idle places at its end, which train on nothing: the same program for any number of runs.
+
+    Args:
+      stack: of R runs.
+      size: the places wanted, R or more.
+    """
+    idle = np.arange(size) >= len(stack.train)
+    every = filled(stack, size)
+    return every._replace(count=np.where(idle, 0, every.count))
+
+
+def filled(stacks: Stacks, size: int) -> Stacks:
+    """Arrays with a leading R up to `size` of them, the last as often as it takes."""
+    return jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(size), len(leaf) - 1)], stacks)
+
+
+def lists(rows: list[np.ndarray], width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [size, width] from lists of them [M], and how many [size] each run is asked, idle places none."""
+    every = [*rows, *[np.zeros(0, np.int32)] * (size - len(rows))]
+    return np.stack([_pad(own, width) for own in every]), np.array([len(own) for own in every])
+
+
+def _pad(rows: Array, width: int) -> np.ndarray:
+    return np.pad(rows, (0, width - len(rows)))
 
 
 def gather(data: Data, rows: Array) -> Data:
@@ -109,7 +136,7 @@ def inputs(data: Data, run: Runs, rows: Array) -> jax.Array:
     return standardised(gather(data, rows), run)
 
 
-def measured_stacking() -> str:
+def default_stacking() -> str:
     """How this device computes a stack, by measurement: `python -m experiments.throughput`.
 
     It is the same wherever the kind of device is, since a choice by the clock would change the last bits of
@@ -136,7 +163,7 @@ def each_run(
       mesh: as `engine.Machine` has it, to share out the runs; nothing passes between devices.
     """
     if stacking == "auto":
-        stacking = measured_stacking()
+        stacking = default_stacking()
 
     def together(shared: Tree, stacks: Tree) -> Tree:
         if stacking == "vmap":

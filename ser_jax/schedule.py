@@ -24,7 +24,7 @@ class TrainConfig:
       batch: B, utterances a step; the last step of an epoch takes what is left, weighted by its mask.
       epochs: passes over the training utterances; the weights after the last one are the result.
       stacking: how the runs of a stack are computed: "vmap" at once, "map" one after another within one
-        program, "auto" as `runs.measured_stacking` says. The results are the same but for rounding.
+        program, "auto" as `runs.default_stacking` says. The results are the same but for rounding.
     """
 
     learning_rate: float = 1e-3

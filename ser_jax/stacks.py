@@ -1,15 +1,13 @@
-"""How many runs a stack holds, and what fills its places."""
+"""How many runs a stack holds."""
 
 import dataclasses
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ser_jax import train
-from ser_jax.arrays import Array
 from ser_jax.machine import Machine
 from ser_jax.model import Architecture
 from ser_jax.runs import Data, Runs, is_streamed
@@ -18,7 +16,6 @@ from ser_jax.train import TrainConfig
 
 CPU_STACK = 5  # runs a device; one after another they need no memory, and progress is shown between stacks
 MEASURED = 8  # runs of the step that the compiler is asked about
-Stack = TypeVar("Stack")  # a tree
 
 
 def run_bytes(config: Architecture, training: TrainConfig, utterances: int) -> int:
@@ -64,31 +61,3 @@ def size(machine: Machine, config: Architecture, training: TrainConfig, data: Da
         each = max(1, room // run_bytes(config, training, len(data.frames)))
     stacks = -(-count // (devices * each))
     return devices * -(-count // (devices * stacks))
-
-
-def fill(stack: Runs, size: int) -> Runs:
-    """The stack with idle places at its end, which train on nothing: the same program for any number of runs.
-
-    Args:
-      stack: of R runs.
-      size: the places wanted, R or more.
-    """
-    idle = np.arange(size) >= len(stack.train)
-    every = filled(stack, size)
-    return every._replace(count=np.where(idle, 0, every.count))
-
-
-def filled(stack: Stack, size: int) -> Stack:
-    """Arrays with a leading R up to `size` of them, the last as often as it takes."""
-    return jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(size), len(leaf) - 1)], stack)
-
-
-def rows(lists: list[np.ndarray], width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows [size, width] of lists [M], and how many of them [size] each run is asked, idle places none."""
-    every = [*lists, *[np.zeros(0, np.int32)] * (size - len(lists))]
-    return np.stack([pad(own, width) for own in every]), np.array([len(own) for own in every])
-
-
-def pad(rows: Array, width: int) -> np.ndarray:
-    """A list of rows [M] with zeros up to `width`: [width]."""
-    return np.pad(rows, (0, width - len(rows)))

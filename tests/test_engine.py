@@ -107,7 +107,7 @@ for stacking in ("map", "vmap"):
     result = computed(Machine.here(budget=10**9), TrainConfig(batch=8, epochs=2, stacking=stacking))
     keep(sys.argv[1] if stacking == "map" else sys.argv[1].replace("0.npz", "vmap.npz"), result)
 each = [a_run(seed, count) for seed, count in enumerate((30, 41, 5, 17, 23))]
-stack = stacks.fill(runs.stack(each), 8)
+stack = runs.fill(runs.stack(each), 8)
 shared_out = lambda stack: runs.each_run(lambda _, run: schedule(run, 8, 3), (), stack, mesh=there.mesh)
 batches = jax.jit(shared_out)(stack)
 for place, run in enumerate(each):
