@@ -33,8 +33,8 @@ from figures import benchmarks, gathering  # noqa: E402
 from experiments import environment, protocol  # noqa: E402
 from ser_jax import flags  # noqa: E402
 from ser_jax.cli import guarded  # noqa: E402
-from ser_jax.data.whole import new_file  # noqa: E402
 from ser_jax.errors import UserError  # noqa: E402
+from ser_jax.whole import new_file  # noqa: E402
 
 ACTED = "--corpora ravdess emodb"
 CLI = "import sys; from ser_jax.cli import main; sys.exit(main())"

@@ -23,8 +23,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 from figures import benchmark_blocks, blocks  # noqa: E402
 
-from ser_jax.data.whole import new_file  # noqa: E402
 from ser_jax.errors import UserError  # noqa: E402
+from ser_jax.whole import new_file  # noqa: E402
 
 MEASURED = "measured.json"
 NUMBER = re.compile(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ser_jax.errors import UserError
+from ser_jax.whole import becoming, sync
 
 PART = ".part"  # ends the name of what is not whole yet
 
@@ -118,15 +119,10 @@ def whole(path: Path) -> Iterator[Path]:
     new = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
-    try:
+    with becoming(path, temporary, synced=True):
         yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        for folder in (path.parent, path.parent.parent)[: 1 + new]:
-            _sync(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
+    for folder in (path.parent, path.parent.parent)[: 1 + new]:
+        sync(folder)
 
 
 def sweep(out: Path) -> None:
@@ -135,12 +131,3 @@ def sweep(out: Path) -> None:
         for file in folder.glob(f".*.*{PART}"):
             if file.name.removesuffix(PART).rpartition(".")[2].isdigit():
                 file.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """So that a file's new name outlives a power failure, as its content does."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

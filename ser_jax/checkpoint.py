@@ -22,6 +22,7 @@ import orbax.checkpoint as ocp
 from ser_jax import model
 from ser_jax.errors import UserError
 from ser_jax.model import Architecture
+from ser_jax.whole import sync
 
 
 class CheckpointError(UserError):
@@ -91,7 +92,9 @@ class Series:
         if self._manager is not None:
             with self._writing():
                 self._manager.close()
-                _sync(self._folder)
+                # Orbax leaves it to the system when files, and names in the folders above, reach the disk.
+                for place in [*self._folder.rglob("*"), self._folder, *self._folder.parents[:2]]:
+                    sync(place)
             self._manager = None
 
     def numbers(self) -> list[int]:
@@ -251,16 +254,6 @@ def _compare(place: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None
 
 def _shape(leaf: Any) -> str:
     return "none" if leaf is None else f"{np.dtype(leaf.dtype)} {list(leaf.shape)}"
-
-
-def _sync(folder: Path) -> None:
-    """Orbax leaves it to the system when files reach the disk, and their names in the folders above."""
-    for place in [*folder.rglob("*"), folder, *folder.parents[:2]]:
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _reason(error: BaseException) -> str:

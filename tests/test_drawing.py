@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 from matplotlib.patches import Polygon, Rectangle, StepPatch
 
-from ser_jax.data.whole import new_file
 from ser_jax.recognizer import drawing
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window
+from ser_jax.whole import new_file
 
 TARGETS = ("arousal", "valence")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ser_jax.data.corpus import LABELS, TARGETS, Facts
 from ser_jax.data.databases import DATABASES
-from ser_jax.data.whole import new_file
+from ser_jax.whole import new_file
 
 FILE = "labels.json"
 

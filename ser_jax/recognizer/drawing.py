@@ -12,10 +12,10 @@ import numpy as np
 
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.logmel import HOP, RATE, SECONDS
-from ser_jax.data.whole import new_file
 from ser_jax.errors import one_line
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import Estimate, Recognition
+from ser_jax.whole import new_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,7 +20,6 @@ which moves a probability by 1e-4.
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,10 +29,10 @@ import numpy as np
 from jax import export as jax_export
 
 from ser_jax.data import logmel
-from ser_jax.data.whole import new_file
 from ser_jax.errors import UserError, meant
 from ser_jax.recognizer import Recognizer, network, onnx_graph
 from ser_jax.recognizer.folder import Model, Target
+from ser_jax.whole import new_file
 
 FORMATS = ("onnx", "stablehlo")
 PLATFORMS = ("cpu", "cuda", "tpu")  # that the StableHLO is lowered for
@@ -170,10 +169,8 @@ def _leaves(target: Target) -> list[np.ndarray]:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        with new_file(path) as stream:
+        with new_file(path, synced=True) as stream:
             stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
     except (OSError, ValueError) as error:
         raise ExportError(
             f"{path}: cannot be written ({getattr(error, 'strerror', None) or error}), expected a place for "

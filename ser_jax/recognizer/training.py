@@ -8,11 +8,11 @@ from typing import Any
 from tqdm import tqdm
 
 from ser_jax import data
-from ser_jax.data.whole import new_folder
 from ser_jax.machine import Machine, use_all_cores
 from ser_jax.recognizer import fitting, folder
 from ser_jax.recognizer.card import card
 from ser_jax.recognizer.fitting import Recipe, TrainingError
+from ser_jax.whole import new_folder
 
 
 def train(

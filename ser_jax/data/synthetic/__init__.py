@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ser_jax.data.synthetic import plan, trees
 from ser_jax.data.synthetic.plan import SynthesisError
-from ser_jax.data.whole import new_folder
+from ser_jax.whole import new_folder
 
 __all__ = ["SynthesisError", "read_truth", "synthesize"]
 

@@ -10,22 +10,40 @@ from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def new_file(out: Path | str) -> Iterator[BinaryIO]:
+def new_file(out: Path | str, synced: bool = False) -> Iterator[BinaryIO]:
     """Gives a stream to write to, which becomes `out` where the context ends well.
 
     Args:
       out: is replaced where it is a file; the folder it lies in exists.
+      synced: whether it is whole or not there after a power failure, too.
     Raises: OSError, whose `filename` may be that of the stream; ValueError where `out` can be no file's name.
     """
     out = Path(out)
     partial = out.with_name(f".{out.name[:40]}.{secrets.token_hex(8)}.partial")  # no longer than names may be
+    with becoming(out, partial, synced), partial.open("xb") as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def becoming(out: Path, partial: Path, synced: bool) -> Iterator[None]:
+    """What is written to `partial` becomes `out` where the context ends well, and is gone where not."""
     try:
-        with partial.open("xb") as stream:
-            yield stream
+        yield
+        if synced:
+            sync(partial)
         partial.replace(out)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def sync(place: Path) -> None:
+    """Brings a file's content to the disk, or a folder's names: the system leaves it to itself when."""
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
