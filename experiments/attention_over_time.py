@@ -82,7 +82,7 @@ def _corpus(machine: Machine, pool: Pool, options: Options, work: Work, asked: l
         [np.concatenate([said[i].attention for i in np.flatnonzero(seeds == s)]) for s in np.unique(seeds)]
     )
     frames = pool.frames[np.concatenate([rows[i] for i in np.flatnonzero(seeds == seeds[0])])]
-    return described(weights, frames, config.stride * config.pool)
+    return described(weights, frames, config.segment_frames)
 
 
 def described(weights: np.ndarray, frames: np.ndarray, hop: int) -> dict:

@@ -113,7 +113,7 @@ def useful_flops(config: ModelConfig, frames: np.ndarray, winners_only: bool = F
       winners_only: whether the gradient counts as one window a segment and kernel, the one that won; else as
         the product of matrices that it is without the pooling.
     """
-    live = np.minimum(np.ceil(frames / (config.stride * config.pool)), config.segments)
+    live = np.minimum(np.ceil(frames / config.segment_frames), config.segments)
     product = 2 * config.kernel * config.bands * config.channels
     return float(live.mean()) * product * (config.pool + (1 if winners_only else config.pool))
 

@@ -3,10 +3,13 @@
 Dimensions, named the same way everywhere:
 
     N  utterances of a corpus        R  runs: models trained at once, one per (target, fold, seed)
+    M  some of them, in a list       A  targets of a recogniser, each with R seeds
+    D  those that a run develops on  W  epochs after which it is asked about these
     B  utterances of a batch         G  groups of utterances that share one standardisation
     T  frames, 10 ms apart (750)     P  positions of the convolution, `stride` frames apart
-    F  mel bands (26)                S  segments: what the max-pooling leaves (8)
-    K  classes (2)                   C  channels: kernels of the convolution (200)
+    t  those of any sound            S  segments: what the max-pooling leaves (8)
+    F  mel bands (26)                C  channels: kernels of the convolution (200)
+    K  classes (2)
 
 What may be relied on is here: `from ser_jax import load`, or `ser_jax.load`; a name is imported when it is
 asked for. Everything else may change without notice.

@@ -187,10 +187,10 @@ def _recognizer(arguments: argparse.Namespace) -> "Recognizer":
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from ser_jax.recognizer import training
+    from ser_jax.recognizer import making
 
     ending.at_work()
-    metrics = training.train(
+    metrics = making.make(
         arguments.corpora,
         arguments.out,
         data_dir=arguments.data_dir,

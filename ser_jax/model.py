@@ -127,6 +127,11 @@ class ModelConfig:
         """
         return ((self.frames - self.kernel) // self.stride + 1) // self.pool
 
+    @property
+    def segment_frames(self) -> int:
+        """Frames from one segment to the next: 90 in the paper."""
+        return self.stride * self.pool
+
     def network(self) -> nn.Module:
         """The attentive CNN of these sizes."""
         return AttentiveCNN(self)

@@ -7,8 +7,7 @@ from ser_jax import model
 from ser_jax.data.logmel import filterbank
 from ser_jax.model import ModelConfig
 from ser_jax.recognizer import Recognizer, folder
-from ser_jax.recognizer.calibration import Temperature
-from ser_jax.recognizer.folder import Model, Target
+from ser_jax.recognizer.trained import Target, Temperature, Trained
 
 FACTS = {
     "name": "by-lot",
@@ -19,13 +18,13 @@ FACTS = {
 }
 
 
-def drawn(targets=("arousal", "valence"), seeds=5, sizes=None, draw=0) -> Model:
+def drawn(targets=("arousal", "valence"), seeds=5, sizes=None, draw=0) -> Trained:
     """Weights as training would find them in size, and a standardisation that suits speech."""
     sizes = sizes or ModelConfig()
     keys = jax.random.split(jax.random.key(draw), (len(targets), seeds))
     params = jax.vmap(jax.vmap(lambda key: model.init(sizes, key)))(keys)
     rng = np.random.default_rng(draw)
-    return Model(
+    return Trained(
         sizes=sizes,
         filters=filterbank().toarray(),
         mean=rng.normal(-40, 5, sizes.bands).astype(np.float32),

@@ -25,8 +25,7 @@ from ser_jax.data.synthetic import plan
 from ser_jax.model import ModelConfig
 from ser_jax.recognizer import Recognizer, exporting, folder
 from ser_jax.recognizer.exporting import ExportError, export
-from ser_jax.recognizer.folder import Model, Target
-from ser_jax.recognizer.temperature import Temperature
+from ser_jax.recognizer.trained import Target, Temperature, Trained
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "recognise_onnx.py"
 TOLERANCE = 1e-4  # what is promised
@@ -99,7 +98,7 @@ class Exported(NamedTuple):
                 np.testing.assert_allclose(found[name], value, rtol=0, atol=close, err_msg=name)
 
 
-def by_lot(targets=("arousal", "valence"), seeds=5, sizes=None, facts=None) -> Model:
+def by_lot(targets=("arousal", "valence"), seeds=5, sizes=None, facts=None) -> Trained:
     """No parameter is zero, as biases are before training, and all are so large that small faults show."""
     sizes = sizes or ModelConfig()
     rng = np.random.default_rng(1)
@@ -107,7 +106,7 @@ def by_lot(targets=("arousal", "valence"), seeds=5, sizes=None, facts=None) -> M
     def drawn(leaf):
         return rng.uniform(-0.15, 0.15, (seeds, *leaf.shape)).astype(np.float32)
 
-    return Model(
+    return Trained(
         sizes=sizes,
         filters=logmel.filterbank().toarray(),
         mean=rng.normal(-40, 5, sizes.bands).astype(np.float32),

@@ -18,7 +18,7 @@ from ser_jax.errors import UserError
 from ser_jax.machine import Machine
 from ser_jax.metrics import uar
 from ser_jax.model import ModelConfig
-from ser_jax.recognizer import Recognizer, fitting, measuring, training
+from ser_jax.recognizer import Recognizer, fitting, making, measuring
 from ser_jax.recognizer.card import card
 from ser_jax.recognizer.fitting import Recipe, TrainingError
 
@@ -104,7 +104,7 @@ def test_a_network_does_not_depend_on_those_trained_beside_it(fitted):
 
 def test_utterances_are_asked_about_whole_short_louder_and_softer():
     frames = np.array([20, 48, 49, 198, 199, 750])
-    wanted = measuring.asked(frames)
+    wanted = measuring.variants(frames)
     whole = np.isinf(wanted.cut)
     assert [wanted.level[whole].tolist().count(level) for level in (0, -10, 10)] == [6, 6, 6]
     for seconds, most, longer in (
@@ -124,7 +124,7 @@ def test_margins_are_those_of_each_utterance_by_itself():
     trained = recognisers.drawn(seeds=2, sizes=ModelConfig(channels=4))
     [corpus] = [noise_corpus("de", sessions=2, each=2, frames=300)]
     rows = np.array([5, 2, 7])
-    wanted = measuring.asked(corpus.frames[rows])
+    wanted = measuring.variants(corpus.frames[rows])
     found = measuring.margins(trained, corpus.logmel, rows, wanted)
     for place in range(len(wanted.row)):
         frames = wanted.frames[place]
@@ -142,10 +142,10 @@ def test_margins_are_those_of_each_utterance_by_itself():
 def drawn_answers(people="abcd"):
     """Answers that are three times too sure of whole utterances, and worth nothing of half a second."""
     draw = np.random.default_rng(0)
-    heard = measuring.Heard(
+    heard = measuring.HeldOut(
         draw.integers(0, 2, 200), np.repeat(list(people), 200 // len(people)), np.repeat(["x", "y"], 100)
     )
-    wanted = measuring.asked(np.full(200, 750))
+    wanted = measuring.variants(np.full(200, 750))
     labels = heard.labels[wanted.row]
     margin = np.repeat(3 * draw.normal(2 * labels - 1, 1.5)[None], 3, axis=0)
     worthless = wanted.cut == 0.5
@@ -265,7 +265,7 @@ def test_the_card_says_what_was_trained_and_measured(fitted):
 @pytest.fixture
 def loads(monkeypatch):
     known = {corpus.name: corpus for corpus in corpora()}
-    monkeypatch.setattr(training.data, "load", lambda name, data_dir: known[name])
+    monkeypatch.setattr(making.data, "load", lambda name, data_dir: known[name])
 
 
 def typed(out, *more):
@@ -294,7 +294,7 @@ def test_what_ends_before_its_end_leaves_nothing(loads, tmp_path, monkeypatch, c
     def ended(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.fitting, "fit", ended)
+    monkeypatch.setattr(making.fitting, "fit", ended)
     assert typed(tmp_path / "new" / "model") == 130
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().err.splitlines()[-1] == "ser-jax: interrupted"

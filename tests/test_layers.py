@@ -80,7 +80,7 @@ def test_what_uses_a_recogniser_imports_nothing_that_trains_one():
     importers = {name for name, names in IMPORTS.items() if names & trains and "recognizer" in name}
     assert importers == {"ser_jax.recognizer.fitting"}
     fits = {name for name, names in IMPORTS.items() if "ser_jax.recognizer.fitting" in names}
-    assert fits == {"ser_jax.recognizer.training"}
+    assert fits == {"ser_jax.recognizer.making"}
     assert {name for name, names in IMPORTS.items() if "ser_jax.recognizer.measuring" in names} == importers
 
 

@@ -134,7 +134,7 @@ def test_at_another_rate_features_are_those_of_the_converted_recording(rate):
         filters=small().filters, window=lambda x, s: seen.append((x, s)) or Watched()
     )
     samples = recognisers.speech(9.2, rate)
-    known = hearing.listen_to(samples, rate, small().filters).logmel
+    known = hearing.from_samples(samples, rate, small().filters).logmel
     moments = Live(recorder, rate).feed(samples)
     assert len(seen) == 18
     for moment, (features, start) in zip(moments, seen, strict=True):
@@ -177,7 +177,7 @@ def test_a_wav_file_is_heard_as_it_was_written(subtype, bits, form, channels):
     exact = np.round(samples * 2 ** (bits - 1)) / 2 ** (bits - 1)
     content = wav(exact, 16_000, subtype, form)
     assert heard(content) == Live(quick(), 16_000).feed(exact.mean(axis=1))
-    at_once = pipe.listen(io.BytesIO(content), quick().filters)
+    at_once = pipe.hear(io.BytesIO(content), quick().filters)
     np.testing.assert_array_equal(at_once.logmel, quick().hear(exact, 16_000).logmel)
 
 
@@ -208,14 +208,14 @@ def test_other_chunks_before_the_sound_are_passed_by():
 def test_a_recording_that_is_cut_off_is_refused_where_its_header_states_a_size(channels):
     samples = np.zeros(8000 * channels, "<i2").tobytes()
     stated, endless = header(len(samples), channels=channels), header(channels=channels)
-    assert pipe.listen(io.BytesIO(stated + samples), quick().filters).seconds == 0.5
-    assert pipe.listen(io.BytesIO(endless + samples[:-1]), quick().filters).seconds == 7999 / 16_000
+    assert pipe.hear(io.BytesIO(stated + samples), quick().filters).seconds == 0.5
+    assert pipe.hear(io.BytesIO(endless + samples[:-1]), quick().filters).seconds == 7999 / 16_000
     with pytest.raises(
         StreamError, match=r"^the stream ends after 7999 of the 8000 frames its header promises, "
     ):
-        pipe.listen(io.BytesIO(stated + samples[:-1]), quick().filters)
+        pipe.hear(io.BytesIO(stated + samples[:-1]), quick().filters)
     with pytest.raises(StreamError, match="ends after 0 of the 8000 frames"):
-        pipe.listen(io.BytesIO(stated), quick().filters)
+        pipe.hear(io.BytesIO(stated), quick().filters)
     assert heard(stated + samples[:-1])  # what listens while it comes has said what it heard
 
 
@@ -299,14 +299,14 @@ def test_samples_far_beyond_full_scale_are_taken_for_a_slip_where_they_are_given
         message = rf"^floating-point samples of up to {peak}, expected -1 to 1$"
         for kind in (np.float32, np.float64):
             with pytest.raises(SoundError, match=message):
-                hearing.listen_to(wrong.astype(kind), 16_000, filters)
+                hearing.from_samples(wrong.astype(kind), 16_000, filters)
     opposite = np.stack([np.full(800, 9.0), np.full(800, -9.0)], axis=1)  # whose mean is silence
     with pytest.raises(SoundError, match="of up to 9, expected -1 to 1"):
-        hearing.listen_to(opposite, 16_000, filters)
-    assert len(hearing.listen_to(np.full(800, 8.0), 16_000, filters).logmel) == 3
-    assert len(hearing.listen_to(whole(samples), 16_000, filters).logmel) == 98
+        hearing.from_samples(opposite, 16_000, filters)
+    assert len(hearing.from_samples(np.full(800, 8.0), 16_000, filters).logmel) == 3
+    assert len(hearing.from_samples(whole(samples), 16_000, filters).logmel) == 98
     loud = wav(16 * samples / np.abs(samples).max(), subtype="FLOAT")
-    assert len(pipe.listen(io.BytesIO(loud), filters).logmel) == 98
+    assert len(pipe.hear(io.BytesIO(loud), filters).logmel) == 98
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64])

@@ -17,7 +17,7 @@ from ser_jax import data, engine, model, stacks, train
 from ser_jax.engine import Asked
 from ser_jax.machine import Machine
 from ser_jax.model import ArchitectureError, ModelConfig, Output
-from ser_jax.recognizer.folder import ModelError
+from ser_jax.recognizer.trained import ModelError
 from ser_jax.runs import Data, Runs
 from ser_jax.train import TrainConfig
 

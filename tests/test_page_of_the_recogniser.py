@@ -15,7 +15,7 @@ import soundfile
 
 from ser_jax.model import ModelConfig
 from ser_jax.recognizer import Recognizer
-from ser_jax.recognizer.folder import Target
+from ser_jax.recognizer.trained import Target
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect

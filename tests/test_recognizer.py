@@ -34,7 +34,7 @@ def small():
 
 
 def plainly(trained, samples):
-    """Network by network, window by window: probabilities [K, R, W], attention [K, R, W, S], first frames."""
+    """Network by network, window by window: probabilities [A, R, W], attention [A, R, W, S], first frames."""
     features = logmel(samples)
     starts = [0]
     while starts[-1] + 750 < len(features):
@@ -173,7 +173,7 @@ def test_a_short_file_is_heard_as_it_is_prepared(tmp_path):
     """The features are those that networks are trained on, `data.extract`'s."""
     for rate in (16_000, 44_100):
         soundfile.write(tmp_path / "a.wav", recognisers.speech(5.0, rate), rate)
-        heard = hearing.listen(tmp_path / "a.wav", filterbank())
+        heard = hearing.from_file(tmp_path / "a.wav", filterbank())
         prepared = logmel(audio.read(tmp_path / "a.wav")[0])
         assert heard.logmel.shape == prepared.shape
         np.testing.assert_allclose(heard.logmel, prepared, atol=0.01)

@@ -15,7 +15,7 @@ from ser_jax.recognizer.recognition import schema
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-    from ser_jax.recognizer import Recognizer
+    from ser_jax.recognizer.recognizer import Recognizer
 
 COLUMNS = 1500  # of a drawing, at most; no screen shows more
 JSON = "application/json"

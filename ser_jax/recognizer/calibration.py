@@ -18,10 +18,11 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from ser_jax.recognizer.temperature import DECAYS, VALUES, Temperature
+from ser_jax.recognizer.trained import DECAYS, VALUES, Temperature
 
 SMALLEST = 1e-7  # probability, so that a single certain mistake does not cost infinitely much
 BINS = 10
+DRAWS = 1000  # of labels, for the error of a perfect recogniser
 
 
 def probability(margin: ArrayLike, temperature: float | np.ndarray) -> np.ndarray:
@@ -91,30 +92,29 @@ def brier(probability: ArrayLike, labels: ArrayLike) -> float:
     return float(np.mean((np.asarray(probability) - labels) ** 2))
 
 
-def calibration_error(probability: ArrayLike, labels: ArrayLike, bins: int = BINS) -> float:
-    """Expected calibration error: over bins of equal width, how far the share of class 1 is from the mean
+def calibration_error(probability: ArrayLike, labels: ArrayLike) -> float:
+    """Expected calibration error: over `BINS` of equal width, how far the share of class 1 is from the mean
     probability, each bin weighing as much as it holds.
 
     Args:
       probability: [M] of class 1.
       labels: [M] 0 or 1.
-      bins: how many.
 
     >>> calibration_error([0.75, 0.75, 0.75, 0.75], [1, 1, 0, 0])  # 0.75 is said, 0.5 is so
     0.25
     """
     probability, labels = np.asarray(probability, np.float64), np.asarray(labels)
-    place = np.minimum((probability * bins).astype(int), bins - 1)
-    gap = np.bincount(place, weights=probability - labels, minlength=bins)
+    place = np.minimum((probability * BINS).astype(int), BINS - 1)
+    gap = np.bincount(place, weights=probability - labels, minlength=BINS)
     return float(np.abs(gap).sum() / len(labels))
 
 
-def least_error(probability: ArrayLike, bins: int = BINS, draws: int = 1000, seed: int = 0) -> float:
+def least_error(probability: ArrayLike) -> float:
     """The calibration error to expect of labels that are drawn with just these probabilities [M]: what a
     perfect recogniser shows of so few utterances."""
     probability = np.asarray(probability, np.float64)
-    labels = np.random.default_rng(seed).uniform(size=(draws, len(probability))) < probability
-    return float(np.mean([calibration_error(probability, own, bins) for own in labels]))
+    labels = np.random.default_rng(0).uniform(size=(DRAWS, len(probability))) < probability
+    return float(np.mean([calibration_error(probability, own) for own in labels]))
 
 
 def left_out(

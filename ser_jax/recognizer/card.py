@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.recognizer.folder import Model
+from ser_jax.recognizer.trained import Trained
 
 SYNTHETIC = (
     "**This is a demonstration.** It was trained on synthetic speech, whose classes a program made up. What "
@@ -25,7 +25,7 @@ print(said.targets)
 ```"""
 
 
-def card(trained: Model, metrics: dict[str, Any]) -> str:
+def card(trained: Trained, metrics: dict[str, Any]) -> str:
     """Markdown of a recogniser's folder.
 
     Args:
@@ -47,7 +47,7 @@ def card(trained: Model, metrics: dict[str, Any]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _header(trained: Model, metrics: dict[str, Any]) -> str:
+def _header(trained: Trained, metrics: dict[str, Any]) -> str:
     """YAML, whose values are written as JSON, which YAML includes."""
     facts = trained.facts
     corpora = ", ".join(corpus["name"] for corpus in facts["corpora"])
@@ -70,7 +70,7 @@ def _header(trained: Model, metrics: dict[str, Any]) -> str:
     return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in header.items()), "---"])
 
 
-def _what(trained: Model) -> str:
+def _what(trained: Trained) -> str:
     facts = trained.facts
     classes = "; ".join(f"{target}: {' or '.join(CLASS_NAMES[target])}" for target in trained.targets)
     return (

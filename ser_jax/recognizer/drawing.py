@@ -62,9 +62,9 @@ def figure(title: str, heard: Heard, recognition: Recognition) -> "Figure":
     end = recognition.windows[-1].start + SECONDS
     _sound(axes[0], heard)
     _mels(axes[1], heard, end)
-    _attention(axes[1], targets, end)
-    for axis, (name, estimate) in zip(axes[2:], targets.items(), strict=True):
-        _probability(axis, name, estimate, recognition)
+    _attention(axes[1], targets)
+    for axis, name in zip(axes[2:], targets, strict=True):
+        _probability(axis, name, recognition)
     for axis in axes:
         axis.set_xlim(0, end)
         axis.tick_params(labelsize=8)
@@ -136,7 +136,7 @@ def _mels(axis: "Axes", heard: Heard, end: float) -> None:
     axis.set_ylabel("mel band")
 
 
-def _attention(under: "Axes", targets: dict[str, Estimate], end: float) -> None:
+def _attention(under: "Axes", targets: dict[str, Estimate]) -> None:
     """Steps over the log-mels, on an axis of their own: their area is 100 %."""
     from matplotlib.patheffects import Normal, Stroke
 
@@ -160,7 +160,7 @@ def _attention(under: "Axes", targets: dict[str, Estimate], end: float) -> None:
     axis.legend(loc="upper right", ncols=2, fontsize=8, title=None, framealpha=0.9)
 
 
-def _probability(axis: "Axes", name: str, estimate: Estimate, recognition: Recognition) -> None:
+def _probability(axis: "Axes", name: str, recognition: Recognition) -> None:
     """Every window's, from halfway to the one before it until halfway to the next."""
     windows = recognition.windows
     groups = _groups(len(windows), COLUMNS)

@@ -30,8 +30,9 @@ from jax import export as jax_export
 
 from ser_jax.data import logmel
 from ser_jax.errors import UserError, meant
-from ser_jax.recognizer import Recognizer, network, onnx_graph
-from ser_jax.recognizer.folder import Model, Target
+from ser_jax.recognizer import network, onnx_graph
+from ser_jax.recognizer.recognizer import Recognizer
+from ser_jax.recognizer.trained import Trained
 from ser_jax.whole import new_file
 
 FORMATS = ("onnx", "stablehlo")
@@ -59,7 +60,8 @@ def export(recognizer: Recognizer, kind: str, path: Path | str) -> None:
     """
     if kind not in FORMATS:
         raise ExportError(f"format {kind!r}, expected one of {', '.join(FORMATS)}{meant(kind, FORMATS)}")
-    size = sum(leaf.nbytes for target in recognizer.model.targets.values() for leaf in _leaves(target))
+    params = [target.params for target in recognizer.model.targets.values()]
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     if size > LARGEST:
         raise ExportError(
             f"weights of {size / 1e9:.1f} GB, expected at most {LARGEST / 1e9:.1f} GB: a file holds no more"
@@ -67,7 +69,7 @@ def export(recognizer: Recognizer, kind: str, path: Path | str) -> None:
     _write(Path(path), {"onnx": onnx, "stablehlo": stablehlo}[kind](recognizer.model))
 
 
-def onnx(trained: Model) -> bytes:
+def onnx(trained: Trained) -> bytes:
     """The ONNX file of a recogniser.
 
     Raises: ExportError without the package onnx.
@@ -76,7 +78,7 @@ def onnx(trained: Model) -> bytes:
         return onnx_graph.serialised(trained, reach(trained), spectrum(), energies(trained))
 
 
-def stablehlo(trained: Model) -> bytes:
+def stablehlo(trained: Trained) -> bytes:
     """The StableHLO of a recogniser as `jax.export` serialises it, for all of `PLATFORMS`.
 
     The exported function is called `recogniser`, or `demonstration` where it was trained on synthetic speech.
@@ -95,7 +97,7 @@ def stablehlo(trained: Model) -> bytes:
         return bytes(jax_export.export(jax.jit(listen), platforms=PLATFORMS)(*inputs).serialize())
 
 
-def reach(trained: Model) -> int:
+def reach(trained: Trained) -> int:
     """Samples of a window: 120,240, to the end of its last frame."""
     return (trained.sizes.frames - 1) * logmel.HOP + logmel.WINDOW
 
@@ -109,12 +111,12 @@ def spectrum() -> np.ndarray:
     return logmel.hann()[:, None] * np.concatenate([np.cos(angle), -np.sin(angle)], axis=1)
 
 
-def energies(trained: Model) -> np.ndarray:
+def energies(trained: Trained) -> np.ndarray:
     """[402, F] float64: squares of what `spectrum` gives times it are the energies of the mel bands."""
     return np.concatenate([trained.filters.T, trained.filters.T])
 
 
-def _listener(trained: Model) -> Listener:
+def _listener(trained: Trained) -> Listener:
     """The function that StableHLO is made of; to be traced where float64 is allowed."""
     frames, hop, window = trained.sizes.frames, logmel.HOP, logmel.WINDOW
     transform, filters = spectrum(), energies(trained)
@@ -161,10 +163,6 @@ def _needing(package: str) -> Iterator[None]:
         raise ExportError(
             f'the package {package} is missing ({error}); pip install "ser_jax[export]" brings it'
         ) from error
-
-
-def _leaves(target: Target) -> list[np.ndarray]:
-    return jax.tree.leaves(target.params)
 
 
 def _write(path: Path, content: bytes) -> None:

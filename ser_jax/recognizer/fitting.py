@@ -19,8 +19,7 @@ from ser_jax.errors import UserError
 from ser_jax.machine import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.recognizer import measuring
-from ser_jax.recognizer.folder import Model, Target
-from ser_jax.recognizer.temperature import Temperature
+from ser_jax.recognizer.trained import Target, Temperature, Trained
 from ser_jax.runs import Data, Runs
 from ser_jax.train import TrainConfig
 
@@ -54,7 +53,7 @@ class Recipe:
 
 def fit(
     corpora: Sequence[Corpus], recipe: Recipe, machine: Machine, on_epoch: OnEpoch | None = None
-) -> tuple[Model, dict[str, Any]]:
+) -> tuple[Trained, dict[str, Any]]:
     """Trains a recogniser.
 
     Of each corpus one of `GROUPS` balanced groups of speakers is held out, as the folds of the experiments;
@@ -73,7 +72,7 @@ def fit(
     every, held_out = divide(corpora, recipe)
     mean, scale = maps = standardize.statistics(every.moments(), ~held_out)
     params = _trained(every, held_out, recipe, machine, maps, on_epoch)
-    uncalibrated = Model(
+    uncalibrated = Trained(
         sizes=ModelConfig(),
         filters=logmel.filterbank().toarray(),
         mean=mean,
@@ -82,11 +81,11 @@ def fit(
         facts=_facts(every, held_out, recipe),
     )
     rows, targets, metrics = np.flatnonzero(held_out), {}, {}
-    wanted, names = measuring.asked(every.frames[rows]), np.array(every.names)[every.corpus[rows]]
+    wanted, names = measuring.variants(every.frames[rows]), np.array(every.names)[every.corpus[rows]]
     margins = measuring.margins(uncalibrated, every.logmel, rows, wanted)
     for target, margin in zip(recipe.targets, margins, strict=True):
-        heard = measuring.Heard(every.labels(target)[rows], every.voice[rows], names)
-        temperature, metrics[target] = measuring.measured(margin, wanted, heard)
+        held = measuring.HeldOut(every.labels(target)[rows], every.voice[rows], names)
+        temperature, metrics[target] = measuring.measured(margin, wanted, held)
         targets[target] = Target(temperature, params[target])
     return dataclasses.replace(uncalibrated, targets=targets), metrics
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,9 +21,9 @@ import numpy as np
 from ser_jax import model
 from ser_jax.data import logmel
 from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.errors import UserError, no_folder
+from ser_jax.errors import no_folder
 from ser_jax.model import ModelConfig
-from ser_jax.recognizer.temperature import DECAYS, VALUES, Temperature
+from ser_jax.recognizer.trained import DECAYS, VALUES, ModelError, Target, Temperature, Trained
 
 FORMAT = "ser_jax recogniser"
 VERSION = 1
@@ -39,51 +39,7 @@ MOST = 10_000  # seeds
 BINS = logmel.WINDOW // 2 + 1  # of the spectrum
 
 
-class ModelError(UserError):
-    """A folder that does not hold a recogniser, or one of another make."""
-
-
-class Target(NamedTuple):
-    """What the networks of one target tell apart.
-
-    Attributes:
-      temperature: what the difference of the two logits is divided by.
-      params: the networks' parameters with a leading R, one for each seed.
-    """
-
-    temperature: Temperature
-    params: Any
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Model:
-    """A trained recogniser.
-
-    Attributes:
-      sizes: of its networks.
-      filters: [F, bins] float64, the mel filters that its features are made with.
-      mean, scale: [F] float32, dB and 1 / dB: (x - mean) * scale is what its networks hear.
-      targets: by name, in the order of `labels.CLASS_NAMES`.
-      facts: what it was trained on and how, as JSON: `name`, `synthetic`, `seeds`, `corpora`, ...
-    Raises: ModelError where its networks are no attentive CNNs.
-    """
-
-    sizes: ModelConfig
-    filters: np.ndarray
-    mean: np.ndarray
-    scale: np.ndarray
-    targets: dict[str, Target]
-    facts: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        if type(self.sizes) is not ModelConfig:
-            raise ModelError(
-                f"a recogniser of networks by {type(self.sizes).__name__}, expected ModelConfig: its files "
-                "are those of the attentive CNN alone"
-            )
-
-
-def write(folder: Path, trained: Model) -> None:
+def write(folder: Path, trained: Trained) -> None:
     """Writes `config.json` and `model.safetensors` into a folder that is there.
 
     Raises: OSError.
@@ -112,7 +68,7 @@ def write(folder: Path, trained: Model) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def read(folder: Path | str) -> Model:
+def read(folder: Path | str) -> Trained:
     """Reads what `write` wrote.
 
     Raises: ModelError naming the file and what is wrong with it.
@@ -130,7 +86,7 @@ def read(folder: Path | str) -> Model:
         leaves = [tensors[f"{name}.{key}"] for key in model.named(model.shapes(sizes))]
         targets[name] = Target(temperature, jax.tree.unflatten(one, leaves))
     ours = ("format", "version", "features", "model", "standardization", "targets", "sha256")
-    return Model(
+    return Trained(
         sizes=sizes,
         filters=tensors["features.filters"],
         mean=tensors["standardization.mean"],
@@ -138,6 +94,11 @@ def read(folder: Path | str) -> Model:
         targets=targets,
         facts={key: value for key, value in config.items() if key not in ours},
     )
+
+
+def demonstration() -> Path:
+    """The folder of the model that comes with the package, trained on embedded synthetic speech."""
+    return Path(__file__).parent / "demonstration"
 
 
 def _content(place: Path) -> bytes:

@@ -1,6 +1,6 @@
 """A recording of any length to its log-mels, block by block, and to the outline of its samples."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,6 @@ from ser_jax.data.logmel import HOP, RATE, WINDOW, Filters, frame_count, logmel
 from ser_jax.errors import UserError
 
 HEADROOM = 8.0  # times full scale: floating-point recordings pass it by a little, unscaled integers by far
-
-
 CHANNELS = 64  # more of them than samples are samples where channels should be
 
 
@@ -73,7 +71,7 @@ class Ear:
         return features.astype(np.float32), outline.astype(np.float32)
 
 
-def listen(path: Path | str, filters: Filters) -> Heard:
+def from_file(path: Path | str, filters: Filters) -> Heard:
     """Reads a file of any length, format, rate and number of channels (their mean is taken).
 
     Args:
@@ -82,17 +80,36 @@ def listen(path: Path | str, filters: Filters) -> Heard:
     Raises: audio.AudioError (a subclass) naming the file.
     """
     with audio.opened(path) as sound:
-        heard = gathered(sound.rate, (block.mean(axis=1) for block in sound.blocks()), filters)
-        if not len(heard.logmel):
-            raise audio.TooShortError(
-                sound.path,
-                f"the file holds {sound.seconds:.4f} s of sound, expected at least one frame of "
-                f"{WINDOW / RATE} s",
-            )
-        return heard._replace(seconds=sound.seconds)
+        return from_sound(sound, filters)
 
 
-def listen_to(samples: np.ndarray, rate: int, filters: Filters) -> Heard:
+def from_sound(sound: audio.Sound, filters: Filters, check: Callable[[], None] | None = None) -> Heard:
+    """The same of a file that is open.
+
+    Args:
+      sound: what `audio.opened` gave.
+      filters: of `logmel.filterbank()`.
+      check: called block by block; what it raises ends it.
+    Raises: audio.AudioError (a subclass) naming the file.
+    """
+    heard = from_blocks(sound.rate, _mono(sound, check), filters)
+    if not len(heard.logmel):
+        raise audio.TooShortError(
+            sound.path,
+            f"the file holds {sound.seconds:.4f} s of sound, expected at least one frame of "
+            f"{WINDOW / RATE} s",
+        )
+    return heard
+
+
+def _mono(sound: audio.Sound, check: Callable[[], None] | None) -> Iterator[np.ndarray]:
+    for block in sound.blocks():
+        if check is not None:
+            check()
+        yield block.mean(axis=1)
+
+
+def from_samples(samples: np.ndarray, rate: int, filters: Filters) -> Heard:
     """The same of samples in memory.
 
     Args:
@@ -111,7 +128,7 @@ def listen_to(samples: np.ndarray, rate: int, filters: Filters) -> Heard:
     if not audio.RATES[0] <= rate <= audio.RATES[1]:
         raise SoundError(f"{rate} samples a second, expected {audio.RATES[0]} to {audio.RATES[1]}")
     size = audio.BLOCK
-    heard = gathered(int(rate), (samples[i : i + size] for i in range(0, len(samples), size)), filters)
+    heard = from_blocks(int(rate), (samples[i : i + size] for i in range(0, len(samples), size)), filters)
     if not len(heard.logmel):
         raise SoundError(
             f"{len(samples)} samples at {rate} Hz, expected at least one frame of {WINDOW / RATE} s"
@@ -151,7 +168,7 @@ def as_sound(samples: ArrayLike) -> np.ndarray:
     return whole
 
 
-def gathered(rate: int, blocks: Iterable[np.ndarray], filters: Filters) -> Heard:
+def from_blocks(rate: int, blocks: Iterable[np.ndarray], filters: Filters) -> Heard:
     """All of a sound that comes in blocks [n] float64; less than a frame of it has no features."""
     ear, count = Ear(rate, filters), 0
     features, outlines = [], []

@@ -10,10 +10,11 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from ser_jax.data.logmel import BANDS, FRAMES, HOP, RATE, SECONDS, WINDOW
-from ser_jax.recognizer import Recognizer, pipe
+from ser_jax.recognizer import pipe
 from ser_jax.recognizer.hearing import Ear
 from ser_jax.recognizer.pipe import StreamError
 from ser_jax.recognizer.recognition import Window, in_words
+from ser_jax.recognizer.recognizer import Recognizer
 
 EVERY = 2  # estimates per second of sound
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from ser_jax.data.logmel import RATE
 from ser_jax.errors import one_line
-from ser_jax.recognizer import Recognizer
 from ser_jax.recognizer.hearing import as_sound
 from ser_jax.recognizer.listening import Live, Moment
 from ser_jax.recognizer.pipe import BLOCKS, StreamError
+from ser_jax.recognizer.recognizer import Recognizer
 
 KEPT = 10.0  # s that wait at most; more than a window, so that what is dropped is in none
 PATIENCE = 5.0  # s without a sample after which a microphone is taken for dead

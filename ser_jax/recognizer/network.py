@@ -9,17 +9,16 @@ import jax.numpy as jnp
 from ser_jax import model
 from ser_jax.arrays import Array, Tree
 from ser_jax.model import Architecture
-from ser_jax.recognizer.folder import Model
-from ser_jax.recognizer.temperature import Temperature
+from ser_jax.recognizer.trained import Temperature, Trained
 
 
 class Weights(NamedTuple):
-    """A `Model`'s arrays as they are computed with.
+    """A `Trained`'s arrays as they are computed with.
 
     Attributes:
       mean, scale: [F] float32.
-      params: of all networks, with leading [K, R]: targets, seeds.
-      temperature: of [K] float32 each.
+      params: of all networks, with leading [A, R]: targets, seeds.
+      temperature: of [A] float32 each.
     """
 
     mean: jax.Array
@@ -32,15 +31,15 @@ class Said(NamedTuple):
     """What the networks say of some windows.
 
     Attributes:
-      probability: [K, R, B] float32, calibrated, of class 1.
-      attention: [K, R, B, S] float32; each row sums to 1.
+      probability: [A, R, B] float32, calibrated, of class 1.
+      attention: [A, R, B, S] float32; each row sums to 1.
     """
 
     probability: Array
     attention: Array
 
 
-def weights(trained: Model) -> Weights:
+def weights(trained: Trained) -> Weights:
     """The arrays of a recogniser, stacked."""
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(t.params for t in trained.targets.values()))
     each = zip(*(target.temperature for target in trained.targets.values()), strict=True)
@@ -53,8 +52,8 @@ class Answer(NamedTuple):
     """What the networks answer, before calibration.
 
     Attributes:
-      margin: [K, R, B] float32, the second class's logit less the first one's.
-      attention: [K, R, B, S] float32; each row sums to 1.
+      margin: [A, R, B] float32, the second class's logit less the first one's.
+      attention: [A, R, B, S] float32; each row sums to 1.
     """
 
     margin: jax.Array
@@ -78,9 +77,9 @@ def say(sizes: Architecture, own: Weights, logmel: Array, frames: Array) -> Said
       own: their weights.
       logmel: [B, T, F] float32, dB.
       frames: [B] int32, frames of each that hold sound.
-    Returns: Said(probability [K, R, B], attention [K, R, B, S]).
+    Returns: Said(probability [A, R, B], attention [A, R, B, S]).
     """
     margin, attention = answer(sizes, own, logmel, frames)
     share = jnp.clip(frames, 1, sizes.frames) / sizes.frames
-    each = jax.vmap(lambda temperature: temperature.at(share))(own.temperature)  # [K, B]
+    each = jax.vmap(lambda temperature: temperature.at(share))(own.temperature)  # [A, B]
     return Said(jax.nn.sigmoid(margin / each[:, None, :]), attention)

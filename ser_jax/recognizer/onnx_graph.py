@@ -17,7 +17,7 @@ import ser_jax
 from ser_jax.data import logmel
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.recognizer import folder
-from ser_jax.recognizer.folder import Model
+from ser_jax.recognizer.trained import Trained
 
 SAYS = {
     "probability": "calibrated probability of {1} {0}, from 0 to 1: the mean of the networks",
@@ -25,7 +25,7 @@ SAYS = {
     "attention": "weights of the segments of {2:g} s, which sum to 1: the mean of the networks",
 }
 
-# Dimensions: n samples, t frames, F bands, N networks (targets x seeds), C kernels, P positions, S segments.
+# Dimensions as in `ser_jax`, and n samples.
 GRAPH = """
 <ir_version: 7, opset_import: ["": 13]>
 recogniser (float[n] samples) => ({outputs})
@@ -77,13 +77,13 @@ recogniser (float[n] samples) => ({outputs})
   fitted = Reshape (padded, input_shape)
   input = Transpose <perm = [0, 2, 1]> (fitted)
 {rounding}
-  # Segments [N, C, S]: convolution [1, N C, P], the largest of each pool of positions, and relu.
+  # Segments [A R, C, S]: convolution [1, A R C, P], the largest of each pool of positions, and relu.
   responses = Conv <kernel_shape = [{kernel}], strides = [{stride}]> (heard, kernels, biases)
   maxima = MaxPool <kernel_shape = [{pool}], strides = [{pool}]> (responses)
   rectified = Relu (maxima)
   segments = Reshape (rectified, segments_shape)
 
-  # Attention [N, 1, S]. The difference of both classes' logits is the sum over C and S of
+  # Attention [A R, 1, S]. The difference of both classes' logits is the sum over C and S of
   # segments (attention by_attended + by_segment): the classifier, its two parts in one.
   scores = MatMul (attention_vectors, segments)
   attention = Softmax <axis = 2> (scores)
@@ -125,7 +125,7 @@ EXACT = "  heard = Identity (input)\n"
 ROUNDED = "  rounded = Cast <to = 16> (input)\n  heard = Cast <to = 1> (rounded)\n"  # to bfloat16, and back
 
 
-def serialised(trained: Model, reach: int, spectrum: np.ndarray, energies: np.ndarray) -> bytes:
+def serialised(trained: Trained, reach: int, spectrum: np.ndarray, energies: np.ndarray) -> bytes:
     """The ONNX file of a recogniser: input `samples` [n] float32, outputs as `exporting` says.
 
     Args:
@@ -151,7 +151,7 @@ def serialised(trained: Model, reach: int, spectrum: np.ndarray, energies: np.nd
     return model.SerializeToString(deterministic=True)
 
 
-def _text(trained: Model, reach: int) -> str:
+def _text(trained: Trained, reach: int) -> str:
     sizes = trained.sizes
     return GRAPH.format(
         outputs=", ".join(
@@ -170,7 +170,7 @@ def _text(trained: Model, reach: int) -> str:
     )
 
 
-def _constants(trained: Model) -> dict[str, np.ndarray]:
+def _constants(trained: Trained) -> dict[str, np.ndarray]:
     """What is no weight: of the features, and shapes."""
     sizes, seeds = trained.sizes, _seeds(trained)
     shapes = {
@@ -193,7 +193,7 @@ def _constants(trained: Model) -> dict[str, np.ndarray]:
     }
 
 
-def _weights(trained: Model) -> dict[str, np.ndarray]:
+def _weights(trained: Trained) -> dict[str, np.ndarray]:
     """Of all networks, target by target and seed by seed."""
     sizes, seeds = trained.sizes, _seeds(trained)
     params = [target.params for target in trained.targets.values()]
@@ -201,10 +201,10 @@ def _weights(trained: Model) -> dict[str, np.ndarray]:
     def stacked(leaves: Iterable[ArrayLike]) -> np.ndarray:
         return np.concatenate([np.asarray(leaf) for leaf in leaves])
 
-    kernels = stacked(own["kernel"] for own in params)  # [N, k, F, C]
+    kernels = stacked(own["kernel"] for own in params)  # [A R, k, F, C]
     if sizes.precision == "bfloat16":
         kernels = kernels.astype(jnp.bfloat16).astype(np.float32)
-    classifier = stacked(own["classifier"]["kernel"] for own in params)  # [N, C + S C, 2]
+    classifier = stacked(own["classifier"]["kernel"] for own in params)  # [A R, C + S C, K]
     bias = stacked(own["classifier"]["bias"] for own in params)
     margin = classifier[:, :, 1] - classifier[:, :, 0]
     by_segment = margin[:, sizes.channels :].reshape(-1, sizes.segments, sizes.channels)
@@ -222,14 +222,14 @@ def _weights(trained: Model) -> dict[str, np.ndarray]:
     }
 
 
-def _seeds(trained: Model) -> int:
+def _seeds(trained: Trained) -> int:
     return len(next(iter(trained.targets.values())).params["bias"])
 
 
-def _describe(model: Any, trained: Model) -> None:
+def _describe(model: Any, trained: Trained) -> None:
     """Says in the file what it is and what comes in and out."""
     sizes = trained.sizes
-    segment = sizes.stride * sizes.pool * logmel.HOP / logmel.RATE
+    segment = sizes.segment_frames * logmel.HOP / logmel.RATE
     model.producer_name, model.producer_version = "ser_jax", ser_jax.__version__
     model.model_version = folder.VERSION
     targets = " and ".join(trained.targets)
@@ -246,7 +246,7 @@ def _describe(model: Any, trained: Model) -> None:
         output.doc_string = SAYS[what].format(target, CLASS_NAMES[target][1], segment)
 
 
-def _metadata(trained: Model) -> dict[str, str]:
+def _metadata(trained: Trained) -> dict[str, str]:
     """What a program may want to know: `rate` in Hz, and as JSON `classes` and `facts`."""
     return {
         "rate": str(logmel.RATE),

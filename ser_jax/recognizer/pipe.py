@@ -14,7 +14,7 @@ from ser_jax.data.audio import RATES
 from ser_jax.data.container import is_endless
 from ser_jax.data.logmel import RATE, WINDOW, Filters
 from ser_jax.errors import UserError
-from ser_jax.recognizer.hearing import Heard, as_sound, gathered
+from ser_jax.recognizer.hearing import Heard, as_sound, from_blocks
 
 BLOCKS = 20  # per second of sound, at which it is read
 SKIPPED = 1 << 24  # bytes of a header's other chunks; pictures stand there
@@ -27,7 +27,7 @@ class StreamError(UserError):
     """A stream or a microphone that cannot be listened to."""
 
 
-def listen(stream: BinaryIO, filters: Filters) -> Heard:
+def hear(stream: BinaryIO, filters: Filters) -> Heard:
     """Hears a stream to its end.
 
     Args:
@@ -36,7 +36,7 @@ def listen(stream: BinaryIO, filters: Filters) -> Heard:
     Raises: StreamError, also where it ends before the size that its header states; SoundError.
     """
     coding = read_header(stream)
-    heard = gathered(coding.rate, samples(stream, coding), filters)
+    heard = from_blocks(coding.rate, samples(stream, coding), filters)
     found, stated = round(heard.seconds * coding.rate), coding.size // coding.width
     if coding.size < ENDLESS_SIZE and found < stated:
         raise StreamError(

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from ser_jax.data.audio import SUFFIXES
 from ser_jax.errors import UserError, beside, one_line
-from ser_jax.recognizer import Heard, Recognition, Recognizer, Window, pipe
-from ser_jax.recognizer.recognition import in_words
+from ser_jax.recognizer import pipe
+from ser_jax.recognizer.hearing import Heard
+from ser_jax.recognizer.recognition import Recognition, Window, in_words
+from ser_jax.recognizer.recognizer import Recognizer
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -139,7 +141,7 @@ def _heard(
     for name in files:
         try:
             if name == STANDARD_INPUT:
-                heard = pipe.listen(sys.stdin.buffer, recognizer.filters)
+                heard = pipe.hear(sys.stdin.buffer, recognizer.filters)
             else:
                 heard = recognizer.hear(_there(name))
         except UserError as error:

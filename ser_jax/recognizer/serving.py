@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from uvicorn import Server
 
-    from ser_jax.recognizer import Recognizer
+    from ser_jax.recognizer.recognizer import Recognizer
 
 
 class ServingError(UserError):
@@ -82,9 +82,8 @@ def application(
     Raises: ServingError where FastAPI is not installed.
     """
     with _installed():
-        from fastapi import FastAPI, Query, Request, Response
+        from fastapi import FastAPI
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
-    most = megabytes * 1_000_000
     app = FastAPI(
         title="ser_jax",
         version=ser_jax.__version__,
@@ -94,8 +93,18 @@ def application(
     )
     headers = guard.headers(page)
     app.add_middleware(guard.Guard, names=names, headers=headers)
-    app.state.turns = queue = turns.Turns()
+    app.state.turns = turns.Turns()
     _add_errors(app, headers)
+    _add_routes(app, recognizer, page, megabytes * 1_000_000)
+    described = app.openapi
+    app.openapi = lambda: answers.with_schemas(described())  # type: ignore[method-assign]  # as FastAPI wants it
+    return app
+
+
+def _add_routes(app: "FastAPI", recognizer: "Recognizer", page: str, most: int) -> None:
+    """What is answered; `most` bytes may a recording have."""
+    from fastapi import Query, Request, Response
+
     Hop = Annotated[float | None, Query(description="s from one window to the next")]
     Name = Annotated[str, Query(max_length=255, description="of the recording, for the answer")]
     posted: dict[str, Any] = {"response_class": Response, "openapi_extra": answers.taking_sound()}
@@ -105,7 +114,7 @@ def application(
             recognizer.check(hop)
         except UserError as error:
             return answers.problem(400, str(error))
-        return await queue.take(request, most, turns.Work(recognizer, hop, name, draws))
+        return await app.state.turns.take(request, most, turns.Question(recognizer, hop, name, draws))
 
     @app.get("/", include_in_schema=False)
     async def root() -> Response:
@@ -125,10 +134,6 @@ def application(
     async def hear(request: Request, hop: Hop = None, name: Name = "recording") -> Response:
         """The same, and the sound to draw it over."""
         return await answer(request, hop, name, True)
-
-    described = app.openapi
-    app.openapi = lambda: answers.with_schemas(described())  # type: ignore[method-assign]  # as FastAPI wants it
-    return app
 
 
 def _add_errors(app: "FastAPI", headers: dict[str, str]) -> None:

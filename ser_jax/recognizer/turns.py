@@ -1,13 +1,10 @@
 """Recordings that were sent: received, waiting, recognised, one after the other."""
 
 import contextlib
-import copy
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
-
-import numpy as np
 
 from ser_jax.data import audio
 from ser_jax.errors import UserError
@@ -18,8 +15,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from ser_jax.recognizer import Recognizer
-    from ser_jax.recognizer.network import Said
+    from ser_jax.recognizer.recognizer import Recognizer
 
 WAITING = 32  # recordings that are there whole, beside the one that is being recognised
 RECEIVING = 128  # recordings that are not there whole yet
@@ -33,7 +29,7 @@ LATER = {"Retry-After": "5"}
 OPEN = Path("/proc/self/fd")  # Linux: open files by their numbers, those without a name as well
 
 
-class Work(NamedTuple):
+class Question(NamedTuple):
     """What is asked of a recording.
 
     Attributes:
@@ -48,46 +44,26 @@ class Work(NamedTuple):
     name: str
     draws: bool
 
-    def __call__(self, path: Path, check: Callable[[], None]) -> "Response":
+    def response(self, path: Path, check: Callable[[], None]) -> "Response":
         """The response about a file; `check` is called block by block and window by window, to end it."""
         try:
             with audio.opened(path) as sound:
                 if refusal := self._too_long(sound.seconds):
                     return answers.problem(422, refusal)
-                heard = hearing.gathered(sound.rate, _blocks(sound, check), self.recognizer.filters)
-            if not len(heard.logmel):
-                heard = self.recognizer.hear(path)  # raises: it knows what to say of so little
-            said = next(_checked(self.recognizer, check).recognise([heard], self.hop)).as_dict(self.name)
+                heard = hearing.from_sound(sound, self.recognizer.filters, check)
+            said = next(self.recognizer.recognise([heard], self.hop, check)).as_dict(self.name)
         except UserError as error:
             return answers.problem(422, str(error).replace(str(path), self.name))
         return answers.of({"recognition": said, "sound": answers.drawing(heard)} if self.draws else said)
 
     def _too_long(self, seconds: float) -> str | None:
-        hop = 4 * self.recognizer.segment if self.hop is None else self.hop
+        hop = self.recognizer.default_hop if self.hop is None else self.hop
         most = min(LONGEST, WINDOWS * hop)
         if seconds <= most:
             return None
         where = f" at a hop of {hop:g} s" if most < LONGEST else ""
         found = f"{self.name}: {seconds / 3600:.1f} hours of sound"
         return f"{found}, expected {most / 3600:.3g} at most{where}: cut it into parts"
-
-
-def _blocks(sound: audio.Sound, check: Callable[[], None]) -> Iterator[np.ndarray]:
-    for block in sound.blocks():
-        check()
-        yield block.mean(axis=1)
-
-
-def _checked(recognizer: "Recognizer", check: Callable[[], None]) -> "Recognizer":
-    """The same recogniser, which checks before it says anything."""
-
-    def say(features: list[np.ndarray]) -> "Said":
-        check()
-        return recognizer.say(features)
-
-    own = copy.copy(recognizer)
-    own.say = say  # type: ignore[method-assign]  # of this copy alone
-    return own
 
 
 class Turns:
@@ -114,7 +90,7 @@ class Turns:
         for scope in self._scopes:
             scope.cancel()
 
-    async def take(self, request: "Request", most: int, work: Work) -> "Response":
+    async def take(self, request: "Request", most: int, question: Question) -> "Response":
         """Receives a recording of `most` bytes at most, and answers when its turn has come."""
         import anyio
         from starlette.requests import ClientDisconnect
@@ -128,7 +104,9 @@ class Turns:
             self._scopes.add(scope)
             try:
                 with _kept() as (file, path):
-                    return await self._receive(request, file, most) or await self._answer(request, path, work)
+                    return await self._receive(request, file, most) or await self._answer(
+                        request, path, question
+                    )
             except ClientDisconnect:
                 return answers.problem(499, GONE)
             except OSError as error:
@@ -170,8 +148,8 @@ class Turns:
         finally:
             self.receiving -= 1
 
-    async def _answer(self, request: "Request", path: Path, work: Work) -> "Response":
-        """The work's response; whoever leaves loses the place, and the work ends with its window."""
+    async def _answer(self, request: "Request", path: Path, question: Question) -> "Response":
+        """The response; whoever leaves loses the place, and the work on it ends with its window."""
         import anyio
 
         if self.inside > WAITING:  # others were sent faster
@@ -188,7 +166,7 @@ class Turns:
             async with anyio.create_task_group() as group:
                 group.start_soon(watch)
                 check = anyio.from_thread.check_cancelled
-                response = await anyio.to_thread.run_sync(work.__call__, path, check, limiter=self.turn)
+                response = await anyio.to_thread.run_sync(question.response, path, check, limiter=self.turn)
                 group.cancel_scope.cancel()
         finally:
             self.inside -= 1

@@ -12,10 +12,11 @@ from ser_jax.machine import Machine, use_all_cores
 from ser_jax.recognizer import fitting, folder
 from ser_jax.recognizer.card import card
 from ser_jax.recognizer.fitting import Recipe, TrainingError
+from ser_jax.recognizer.trained import Trained
 from ser_jax.whole import new_folder
 
 
-def train(
+def make(
     corpora: list[str], out: Path, data_dir: Path | None = None, name: str | None = None, **recipe: Any
 ) -> dict[str, Any]:
     """Trains a recogniser and keeps it, whole or not at all; draws a progress bar.
@@ -46,7 +47,7 @@ def train(
     return metrics
 
 
-def _fitted(corpora: list[str], data_dir: Path | None, recipe: Recipe) -> tuple[folder.Model, dict[str, Any]]:
+def _fitted(corpora: list[str], data_dir: Path | None, recipe: Recipe) -> tuple[Trained, dict[str, Any]]:
     try:
         loaded = [data.load(one, data_dir) for one in corpora]
         use_all_cores()

@@ -1,0 +1,245 @@
+"""The recogniser: a recording in windows of 7.5 s, each of which all networks are asked about."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from scipy.sparse import csr_array
+
+from ser_jax.arrays import Array
+from ser_jax.data import logmel
+from ser_jax.data.labels import CLASS_NAMES
+from ser_jax.errors import UserError
+from ser_jax.recognizer import folder, hearing, network
+from ser_jax.recognizer.hearing import Heard, SoundError
+from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window
+from ser_jax.recognizer.trained import ModelError, Trained
+
+# Windows asked about at once. On a CPU several take as long as one after another, 3.5 ms each, and places
+# left empty would cost as much; an accelerator is left idle by one.
+BATCH = {"cpu": 1}
+ELSEWHERE = 64
+
+
+class HopError(UserError):
+    """Windows that cannot be laid as asked."""
+
+
+class Recognizer:
+    """A trained recogniser.
+
+    Attributes:
+      model: what it consists of.
+      targets: their names.
+      batch: windows that are asked about at once; by default what suits the device.
+      segment: s from one segment of the attention to the next, 0.9.
+      default_hop: s from one window to the next where nobody says otherwise, four segments.
+      filters: of its features, as `logmel.logmel` takes them.
+    """
+
+    def __init__(self, trained: Trained, batch: int | None = None):
+        self.model = trained
+        self.batch = BATCH.get(jax.default_backend(), ELSEWHERE) if batch is None else batch
+        self.targets = tuple(trained.targets)
+        self.segment = _seconds(trained.sizes.segment_frames)
+        self.default_hop = 4 * self.segment
+        self.filters = csr_array(trained.filters)
+        self._weights = network.weights(trained)
+
+    @classmethod
+    def load(cls, path: Path | str | None = None) -> "Recognizer":
+        """Reads a folder that `ser-jax train` wrote.
+
+        Args:
+          path: the folder; without one the demonstration that comes with the package, which knows synthetic
+            speech only.
+        Raises: ModelError naming the file and what is wrong with it.
+        """
+        return cls(folder.read(folder.demonstration() if path is None else path))
+
+    @property
+    def is_demonstration(self) -> bool:
+        """Whether it was trained on synthetic speech, and says nothing about people."""
+        return bool(self.model.facts.get("synthetic"))
+
+    def compile(self) -> None:
+        """Does now what the first recording would wait for, a second or so."""
+        self.say([np.zeros((1, self.model.sizes.bands), np.float32)])
+
+    def __call__(
+        self, sound: Path | str | np.ndarray, rate: int | None = None, hop: float | None = None
+    ) -> Recognition:
+        """Says what it hears in a recording.
+
+        Args:
+          sound: a file (WAV, AIFF, FLAC, OGG, MP3), or samples [n] or [n, channels]: floating-point from -1
+            to 1, or signed integers.
+          rate: of the samples, Hz; of a file its own is taken.
+          hop: s from one window to the next, a multiple of `segment`; `default_hop`, 3.6 s, by default.
+        Raises: AudioError naming the file, SoundError, HopError.
+        """
+        return next(self.recognise([self.hear(sound, rate)], hop))
+
+    def hear(self, sound: Path | str | np.ndarray, rate: int | None = None) -> Heard:
+        """Computes the features of a file, or of samples [n] or [n, channels]; errors as in a call."""
+        if isinstance(sound, (str, Path)):
+            if rate is not None:
+                raise SoundError(f"rate {rate} for the file {sound}, expected none: the file says its own")
+            return hearing.from_file(sound, self.filters)
+        if isinstance(sound, (bytes, bytearray, memoryview)) or hasattr(sound, "read"):
+            kind = "an open file" if hasattr(sound, "read") else "bytes"
+            raise SoundError(f"{kind}, expected a path, or samples and their rate: soundfile.read gives both")
+        if rate is None:
+            raise SoundError("samples without their rate, expected it in Hz")
+        return hearing.from_samples(sound, rate, self.filters)
+
+    def recognise(
+        self, sounds: Iterable[Heard], hop: float | None = None, check: Callable[[], None] | None = None
+    ) -> Iterator[Recognition]:
+        """Says what it hears in many recordings, `batch` windows at a time, however they are spread.
+
+        Args:
+          sounds: what `hear` gave; no more of them are held than fill a batch.
+          hop: as in a call.
+          check: called whenever the networks are about to be asked; what it raises ends it.
+        Yields: a Recognition for each, in order.
+        """
+        step = self._step(hop)
+        waiting: deque[_Recording] = deque()
+        batch: list[tuple[_Recording, int]] = []
+        for heard in sounds:
+            recording = _Recording(heard, _starts(len(heard.logmel), self.model.sizes.frames, step), [])
+            waiting.append(recording)
+            for start in recording.starts:
+                batch.append((recording, start))
+                if len(batch) == self.batch:
+                    self._ask(batch, check)
+                    batch = []
+            while waiting and waiting[0].is_done:
+                yield self._recognition(waiting.popleft())
+        if batch:
+            self._ask(batch, check)
+        yield from (self._recognition(recording) for recording in waiting)
+
+    def say(self, features: list[np.ndarray]) -> network.Said:
+        """What every network says of some windows, at most `batch`.
+
+        Args:
+          features: of each [t, F] float32, dB, 1 <= t; what is beyond 7.5 s is not heard.
+        Returns: Said(probability [A, R, B], attention [A, R, B, S]) on the host.
+        Raises: ModelError where its weights, finite though they are, lead to answers that are not.
+        """
+        sizes = self.model.sizes
+        heard = np.zeros((self.batch, sizes.frames, sizes.bands), np.float32)
+        frames = np.zeros(self.batch, np.int32)
+        for place, one in enumerate(features):
+            frames[place] = min(len(one), sizes.frames)
+            heard[place, : frames[place]] = one[: sizes.frames]
+        said = network.say(sizes, self._weights, heard, frames)
+        found = network.Said(*(np.asarray(part)[:, :, : len(features)] for part in said))
+        if not all(np.isfinite(part).all() for part in found):
+            raise ModelError("the model's answers are not finite numbers, expected one that was trained")
+        return found
+
+    def window(self, features: np.ndarray, start: float = 0.0) -> Window:
+        """What is said of a single window.
+
+        Args:
+          features: [t, F] float32, dB, as in `say`.
+          start: of the window in its recording, s.
+        """
+        frames = min(len(features), self.model.sizes.frames)
+        end = start + _seconds(frames)
+        return self._window(start, end, _One(*(part[:, :, 0] for part in self.say([features]))))
+
+    def check(self, hop: float | None) -> None:
+        """Raises HopError where windows cannot be laid so."""
+        self._step(hop)
+
+    def _step(self, hop: float | None) -> int:
+        """Frames from one window to the next."""
+        hop = self.default_hop if hop is None else hop
+        count = hop / self.segment
+        if not 0.5 < count < 1e6 or abs(count - round(count)) > 1e-6 or hop > logmel.SECONDS:
+            raise HopError(
+                f"a hop of {hop:g} s, expected a multiple of {self.segment:g} s, the length of a "
+                f"segment of the attention, of at most {logmel.SECONDS} s"
+            )
+        return round(count) * self.model.sizes.segment_frames
+
+    def _ask(self, batch: list[tuple["_Recording", int]], check: Callable[[], None] | None) -> None:
+        if check is not None:
+            check()
+        length = self.model.sizes.frames
+        said = self.say([recording.heard.logmel[start : start + length] for recording, start in batch])
+        for place, (recording, _) in enumerate(batch):
+            recording.said.append(_One(*(part[:, :, place] for part in said)))
+
+    def _recognition(self, recording: "_Recording") -> Recognition:
+        heard, length = recording.heard, self.model.sizes.frames
+        windows = tuple(
+            self._window(_seconds(start), min(heard.seconds, _seconds(start + length)), one)
+            for start, one in zip(recording.starts, recording.said, strict=True)
+        )
+        sound = np.array([min(length, len(heard.logmel) - start) for start in recording.starts], float)
+        share = sound / sound.sum()
+        return Recognition(heard.seconds, self._together(recording, share), windows)
+
+    def _window(self, start: float, end: float, one: "_One") -> Window:
+        attention = one.attention.mean(axis=1, dtype=np.float64)
+        return Window(start, end, self._estimates(one.probability, attention, start))
+
+    def _together(self, recording: "_Recording", share: np.ndarray) -> dict[str, Estimate]:
+        """The windows' mean; segments of several windows that stand for the same sound are added."""
+        segment, segments = self.model.sizes.segment_frames, self.model.sizes.segments
+        probability = sum(
+            weight * one.probability.astype(np.float64)
+            for weight, one in zip(share, recording.said, strict=True)
+        )
+        attention = np.zeros((len(self.targets), recording.starts[-1] // segment + segments))
+        for start, weight, one in zip(recording.starts, share, recording.said, strict=True):
+            first = start // segment
+            attention[:, first : first + segments] += weight * one.attention.mean(axis=1, dtype=np.float64)
+        return self._estimates(probability, attention, 0.0)
+
+    def _estimates(self, probability: Array, attention: Array, start: float) -> dict[str, Estimate]:
+        """Of every target, from what the seeds say [A, R] and the weights of segments [A, S]."""
+        found = {}
+        for target, own, weight in zip(self.targets, probability, attention, strict=True):
+            mean = float(np.mean(own, dtype=np.float64))
+            spread = float(np.std(own, ddof=1, dtype=np.float64)) if len(own) > 1 else 0.0
+            segments = tuple(
+                Segment(start + i * self.segment, start + (i + 1) * self.segment, float(part))
+                for i, part in enumerate(weight)
+            )
+            found[target] = Estimate(CLASS_NAMES[target][int(mean > 0.5)], mean, spread, segments)
+        return found
+
+
+class _One(NamedTuple):
+    """What is said of one window: [A, R] and [A, R, S]."""
+
+    probability: Array
+    attention: Array
+
+
+class _Recording(NamedTuple):
+    heard: Heard
+    starts: list[int]
+    said: list[_One]
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.said) == len(self.starts)
+
+
+def _starts(frames: int, length: int, step: int) -> list[int]:
+    """First frames of the windows that cover all: the last one is the first to reach the end."""
+    return [i * step for i in range(1 + max(0, -(-(frames - length) // step)))]
+
+
+def _seconds(frames: int) -> float:
+    return frames * logmel.HOP / logmel.RATE
