@@ -4,7 +4,6 @@ What a user can get wrong ends as one sentence on standard error and exit status
 """
 
 import argparse
-import contextlib
 import json
 import logging
 import sys
@@ -235,20 +234,11 @@ def _table(counted: dict) -> str:
 
 
 def _synthesize(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
+    from ser_jax.bar import late_bar
     from ser_jax.data.synthetic import synthesize
 
     ending.at_work()
-    with contextlib.ExitStack() as bars:
-        bar = None
-
-        def progress(done: int, total: int) -> None:
-            nonlocal bar
-            if bar is None:  # not before something is written, which may be refused
-                shown = tqdm(total=total, desc="synthesising", unit=" utt", mininterval=0.5)
-                bar = bars.enter_context(shown)
-            bar.update(done - bar.n)
-
-        synthesize(arguments.out, utterances=arguments.utterances, seed=arguments.seed, progress=progress)
+    out, utterances, seed = arguments.out, arguments.utterances, arguments.seed
+    with late_bar(desc="synthesising", unit=" utt") as bar:
+        synthesize(out, utterances=utterances, seed=seed, progress=lambda _, total: bar(1, total))
     print(arguments.out)

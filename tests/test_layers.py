@@ -58,6 +58,7 @@ IMPORTS["ser_jax"] = set()  # names what others hold, and imports it when it is 
         ("ser_jax.inference", {"ser_jax.metrics"}),
         ("ser_jax.checkpoint", {"ser_jax.model", "ser_jax.errors", "ser_jax.whole"}),
         ("ser_jax.whole", set()),
+        ("ser_jax.bar", set()),
     ],
 )
 def test_the_core_knows_nothing_above_it(module, allowed):

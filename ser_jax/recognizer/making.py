@@ -1,13 +1,11 @@
 """`ser-jax train`: prepared corpora in, the folder of a recogniser out."""
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ser_jax import data
+from ser_jax.bar import late_bar
 from ser_jax.machine import Machine, use_all_cores
 from ser_jax.recognizer import fitting, folder
 from ser_jax.recognizer.card import card
@@ -51,27 +49,9 @@ def _fitted(corpora: list[str], data_dir: Path | None, recipe: Recipe) -> tuple[
     try:
         loaded = [data.load(one, data_dir) for one in corpora]
         use_all_cores()
-        with contextlib.closing(_Bar()) as bar:
+        with late_bar(desc="training", unit=" utterance-steps", unit_scale=True) as bar:
             return fitting.fit(loaded, recipe, Machine.here(), bar)
     except OSError as error:  # which would pass for one in writing the model
         raise TrainingError(
             f"{error.filename or 'a corpus'}: {error.strerror or error}, expected a corpus that can be read"
         ) from error
-
-
-class _Bar:
-    """A progress bar that is there from the first steps on: what is refused before is said alone."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm | None = None
-
-    def __call__(self, steps: int, total: int) -> None:
-        if self._bar is None:
-            self._bar = tqdm(
-                desc="training", total=total, unit=" utterance-steps", unit_scale=True, mininterval=0.5
-            )
-        self._bar.update(steps)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
