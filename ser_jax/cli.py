@@ -70,20 +70,20 @@ def _command(commands: "Commands", name: str, example: str, **options: Any) -> f
 def _add_prepare(commands: "Commands") -> None:
     example = "ser-jax prepare iemocap --source IEMOCAP_full_release"
     parser = _command(commands, "prepare", example, help="read a database and keep its features and facts")
-    for builder in _add_databases(parser, "prepare", _prepare):
-        builder.add_argument("--name", help="what to call the corpus (default: the database's name)")
-        _add_data_dir(builder)
-        _add_workers(builder)
-        builder.add_argument(
+    for each in _add_databases(parser, "prepare", _prepare):
+        each.add_argument("--name", help="what to call the corpus (default: the database's name)")
+        _add_data_dir(each)
+        _add_workers(each)
+        each.add_argument(
             "--skip-bad", action="store_true", help="leave out what cannot be used, instead of refusing"
         )
-        builder.add_argument(
+        each.add_argument(
             "--labels-only", action="store_true", help="look at no recording: check the labels in seconds"
         )
-        builder.add_argument(
+        each.add_argument(
             "--beam-runner", metavar="NAME", help="an Apache Beam runner that does the work (extra: beam)"
         )
-        builder.add_argument(
+        each.add_argument(
             "--beam-options", nargs="+", default=(), metavar="NAME=VALUE", help="what that runner is told"
         )
 
@@ -97,7 +97,7 @@ def _add_databases(parser: flags.Parser, command: str, run: Callable) -> list[fl
         if (command, name) == ("prepare", "manifest"):
             example += " --name mine"
         added.append(_command(parsers, name, example, help=database.what))
-        added[-1].set_defaults(run=run, builder=name)
+        added[-1].set_defaults(run=run, database=name)
         added[-1].add_argument(
             "--source", required=True, type=flags.path, metavar="PATH", help=database.source
         )
@@ -118,9 +118,9 @@ def _add_audit(commands: "Commands") -> None:
         example,
         help="listen to a whole database and say what is wrong with it; nothing is built",
     )
-    for builder in _add_databases(parser, "audit", _audit):
-        _add_workers(builder)
-        builder.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    for each in _add_databases(parser, "audit", _audit):
+        _add_workers(each)
+        each.add_argument("--json", action="store_true", help="one JSON object instead of a table")
 
 
 def _add_describe(commands: "Commands") -> None:
@@ -165,11 +165,11 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
     ending.at_work()
     options = {
-        key: value for key, value in vars(arguments).items() if key not in ("run", "builder", "source")
+        key: value for key, value in vars(arguments).items() if key not in ("run", "database", "source")
     }
-    path = data.prepare(arguments.builder, arguments.source, **options)
+    path = data.prepare(arguments.database, arguments.source, **options)
     if arguments.labels_only:
-        print(_table(_count(data.facts(arguments.name or arguments.builder, arguments.data_dir), RULES[0])))
+        print(_table(_count(data.facts(arguments.name or arguments.database, arguments.data_dir), RULES[0])))
     print(path)
 
 
@@ -178,7 +178,7 @@ def _audit(arguments: argparse.Namespace) -> int:
 
     ending.at_work()
     options = {key: vars(arguments)[key] for key in READING if key in vars(arguments)}
-    found = audit.audit(arguments.builder, arguments.source, arguments.workers, **options)
+    found = audit.audit(arguments.database, arguments.source, arguments.workers, **options)
     print(json.dumps(audit.as_dict(found), indent=2) if arguments.json else audit.table(found))
     return 1 if found.refused else 0
 
