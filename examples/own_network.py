@@ -42,6 +42,8 @@ class TimeDelayNetwork(nn.Module):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(f"{sys.argv[0]}: {len(sys.argv) - 1} arguments, expected 3: data directory, corpus, epochs")
     machine.use_all_cores()
     here, corpus = machine.Machine.here(), data.load(sys.argv[2], sys.argv[1])
     speech = runs.Data(*here.place(corpus.logmel, corpus.frames), np.zeros(len(corpus), np.int32))

@@ -15,7 +15,9 @@ def _check_script(module: str) -> None:
     if module and not (folder / f"{name}.py").is_file():
         main = '__name__ == "__main__"'
         scripts = [path.stem for path in sorted(folder.glob("[a-z]*.py")) if main in path.read_text("utf-8")]
-        raise UserError(f"no script {name!r}, expected one of {', '.join(scripts)}{meant(name, scripts)}")
+        found = f"no script {name!r}" if name else "no script is named"
+        expected = f"expected python -m experiments.NAME with one of {', '.join(scripts)}"
+        raise UserError(f"{found}, {expected}{meant(name, scripts)}")
 
 
 if sys.argv[:1] == ["-m"]:  # a script is starting

@@ -326,7 +326,7 @@ ENVIRONMENT = [
         "HOME",
         "nowhere",
         "tabel2 --corpora a b",
-        "experiments: no script 'tabel2', expected one of attention_over_",
+        "experiments: no script 'tabel2', expected python -m experiments.NAME",
     ),
     ("HOME", "nowhere", "tabel2 --corpora a b", "; did you mean 'table2'?"),
     ("MPLBACKEND", "nonsense", "table2 --corpora a b --data-dir data", "no corpus 'a' in data, found tiny"),
