@@ -17,7 +17,7 @@ from ser_jax import model
 from ser_jax.data import audio
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.logmel import RATE, ShortSignalError, filterbank, logmel, pad
-from ser_jax.data.synthetic import read_truth, synthesize
+from ser_jax.data.synthetic import plan, trees
 from ser_jax.errors import UserError
 from ser_jax.model import ModelConfig
 from ser_jax.recognizer import HopError, Recognizer, SoundError, hearing, schema
@@ -266,14 +266,16 @@ def test_one_target_and_one_seed(targets):
 
 
 def test_the_demonstration_knows_synthetic_speech(tmp_path):
-    """Of another draw than it was trained on; the French turns lie in longer recordings."""
-    synthesize(tmp_path / "speech", utterances=92, seed=7)
-    recognizer, truth = Recognizer.load(), read_truth(tmp_path / "speech")
+    """Of another draw than it was trained on."""
+    english = [turn for turn in plan.plan(92, 7) if turn.language is plan.ENGLISH]
+    turns = trees.iemocap(tmp_path / "speech", english, 7, lambda turn: plan.say(turn, 7))
+    recognizer = Recognizer.load()
     assert recognizer.is_demonstration
     right = []
-    for file in (tmp_path / "speech" / "IEMOCAP_full_release").rglob("*.wav"):
-        if file.stem in truth:
-            said = recognizer(file)
-            right.append([said.targets[target].label == label for target, label in truth[file.stem].items()])
+    for file in (tmp_path / "speech").rglob("*.wav"):
+        if file.stem in turns:
+            said, turn = recognizer(file).targets, turns[file.stem]
+            truth = {"arousal": turn.high, "valence": turn.positive}
+            right.append([said[one].label == CLASS_NAMES[one][value] for one, value in truth.items()])
     assert len(right) == 92
     assert (np.mean(right, axis=0) > 0.85).all(), np.mean(right, axis=0)

@@ -164,21 +164,23 @@ class Laboratory:
         }
         document = json.loads((out / "protocol.json").read_text())
         found["protocol"] = protocol.sha256({key: document[key] for key in document if key != "sessions"})
-        for place in sorted((out / "models").iterdir()):
-            found[f"models/{place.name}"] = self._parameters(place)
-        return found
+        return found | self._parameters(out / "models")
 
-    def _parameters(self, place: Path) -> str:
+    def _parameters(self, models: Path) -> dict[str, str]:
         """Of the arrays as they are read, by a child: Orbax has threads."""
         said = self.folder / "parameters"
 
         def work() -> int:
-            runs = 1 if place.name.startswith("crosslingual") else 2  # folds
-            said.write_text(digest(restore(place, ModelConfig(), runs)))
+            places = {place: 1 if place.name.startswith("crosslingual") else 2 for place in models.iterdir()}
+            digests = {
+                f"models/{place.name}": digest(restore(place, ModelConfig(), runs))
+                for place, runs in places.items()
+            }
+            said.write_text(json.dumps(digests))
             return 0
 
         self.do(work)
-        return said.read_text()
+        return json.loads(said.read_text())
 
     def same(self, name: str) -> None:
         """Whether an experiment ended as the undisturbed one."""
