@@ -111,17 +111,12 @@ def test_every_run_answers_for_every_utterance(table2):
         assert len(set(said.utterance)) == 115
 
 
-def again(module, table2, speech):
-    """Another experiment in the same folder, with the same flags: what is there is not trained again."""
-    out = str(table2[0])
-    command = [sys.executable, "-m", f"experiments.{module}", "--corpora", *PAIR, "--data-dir", str(speech)]
-    done = subprocess.run([*command, "--out", out, *FLAGS], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
 def test_attention_is_told_of_the_models_that_are_there(table2, speech):
-    done = again("attention_over_time", table2, speech)
+    """Of another experiment in the same folder: what is there is not trained again."""
+    command = [sys.executable, "-m", "experiments.attention_over_time", "--corpora", *PAIR]
+    flags = ["--data-dir", str(speech), "--out", str(table2[0]), *FLAGS]
+    done = subprocess.run([*command, *flags], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert "holds these results already" in done.stderr
     found = json.loads((table2[0] / "attention.json").read_text())
     assert list(found) == [f"{name}, {part}" for name in PAIR for part in ("training", "test")]
@@ -134,8 +129,11 @@ def test_attention_is_told_of_the_models_that_are_there(table2, speech):
     assert (table2[0] / "attention.svg").read_text().startswith("<?xml")
 
 
-def test_related_systems_stand_beside_the_papers(table2, speech):
-    done = again("related", table2, speech)
+def test_related_systems_stand_beside_the_papers(speech, tmp_path):
+    command = [sys.executable, "-m", "experiments.related", "--corpora", *PAIR, "--data-dir", str(speech)]
+    few = ["--seeds", "1", "--folds", "2", "--epochs", "1"]
+    done = subprocess.run([*command, "--out", str(tmp_path / "out"), *few], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     for name in ("identified", "voted", "multilingual_histogram", "crosslingual_histogram", "language"):
         assert f"| {name} " in done.stdout
     assert "not computed" not in done.stdout
@@ -173,20 +171,29 @@ def test_folds_that_were_changed_by_hand_are_refused(table2, tmp_path):
         protocol.read(tmp_path / "copy")
 
 
-def test_results_of_two_protocols_share_a_table_only_on_request(table2, speech, tmp_path, capsys):
-    harness.run([CROSSLINGUAL], options(speech, tmp_path, epochs=1, seeds=1))
-    report.write(tmp_path, "crosslingual", ["crosslingual"])
-    folders = [str(table2[0]), str(tmp_path)]
+@pytest.fixture(scope="module")
+def quick(speech, tmp_path_factory):
+    """A folder of another protocol, of what is learnt in an epoch, and its table."""
+    out = tmp_path_factory.mktemp("quick")
+    few = {"seeds": 1, "epochs": 1, "finetune_epochs": 1, "finetune_samples": 60, "targets": ("arousal",)}
+    harness.run([FINETUNED], options(speech, out, **few))
+    return out, report.write(out, "finetuning", ["finetuned"])
+
+
+def test_results_of_two_protocols_share_a_table_only_on_request(table2, quick, capsys):
+    folders = [str(table2[0]), str(quick[0])]
     with pytest.raises(SystemExit) as stop:
         report.main(folders)
     assert stop.value.code == 2
-    assert "(epochs: 12 there, 1 asked for, seeds: 2 there, 1 asked for)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "(epochs: 12 there, 1 asked for, " in said
+    assert "seeds: 2 there, 1 asked for" in said
     with pytest.raises(SystemExit) as stop:
         report.main([*folders, "--mixed"])
     assert not stop.value.code
     shown = capsys.readouterr().out
     assert "**Results of different protocols" in shown
-    assert f"| {tmp_path} " in shown
+    assert f"| {quick[0]} " in shown
 
 
 def test_two_hosts_write_what_one_does(speech, tmp_path):
@@ -396,12 +403,8 @@ def test_what_cannot_be_started_is_not_refined():
     assert {plan.target for plan in refined["one",].plans} == {"valence"}
 
 
-def test_a_cell_that_cannot_be_computed_stands_in_the_table_with_its_reason(speech, tmp_path):
-    chosen = options(
-        speech, tmp_path, seeds=1, epochs=1, finetune_epochs=1, finetune_samples=60, targets=("arousal",)
-    )
-    harness.run([FINETUNED], chosen)
-    text = report.write(tmp_path, "finetuning", ["finetuned"])
+def test_a_cell_that_cannot_be_computed_stands_in_the_table_with_its_reason(quick):
+    _, text = quick
     assert "Not computed: finetuned" in text
     assert "fewer than the 60 to refine on" in text
 
