@@ -1,8 +1,61 @@
 """Settings every test runs under."""
 
-import jax
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+# Programs compiled once in a session are not compiled again by another test or by a process that one starts.
+# A worker keeps its own: JAX does not write its files whole, so that nobody else may read them meanwhile.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="programs-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    own = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) / os.environ["PYTEST_XDIST_WORKER"]
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(own)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("ser_jax", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("ser_jax")
+
+
+def _optimise(programs):
+    jax.config.update("jax_disable_most_optimizations", not programs)
+    jax.clear_caches()  # a program is known by what it computes, not by how it was compiled
+
+
+@pytest.fixture(scope="module")
+def hastily():
+    """Programs of a few steps are compiled in half the time when they are not made fast."""
+    _optimise(False)
+    yield
+    _optimise(True)
+
+
+@pytest.fixture
+def optimised(hastily):
+    """For a test among such: what it compares is what users' programs compute."""
+    _optimise(True)
+    yield
+    _optimise(False)
+
+
+LONGEST = (
+    "test_experiments.py", "test_faults.py", "test_documentation.py", "test_engine.py", "test_train.py",
+    "test_resume.py", "test_throughput.py", "test_fitting.py", "test_own_network.py", "test_exporting.py",
+    "test_serving.py", "test_listening.py", "test_page.py", "test_documentation_built.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take long begin first, so that workers end together."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))

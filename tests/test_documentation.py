@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-import jax
 import pytest
 import recognisers
 import soundfile
@@ -49,6 +48,7 @@ FENCED = re.compile(
 FOREIGN = {"arecord", "cat", "cd", "curl", "export", "gcloud", "git", "sbatch", "source", "srun"}
 CLI = "import sys; from ser_jax.cli import main; sys.exit(main())"
 BETWEEN = {"|", "&&", ";"}
+pytestmark = pytest.mark.usefixtures("hastily")
 
 
 class Block(NamedTuple):
@@ -302,14 +302,6 @@ def do_all(page, folder, patch):
     room = Room(folder, patch)
     for block in blocks(page):
         room.do(block)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def hastily():
-    """Programs of a few steps are compiled in half the time when they are not made fast."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

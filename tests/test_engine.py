@@ -23,11 +23,13 @@ import numpy as np
 from five_runs import a_run, computed, keep
 from ser_jax import host, runs, stacks
 from ser_jax.machine import Machine, join, use_all_cores
-from ser_jax.model import ModelConfig
-from ser_jax.runs import Data, Runs
+from ser_jax.runs import Data
 from ser_jax.schedule import schedule
 from ser_jax.train import TrainConfig
 """
+
+
+pytestmark = pytest.mark.usefixtures("hastily")
 
 
 def machine(**changes):
@@ -141,7 +143,8 @@ here.wait("end")
 
 
 def test_more_devices_than_there_are_are_refused():
-    with pytest.raises(MachineError, match=r"99 devices asked for, found 1 \(cpu\), expected no more"):
+    found = len(jax.devices())  # another test may have asked for one for each core
+    with pytest.raises(MachineError, match=rf"99 devices asked for, found {found} \(cpu\), expected no more"):
         Machine.here(devices=99)
 
 
@@ -161,26 +164,3 @@ def test_a_stack_holds_what_fits():
     assert stacks.size(Machine(mesh, 10**12), config, training, data, 50) == 50
     assert stacks.size(Machine(mesh, 1), config, training, data, 50) == 2
     assert stacks.size(Machine(mesh, 1, runs_at_once=3), config, training, data, 50) == 6
-
-
-def test_the_bytes_of_a_run_are_those_the_compiler_asks_for(tmp_path):
-    """Under vmap, all segments at once, as on an accelerator; within a factor of two."""
-    code = """
-jax.default_backend = lambda: "gpu"  # so that nothing is done in blocks
-config, training = ModelConfig(), TrainConfig(stacking="vmap")
-from ser_jax import runs, train
-n = 64
-def temporary(count):
-    one = Runs(jax.random.key(0), np.arange(n, dtype=np.int32), np.int32(n), np.zeros(n, np.int8),
-               np.zeros((1, 26), np.float32), np.ones((1, 26), np.float32))
-    stack = runs.stack([one] * count)
-    data = Data(np.zeros((n, 750, 26), np.float32), np.full(n, 750, np.int32), np.zeros(n, np.int32))
-    state = train.start_runs(config, training, stack)
-    lowered = jax.jit(train.epoch, static_argnums=(0, 1)).lower(config, training, data, stack, state, 0)
-    compiled = lowered.compile()
-    return compiled.memory_analysis().temp_size_in_bytes
-measured = (temporary(5) - temporary(2)) / 3
-np.savez(sys.argv[1], ratio=measured / stacks.run_bytes(config, training, n))
-"""
-    (kept,) = files(tmp_path, code, 1)
-    assert 0.5 < float(kept["ratio"]) < 2

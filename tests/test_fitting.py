@@ -23,6 +23,7 @@ from ser_jax.recognizer.card import card
 from ser_jax.recognizer.fitting import Recipe, TrainingError
 
 RECIPE = Recipe(name="noise", seeds=2, epochs=3)
+pytestmark = pytest.mark.usefixtures("hastily")
 
 
 def corpora(**more):
@@ -231,7 +232,7 @@ def test_a_run_that_was_stopped_ends_it(monkeypatch):
     with pytest.raises(
         TrainingError, match="arousal, seed 1: the numbers of epoch 2, step 7 were not finite"
     ):
-        fitting.fit([noise_corpus("loud")], RECIPE, Machine.here())
+        fitting.fit(corpora(), RECIPE, Machine.here())
 
 
 def header(markdown):
@@ -269,7 +270,7 @@ def loads(monkeypatch):
 
 
 def typed(out, *more):
-    return main(["train", "--corpora", "de", "en", "--out", str(out), "--epochs", "2", "--seeds", "2", *more])
+    return main(["train", "--corpora", "de", "en", "--out", str(out), "--epochs", "3", "--seeds", "2", *more])
 
 
 def test_the_command_writes_a_folder_that_loads(loads, tmp_path, capsys):

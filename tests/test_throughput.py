@@ -26,6 +26,7 @@ from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs, inputs
 from ser_jax.train import TrainConfig
 
+pytestmark = pytest.mark.usefixtures("hastily")
 SMALL = ModelConfig(bands=4, frames=210, channels=6)
 TRAINING = TrainConfig(batch=8, epochs=2)
 TINY = dataclasses.replace(  # few shapes, each of which is compiled

@@ -13,6 +13,8 @@ from ser_jax.runs import Data
 from ser_jax.schedule import Batch
 from ser_jax.train import TrainConfig
 
+pytestmark = pytest.mark.usefixtures("hastily")
+
 
 @pytest.fixture(scope="module")
 def data():
@@ -25,18 +27,23 @@ def close(left, right):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def alone(data):
+    each = [a_run(0, 30), a_run(1, 41), a_run(2, 5)]
+    return each, [train.fit(CONFIG, TrainConfig(batch=16, epochs=3), data, run) for run in each]
+
+
 @pytest.mark.parametrize("stacking", ["vmap", "map"])
-def test_each_run_of_a_stack_trains_as_if_alone(data, stacking):
+def test_each_run_of_a_stack_trains_as_if_alone(data, alone, stacking):
     training = TrainConfig(batch=16, epochs=3, stacking=stacking)  # 64 segments: more than one block
-    alone = [a_run(0, 30), a_run(1, 41), a_run(2, 5)]
-    _, (params, *_), losses = train.fit_runs(CONFIG, training, data, runs.stack(alone))
-    for r, run in enumerate(alone):
-        own, own_losses = train.fit(CONFIG, training, data, run)
+    each, wanted = alone
+    _, (params, *_), losses = train.fit_runs(CONFIG, training, data, runs.stack(each))
+    for r, (own, own_losses) in enumerate(wanted):
         close(jax.tree.map(lambda leaf: leaf[r], params), own)  # noqa: B023
         np.testing.assert_allclose(losses[:, r], own_losses, rtol=1e-3)
 
 
-def test_the_same_stack_trains_to_the_same_bits(data):
+def test_the_same_stack_trains_to_the_same_bits(data, optimised):
     training = TrainConfig(batch=8, epochs=2)
     stack = runs.stack([a_run(0, 30), a_run(1, 41)])
     first, second = (train.fit_runs(CONFIG, training, data, stack).state.params for _ in range(2))
