@@ -19,7 +19,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments import figures, keeping, protocol, report, tables
+from experiments import figures, keeping, report, tables
 from experiments.harness import a_run, data_of
 from experiments.main import main
 from experiments.monolingual import MONOLINGUAL
@@ -27,6 +27,7 @@ from experiments.options import Options
 from experiments.plans import ExperimentError, Work, planned
 from experiments.pool import Pool
 from experiments.predictions import whole
+from experiments.results import Results
 from ser_jax import attention, checkpoint, engine
 from ser_jax.attention import OverRuns, over_runs
 from ser_jax.data import load
@@ -53,10 +54,8 @@ def analyse(options: Options) -> None:
         file.write_text(json.dumps(found, indent=1) + "\n")
     with whole(options.out / "attention.md") as file:
         file.write_text(markdown(options.out) + "\n")
-    report.draw(
-        options.out / "attention",
-        figures.attention(keeping.read_attention(options.out), protocol.read(options.out)),
-    )
+    results = Results(options.out)
+    report.draw(options.out / "attention", figures.attention(results, results.attention))
 
 
 def _whole_seeds(options: Options, work: Work) -> list[int]:
@@ -137,10 +136,7 @@ def markdown(out: Path) -> str:
                 shares = [_per_cent(over_runs(by[:, n, s])) if s <= n else "" for s in range(by.shape[2])]
                 length.append([f"{name}: {n + 1}", f"{count:.0f}", *shares])
     seeds = ", ".join(map(str, sorted({len(one["decided"]) for one in found.values()})))
-    chosen = protocol.read(out)
-    synthetic = [corpus["name"] for corpus in chosen["corpora"] if corpus["synthetic"]]
-    notice = f"**Synthetic speech** ({', '.join(synthetic)}).\n\n" if synthetic else ""
-    return notice + "\n\n".join(
+    return tables.notice(Results(out).synthetic) + "\n\n".join(
         [
             tables.lines(largest),
             tables.lines(other),

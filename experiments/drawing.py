@@ -105,9 +105,9 @@ def broken(name: str) -> str:
     return name.replace("_", "_\n", 1)
 
 
-def explained(drawing: Figure, text: str, protocol: dict | None = None) -> Figure:
-    """Says below what is drawn, and that it is of synthetic speech where the protocol says so; sets sizes."""
-    if protocol is not None and any(corpus["synthetic"] for corpus in protocol["corpora"]):
+def explained(drawing: Figure, text: str, synthetic: list[str]) -> Figure:
+    """Says below what is drawn, and that it is of synthetic speech where any corpus is; sets sizes."""
+    if synthetic:
         text = f"Synthetic speech. {text}"
     letters = int(17 * drawing.get_figwidth())
     drawing.supxlabel(textwrap.fill(text, letters), fontsize=8)

@@ -6,7 +6,6 @@ A figure says below what its marks mean, and that it is of synthetic speech wher
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments import predictions, summary
+from experiments import summary
 from experiments.drawing import COLOURS, MARKS, PANEL, broken, explained, heat, numbers, outlined, panels
 from experiments.keeping import Attention, Training
-from experiments.summary import Row, columns, label, title
+from experiments.predictions import Predictions
+from experiments.results import Results
+from experiments.summary import Row, columns, label
 from ser_jax.attention import over_runs
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.metrics import pooled_uar
@@ -25,7 +26,7 @@ from ser_jax.metrics import pooled_uar
 TUNED = re.compile(r"tuning_k(\d+)_p(\d+)")
 
 
-def runs(out: Path, table: list[Row], protocol: dict) -> Figure:
+def runs(results: Results, table: list[Row]) -> Figure:
     """Every run's UAR by setting, the interval over speakers and the paper's, a panel per column."""
     shown = columns(table)
     names = list(dict.fromkeys(label(row, table) for row in table))
@@ -33,9 +34,9 @@ def runs(out: Path, table: list[Row], protocol: dict) -> Figure:
     for axis, (test, target) in zip(axes, shown, strict=True):
         for row in table:
             if (row.test, row.target) == (test, target) and not row.missing:
-                _run_dots(axis, names.index(label(row, table)), row, predictions.read(out, row.cell))
+                _run_dots(axis, names.index(label(row, table)), row, results.said(row.cell))
         axis.axvline(50, color="gray", linewidth=0.8, linestyle=":")
-        axis.set_title(f"{_titles(protocol, test)}\n{target}", fontsize=10)
+        axis.set_title(f"{results.title(test)}\n{target}", fontsize=10)
         axis.set_yticks(range(len(names)), [name.replace(" from ", "\nfrom ") for name in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.set_xlim(min(35, axis.get_xlim()[0]), 100)
@@ -43,10 +44,10 @@ def runs(out: Path, table: list[Row], protocol: dict) -> Figure:
     text = "Dots: runs. Lines: their mean over folds. Grey: 95 % over speakers, pooled. Dotted: guessing."
     if any(not math.isnan(row.paper_uar) for row in table):
         text += " Diamonds: the paper, on IEMOCAP and RECOLA."
-    return explained(drawing, text, protocol)
+    return explained(drawing, text, results.synthetic)
 
 
-def _run_dots(axis: Axes, place: int, row: Row, said: predictions.Predictions) -> None:
+def _run_dots(axis: Axes, place: int, row: Row, said: Predictions) -> None:
     each, (colour, mark) = summary.fold_mean_uar(said), MARKS[row.target]
     axis.plot([row.low, row.high], [place] * 2, color="gray", alpha=0.35, linewidth=9, solid_capstyle="butt")
     axis.plot(each, np.full(len(each), place), mark, color=colour, alpha=0.8, markersize=5, mew=0)
@@ -54,7 +55,7 @@ def _run_dots(axis: Axes, place: int, row: Row, said: predictions.Predictions) -
     axis.plot([row.paper_uar], [place], "D", color="black", fillstyle="none", markersize=6)
 
 
-def confusions(out: Path, table: list[Row], protocol: dict) -> Figure:
+def confusions(results: Results, table: list[Row]) -> Figure:
     """Which class was taken for which, a matrix per cell; a column per test corpus and target if several."""
     there = {(label(row, table), row.test, row.target): row for row in table if not row.missing}
     across = columns(table)
@@ -66,11 +67,11 @@ def confusions(out: Path, table: list[Row], protocol: dict) -> Figure:
     for axis, place in zip(drawing.subplots(high, wide, squeeze=False).flat, places, strict=False):
         if place in there:
             name, test, target = place
-            own = name if len(across) == 1 else f"{_titles(protocol, test)} {target}\n{name}"
+            own = name if len(across) == 1 else f"{results.title(test)} {target}\n{name}"
             axis.set_title(own.replace(" from ", "\nfrom "), fontsize=9)
-            _confusion(axis, summary.confusions(predictions.read(out, there[place].cell)), place, protocol)
+            _confusion(axis, summary.confusions(results.said(there[place].cell)), place, results.names)
     if len(across) == 1:
-        drawing.suptitle(f"{_titles(protocol, across[0][0])} {across[0][1]}", fontsize=10)
+        drawing.suptitle(f"{results.title(across[0][0])} {across[0][1]}", fontsize=10)
     for axis in drawing.axes:
         if not axis.has_data():
             axis.remove()
@@ -78,13 +79,12 @@ def confusions(out: Path, table: list[Row], protocol: dict) -> Figure:
         "Rows: the true class. Columns: the class decided for. Per cent of the row; in brackets utterances, "
         "the mean over runs."
     )
-    return explained(drawing, text, protocol)
+    return explained(drawing, text, results.synthetic)
 
 
-def _confusion(axis: Axes, counted: np.ndarray, place: tuple[str, str, str], protocol: dict) -> None:
+def _confusion(axis: Axes, counted: np.ndarray, place: tuple[str, str, str], corpora: list[str]) -> None:
     """[K, K] utterances by true and decided class."""
     _, test, target = place
-    corpora = [corpus["name"] for corpus in protocol["corpora"]]
     classes = CLASS_NAMES.get(target) or [name for name in corpora if name in test.split("+")]
     shares = 100 * counted / counted.sum(axis=1, keepdims=True)
     texts = [
@@ -98,7 +98,7 @@ def _confusion(axis: Axes, counted: np.ndarray, place: tuple[str, str, str], pro
     axis.set_aspect("equal")
 
 
-def training(curves: Mapping[str, Training], protocol: dict | None = None) -> Figure:
+def training(results: Results, curves: Mapping[str, Training]) -> Figure:
     """Loss by epoch, on training and on development speakers, and the latter's UAR; a column per job."""
     high = 2 if any(np.isfinite(one.dev_uar).any() for one in curves.values()) else 1
     drawing = Figure(figsize=(PANEL * len(curves), 1.1 + 1.9 * high), layout="constrained")
@@ -127,7 +127,7 @@ def training(curves: Mapping[str, Training], protocol: dict | None = None) -> Fi
         known.values(), known.keys(), loc="outside upper center", ncols=2, fontsize=8, frameon=False
     )
     text = "Lines: the mean over runs. Bands: the middle 80 % of the runs."
-    return explained(drawing, text + (" Dotted: guessing." if high == 2 else ""), protocol)
+    return explained(drawing, text + (" Dotted: guessing." if high == 2 else ""), results.synthetic)
 
 
 def _band(axis: Axes, x: np.ndarray, values: np.ndarray, target: str, name: str, line: str) -> None:
@@ -141,13 +141,12 @@ def _band(axis: Axes, x: np.ndarray, values: np.ndarray, target: str, name: str,
     axis.plot(x, values.mean(axis=0), line, color=colour, linewidth=1.5, label=name, **few)
 
 
-def learning_curve(out: Path, table: list[Row], protocol: dict) -> Figure:
+def learning_curve(results: Results, table: list[Row]) -> Figure:
     """UAR by how many utterances of the tested corpus a fold refines on, a panel per test corpus and target.
 
     Args:
-      out: the results folder.
+      results: the folder.
       table: rows of the settings crosslingual (none) and finetuned_N; others are left out.
-      protocol: of the folder.
     """
     refined = {row.setting: n for row in table if (n := refined_on(row.setting)) is not None}
     table = [row for row in table if row.setting in refined]
@@ -162,9 +161,9 @@ def learning_curve(out: Path, table: list[Row], protocol: dict) -> Figure:
         for i, name in enumerate(trained):
             line = sorted((r for r in own if r.train == name), key=lambda row: refined[row.setting])
             shift = 0.18 * (i - (len(trained) - 1) / 2)
-            _learnt(axis, out, line, places, shift, COLOURS[sources.index(name) % len(COLOURS)])
+            _learnt(axis, results, line, places, shift, COLOURS[sources.index(name) % len(COLOURS)])
         axis.axhline(50, color="gray", linewidth=0.8, linestyle=":")
-        axis.set_title(f"{_titles(protocol, test)}\n{target}", fontsize=10)
+        axis.set_title(f"{results.title(test)}\n{target}", fontsize=10)
         axis.set_xticks(range(len(counts)), counts)
         axis.set_xlim(-0.5, len(counts) - 0.5)
         axis.set_xlabel("utterances per fold")
@@ -175,7 +174,7 @@ def learning_curve(out: Path, table: list[Row], protocol: dict) -> Figure:
     text = (
         "Pooled over utterances. Dots: runs. Lines: their mean. Bars: 95 % over speakers. Dotted: guessing."
     )
-    return explained(drawing, text, protocol)
+    return explained(drawing, text, results.synthetic)
 
 
 def refined_on(setting: str) -> int | None:
@@ -185,7 +184,7 @@ def refined_on(setting: str) -> int | None:
 
 
 def _learnt(
-    axis: Axes, out: Path, line: list[Row], places: dict[str, int], shift: float, colour: str
+    axis: Axes, results: Results, line: list[Row], places: dict[str, int], shift: float, colour: str
 ) -> None:
     place = [places[row.setting] + shift for row in line]
     mean = np.array([row.uar_pooled for row in line])
@@ -201,14 +200,14 @@ def _learnt(
         label=f"from {line[0].train}",
     )
     for x, row in zip(place, line, strict=True):
-        said = predictions.read(out, row.cell)
+        said = results.said(row.cell)
         each = 100 * pooled_uar(said.label, summary.decisions(said))
         axis.plot(np.full(len(each), x), each, "o", color=colour, alpha=0.8, markersize=4, mew=0)
 
 
-def matrix(table: list[Row], protocol: dict) -> Figure:
+def matrix(results: Results, table: list[Row]) -> Figure:
     """UAR of every corpus on every corpus, a panel per target; the diagonal is within one corpus."""
-    names = [corpus["name"] for corpus in protocol["corpora"]]
+    names = results.names
     shown = [r for r in table if r.setting == ("monolingual" if r.train == r.test else "crosslingual")]
     targets = list(dict.fromkeys(row.target for row in shown))
     drawing, axes = panels(len(targets), 1.4 + 0.55 * len(names))
@@ -224,10 +223,10 @@ def matrix(table: list[Row], protocol: dict) -> Figure:
         axis.set_xlabel("tested on")
     axes[0].set_ylabel("trained on")
     text = "UAR, %, the mean over runs; 50 is guessing. Outlined: within a corpus, by cross-validation."
-    return explained(drawing, text, protocol)
+    return explained(drawing, text, results.synthetic)
 
 
-def tuning(table: list[Row], protocol: dict) -> Figure:
+def tuning(results: Results, table: list[Row]) -> Figure:
     """UAR by kernel width and pool size, of the settings tuning_kK_pP; a panel per test corpus and target."""
     tuned = [(row, named) for row in table if (named := TUNED.fullmatch(row.setting))]
     table = [row for row, _ in tuned]
@@ -243,13 +242,13 @@ def tuning(table: list[Row], protocol: dict) -> Figure:
         low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0, 100)
         heat(axis, values, pools, kernels, numbers(values), (low - 1, high + 1))
         outlined(axis, np.argwhere(values == high))
-        axis.set_title(f"{_titles(protocol, column[0])}\n{column[1]}", fontsize=10)
+        axis.set_title(f"{results.title(column[0])}\n{column[1]}", fontsize=10)
         axis.set_xlabel("pool size, positions")
         axis.set_ylabel("kernel width, frames")
-    return explained(drawing, "UAR, %, the mean over runs. Outlined: the greatest.", protocol)
+    return explained(drawing, "UAR, %, the mean over runs. Outlined: the greatest.", results.synthetic)
 
 
-def attention(found: Mapping[str, Attention], protocol: dict | None = None) -> Figure:
+def attention(results: Results, found: Mapping[str, Attention]) -> Figure:
     """How often each segment wins, among all and among those that hold sound; a column per corpus."""
     drawing = Figure(figsize=(PANEL * len(found), 4.2), layout="constrained")
     grid = drawing.subplots(2, len(found), squeeze=False, sharex=True, sharey=True)
@@ -261,7 +260,7 @@ def attention(found: Mapping[str, Attention], protocol: dict | None = None) -> F
         column[1].set_xlabel("segment of the largest weight")
     for axis in grid[:, 0]:
         axis.set_ylabel("utterances, %")
-    return explained(drawing, "Bars: mean and deviation over runs. Lines: by chance.", protocol)
+    return explained(drawing, "Bars: mean and deviation over runs. Lines: by chance.", results.synthetic)
 
 
 def _bars(axis: Axes, shares: np.ndarray, chance: np.ndarray) -> None:
@@ -271,7 +270,3 @@ def _bars(axis: Axes, shares: np.ndarray, chance: np.ndarray) -> None:
     axis.bar(segments, 100 * seen.mean, yerr=reach, color=COLOURS[0], capsize=2, error_kw={"elinewidth": 1})
     axis.hlines(100 * chance, segments - 0.4, segments + 0.4, color=COLOURS[1], linewidth=2)
     axis.set_xticks(segments)
-
-
-def _titles(protocol: dict, test: str) -> str:
-    return {corpus["name"]: title(corpus) for corpus in protocol["corpora"]}.get(test, test)

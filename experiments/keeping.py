@@ -39,8 +39,9 @@ class Training(NamedTuple):
     dev_uar: np.ndarray
     stopped: np.ndarray
 
-    def only(self, rows: np.ndarray) -> "Training":
-        """Some of the runs."""
+    def going(self) -> "Training":
+        """The runs that were not stopped."""
+        rows = self.stopped[:, 0] == 0
         return Training(*(part if name == "watched" else part[rows] for name, part in self._asdict().items()))
 
 
@@ -188,26 +189,15 @@ def gathered(pool: Pool, cell: Cell, plans: list[Plan], probability: list[np.nda
     return Predictions(pool.id[rows], speaker, fold, pool.labels(cell.target)[rows], np.array(seeds), found)
 
 
-def stops(out: Path, cell: Cell) -> str:
-    """Which of a cell's runs were stopped, where; empty where none was, or it follows from other cells."""
-    tested = set(cell.test.split("+"))
-    for job in trained(out):
-        setting, train, tests = job.split("-", 2)
-        if (setting, train) == (cell.setting, cell.train) and tested <= set(tests.split("+")):
-            kept = read_training(out, job)
-            lost = np.flatnonzero((kept.target == cell.target) & (kept.stopped[:, 0] > 0))
-            named = [
-                f"seed {kept.seed[run]} in epoch {kept.stopped[run, 0]}, step {kept.stopped[run, 1]} of fold "
-                f"{kept.fold[run] + 1}"
-                for run in lost
-            ]
-            return ", ".join(named[:NAMED]) + (f" and {len(lost) - NAMED} more" if len(lost) > NAMED else "")
-    return ""
-
-
-def stopped_jobs(out: Path) -> list[str]:
-    """The jobs of which runs were stopped, by `Work.name`."""
-    return [job for job in trained(out) if read_training(out, job).stopped[:, 0].any()]
+def stops(kept: Training, target: str) -> str:
+    """Which of a job's runs of a target were stopped, where; empty where none was."""
+    lost = np.flatnonzero((kept.target == target) & (kept.stopped[:, 0] > 0))
+    named = [
+        f"seed {kept.seed[run]} in epoch {kept.stopped[run, 0]}, step {kept.stopped[run, 1]} of fold "
+        f"{kept.fold[run] + 1}"
+        for run in lost
+    ]
+    return ", ".join(named[:NAMED]) + (f" and {len(lost) - NAMED} more" if len(lost) > NAMED else "")
 
 
 def read_attention(out: Path) -> dict[str, Attention]:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from experiments import harness, keeping, report
+from experiments import harness, report
 from experiments.options import Options, parse
 from experiments.plans import ExperimentError, Setting
+from experiments.results import Results
 from experiments.stopping import end_on_sigterm
 from ser_jax.ending import guarded
 from ser_jax.machine import join, use_all_cores
@@ -60,10 +61,12 @@ def main(
         def tell() -> None:
             if after is not None:
                 after(options)
-            text = report.write(options.out, name, shown or [setting.name for setting in settings])
+            results = Results(options.out)
+            text = report.write(results, name, shown or [setting.name for setting in settings])
+            report.write_page(results)
             print(text if printed is None else printed(options.out))
             print(f"Written to {options.out}: {name}{FILES}.", file=sys.stderr)
-            lost.extend(keeping.stopped_jobs(options.out))
+            lost.extend(results.stopped_jobs)
 
         harness.run(settings, options, tell)
         if lost:

@@ -1,23 +1,22 @@
 """What a page says of where its numbers come from: corpora, protocol, and what there is not."""
 
 import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments import predictions
 from experiments.markup import Section, paragraph, table
 from experiments.predictions import Cell
+from experiments.results import Results
 from experiments.summary import Row
 from ser_jax.data.labels import CLASS_NAMES
 
 
-def corpora(out: Path, chosen: dict[str, Any], rows: list[Row]) -> Section:
+def corpora(results: Results, rows: list[Row]) -> Section:
     """Every corpus with what is known of it: from the protocol, and from the cells that it is tested in."""
-    targets = [target for target in CLASS_NAMES if target in chosen["targets"]]
+    targets = [target for target in CLASS_NAMES if target in results.chosen["targets"]]
     lines = [["corpus", "database", "speech", "utterances", "speakers", *targets, "left out", "fingerprint"]]
-    for corpus in chosen["corpora"]:
+    for corpus in results.chosen["corpora"]:
         tested = [row for row in rows if row.test == corpus["name"] and not row.missing]
         whole = {}
         for row in sorted(tested, key=lambda row: row.utterances):
@@ -25,9 +24,7 @@ def corpora(out: Path, chosen: dict[str, Any], rows: list[Row]) -> Section:
         largest = max((row for row in whole.values()), key=lambda row: row.utterances, default=None)
         counts = []
         for target in targets:
-            label: np.ndarray | list[int] = (
-                predictions.read(out, whole[target].cell).label if target in whole else []
-            )
+            label: np.ndarray | list[int] = results.said(whole[target].cell).label if target in whole else []
             sizes = [int(np.sum(np.equal(label, k))) for k in range(2)]
             counts.append(", ".join(f"{n:,} {k}" for n, k in zip(sizes, CLASS_NAMES[target], strict=True)))
         size = ["not known"] * 2 if largest is None else [f"{largest.utterances:,}", f"{largest.speakers}"]

@@ -1,17 +1,16 @@
 """A results folder as one page to read, `report.html`: nothing outside it, no script."""
 
 import re
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import figures, keeping, origin, protocol, summary, tables
+from experiments import figures, origin, tables
 from experiments.markup import Section, bullets, folded, gallery, paragraph, table, text
 from experiments.page_style import STYLE
-from experiments.summary import Row, columns, title
+from experiments.results import Results
+from experiments.summary import Row, columns
 from ser_jax.attention import OverRuns, over_runs
 
 TITLES = {
@@ -29,22 +28,6 @@ TITLES = {
 MAIN = ("monolingual", "multilingual", "crosslingual", "finetuned")
 ONE_OF_MANY = re.compile(r"tuning_.*|finetuned_\d+")  # settings whose training is folded away
 ALPHA = 0.05
-
-
-class Results(NamedTuple):
-    """What a folder holds: its protocol and every cell, in the order of the tables."""
-
-    out: Path
-    chosen: dict[str, Any]
-    rows: list[Row]
-
-    def of(self, settings: Iterable[str]) -> list[Row]:
-        """The cells of some settings, as a table has them."""
-        return [row for setting in settings for row in self.rows if row.setting == setting]
-
-    def called(self, test: str) -> str:
-        """A corpus as the tables call it."""
-        return {corpus["name"]: title(corpus) for corpus in self.chosen["corpora"]}.get(test, test)
 
 
 def page(title: str, lead: str, sections: list[Section]) -> str:
@@ -75,31 +58,30 @@ def page(title: str, lead: str, sections: list[Section]) -> str:
     )
 
 
-def of(out: Path) -> str:
+def of(results: Results) -> str:
     """The page of a results folder: the same, to the byte, for the same results.
 
-    Raises: ResultsError where the folder holds no results, or something in it is damaged.
+    Raises: ResultsError where something in it is damaged.
     """
-    kept = protocol.document(out)
-    missing = keeping.read_missing(out)
-    there = {cell.setting for cell in [*summary.stored(out), *missing]}
+    there = {cell.setting for cell in [*results.stored, *results.missing]}
     first = [name for name in MAIN if name in there]
-    shown = _shown(protocol.tables(out) or {"results": [*first, *sorted(there.difference(first))]})
+    shown = _shown(results.tables or {"results": [*first, *sorted(there.difference(first))]})
     listed = list(dict.fromkeys(name for settings in shown.values() for name in settings))
     rest = sorted(there - set(listed))
-    found = Results(out, kept["protocol"], summary.rows(out, listed + rest))
-    sections = [_table(found, name, settings) for name, settings in shown.items()]
+    rows = results.rows(listed + rest)
+    sections = [_table(results, name, settings) for name, settings in shown.items()]
     if rest:
-        beside = tables.intervals(found.of(rest), found.chosen)
+        beside = tables.intervals(results, results.rows(rest))
         sections.append(Section("Beside the tables", table(beside, "UAR, %: cells that are in no table")))
-    sections += [_matrix(found), _attention(found), _training(found, listed + rest)]
+    sections += [_matrix(results), _attention(results), _training(results, listed + rest)]
     sections += [
-        origin.corpora(out, found.chosen, found.rows),
-        origin.protocol(kept),
-        origin.missing(missing),
+        origin.corpora(results, rows),
+        origin.protocol(results.document),
+        origin.missing(results.missing),
     ]
-    names = ", ".join(found.called(corpus["name"]) for corpus in found.chosen["corpora"])
-    return page(f"Emotion from speech: {names}", _lead(found), [one for one in sections if one.body])
+    names = ", ".join(map(results.title, results.names))
+    lead = _lead(results, rows, names)
+    return page(f"Emotion from speech: {names}", lead, [one for one in sections if one.body])
 
 
 def _shown(known: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -114,13 +96,11 @@ def _shown(known: dict[str, list[str]]) -> dict[str, list[str]]:
     return {name: known[name] for name in sorted(known.keys() - inside, key=order.index)}
 
 
-def _lead(found: Results) -> str:
-    chosen = found.chosen
-    made_up = [corpus["name"] for corpus in chosen["corpora"] if corpus["synthetic"]]
-    names = ", ".join(f"{found.called(corpus['name'])}" for corpus in chosen["corpora"])
-    trained = sum(len(one.seed) for one in _curves(found, found.rows).values())
-    notice = f"Synthetic speech ({', '.join(made_up)}): nobody spoke this, it is neither database."
-    if any(not np.isnan(row.paper_uar) for row in found.rows):
+def _lead(results: Results, rows: list[Row], names: str) -> str:
+    chosen, made_up = results.chosen, results.synthetic
+    trained = sum(len(one.seed) for one in results.curves(row.setting for row in rows).values())
+    notice = f"Synthetic speech ({', '.join(made_up)}){tables.NOBODY}."
+    if any(not np.isnan(row.paper_uar) for row in rows):
         notice += " The paper's figures beside it are IEMOCAP's and RECOLA's."
     return paragraph(notice if made_up else "", "warning") + paragraph(
         f"How well an attentive CNN tells {' and '.join(chosen['targets'])} within and across the corpora "
@@ -130,56 +110,50 @@ def _lead(found: Results) -> str:
     )
 
 
-def _table(found: Results, name: str, settings: list[str]) -> Section:
+def _table(results: Results, name: str, settings: list[str]) -> Section:
     """A table of the experiments with all that belongs to it."""
-    rows, chosen = found.of(settings), found.chosen
+    rows = results.rows(settings)
     heading = TITLES.get(name, name)
     if not rows:
         return Section(heading, "")
-    trusted = table(tables.intervals(rows, chosen), "UAR, %: how far the numbers can be trusted")
-    trusted += paragraph(
-        "Pooled: over all utterances at once, with a 95 % interval by a bootstrap over speakers. Guessing: "
-        "where chance falls with 95 %.",
-        "note",
-    )
-    about = paragraph(tables.caption(rows, chosen), "note")
+    trusted = table(tables.intervals(results, rows), "UAR, %: how far the numbers can be trusted")
+    trusted += paragraph(tables.POOLED, "note")
+    about = paragraph(tables.caption(results, rows), "note")
     if all(map(figures.TUNED.fullmatch, settings)):
         told = paragraph("Asked about the development speakers; test speakers are not looked at.")
-        drawn = _by_column(found, rows, figures.tuning, "UAR by kernel width and pool size", name)
+        drawn = _by_column(results, rows, figures.tuning, "UAR by kernel width and pool size", name)
         return Section(heading, told + drawn + about + folded("All combinations", trusted))
     if None not in (sizes := [figures.refined_on(one) for one in settings]) and any(sizes):
-        drawn = _by_column(found, rows, figures.learning_curve, "UAR by utterances per fold", name)
-        return Section(heading, drawn + about + folded("All numbers", trusted) + _differing(found, rows))
-    grid = tables.grid(rows, chosen)
+        drawn = _by_column(results, rows, figures.learning_curve, "UAR by utterances per fold", name)
+        return Section(heading, drawn + about + folded("All numbers", trusted) + _differing(results, rows))
+    grid = tables.grid(results, rows)
     beside = " beside the paper's" if "paper" in grid[0] else ""
     return Section(
         heading,
         table(grid, f"UAR, mean ± sample deviation over runs{beside}")
         + about
-        + _differing(found, rows)
+        + _differing(results, rows)
         + "<h3>Every run</h3>"
-        + _by_column(found, rows, figures.runs, "UAR of every run by setting", name)
+        + _by_column(results, rows, figures.runs, "UAR of every run by setting", name)
         + trusted
         + "<h3>Confusion matrices</h3>"
-        + _by_column(found, rows, figures.confusions, "Confusion matrices by setting", name),
+        + _by_column(results, rows, figures.confusions, "Confusion matrices by setting", name),
     )
 
 
-def _by_column(found: Results, rows: list[Row], draw: Callable[..., Figure], what: str, name: str) -> str:
+def _by_column(results: Results, rows: list[Row], draw: Callable[..., Figure], what: str, name: str) -> str:
     """A figure for each test corpus and target."""
     drawn = {}
     for test, target in columns(rows):
         own = [row for row in rows if (row.test, row.target) == (test, target)]
         if any(not row.missing for row in own):
-            drawn[f"{what}, {found.called(test)} {target}"] = (
-                draw(own, found.chosen) if draw is figures.tuning else draw(found.out, own, found.chosen)
-            )
+            drawn[f"{what}, {results.title(test)} {target}"] = draw(results, own)
     return gallery(drawn, f"{name}-{draw.__name__}-")
 
 
-def _differing(found: Results, rows: list[Row]) -> str:
+def _differing(results: Results, rows: list[Row]) -> str:
     """Which settings differ by more than chance explains, in words and as a table."""
-    compared = summary.comparisons(found.out, rows)
+    compared = results.comparisons(rows)
     if not compared:
         return ""
     certain = [one for one in compared if one.p_holm < ALPHA]
@@ -192,18 +166,17 @@ def _differing(found: Results, rows: list[Row]) -> str:
             f"{one.one} {'above' if one.difference > 0 else 'below'} {one.other} by {abs(one.difference):.1f}"
             for one in own
         ]
-        said.append(f"{found.called(test)} {target}: {', '.join(each)}")
+        said.append(f"{results.title(test)} {target}: {', '.join(each)}")
     return (
         "<h3>What differs</h3>"
         + paragraph(verdict + (", in points of pooled UAR:" if said else "."))
         + (bullets(said) if said else "")
         + folded(
             f"All {len(compared)} differences",
-            table(tables.differences(compared, found.chosen), "Differences"),
+            table(tables.differences(results, compared), "Differences"),
         )
         + paragraph(
-            "p by swapping the answers to all of a speaker's utterances, corrected by Holm for these "
-            f"{len(compared)} comparisons.{_few(rows, len(compared))}",
+            f"{tables.SWAPPED} these {len(compared)} comparisons.{_few(rows, len(compared))}",
             "note",
         )
     )
@@ -221,19 +194,19 @@ def _few(rows: list[Row], compared: int) -> str:
     )
 
 
-def _matrix(found: Results) -> Section:
-    rows = found.of(("monolingual", "crosslingual"))
+def _matrix(results: Results) -> Section:
+    rows = results.rows(["monolingual", "crosslingual"])
     drawn = {}
-    if len(found.chosen["corpora"]) > 2 and any(row.setting == "crosslingual" for row in rows):
+    if len(results.names) > 2 and any(row.setting == "crosslingual" for row in rows):
         for target in dict.fromkeys(row.target for row in rows):
             own = [row for row in rows if row.target == target]
-            drawn[f"UAR by corpus trained on and tested on, {target}"] = figures.matrix(own, found.chosen)
+            drawn[f"UAR by corpus trained on and tested on, {target}"] = figures.matrix(results, own)
     return Section("Every corpus on every corpus", gallery(drawn, "matrix-"))
 
 
-def _attention(found: Results) -> Section:
+def _attention(results: Results) -> Section:
     heading = "Where the attention lies"
-    known = keeping.read_attention(found.out)
+    known = results.attention
     if not known:
         return Section(heading, "")
     head = ["%", "weight on padding", "first segment wins", "among sound", "there by chance"]
@@ -249,7 +222,7 @@ def _attention(found: Results) -> Section:
         "first wins 31.2 % on IEMOCAP; the two largest differ by > 0.5 for 73.1 % there, 5 % on RECOLA."
     )
     drawn = {
-        f"How often each segment wins, {name}": figures.attention({name: one}, found.chosen)
+        f"How often each segment wins, {name}": figures.attention(results, {name: one})
         for name, one in known.items()
     }
     return Section(heading, paragraph(said) + table(lines, heading) + gallery(drawn, "attention-"))
@@ -261,15 +234,11 @@ def _over_runs(seen: OverRuns) -> str:
     return f"{100 * seen.mean:.1f}" + ("" if np.isnan(seen.deviation) else f" ± {100 * seen.deviation:.1f}")
 
 
-def _curves(found: Results, rows: list[Row]) -> dict[str, keeping.Training]:
-    return summary.training_curves(found.out, list(dict.fromkeys(row.setting for row in rows)))
-
-
-def _training(found: Results, settings: list[str]) -> Section:
+def _training(results: Results, settings: list[str]) -> Section:
     drawn: tuple[dict, dict] = {}, {}
-    for name, one in _curves(found, found.of(settings)).items():
+    for name, one in results.curves(row.setting for row in results.rows(settings)).items():
         many = ONE_OF_MANY.fullmatch(name.split()[0]) is not None
-        drawn[many][f"Training of {name}"] = figures.training({name: one}, found.chosen)
+        drawn[many][f"Training of {name}"] = figures.training(results, {name: one})
     rest = gallery(drawn[1], "training-more-")
     return Section(
         "How training went",

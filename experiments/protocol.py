@@ -168,17 +168,14 @@ def read(out: Path) -> dict[str, Any]:
     return document(out)["protocol"]
 
 
-def note_table(out: Path, name: str, settings: list[str], cells: list[str]) -> None:
-    """Keeps which settings and cells a table shows, so that it can be recomputed."""
+def note_table(out: Path, name: str, settings: list[str], cells: list[str]) -> dict[str, Any]:
+    """Keeps which settings and cells a table shows, so that it can be recomputed; returns the whole file."""
     found = document(out)
     shown = {"settings": settings, "cells": cells}
     if found["tables"].get(name) != shown:
-        _write(out, found | {"tables": found["tables"] | {name: shown}})
-
-
-def tables(out: Path) -> dict[str, list[str]]:
-    """The settings of every table that was written."""
-    return {name: shown["settings"] for name, shown in document(out)["tables"].items()}
+        found |= {"tables": found["tables"] | {name: shown}}
+        _write(out, found)
+    return found
 
 
 @contextlib.contextmanager

@@ -12,75 +12,76 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments import drawing, figures, keeping, page, protocol, summary, tables
+from experiments import drawing, figures, page, protocol, tables
 from experiments.occupied import occupied
 from experiments.predictions import ResultsError, sweep, whole
+from experiments.results import Results
+from experiments.summary import Row
 from ser_jax import flags
 from ser_jax.ending import guarded
 
 
-def write(out: Path, name: str, settings: list[str]) -> str:
-    """Writes OUT/name.md, .csv, .tex, .png, .svg and report.html; returns the Markdown.
+def write(results: Results, name: str, settings: list[str]) -> str:
+    """Writes a table as OUT/name.md, .csv, .tex, .png and .svg; returns the Markdown.
 
     Args:
-      out: the results folder.
+      results: the folder; that it has the table is noted there.
       name: of the table.
       settings: in it.
     """
-    chosen, table = protocol.read(out), summary.rows(out, settings)
+    out, table = results.out, results.rows(settings)
     if not table:
         raise ResultsError(f"{out} holds no predictions of {', '.join(settings)}")
-    protocol.note_table(out, name, settings, [str(row.cell) for row in table])
-    written = contents(out, name, table, chosen)
+    results.document = protocol.note_table(out, name, settings, [str(row.cell) for row in table])
+    written = contents(results, name, table)
     for file, content in written.items():
         with whole(out / file) as temporary:
             temporary.write_text(content)
-    for kind, figure in drawings(out, table, chosen).items():
+    for kind, figure in drawings(results, table).items():
         draw(out / f"{name}{kind}", figure)
-    with whole(out / "report.html") as temporary:
-        temporary.write_text(page.of(out))
     return written[f"{name}.md"].rstrip("\n")
 
 
-def contents(out: Path, name: str, table: list[summary.Row], chosen: dict) -> dict[str, str]:
+def write_page(results: Results) -> None:
+    """Writes OUT/report.html."""
+    with whole(results.out / "report.html") as temporary:
+        temporary.write_text(page.of(results))
+
+
+def contents(results: Results, name: str, table: list[Row]) -> dict[str, str]:
     """What is written of some cells, by the file it belongs in."""
     return {
-        f"{name}.md": text(table, summary.comparisons(out, table), chosen) + "\n",
-        f"{name}.csv": tables.comma_separated(table, chosen),
-        f"{name}.tex": tables.latex(table, chosen),
+        f"{name}.md": text(results, table) + "\n",
+        f"{name}.csv": tables.comma_separated(results, table),
+        f"{name}.tex": tables.latex(results, table),
     }
 
 
-def text(table: list[summary.Row], found: list[summary.Comparison], chosen: dict) -> str:
+def text(results: Results, table: list[Row]) -> str:
     """All that is said of some cells, as Markdown."""
-    parts = [tables.markdown(table, chosen), tables.lines(tables.intervals(table, chosen))]
-    parts.append(
-        "Pooled: over all utterances at once, with a 95 % interval by a bootstrap over speakers. Guessing: "
-        "where chance falls with 95 %."
-    )
-    if found:
-        parts.append(tables.lines(tables.differences(found, chosen)))
+    parts = [tables.markdown(results, table), tables.lines(tables.intervals(results, table)), tables.POOLED]
+    if found := results.comparisons(table):
+        parts.append(tables.lines(tables.differences(results, found)))
         parts.append(
-            "Differences of the pooled UAR, points; p by swapping the answers to all of a speaker's "
-            "utterances, corrected by Holm for those of the same column; * below 0.05. The runs are "
-            "taken as they are: that other seeds would differ is in the deviations above, not in p."
+            f"Differences of the pooled UAR, points; {tables.SWAPPED} those of the same column; * below "
+            "0.05. The runs are taken as they are: that other seeds would differ is in the deviations above, "
+            "not in p."
         )
     return "\n\n".join(parts)
 
 
-def drawings(out: Path, table: list[summary.Row], chosen: dict) -> dict[str, Figure]:
+def drawings(results: Results, table: list[Row]) -> dict[str, Figure]:
     """The figures that suit a table, by what is added to its name."""
     settings = list(dict.fromkeys(row.setting for row in table))
     if all(map(figures.TUNED.fullmatch, settings)):
-        return {"": figures.tuning(table, chosen)}
+        return {"": figures.tuning(results, table)}
     if all(figures.refined_on(name) is not None for name in settings) and len(settings) > 1:
-        return {"": figures.learning_curve(out, table, chosen)}
-    found = {"": figures.runs(out, table, chosen), "_confusions": figures.confusions(out, table, chosen)}
-    curves = summary.training_curves(out, settings)
-    if curves:
-        found["_training"] = figures.training(curves, chosen)
-    if len(chosen["corpora"]) > 2 and "crosslingual" in settings:
-        found["_matrix"] = figures.matrix(table, chosen)
+        return {"": figures.learning_curve(results, table)}
+    found = {"": figures.runs(results, table), "_confusions": figures.confusions(results, table)}
+    if curves := results.curves(settings):
+        found["_training"] = figures.training(results, curves)
+    if len(results.names) > 2 and "crosslingual" in settings:
+        found["_matrix"] = figures.matrix(results, table)
     return found
 
 
@@ -97,35 +98,33 @@ def together(folders: list[Path], mixed: bool) -> str:
 
     Raises: ResultsError where their protocols differ and `mixed` was not asked for.
     """
-    hashes = [protocol.document(out)["hash"] for out in folders]
-    other = [out for out, value in zip(folders, hashes, strict=True) if value != hashes[0]]
+    first, *_ = every = list(map(Results, folders))
+    other = [one for one in every if one.document["hash"] != first.document["hash"]]
     if other and not mixed:
-        differences = ", ".join(protocol.differences(protocol.read(folders[0]), protocol.read(other[0])))
+        differences = ", ".join(protocol.differences(first.chosen, other[0].chosen))
         raise ResultsError(
-            f"{other[0]} is of another protocol than {folders[0]} ({differences}), expected results that can "
-            "be compared; --mixed puts them in one table all the same"
+            f"{other[0].out} is of another protocol than {first.out} ({differences}), expected results that "
+            "can be compared; --mixed puts them in one table all the same"
         )
     lines: list[list[str]] = []
-    for out in folders:
-        settings = list(dict.fromkeys(name for names in protocol.tables(out).values() for name in names))
-        head, *body = tables.intervals(summary.rows(out, settings), protocol.read(out))
+    for one in every:
+        settings = list(dict.fromkeys(name for names in one.tables.values() for name in names))
+        head, *body = tables.intervals(one, one.rows(settings))
         lines += [] if lines else [["results", *head]]
-        lines += [[str(out), *line] for line in body]
+        lines += [[str(one.out), *line] for line in body]
     notice = "**Results of different protocols: they cannot be compared line by line.**\n\n" if other else ""
-    corpora = [corpus for out in folders for corpus in protocol.read(out)["corpora"]]
-    synthetic = sorted({corpus["name"] for corpus in corpora if corpus["synthetic"]})
-    spoken = f"**Synthetic speech** ({', '.join(synthetic)}).\n\n" if synthetic else ""
-    return spoken + notice + tables.lines(lines)
+    synthetic = sorted({name for one in every for name in one.synthetic})
+    return tables.notice(synthetic) + notice + tables.lines(lines)
 
 
-def _check_complete(out: Path) -> None:
+def _check_complete(results: Results) -> None:
     """Raises: ResultsError where a cell that a table showed is not there any more."""
-    shown = [cell for table in protocol.document(out)["tables"].values() for cell in table["cells"]]
-    there = {str(cell) for cell in [*summary.stored(out), *keeping.read_missing(out)]}
+    shown = [cell for table in results.document["tables"].values() for cell in table["cells"]]
+    there = {str(cell) for cell in [*results.stored, *results.missing]}
     lost = sorted(set(shown) - there)
     if lost:
         raise ResultsError(
-            f"{out} has lost the predictions of {', '.join(lost)}; the experiment computes them again"
+            f"{results.out} has lost the predictions of {', '.join(lost)}; the experiment computes them again"
         )
 
 
@@ -145,12 +144,12 @@ def main(arguments: list[str] | None = None) -> None:
         protocol.document(out)
         with occupied(out):
             sweep(out)
-            known = protocol.tables(out) or {
-                "results": sorted({cell.setting for cell in summary.stored(out)})
-            }
-            _check_complete(out)
+            results = Results(out)
+            known = results.tables or {"results": sorted({cell.setting for cell in results.stored})}
+            _check_complete(results)
             for name, settings in known.items():
-                print(write(out, name, settings))
+                print(write(results, name, settings))
+            write_page(results)
         tables_written = ", ".join(f"{name}.md, .csv, .tex, .png, .svg" for name in known)
         print(f"Written to {out}: {tables_written}, report.html.", file=sys.stderr)
 

@@ -1,16 +1,11 @@
-"""What stored predictions say: every cell with its uncertainty, and which settings differ."""
+"""What predictions say: a cell with its uncertainty, and how two of them differ."""
 
-import itertools
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import keeping, predictions, protocol
-from experiments.pool import LANGUAGE
 from experiments.predictions import Cell, Predictions
-from ser_jax.data.corpus import TARGETS
-from ser_jax.inference import chance, holm, interval, paired_test
+from ser_jax.inference import chance, interval, paired_test
 from ser_jax.metrics import confusion, pooled_uar, uar
 
 # Table 2, %, by the database that the cell is tested on.
@@ -90,39 +85,6 @@ class Comparison(NamedTuple):
     p_holm: float
 
 
-def found(out: Path, settings: list[str]) -> list[Cell]:
-    """The cells of some settings that are there or are known to be missing, in the order of the tables."""
-    corpora = [corpus["name"] for corpus in protocol.read(out)["corpora"]]
-
-    def place(cell: Cell) -> tuple[int, list[int], list[int], str]:
-        trained = [corpora.index(name) for name in cell.train.split("+")]
-        tested = [corpora.index(name) for name in cell.test.split("+")]
-        return settings.index(cell.setting), tested, trained, cell.target
-
-    known = {*stored(out), *keeping.read_missing(out)}
-    return sorted((cell for cell in known if cell.setting in settings), key=place)
-
-
-def stored(out: Path) -> list[Cell]:
-    """The cells whose predictions are there.
-
-    Raises: ResultsError where a file is none of them.
-    """
-    corpora = [corpus["name"] for corpus in protocol.read(out)["corpora"]]
-    return [_cell(file, corpora) for file in sorted((out / "predictions").glob("*.npz"))]
-
-
-def _cell(file: Path, corpora: list[str]) -> Cell:
-    parts = file.stem.split("-")
-    known = len(parts) == 4 and {*parts[1].split("+"), *parts[2].split("+")} <= set(corpora)
-    if not known or parts[3] not in (*TARGETS, LANGUAGE):
-        raise predictions.ResultsError(
-            f"{file} is no cell of {' and '.join(corpora)}, expected SETTING-TRAIN-TEST-TARGET.npz; "
-            "move it elsewhere"
-        )
-    return Cell(*parts)
-
-
 def fold_mean_uar(said: Predictions) -> np.ndarray:
     """UAR of every run, %: the mean over the test folds; [R]."""
     folds = np.unique(said.fold)
@@ -145,30 +107,16 @@ def confusions(said: Predictions) -> np.ndarray:
     return np.mean([confusion(said.label, run) for run in decisions(said)], axis=0)
 
 
-def rows(out: Path, settings: list[str]) -> list[Row]:
-    """Recomputes every cell of some settings from the predictions in `out`."""
-    chosen = protocol.read(out)
-    builders = {corpus["name"]: corpus["builder"] for corpus in chosen["corpora"]}
-    pair = set(builders.values()) == {"iemocap", "recola"} and len(builders) == 2
-    missing = keeping.read_missing(out)
-    table = []
-    for cell in found(out, settings):
-        if not predictions.file(out, cell).exists():
-            table.append(Row(*cell, missing=missing[cell]))
-            continue
-        said, stopped = predictions.read(out, cell), keeping.stops(out, cell)
-        lost = sorted(set(range(chosen["seeds"])) - set(said.seed.tolist()))
-        if lost and not stopped:
-            stopped = f"answers of seed {', '.join(map(str, lost))}, or what they follow from, are no numbers"
-        if not len(said.seed):
-            table.append(Row(*cell, missing=f"no seed is whole ({stopped})"))
-            continue
-        known = PAPER.get((cell.setting, builders.get(cell.test, "")), {}) if pair else {}
-        table.append(_row(cell, said)._replace(paper_uar=known.get(cell.target, NAN), stopped=stopped))
-    return table
+def paper_uar(cell: Cell, corpora: list[dict[str, Any]]) -> float:
+    """The paper's figure for a cell, %; NaN where it has none, or the corpora are not the paper's pair."""
+    builders = {corpus["name"]: corpus["builder"] for corpus in corpora}
+    pair = sorted(builders.values()) == ["iemocap", "recola"]
+    known = PAPER.get((cell.setting, builders.get(cell.test, "")), {}) if pair else {}
+    return known.get(cell.target, NAN)
 
 
-def _row(cell: Cell, said: Predictions) -> Row:
+def row(cell: Cell, said: Predictions) -> Row:
+    """A cell's numbers, from what its runs said."""
     each, decided = fold_mean_uar(said), decisions(said)
     around, guessing = interval(said.label, decided, said.speaker), chance(said.label)
     return Row(
@@ -193,40 +141,14 @@ def label(row: Row, among: list[Row]) -> str:
     return row.setting if len(alike) == 1 else f"{row.setting} from {row.train}"
 
 
-def comparisons(out: Path, table: list[Row]) -> list[Comparison]:
-    """Every setting against the first of its column, and against the one before it.
-
-    p-values are corrected for those of the same column: a question is asked of one corpus and target.
-    Combinations that are tuned are not compared, they are chosen among.
-
-    Args:
-      out: the results folder.
-      table: what `rows` gave for it.
-    """
-    found = []
-    there = [row for row in table if not row.missing and not row.setting.startswith("tuning_")]
-    for test, target in columns(there):
-        column = [row for row in there if (row.test, row.target) == (test, target)]
-        pairs = dict.fromkeys([*((row, column[0]) for row in column[1:]), *_neighbours(column[1:])])
-        own = [_compared(out, one, other, table) for one, other in pairs]
-        corrected: np.ndarray | list[float] = holm(np.array([c.p for c in own])) if own else []
-        found += [c._replace(p_holm=float(p)) for c, p in zip(own, corrected, strict=True)]
-    return found
-
-
-def _neighbours(column: list[Row]) -> list[tuple[Row, Row]]:
-    return [(later, former) for former, later in itertools.pairwise(column)]
-
-
-def _compared(out: Path, one: Row, other: Row, table: list[Row]) -> Comparison:
-    """On the utterances that both were tested on."""
-    a, b = _common(*(predictions.read(out, row.cell) for row in (one, other)))
-    names = label(one, table), label(other, table)
-    if len(np.unique(a.label)) < 2:
-        return Comparison(one.test, one.target, *names, NAN, NAN, NAN)
-    means = [100 * pooled_uar(said.label, decisions(said)).mean() for said in (a, b)]
-    p = paired_test(a.label, decisions(a), decisions(b), a.speaker)
-    return Comparison(one.test, one.target, *names, float(means[0] - means[1]), p, NAN)
+def compared(one: Predictions, other: Predictions) -> tuple[float, float]:
+    """Pooled UAR of the one less the other's, points, and p; of the utterances that both were tested on."""
+    one, other = _common(one, other)
+    if len(np.unique(one.label)) < 2:
+        return NAN, NAN
+    means = [100 * pooled_uar(said.label, decisions(said)).mean() for said in (one, other)]
+    p = paired_test(one.label, decisions(one), decisions(other), one.speaker)
+    return float(means[0] - means[1]), p
 
 
 def _common(*both: Predictions) -> tuple[Predictions, ...]:
@@ -255,20 +177,3 @@ def columns(table: list[Row]) -> list[tuple[str, str]]:
         dict.fromkeys((row.test, row.target) for row in table),
         key=lambda column: list(dict.fromkeys(row.test for row in table)).index(column[0]),
     )
-
-
-def training_curves(out: Path, settings: list[str]) -> dict[str, keeping.Training]:
-    """How the runs of some settings were trained, by setting and what they trained on, but those stopped."""
-    jobs = [job.split("-", 2) for job in keeping.trained(out)]
-    jobs = sorted((job for job in jobs if job[0] in settings), key=lambda job: settings.index(job[0]))
-    starts = [job[:2] for job in jobs]
-    return {
-        f"{setting} {train}" + (f" > {test}" if starts.count([setting, train]) > 1 else ""): (
-            _going(keeping.read_training(out, f"{setting}-{train}-{test}"))
-        )
-        for setting, train, test in jobs
-    }
-
-
-def _going(kept: keeping.Training) -> keeping.Training:
-    return kept.only(np.flatnonzero(kept.stopped[:, 0] == 0))

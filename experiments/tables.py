@@ -4,47 +4,55 @@ import csv
 import io
 import math
 
-from experiments.summary import Comparison, Row, columns, label, title
+from experiments.results import Results
+from experiments.summary import Comparison, Row, columns, label
 
 # By models that were trained on one corpus, or, to tell languages apart, standardised as if on one.
 WITHIN_A_CORPUS = ("monolingual", "tuning", "language")
 COLUMNS = list(Row._fields)
+POOLED = (
+    "Pooled: over all utterances at once, with a 95 % interval by a bootstrap over speakers. Guessing: where "
+    "chance falls with 95 %."
+)
+NOBODY = ": nobody spoke this, it is neither database"
+SWAPPED = "p by swapping the answers to all of a speaker's utterances, corrected by Holm for"
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how text begins that a spreadsheet runs
 
 
-def markdown(table: list[Row], protocol: dict) -> str:
+def markdown(results: Results, table: list[Row]) -> str:
     """A row per setting, UAR ± deviation over runs beside the paper's where it has one, and a caption."""
-    parts = [*_notice(protocol, table), *_aligned(grid(table, protocol)), "", caption(table, protocol)]
+    beside = ". The paper's figures beside them are IEMOCAP's and RECOLA's" if _with_paper(table) else ""
+    parts = [*_aligned(grid(results, table)), "", caption(results, table)]
     reasons = _reasons(table) + _stops(table)
-    return "\n".join([*parts, *([""] if reasons else []), *reasons])
+    return notice(results.synthetic, NOBODY + beside) + "\n".join(
+        [*parts, *([""] if reasons else []), *reasons]
+    )
 
 
-def grid(table: list[Row], protocol: dict) -> list[list[str]]:
+def grid(results: Results, table: list[Row]) -> list[list[str]]:
     """The table's fields, its head first; a column per test corpus and target."""
-    titles = {corpus["name"]: title(corpus) for corpus in protocol["corpora"]}
     with_paper = _with_paper(table)
     head = ["UAR, %"]
     for test, target in columns(table):
-        head += [f"{titles.get(test, test)} {target}"] + (["paper"] if with_paper else [])
+        head += [f"{results.title(test)} {target}"] + (["paper"] if with_paper else [])
     lines = [head]
     for name in dict.fromkeys(label(row, table) for row in table):
         line = [name]
         for column in columns(table):
             row = next((r for r in table if (label(r, table), r.test, r.target) == (name, *column)), None)
-            line.append(_mean(row) + _fewer(row, protocol))
+            line.append(_mean(row) + _fewer(row, results.chosen["seeds"]))
             if with_paper:
                 line.append("" if row is None or math.isnan(row.paper_uar) else f"{row.paper_uar:.2f}")
         lines.append(line)
     return lines
 
 
-def intervals(table: list[Row], protocol: dict) -> list[list[str]]:
+def intervals(results: Results, table: list[Row]) -> list[list[str]]:
     """Per cell what the mean alone does not say, the head first."""
-    titles = {corpus["name"]: title(corpus) for corpus in protocol["corpora"]}
     head = ["cell", "mean of folds ± sd (n)", "pooled [95 %]", "guessing", "speakers", "utterances"]
     lines = [head]
     for row in table:
-        name = f"{label(row, table)}, {titles.get(row.test, row.test)} {row.target}"
+        name = f"{label(row, table)}, {results.title(row.test)} {row.target}"
         if row.missing:
             lines.append([name, "not computed", "", "", "", ""])
             continue
@@ -61,13 +69,12 @@ def intervals(table: list[Row], protocol: dict) -> list[list[str]]:
     return lines
 
 
-def differences(found: list[Comparison], protocol: dict) -> list[list[str]]:
+def differences(results: Results, found: list[Comparison]) -> list[list[str]]:
     """The comparisons, the head first."""
-    titles = {corpus["name"]: title(corpus) for corpus in protocol["corpora"]}
     head = ["on", "setting", "against", "difference", "p", "p (Holm)"]
     return [head] + [
         [
-            f"{titles.get(one.test, one.test)} {one.target}",
+            f"{results.title(one.test)} {one.target}",
             one.one,
             one.other,
             "?" if math.isnan(one.difference) else f"{one.difference:+.1f}",
@@ -83,26 +90,25 @@ def lines(table: list[list[str]]) -> str:
     return "\n".join(_aligned(table))
 
 
-def comma_separated(table: list[Row], protocol: dict) -> str:
+def comma_separated(results: Results, table: list[Row]) -> str:
     """One line per cell, in %; what is not known is empty."""
-    titles = {corpus["name"]: title(corpus) for corpus in protocol["corpora"]}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in table:
-        shown = row._replace(test=titles.get(row.test, row.test))._asdict()
+        shown = row._replace(test=results.title(row.test))._asdict()
         writer.writerow(_field(shown[name]) for name in COLUMNS)
     return text.getvalue()
 
 
-def latex(table: list[Row], protocol: dict) -> str:
+def latex(results: Results, table: list[Row]) -> str:
     """A `tabular` of booktabs."""
-    body = [[_escaped(field) for field in line] for line in grid(table, protocol)]
+    body = [[_escaped(field) for field in line] for line in grid(results, table)]
     rows = [" & ".join(line) + r" \\" for line in body]
     columns = "l" + "r" * (len(body[0]) - 1)
     return "\n".join(
         [
-            "% " + caption(table, protocol),
+            "% " + caption(results, table),
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             rows[0],
@@ -115,9 +121,9 @@ def latex(table: list[Row], protocol: dict) -> str:
     )
 
 
-def caption(table: list[Row], protocol: dict) -> str:
+def caption(results: Results, table: list[Row]) -> str:
     """How the numbers came about."""
-    settings = {row.setting for row in table}
+    protocol, settings = results.chosen, {row.setting for row in table}
     tuned = any(name.startswith("finetuned") for name in settings)
     single = any(name.startswith("crosslingual") for name in settings)
     several = protocol["seeds"] > 1
@@ -156,13 +162,9 @@ def _standardisation(settings: set[str], protocol: dict) -> str:
     return ", ".join(modes + (["`histogram` where it is named"] if equalised else []))
 
 
-def _notice(protocol: dict, table: list[Row]) -> list[str]:
-    synthetic = [corpus["name"] for corpus in protocol["corpora"] if corpus["synthetic"]]
-    if not synthetic:
-        return []
-    beside = " The paper's figures beside them are IEMOCAP's and RECOLA's." if _with_paper(table) else ""
-    named = ", ".join(synthetic)
-    return [f"**Synthetic speech** ({named}): nobody spoke this, it is neither database.{beside}", ""]
+def notice(synthetic: list[str], more: str = "") -> str:
+    """That some corpora are of synthetic speech, as a paragraph before a table; empty where none is."""
+    return f"**Synthetic speech** ({', '.join(synthetic)}){more}.\n\n" if synthetic else ""
 
 
 def _reasons(table: list[Row]) -> list[str]:
@@ -182,9 +184,9 @@ def _stops(table: list[Row]) -> list[str]:
     ]
 
 
-def _fewer(row: Row | None, protocol: dict) -> str:
+def _fewer(row: Row | None, seeds: int) -> str:
     """How many runs, where that is not as many as there are seeds."""
-    return "" if row is None or row.missing or row.runs == protocol["seeds"] else f" (n = {row.runs})"
+    return "" if row is None or row.missing or row.runs == seeds else f" (n = {row.runs})"
 
 
 def _with_paper(table: list[Row]) -> bool:

@@ -9,8 +9,9 @@ other utterances than the protocol's folds; with 2 where the protocol or predict
 import sys
 from pathlib import Path
 
-from experiments import attention_over_time, keeping, predictions, protocol, report, summary
+from experiments import attention_over_time, predictions, report
 from experiments.predictions import Cell, ResultsError
+from experiments.results import Results
 from ser_jax import flags
 from ser_jax.ending import guarded
 
@@ -20,14 +21,13 @@ def differing(out: Path) -> list[str]:
 
     Raises: ResultsError where there is no table, or something is damaged.
     """
-    document = protocol.document(out)
-    if not document["tables"]:
+    results = Results(out)
+    if not results.tables:
         raise ResultsError(f"{out} holds no table, expected one that an experiment has written")
     wrong = []
-    for name, shown in document["tables"].items():
-        wrong += [cell for cell in shown["cells"] if not _fits(out, Cell(*cell.split("-")), document)]
-        table = summary.rows(out, shown["settings"])
-        for file, content in report.contents(out, name, table, document["protocol"]).items():
+    for name, shown in results.document["tables"].items():
+        wrong += [cell for cell in shown["cells"] if not _fits(results, Cell(*cell.split("-")))]
+        for file, content in report.contents(results, name, results.rows(shown["settings"])).items():
             path = out / file
             same = path.exists() and path.read_bytes() == content.encode()
             otherwise = "DIFFERS" if path.exists() else "LOST"
@@ -41,16 +41,16 @@ def differing(out: Path) -> list[str]:
     return wrong
 
 
-def _fits(out: Path, cell: Cell, document: dict) -> bool:
+def _fits(results: Results, cell: Cell) -> bool:
     """Whether a cell's predictions are there, of the protocol's utterances, each in its fold."""
-    path = predictions.file(out, cell)
+    path = predictions.file(results.out, cell)
     if not path.exists():
-        known = keeping.read_missing(out).get(cell)
+        known = results.missing.get(cell)
         if known is None:
             print(f"{path.name}: LOST")
         return known is not None
-    said = predictions.read(out, cell)
-    folds = [document["folds"].get(name, []) for name in cell.test.split("+")]
+    said = results.said(cell)
+    folds = [results.document["folds"].get(name, []) for name in cell.test.split("+")]
     parts = enumerate(zip(*folds, strict=True))
     tested = {i: {utterance for fold in part for utterance in fold["test"]} for i, part in parts}
     several = len(set(said.fold.tolist())) > 1

@@ -23,6 +23,7 @@ from experiments.options import Options, parse
 from experiments.plans import ExperimentError, planned
 from experiments.pool import Pool
 from experiments.predictions import Cell, ResultsError
+from experiments.results import Results
 from ser_jax.cli import main as ser_jax
 from ser_jax.data import load
 
@@ -177,7 +178,7 @@ def quick(speech, tmp_path_factory):
     out = tmp_path_factory.mktemp("quick")
     few = {"seeds": 1, "epochs": 1, "finetune_epochs": 1, "finetune_samples": 60, "targets": ("arousal",)}
     harness.run([FINETUNED], options(speech, out, **few))
-    return out, report.write(out, "finetuning", ["finetuned"])
+    return out, report.write(Results(out), "finetuning", ["finetuned"])
 
 
 def test_results_of_two_protocols_share_a_table_only_on_request(table2, quick, capsys):
@@ -246,7 +247,7 @@ def test_a_missing_cell_is_computed_again_to_the_same_numbers(table2, speech):
     out, printed = table2
     predictions.file(out, Cell("finetuned", "synthetic_en", "synthetic_fr", "valence")).unlink()
     harness.run(SETTINGS, options(speech, out))
-    assert report.write(out, "table2", [setting.name for setting in SETTINGS]) + "\n" == printed
+    assert report.write(Results(out), "table2", [setting.name for setting in SETTINGS]) + "\n" == printed
 
 
 def test_results_of_another_protocol_are_not_touched(table2, speech):

@@ -12,8 +12,9 @@ import invented
 import numpy as np
 import pytest
 
-from experiments import keeping, page, predictions, protocol, summary, tables
+from experiments import keeping, page, predictions, protocol, tables
 from experiments.predictions import Cell, Predictions, ResultsError
+from experiments.results import Results
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 SVG = "http://www.w3.org/2000/svg"
@@ -58,7 +59,7 @@ def out(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def document(out):
-    return page.of(out)
+    return page.of(Results(out))
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +119,11 @@ def test_every_table_names_its_columns_and_rows(read):
 
 def test_every_cell_of_the_folder_stands_in_it_with_its_numbers(out, read):
     names = {file.name.split("-")[0] for file in (out / "predictions").iterdir()}
-    rows = summary.rows(out, sorted(names))
+    results = Results(out)
+    rows = results.rows(sorted(names))
     assert len(rows) > 60
     for row in rows:
-        [line] = tables.intervals([row], protocol.read(out))[1:]
+        [line] = tables.intervals(results, [row])[1:]
         assert all(field in read.text for field in line[1:]), row
 
 
@@ -144,7 +146,7 @@ def test_what_is_missing_is_named_with_its_reason(read):
 
 
 def test_a_folder_of_one_table_has_no_sections_of_others(tmp_path):
-    document = page.of(small(tmp_path))
+    document = page.of(Results(small(tmp_path)))
     headings = re.findall(r"<h2[^>]*>(.*?)</h2>", document)
     assert headings == ["Table 2", "The corpora", "How it was computed"]
     assert "Synthetic" not in document
@@ -154,23 +156,23 @@ def test_a_folder_whose_tables_are_not_known_shows_all_it_has(tmp_path):
     small(tmp_path)
     kept = protocol.document(tmp_path)
     (tmp_path / "protocol.json").write_text(json.dumps(kept | {"tables": {}}))
-    assert page.TITLES["results"] in page.of(tmp_path)
+    assert page.TITLES["results"] in page.of(Results(tmp_path))
 
 
 def test_an_empty_folder_has_a_page(tmp_path):
     invented.claim(tmp_path, [invented.corpus("de"), invented.corpus("en")], {"table2": ["monolingual"]})
-    assert "not known" in Read(page.of(tmp_path)).text
+    assert "not known" in Read(page.of(Results(tmp_path))).text
 
 
 def test_the_same_folder_gives_the_same_bytes(tmp_path):
     small(tmp_path / "one")
     invented.keep_training(tmp_path / "one", "monolingual", "de")
     shutil.copytree(tmp_path / "one", tmp_path / "other")
-    assert page.of(tmp_path / "one") == page.of(tmp_path / "other")
+    assert page.of(Results(tmp_path / "one")) == page.of(Results(tmp_path / "other"))
 
 
 def test_synthetic_speech_is_said_first(tmp_path):
-    document = page.of(small(tmp_path, synthetic=True))
+    document = page.of(Results(small(tmp_path, synthetic=True)))
     assert document.index("Synthetic speech (de, en): nobody spoke this") < document.index("<nav")
     assert "de (synthetic) arousal" in document
 
@@ -183,7 +185,7 @@ def test_names_and_reasons_are_text_and_never_markup(tmp_path):
     invented.keep_training(tmp_path, "monolingual", evil)
     (tmp_path / "attention.json").write_text(json.dumps(invented.attention([evil])))
     keeping.note_missing(tmp_path, {Cell("monolingual", evil, evil, "valence"): f'{evil} `<b>` "no"'})
-    document = page.of(tmp_path)
+    document = page.of(Results(tmp_path))
     assert not re.search(r"<script|<b>|<fast>", document)
     read = Read(document)
     assert f'{evil} <b> "no"' in read.text
@@ -205,7 +207,7 @@ def certain(out, speakers=16):
 
 
 def test_what_differs_is_said_in_words(tmp_path):
-    text = Read(page.of(certain(tmp_path))).text
+    text = Read(page.of(Results(certain(tmp_path)))).text
     assert (
         "1 of 1 differences is larger than chance explains (p < 0.05, Holm), in points of pooled UAR:" in text
     )
@@ -213,7 +215,7 @@ def test_what_differs_is_said_in_words(tmp_path):
 
 
 def test_what_few_speakers_cannot_show_is_said(tmp_path):
-    text = Read(page.of(certain(tmp_path, speakers=5))).text
+    text = Read(page.of(Results(certain(tmp_path, speakers=5)))).text
     assert "None of 1 differences is larger than chance explains (p < 0.05, Holm)." in text
     assert "The 5 speakers of de allow no p below 0.0625" in text
 
@@ -242,12 +244,12 @@ def test_how_it_was_computed_is_told(out, read):
 def test_damaged_attention_is_named(tmp_path, content):
     (small(tmp_path) / "attention.json").write_text(content)
     with pytest.raises(ResultsError, match=r"attention\.json does not say where attention lies"):
-        page.of(tmp_path)
+        page.of(Results(tmp_path))
 
 
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(ResultsError, match=r"no .*protocol\.json; expected a folder that an experiment has"):
-        page.of(tmp_path)
+        page.of(Results(tmp_path))
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

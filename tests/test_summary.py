@@ -13,6 +13,7 @@ from experiments.plans import Job, Plan, Work
 from experiments.pool import Pool
 from experiments.predictions import Cell, Predictions, ResultsError
 from experiments.related import same_seeds
+from experiments.results import Results
 from ser_jax import inference
 from ser_jax.inference import interval
 
@@ -72,7 +73,7 @@ def test_a_runs_uar_is_the_mean_of_its_folds():
 
 
 def test_a_row_says_what_the_predictions_say(out):
-    row = summary.rows(out, ["monolingual"])[0]
+    row = Results(out).rows(["monolingual"])[0]
     assert row.cell == Cell("monolingual", "de", "de", "arousal")
     assert row.uar_mean == pytest.approx(78.125)
     assert row.uar_std == pytest.approx(6.25 / np.sqrt(2))
@@ -85,7 +86,7 @@ def test_a_row_says_what_the_predictions_say(out):
 
 
 def test_the_files_say_the_same(out):
-    text = report.write(out, "table", ["monolingual"])
+    text = report.write(Results(out), "table", ["monolingual"])
     assert "78.1 ± 4.4" in text
     assert (out / "table.md").read_text() == text + "\n"
     with (out / "table.csv").open() as file:
@@ -95,29 +96,29 @@ def test_the_files_say_the_same(out):
 
 
 def test_paper_figures_stand_only_beside_the_papers_pair(out, tmp_path):
-    assert np.isnan([row.paper_uar for row in summary.rows(out, ["monolingual"])]).all()
-    assert "paper" not in report.write(out, "table", ["monolingual"])
+    assert np.isnan([row.paper_uar for row in Results(out).rows(["monolingual"])]).all()
+    assert "paper" not in report.write(Results(out), "table", ["monolingual"])
     pair = [dict(corpus, builder=name) for corpus, name in zip(CORPORA, ("iemocap", "recola"), strict=True)]
     other = keep(claimed(tmp_path / "pair", pair))
-    assert [row.paper_uar for row in summary.rows(other, ["monolingual"])] == [68.09, 60.77]
+    assert [row.paper_uar for row in Results(other).rows(["monolingual"])] == [68.09, 60.77]
 
 
 def test_the_caption_speaks_of_the_settings_shown_only(out):
-    text = report.write(out, "table", ["monolingual"])
+    text = report.write(Results(out), "table", ["monolingual"])
     assert "standardisation `train` within a corpus; label rule" in text
     assert "cross" not in text
     assert "fine-tuned" not in text
 
 
 def test_a_single_run_has_no_deviation(out):
-    row = summary.rows(keep(out, high=HIGH[:1]), ["monolingual"])[0]
+    row = Results(keep(out, high=HIGH[:1])).rows(["monolingual"])[0]
     assert (row.uar_mean, row.runs) == (81.25, 1)
     assert np.isnan(row.uar_std)
 
 
 def test_a_synthetic_corpus_says_so_whatever_its_name(tmp_path):
     corpora = [dict(CORPORA[0], name="iemocap", builder="iemocap", synthetic=True), CORPORA[1]]
-    text = report.write(keep(claimed(tmp_path, corpora), corpora), "table", ["monolingual"])
+    text = report.write(Results(keep(claimed(tmp_path, corpora), corpora)), "table", ["monolingual"])
     assert "**Synthetic speech** (iemocap)" in text
     assert "iemocap (synthetic) arousal" in text
     assert "monolingual,iemocap,iemocap (synthetic),arousal" in (tmp_path / "table.csv").read_text()
@@ -125,7 +126,7 @@ def test_a_synthetic_corpus_says_so_whatever_its_name(tmp_path):
 
 def test_what_was_left_out_is_said(tmp_path):
     corpora = [CORPORA[0], dict(CORPORA[1], left_out=3)]
-    text = report.write(keep(claimed(tmp_path, corpora), corpora), "table", ["monolingual"])
+    text = report.write(Results(keep(claimed(tmp_path, corpora), corpora)), "table", ["monolingual"])
     assert "Left out as unusable: 3 of en." in text
 
 
@@ -133,13 +134,13 @@ def test_a_missing_cell_stands_in_its_place_with_the_reason(out):
     cell = Cell("multilingual", "de+en", "de", "arousal")
     keeping.note_missing(out, {cell: "fold 1: too few"})
     keeping.note_missing(out, {})
-    table = summary.rows(out, ["monolingual", "multilingual"])
+    table = Results(out).rows(["monolingual", "multilingual"])
     assert [row.missing for row in table] == ["", "", "fold 1: too few"]
-    text = tables.markdown(table, CHOSEN)
+    text = tables.markdown(Results(out), table)
     assert "| multilingual | not computed" in text
     assert "Not computed: multilingual, de arousal: fold 1: too few." in text
     predictions.write(out, cell, said())
-    assert not any(row.missing for row in summary.rows(out, ["monolingual", "multilingual"]))
+    assert not any(row.missing for row in Results(out).rows(["monolingual", "multilingual"]))
 
 
 def test_settings_of_several_sources_are_told_apart_and_compared(out):
@@ -151,11 +152,11 @@ def test_settings_of_several_sources_are_told_apart_and_compared(out):
     chosen = document["protocol"] | {"corpora": corpora}
     document |= {"protocol": chosen, "hash": protocol.sha256(chosen)}
     (out / "protocol.json").write_text(json.dumps(document))
-    table = summary.rows(out, ["monolingual", "crosslingual"])
+    table = Results(out).rows(["monolingual", "crosslingual"])
     assert [summary.label(row, table) for row in table] == [
         "monolingual", "monolingual", "crosslingual from en", "crosslingual from fr",
     ]  # fmt: skip
-    found = summary.comparisons(out, table)
+    found = Results(out).comparisons(table)
     assert [(one.one, one.other) for one in found] == [
         ("crosslingual from en", "monolingual"),
         ("crosslingual from fr", "monolingual"),
@@ -172,8 +173,8 @@ def test_settings_are_compared_on_the_utterances_both_were_tested_on(out):
     right = np.where(LABEL[left], 0.9, 0.1)[None].repeat(2, axis=0)
     cut = Predictions(**some, seed=np.arange(2), probability=right)
     predictions.write(out, Cell("monolingual_cut", "de", "de", "arousal"), cut)
-    table = summary.rows(out, ["monolingual", "monolingual_cut"])
-    [one] = summary.comparisons(out, table)
+    table = Results(out).rows(["monolingual", "monolingual_cut"])
+    [one] = Results(out).comparisons(table)
     # Of seven: 3 of 4 and 2 of 3 in the first run, 3 of 4 and 3 of 3 in the second.
     assert one.difference == pytest.approx(100 - 100 * np.mean([(3 / 4 + 2 / 3) / 2, (3 / 4 + 1) / 2]))
     assert (
@@ -186,7 +187,7 @@ def test_settings_are_compared_on_the_utterances_both_were_tested_on(out):
 def test_combinations_that_are_tuned_are_not_compared(out):
     for name in ("tuning_k5_p15", "tuning_k10_p15"):
         predictions.write(out, Cell(name, "de", "de", "arousal"), said())
-    assert summary.comparisons(out, summary.rows(out, ["tuning_k5_p15", "tuning_k10_p15"])) == []
+    assert Results(out).comparisons(Results(out).rows(["tuning_k5_p15", "tuning_k10_p15"])) == []
 
 
 @pytest.mark.parametrize("name", ["copy", "monolingual-de-de-arousal (copy)", "monolingual-de-fr-arousal"])
@@ -195,19 +196,19 @@ def test_a_file_that_is_no_cell_is_named(out, name):
     with pytest.raises(
         ResultsError, match=r"is no cell of de and en, expected SETTING-TRAIN-TEST-TARGET.npz"
     ):
-        summary.rows(out, ["monolingual"])
+        Results(out).rows(["monolingual"])
 
 
 def test_predictions_of_unequal_lengths_are_named(out):
     short = dataclasses.replace(said(), label=LABEL[:7])
     predictions.write(out, Cell("monolingual", "de", "de", "arousal"), short)
     with pytest.raises(ResultsError, match=r"monolingual-de-de-arousal.npz .*its arrays differ in length"):
-        summary.rows(out, ["monolingual"])
+        Results(out).rows(["monolingual"])
 
 
 def test_a_table_without_cells_is_not_written(out):
     with pytest.raises(ResultsError, match="holds no predictions of multilingual"):
-        report.write(out, "table", ["multilingual"])
+        report.write(Results(out), "table", ["multilingual"])
     assert not (out / "table.md").exists()
 
 
@@ -289,13 +290,13 @@ def test_names_that_would_lead_out_of_the_folder_are_refused(out, tables):
     document = json.loads((out / "protocol.json").read_text()) | {"tables": tables}
     (out / "protocol.json").write_text(json.dumps(document))
     with pytest.raises(ResultsError, match=r"its tables have names that no experiment gives"):
-        summary.rows(out, ["monolingual"])
+        Results(out).rows(["monolingual"])
 
 
 def test_a_seed_of_which_a_fold_was_stopped_is_left_out_and_named(out):
-    cell = next(cell for cell in summary.stored(out) if cell.setting == "monolingual")
+    cell = next(cell for cell in Results(out).stored if cell.setting == "monolingual")
     before = predictions.read(out, cell)
-    [whole] = [row for row in summary.rows(out, ["monolingual"]) if row.cell == cell]
+    [whole] = [row for row in Results(out).rows(["monolingual"]) if row.cell == cell]
     probability = before.probability.copy()
     probability[1, before.fold == 1] = np.nan
     predictions.write(out, cell, dataclasses.replace(before, probability=probability))
@@ -306,22 +307,21 @@ def test_a_seed_of_which_a_fold_was_stopped_is_left_out_and_named(out):
     loss = np.ones((2 * runs, 3))
     kept = keeping.Training(*of, loss, np.zeros(0), np.zeros((2 * runs, 0)), np.zeros((2 * runs, 0)), stopped)
     predictions.write_arrays(out / "training" / f"monolingual-{cell.train}-{cell.test}.npz", kept._asdict())
-    [row] = [row for row in summary.rows(out, ["monolingual"]) if row.cell == cell]
+    [row] = [row for row in Results(out).rows(["monolingual"]) if row.cell == cell]
     assert row.runs == whole.runs - 1
     assert row.stopped == "seed 1 in epoch 7, step 12 of fold 2"
     each = np.delete(summary.fold_mean_uar(before), 1)
     np.testing.assert_allclose(row.uar_mean, each.mean())
-    chosen = protocol.read(out)
-    text = tables.markdown([row], chosen)
+    text = tables.markdown(Results(out), [row])
     assert f"(n = {row.runs})" in text
     assert f"monolingual, {cell.test} {cell.target}: seed 1 in epoch 7, step 12 of fold 2." in text
-    assert keeping.stopped_jobs(out) == [f"monolingual-{cell.train}-{cell.test}"]
-    curve = summary.training_curves(out, ["monolingual"])[f"monolingual {cell.train}"]
+    assert Results(out).stopped_jobs == [f"monolingual-{cell.train}-{cell.test}"]
+    curve = Results(out).curves(["monolingual"])[f"monolingual {cell.train}"]
     assert len(curve.seed) == 2 * runs - 1
 
 
 def test_systems_are_combined_of_the_seeds_that_all_have(out):
-    said = predictions.read(out, next(iter(summary.stored(out))))
+    said = predictions.read(out, next(iter(Results(out).stored)))
     fewer = dataclasses.replace(said, seed=said.seed[1:], probability=said.probability[1:])
     one, other = same_seeds([said, fewer])
     assert one.seed.tolist() == other.seed.tolist() == said.seed[1:].tolist()
@@ -335,4 +335,4 @@ def test_a_protocol_that_was_changed_by_hand_is_refused(out):
     with pytest.raises(
         ResultsError, match=r"it was changed since it was written, its hash is of something else; restore"
     ):
-        summary.rows(out, ["monolingual"])
+        Results(out).rows(["monolingual"])

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from experiments import predictions, protocol, summary
+from experiments import protocol, summary
 from experiments.learning_curve import SAMPLES
 from experiments.related import LANGUAGE, SHOWN
+from experiments.results import Results
 from experiments.speech_onset import QUANTILES
 from experiments.tuning import KERNELS, POOLS
 from ser_jax.attention import over_runs
@@ -43,7 +44,7 @@ def sessions(out: Path) -> dict[str, Any]:
 def cells(out: Path, settings: list[str], names: tuple[str, ...]) -> dict[str, Any]:
     """By setting, corpus and target, what `names` says of a row; not what could not be computed."""
     found: dict[str, Any] = {}
-    for row in summary.rows(out, settings):
+    for row in Results(out).rows(settings):
         if not row.missing:
             own = found.setdefault(row.setting, {}).setdefault(row.test, {})
             own[row.target] = {name: getattr(row, ROW[name]) for name in names}
@@ -63,7 +64,8 @@ SPREAD = ("mean", "deviation", "n")
 def differences(out: Path, settings: list[str], pairs: tuple[str, ...] = ()) -> dict[str, Any]:
     """By "one-other", corpus and target: the difference and p by Holm; of some pairs if they are named."""
     found: dict[str, Any] = {}
-    for one in summary.comparisons(out, summary.rows(out, settings)):
+    results = Results(out)
+    for one in results.comparisons(results.rows(settings)):
         name = f"{one.one}-{one.other}"
         if not pairs or name in pairs:
             own = found.setdefault(name, {}).setdefault(one.test, {})
@@ -73,7 +75,7 @@ def differences(out: Path, settings: list[str], pairs: tuple[str, ...] = ()) -> 
 
 def demo(out: Path) -> dict[str, Any]:
     """Of `make demo`, and what one doubtful cell says of itself."""
-    every = summary.rows(out, SETTINGS)
+    every = Results(out).rows(SETTINGS)
     [row] = [one for one in every if one[:4] == ("crosslingual", "synthetic_en", "synthetic_fr", "valence")]
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return {
@@ -89,7 +91,7 @@ def demo(out: Path) -> dict[str, Any]:
 def acted(out: Path) -> dict[str, Any]:
     """Of everything that was trained on acted speech by default."""
     guessing: dict[str, Any] = {}
-    for row in summary.rows(out, ["monolingual"]):
+    for row in Results(out).rows(["monolingual"]):
         guessing.setdefault(row.test, {})[row.target] = {"low": row.chance_low, "high": row.chance_high}
     curve = [f"finetuned_{count}" for count in SAMPLES]
     by_count = cells(out, curve, SPREAD)
@@ -156,11 +158,11 @@ def standardize(out: Path) -> dict[str, Any]:
 
 def bfloat16(out: Path) -> dict[str, Any]:
     """How far the means are from those of float32, and how many cells differ, paired by seed."""
-    plain, moved, p = out.parent / "acted", [], []
-    for cell in summary.found(out, SETTINGS):
-        one, other = (predictions.read(folder, cell) for folder in (out, plain))
+    plain, results, moved, p = Results(out.parent / "acted"), Results(out), [], []
+    for cell in results.cells(SETTINGS):
+        one, other = results.said(cell), plain.said(cell)
         if one.seed.tolist() != other.seed.tolist():
-            raise GatheringError(f"{out} and {plain} hold other seeds of {cell}, expected the same")
+            raise GatheringError(f"{out} and {plain.out} hold other seeds of {cell}, expected the same")
         pair = [summary.fold_mean_uar(said) for said in (one, other)]
         moved.append(float(np.mean(pair[0] - pair[1])))
         p.append(float(scipy.stats.ttest_rel(*pair).pvalue))
