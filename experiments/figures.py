@@ -4,8 +4,7 @@ A figure says below what its marks mean, and that it is of synthetic speech wher
 """
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from experiments import summary
 from experiments.drawing import COLOURS, MARKS, PANEL, broken, explained, heat, numbers, outlined, panels
 from experiments.keeping import Attention, Training
+from experiments.kinds import kind
 from experiments.predictions import Predictions
 from experiments.results import Results
 from experiments.summary import Row, columns, label
@@ -23,7 +23,19 @@ from ser_jax.attention import over_runs
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.metrics import pooled_uar
 
-TUNED = re.compile(r"tuning_k(\d+)_p(\d+)")
+
+def suited(settings: Iterable[str]) -> Callable[[Results, list[Row]], Figure] | None:
+    """The figure that says all of a table: `tuning`, `learning_curve`; None where no single one does."""
+    kinds = list(map(kind, settings))
+    if all(one.sizes for one in kinds):
+        return tuning
+    samples = [one.samples for one in kinds]
+    return learning_curve if None not in samples and any(samples) else None
+
+
+def fills_matrix(results: Results, table: list[Row]) -> bool:
+    """Whether a table goes across more than two corpora."""
+    return len(results.names) > 2 and any(row.setting == "crosslingual" for row in table)
 
 
 def runs(results: Results, table: list[Row]) -> Figure:
@@ -148,7 +160,7 @@ def learning_curve(results: Results, table: list[Row]) -> Figure:
       results: the folder.
       table: rows of the settings crosslingual (none) and finetuned_N; others are left out.
     """
-    refined = {row.setting: n for row in table if (n := refined_on(row.setting)) is not None}
+    refined = {row.setting: n for row in table if (n := kind(row.setting).samples) is not None}
     table = [row for row in table if row.setting in refined]
     shown = columns(table)
     counts = sorted(set(refined.values()))
@@ -175,12 +187,6 @@ def learning_curve(results: Results, table: list[Row]) -> Figure:
         "Pooled over utterances. Dots: runs. Lines: their mean. Bars: 95 % over speakers. Dotted: guessing."
     )
     return explained(drawing, text, results.synthetic)
-
-
-def refined_on(setting: str) -> int | None:
-    """How many utterances per fold a setting of the learning curve refines on; None for other settings."""
-    found = re.fullmatch(r"crosslingual|finetuned_(\d+)", setting)
-    return None if found is None else int(found[1] or 0)
 
 
 def _learnt(
@@ -228,15 +234,14 @@ def matrix(results: Results, table: list[Row]) -> Figure:
 
 def tuning(results: Results, table: list[Row]) -> Figure:
     """UAR by kernel width and pool size, of the settings tuning_kK_pP; a panel per test corpus and target."""
-    tuned = [(row, named) for row in table if (named := TUNED.fullmatch(row.setting))]
+    tuned = [(row, sizes) for row in table if (sizes := kind(row.setting).sizes)]
     table = [row for row, _ in tuned]
-    sizes = [(int(named[1]), int(named[2])) for _, named in tuned]
-    kernels, pools = (sorted(set(part)) for part in zip(*sizes, strict=True))
+    kernels, pools = (sorted(set(part)) for part in zip(*(sizes for _, sizes in tuned), strict=True))
     shown = columns(table)
     drawing, axes = panels(len(shown), 1.9 + 0.4 * len(kernels))
     for axis, column in zip(axes, shown, strict=True):
         values = np.full((len(kernels), len(pools)), np.nan)
-        for row, (kernel, pool) in zip(table, sizes, strict=True):
+        for row, (kernel, pool) in tuned:
             if (row.test, row.target) == column:
                 values[kernels.index(kernel), pools.index(pool)] = row.uar_mean
         low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0, 100)

@@ -9,6 +9,7 @@ deviation holds the luck of the draw; larger draws hold the smaller ones.
 
 from functools import partial
 
+from experiments import kinds
 from experiments.crosslingual import CROSSLINGUAL
 from experiments.finetuning import jobs, refined
 from experiments.main import main
@@ -25,7 +26,7 @@ def _plans(samples: int, pool: Pool, options: Options, job: Job, target: str) ->
 
 LEARNING_CURVE = [
     CROSSLINGUAL,
-    *(Setting(f"finetuned_{n}", ACROSS, jobs, partial(_plans, n), start=CROSSLINGUAL) for n in SAMPLES),
+    *(Setting(kinds.refined(n), ACROSS, jobs, partial(_plans, n), start=CROSSLINGUAL) for n in SAMPLES),
 ]
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import figures, origin, tables
+from experiments.kinds import kind
 from experiments.markup import Section, bullets, folded, gallery, paragraph, table, text
 from experiments.page_style import STYLE
 from experiments.results import Results
@@ -26,7 +27,6 @@ TITLES = {
     "results": "What is there so far",
 }
 MAIN = ("monolingual", "multilingual", "crosslingual", "finetuned")
-ONE_OF_MANY = re.compile(r"tuning_.*|finetuned_\d+")  # settings whose training is folded away
 ALPHA = 0.05
 
 
@@ -119,11 +119,12 @@ def _table(results: Results, name: str, settings: list[str]) -> Section:
     trusted = table(tables.intervals(results, rows), "UAR, %: how far the numbers can be trusted")
     trusted += paragraph(tables.POOLED, "note")
     about = paragraph(tables.caption(results, rows), "note")
-    if all(map(figures.TUNED.fullmatch, settings)):
+    suited = figures.suited(settings)
+    if suited is figures.tuning:
         told = paragraph("Asked about the development speakers; test speakers are not looked at.")
         drawn = _by_column(results, rows, figures.tuning, "UAR by kernel width and pool size", name)
         return Section(heading, told + drawn + about + folded("All combinations", trusted))
-    if None not in (sizes := [figures.refined_on(one) for one in settings]) and any(sizes):
+    if suited is figures.learning_curve:
         drawn = _by_column(results, rows, figures.learning_curve, "UAR by utterances per fold", name)
         return Section(heading, drawn + about + folded("All numbers", trusted) + _differing(results, rows))
     grid = tables.grid(results, rows)
@@ -197,7 +198,7 @@ def _few(rows: list[Row], compared: int) -> str:
 def _matrix(results: Results) -> Section:
     rows = results.rows(["monolingual", "crosslingual"])
     drawn = {}
-    if len(results.names) > 2 and any(row.setting == "crosslingual" for row in rows):
+    if figures.fills_matrix(results, rows):
         for target in dict.fromkeys(row.target for row in rows):
             own = [row for row in rows if row.target == target]
             drawn[f"UAR by corpus trained on and tested on, {target}"] = figures.matrix(results, own)
@@ -237,7 +238,8 @@ def _over_runs(seen: OverRuns) -> str:
 def _training(results: Results, settings: list[str]) -> Section:
     drawn: tuple[dict, dict] = {}, {}
     for name, one in results.curves(row.setting for row in results.rows(settings)).items():
-        many = ONE_OF_MANY.fullmatch(name.split()[0]) is not None
+        setting = kind(name.split()[0])
+        many = bool(setting.sizes or setting.samples)
         drawn[many][f"Training of {name}"] = figures.training(results, {name: one})
     rest = gallery(drawn[1], "training-more-")
     return Section(

@@ -20,6 +20,7 @@ import numpy as np
 
 from experiments import keeping, predictions
 from experiments.crosslingual import CROSSLINGUAL
+from experiments.kinds import equalised
 from experiments.main import main
 from experiments.monolingual import MONOLINGUAL
 from experiments.multilingual import MULTILINGUAL
@@ -39,7 +40,7 @@ def _told_apart(pool: Pool, options: Options, job: Job, target: str) -> list[Pla
 # Standardised each by itself the corpora would sound more alike.
 LANGUAGES = Setting(LANGUAGE, "train", MULTILINGUAL.jobs, _told_apart, fixed=True, target=LANGUAGE)
 EQUALISED = [
-    dataclasses.replace(setting, name=f"{setting.name}_histogram", standardize="histogram", fixed=True)
+    dataclasses.replace(setting, name=equalised(setting.name), standardize="histogram", fixed=True)
     for setting in (MULTILINGUAL, CROSSLINGUAL)
 ]
 RELATED = [MONOLINGUAL, MULTILINGUAL, CROSSLINGUAL, *EQUALISED, LANGUAGES]

@@ -73,14 +73,12 @@ def text(results: Results, table: list[Row]) -> str:
 def drawings(results: Results, table: list[Row]) -> dict[str, Figure]:
     """The figures that suit a table, by what is added to its name."""
     settings = list(dict.fromkeys(row.setting for row in table))
-    if all(map(figures.TUNED.fullmatch, settings)):
-        return {"": figures.tuning(results, table)}
-    if all(figures.refined_on(name) is not None for name in settings) and len(settings) > 1:
-        return {"": figures.learning_curve(results, table)}
+    if suited := figures.suited(settings):
+        return {"": suited(results, table)}
     found = {"": figures.runs(results, table), "_confusions": figures.confusions(results, table)}
     if curves := results.curves(settings):
         found["_training"] = figures.training(results, curves)
-    if len(results.names) > 2 and "crosslingual" in settings:
+    if figures.fills_matrix(results, table):
         found["_matrix"] = figures.matrix(results, table)
     return found
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments import keeping, predictions, protocol, summary
 from experiments.keeping import Attention, Training
+from experiments.kinds import kind
 from experiments.pool import LANGUAGE
 from experiments.predictions import Cell, ResultsError
 from experiments.summary import NAN, Comparison, Row, columns, label
@@ -133,7 +134,7 @@ class Results:
         Combinations that are tuned are not compared, they are chosen among.
         """
         found = []
-        there = [row for row in table if not row.missing and not row.setting.startswith("tuning_")]
+        there = [row for row in table if not row.missing and not kind(row.setting).sizes]
         for test, target in columns(there):
             column = [row for row in there if (row.test, row.target) == (test, target)]
             neighbours = [(later, former) for former, later in itertools.pairwise(column[1:])]

@@ -4,11 +4,10 @@ import csv
 import io
 import math
 
+from experiments.kinds import kind
 from experiments.results import Results
 from experiments.summary import Comparison, Row, columns, label
 
-# By models that were trained on one corpus, or, to tell languages apart, standardised as if on one.
-WITHIN_A_CORPUS = ("monolingual", "tuning", "language")
 COLUMNS = list(Row._fields)
 POOLED = (
     "Pooled: over all utterances at once, with a 95 % interval by a bootstrap over speakers. Guessing: where "
@@ -124,17 +123,17 @@ def latex(results: Results, table: list[Row]) -> str:
 def caption(results: Results, table: list[Row]) -> str:
     """How the numbers came about."""
     protocol, settings = results.chosen, {row.setting for row in table}
-    tuned = any(name.startswith("finetuned") for name in settings)
-    single = any(name.startswith("crosslingual") for name in settings)
+    kinds = list(map(kind, settings))
+    ways = {one.way for one in kinds}
     several = protocol["seeds"] > 1
     spread = "Mean ± sample deviation" if several else "UAR"
-    whole = " (cross-lingual: all utterances at once)" if single else ""
-    if all(name.startswith("tuning_") for name in settings):
+    whole = " (cross-lingual: all utterances at once)" if "crosslingual" in ways else ""
+    if all(one.sizes for one in kinds):
         whole = ", of development speakers"
     refined = f", fine-tuned {protocol['finetune_epochs']}"
     if "finetuned" in settings:
         refined += f" on {protocol['finetune_samples']} utterances a fold"
-    epochs = f"{protocol['epochs']} epochs{refined if tuned else ''}"
+    epochs = f"{protocol['epochs']} epochs{refined if 'finetuned' in ways else ''}"
     precision = protocol["model"]["precision"]
     products = "" if precision == "float32" else f", products in {precision}"
     lacking = [
@@ -149,8 +148,8 @@ def caption(results: Results, table: list[Row]) -> str:
 
 
 def _standardisation(settings: set[str], protocol: dict) -> str:
-    equalised = {name for name in settings if name.endswith("_histogram")}
-    within = {name for name in settings if name.startswith(WITHIN_A_CORPUS)}
+    equalised = {name for name in settings if kind(name).equalised}
+    within = {name for name in settings if kind(name).within_a_corpus}
     default = protocol["standardize_default"]
     modes = [f"`{protocol['standardize']}`"] if protocol["standardize"] else []
     if not modes and within:

@@ -9,19 +9,15 @@ combination is a network of its own shape. Nothing here looks at test speakers.
 
 import itertools
 
+from experiments.kinds import tuned
 from experiments.main import main
-from experiments.monolingual import MONOLINGUAL
+from experiments.monolingual import MONOLINGUAL, jobs
 from experiments.options import WITHIN, Options
 from experiments.plans import Job, Plan, Setting
 from experiments.pool import Pool
 
 KERNELS = (5, 10, 20)  # frames
 POOLS = (15, 30, 60)  # positions; 16, 8 and 4 segments
-
-
-def jobs(corpora: tuple[str, ...]) -> list[Job]:
-    """One job per corpus."""
-    return [Job((name,), (name,)) for name in corpora]
 
 
 def plans(pool: Pool, options: Options, job: Job, target: str) -> list[Plan]:
@@ -31,7 +27,7 @@ def plans(pool: Pool, options: Options, job: Job, target: str) -> list[Plan]:
 
 
 TUNING = [
-    Setting(f"tuning_k{kernel}_p{size}", WITHIN, jobs, plans, sizes=(("kernel", kernel), ("pool", size)))
+    Setting(tuned(kernel, size), WITHIN, jobs, plans, sizes=(("kernel", kernel), ("pool", size)))
     for kernel, size in itertools.product(KERNELS, POOLS)
 ]
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from experiments import attention_over_time, predictions, report
+from experiments.kinds import kind
 from experiments.predictions import Cell, ResultsError
 from experiments.results import Results
 from ser_jax import flags
@@ -55,8 +56,7 @@ def _fits(results: Results, cell: Cell) -> bool:
     tested = {i: {utterance for fold in part for utterance in fold["test"]} for i, part in parts}
     several = len(set(said.fold.tolist())) > 1
     everyone = set().union(*tested.values())
-    dev = cell.setting.startswith("tuning_")
-    fits = dev or all(
+    fits = bool(kind(cell.setting).sizes) or all(  # who is tuned answers for the development speakers
         utterance in (tested.get(fold, ()) if several else everyone)
         for utterance, fold in zip(said.utterance.tolist(), said.fold.tolist(), strict=True)
     )

@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 
 from experiments import drawing, figures, predictions, summary
 from experiments.keeping import Attention
+from experiments.kinds import kind
 from experiments.predictions import Cell, Predictions
 from experiments.results import Results
 
@@ -180,7 +181,7 @@ def test_what_is_missing_leaves_a_gap_in_a_learning_curve(results, table):
     ("setting", "count"), [("crosslingual", 0), ("finetuned_25", 25), ("finetuned", None), ("voted", None)]
 )
 def test_settings_of_the_learning_curve_are_known_by_name(setting, count):
-    assert figures.refined_on(setting) == count
+    assert kind(setting).samples == count
 
 
 def test_training_is_the_mean_over_the_runs_of_a_target(results):
