@@ -25,7 +25,8 @@ import numpy as np
 import soundfile
 
 from experiments.environment import processor
-from experiments.preparation import LOAD, MOST, PreparationError, lengths
+from experiments.markdown import aligned
+from experiments.preparation import LOAD, MOST, PreparationError, check_new, lengths
 from experiments.watching import Process, watch, watch_command
 from ser_jax import flags, host
 from ser_jax.data.logmel import RATE
@@ -106,10 +107,7 @@ def measure(folder: Path, utterances: int) -> Report:
     """
     if not LEAST <= utterances <= MOST:
         raise PreparationError(f"{utterances} utterances, expected {LEAST} to {MOST:,}")
-    if folder.exists() and not folder.is_dir():
-        raise PreparationError(f"{folder} is a file, expected a new folder")
-    if folder.exists() and any(folder.iterdir()):
-        raise PreparationError(f"{folder} is not empty, expected a new folder")
+    check_new(folder)
     data, out = folder / "data", folder / "results"
     counts = dict(zip(NAMES, (utterances, max(LEAST, utterances // 100)), strict=True))
     sources = {name: write_segments(folder / name, counts[name], i) for i, name in enumerate(NAMES)}
@@ -172,13 +170,10 @@ def markdown(report: Report) -> str:
     for name, seconds in BOUNDS:
         one = report.stages[name]
         rows.append((name, f"{one.seconds:.1f} s", f"{seconds} s", memory(one.peak), memory(one.anonymous)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     sizes = " and ".join(f"{count:,}" for count in report.utterances)
     return "\n".join(
         [
-            *lines,
+            aligned(rows),
             "",
             f"{report.device}, {report.cores} cores; {sizes} utterances of noise, one epoch of "
             "`experiments.crosslingual`, one seed. One measurement each, from the start of a process to its "

@@ -38,7 +38,16 @@ from ser_jax.train import TrainConfig
 WATCHED = 10  # times that development speakers are asked about while a run trains
 
 
-def run(settings: list[Setting], options: Options, after: Callable[[], None] | None = None) -> None:
+class Experiment(NamedTuple):
+    """What was asked for, and what computes it; `protocol` is the hash of `protocol.of`."""
+
+    machine: Machine
+    pool: Pool
+    options: Options
+    protocol: str
+
+
+def run(settings: list[Setting], options: Options, after: Callable[[Experiment], None] | None = None) -> None:
     """Trains and tests every setting that `options.out` does not hold yet.
 
     What cannot be computed, a cell whose test or training part lacks a class, say, is noted with its reason.
@@ -73,20 +82,10 @@ def run(settings: list[Setting], options: Options, after: Callable[[], None] | N
             predictions.sweep(options.out)
             keeping.note_missing(options.out, missing)
         machine.wait("the folder is ours")
-        _compute_missing(
-            _Experiment(machine, pool, options, wanted["hash"]), [work for work in works if work.plans]
-        )
+        experiment = Experiment(machine, pool, options, wanted["hash"])
+        _compute_missing(experiment, [work for work in works if work.plans])
         if after is not None and machine.host == 0:
-            after()
-
-
-class _Experiment(NamedTuple):
-    """What was asked for, and what computes it."""
-
-    machine: Machine
-    pool: Pool
-    options: Options
-    protocol: str
+            after(experiment)
 
 
 def _show(progress: tqdm, steps: int, before: bool) -> None:
@@ -106,7 +105,7 @@ def _say(sentence: str) -> None:
     tqdm.write(sentence, file=sys.stderr)
 
 
-def _compute_missing(experiment: _Experiment, works: list[Work]) -> None:
+def _compute_missing(experiment: Experiment, works: list[Work]) -> None:
     machine, _, options, _ = experiment
     ahead = [work for work in works if not keeping.is_done(options.out, work)]
     machine.wait("what is missing is known")
@@ -145,7 +144,7 @@ def _among(works: list[Work], work: Work) -> bool:
     return any(work is one for one in works)  # their arrays have no one truth
 
 
-def _forget(experiment: _Experiment, stored: list[Work]) -> None:
+def _forget(experiment: Experiment, stored: list[Work]) -> None:
     """Discards what is unfinished of works whose results are stored."""
     experiment.machine.wait("the results are stored")
     if experiment.machine.host == 0:
@@ -171,7 +170,7 @@ def _unfinished(options: Options, works: list[Work]) -> Path:
 
 
 def _computed(
-    experiment: _Experiment, works: list[Work], wanted: list[Work], stop: Stop, progress: tqdm
+    experiment: Experiment, works: list[Work], wanted: list[Work], stop: Stop, progress: tqdm
 ) -> Iterator[Work]:
     """Trains the runs of works that share stacks, stores each that is wanted when its last run is done, and
     yields it.
@@ -213,7 +212,7 @@ def _computed(
 
 
 def _kept(
-    experiment: _Experiment,
+    experiment: Experiment,
     works: list[Work],
     config: ModelConfig,
     training: TrainConfig,

@@ -52,15 +52,22 @@ class Attention(NamedTuple):
       shares: [R, S] of the utterances, those whose largest weight is alpha_i.
       among: [R, S] the same among the segments that hold sound.
       expected: [S] what chance would give among these.
-      decided: [R] of the utterances, those whose two largest weights differ by more than 0.5.
+      decided, decided_among: [R] of the utterances, those whose two largest weights differ by more than 0.5.
       padding_weight: [R] how much of the weights lies on padding, the mean over the utterances.
+      padding_wins: [R] of the utterances, those whose largest weight is of padding.
+      by_length_utterances: [S] how many hold sound in 1, 2, ... segments.
+      by_length_among: [R, S, S] `among` of these; NaN where there are none.
     """
 
     shares: np.ndarray
     among: np.ndarray
     expected: np.ndarray
     decided: np.ndarray
+    decided_among: np.ndarray
     padding_weight: np.ndarray
+    padding_wins: np.ndarray
+    by_length_utterances: np.ndarray
+    by_length_among: np.ndarray
 
 
 def models(out: Path, job: str) -> Path:

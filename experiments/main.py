@@ -5,11 +5,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 
 from experiments import harness, report
-from experiments.options import Options, parse
+from experiments.harness import Experiment
+from experiments.options import parse
 from experiments.plans import ExperimentError, Setting
 from experiments.results import Results
 from experiments.stopping import end_on_sigterm
@@ -25,8 +25,8 @@ def main(
     settings: list[Setting],
     arguments: list[str] | None = None,
     shown: list[str] | None = None,
-    after: Callable[[Options], None] | None = None,
-    printed: Callable[[Path], str] | None = None,
+    after: Callable[[Experiment], None] | None = None,
+    printed: Callable[[Results], str] | None = None,
     needed: str | None = None,
 ) -> None:
     """Computes the settings with the flags given, writes the table under `name` and prints it.
@@ -58,13 +58,13 @@ def main(
             join(options.coordinator, options.hosts, options.host)
         lost: list[str] = []
 
-        def tell() -> None:
+        def tell(experiment: Experiment) -> None:
             if after is not None:
-                after(options)
+                after(experiment)
             results = Results(options.out)
             text = report.write(results, name, shown or [setting.name for setting in settings])
             report.write_page(results)
-            print(text if printed is None else printed(options.out))
+            print(text if printed is None else printed(results))
             print(f"Written to {options.out}: {name}{FILES}.", file=sys.stderr)
             lost.extend(results.stopped_jobs)
 

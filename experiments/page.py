@@ -12,7 +12,6 @@ from experiments.markup import Section, bullets, folded, gallery, paragraph, tab
 from experiments.page_style import STYLE
 from experiments.results import Results
 from experiments.summary import Row, columns
-from ser_jax.attention import OverRuns, over_runs
 
 TITLES = {
     "table2": "Table 2",
@@ -214,7 +213,7 @@ def _attention(results: Results) -> Section:
     lines = [[*head, "two largest differ by > 0.5"]]
     for name, one in known.items():
         padding, first, among, decided = (
-            _over_runs(over_runs(values))
+            tables.share(values)
             for values in (one.padding_weight, one.shares[:, 0], one.among[:, 0], one.decided)
         )
         lines.append([name, padding, first, among, f"{100 * one.expected[0]:.1f}", decided])
@@ -227,12 +226,6 @@ def _attention(results: Results) -> Section:
         for name, one in known.items()
     }
     return Section(heading, paragraph(said) + table(lines, heading) + gallery(drawn, "attention-"))
-
-
-def _over_runs(seen: OverRuns) -> str:
-    if np.isnan(seen.mean):
-        return "?"
-    return f"{100 * seen.mean:.1f}" + ("" if np.isnan(seen.deviation) else f" ± {100 * seen.deviation:.1f}")
 
 
 def _training(results: Results, settings: list[str]) -> Section:

@@ -23,6 +23,7 @@ import soundfile
 from tqdm import tqdm
 
 from experiments.environment import processor
+from experiments.markdown import aligned
 from experiments.watching import Process, watch
 from ser_jax import flags, host
 from ser_jax.data.logmel import RATE, SECONDS
@@ -125,6 +126,14 @@ def different(folders: list[Path]) -> list[str]:
     )
 
 
+def check_new(folder: Path) -> None:
+    """Raises: PreparationError where there is something in the place of a new folder."""
+    if folder.exists() and not folder.is_dir():
+        raise PreparationError(f"{folder} is a file, expected a new folder")
+    if folder.exists() and any(folder.iterdir()):
+        raise PreparationError(f"{folder} is not empty, expected a new folder")
+
+
 def measure(folder: Path, utterances: int, workers: list[int]) -> Report:
     """Writes, prepares and loads in `folder`.
 
@@ -136,10 +145,7 @@ def measure(folder: Path, utterances: int, workers: list[int]) -> Report:
         raise PreparationError(f"{utterances} utterances, expected {MOST:,} at most")
     for count in workers:
         how_many(count)
-    if folder.exists() and not folder.is_dir():
-        raise PreparationError(f"{folder} is a file, expected a new folder")
-    if folder.exists() and any(folder.iterdir()):
-        raise PreparationError(f"{folder} is not empty, expected a new folder")
+    check_new(folder)
     seconds = lengths(utterances)
     manifest = write_noise(folder / "noise", seconds)
     roots = {count: folder / f"data-{count}" for count in dict.fromkeys(workers)}
@@ -187,14 +193,11 @@ def markdown(report: Report) -> str:
         rows.append((name, f"{process.seconds:.1f} s", f"{n / process.seconds:.0f}", memory(process)))
     for name, seconds, process in zip(("first", "second"), report.loaded, report.loading, strict=True):
         rows.append((f"load, {name} time", f"{seconds:.2f} s", f"{n / seconds:,.0f}", memory(process)))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     names = " and ".join(map(str, report.prepared))
     verdict = f"differ in {', '.join(report.different)}" if report.different else "are the same to the byte"
     return "\n".join(
         [
-            *lines,
+            aligned(rows),
             "",
             f"{report.device}, {report.cores} cores, Python {report.python}; n = {n:,} utterances of noise, "
             f"{length['sum'] / 3600:.1f} h: {length['mean']:.2f} ± {length['deviation']:.2f} s, "

@@ -20,6 +20,7 @@ import numpy as np
 
 from experiments import keeping, predictions
 from experiments.crosslingual import CROSSLINGUAL
+from experiments.harness import Experiment
 from experiments.kinds import equalised
 from experiments.main import main
 from experiments.monolingual import MONOLINGUAL
@@ -48,8 +49,9 @@ SHOWN = ["monolingual", "identified", "voted", "multilingual", "multilingual_his
          "crosslingual_histogram", LANGUAGE]  # fmt: skip
 
 
-def combine(options: Options) -> None:
+def combine(experiment: Experiment) -> None:
     """Writes the cells that follow from others' predictions: `identified` and `voted`."""
+    options = experiment.options
     every = "+".join(options.corpora)
     language = Cell(LANGUAGE, every, every, LANGUAGE)
     missing, known = {}, keeping.read_missing(options.out)

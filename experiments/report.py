@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments import drawing, figures, page, protocol, tables
+from experiments.markdown import aligned
 from experiments.occupied import occupied
 from experiments.predictions import ResultsError, sweep, whole
 from experiments.results import Results
@@ -59,9 +60,9 @@ def contents(results: Results, name: str, table: list[Row]) -> dict[str, str]:
 
 def text(results: Results, table: list[Row]) -> str:
     """All that is said of some cells, as Markdown."""
-    parts = [tables.markdown(results, table), tables.lines(tables.intervals(results, table)), tables.POOLED]
+    parts = [tables.markdown(results, table), aligned(tables.intervals(results, table)), tables.POOLED]
     if found := results.comparisons(table):
-        parts.append(tables.lines(tables.differences(results, found)))
+        parts.append(aligned(tables.differences(results, found)))
         parts.append(
             f"Differences of the pooled UAR, points; {tables.SWAPPED} those of the same column; * below "
             "0.05. The runs are taken as they are: that other seeds would differ is in the deviations above, "
@@ -112,7 +113,7 @@ def together(folders: list[Path], mixed: bool) -> str:
         lines += [[str(one.out), *line] for line in body]
     notice = "**Results of different protocols: they cannot be compared line by line.**\n\n" if other else ""
     synthetic = sorted({name for one in every for name in one.synthetic})
-    return tables.notice(synthetic) + notice + tables.lines(lines)
+    return tables.notice(synthetic) + notice + aligned(lines)
 
 
 def _check_complete(results: Results) -> None:

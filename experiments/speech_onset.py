@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import tables
+from experiments.markdown import aligned
 from experiments.summary import title
 from ser_jax import flags
 from ser_jax.data import Corpus, load
@@ -83,7 +83,7 @@ def table(onsets: list[Onset]) -> str:
     head += ["later than 0.5 s", "silent at the end, s", "contrast, dB", "no speech found"]
     return "\n".join(
         [
-            tables.lines([head, *map(row, onsets)]),
+            aligned([head, *map(row, onsets)]),
             "",
             f"Speech: {RULE.lasting} frames in a row that are at most {RULE.below:g} dB below the loud ones "
             f"and {RULE.above:g} dB above the quiet ones. Contrast: median level of loud over quiet frames; "

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.environment import busy
+from experiments.markdown import aligned
 from experiments.ways import TITLES
 
 if TYPE_CHECKING:
@@ -120,13 +121,13 @@ def markdown(report: Report) -> str:
     live, whole = (report.useful[name]["flops"] / 1e6 for name in LENGTHS)
     return "\n".join(
         [
-            *_table(_ways(report)),
+            aligned(_ways(report)),
             "",
-            *_table(_extrapolated(report)),
+            aligned(_extrapolated(report)),
             "",
-            *_table(_costs(report)),
+            aligned(_costs(report)),
             "",
-            *_table(_ratios(report)),
+            aligned(_ratios(report)),
             "",
             f"{where['device']}, {threads} cores, {versions}, Python {where['python']}"
             + (f"; as many threads for JAX as for PyTorch: {threads}" if cpu and where["torch"] else "")
@@ -148,12 +149,6 @@ def markdown(report: Report) -> str:
             "a step.",
         ]
     )
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
 
 
 def _number(value: float | None, form: str = ",.2f") -> str:

@@ -9,7 +9,7 @@ other utterances than the protocol's folds; with 2 where the protocol or predict
 import sys
 from pathlib import Path
 
-from experiments import attention_over_time, predictions, report
+from experiments import predictions, report, tables
 from experiments.kinds import kind
 from experiments.predictions import Cell, ResultsError
 from experiments.results import Results
@@ -36,7 +36,7 @@ def differing(out: Path) -> list[str]:
             wrong += [] if same else [file]
     if (out / "attention.json").exists():
         looked = out / "attention.md"
-        same = looked.exists() and looked.read_bytes() == (attention_over_time.markdown(out) + "\n").encode()
+        same = looked.exists() and looked.read_bytes() == (tables.attention(results) + "\n").encode()
         print(f"attention.md: {'as attention.json says' if same else 'DIFFERS'}")
         wrong += [] if same else ["attention.md"]
     return wrong

@@ -149,7 +149,7 @@ def everything(out: Path, names: tuple[str, ...] = NAMES, targets=TARGETS, **fac
 
 def attention(names) -> dict:
     rng = np.random.default_rng(0)
-    found = {}
+    found, even = {}, np.tri(8) / np.arange(1, 9)[:, None]
     for name in names:
         shares = rng.dirichlet(np.arange(8, 0, -1) * 3.0, 3)
         expected = np.arange(8, 0, -1) / 36
@@ -159,6 +159,10 @@ def attention(names) -> dict:
             "among": among.tolist(),
             "expected": expected.tolist(),
             "decided": rng.uniform(0.5, 0.8, 3).tolist(),
+            "decided_among": rng.uniform(0.5, 0.8, 3).tolist(),
             "padding_weight": rng.uniform(0.3, 0.6, 3).tolist(),
+            "padding_wins": rng.uniform(0.3, 0.6, 3).tolist(),
+            "by_length_utterances": [0, *[10] * 7],
+            "by_length_among": [even.tolist()] * 3,
         }
     return found

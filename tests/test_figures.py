@@ -42,12 +42,16 @@ def words(axis):
     return [text.get_text() for text in axis.texts]
 
 
+def attention(**parts):
+    every = {name: np.array(part) for name, part in invented.attention(["de"])["de"].items()}
+    return Attention(**every | parts)
+
+
 def every(results, table):
     """All figures of one panel, by what they are called."""
     here = {"test": "de", "target": "arousal"}
     curve = some(table, "crosslingual", "finetuned_10", "finetuned_400", **here)
     tuned = [row for row in table if row.setting.startswith("tuning") and row.test == "de"]
-    known = Attention(*(np.array(part) for part in invented.attention(["de"])["de"].values()))
     return {
         "runs": figures.runs(results, some(table, *MAIN, **here)),
         "confusions": figures.confusions(results, some(table, *MAIN, **here)),
@@ -55,7 +59,7 @@ def every(results, table):
         "learning_curve": figures.learning_curve(results, curve),
         "matrix": figures.matrix(results, some(table, *MAIN, target="valence")),
         "tuning": figures.tuning(results, [row for row in tuned if row.target == "arousal"]),
-        "attention": figures.attention(results, {"de": known}),
+        "attention": figures.attention(results, {"de": attention()}),
     }
 
 
@@ -213,7 +217,7 @@ def test_a_run_without_development_speakers_does_not_count_among_others(results)
 def test_attention_stands_beside_chance(results):
     shares = np.array([[0.5, 0.3, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]])
     expected = np.array([0.4, 0.3, 0.2, 0.1])
-    known = Attention(shares, shares[:, ::-1], expected, np.array([0.5, 0.6]), np.array([0.3, 0.4]))
+    known = attention(shares=shares, among=shares[:, ::-1], expected=expected)
     every, among = figures.attention(results, {"de": known}).axes
     np.testing.assert_allclose([bar.get_height() for bar in every.patches], [60, 20, 10, 10])
     np.testing.assert_allclose([bar.get_height() for bar in among.patches], [10, 10, 20, 60])
@@ -223,9 +227,8 @@ def test_attention_stands_beside_chance(results):
 
 def test_attention_of_a_single_run_has_no_deviation(results):
     once = np.array([[0.6, 0.4]])
-    figure = figures.attention(
-        results, {"de": Attention(once, once, once[0], np.array([0.5]), np.array([0.3]))}
-    )
+    known = attention(shares=once, among=once, expected=once[0])
+    figure = figures.attention(results, {"de": known})
     assert not any(axis.containers[0].errorbar for axis in figure.axes)
 
 
@@ -234,14 +237,13 @@ def test_every_figure_of_synthetic_speech_says_so(tmp_path):
     results = Results(out)
     rows = results.rows(sorted({cell.setting for cell in results.stored}))
     main = some(rows, *MAIN)
-    known = {"de": Attention(*(np.array(part) for part in invented.attention(["de"])["de"].values()))}
     drawn = [
         figures.runs(results, main),
         figures.confusions(results, main),
         figures.learning_curve(results, rows),
         figures.matrix(results, rows),
         figures.tuning(results, rows),
-        figures.attention(results, known),
+        figures.attention(results, {"de": attention()}),
         figures.training(results, {"monolingual de": invented.training()}),
     ]
     assert all(figure.get_supxlabel().startswith("Synthetic speech.") for figure in drawn)

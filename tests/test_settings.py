@@ -146,7 +146,7 @@ def test_what_cannot_be_combined_says_what_it_lacks(tmp_path):
     ):
         predictions.write(tmp_path, Cell(setting, train, test, "arousal"), said([0.2, 0.4, 0.9]))
     keeping.note_missing(tmp_path, {Cell("crosslingual", "one", "two", "arousal"): "too few"})
-    related.combine(options)
+    related.combine(harness.Experiment(None, None, options, ""))
     assert predictions.file(tmp_path, Cell("voted", "one+two", "one", "arousal")).exists()
     missing = {str(cell): reason for cell, reason in keeping.read_missing(tmp_path).items()}
     assert missing == {
