@@ -13,6 +13,12 @@ MODEL := results/model
 
 FLAGS ?=
 
+define speak
+$(BIN)/ser-jax synthesize $(1)/speech $(2)
+$(BIN)/ser-jax prepare iemocap --source $(1)/speech/IEMOCAP_full_release --name synthetic_en --data-dir $(1)/data
+$(BIN)/ser-jax prepare recola --source $(1)/speech/RECOLA --name synthetic_fr --data-dir $(1)/data
+endef
+
 .PHONY: demo test lint docs figures faults bounds model clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -22,9 +28,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
-	$(BIN)/ser-jax synthesize $(DEMO)/speech
-	$(BIN)/ser-jax prepare iemocap --source $(DEMO)/speech/IEMOCAP_full_release --name synthetic_en --data-dir $(DEMO)/data
-	$(BIN)/ser-jax prepare recola --source $(DEMO)/speech/RECOLA --name synthetic_fr --data-dir $(DEMO)/data
+	$(call speak,$(DEMO))
 	$(BIN)/python -m experiments.table2 --corpora synthetic_en synthetic_fr --data-dir $(DEMO)/data --out $(DEMO) \
 	    --epochs 10 --finetune-samples 40 --finetune-epochs 4
 
@@ -52,9 +56,7 @@ bounds: $(VENV)/installed
 
 model: $(VENV)/installed
 	rm -rf $(MODEL)
-	$(BIN)/ser-jax synthesize $(MODEL)/speech --utterances 480
-	$(BIN)/ser-jax prepare iemocap --source $(MODEL)/speech/IEMOCAP_full_release --name synthetic_en --data-dir $(MODEL)/data
-	$(BIN)/ser-jax prepare recola --source $(MODEL)/speech/RECOLA --name synthetic_fr --data-dir $(MODEL)/data
+	$(call speak,$(MODEL),--utterances 480)
 	$(BIN)/ser-jax train --corpora synthetic_en synthetic_fr --data-dir $(MODEL)/data --out $(MODEL)/demonstration
 	rm -rf ser_jax/recognizer/demonstration
 	cp -r $(MODEL)/demonstration ser_jax/recognizer/demonstration

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from experiments import environment, keeping, predictions, protocol, unfinished
 from experiments.occupied import occupied
 from experiments.options import Options
-from experiments.plans import ExperimentError, Job, Plan, Setting, Work, planned
+from experiments.plans import ExperimentError, Job, Plan, Setting, Work, name_of, planned
 from experiments.pool import Pool
 from experiments.stopping import Stop, stopping
 from experiments.unfinished import Often, Unfinished
@@ -272,7 +272,7 @@ def _start_params(options: Options, work: Work, plans: list[Plan]) -> Tree:
     begin = work.setting.start
     assert begin is not None  # whoever starts from nothing does not ask
     [job] = [job for job in begin.jobs(options.corpora) if job.train == work.job.train]
-    start = Work(begin, job, [], [], {}).name
+    start = name_of(begin, job)
     before = keeping.read_training(options.out, start)
     names = list(zip(before.target.tolist(), before.seed.tolist(), strict=True))
     params = checkpoint.restore(keeping.models(options.out, start), work.setting.model(options), len(names))

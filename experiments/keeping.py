@@ -182,7 +182,7 @@ def gathered(pool: Pool, cell: Cell, plans: list[Plan], probability: list[np.nda
     own = [(plan, said) for plan, said in zip(plans, probability, strict=True) if plan.target == cell.target]
     seeds = sorted({plan.seed for plan, _ in own})
     tested = np.unique(np.concatenate([plan.test for plan, _ in own]))
-    rows = np.intersect1d(np.concatenate([pool.rows(name) for name in cell.test.split("+")]), tested)
+    rows = np.intersect1d(np.concatenate([pool.rows(name) for name in cell.tested]), tested)
     position = {row: i for i, row in enumerate(rows)}
     found = np.full((len(seeds), len(rows)), np.nan, np.float32)
     fold = np.zeros(len(rows), np.int32)

@@ -116,13 +116,18 @@ class Work(NamedTuple):
     @property
     def name(self) -> str:
         """What its models are kept under."""
-        return f"{self.setting.name}-{self.train}-{'+'.join(self.job.test)}"
+        return name_of(self.setting, self.job)
 
     @property
     def label(self) -> str:
         """What is computed, for people to read."""
         apart = not set(self.job.test) & set(self.job.train)
         return f"{self.setting.name} {self.train}" + (f">{'+'.join(self.job.test)}" if apart else "")
+
+
+def name_of(setting: Setting, job: Job) -> str:
+    """What a job's models are kept under."""
+    return f"{setting.name}-{'+'.join(job.train)}-{'+'.join(job.test)}"
 
 
 def planned(settings: Iterable[Setting], pool: Pool, options: Options) -> list[Work]:
@@ -158,7 +163,7 @@ def _work(setting: Setting, pool: Pool, options: Options, job: Job, works: dict[
     for target in setting.targets(options):
         own = _cells(setting, job, target)
         try:
-            _check_start(setting, options, job, target, works)
+            _check_start(setting, job, target, works)
             wanted = setting.plans(pool, options, job, target)
             if setting.start is None:  # a few utterances to refine on may be of one class
                 _check(pool, target, [("training", plan, plan.train) for plan in wanted])
@@ -166,7 +171,7 @@ def _work(setting: Setting, pool: Pool, options: Options, job: Job, works: dict[
             missing |= dict.fromkeys(own, str(error))
             continue
         for cell in own:
-            rows = np.concatenate([pool.rows(name) for name in cell.test.split("+")])
+            rows = np.concatenate([pool.rows(name) for name in cell.tested])
             try:
                 tested = [(f"{cell.test} test", plan, np.intersect1d(plan.test, rows)) for plan in wanted]
                 _check(pool, target, tested)
@@ -178,7 +183,7 @@ def _work(setting: Setting, pool: Pool, options: Options, job: Job, works: dict[
     return Work(setting, job, plans, found, missing)
 
 
-def _check_start(setting: Setting, options: Options, job: Job, target: str, works: dict[Any, Work]) -> None:
+def _check_start(setting: Setting, job: Job, target: str, works: dict[Any, Work]) -> None:
     if setting.start is None:
         return
     before = [w for (name, _), w in works.items() if name == setting.start.name and w.job.train == job.train]

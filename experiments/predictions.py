@@ -35,6 +35,22 @@ class Cell(NamedTuple):
     test: str
     target: str
 
+    @classmethod
+    def parse(cls, text: str) -> "Cell":
+        """The cell that is written so; `ValueError` where none is."""
+        setting, train, test, target = text.split("-")
+        return cls(setting, train, test, target)
+
+    @property
+    def trained(self) -> list[str]:
+        """The corpora of `train`."""
+        return self.train.split("+")
+
+    @property
+    def tested(self) -> list[str]:
+        """The corpora of `test`."""
+        return self.test.split("+")
+
     def __str__(self) -> str:
         return "-".join(self)
 

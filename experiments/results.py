@@ -1,5 +1,6 @@
 """A results folder, read once: what tables, figures and pages are made of."""
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Iterable
@@ -77,21 +78,20 @@ class Results:
         return [self._cell(file) for file in sorted((self.out / "predictions").glob("*.npz"))]
 
     def _cell(self, file: Path) -> Cell:
-        parts = file.stem.split("-")
-        known = len(parts) == 4 and {*parts[1].split("+"), *parts[2].split("+")} <= set(self.names)
-        if not known or parts[3] not in (*TARGETS, LANGUAGE):
-            raise ResultsError(
-                f"{file} is no cell of {' and '.join(self.names)}, expected SETTING-TRAIN-TEST-TARGET.npz; "
-                "move it elsewhere"
-            )
-        return Cell(*parts)
+        with contextlib.suppress(ValueError):
+            cell = Cell.parse(file.stem)
+            if {*cell.trained, *cell.tested} <= set(self.names) and cell.target in (*TARGETS, LANGUAGE):
+                return cell
+        raise ResultsError(
+            f"{file} is no cell of {' and '.join(self.names)}, expected SETTING-TRAIN-TEST-TARGET.npz; "
+            "move it elsewhere"
+        )
 
     def cells(self, settings: list[str]) -> list[Cell]:
         """The cells of some settings that are there or known to be missing, in the order of the tables."""
 
         def place(cell: Cell) -> tuple[int, list[int], list[int], str]:
-            trained = [self.names.index(name) for name in cell.train.split("+")]
-            tested = [self.names.index(name) for name in cell.test.split("+")]
+            trained, tested = (list(map(self.names.index, part)) for part in (cell.trained, cell.tested))
             return settings.index(cell.setting), tested, trained, cell.target
 
         known = {*self.stored, *self.missing}
@@ -115,10 +115,9 @@ class Results:
 
     def _stops(self, cell: Cell) -> str:
         """Which of a cell's runs were stopped, where; empty where none was, or others made it."""
-        tested = set(cell.test.split("+"))
         for job in keeping.trained(self.out):
             setting, train, tests = job.split("-", 2)
-            if (setting, train) == (cell.setting, cell.train) and tested <= set(tests.split("+")):
+            if (setting, train) == (cell.setting, cell.train) and set(cell.tested) <= set(tests.split("+")):
                 return keeping.stops(self.training(job), cell.target)
         return ""
 

@@ -26,7 +26,7 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stopping(say: Callable[[str], None], hosts: int = 1) -> Iterator[Stop]:
+def stopping(say: Callable[[str], None], hosts: int) -> Iterator[Stop]:
     """Until the block ends the first signal is only noted, for whoever looks; the second ends the process.
 
     While XLA computes, Python runs no handler, which is the main thread's: a thread reads what the system

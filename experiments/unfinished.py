@@ -47,7 +47,7 @@ class Unfinished:
         label: str,
         stop: Stop,
         say: Callable[[str], None],
-        keeps: bool = True,
+        keeps: bool,
     ):
         self._keeps = keeps
         self._folder, self._what, self._by, self._often = folder, what, by, often

@@ -27,7 +27,7 @@ def differing(out: Path) -> list[str]:
         raise ResultsError(f"{out} holds no table, expected one that an experiment has written")
     wrong = []
     for name, shown in results.document["tables"].items():
-        wrong += [cell for cell in shown["cells"] if not _fits(results, Cell(*cell.split("-")))]
+        wrong += [cell for cell in shown["cells"] if not _fits(results, Cell.parse(cell))]
         for file, content in report.contents(results, name, results.rows(shown["settings"])).items():
             path = out / file
             same = path.exists() and path.read_bytes() == content.encode()
@@ -51,7 +51,7 @@ def _fits(results: Results, cell: Cell) -> bool:
             print(f"{path.name}: LOST")
         return known is not None
     said = results.said(cell)
-    folds = [results.document["folds"].get(name, []) for name in cell.test.split("+")]
+    folds = [results.document["folds"].get(name, []) for name in cell.tested]
     parts = enumerate(zip(*folds, strict=True))
     tested = {i: {utterance for fold in part for utterance in fold["test"]} for i, part in parts}
     several = len(set(said.fold.tolist())) > 1

@@ -43,7 +43,7 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _in_world(world, monkeypatch, request):
+def _in_world(world, monkeypatch):
     """Every case begins in the same folder, and leaves it as it was."""
     monkeypatch.chdir(world)
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
@@ -168,7 +168,7 @@ def written(file, text):
 
 
 @pytest.mark.parametrize(("file", "text", "typed", "sentence"), by_text(WRITTEN))
-def test_what_stands_wrong_in_a_file(capsys, caplog, file, text, typed, sentence):
+def test_what_stands_wrong_in_a_file(capsys, file, text, typed, sentence):
     before = written(file, text)
     try:
         refused(capsys, f"{typed} --data-dir root/deep --workers 1", sentence)
@@ -242,7 +242,7 @@ def odd(world):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes in folders")
 @pytest.mark.parametrize(("make", "typed", "sentence"), by_text(PLACED))
-def test_what_lies_wrong_in_a_folder(odd, world, capsys, caplog, make, typed, sentence):
+def test_what_lies_wrong_in_a_folder(odd, world, capsys, make, typed, sentence):
     make()
     before = sources.listing(world)
     refused(capsys, typed, sentence)
@@ -298,7 +298,7 @@ def plain(listing):
     return [tuple(v for k, v in vars(one).items() if k != "place") for one in listing.utterances]
 
 
-def test_iemocaps_labels_cut_anywhere(tmp_path):
+def test_iemocaps_labels_cut_anywhere():
     """What is left is read as it was or refused by name; nothing is made up, nothing else is raised."""
     whole, read, named = Path(TURNS).read_bytes(), [], []
     facts = plain(iemocap.read("IEMOCAP"))

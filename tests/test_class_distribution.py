@@ -99,7 +99,7 @@ def test_one_turn_less_is_different(release, tmp_path, capsys):
     assert "utterances                 10,038     10,039  different  Sec. 3" in out
 
 
-def test_recolas_counts_are_known(tmp_path):
+def test_recolas_counts_are_known():
     n = 1308
     arousal, valence = np.ones(n), np.ones(n)
     arousal[:520], valence[:241] = 0.0, -0.2

@@ -60,7 +60,7 @@ def test_features_that_do_not_fit_are_streamed_to_the_same_result(wanted):
     same(computed(small), wanted)
 
 
-def test_where_to_start_follows_the_runs(wanted):
+def test_where_to_start_follows_the_runs():
     params = jax.vmap(lambda key: train.model.init(CONFIG, key))(jax.random.split(jax.random.key(9), 5))
     params = jax.tree.map(np.asarray, params)
     training = TrainConfig(epochs=0)

@@ -297,7 +297,7 @@ def test_an_output_that_is_no_folder_is_named(speech, tmp_path, capsys):
     assert "file is a file, expected a folder for the results" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_in_a_sentence_and_status_130(speech, tmp_path, capsys, monkeypatch):
+def test_ctrl_c_ends_in_a_sentence_and_status_130(tmp_path, capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 

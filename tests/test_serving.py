@@ -615,7 +615,7 @@ def test_what_is_not_installed_is_named(recogniser, monkeypatch, missing):
 
 
 @pytest.fixture
-def started(recogniser, monkeypatch):
+def started(monkeypatch):
     """What `serve` does, without a server that runs."""
     import uvicorn
 
