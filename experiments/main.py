@@ -9,7 +9,7 @@ from types import TracebackType
 
 from experiments import harness, report
 from experiments.harness import Experiment
-from experiments.options import parse
+from experiments.options import Options, parse
 from experiments.plans import ExperimentError, Setting
 from experiments.results import Results
 from experiments.stopping import end_on_sigterm
@@ -46,28 +46,22 @@ def main(
     """
     options = parse(description, name, arguments)
 
+    lost: list[str] = []
+
+    def tell(experiment: Experiment) -> None:
+        if after is not None:
+            after(experiment)
+        results = Results(options.out)
+        text = report.write(results, name, shown or [setting.name for setting in settings])
+        report.write_page(results)
+        print(text if printed is None else printed(results))
+        print(f"Written to {options.out}: {name}{FILES}.", file=sys.stderr)
+        lost.extend(results.stopped_jobs)
+
     def work() -> int:
         if needed is not None and needed not in options.targets:
             raise ExperimentError(f"--targets {' '.join(options.targets)}, expected {needed} among them")
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        end_on_sigterm()
-        _quieten()
-        use_all_cores()
-        if options.coordinator is not None:
-            join(options.coordinator, options.hosts, options.host)
-        lost: list[str] = []
-
-        def tell(experiment: Experiment) -> None:
-            if after is not None:
-                after(experiment)
-            results = Results(options.out)
-            text = report.write(results, name, shown or [setting.name for setting in settings])
-            report.write_page(results)
-            print(text if printed is None else printed(results))
-            print(f"Written to {options.out}: {name}{FILES}.", file=sys.stderr)
-            lost.extend(results.stopped_jobs)
-
+        _begin(options)
         harness.run(settings, options, tell)
         if lost:
             print(
@@ -83,6 +77,17 @@ def main(
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _begin(options: Options) -> None:
+    """Readies this process: what signals do, what is not printed, its devices, the hosts it works with."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_on_sigterm()
+    _quieten()
+    use_all_cores()
+    if options.coordinator is not None:
+        join(options.coordinator, options.hosts, options.host)
 
 
 def _quieten() -> None:

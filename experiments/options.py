@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 from ser_jax import flags
 from ser_jax.convolution import PRECISIONS
@@ -81,32 +82,31 @@ MOST = 1_000_000  # of minutes, gigabytes, hosts, devices, runs
 
 def parse(description: str, name: str, arguments: list[str] | None = None) -> Options:
     """Reads the flags of `python -m experiments.<name>`; a wrong one ends the program with status 2."""
-    defaults = Options()
     parser = flags.Parser(
         prog=f"python -m experiments.{name}",
         usage="%(prog)s [FLAG ...]",
         description=description,
     )
+    _add_training(parser, name)
+    _add_computing(parser)
+    return _checked(parser, vars(parser.parse_args(arguments)))
+
+
+def _add_training(parser: argparse.ArgumentParser, name: str) -> None:
+    """Flags that say what is trained on what, and where its results go."""
+    defaults = Options()
     add = parser.add_argument
-    add(
-        "--corpora",
-        nargs="+",
-        default=defaults.corpora,
-        metavar="NAME",
-        help="two or more prepared corpora, of any language (default: iemocap recola)",
-    )
-    add(
-        "--data-dir",
-        type=flags.folder,
-        metavar="DIR",
-        help="where they were prepared (default: as ser-jax prepare)",
-    )
+    several = "two or more prepared corpora, of any language (default: iemocap recola)"
+    add("--corpora", nargs="+", default=defaults.corpora, metavar="NAME", help=several)
+    prepared = "where they were prepared (default: as ser-jax prepare)"
+    add("--data-dir", type=flags.folder, metavar="DIR", help=prepared)
+    out = Path("results") / name
     add(
         "--out",
         type=flags.folder,
         metavar="DIR",
-        default=Path("results") / name,
-        help="folder of the results (default: %(default)s)",
+        default=out,
+        help="folder of results (default: %(default)s)",
     )
     for count, (meaning, most) in COUNTS.items():
         add(
@@ -116,33 +116,18 @@ def parse(description: str, name: str, arguments: list[str] | None = None) -> Op
             default=getattr(defaults, count),
             help=f"{meaning} (default: %(default)s)",
         )
-    add(
-        "--standardize",
-        choices=MODES,
-        help=f"whose statistics to bring features to (default: {WITHIN} within a corpus, {ACROSS} across)",
-    )
-    add(
-        "--label-rule",
-        choices=RULES,
-        default=defaults.label_rule,
-        help="where IEMOCAP's valence of 2.5 falls (default: %(default)s)",
-    )
-    add(
-        "--targets",
-        nargs="+",
-        choices=TARGETS,
-        metavar="TARGET",
-        default=list(TARGETS),
-        help="of arousal and valence (default: both)",
-    )
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        default=defaults.precision,
-        help="of the convolution's products (default: %(default)s)",
-    )
-    _add_computing(parser)
-    chosen = vars(parser.parse_args(arguments))
+    whose = f"whose statistics to bring features to (default: {WITHIN} within a corpus, {ACROSS} across)"
+    add("--standardize", choices=MODES, help=whose)
+    border = "where IEMOCAP's valence of 2.5 falls (default: %(default)s)"
+    add("--label-rule", choices=RULES, default=defaults.label_rule, help=border)
+    both = "of arousal and valence (default: both)"
+    add("--targets", nargs="+", choices=TARGETS, metavar="TARGET", default=list(TARGETS), help=both)
+    rounded = "of the convolution's products (default: %(default)s)"
+    add("--precision", choices=PRECISIONS, default=defaults.precision, help=rounded)
+
+
+def _checked(parser: argparse.ArgumentParser, chosen: dict[str, Any]) -> Options:
+    """What was chosen, where the flags agree; else the program ends with status 2."""
     # In the paper's order and once each, whatever order was typed: results are the same.
     chosen["targets"] = tuple(target for target in TARGETS if target in chosen["targets"])
     chosen["corpora"] = tuple(chosen["corpora"])
