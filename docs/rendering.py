@@ -23,6 +23,7 @@ SAID = re.compile(r"(Returns|Raises|Yields|References): (.+)")
 SECTION = re.compile(r"(Args|Attributes|Examples?):$")
 SPECIAL = re.compile(r"[*|\\]|(?<=\w)_(?!\w)")
 ENDED = re.compile(r"(?<=\w)`(?=\w)")  # `code`s
+NAMING = ("ser_jax", "ser_jax.recognizer")  # what is described where it is made
 MODULES_WITH_GRADIENTS = ("ser_jax.convolution",)
 LINK = re.compile(r"\[([^\]]+)\]\(([^()\s#]+)\.py(?:#([\w.]+))?\)")
 
@@ -64,8 +65,8 @@ def docstring(app, what, name, obj, options, lines) -> None:
 
 
 def skipped(app, what, name, obj, skip, options) -> bool | None:
-    """Fields of a named tuple say nothing new beside its Attributes; `ser_jax` names what others describe."""
-    if app.env.current_document.autodoc_module == "ser_jax":
+    """Fields of a named tuple say nothing new beside its Attributes; packages name what others describe."""
+    if app.env.current_document.autodoc_module in NAMING:
         return True
     return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
 

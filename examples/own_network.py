@@ -1,6 +1,5 @@
-"""A network of one's own beside the paper's: python examples/own_network.py results/demo/data synthetic_en 10
-
-The same speech, folds and seeds; time-delay layers, attentive statistics pooling (Okabe et al., 2018)."""
+"""A network of one's own beside the paper's, same folds: time-delay layers, attentive statistics pooling
+(Okabe et al., 2018). To run: python examples/own_network.py results/demo/data synthetic_en 10"""
 
 import dataclasses
 import sys
@@ -42,10 +41,9 @@ class TimeDelayNetwork(nn.Module):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit(f"{sys.argv[0]}: {len(sys.argv) - 1} arguments, expected 3: data directory, corpus, epochs")
+    place, name, epochs = sys.argv[1:] if len(sys.argv) == 4 else sys.exit("expected: DIR CORPUS EPOCHS")
     machine.use_all_cores()
-    here, corpus = machine.Machine.here(), data.load(sys.argv[2], sys.argv[1])
+    here, corpus = machine.Machine.here(), data.load(name, place)
     speech = runs.Data(*here.place(corpus.logmel, corpus.frames), np.zeros(len(corpus), np.int32))
     sums, asked = standardize.moments(corpus.logmel, corpus.frames), []
     for t, target in enumerate(labels.CLASS_NAMES):
@@ -55,7 +53,7 @@ if __name__ == "__main__":
             asked += [engine.Asked(runs.Runs(runs.key(seed, t, f), *own), fold.test) for seed in range(5)]
     for config in (model.ModelConfig(), TimeDelay()):
         uar = np.zeros((2, 5, 5))  # targets, folds, seeds
-        for done in engine.compute(here, config, train.TrainConfig(epochs=int(sys.argv[3])), speech, asked):
+        for done in engine.compute(here, config, train.TrainConfig(epochs=int(epochs)), speech, asked):
             for i, said in zip(done.runs, done.said, strict=True):
                 uar.flat[i] = 100 * metrics.uar(asked[i].run.labels[asked[i].test], said > 0.5)
         for target, each in zip(labels.CLASS_NAMES, uar.mean(axis=1), strict=True):

@@ -6,9 +6,7 @@ import sys
 import onnxruntime
 import soundfile
 
-if len(sys.argv) != 3:
-    sys.exit(f"{sys.argv[0]}: {len(sys.argv) - 1} arguments, expected two: model.onnx speech.wav")
-model, speech = sys.argv[1:]
+model, speech = sys.argv[1:] if len(sys.argv) == 3 else sys.exit("expected: model.onnx speech.wav")
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 about = session.get_modelmeta()
 samples, rate = soundfile.read(speech, dtype="float32", always_2d=True)

@@ -106,7 +106,7 @@ def test_what_is_public_is_in_the_reference(pages, site):
     lost = []
     for module, names in (public(path) for path in MODULES if path.name != "__main__.py"):
         page = pages[site / "docs" / "reference" / "modules" / f"{module}.html"]
-        if module != "ser_jax":  # its names are described where they are made
+        if module not in ("ser_jax", "ser_jax.recognizer"):  # what they name is described where it is made
             lost += sorted(names - page.ids)
     assert not lost
 

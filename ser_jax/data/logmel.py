@@ -57,7 +57,7 @@ def logmel(samples: np.ndarray, filters: "Filters | None" = None) -> np.ndarray:
     Args:
       samples: [n] real, 16 kHz, n >= 400.
       filters: what `filterbank()` returns, where it is at hand already.
-    Returns: [`frame_count`(n), BANDS] float64, dB.
+    Returns: [frame_count(n), BANDS] float64, dB.
     Raises: ShortSignalError when n < 400.
     """
     samples = np.asarray(samples, np.float64)
