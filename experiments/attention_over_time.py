@@ -116,4 +116,5 @@ if __name__ == "__main__":
         after=analyse,
         printed=tables.attention,
         needed=TARGET,
+        fewest=1,
     )

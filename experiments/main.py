@@ -28,6 +28,7 @@ def main(
     after: Callable[[Experiment], None] | None = None,
     printed: Callable[[Results], str] | None = None,
     needed: str | None = None,
+    fewest: int = 2,
 ) -> None:
     """Computes the settings with the flags given, writes the table under `name` and prints it.
 
@@ -41,10 +42,11 @@ def main(
       arguments: the flags; those of the command line by default.
       shown: the settings in the table; those trained by default.
       after: work on what is stored, before the table is made.
-      needed: a target that it is about.
       printed: what the results folder is shown by instead of the table.
+      needed: a target that it is about.
+      fewest: corpora that it takes, one or two.
     """
-    options = parse(description, name, arguments)
+    options = parse(description, name, arguments, fewest)
 
     lost: list[str] = []
 

@@ -37,4 +37,4 @@ def plans(pool: Pool, options: Options, job: Job, target: str) -> list[Plan]:
 MONOLINGUAL = Setting("monolingual", WITHIN, jobs, plans)
 
 if __name__ == "__main__":
-    main(__doc__, "monolingual", [MONOLINGUAL])
+    main(__doc__, "monolingual", [MONOLINGUAL], fewest=1)

@@ -22,7 +22,7 @@ class Options:
     """What a user chooses; the defaults are the paper's.
 
     Attributes:
-      corpora: names of two or more prepared corpora.
+      corpora: names of prepared corpora.
       data_dir: where they were prepared; None for the usual place.
       out: folder of the results.
       seeds: runs per fold and target, numbered from 0.
@@ -80,23 +80,27 @@ COUNTS = {  # what it means, and the most, beyond which it is a slip of the pen
 MOST = 1_000_000  # of minutes, gigabytes, hosts, devices, runs
 
 
-def parse(description: str, name: str, arguments: list[str] | None = None) -> Options:
-    """Reads the flags of `python -m experiments.<name>`; a wrong one ends the program with status 2."""
+def parse(description: str, name: str, arguments: list[str] | None = None, fewest: int = 2) -> Options:
+    """Reads the flags of `python -m experiments.<name>`, which takes `fewest` corpora, one or two, or more.
+
+    A wrong one ends the program with status 2.
+    """
     parser = flags.Parser(
         prog=f"python -m experiments.{name}",
         usage="%(prog)s [FLAG ...]",
         description=description,
     )
-    _add_training(parser, name)
+    _add_training(parser, name, fewest)
     _add_computing(parser)
-    return _checked(parser, vars(parser.parse_args(arguments)))
+    return _checked(parser, vars(parser.parse_args(arguments)), fewest)
 
 
-def _add_training(parser: argparse.ArgumentParser, name: str) -> None:
+def _add_training(parser: argparse.ArgumentParser, name: str, fewest: int) -> None:
     """Flags that say what is trained on what, and where its results go."""
     defaults = Options()
     add = parser.add_argument
-    several = "two or more prepared corpora, of any language (default: iemocap recola)"
+    several = "two or more prepared corpora" if fewest > 1 else "one prepared corpus or more"
+    several += ", of any language (default: iemocap recola)"
     add("--corpora", nargs="+", default=defaults.corpora, metavar="NAME", help=several)
     prepared = "where they were prepared (default: as ser-jax prepare)"
     add("--data-dir", type=flags.folder, metavar="DIR", help=prepared)
@@ -126,12 +130,12 @@ def _add_training(parser: argparse.ArgumentParser, name: str) -> None:
     add("--precision", choices=PRECISIONS, default=defaults.precision, help=rounded)
 
 
-def _checked(parser: argparse.ArgumentParser, chosen: dict[str, Any]) -> Options:
+def _checked(parser: argparse.ArgumentParser, chosen: dict[str, Any], fewest: int) -> Options:
     """What was chosen, where the flags agree; else the program ends with status 2."""
     # In the paper's order and once each, whatever order was typed: results are the same.
     chosen["targets"] = tuple(target for target in TARGETS if target in chosen["targets"])
     chosen["corpora"] = tuple(chosen["corpora"])
-    if len(chosen["corpora"]) < 2:
+    if len(chosen["corpora"]) < fewest:
         parser.error(
             f"argument --corpora: {chosen['corpora'][0]} alone, expected two or more, separated by blanks"
         )

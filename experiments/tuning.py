@@ -32,4 +32,4 @@ TUNING = [
 ]
 
 if __name__ == "__main__":
-    main(__doc__, "tuning", TUNING)
+    main(__doc__, "tuning", TUNING, fewest=1)

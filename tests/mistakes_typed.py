@@ -291,6 +291,7 @@ SCRIPTS = [
     ("verify", "orphan damaged", "unrecognized arguments: damaged"),
     ("table2", "--corpora tiny tiny --data-dir data --out new", "corpora tiny tiny, expected different ones"),
     ("table2", "--corpora tiny --data-dir data --out new", "--corpora: tiny alone, expected two or more"),
+    ("monolingual", "--corpora tiny,tny --data-dir data --out new", "did you mean tiny tiny, separated by"),
     ("table2", "--corpora a b --data-dir speech/m.csv --out new", "no corpus 'a' in speech/m.csv, found"),
 ]  # fmt: skip
 

@@ -25,6 +25,16 @@ def within(parser):
     return found
 
 
+def run(name):
+    """Runs `python -m experiments.NAME` in this process, whether or not it was imported before."""
+    imported = sys.modules.pop(f"experiments.{name}", None)
+    try:
+        runpy.run_module(f"experiments.{name}", run_name="__main__")
+    finally:
+        if imported is not None:
+            sys.modules[f"experiments.{name}"] = imported
+
+
 def of_script(name):
     """The parser that `python -m experiments.NAME` makes."""
     made = []
@@ -34,12 +44,9 @@ def of_script(name):
         raise SystemExit
 
     argv = mock.patch.object(sys, "argv", [name])
-    imported = sys.modules.pop(f"experiments.{name}", None)
     asked = mock.patch.object(argparse.ArgumentParser, "parse_args", keep)
     with argv, asked, contextlib.suppress(SystemExit):
-        runpy.run_module(f"experiments.{name}", run_name="__main__")
-    if imported is not None:
-        sys.modules[f"experiments.{name}"] = imported
+        run(name)
     [parser] = made
     return parser
 

@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import os
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -94,9 +93,8 @@ def refused(capsys, typed, sentence, program="ser-jax", main=cli.main):
 def script(name, typed, monkeypatch):
     """The exit status of `python -m experiments.NAME TYPED`, run in this process."""
     monkeypatch.setattr(sys, "argv", [name, *shlex.split(typed)])
-    monkeypatch.delitem(sys.modules, f"experiments.{name}", raising=False)
     with pytest.raises(SystemExit) as end:
-        runpy.run_module(f"experiments.{name}", run_name="__main__")
+        parsers.run(name)
     return end.value.code
 
 

@@ -30,10 +30,12 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import parsers
 import pytest
 import recognisers
 import soundfile
 
+from experiments import main as shared
 from experiments import options
 from ser_jax.cli import main as ser_jax
 from ser_jax.data.synthetic import read_truth
@@ -123,7 +125,10 @@ def script(name):
     own = getattr(module, "main", None)
     if own is not None and own.__module__ == name:
         return lambda flags: take(lambda: own(flags))
-    return lambda flags: options.parse(module.__doc__, name.removeprefix("experiments."), flags)
+    with mock.patch.object(shared, "main") as asked:
+        parsers.run(name.removeprefix("experiments."))
+    called = asked.call_args
+    return lambda flags: options.parse(*called.args[:2], flags, called.kwargs.get("fewest", 2))
 
 
 def read(line):
