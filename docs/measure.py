@@ -12,10 +12,10 @@ fails is named, the others are written, and the status is 1.
 --sources says in which folder the databases lie.
 """
 
-import argparse
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -32,80 +32,129 @@ from figures import benchmarks, gathering  # noqa: E402
 
 from experiments import environment, protocol  # noqa: E402
 from ser_jax import flags  # noqa: E402
-from ser_jax.cli import guarded  # noqa: E402
+from ser_jax.ending import guarded  # noqa: E402
 from ser_jax.errors import UserError  # noqa: E402
 from ser_jax.whole import new_file  # noqa: E402
 
 ACTED = "--corpora ravdess emodb"
-CLI = "import sys; from ser_jax.cli import main; sys.exit(main())"
+PROGRAMS = {  # as they are called here: by this Python, and with no installation
+    "make": ["make", "--old-file", ".venv/installed", f"BIN={Path(sys.executable).parent}"],
+    "python": [sys.executable],
+    "ser-jax": [sys.executable, "-c", "import sys; from ser_jax.cli import main; sys.exit(main())"],
+}
 PICTURES = ("learning_curve.png", "attention.png")
-
-
-class Options(NamedTuple):
-    """Where prepared corpora, results and databases as released lie; the last may be None."""
-
-    data_dir: Path | None
-    out: Path
-    sources: Path | None
-
-
-class Measurement(NamedTuple):
-    """What is run, and what its results say.
-
-    Attributes:
-      commands: as anybody would type them; flags that say where things lie are added.
-      gather: from its folder to values.
-      resumes: whether its commands go on from what is there, and say in protocol.json when they did what.
-    """
-
-    commands: tuple[str, ...]
-    gather: Callable[[Path], dict[str, Any]]
-    resumes: bool = False
-
-
-def _table2(flags: str, gather: Callable[[Path], dict[str, Any]]) -> Measurement:
-    return Measurement((f"python -m experiments.table2 {ACTED} {flags}",), gather, True)
-
-
-MEASUREMENTS = {
-    "demo": Measurement(("make demo",), gathering.demo),
-    "acted": Measurement(
-        tuple(
-            f"python -m experiments.{script} {ACTED}"
-            for script in (
-                "table2", "learning_curve", "english_1308", "related", "attention_over_time", "speech_onset",
-            )
-        ),
-        gathering.acted,
-        True,
-    ),
-    "standardize-none": _table2("--standardize none", gathering.standardize),
-    "standardize-train": _table2("--standardize train", gathering.standardize),
-    "standardize-speaker": _table2("--standardize speaker", gathering.standardize),
-    "bfloat16": _table2("--precision bfloat16", gathering.bfloat16),
-    "tuning": Measurement((f"python -m experiments.tuning --seeds 1 {ACTED}",), gathering.tuning, True),
-    "recognizer": Measurement((f"ser-jax train {ACTED}",), benchmarks.recognizer),
-    "audit": Measurement(("ser-jax audit ravdess", "ser-jax audit emodb"), benchmarks.audit),
-    "throughput": Measurement(("python -m experiments.throughput",), benchmarks.throughput),
-    "recognition": Measurement(("python -m experiments.recognition",), benchmarks.recognition),
-    "preparation": Measurement(("python -m experiments.preparation",), benchmarks.preparation),
-    "bounds": Measurement(("python -m experiments.bounds",), benchmarks.bounds),
-}  # fmt: skip
 
 
 class MeasureError(UserError):
     """A measurement that could not be made."""
 
 
+class Options(NamedTuple):
+    """Where prepared corpora, results and databases as released lie; the first and last may be None."""
+
+    data_dir: Path | None
+    out: Path
+    sources: Path | None
+
+
+class Command(NamedTuple):
+    """One step of a measurement.
+
+    Attributes:
+      typed: as anybody would type it.
+      places: (folder of the measurement, options) -> the flags that say where things lie here.
+      printed: the file of the folder that keeps what it prints; None where that is only shown.
+    """
+
+    typed: str
+    places: Callable[[Path, Options], list[str]]
+    printed: str | None = None
+
+
+class Measurement(NamedTuple):
+    """What is run, and what its results say.
+
+    Attributes:
+      commands: one after the other.
+      gather: from its folder to values.
+      resumes: whether its commands go on from what is there, and say in protocol.json when they did what.
+    """
+
+    commands: tuple[Command, ...]
+    gather: Callable[[Path], dict[str, Any]]
+    resumes: bool = False
+
+
+def _data(options: Options) -> list[str]:
+    return [] if options.data_dir is None else ["--data-dir", str(options.data_dir.absolute())]
+
+
+def _experiment(typed: str) -> Command:
+    """A script that goes on from what its folder holds."""
+    return Command(
+        f"python -m experiments.{typed}", lambda folder, options: [*_data(options), "--out", str(folder)]
+    )
+
+
+def _benchmark(name: str) -> Command:
+    """A script that writes its numbers as JSON."""
+    return Command(
+        f"python -m experiments.{name}", lambda folder, options: ["--json", str(folder / "report.json")]
+    )
+
+
+def _audit(database: str) -> Command:
+    def places(folder: Path, options: Options) -> list[str]:
+        if options.sources is None:
+            raise MeasureError("no --sources, expected the folder that holds ravdess and emodb as released")
+        return ["--source", str(options.sources.absolute() / database), "--json"]
+
+    return Command(f"ser-jax audit {database}", places, printed=f"{database}.json")
+
+
+def _table2(flags: str, gather: Callable[[Path], dict[str, Any]]) -> Measurement:
+    return Measurement((_experiment(f"table2 {ACTED} {flags}"),), gather, True)
+
+
+TRAINED = ("table2", "learning_curve", "english_1308", "related", "attention_over_time")
+ONSET = Command(
+    f"python -m experiments.speech_onset {ACTED}",
+    lambda folder, options: [*_data(options), "--json", str(folder / "onset.json")],
+)
+RECOGNISER = Command(
+    f"ser-jax train {ACTED}", lambda folder, options: [*_data(options), "--out", str(folder / "model")]
+)
+MEASUREMENTS = {
+    "demo": Measurement((Command("make demo", lambda folder, options: [f"DEMO={folder}"]),), gathering.demo),
+    "acted": Measurement(
+        (*(_experiment(f"{script} {ACTED}") for script in TRAINED), ONSET), gathering.acted, True
+    ),
+    "standardize-none": _table2("--standardize none", gathering.standardize),
+    "standardize-train": _table2("--standardize train", gathering.standardize),
+    "standardize-speaker": _table2("--standardize speaker", gathering.standardize),
+    "bfloat16": _table2("--precision bfloat16", gathering.bfloat16),
+    "tuning": Measurement((_experiment(f"tuning --seeds 1 {ACTED}"),), gathering.tuning, True),
+    "recognizer": Measurement((RECOGNISER,), benchmarks.recognizer),
+    "audit": Measurement((_audit("ravdess"), _audit("emodb")), benchmarks.audit),
+    "throughput": Measurement((_benchmark("throughput"),), benchmarks.throughput),
+    "recognition": Measurement((_benchmark("recognition"),), benchmarks.recognition),
+    "preparation": Measurement((_benchmark("preparation"),), benchmarks.preparation),
+    "bounds": Measurement((_benchmark("bounds"),), benchmarks.bounds),
+}
+
+
 def measure(name: str, options: Options) -> dict[str, Any]:
     """Runs what is missing of one measurement.
 
     Returns: its entry of docs/measured.json.
-    Raises: UserError where a command fails, or its results lack something.
+    Raises: MeasureError where a command fails; what `gather` raises where its results lack something;
+      ValueError where a value is no number.
     """
     one, folder, note = MEASUREMENTS[name], options.out / name, options.out / f"{name}.json"
     if not note.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        if not one.resumes:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
         before, started = time.perf_counter(), datetime.now(UTC)
         for command in one.commands:
             run(name, command, options)
@@ -121,38 +170,29 @@ def measure(name: str, options: Options) -> dict[str, Any]:
     seconds = told.pop("seconds", None)
     if name == "demo":
         values["seconds"] = seconds
-    return {"commands": list(one.commands), **told, "values": gathering.rounded(values)}
+    entry = {"commands": [command.typed for command in one.commands], **told}
+    entry["values"] = gathering.rounded(values)
+    json.dumps(entry, allow_nan=False)
+    return entry
 
 
-def run(name: str, command: str, options: Options) -> None:
+def run(name: str, command: Command, options: Options) -> None:
     """Runs a command of a measurement, with flags that say where things lie; what it prints is shown."""
     folder = options.out.absolute() / name
-    program, *words = command.split()
-    place = ["--data-dir", str(options.data_dir.absolute())] if options.data_dir and ACTED in command else []
-    into, environ = None, os.environ | {"PYTHONPATH": str(ROOT)}
-    if program == "make":
-        bin_dir = f"BIN={Path(sys.executable).parent}"
-        line = ["make", "--old-file", ".venv/installed", *words, f"DEMO={folder}", bin_dir]
-    elif words[0] == "audit":
-        folder.mkdir(parents=True, exist_ok=True)
-        source = options.sources.absolute() / words[1]
-        into = folder / f"{words[1]}.json"
-        line = [sys.executable, "-c", CLI, *words, "--source", str(source), "--json"]
-    elif program == "ser-jax":
-        folder.mkdir(parents=True, exist_ok=True)
-        line = [sys.executable, "-c", CLI, *words, *place, "--out", str(folder / "model")]
-    elif MEASUREMENTS[name].resumes and "speech_onset" not in command:
-        line = [sys.executable, *words, *place, "--out", str(folder)]
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = "onset.json" if "speech_onset" in command else "report.json"
-        line = [sys.executable, *words, *place, "--json", str(folder / file)]
-    print(f"\n{name}: {command}", flush=True)
-    done = subprocess.run(line, cwd=ROOT, env=environ, stdout=None if into is None else subprocess.PIPE)
+    program, *words = command.typed.split()
+    line = [*PROGRAMS[program], *words, *command.places(folder, options)]
+    kept = None if command.printed is None else folder / command.printed
+    print(f"\n{name}: {command.typed}", flush=True)
+    done = subprocess.run(
+        line,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=None if kept is None else subprocess.PIPE,
+    )
     if done.returncode:
         raise MeasureError(f"{shlex.join(line)} ended with status {done.returncode}, expected 0")
-    if into is not None:
-        with new_file(into) as stream:
+    if kept is not None:
+        with new_file(kept) as stream:
             stream.write(done.stdout)
 
 
@@ -165,11 +205,7 @@ def keep(found: dict[str, Any], file: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measures with the flags given, and writes what was found."""
-    parser = argparse.ArgumentParser(
-        prog="python docs/measure.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = flags.Parser(prog="python docs/measure.py", description=__doc__)
     add = parser.add_argument
     add("--data-dir", type=flags.folder, metavar="DIR", help="where ravdess and emodb were prepared")
     add(
@@ -195,7 +231,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name in wanted:
             try:
                 found[name] = measure(name, options)
-            except (UserError, OSError, ValueError, KeyError) as error:
+            except (UserError, OSError, ArithmeticError, LookupError, TypeError, ValueError) as error:
                 failed.append(name)
                 print(f"{name}: {error}", file=sys.stderr, flush=True)
         keep(found, file)

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from ser_jax import data, engine, machine, metrics, model, runs, train
-from ser_jax.data import folds, labels, standardize
+import ser_jax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,24 +36,25 @@ class TimeDelayNetwork(nn.Module):
         mean = (weight * x).sum(axis=1, keepdims=True)
         deviation = jnp.sqrt((weight * (x - mean) ** 2).sum(axis=1) + 1e-4)
         pooled = nn.Dropout(0.5, deterministic=not training)(jnp.concatenate([mean[:, 0], deviation], axis=1))
-        return model.Output(nn.Dense(self.config.classes)(pooled), weight[..., 0])
+        return ser_jax.Output(nn.Dense(self.config.classes)(pooled), weight[..., 0])
 
 
 if __name__ == "__main__":
     place, name, epochs = sys.argv[1:] if len(sys.argv) == 4 else sys.exit("expected: DIR CORPUS EPOCHS")
-    machine.use_all_cores()
-    here, corpus = machine.Machine.here(), data.load(name, place)
-    speech = runs.Data(*here.place(corpus.logmel, corpus.frames), np.zeros(len(corpus), np.int32))
-    sums, asked = standardize.moments(corpus.logmel, corpus.frames), []
-    for t, target in enumerate(labels.CLASS_NAMES):
-        for f, fold in enumerate(folds.folds(corpus)):
-            maps = np.stack(standardize.statistics(sums, fold.train))[:, None]  # mean and scale [1, F]
-            own = fold.train, np.int32(len(fold.train)), labels.classes(corpus, target), *maps
-            asked += [engine.Asked(runs.Runs(runs.key(seed, t, f), *own), fold.test) for seed in range(5)]
-    for config in (model.ModelConfig(), TimeDelay()):
+    ser_jax.use_all_cores()
+    here, corpus, targets = ser_jax.Machine.here(), ser_jax.load(name, place), ("arousal", "valence")
+    speech = ser_jax.Data(*here.place(corpus.logmel, corpus.frames), np.zeros(len(corpus), np.int32))
+    sums, asked = ser_jax.moments(corpus.logmel, corpus.frames), []
+    for t, target in enumerate(targets):
+        for f, fold in enumerate(ser_jax.folds(corpus)):
+            maps = np.stack(ser_jax.statistics(sums, fold.train))[:, None]  # mean and scale [1, F]
+            own = fold.train, np.int32(len(fold.train)), ser_jax.classes(corpus, target), *maps
+            runs = [ser_jax.Runs(ser_jax.key(seed, t, f), *own) for seed in range(5)]
+            asked += [ser_jax.Asked(run, fold.test) for run in runs]
+    for config in (ser_jax.ModelConfig(), TimeDelay()):
         uar = np.zeros((2, 5, 5))  # targets, folds, seeds
-        for done in engine.compute(here, config, train.TrainConfig(epochs=int(epochs)), speech, asked):
+        for done in ser_jax.compute(here, config, ser_jax.TrainConfig(epochs=int(epochs)), speech, asked):
             for i, said in zip(done.runs, done.said, strict=True):
-                uar.flat[i] = 100 * metrics.uar(asked[i].run.labels[asked[i].test], said > 0.5)
-        for target, each in zip(labels.CLASS_NAMES, uar.mean(axis=1), strict=True):
+                uar.flat[i] = 100 * ser_jax.uar(asked[i].run.labels[asked[i].test], said > 0.5)
+        for target, each in zip(targets, uar.mean(axis=1), strict=True):
             print(f"{type(config).__name__} {target}: UAR {each.mean():.1f} ± {each.std(ddof=1):.1f}, n = 5")

@@ -1,11 +1,11 @@
 """The paper's experiments, each a script: `python -m experiments.<name> --help`."""
 
 import os
-import signal
 import sys
 from pathlib import Path
 
 from experiments import variables
+from ser_jax import ending
 from ser_jax.errors import UserError, meant
 
 
@@ -21,12 +21,11 @@ def _check_script(module: str) -> None:
 
 
 if sys.argv[:1] == ["-m"]:  # a script is starting
-    # Until it is at work, Ctrl-C just ends it.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _script = next((word for word in sys.orig_argv if word.split(".")[0] == __name__), "")
+    ending.end_at_once(_script or "experiments")
     os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever else somebody draws with
     try:
-        _check_script(next((word for word in sys.orig_argv if word.split(".")[0] == __name__), ""))
+        _check_script(_script)
         variables.check()
     except UserError as error:
         print(f"experiments: {error}", file=sys.stderr)

@@ -8,9 +8,7 @@ Cuts white noise into utterances of IEMOCAP's lengths, prepares them, loads them
 each in a fresh process. Ends with status 1 where a stage takes more time than `BOUNDS` or more memory than
 `MEMORY` allows.
 
-Expected (two cores of an AMD EPYC beside other work): prepare 290 s and 0.6 GB; load 56 s and 8.1 GB, then
-0.2 s and 0.1 GB; train 119 s and 17.0 GB; report 9 s and 0.4 GB; verify 5 s and 0.4 GB. Without mapped files
-it is 8.9 GB at most.
+What they took is in docs/speed.md.
 """
 
 import csv
@@ -27,10 +25,10 @@ import soundfile
 from experiments.environment import processor
 from experiments.markdown import aligned
 from experiments.preparation import LOAD, MOST, PreparationError, check_new, lengths
+from experiments.stopping import end
 from experiments.watching import Process, watch, watch_command
 from ser_jax import flags, host
 from ser_jax.data.logmel import RATE
-from ser_jax.ending import guarded
 
 UTTERANCES = 100_000
 MEMORY = 24.0  # GB (10^9 bytes) that no stage may exceed
@@ -204,7 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(sentence, file=sys.stderr)
         return 1 if wrong else 0
 
-    sys.exit(guarded("experiments.bounds", work, "interrupted"))
+    end("bounds", work)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ Ends with status 1 where a count differs from what is published.
 
 import contextlib
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 
+from experiments.stopping import end
 from ser_jax import data, flags
 from ser_jax.data.labels import CLASS_NAMES, RULES, counts
-from ser_jax.ending import guarded
 
 PAPER, FOOTNOTE = "Sec. 3", "footnote 1"
 RELEASE = "the release"  # the paper does not say; counted in its label files
@@ -126,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
             print("\n\n".join(map(table, corpora, compared)))
         return 0 if equal else 1
 
-    sys.exit(guarded("experiments.class_distribution", work, "interrupted"))
+    end("class_distribution", work)
 
 
 def _corpora(names: list[str] | None, data_dir: Path | None) -> list[data.Facts]:

@@ -1,4 +1,4 @@
-"""Where a benchmark ran."""
+"""What a program runs on: processor, cores, devices, versions, how busy it is."""
 
 import os
 import platform

@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+TABLE2 = ("monolingual", "multilingual", "crosslingual", "finetuned")
+
 
 def tuned(kernel: int, pool: int) -> str:
     """The setting of a network of this kernel width, frames, and pool size, positions."""

@@ -1,8 +1,7 @@
-"""The command line of every experiment: flags, work, report, and one sentence when something is wrong."""
+"""The command line of experiments that train: flags, work, report, a sentence where something is wrong."""
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 from types import TracebackType
@@ -13,7 +12,7 @@ from experiments.options import Options, parse
 from experiments.plans import ExperimentError, Setting
 from experiments.results import Results
 from experiments.stopping import end_on_sigterm
-from ser_jax.ending import guarded
+from ser_jax import ending
 from ser_jax.machine import join, use_all_cores
 
 FILES = ".md, .csv, .tex, .png, .svg, report.html, protocol.json, predictions, training, models"
@@ -73,7 +72,7 @@ def main(
         return 1 if lost else 0
 
     interrupted = f"interrupted; the same command goes on from what {options.out} holds"
-    status = guarded(f"experiments.{name}", work, interrupted)
+    status = ending.guarded(f"experiments.{name}", work, interrupted)
     if status and options.coordinator is not None:  # else it would wait for hosts that wait for it
         sys.stdout.flush()
         sys.stderr.flush()
@@ -83,8 +82,7 @@ def main(
 
 def _begin(options: Options) -> None:
     """Readies this process: what signals do, what is not printed, its devices, the hosts it works with."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    ending.at_work()
     end_on_sigterm()
     _quieten()
     use_all_cores()

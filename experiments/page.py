@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import figures, origin, tables
-from experiments.kinds import kind
+from experiments.kinds import TABLE2, kind
 from experiments.markup import Section, bullets, folded, gallery, paragraph, table, text
 from experiments.page_style import STYLE
 from experiments.results import Results
@@ -25,7 +25,6 @@ TITLES = {
     "tuning": "Kernel width and pool size",
     "results": "What is there so far",
 }
-MAIN = ("monolingual", "multilingual", "crosslingual", "finetuned")
 ALPHA = 0.05
 
 
@@ -63,7 +62,7 @@ def of(results: Results) -> str:
     Raises: ResultsError where something in it is damaged.
     """
     there = {cell.setting for cell in [*results.stored, *results.missing]}
-    first = [name for name in MAIN if name in there]
+    first = [name for name in TABLE2 if name in there]
     shown = _shown(results.tables or {"results": [*first, *sorted(there.difference(first))]})
     listed = list(dict.fromkeys(name for settings in shown.values() for name in settings))
     rest = sorted(there - set(listed))

@@ -13,10 +13,9 @@ import numpy as np
 from experiments.options import Options
 from experiments.pool import Pool
 from experiments.predictions import Cell
+from ser_jax.engine import NOBODY
 from ser_jax.errors import UserError
 from ser_jax.model import ModelConfig
-
-NOBODY = np.zeros(0, np.int32)
 
 
 class ExperimentError(UserError):

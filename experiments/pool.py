@@ -33,30 +33,25 @@ class Features(NamedTuple):
 class Pool(Together):
     """The corpora, and what an experiment makes of their rows: folds, classes, features to compute with.
 
-    Attributes (those of `Together`, and):
-      corpora: by name, in the order given.
-
     Args:
       place: (log-mels, frames) on the host to where they are computed on, as `Machine.place` does.
     """
 
     def __init__(self, corpora: list[Corpus], fold_count: int, label_rule: str, place: Place):
         super().__init__(corpora, label_rule)
-        self.corpora = {corpus.name: corpus for corpus in corpora}
-        self._starts = dict(zip(self.names, np.cumsum([0, *map(len, corpora)])[:-1], strict=True))
+        self._starts = dict(zip(self.names, np.cumsum([0, *map(len, corpora)], dtype=np.int32), strict=False))
         self._fold_count = fold_count
         self._place = place
         self._latest: tuple[tuple[str, ...], Features] | None = None
 
     def rows(self, name: str) -> np.ndarray:
         """All rows of one corpus, int32."""
-        return np.arange(len(self.corpora[name]), dtype=np.int32) + np.int32(self._starts[name])
+        return np.arange(len(self.corpora[name]), dtype=np.int32) + self._starts[name]
 
     @cache  # noqa: B019  a pool lives as long as the program
     def folds(self, name: str) -> list[Fold]:
         """The corpus's folds, as rows of the pool."""
-        start = np.int32(self._starts[name])
-        own = folds(self.corpora[name], self._fold_count)
+        start, own = self._starts[name], folds(self.corpora[name], self._fold_count)
         return [Fold(fold.train + start, fold.dev + start, fold.test + start) for fold in own]
 
     @cache  # noqa: B019
@@ -73,7 +68,7 @@ class Pool(Together):
     @cached_property
     def membership(self) -> standardize.Membership:
         """Corpus, fold and speaker of every row."""
-        fold = np.concatenate([groups(corpus, self._fold_count) for corpus in self.parts])
+        fold = np.concatenate([groups(corpus, self._fold_count) for corpus in self.corpora.values()])
         return standardize.Membership(self.corpus, fold, np.unique(self.voice, return_inverse=True)[1])
 
     def features(self, mode: str, train: tuple[str, ...]) -> Features:

@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import json
 import platform
-import sys
 import tempfile
 from pathlib import Path
 
@@ -24,11 +23,11 @@ from tqdm import tqdm
 
 from experiments.environment import processor
 from experiments.markdown import aligned
+from experiments.stopping import end
 from experiments.watching import Process, watch
 from ser_jax import flags, host
 from ser_jax.data.logmel import RATE, SECONDS
 from ser_jax.data.workers import how_many
-from ser_jax.ending import guarded
 from ser_jax.errors import UserError
 
 MEAN, DEVIATION = 4.46, 3.07  # s, of IEMOCAP's turns
@@ -242,7 +241,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.json is not None:
             options.json.write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
 
-    sys.exit(guarded("experiments.preparation", work, "interrupted"))
+    end("preparation", work)
 
 
 if __name__ == "__main__":

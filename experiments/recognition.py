@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from experiments import environment
+from experiments.markdown import aligned
+from experiments.stopping import end
 from experiments.watching import Process, watch
 from ser_jax import flags, host
 from ser_jax.data.logmel import RATE, SECONDS
-from ser_jax.ending import guarded
 from ser_jax.errors import UserError
 
 CALLS = 100  # of a warm recogniser
@@ -135,19 +136,17 @@ def markdown(report: Report) -> str:
     call, slow = np.percentile(report.utterance, [50, 95]) * 1000
     memory = "?" if report.memory is None else f"{report.memory:.0f} MB"
     utterance, start, hour = 1000 * GOALS["utterance"], GOALS["start"], GOALS["hour"]
-    return "\n".join(
-        [
-            "| | measured | goal |",
-            "|---|---|---|",
-            f"| 7.5 s of samples to the answer, warm, one core | {call:.1f} ms (95 %: {slow:.1f} ms) | "
-            f"{utterance:.0f} ms |",
-            f"| `ser-jax predict` on 3 s, all cores | {_middle(report.start)} | {start:.0f} s |",
-            f"| the same on one core | {_middle(report.start_alone)} | {start:.0f} s |",
-            f"| an hour of speech in a file, one core | {report.hour:.1f} s, {memory} | {hour:.0f} s |",
-            "",
-            f"{report.device}, {report.cores} cores; medians of {len(report.utterance)} calls and "
-            f"{len(report.start)} starts, the hour once.",
-        ]
+    answer = "7.5 s of samples to the answer, warm, one core"
+    table = [
+        ["", "measured", "goal"],
+        [answer, f"{call:.1f} ms (95 %: {slow:.1f} ms)", f"{utterance:.0f} ms"],
+        ["`ser-jax predict` on 3 s, all cores", _middle(report.start), f"{start:.0f} s"],
+        ["the same on one core", _middle(report.start_alone), f"{start:.0f} s"],
+        ["an hour of speech in a file, one core", f"{report.hour:.1f} s, {memory}", f"{hour:.0f} s"],
+    ]
+    return (
+        f"{aligned(table)}\n\n{report.device}, {report.cores} cores; medians of {len(report.utterance)} "
+        f"calls and {len(report.start)} starts, the hour once."
     )
 
 
@@ -172,7 +171,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.json is not None:
             options.json.write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
 
-    sys.exit(guarded("experiments.recognition", work, "interrupted"))
+    end("recognition", work)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ EQUALISED = [
     for setting in (MULTILINGUAL, CROSSLINGUAL)
 ]
 RELATED = [MONOLINGUAL, MULTILINGUAL, CROSSLINGUAL, *EQUALISED, LANGUAGES]
-SHOWN = ["monolingual", "identified", "voted", "multilingual", "multilingual_histogram", "crosslingual",
-         "crosslingual_histogram", LANGUAGE]  # fmt: skip
+SHOWN = ["monolingual", "identified", "voted", "multilingual", equalised("multilingual"), "crosslingual",
+         equalised("crosslingual"), LANGUAGE]  # fmt: skip
 
 
 def combine(experiment: Experiment) -> None:

@@ -17,9 +17,9 @@ from experiments.markdown import aligned
 from experiments.occupied import occupied
 from experiments.predictions import ResultsError, sweep, whole
 from experiments.results import Results
+from experiments.stopping import end
 from experiments.summary import Row
 from ser_jax import flags
-from ser_jax.ending import guarded
 
 
 def write(results: Results, name: str, settings: list[str]) -> str:
@@ -131,7 +131,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Writes the tables of one folder anew, or prints those of several."""
     parser = flags.Parser(prog="python -m experiments.report", description=__doc__)
     add = parser.add_argument
-    add("results", nargs="+", type=Path, metavar="RESULTS", help="folder that an experiment has written")
+    add(
+        "results",
+        nargs="+",
+        type=flags.folder,
+        metavar="RESULTS",
+        help="folder that an experiment has written",
+    )
     add("--mixed", action="store_true", help="put results of different protocols in one table")
     options = parser.parse_args(arguments)
 
@@ -152,7 +158,7 @@ def main(arguments: list[str] | None = None) -> None:
         tables_written = ", ".join(f"{name}.md, .csv, .tex, .png, .svg" for name in known)
         print(f"Written to {out}: {tables_written}, report.html.", file=sys.stderr)
 
-    sys.exit(guarded("experiments.report", work, "interrupted"))
+    end("report", work)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class Results:
             "move it elsewhere"
         )
 
-    def cells(self, settings: list[str]) -> list[Cell]:
+    def cells(self, settings: Sequence[str]) -> list[Cell]:
         """The cells of some settings that are there or known to be missing, in the order of the tables."""
 
         def place(cell: Cell) -> tuple[int, list[int], list[int], str]:
@@ -97,7 +97,7 @@ class Results:
         known = {*self.stored, *self.missing}
         return sorted((cell for cell in known if cell.setting in settings), key=place)
 
-    def rows(self, settings: list[str]) -> list[Row]:
+    def rows(self, settings: Sequence[str]) -> list[Row]:
         """Every cell of some settings, from what its runs said."""
         return [self._row(cell) for cell in self.cells(settings)]
 

@@ -8,17 +8,16 @@ where its attention lies, and reports that they do not. Nothing is trained.
 """
 
 import json
-import sys
 from typing import NamedTuple
 
 import numpy as np
 
 from experiments.markdown import aligned
+from experiments.stopping import end
 from experiments.summary import title
 from ser_jax import flags
 from ser_jax.data import Corpus, load
 from ser_jax.data.onset import RULE, extent
-from ser_jax.ending import guarded
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -28,7 +27,7 @@ class Onset(NamedTuple):
 
     Attributes:
       corpus: its name.
-      utterances: how many, and in how many of them no speech was found.
+      utterances, without: how many, and in how many of them no speech was found.
       start: s, by which a share of `QUANTILES` has started; empty where no speech was found at all.
       late: share that starts later than 0.5 s.
       silent_at_the_end: s, the median.
@@ -115,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
             content = [{key: _number(value) for key, value in one._asdict().items()} for one in onsets]
             options.json.write_text(json.dumps(content, indent=2) + "\n")
 
-    sys.exit(guarded("experiments.speech_onset", work, "interrupted"))
+    end("speech_onset", work)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""Ctrl-C, SIGTERM and a terminal that closes: the first ends training after the epoch, the second at once."""
+"""How scripts end; Ctrl-C, SIGTERM, a terminal that closes: the first ends training after the epoch."""
 
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
+from ser_jax import ending
 from ser_jax.errors import Interrupted
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -23,6 +26,12 @@ class Stop:
     def __init__(self) -> None:
         self.asked: int | None = None
         self.nothing_to_lose = True
+
+
+def end(script: str, work: Callable[[], int | None]) -> NoReturn:
+    """Does the work of a script that trains nothing, and ends the program as `ending.guarded` says."""
+    ending.at_work()
+    sys.exit(ending.guarded(f"experiments.{script}", work, "interrupted"))
 
 
 @contextlib.contextmanager

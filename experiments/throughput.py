@@ -24,13 +24,13 @@ import numpy as np
 
 from experiments import environment, throughput_report, workload
 from experiments.rates import EAGER, Found, Key, Timed
+from experiments.stopping import end
 from experiments.throughput_report import LENGTHS, Point, Report
 from experiments.timing import Peak, Timing, by_turns, product, ratio, triad
 from experiments.ways import TITLES, Noise, OneAfterAnother, Sizes, Stack, ours, sizes, torch_data, torchs
 from experiments.workload import Corpus
 from ser_jax import flags, host, machine
 from ser_jax.convolution import PRECISIONS
-from ser_jax.ending import guarded
 from ser_jax.model import ModelConfig
 from ser_jax.train import TrainConfig
 
@@ -200,7 +200,7 @@ def main(arguments: list[str] | None = None) -> None:
             except ImportError:
                 _say("no figure, since matplotlib is not installed")
 
-    sys.exit(guarded("experiments.throughput", work, "interrupted"))
+    end("throughput", work)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 from ser_jax.errors import UserError
+from ser_jax.host import DEVICE_FLAG
 
-DEVICES = "xla_force_host_platform_device_count"
 MOST = 1024  # devices that a processor is divided into; JAX takes minutes to start many thousands
 
 
@@ -27,14 +27,14 @@ def check() -> None:
     if flags and not flags[0].startswith("-"):  # XLA reads them from there
         if not Path(flags[0]).is_file():
             raise VariableError(
-                f"XLA_FLAGS is {flags[0]!r}, expected flags like --{DEVICES}=8, or a file of them"
+                f"XLA_FLAGS is {flags[0]!r}, expected flags like --{DEVICE_FLAG}=8, or a file of them"
             )
         flags = []
     for flag in flags:
         name, _, value = flag.lstrip("-").partition("=")
         if not re.fullmatch(r"--?xla_\w+", flag.partition("=")[0]):
-            raise VariableError(f"XLA_FLAGS holds {flag!r}, expected flags like --{DEVICES}=8")
-        if name == DEVICES:
+            raise VariableError(f"XLA_FLAGS holds {flag!r}, expected flags like --{DEVICE_FLAG}=8")
+        if name == DEVICE_FLAG:
             _check_devices(f"--{name} in XLA_FLAGS", value)
     if any(name.startswith("JAX_") for name in os.environ):
         try:

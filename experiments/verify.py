@@ -6,15 +6,14 @@ Ends with status 1 where a table says something else than the predictions, or pr
 other utterances than the protocol's folds; with 2 where the protocol or predictions are damaged.
 """
 
-import sys
 from pathlib import Path
 
 from experiments import predictions, report, tables
 from experiments.kinds import kind
 from experiments.predictions import Cell, ResultsError
 from experiments.results import Results
+from experiments.stopping import end
 from ser_jax import flags
-from ser_jax.ending import guarded
 
 
 def differing(out: Path) -> list[str]:
@@ -68,11 +67,11 @@ def _fits(results: Results, cell: Cell) -> bool:
 def main(arguments: list[str] | None = None) -> None:
     """Checks the folder given."""
     parser = flags.Parser(prog="python -m experiments.verify", description=__doc__)
-    parser.add_argument("results", type=Path, metavar="RESULTS", help="folder that an experiment has written")
+    parser.add_argument(
+        "results", type=flags.folder, metavar="RESULTS", help="folder that an experiment has written"
+    )
     options = parser.parse_args(arguments)
-    wrong: list[str] = []
-    status = guarded("experiments.verify", lambda: wrong.extend(differing(options.results)), "interrupted")
-    sys.exit(status or (1 if wrong else 0))
+    end("verify", lambda: 1 if differing(options.results) else 0)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ asked for. Everything else may change without notice.
 
     classes                        annotations to classes, by one of the paper's two rules
     folds, Fold                    who trains, develops and tests, no speaker on two sides
-    moments, affine                a run's standardisation, from sums over every utterance
+    moments, affine, statistics    a run's standardisation, from sums over every utterance
     Membership, grouping           who is standardised with whom
 
     Architecture                   what a network has to be
@@ -31,6 +31,9 @@ asked for. Everything else may change without notice.
     Data, Runs, stack              what runs share, what sets them apart, several as one
     inputs, predict                what a run hears, and what a stack says
     Progress, Prediction           how far training came; probabilities and attention
+    Machine, use_all_cores         the devices of this host; of a processor every core as one
+    compute, Asked, Done           any number of runs on them, each asked about utterances of its own
+    key                            a run's, from its seed, target and fold
 
     uar, pooled_uar                unweighted average recall, of one run and of several
     recalls, confusion             what it is made of
@@ -50,11 +53,12 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
-    "Architecture", "Corpus", "Data", "Estimate", "Facts", "Fold", "Interval", "Membership", "ModelConfig",
-    "Output", "Prediction", "Progress", "Recognition", "Recognizer", "Runs", "Segment", "TrainConfig",
-    "UserError", "Window", "affine", "apply", "attention", "batches", "chance", "classes", "confusion",
-    "facts", "fit", "fit_runs", "folds", "grouping", "holm", "init", "inputs", "interval", "load", "moments",
-    "paired_test", "pooled_uar", "predict", "prepare", "recalls", "stack", "uar",
+    "Architecture", "Asked", "Corpus", "Data", "Done", "Estimate", "Facts", "Fold", "Interval", "Machine",
+    "Membership", "ModelConfig", "Output", "Prediction", "Progress", "Recognition", "Recognizer", "Runs",
+    "Segment", "TrainConfig", "UserError", "Window", "affine", "apply", "attention", "batches", "chance",
+    "classes", "compute", "confusion", "facts", "fit", "fit_runs", "folds", "grouping", "holm", "init",
+    "inputs", "interval", "key", "load", "moments", "paired_test", "pooled_uar", "predict", "prepare",
+    "recalls", "stack", "statistics", "uar", "use_all_cores",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -62,26 +66,30 @@ if TYPE_CHECKING:
     from ser_jax.data import Corpus, Facts, batches, facts, load, prepare
     from ser_jax.data.folds import Fold, folds
     from ser_jax.data.labels import classes
-    from ser_jax.data.standardize import Membership, affine, grouping, moments
+    from ser_jax.data.standardize import Membership, affine, grouping, moments, statistics
+    from ser_jax.engine import Asked, Done, compute
     from ser_jax.errors import UserError
     from ser_jax.inference import Interval, chance, holm, interval, paired_test
+    from ser_jax.machine import Machine, use_all_cores
     from ser_jax.metrics import confusion, pooled_uar, recalls, uar
     from ser_jax.model import Architecture, ModelConfig, Output, apply, init
     from ser_jax.recognizer import Estimate, Recognition, Recognizer, Segment, Window
-    from ser_jax.runs import Data, Prediction, Runs, inputs, predict, stack
+    from ser_jax.runs import Data, Prediction, Runs, inputs, key, predict, stack
     from ser_jax.train import Progress, TrainConfig, fit, fit_runs
 else:
     _HOMES = {
         "data": "Corpus Facts batches facts load prepare",
         "data.folds": "Fold folds",
         "data.labels": "classes",
-        "data.standardize": "Membership affine grouping moments",
+        "data.standardize": "Membership affine grouping moments statistics",
+        "engine": "Asked Done compute",
         "errors": "UserError",
         "inference": "Interval chance holm interval paired_test",
+        "machine": "Machine use_all_cores",
         "metrics": "confusion pooled_uar recalls uar",
         "model": "Architecture ModelConfig Output apply init",
         "recognizer": "Estimate Recognition Recognizer Segment Window",
-        "runs": "Data Prediction Runs inputs predict stack",
+        "runs": "Data Prediction Runs inputs key predict stack",
         "train": "Progress TrainConfig fit fit_runs",
     }
 

@@ -7,7 +7,7 @@ from ser_jax import ending
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    ending.end_at_once()
+    ending.end_at_once("ser-jax")
     from ser_jax import cli
 
     return cli.main()

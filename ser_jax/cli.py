@@ -186,6 +186,7 @@ def _audit(arguments: argparse.Namespace) -> int:
 def _describe(arguments: argparse.Namespace) -> None:
     from ser_jax import data
 
+    ending.at_work()  # a corpus that is loaded for the first time is cached
     counted = _count(data.facts(arguments.name, arguments.data_dir), arguments.label_rule)
     print(json.dumps(counted, indent=2) if arguments.json else _table(counted))
 

@@ -83,19 +83,31 @@ def _say(program: str, sentence: str, status: int) -> int:
     return status
 
 
-def end_at_once() -> None:
-    """Makes Ctrl-C end the program in a sentence, until `at_work`.
+class _End:
+    """Ends the program so named in a sentence, whatever it does."""
+
+    def __init__(self, program: str):
+        self.program = program
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):
+            os.write(2, f"{self.program}: interrupted\n".encode())
+        os._exit(130)
+
+
+def end_at_once(program: str) -> None:
+    """Makes Ctrl-C end the program in a sentence that names it, until `at_work`.
 
     An interrupt in the midst of an import may be swallowed there, or leave half a library behind, which then
     crashes; nothing has been begun that would have to be tidied up. One that is ignored stays so.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _end)
+        signal.signal(signal.SIGINT, _End(program))
 
 
 def at_work() -> None:
     """Makes Ctrl-C a KeyboardInterrupt again: from here on there is something to tidy up."""
-    if signal.getsignal(signal.SIGINT) is _end:
+    if isinstance(signal.getsignal(signal.SIGINT), _End):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -106,7 +118,8 @@ def heard() -> Iterator[None]:
 
     def hook(lost: Any) -> None:
         if issubclass(lost.exc_type, KeyboardInterrupt):
-            threading.Timer(LATER, _send).start()
+            asked = lost.exc_value.status - 128 if isinstance(lost.exc_value, Interrupted) else signal.SIGINT
+            threading.Timer(LATER, _send, (signal.Signals(asked),)).start()
         else:
             before(lost)
 
@@ -117,14 +130,8 @@ def heard() -> Iterator[None]:
         sys.unraisablehook = before
 
 
-def _send() -> None:
+def _send(number: signal.Signals) -> None:
     if hasattr(signal, "pthread_kill"):  # wakes what waits, too
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
     else:
-        _thread.interrupt_main()
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    with contextlib.suppress(OSError):
-        os.write(2, b"ser-jax: interrupted\n")
-    os._exit(130)
+        _thread.interrupt_main(number)

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+DEVICE_FLAG = "xla_force_host_platform_device_count"  # XLA's, which makes devices of a processor's cores
 ALIGNMENT = 64  # bytes; what begins at a multiple of them is not copied where a processor computes
 
 

@@ -17,7 +17,6 @@ from ser_jax import host
 from ser_jax.arrays import Array, Gathered, Tree
 from ser_jax.errors import UserError
 
-DEVICE_FLAG = "xla_force_host_platform_device_count"
 COPIED = 1024  # utterances at a time
 SHARE = 0.8  # of a device's free memory; the rest is for what the compiler adds
 
@@ -34,7 +33,7 @@ def use_all_cores() -> None:
     devices, by `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`, it stays.
     """
     count: int = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]  # JAX makes its options as it starts
-    if count >= 0 or DEVICE_FLAG in os.environ.get("XLA_FLAGS", ""):
+    if count >= 0 or host.DEVICE_FLAG in os.environ.get("XLA_FLAGS", ""):
         return
     with contextlib.suppress(RuntimeError):  # what JAX says when it is too late
         jax.config.update("jax_num_cpu_devices", host.cores())

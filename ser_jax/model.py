@@ -169,7 +169,7 @@ class AttentiveCNN(nn.Module):
         w = self.param("attention", GLOROT, (c.channels, 1))[:, 0]
 
         maxima = segment_maxima(x, kernel, c.stride, c.pool, c.precision)
-        # The maximum of relu(y + b) is relu of the maximum of y, plus b: less to compute.
+        # The maximum of relu(y + b) is relu(max(y) + b): less to compute.
         segments = nn.relu(maxima + bias[None, None, :])
         attended, attention = jax.vmap(attend, (0, None))(segments, w)
 

@@ -164,7 +164,7 @@ def test_the_title_says_what_was_heard_and_what_was_found():
     valence = said.targets["valence"]._replace(probability=0.3, spread=0.0)
     said = said._replace(targets={"arousal": arousal, "valence": valence})
     title = drawing.figure("a/b.wav", heard, said).get_suptitle()
-    assert title == "a/b.wav\narousal high, p(high) = 0.71 ± 0.06     valence negative, p(positive) = 0.30"
+    assert title == "a/b.wav\narousal high (high: 0.71 ± 0.06)     valence negative (positive: 0.30)"
 
 
 @pytest.mark.parametrize(

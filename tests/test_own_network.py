@@ -13,7 +13,8 @@ import recognisers
 from corpora import noise_corpus
 from flax import linen as nn
 
-from ser_jax import convolution, data, engine, model, stacks, train
+import ser_jax
+from ser_jax import convolution, engine, model, stacks, train
 from ser_jax.engine import Asked
 from ser_jax.machine import Machine
 from ser_jax.model import ArchitectureError, ModelConfig, Output
@@ -43,7 +44,7 @@ def test_the_example_is_a_page():
 def test_the_example_tells_what_is_to_be_told_by_either_network(optimised, monkeypatch, capsys):
     """Of noise in which some bands are louder where arousal is high, others where valence is positive."""
     corpus = noise_corpus(speakers_a_session=1, each=10, frames=40)
-    monkeypatch.setattr(data, "load", lambda name, folder: corpus)
+    monkeypatch.setattr(ser_jax, "load", lambda name, folder: corpus)
     monkeypatch.setattr(sys, "argv", ["own_network.py", "anywhere", corpus.name, "6"])
     runpy.run_path(str(EXAMPLE), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()

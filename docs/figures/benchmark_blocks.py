@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from figures.markdown import TARGETS, origin, table
+from experiments.markdown import aligned
+from figures.origin import origin
+from ser_jax.data.corpus import TARGETS
 
 WAYS = {
     "one": "one run",
@@ -38,7 +40,7 @@ def recognizer(known, found) -> str:
     for key, words in (("louder", "10 dB louder"), ("softer", "10 dB softer")):
         lines[f"{words}: UAR, %"] = lambda of, key=key: f"{of[key]:.1f}"
     rows = [[name, *(said(one[target]) for target in TARGETS)] for name, said in lines.items()]
-    return f"{table(['', *TARGETS], rows)}\n\n{origin(found, 'recognizer')}"
+    return f"{aligned([['', *TARGETS], *rows])}\n\n{origin(found, 'recognizer')}"
 
 
 def _after(key: str) -> Callable[[Any], str]:
@@ -51,7 +53,7 @@ def throughput(known, found) -> str:
         [words, *(f"{rates[way][one]:,.0f}" if one in rates[way] else "" for one in precisions)]
         for way, words in WAYS.items()
     ]
-    return f"{table(['', *precisions], rows)}\n\n{origin(found, 'throughput')}"
+    return f"{aligned([['', *precisions], *rows])}\n\n{origin(found, 'throughput')}"
 
 
 def recognition(known, found) -> str:
@@ -64,7 +66,7 @@ def recognition(known, found) -> str:
         ["an hour of speech in a file, one core", f"{one['hour']:.1f} s, in {one['memory']:.0f} MB"],
     ]
     counts = f"Medians of {one['calls']} calls and {one['starts']} starts, the hour once. "
-    return f"{table(['', 'measured'], rows)}\n\n{counts}{origin(found, 'recognition')}"
+    return f"{aligned([['', 'measured'], *rows])}\n\n{counts}{origin(found, 'recognition')}"
 
 
 def preparation(known, found) -> str:
@@ -80,7 +82,7 @@ def preparation(known, found) -> str:
         rate = f"{one['utterances'] / said['seconds']:,.0f}" if key != "second" else ""
         digits = 1 if step == "prepare" else 2
         rows.append([words, f"{said['seconds']:.{digits}f} s", rate, f"{said['memory']:.0f} MB"])
-    text = table(["", "time", "utterances/s", "peak memory"], rows)
+    text = aligned([["", "time", "utterances/s", "peak memory"], *rows])
     return f"{text}\n\n{origin(found, 'preparation')}"
 
 
@@ -91,19 +93,19 @@ def bounds(known, found) -> str:
         digits = 0 if one["seconds"] >= 10 else 1
         memory = (f"{one[kind] / 1000:.1f} GB" for kind in ("peak", "anonymous"))
         rows.append([words, f"{one['seconds']:.{digits}f} s", f"{one['bound']:.0f} s", *memory])
-    text = table(["stage", "time", "bound", "peak memory", "without mapped files"], rows)
+    text = aligned([["stage", "time", "bound", "peak memory", "without mapped files"], *rows])
     return f"{text}\n\n{origin(found, 'bounds')}"
 
 
 def audit(known, found) -> str:
-    names = {"ravdess": "RAVDESS, actors 1 to 12", "emodb": "EmoDB, four emotions"}
+    names = {"ravdess": "RAVDESS", "emodb": "EmoDB"}
     rows = []
     for corpus, words in names.items():
         one = known["audit"][corpus]
         auc = (f"{one[kind]:.2f}" for kind in ("auc", "auc_within"))
         rows.append([f"{words} (n = {one['n']})", f"{one['uar']:.1f} %", *auc])
     head = ["", "arousal: UAR of the best threshold", "AUC: louder is higher", "AUC within speakers"]
-    return table(head, rows)
+    return f"{aligned([head, *rows])}\n\n{origin(found, 'audit')}"
 
 
 BLOCKS: dict[str, Callable[[Any, dict[str, Any]], str]] = {

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from figures.markdown import TARGETS, origin, table
+from experiments.kinds import TABLE2
+from experiments.markdown import aligned
+from figures.origin import origin
+from ser_jax.data.corpus import TARGETS
 
 ACTED = {"ravdess": "RAVDESS", "emodb": "EmoDB"}
 SYNTHETIC = ("synthetic_en", "synthetic_fr")
-SETTINGS = ("monolingual", "multilingual", "crosslingual", "finetuned")
 SAMPLES = ("10", "25", "50", "100", "200", "400")
-MODES = {"none": "none", "train": "train", "corpus": "corpus", "speaker": "speaker"}
+MODES = ("none", "train", "corpus", "speaker")
 RELATED = {
     "identified": "the model of the language that was identified",
     "voted": "a vote of one model per corpus",
@@ -50,21 +52,21 @@ def demo_table2(known, found) -> str:
     for name in _heads(SYNTHETIC):
         head += [name, "paper"]
     rows = []
-    for setting in SETTINGS:
+    for setting in TABLE2:
         row = [setting]
         for corpus, target in _columns(SYNTHETIC):
             cell = cells[setting][corpus][target]
             row += [_mean(cell), f"{cell['paper']:.2f}"]
         rows.append(row)
-    return table(head, rows)
+    return aligned([head, *rows])
 
 
 def demo_front(known, found) -> str:
     cells, rows = known["demo"]["cells"], []
-    for setting in SETTINGS:
+    for setting in TABLE2:
         each = [cells[setting][corpus][target] for corpus, target in _columns(SYNTHETIC)]
         rows.append([setting, *(f"{_mean(cell)} ({cell['paper']:.2f})" for cell in each)])
-    return f"{table(['UAR, % (the paper)', *_heads(SYNTHETIC)], rows)}\n\n{origin(found, 'demo')}"
+    return f"{aligned([['UAR, % (the paper)', *_heads(SYNTHETIC)], *rows])}\n\n{origin(found, 'demo')}"
 
 
 def _printed(*lines: str) -> str:
@@ -73,7 +75,7 @@ def _printed(*lines: str) -> str:
 
 def demo_first_lines(known, found) -> str:
     lines = demo_table2(known, found).splitlines()
-    return _printed(*lines[:2], lines[2 + SETTINGS.index("crosslingual")])
+    return _printed(*lines[:2], lines[2 + TABLE2.index("crosslingual")])
 
 
 def demo_lines(known, found) -> str:
@@ -95,22 +97,22 @@ def demo_doubtful(known, found) -> str:
 
 def acted_front(known, found) -> str:
     cells, rows = known["acted"]["cells"], []
-    for setting in SETTINGS:
+    for setting in TABLE2:
         each = [cells[setting][corpus][target] for corpus, target in _columns(ACTED)]
         rows.append([setting, *(f"{_mean(cell)} [{cell['low']:.1f}, {cell['high']:.1f}]" for cell in each)])
-    return f"{table(['UAR, %', *_heads(ACTED)], rows)}\n\n{origin(found, 'acted')}"
+    return f"{aligned([['UAR, %', *_heads(ACTED)], *rows])}\n\n{origin(found, 'acted')}"
 
 
 def acted_table2(known, found) -> str:
     cells, rows = known["acted"]["cells"], []
-    for setting in SETTINGS:
+    for setting in TABLE2:
         each = [cells[setting][corpus][target] for corpus, target in _columns(ACTED)]
         rows.append([setting, *map(_mean, each)])
         pooled = (f"{cell['pooled']:.1f} [{cell['low']:.1f}, {cell['high']:.1f}]" for cell in each)
         rows.append([f"{setting}, pooled", *pooled])
     chance = [known["acted"]["guessing"][corpus][target] for corpus, target in _columns(ACTED)]
     rows.append(["guessing", *(f"[{one['low']:.1f}, {one['high']:.1f}]" for one in chance)])
-    return f"{table(['UAR, %', *_heads(ACTED)], rows)}\n\n{origin(found, 'acted')}"
+    return f"{aligned([['UAR, %', *_heads(ACTED)], *rows])}\n\n{origin(found, 'acted')}"
 
 
 def _differences(differences, corpora, rows: Iterable[tuple[str, str]]) -> list[list[str]]:
@@ -131,7 +133,7 @@ def _differences(differences, corpora, rows: Iterable[tuple[str, str]]) -> list[
 def acted_differences(known, found) -> str:
     differences = known["acted"]["differences"]
     rows = _differences(differences, ACTED, (tuple(name.split("-")) for name in differences))
-    return table(["difference", *_heads(ACTED)], rows)
+    return aligned([["difference", *_heads(ACTED)], *rows])
 
 
 def acted_cut(known, found) -> str:
@@ -142,14 +144,14 @@ def acted_cut(known, found) -> str:
     ]
     told = [f"{cut[target]['difference']:+.1f}, p = {_said(cut[target]['p'])}" for target in TARGETS]
     rows.append(["difference, pooled", *(one.replace("= <", "<") for one in told)])
-    return table(["UAR, %", *_heads(["ravdess"])], rows)
+    return aligned([["UAR, %", *_heads(["ravdess"])], *rows])
 
 
 def acted_learning_curve(known, found) -> str:
     curve = known["acted"]["learning_curve"]
     rows = [["0", *_means(known["acted"]["cells"]["crosslingual"], ACTED)]]
     rows += [[count, *_means(curve[count], ACTED)] for count in SAMPLES]
-    return table(["utterances a fold", *_heads(ACTED)], rows)
+    return aligned([["utterances a fold", *_heads(ACTED)], *rows])
 
 
 def acted_related(known, found) -> str:
@@ -161,13 +163,13 @@ def acted_related(known, found) -> str:
     rows += [["across languages, for comparison", *_means(cells["crosslingual"], ACTED)]]
     rows += [[RELATED["crosslingual_histogram"], *_means(related["crosslingual_histogram"], ACTED)]]
     language = _mean(related["language"])
-    return f"{table(['UAR, %', *_heads(ACTED)], rows)}\n\nTelling the corpora apart: {language}."
+    return f"{aligned([['UAR, %', *_heads(ACTED)], *rows])}\n\nTelling the corpora apart: {language}."
 
 
 def acted_related_differences(known, found) -> str:
     differences = known["acted"]["related_differences"]
     rows = _differences(differences, ACTED, (tuple(name.split("-")) for name in differences))
-    return table(["difference", *_heads(ACTED)], rows)
+    return aligned([["difference", *_heads(ACTED)], *rows])
 
 
 def _share(one) -> str:
@@ -189,8 +191,8 @@ def acted_attention(known, found) -> str:
         "two largest differ by > 0.5, %",
         "the same among sound",
     ]
-    largest = table(["largest, % of utterances", *(f"{n}." for n in range(1, 9))], rows)
-    return f"{largest}\n\n{table(['', *heads], padding)}"
+    largest = aligned([["largest, % of utterances", *(f"{n}." for n in range(1, 9))], *rows])
+    return f"{largest}\n\n{aligned([['', *heads], *padding])}"
 
 
 def tuning(known, found) -> str:
@@ -201,7 +203,7 @@ def tuning(known, found) -> str:
         for pool in cells[kernel]
     ]
     head = ["kernel, frames", "pool, positions", *_heads(ACTED)]
-    return f"{table(head, rows)}\n\n{origin(found, 'tuning')}"
+    return f"{aligned([head, *rows])}\n\n{origin(found, 'tuning')}"
 
 
 def _tuned(cells) -> list[str]:
@@ -210,7 +212,7 @@ def _tuned(cells) -> list[str]:
 
 def standardize(known, found) -> str:
     rows = []
-    for setting in SETTINGS:
+    for setting in TABLE2:
         for mode in MODES:
             if (setting, mode) == ("monolingual", "corpus"):
                 continue
@@ -225,7 +227,7 @@ def standardize(known, found) -> str:
             ]
             average = sum(cell["mean"] for cell in each) / len(each)
             rows.append([f"{setting}, `{mode}`", *_means(cells[setting], ACTED), f"{average:.1f}"])
-    text = table(["UAR, %", *_heads(ACTED), "average"], rows)
+    text = aligned([["UAR, %", *_heads(ACTED), "average"], *rows])
     return f"{text}\n\n{origin(found, *(f'standardize-{mode}' for mode in MODES if mode != 'corpus'))}"
 
 

@@ -1,6 +1,7 @@
 """From stored results to the values of docs/measured.json: numbers, by name."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import scipy.stats
 
 from experiments import protocol, summary
+from experiments.kinds import TABLE2, refined, tuned
 from experiments.learning_curve import SAMPLES
 from experiments.related import LANGUAGE, SHOWN
 from experiments.results import Results
@@ -16,7 +18,6 @@ from experiments.tuning import KERNELS, POOLS
 from ser_jax.attention import over_runs
 from ser_jax.errors import UserError
 
-SETTINGS = ["monolingual", "multilingual", "crosslingual", "finetuned"]
 DIGITS = 6  # of the decimals, of what is in % or s
 
 
@@ -41,7 +42,7 @@ def sessions(out: Path) -> dict[str, Any]:
     return {"date": last["started"][:10], **told}
 
 
-def cells(out: Path, settings: list[str], names: tuple[str, ...]) -> dict[str, Any]:
+def cells(out: Path, settings: Sequence[str], names: tuple[str, ...]) -> dict[str, Any]:
     """By setting, corpus and target, what `names` says of a row; not what could not be computed."""
     found: dict[str, Any] = {}
     for row in Results(out).rows(settings):
@@ -61,7 +62,7 @@ ROW = {
 SPREAD = ("mean", "deviation", "n")
 
 
-def differences(out: Path, settings: list[str], pairs: tuple[str, ...] = ()) -> dict[str, Any]:
+def differences(out: Path, settings: Sequence[str], pairs: tuple[str, ...] = ()) -> dict[str, Any]:
     """By "one-other", corpus and target: the difference and p by Holm; of some pairs if they are named."""
     found: dict[str, Any] = {}
     results = Results(out)
@@ -75,11 +76,11 @@ def differences(out: Path, settings: list[str], pairs: tuple[str, ...] = ()) -> 
 
 def demo(out: Path) -> dict[str, Any]:
     """Of `make demo`, and what one doubtful cell says of itself."""
-    every = Results(out).rows(SETTINGS)
+    every = Results(out).rows(TABLE2)
     [row] = [one for one in every if one[:4] == ("crosslingual", "synthetic_en", "synthetic_fr", "valence")]
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return {
-        "cells": cells(out, SETTINGS, (*SPREAD, "paper")),
+        "cells": cells(out, TABLE2, (*SPREAD, "paper")),
         "doubtful": {
             "pooled": row.uar_pooled, "low": row.low, "high": row.high, "guessing_low": row.chance_low,
             "guessing_high": row.chance_high, "speakers": row.speakers, "utterances": row.utterances,
@@ -93,9 +94,8 @@ def acted(out: Path) -> dict[str, Any]:
     guessing: dict[str, Any] = {}
     for row in Results(out).rows(["monolingual"]):
         guessing.setdefault(row.test, {})[row.target] = {"low": row.chance_low, "high": row.chance_high}
-    curve = [f"finetuned_{count}" for count in SAMPLES]
-    by_count = cells(out, curve, SPREAD)
-    related = [name for name in SHOWN if name not in SETTINGS]
+    by_count = cells(out, [refined(count) for count in SAMPLES], SPREAD)
+    related = [name for name in SHOWN if name not in TABLE2]
     pairs = (
         "identified-monolingual", "voted-monolingual", "multilingual-voted",
         "multilingual_histogram-multilingual", "crosslingual_histogram-crosslingual",
@@ -103,11 +103,11 @@ def acted(out: Path) -> dict[str, Any]:
     systems = cells(out, related, SPREAD)
     [told_apart] = systems.pop(LANGUAGE).values()
     return {
-        "cells": cells(out, SETTINGS, (*SPREAD, "pooled", "low", "high")),
+        "cells": cells(out, TABLE2, (*SPREAD, "pooled", "low", "high")),
         "guessing": guessing,
-        "differences": differences(out, SETTINGS),
+        "differences": differences(out, TABLE2),
         "cut": _cut(out),
-        "learning_curve": {name.removeprefix("finetuned_"): by_count[name] for name in curve},
+        "learning_curve": {str(count): by_count[refined(count)] for count in SAMPLES},
         "related": systems | {LANGUAGE: told_apart[LANGUAGE]},
         "related_differences": differences(out, SHOWN, pairs),
         "attention": _attention(json.loads((out / "attention.json").read_text())),
@@ -153,13 +153,13 @@ def _share(by_run) -> dict[str, float]:
 
 def standardize(out: Path) -> dict[str, Any]:
     """Of Table 2 by one mode throughout."""
-    return {"cells": cells(out, SETTINGS, SPREAD)}
+    return {"cells": cells(out, TABLE2, SPREAD)}
 
 
 def bfloat16(out: Path) -> dict[str, Any]:
     """How far the means are from those of float32, and how many cells differ, paired by seed."""
     plain, results, moved, p = Results(out.parent / "acted"), Results(out), [], []
-    for cell in results.cells(SETTINGS):
+    for cell in results.cells(TABLE2):
         one, other = results.said(cell), plain.said(cell)
         if one.seed.tolist() != other.seed.tolist():
             raise GatheringError(f"{out} and {plain.out} hold other seeds of {cell}, expected the same")
@@ -176,7 +176,7 @@ def bfloat16(out: Path) -> dict[str, Any]:
 
 def tuning(out: Path) -> dict[str, Any]:
     """UAR of development speakers, by kernel, pool, corpus and target."""
-    found = cells(out, [f"tuning_k{kernel}_p{pool}" for kernel in KERNELS for pool in POOLS], ("mean",))
+    found = cells(out, [tuned(kernel, pool) for kernel in KERNELS for pool in POOLS], ("mean",))
     plain = {
         name: {
             corpus: {target: cell["mean"] for target, cell in targets.items()}
@@ -186,7 +186,6 @@ def tuning(out: Path) -> dict[str, Any]:
     }
     return {
         "cells": {
-            f"k{kernel}": {f"p{pool}": plain[f"tuning_k{kernel}_p{pool}"] for pool in POOLS}
-            for kernel in KERNELS
+            f"k{kernel}": {f"p{pool}": plain[tuned(kernel, pool)] for pool in POOLS} for kernel in KERNELS
         }
     }

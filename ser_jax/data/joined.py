@@ -33,7 +33,7 @@ class Together:
     """Several corpora as the rows of one array.
 
     Attributes:
-      parts: the corpora, in the order given.
+      corpora: by name, in the order given; no two have the same.
       names: theirs.
       corpus: [N] int, which of them a row is of.
       id, speaker: [N] str of all rows.
@@ -43,8 +43,8 @@ class Together:
     """
 
     def __init__(self, corpora: Sequence[Corpus], label_rule: str):
-        self.parts = list(corpora)
-        self.names = [corpus.name for corpus in corpora]
+        self.corpora = {corpus.name: corpus for corpus in corpora}
+        self.names = list(self.corpora)
         self.corpus = np.repeat(np.arange(len(corpora)), [len(corpus) for corpus in corpora])
         self.id = np.concatenate([corpus.id for corpus in corpora])
         self.speaker = np.concatenate([corpus.speaker for corpus in corpora])
@@ -55,9 +55,9 @@ class Together:
 
     def labels(self, target: str) -> np.ndarray:
         """[N] int8 classes of all rows; LabelError as of `labels.classes`."""
-        return np.concatenate([classes(corpus, target, self._label_rule) for corpus in self.parts])
+        return np.concatenate([classes(corpus, target, self._label_rule) for corpus in self.corpora.values()])
 
     def moments(self) -> Moments:
         """The sums of all rows, from which all standardisations follow."""
-        each = [moments(corpus.logmel, corpus.frames) for corpus in self.parts]
+        each = [moments(corpus.logmel, corpus.frames) for corpus in self.corpora.values()]
         return Moments(*(np.concatenate(own) for own in zip(*each, strict=True)))

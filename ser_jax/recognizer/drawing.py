@@ -14,7 +14,7 @@ from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.logmel import HOP, RATE, SECONDS
 from ser_jax.errors import one_line
 from ser_jax.recognizer.hearing import Heard
-from ser_jax.recognizer.recognition import Estimate, Recognition
+from ser_jax.recognizer.recognition import Estimate, Recognition, in_words
 from ser_jax.whole import new_file
 
 if TYPE_CHECKING:
@@ -74,14 +74,9 @@ def figure(title: str, heard: Heard, recognition: Recognition) -> "Figure":
     axes[-1].set_xlabel("time, s", fontsize=9)
     drawing.align_ylabels(axes)
     drawing.supxlabel(CAPTION, fontsize=8)
-    said = "     ".join(_said(name, estimate) for name, estimate in targets.items())
+    said = "     ".join(in_words(name, estimate) for name, estimate in targets.items())
     drawing.suptitle(f"{_shown(title)}\n{said}", fontsize=10, fontfamily=FONT, parse_math=False, usetex=False)
     return drawing
-
-
-def _said(name: str, estimate: Estimate) -> str:
-    spread = f" ± {estimate.spread:.2f}" if estimate.spread else ""
-    return f"{name} {estimate.label}, p({CLASS_NAMES[name][1]}) = {estimate.probability:.2f}{spread}"
 
 
 def _shown(title: str) -> str:

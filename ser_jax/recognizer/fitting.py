@@ -204,9 +204,9 @@ def _facts(every: Together, held_out: np.ndarray, recipe: Recipe) -> dict[str, A
     return {
         "name": recipe.name,
         "ser_jax": __version__,
-        "synthetic": any(corpus.synthetic for corpus in every.parts),
+        "synthetic": any(corpus.synthetic for corpus in every.corpora.values()),
         "seeds": recipe.seeds,
         "epochs": recipe.epochs,
         "label_rule": recipe.label_rule,
-        "corpora": [counted(number, corpus) for number, corpus in enumerate(every.parts)],
+        "corpora": [counted(number, corpus) for number, corpus in enumerate(every.corpora.values())],
     }

@@ -94,8 +94,8 @@ class Laboratory:
             to = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(to, 1)
             os.dup2(to, 2)
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             jax.config.update("jax_compilation_cache_dir", str(self.folder / "programs"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
             jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
