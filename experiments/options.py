@@ -14,7 +14,7 @@ from ser_jax.data.standardize import MODES
 from ser_jax.runs import STACKINGS
 
 WITHIN = "train"  # standardisation where training and test speech are of one corpus
-ACROSS = "corpus"  # where they are not; chosen on real speech, see docs/results.md
+ACROSS = "corpus"  # where they are not; why, and what it costs: docs/results.md
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from experiments.kinds import TABLE2, kind
 from experiments.markup import Section, bullets, folded, gallery, paragraph, table, text
 from experiments.page_style import STYLE
 from experiments.results import Results
-from experiments.summary import Row, columns
+from experiments.summary import Comparison, Row, columns
 
 TITLES = {
     "table2": "Table 2",
@@ -175,17 +175,18 @@ def _differing(results: Results, rows: list[Row]) -> str:
             table(tables.differences(results, compared), "Differences"),
         )
         + paragraph(
-            f"{tables.SWAPPED} these {len(compared)} comparisons.{_few(rows, len(compared))}",
+            f"{tables.SWAPPED} those of the same column.{_few(rows, compared)}",
             "note",
         )
     )
 
 
-def _few(rows: list[Row], compared: int) -> str:
-    """What must be known of the p-values where speakers are few."""
+def _few(rows: list[Row], compared: list[Comparison]) -> str:
+    """What must be known of the p-values, which are corrected by column, where speakers are few."""
     fewest = min((row for row in rows if not row.missing), key=lambda row: row.speakers)
     least = 2 / 2**fewest.speakers
-    if least * compared <= ALPHA:
+    beside = sum((one.test, one.target) == (fewest.test, fewest.target) for one in compared)
+    if least * beside <= ALPHA:
         return ""
     return (
         f" The {fewest.speakers} speakers of {fewest.test} allow no p below {least:.3g}: corrected, even a "

@@ -9,7 +9,7 @@ Dimensions, named the same way everywhere:
     T  frames, 10 ms apart (750)     P  positions of the convolution, `stride` frames apart
     t  those of any sound            S  segments: what the max-pooling leaves (8)
     F  mel bands (26)                C  channels: kernels of the convolution (200)
-    K  classes (2)
+    K  classes (2)                   Q  quantiles of a band
 
 What may be relied on is here: `from ser_jax import load`, or `ser_jax.load`; a name is imported when it is
 asked for. Everything else may change without notice.

@@ -122,7 +122,7 @@ def paired_test(
     Args:
       labels: [M] true classes, 0 or 1.
       one: [R, M] what the runs of one setting said.
-      other: [Q, M] what the runs of the other said of the same utterances.
+      other: [R, M] what the runs of the other, as many or not, said of the same utterances.
       speaker: [M] who spoke.
       samples: how many swaps are tried at most.
       seed: of random swaps.
@@ -135,7 +135,7 @@ def paired_test(
     size, found = _tally(labels, one, speaker)
     runs, others = np.shape(one)[0], np.shape(other)[0]
     difference = others * found - runs * _tally(labels, other, speaker)[1]
-    # times 2 R Q and both classes' sizes: integers, which float64 adds exactly up to 9e15
+    # times twice both numbers of runs and classes' sizes: integers, which float64 adds exactly up to 9e15
     share = (difference @ size.sum(axis=0)[::-1]).astype(float)
     observed = abs(share.sum())
     share = np.sort(np.abs(share[share != 0]))
@@ -161,8 +161,8 @@ def holm(p: ArrayLike) -> np.ndarray:
     """Adjusts p-values for being several: who rejects those up to x errs at all with probability x at most.
 
     Args:
-      p: [C] p-values; NaN is a comparison that was not made, stays NaN and does not count.
-    Returns: [C] float64, none smaller than before and none above 1.
+      p: [n] p-values; NaN is a comparison that was not made, stays NaN and does not count.
+    Returns: [n] float64, none smaller than before and none above 1.
     Raises: ValueError for what is no probability.
     References: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Statist. 6 (1979).
 

@@ -140,8 +140,8 @@ def default_stacking() -> str:
     """How this device computes a stack, by measurement: `python -m experiments.throughput`.
 
     It is the same wherever the kind of device is, since a choice by the clock would change the last bits of
-    results. On two CPU cores "map" trains five runs 1.4 times as fast as "vmap"; elsewhere "vmap" is
-    taken without a measurement: small kernels one after another leave an accelerator idle.
+    results. On CPU cores "map" trains five runs faster than "vmap" (how much: docs/speed.md); elsewhere
+    "vmap" is taken without a measurement: small kernels one after another leave an accelerator idle.
     """
     return "map" if jax.default_backend() == "cpu" else "vmap"
 

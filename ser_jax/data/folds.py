@@ -29,7 +29,7 @@ class Fold:
 
 
 def companies(corpus: Corpus) -> np.ndarray:
-    """Numbers the sets of people who must stay on one side: all who met, directly or through others.
+    """Numbers the sets of people who must not be split between training and test: all who met, or by others.
 
     Usually these are the corpus's sessions; a speaker of several sessions joins them.
 

@@ -33,7 +33,7 @@ class Variants(NamedTuple):
     level: np.ndarray
 
     def only(self, which: np.ndarray) -> "Variants":
-        """Those at some places: [L] int, or [M] bool."""
+        """Those at some places: [n] int, or [M] bool."""
         return Variants(*(part[which] for part in self))
 
 
