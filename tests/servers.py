@@ -1,10 +1,16 @@
 """Servers of recognisers for tests, in a thread of this process."""
 
 import contextlib
+import tempfile
 import threading
 import time
 from types import SimpleNamespace
 
+import httpx
+import recognisers
+import soundfile
+
+from ser_jax.model import ModelConfig
 from ser_jax.recognizer import serving
 
 
@@ -14,6 +20,30 @@ def until(holds, seconds=20):
     while not holds():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
+
+
+def small():
+    """A recogniser that answers at once."""
+    return recognisers.recogniser(sizes=ModelConfig(channels=8))
+
+
+def recorded(folder):
+    """A recording of two windows."""
+    soundfile.write(folder / "speech.wav", recognisers.speech(9), 16_000)
+    return folder / "speech.wav"
+
+
+def asking(server):
+    """A client of such a server."""
+    return httpx.Client(base_url=server.address, trust_env=False, timeout=30)
+
+
+@contextlib.contextmanager
+def spooling(folder):
+    """Has temporary files lie in a folder."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    yield folder
+    tempfile.tempdir = before
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ import recognisers
 import servers
 import soundfile
 
-from ser_jax.model import ModelConfig
 from ser_jax.recognizer import Recognizer
 from ser_jax.recognizer.trained import Target
 
@@ -27,7 +26,7 @@ EVIL = "<img src=x onerror=alert(1)>.wav"
 
 @pytest.fixture(scope="module")
 def recogniser():
-    return recognisers.recogniser(sizes=ModelConfig(channels=8))
+    return servers.small()
 
 
 @pytest.fixture(scope="module")
