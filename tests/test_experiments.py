@@ -1,7 +1,6 @@
 """The whole road, from synthesised speech to Table 2, and what goes wrong on it."""
 
 import csv
-import importlib
 import json
 import shutil
 import socket
@@ -11,62 +10,37 @@ import sys
 import jax
 import numpy as np
 import pytest
-from corpora import noise_corpus
+import synthetic_pair
+from synthetic_pair import FLAGS, PAIR, SETTINGS, options, typed
 
 from experiments import harness, predictions, protocol, report, verify
-from experiments.crosslingual import CROSSLINGUAL
 from experiments.finetuning import FINETUNED
 from experiments.main import main
-from experiments.monolingual import MONOLINGUAL
-from experiments.multilingual import MULTILINGUAL
-from experiments.options import Options, parse
-from experiments.plans import ExperimentError, planned
-from experiments.pool import Pool
+from experiments.plans import ExperimentError
 from experiments.predictions import Cell, ResultsError
 from experiments.results import Results
 from ser_jax.cli import main as ser_jax
 from ser_jax.data import load
 
-SETTINGS = [MONOLINGUAL, MULTILINGUAL, CROSSLINGUAL, FINETUNED]
-PAIR = ("synthetic_en", "synthetic_fr")
-
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory):
-    """A data folder with both synthetic corpora, made by the command line."""
-    root = tmp_path_factory.mktemp("speech")
-    assert ser_jax(["synthesize", str(root / "trees"), "--utterances", "115", "--seed", "1"]) == 0
-    for name, builder, tree in zip(
-        PAIR, ("iemocap", "recola"), ("IEMOCAP_full_release", "RECOLA"), strict=True
-    ):
-        source = str(root / "trees" / tree)
-        flags = ["--source", source, "--name", name, "--data-dir", str(root / "data"), "--workers", "1"]
-        assert ser_jax(["prepare", builder, *flags]) == 0
-    return root / "data"
+    return synthetic_pair.made(tmp_path_factory.mktemp("speech"))
 
 
-FLAGS = [
-    "--seeds",
-    "2",
-    "--folds",
-    "3",
-    "--epochs",
-    "12",
-    "--finetune-samples",
-    "30",
-    "--finetune-epochs",
-    "3",
-]
+def ran(script, *flags):
+    """A script of `experiments` that has ended well."""
+    command = [sys.executable, "-m", f"experiments.{script}", *map(str, flags)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 @pytest.fixture(scope="module")
 def table2(speech, tmp_path_factory):
     """What `python -m experiments.table2` leaves behind and prints."""
     out = tmp_path_factory.mktemp("results") / "table2"
-    command = [sys.executable, "-m", "experiments.table2", "--corpora", *PAIR, "--data-dir", str(speech)]
-    done = subprocess.run([*command, "--out", str(out), *FLAGS], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return out, done.stdout
+    return out, ran("table2", *typed(speech, out, *FLAGS)).stdout
 
 
 def cells(out):
@@ -114,10 +88,7 @@ def test_every_run_answers_for_every_utterance(table2):
 
 def test_attention_is_told_of_the_models_that_are_there(table2, speech):
     """Of another experiment in the same folder: what is there is not trained again."""
-    command = [sys.executable, "-m", "experiments.attention_over_time", "--corpora", *PAIR]
-    flags = ["--data-dir", str(speech), "--out", str(table2[0]), *FLAGS]
-    done = subprocess.run([*command, *flags], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = ran("attention_over_time", *typed(speech, table2[0], *FLAGS))
     assert "holds these results already" in done.stderr
     found = json.loads((table2[0] / "attention.json").read_text())
     assert list(found) == [f"{name}, {part}" for name in PAIR for part in ("training", "test")]
@@ -131,10 +102,8 @@ def test_attention_is_told_of_the_models_that_are_there(table2, speech):
 
 
 def test_related_systems_stand_beside_the_papers(speech, tmp_path):
-    command = [sys.executable, "-m", "experiments.related", "--corpora", *PAIR, "--data-dir", str(speech)]
     few = ["--seeds", "1", "--folds", "2", "--epochs", "1"]
-    done = subprocess.run([*command, "--out", str(tmp_path / "out"), *few], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = ran("related", *typed(speech, tmp_path / "out", *few))
     for name in ("identified", "voted", "multilingual_histogram", "crosslingual_histogram", "language"):
         assert f"| {name} " in done.stdout
     assert "not computed" not in done.stdout
@@ -142,9 +111,7 @@ def test_related_systems_stand_beside_the_papers(speech, tmp_path):
 
 def test_tables_are_verified_from_the_predictions(table2, capsys):
     out = table2[0]
-    verified = [sys.executable, "-m", "experiments.verify", str(out)]
-    done = subprocess.run(verified, capture_output=True, text=True)
-    assert (done.returncode, "DIFFERS" in done.stdout) == (0, False), done
+    assert "DIFFERS" not in ran("verify", out).stdout
     file = out / "table2.csv"
     original = file.read_text()
     file.write_text(original.replace("monolingual", "monolingua1", 1))
@@ -231,11 +198,6 @@ def test_the_protocol_says_who_was_where_and_when(table2):
     assert "monolingual synthetic_en" in session["computed"]
 
 
-def options(speech, out, **changes):
-    given = parse("", "table2", ["--corpora", *PAIR, "--data-dir", str(speech), "--out", str(out), *FLAGS])
-    return Options(**{**vars(given), **changes})
-
-
 def test_what_is_there_is_not_computed_again(table2, speech):
     out, _ = table2
     before = {path: path.stat().st_mtime_ns for path in (out / "predictions").iterdir()}
@@ -290,136 +252,16 @@ def test_one_corpus_under_two_names_is_refused(speech, tmp_path):
 
 def test_an_output_that_is_no_folder_is_named(speech, tmp_path, capsys):
     (tmp_path / "file").touch()
-    arguments = ["--corpora", *PAIR, "--data-dir", str(speech), "--out", str(tmp_path / "file"), *FLAGS]
     with pytest.raises(SystemExit) as stop:
-        main("", "table2", SETTINGS, arguments)
+        main("", "table2", SETTINGS, typed(speech, tmp_path / "file", *FLAGS))
     assert stop.value.code == 2
     assert "file is a file, expected a folder for the results" in capsys.readouterr().err
-
-
-def test_ctrl_c_ends_in_a_sentence_and_status_130(tmp_path, capsys, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(harness, "run", interrupt)
-    with pytest.raises(SystemExit) as stop:
-        main("", "table2", SETTINGS, ["--corpora", *PAIR, "--out", str(tmp_path / "o")])
-    assert stop.value.code == 130
-    assert "the same command goes on" in capsys.readouterr().err
-
-
-def the_pool():
-    corpora = [noise_corpus("one", seed=1), noise_corpus("two", sessions=6, seed=2)]
-    return Pool(corpora, 5, "footnote", lambda *features: features)
-
-
-CHOICE = Options(corpora=("one", "two"), seeds=2, finetune_samples=20)
-
-
-def jobs_and_plans(setting):
-    pool = the_pool()
-    for job in setting.jobs(CHOICE.corpora):
-        yield pool, job, setting.plans(pool, CHOICE, job, "arousal")
-
-
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_no_run_is_tested_on_a_speaker_it_trained_on(setting):
-    for pool, _, plans in jobs_and_plans(setting):
-        for plan in plans:
-            member = pool.membership
-            assert not set(member.speaker[plan.train]) & set(member.speaker[plan.test])
-            assert not set(member.speaker[plan.statistics]) & set(member.speaker[plan.test])
-            assert not set(member.speaker[plan.train]) & set(member.speaker[plan.dev])
-            assert not set(member.speaker[plan.dev]) & set(member.speaker[plan.test])
-
-
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_every_utterance_of_a_test_corpus_is_tested_once_per_seed(setting):
-    for pool, job, plans in jobs_and_plans(setting):
-        wanted = np.concatenate([pool.rows(name) for name in job.test])
-        for seed in range(CHOICE.seeds):
-            tested = np.concatenate([plan.test for plan in plans if plan.seed == seed])
-            assert sorted(tested) == sorted(wanted)
-
-
-def test_settings_train_on_what_the_paper_says():
-    trained = {
-        setting.name: [
-            (job.train, job.test, {tuple(sorted({pool.id[row][:3] for row in plan.train})) for plan in plans})
-            for pool, job, plans in jobs_and_plans(setting)
-        ]
-        for setting in SETTINGS
-    }
-    one, two = ("one",), ("two",)
-    assert trained["monolingual"] == [(one, one, {one}), (two, two, {two})]
-    assert trained["multilingual"] == [(one + two, one + two, {one + two})]
-    assert trained["crosslingual"] == [(one, two, {one}), (two, one, {two})]
-    assert trained["finetuned"] == [(one, two, {two}), (two, one, {one})]
-
-
-def test_fine_tuning_draws_the_same_utterances_for_every_seed_of_a_split():
-    for _, _, plans in jobs_and_plans(FINETUNED):
-        for fold in range(5):
-            draws = {tuple(plan.train) for plan in plans if plan.fold == fold}
-            assert len(draws) == 1
-            assert len(draws.pop()) == 20
-
-
-def test_too_few_utterances_to_fine_tune_on_are_named():
-    pool = the_pool()
-    job = FINETUNED.jobs(CHOICE.corpora)[1]
-    greedy = Options(**{**vars(CHOICE), "finetune_samples": 43})
-    with pytest.raises(
-        ExperimentError, match="fold 1: 42 training utterances of one, fewer than the 43 to refine on"
-    ):
-        FINETUNED.plans(pool, greedy, job, "arousal")
-
-
-def test_what_lacks_a_class_is_not_computed_and_the_rest_is():
-    pool = the_pool()
-    lonely = pool.corpora["one"]
-    lonely.arousal[lonely.session != "s0"] = 0
-    alone, other = planned([MONOLINGUAL], pool, CHOICE)
-    without = "fold 1: none of the 42 training utterances has arousal high, expected both classes"
-    assert alone.missing == {
-        Cell("monolingual", "one", "one", "arousal"): without,
-    }
-    assert [str(cell) for cell in alone.cells] == ["monolingual-one-one-valence"]
-    assert {plan.target for plan in alone.plans} == {"valence"}
-    assert not other.missing
-    [merged] = planned([MULTILINGUAL], pool, CHOICE)
-    lacking = "fold 2: none of the 12 one test utterances has arousal high, expected both classes"
-    assert merged.missing == {Cell("multilingual", "one+two", "one", "arousal"): lacking}
-    assert {plan.target for plan in other.plans} == {"arousal", "valence"}
-
-
-def test_what_cannot_be_started_is_not_refined():
-    pool = the_pool()
-    pool.corpora["one"].arousal[:] = 0
-    refined = {
-        work.job.train: work for work in planned([FINETUNED], pool, CHOICE) if work.setting == FINETUNED
-    }
-    reason = refined["one",].missing[Cell("finetuned", "one", "two", "arousal")]
-    assert reason == "there is no crosslingual model of arousal to start from"
-    assert {plan.target for plan in refined["one",].plans} == {"valence"}
 
 
 def test_a_cell_that_cannot_be_computed_stands_in_the_table_with_its_reason(quick):
     _, text = quick
     assert "Not computed: finetuned" in text
     assert "fewer than the 60 to refine on" in text
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"not a zip"])
-def test_damaged_or_absent_predictions_are_named(tmp_path, content):
-    cell = Cell("monolingual", "de", "de", "arousal")
-    with pytest.raises(ResultsError, match=r"no predictions .*monolingual-de-de-arousal.npz"):
-        predictions.read(tmp_path, cell)
-    path = predictions.file(tmp_path, cell)
-    path.parent.mkdir()
-    path.write_bytes(content)
-    with pytest.raises(ResultsError, match=r"monolingual-de-de-arousal.npz is not a predictions file"):
-        predictions.read(tmp_path, cell)
 
 
 @pytest.mark.parametrize(
@@ -438,9 +280,8 @@ def test_damaged_or_absent_predictions_are_named(tmp_path, content):
     ],
 )
 def test_wrong_input_ends_in_one_sentence_and_status_2(speech, tmp_path, capsys, flags, sentence):
-    arguments = ["--corpora", *PAIR, "--data-dir", str(speech), "--out", str(tmp_path / "out"), *flags]
     with pytest.raises(SystemExit) as stop:
-        main("", "table2", SETTINGS, arguments)
+        main("", "table2", SETTINGS, typed(speech, tmp_path / "out", *flags))
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert sentence in error
@@ -449,24 +290,10 @@ def test_wrong_input_ends_in_one_sentence_and_status_2(speech, tmp_path, capsys,
 
 
 def test_where_nothing_can_be_computed_the_reason_is_the_error(speech, tmp_path, capsys):
-    arguments = ["--corpora", *PAIR, "--data-dir", str(speech), "--out", str(tmp_path / "out"), *FLAGS]
+    arguments = typed(speech, tmp_path / "out", *FLAGS, "--finetune-samples", "5000")
     with pytest.raises(SystemExit) as stop:
-        main("", "finetuning", [FINETUNED], [*arguments, "--finetune-samples", "5000"])
+        main("", "finetuning", [FINETUNED], arguments)
     assert stop.value.code == 2
     reason = "fold 1: 47 training utterances of synthetic_en, fewer than the 5000 to refine on"
     assert f"finetuned synthetic_en valence: {reason}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-TRAINING = ["monolingual", "multilingual", "crosslingual", "finetuning", "table2", "english_1308", "tuning",
-            "learning_curve", "related", "attention_over_time"]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", TRAINING)
-def test_every_experiment_has_help_with_its_command(name, capsys):
-    module = importlib.import_module(f"experiments.{name}")
-    with pytest.raises(SystemExit) as stop:
-        main(module.__doc__, name, SETTINGS, ["--help"])
-    assert stop.value.code == 0
-    shown = " ".join(capsys.readouterr().out.replace("\\\n", " ").split())  # long examples stand on two lines
-    assert f"python -m experiments.{name} --corpora synthetic_en synthetic_fr" in shown

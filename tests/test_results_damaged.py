@@ -5,7 +5,8 @@ import json
 import pytest
 from test_summary import CORPORA, claimed, keep
 
-from experiments import keeping, report, verify
+from experiments import keeping, predictions, protocol, report, verify
+from experiments.predictions import Cell, ResultsError
 
 DEEP = "[" * 100_000
 
@@ -71,8 +72,6 @@ def changed(out, change):
 )
 @pytest.mark.parametrize("command", [report.main, verify.main])
 def test_a_hollow_protocol_is_refused_though_its_hash_is_right(out, capsys, content, command):
-    from experiments import protocol
-
     changed(out, lambda document: document.update(protocol=content, hash=protocol.sha256(content)))
     status, line = ended(command, out, capsys)
     assert status == 2
@@ -106,3 +105,15 @@ def test_what_is_no_results_folder_is_named(tmp_path, capsys):
             assert status == 2
             assert "expected" in line, line
     assert keeping.read_missing(tmp_path) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"not a zip"])
+def test_damaged_or_absent_predictions_are_named(tmp_path, content):
+    cell = Cell("monolingual", "de", "de", "arousal")
+    with pytest.raises(ResultsError, match=r"no predictions .*monolingual-de-de-arousal.npz"):
+        predictions.read(tmp_path, cell)
+    path = predictions.file(tmp_path, cell)
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(ResultsError, match=r"monolingual-de-de-arousal.npz is not a predictions file"):
+        predictions.read(tmp_path, cell)
