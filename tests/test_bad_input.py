@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -19,21 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mistakes_placed import DAMAGES, PLACED
 from mistakes_typed import BEAMS, DATA_DIRS, ENVIRONMENT, REQUESTS, SCRIPTS, TABLE2, USAGE
-from mistakes_written import HEAD, ROW, WRITTEN
+from mistakes_written import HEAD, WRITTEN
+from refusals import by_text, check_sentence, check_usage, refused, said, script
 from sources import ANNOTATION, MANIFEST, PEOPLE, TIMINGS, TURNS
 
-from experiments import tables
-from experiments.summary import Row
 from ser_jax import cli, data
 from ser_jax.data import iemocap, manifest, recola
 from ser_jax.errors import UserError
 
 ANNOTATED = recola.tables.annotation
-PROGRESS = re.compile(r"\w+: +\d+%\|")
-REMEDY = re.compile(
-    "expected|delete|choose|did you mean|prepare it with|not CSV|not a table|required|unrec|ambig|names all|"
-    "fewer than the|not allowed with"
-)
 
 
 @pytest.fixture(scope="module")
@@ -55,52 +48,6 @@ def _in_world(world, monkeypatch):
         world.mkdir()
         sources.lay(world)
     assert after == before, "something was written"
-
-
-def said(capsys) -> list[str]:
-    """Lines on standard error, progress bars left out; nothing is on standard output."""
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "Traceback" not in err
-    lines = [line for line in err.replace("\r", "\n").split("\n") if line and not PROGRESS.match(line)]
-    return lines
-
-
-def check_usage(lines, sentence, program):
-    """argparse's usage of that very program, and one line below it."""
-    assert lines[0].startswith(f"usage: {program} [")
-    assert lines[-1].startswith(f"{program}: error: ")
-    assert ": error: " in lines[-1]
-    assert sum(": error: " in line for line in lines) == 1
-    assert all(line.startswith(" ") for line in lines[1:-1])
-    check_sentence(lines[-1], sentence)
-
-
-def check_sentence(line, sentence):
-    assert sentence in line
-    assert line.isprintable()
-    assert REMEDY.search(line)
-
-
-def refused(capsys, typed, sentence, program="ser-jax", main=cli.main):
-    """Runs a command that is refused by one sentence."""
-    assert main(shlex.split(typed)) == 2
-    [line] = said(capsys)
-    assert line.startswith(f"{program}: ")
-    check_sentence(line, sentence)
-
-
-def script(name, typed, monkeypatch):
-    """The exit status of `python -m experiments.NAME TYPED`, run in this process."""
-    monkeypatch.setattr(sys, "argv", [name, *shlex.split(typed)])
-    with pytest.raises(SystemExit) as end:
-        parsers.run(name)
-    return end.value.code
-
-
-def by_text(cases):
-    """Cases whose names are short."""
-    return [pytest.param(*case, id=re.sub(r"\W+", "_", str(case[-1]), flags=re.ASCII)[:60]) for case in cases]
 
 
 @pytest.mark.parametrize(("typed", "sentence"), by_text(USAGE))
@@ -157,22 +104,23 @@ def test_a_data_directory_that_is_none(capsys, monkeypatch, value, typed, senten
     refused(capsys, typed, sentence)
 
 
-def written(file, text):
-    """Puts text, bytes, or what is made of what stands there, into a file; returns what stood there."""
+@contextlib.contextmanager
+def standing(file, text):
+    """Puts text, bytes, or what is made of what stands there, into a file for a while."""
     path, before = Path(file), Path(file).read_bytes()
     content = text(before.decode()) if callable(text) else text
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return before
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
 
 
 @pytest.mark.parametrize(("file", "text", "typed", "sentence"), by_text(WRITTEN))
 def test_what_stands_wrong_in_a_file(capsys, file, text, typed, sentence):
-    before = written(file, text)
-    try:
+    with standing(file, text):
         refused(capsys, f"{typed} --data-dir root/deep --workers 1", sentence)
         assert not Path("root").exists()
-    finally:
-        Path(file).write_bytes(before)
 
 
 @pytest.mark.parametrize(("file", "text"), HARMLESS)
@@ -180,12 +128,9 @@ def test_what_is_odd_and_harmless(capsys, tmp_path, file, text):
     """Labels as bytes, and so every fact of every utterance."""
     labels = []
     for name in ("clean", "odd"):
-        before = written(file, text) if name == "odd" else Path(file).read_bytes()
-        try:
+        with standing(file, text) if name == "odd" else contextlib.nullcontext():
             typed = f"{READ[file]} --labels-only --data-dir {tmp_path / name}"
             assert cli.main(typed.split()) == 0, capsys.readouterr().err
-        finally:
-            Path(file).write_bytes(before)
         [kept] = (tmp_path / name).glob("*/same/labels.json")
         labels.append(kept.read_bytes())
     assert labels[0] == labels[1]
@@ -194,11 +139,8 @@ def test_what_is_odd_and_harmless(capsys, tmp_path, file, text):
 @pytest.mark.parametrize("change", [b"\xef\xbb\xbf", b"\r\n", b"\r"])
 def test_an_odd_manifest_makes_the_same_features(change, tmp_path):
     text = MANIFEST.encode()
-    before = written("speech/m.csv", change + text if change[0] > 32 else text.replace(b"\n", change))
-    try:
+    with standing("speech/m.csv", change + text if change[0] > 32 else text.replace(b"\n", change)):
         data.prepare("manifest", "speech/m.csv", name="tiny", data_dir=tmp_path, workers=1)
-    finally:
-        Path("speech/m.csv").write_bytes(before)
     assert data.load("tiny", tmp_path).fingerprint == data.load("tiny", "data").fingerprint
 
 
@@ -209,22 +151,10 @@ def test_what_a_spreadsheet_would_run_is_kept_as_written(lead, tmp_path):
     text = (
         f'{HEAD.strip()},emotion,session,language\na.wav,"{lead}",low,negative,"{lead}","{lead}","{lead}"\n'
     )
-    before = written("speech/m.csv", text)
-    try:
+    with standing("speech/m.csv", text):
         data.prepare("manifest", "speech/m.csv", name="f", data_dir=tmp_path, workers=1)
-    finally:
-        Path("speech/m.csv").write_bytes(before)
     corpus = data.load("f", tmp_path)
     assert {corpus.speaker[0], corpus.emotion[0], corpus.session[0], corpus.language[0]} == {lead}
-
-
-@given(text=st.text(), lead=st.sampled_from(["=", "+", "-", "@", "\t", "\r", "\n", ""]))
-def test_no_table_holds_a_formula(text, lead):
-    cell = tables._field(lead + text)
-    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-    assert cell.removeprefix("'").endswith(text.removeprefix("'"))
-    assert tables._field(-1.5) == "-1.5000"
-    assert "missing" in Row._fields
 
 
 @pytest.fixture
@@ -300,7 +230,7 @@ def test_iemocaps_labels_cut_anywhere():
     """What is left is read as it was or refused by name; nothing is made up, nothing else is raised."""
     whole, read, named = Path(TURNS).read_bytes(), [], []
     facts = plain(iemocap.read("IEMOCAP"))
-    try:
+    with standing(TURNS, whole):
         for end in range(len(whole)):
             Path(TURNS).write_bytes(whole[:end])
             try:
@@ -310,8 +240,6 @@ def test_iemocaps_labels_cut_anywhere():
             else:
                 assert left == facts[: len(left)]
                 read.append(len(left))
-    finally:
-        Path(TURNS).write_bytes(whole)
     assert set(read) == {1, 2, 3}
     assert all(named)
 
@@ -322,7 +250,7 @@ def test_recolas_tables_cut_anywhere(file, caplog):
     whole, facts, named = Path(file).read_bytes(), plain(recola.read("RECOLA")), []
     draw = np.random.default_rng(0)
     ends = range(len(whole)) if len(whole) < 1000 else sorted(draw.integers(0, len(whole) - 8, 25))
-    try:
+    with standing(file, whole):
         for end in ends:
             Path(file).write_bytes(whole[:end])
             caplog.clear()
@@ -336,8 +264,6 @@ def test_recolas_tables_cut_anywhere(file, caplog):
                 assert ids == [fact[0] for fact in facts][: len(ids)]
                 if file == PEOPLE:
                     assert left == facts or "unknown" in caplog.text
-    finally:
-        Path(file).write_bytes(whole)
     assert all(named)
 
 
@@ -354,23 +280,8 @@ FILES = {
 @given(places=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
 def test_damaged_bytes_are_read_or_refused(file, places):
     """Whatever stands in a file of labels, what cannot be read ends as one sentence."""
-    whole = Path(file).read_bytes()
-    damaged = bytearray(whole)
+    damaged = bytearray(Path(file).read_bytes())
     for place, byte in places:
         damaged[place % len(damaged)] = byte
-    Path(file).write_bytes(damaged)
-    try:
-        with contextlib.suppress(UserError):
-            assert FILES[file]() is not None
-    finally:
-        Path(file).write_bytes(whole)
-
-
-def test_a_long_manifest_is_read_to_its_end(tmp_path):
-    """The last of 100,000 rows is wrong, and is named by its line."""
-    rows = "".join(f"{i // 10}.wav,s{i % 99},low,negative,{i % 10},{i % 10 + 1}\n" for i in range(100_000))
-    (tmp_path / "m.csv").write_text(
-        HEAD.strip() + ",start,end\n" + rows + ROW.replace("low", "lo").strip() + ",,\n"
-    )
-    with pytest.raises(UserError, match=r"m\.csv:100002: arousal is 'lo', expected low or high"):
-        manifest.read(tmp_path / "m.csv")
+    with standing(file, bytes(damaged)), contextlib.suppress(UserError):
+        assert FILES[file]() is not None

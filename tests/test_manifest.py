@@ -1,8 +1,10 @@
 """Manifests: what each column may hold, and how a mistake is named."""
 
 import pytest
+from mistakes_written import HEAD, ROW
 
 from ser_jax.data.manifest import ManifestError, read
+from ser_jax.errors import UserError
 
 
 def manifest(folder, text, encoding="utf-8"):
@@ -188,3 +190,13 @@ def test_what_is_no_manifest_is_named(tmp_path):
         read(tmp_path / "gone.csv")
     with pytest.raises(ManifestError, match=r"csv: not UTF-8 text \(byte 29\)"):
         read(manifest(tmp_path, words(["é.wav,1,low,negative"]), "latin-1"))
+
+
+def test_a_long_manifest_is_read_to_its_end(tmp_path):
+    """The last of 100,000 rows is wrong, and is named by its line."""
+    rows = "".join(f"{i // 10}.wav,s{i % 99},low,negative,{i % 10},{i % 10 + 1}\n" for i in range(100_000))
+    (tmp_path / "m.csv").write_text(
+        HEAD.strip() + ",start,end\n" + rows + ROW.replace("low", "lo").strip() + ",,\n"
+    )
+    with pytest.raises(UserError, match=r"m\.csv:100002: arousal is 'lo', expected low or high"):
+        read(tmp_path / "m.csv")

@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from experiments import harness, keeping, predictions, protocol, report, summary, tables
 from experiments.options import Options
@@ -14,6 +16,7 @@ from experiments.pool import Pool
 from experiments.predictions import Cell, Predictions, ResultsError
 from experiments.related import same_seeds
 from experiments.results import Results
+from experiments.summary import Row
 from ser_jax import inference
 from ser_jax.inference import interval
 
@@ -336,3 +339,12 @@ def test_a_protocol_that_was_changed_by_hand_is_refused(out):
         ResultsError, match=r"it was changed since it was written, its hash is of something else; restore"
     ):
         Results(out).rows(["monolingual"])
+
+
+@given(text=st.text(), lead=st.sampled_from(["=", "+", "-", "@", "\t", "\r", "\n", ""]))
+def test_no_table_holds_a_formula(text, lead):
+    cell = tables._field(lead + text)
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    assert cell.removeprefix("'").endswith(text.removeprefix("'"))
+    assert tables._field(-1.5) == "-1.5000"
+    assert "missing" in Row._fields
