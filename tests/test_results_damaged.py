@@ -1,12 +1,14 @@
 """Results folders that are damaged: one sentence that names the file, and no table of what is left."""
 
+import dataclasses
 import json
 
 import pytest
-from test_summary import CORPORA, claimed, keep
+from predicted_by_hand import CORPORA, LABEL, claimed, keep, said
 
 from experiments import keeping, predictions, protocol, report, verify
 from experiments.predictions import Cell, ResultsError
+from experiments.results import Results
 
 DEEP = "[" * 100_000
 
@@ -117,3 +119,45 @@ def test_damaged_or_absent_predictions_are_named(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ResultsError, match=r"monolingual-de-de-arousal.npz is not a predictions file"):
         predictions.read(tmp_path, cell)
+
+
+@pytest.mark.parametrize("name", ["copy", "monolingual-de-de-arousal (copy)", "monolingual-de-fr-arousal"])
+def test_a_file_that_is_no_cell_is_named(out, name):
+    (out / "predictions" / f"{name}.npz").touch()
+    with pytest.raises(
+        ResultsError, match=r"is no cell of de and en, expected SETTING-TRAIN-TEST-TARGET.npz"
+    ):
+        Results(out).rows(["monolingual"])
+
+
+def test_predictions_of_unequal_lengths_are_named(out):
+    short = dataclasses.replace(said(), label=LABEL[:7])
+    predictions.write(out, Cell("monolingual", "de", "de", "arousal"), short)
+    with pytest.raises(ResultsError, match=r"monolingual-de-de-arousal.npz .*its arrays differ in length"):
+        Results(out).rows(["monolingual"])
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"../../outside": {"settings": ["monolingual"], "cells": []}},
+        {"/tmp/outside": {"settings": ["monolingual"], "cells": []}},
+        {"table2": {"settings": ["monolingual"], "cells": ["../x-a-a-arousal"]}},
+        {"table2": {"settings": ["monolingual"], "cells": ["monolingual-a-arousal"]}},
+    ],
+)
+def test_names_that_would_lead_out_of_the_folder_are_refused(out, tables):
+    document = json.loads((out / "protocol.json").read_text()) | {"tables": tables}
+    (out / "protocol.json").write_text(json.dumps(document))
+    with pytest.raises(ResultsError, match=r"its tables have names that no experiment gives"):
+        Results(out).rows(["monolingual"])
+
+
+def test_a_protocol_that_was_changed_by_hand_is_refused(out):
+    document = json.loads((out / "protocol.json").read_text())
+    document["protocol"]["epochs"] = 51
+    (out / "protocol.json").write_text(json.dumps(document))
+    with pytest.raises(
+        ResultsError, match=r"it was changed since it was written, its hash is of something else; restore"
+    ):
+        Results(out).rows(["monolingual"])

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from predicted_by_hand import CORPORA, HIGH, LABEL, claimed, keep, said
 
-from experiments import harness, keeping, predictions, protocol, report, summary, tables
-from experiments.options import Options
-from experiments.plans import Job, Plan, Work
-from experiments.pool import Pool
+from experiments import keeping, predictions, protocol, report, summary, tables
 from experiments.predictions import Cell, Predictions, ResultsError
 from experiments.related import same_seeds
 from experiments.results import Results
@@ -20,50 +18,7 @@ from experiments.summary import Row
 from ser_jax import inference
 from ser_jax.inference import interval
 
-CORPORA = [
-    {"name": name, "builder": "manifest", "synthetic": False, "left_out": 0, "fingerprint": name}
-    for name in ("de", "en")
-]
-CHOSEN = {
-    "corpora": CORPORA,
-    "targets": ["arousal"],
-    "seeds": 2,
-    "folds": 2,
-    "epochs": 50,
-    "finetune_epochs": 10,
-    "finetune_samples": 100,
-    "standardize": None,
-    "standardize_default": {"within": "train", "across": "corpus"},
-    "label_rule": "footnote",
-    "model": {"precision": "float32"},
-    "fold_hashes": {},
-}
-
-# Fold 0 tests six utterances, fold 1 two.
-FOLD = np.array([0, 0, 0, 0, 0, 0, 1, 1])
-LABEL = np.array([0, 0, 0, 0, 1, 1, 0, 1], np.int8)
-HIGH = np.array([[0, 0, 0, 1, 1, 0, 0, 1], [0, 0, 0, 0, 1, 1, 1, 1]])
 UAR = [100 * ((3 / 4 + 1 / 2) / 2 + 1) / 2, 100 * (1 + 1 / 2) / 2]  # by hand: 81.25 and 75
-
-
-def claimed(out, corpora=CORPORA, **options):
-    chosen = CHOSEN | {"corpora": corpora} | options
-    protocol.claim(out, {"hash": protocol.sha256(chosen), "protocol": chosen, "folds": {}})
-    return out
-
-
-def said(high=HIGH):
-    names = np.array([f"u{i}" for i in range(8)])
-    speakers = np.array(list("aabbccdd"))
-    return Predictions(
-        names, speakers, FOLD, LABEL, np.arange(len(high)), np.where(high, 0.9, 0.1).astype(np.float32)
-    )
-
-
-def keep(out, corpora=CORPORA, **what):
-    for corpus in corpora:
-        predictions.write(out, Cell("monolingual", corpus["name"], corpus["name"], "arousal"), said(**what))
-    return out
 
 
 @pytest.fixture
@@ -193,22 +148,6 @@ def test_combinations_that_are_tuned_are_not_compared(out):
     assert Results(out).comparisons(Results(out).rows(["tuning_k5_p15", "tuning_k10_p15"])) == []
 
 
-@pytest.mark.parametrize("name", ["copy", "monolingual-de-de-arousal (copy)", "monolingual-de-fr-arousal"])
-def test_a_file_that_is_no_cell_is_named(out, name):
-    (out / "predictions" / f"{name}.npz").touch()
-    with pytest.raises(
-        ResultsError, match=r"is no cell of de and en, expected SETTING-TRAIN-TEST-TARGET.npz"
-    ):
-        Results(out).rows(["monolingual"])
-
-
-def test_predictions_of_unequal_lengths_are_named(out):
-    short = dataclasses.replace(said(), label=LABEL[:7])
-    predictions.write(out, Cell("monolingual", "de", "de", "arousal"), short)
-    with pytest.raises(ResultsError, match=r"monolingual-de-de-arousal.npz .*its arrays differ in length"):
-        Results(out).rows(["monolingual"])
-
-
 def test_a_table_without_cells_is_not_written(out):
     with pytest.raises(ResultsError, match="holds no predictions of multilingual"):
         report.write(Results(out), "table", ["multilingual"])
@@ -217,83 +156,6 @@ def test_a_table_without_cells_is_not_written(out):
 
 def test_confusions_are_means_over_runs():
     np.testing.assert_allclose(summary.confusions(said()), [[4, 1], [0.5, 2.5]])
-
-
-def test_predictions_find_their_utterance_seed_and_fold():
-    """What plan (target, fold, seed) says of row r stands at row r, seed and fold of its target's cell."""
-    from corpora import noise_corpus
-
-    pool = Pool([noise_corpus("one", seed=1), noise_corpus("two", seed=2)], 5, "footnote", None)
-    plans, probability = [], []
-    for target in ("arousal", "valence"):
-        for i, folds in enumerate(zip(pool.folds("one"), pool.folds("two"), strict=True)):
-            test = np.concatenate([fold.test for fold in folds])
-            for seed in (0, 1):
-                plans.append(Plan(target, i, seed, test, test, test))
-                probability.append(test / 1000 + seed / 10 + (target == "valence") / 2)
-    for corpus in ("one", "two"):
-        cell = Cell("multilingual", "one+two", corpus, "valence")
-        found = keeping.gathered(pool, cell, plans, probability)
-        rows = pool.rows(corpus)
-        np.testing.assert_allclose(found.probability, [rows / 1000 + 0.5, rows / 1000 + 0.6], rtol=1e-6)
-        assert found.fold.tolist() == (np.arange(60) // 12).tolist()
-        assert found.utterance.tolist() == pool.corpora[corpus].id.tolist()
-
-
-def test_fine_tuning_starts_from_the_run_of_its_target_and_seed(monkeypatch, tmp_path):
-    from experiments.crosslingual import CROSSLINGUAL
-    from experiments.finetuning import FINETUNED
-    from ser_jax import checkpoint
-
-    none = np.zeros(0, np.int32)
-    job = Job(("one",), ("two",))
-    assert CROSSLINGUAL.jobs(("one", "two"))[0] == job
-
-    def plans(*names):
-        return [Plan(*name, none, none, none) for name in names]
-
-    before = plans(("arousal", 0, 0), ("arousal", 0, 1), ("valence", 0, 0), ("valence", 0, 1))
-    nothing = [(none, np.zeros((0, 0)))] * 4
-    keeping.write_training(
-        tmp_path, Work(CROSSLINGUAL, job, before, [], {}), np.zeros((4, 1)), [], nothing, np.zeros((4, 2))
-    )
-    monkeypatch.setattr(checkpoint, "restore", lambda *_: {"bias": np.arange(4)})
-    after = plans(("valence", 3, 0), ("arousal", 0, 1), ("valence", 0, 1))
-    work = Work(FINETUNED, job, after, [], {})
-    started = harness._start_params(Options(corpora=("one", "two"), seeds=2, out=tmp_path), work, after)
-    assert started["bias"].tolist() == [2, 1, 3]
-
-
-def test_development_speakers_are_judged_after_the_epochs_watched(tmp_path):
-    from experiments.monolingual import MONOLINGUAL
-
-    none = np.zeros(0, np.int32)
-    work = Work(MONOLINGUAL, Job(("one",), ("one",)), [Plan("arousal", 0, 0, none, none, none)] * 2, [], {})
-    labels = np.array([0, 0, 1])
-    right = np.array([[0.2, 0.6, 0.7], [0.1, 0.1, 0.9]])
-    asked = [(labels, right), (labels[:2], right[:, :2])]
-    keeping.write_training(tmp_path, work, np.ones((2, 4)), [2, 4], asked, np.zeros((2, 2)))
-    kept = keeping.read_training(tmp_path, "monolingual-one-one")
-    np.testing.assert_allclose(kept.dev_loss[0], [-np.log([0.8, 0.4, 0.7]).mean(), -np.log([0.9] * 3).mean()])
-    np.testing.assert_allclose(kept.dev_uar[0], [75, 100])
-    assert np.isnan(kept.dev_uar[1]).all()
-    assert kept.watched.tolist() == [2, 4]
-
-
-@pytest.mark.parametrize(
-    "tables",
-    [
-        {"../../outside": {"settings": ["monolingual"], "cells": []}},
-        {"/tmp/outside": {"settings": ["monolingual"], "cells": []}},
-        {"table2": {"settings": ["monolingual"], "cells": ["../x-a-a-arousal"]}},
-        {"table2": {"settings": ["monolingual"], "cells": ["monolingual-a-arousal"]}},
-    ],
-)
-def test_names_that_would_lead_out_of_the_folder_are_refused(out, tables):
-    document = json.loads((out / "protocol.json").read_text()) | {"tables": tables}
-    (out / "protocol.json").write_text(json.dumps(document))
-    with pytest.raises(ResultsError, match=r"its tables have names that no experiment gives"):
-        Results(out).rows(["monolingual"])
 
 
 def test_a_seed_of_which_a_fold_was_stopped_is_left_out_and_named(out):
@@ -329,16 +191,6 @@ def test_systems_are_combined_of_the_seeds_that_all_have(out):
     one, other = same_seeds([said, fewer])
     assert one.seed.tolist() == other.seed.tolist() == said.seed[1:].tolist()
     np.testing.assert_array_equal(one.probability, said.probability[1:])
-
-
-def test_a_protocol_that_was_changed_by_hand_is_refused(out):
-    document = json.loads((out / "protocol.json").read_text())
-    document["protocol"]["epochs"] = 51
-    (out / "protocol.json").write_text(json.dumps(document))
-    with pytest.raises(
-        ResultsError, match=r"it was changed since it was written, its hash is of something else; restore"
-    ):
-        Results(out).rows(["monolingual"])
 
 
 @given(text=st.text(), lead=st.sampled_from(["=", "+", "-", "@", "\t", "\r", "\n", ""]))

@@ -1,0 +1,258 @@
+"""Files that would go off, lie or lead elsewhere are refused unread: tried for what SECURITY.md promises."""
+
+import dataclasses
+import io
+import json
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import invented
+import numpy as np
+import pytest
+import soundfile
+
+from experiments import page, predictions
+from experiments.predictions import Cell, ResultsError
+from experiments.results import Results
+from ser_jax import data
+from ser_jax.data import audio, cache
+from ser_jax.errors import UserError
+
+
+class Bomb:
+    """An object whose unpickling leaves a trace: it makes a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return Path.mkdir, (self.folder,)
+
+
+def bomb(folder):
+    return np.array([Bomb(folder)], dtype=object)
+
+
+def test_the_bomb_would_go_off(tmp_path):
+    np.save(tmp_path / "bomb.npy", bomb(tmp_path / "boom"), allow_pickle=True)
+    np.load(tmp_path / "bomb.npy", allow_pickle=bool(1))
+    assert (tmp_path / "boom").is_dir()
+
+
+@pytest.mark.parametrize("name", ["utterance", "probability", "seed"])
+def test_predictions_that_hold_objects_are_refused(tmp_path, name):
+    cell = Cell("monolingual", "de", "de", "arousal")
+    invented.keep(tmp_path, cell, 0.8)
+    path = predictions.file(tmp_path, cell)
+    with np.load(path) as arrays:
+        held = dict(arrays) | {name: bomb(tmp_path / "boom")}
+    np.savez(path, allow_pickle=True, **held)
+    with pytest.raises(ResultsError, match="is not a predictions file"):
+        predictions.read(tmp_path, cell)
+    assert not (tmp_path / "boom").exists()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A prepared corpus of four recordings, whose speaker has an evil name."""
+    rows = ["path,speaker,arousal,valence"]
+    for i in range(4):
+        samples = np.random.default_rng(i).uniform(-0.5, 0.5, 4000)
+        soundfile.write(tmp_path / f"{i}.wav", samples, 16000)
+        rows.append(
+            f"{i}.wav,<script>{i}</script>,{['low', 'high'][i % 2]},{['negative', 'positive'][i // 2]}"
+        )
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    source = tmp_path / "manifest.csv"
+    return data.prepare("manifest", source, name="tiny", data_dir=tmp_path / "root", workers=1)
+
+
+def load(folder):
+    return data.load("tiny", folder.parents[2])
+
+
+def edited(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def named(content, name):
+    content["featuresDict"]["features"]["id"]["pythonClassName"] = name
+
+
+FOREIGN_FEATURES = {
+    "a class of a record": lambda it: named(it, "evil.Feature"),
+    "the class of all": lambda it: it.update(pythonClassName="evil.Feature"),
+    "a class in an older way": lambda it: it.update(type="evil.Feature", content={}),
+    "another spelling": lambda it: it.update(python_class_name="evil.Feature"),
+    "another feature": lambda it: it["featuresDict"]["features"].update(
+        more={"pythonClassName": "evil.Feature"}
+    ),
+    "one of tfds that needs more": lambda it: named(
+        it, "tensorflow_datasets.core.features.audio_feature.Audio"
+    ),
+    "a shape": lambda it: it["featuresDict"]["features"]["logmel"]["tensor"]["shape"].update(
+        dimensions=["1"]
+    ),
+}
+FOREIGN_INFO = {
+    "features": lambda it: it.update(features={"pythonClassName": "evil.Feature"}),
+    "no features": lambda it: it.update(features={}),
+    "a file elsewhere": lambda it: it["splits"][0].update(filepathTemplate="/etc/passwd"),
+    "a file elsewhere, otherwise spelt": lambda it: it["splits"][0].update(filepath_template="/etc/passwd"),
+    "a name that is a path": lambda it: it.update(name="../../manifest"),
+    "another database's module": lambda it: it.update(moduleName="evil"),
+    "another format": lambda it: it.update(fileFormat="tfrecord"),
+    "another format, otherwise spelt": lambda it: it.update(file_format="tfrecord"),
+    "another split": lambda it: it["splits"].append(it["splits"][0]),
+}
+
+
+@pytest.fixture
+def evil(tmp_path, monkeypatch):
+    """A module that can be imported, and leaves a trace where it is."""
+    place = tmp_path / "evil"
+    place.mkdir()
+    (place / "evil.py").write_text(f"import pathlib\npathlib.Path({str(place / 'boom')!r}).mkdir()\n")
+    monkeypatch.syspath_prepend(place)
+    monkeypatch.delitem(sys.modules, "evil", raising=False)
+    return place / "boom"
+
+
+def test_the_module_would_go_off(evil):
+    __import__("evil")
+    assert evil.is_dir()
+
+
+@pytest.mark.parametrize("file", ["features.json", "dataset_info.json"])
+def test_a_corpus_that_says_what_ours_do_not_is_refused_unread(folder, evil, file):
+    path = folder / file
+    whole = path.read_text()
+    for what, change in (FOREIGN_FEATURES if file == "features.json" else FOREIGN_INFO).items():
+        edited(path, change)
+        with pytest.raises(data.DamagedCorpusError, match=r"1\.0\.0: cannot be read \(.*prepare it again"):
+            load(folder)
+        assert not evil.exists(), what
+        path.write_text(whole)
+    assert len(load(folder)) == 4
+
+
+def rewritten(home, **changed):
+    """The cache of a corpus with other columns, and a key that says that all is well."""
+    with np.load(home / "facts.npz") as facts:
+        held = dict(facts) | {name: values for name, values in changed.items() if name != "logmel"}
+    np.savez(home / "facts.npz", allow_pickle=True, **{name: v for name, v in held.items() if v is not None})
+    if "logmel" in changed:
+        np.save(home / "logmel.npy", changed["logmel"], allow_pickle=True)
+    sign(home)
+
+
+def sign(home):
+    folder = home.with_name("1.0.0")
+    key = cache._key(home, "1.0.0", cache._listing(folder), "0" * 64)
+    (home / "key.json").write_text(json.dumps(key))
+
+
+def test_a_cache_is_mapped_if_its_columns_fit_only(folder, tmp_path):
+    true = load(folder)
+    home = folder.with_name("cache-1.0.0")
+    rewritten(home)
+    assert load(folder).fingerprint == "0" * 64  # so it is the cache that is read
+    boom, n = tmp_path / "boom", len(true)
+    for changed in (
+        {"id": bomb(boom)},
+        {"logmel": bomb(boom)},
+        {"logmel": np.array(true.logmel, np.float64)},
+        {"logmel": np.array(true.logmel)[:, :, :20]},
+        {"logmel": np.array(true.logmel)[:3]},
+        {"logmel": np.asfortranarray(true.logmel)},
+        {"frames": np.full(n, 751, np.int32)},
+        {"frames": np.full(n, -1, np.int32)},
+        {"frames": np.ones(n)},
+        {"arousal": np.ones(n - 1)},
+        {"arousal": np.float64(1)},
+        {"speaker": None},
+        {"extra": np.ones(n)},
+        {"speaker": np.arange(n)},
+        {"id": true.id[::-1]},
+    ):
+        rewritten(home, **changed)
+        again = load(folder)
+        assert again.fingerprint == true.fingerprint, changed
+        assert again.logmel.tobytes() == true.logmel.tobytes()
+        assert not boom.exists()
+
+
+def npy_header(shape):
+    header = io.BytesIO()
+    facts = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, facts)
+    return header.getvalue()
+
+
+@pytest.mark.parametrize("size", [10**13, 10**30])
+def test_a_cache_that_promises_more_than_it_holds_is_built_anew(folder, size):
+    true = load(folder)
+    home = folder.with_name("cache-1.0.0")
+    with zipfile.ZipFile(home / "facts.npz", "a") as archive:
+        archive.writestr("more.npy", npy_header((size,)))
+    sign(home)
+    assert load(folder).fingerprint == true.fingerprint
+
+
+def test_a_cache_that_unpacks_to_more_than_it_is_is_built_anew(folder):
+    true = load(folder)
+    home = folder.with_name("cache-1.0.0")
+    with np.load(home / "facts.npz") as facts:
+        held = dict(facts)
+    np.savez_compressed(home / "facts.npz", **held)
+    sign(home)
+    assert load(folder).fingerprint == true.fingerprint
+
+
+def test_a_fingerprint_is_text(folder):
+    true = load(folder)
+    home = folder.with_name("cache-1.0.0")
+    edited(home / "key.json", lambda it: it.update(fingerprint=["no"]))
+    assert load(folder).fingerprint == true.fingerprint
+
+
+def test_names_of_people_and_utterances_are_no_markup(tmp_path):
+    evil = "<script>alert(1)</script>"
+    invented.claim(tmp_path, [invented.corpus("de"), invented.corpus("en")], {"table2": ["monolingual"]})
+    for name in ("de", "en"):
+        cell = Cell("monolingual", name, name, "arousal")
+        said = invented.said(0.8)
+        said.utterance[:] = evil
+        people = np.char.add(evil, said.speaker)
+        predictions.write(tmp_path, cell, dataclasses.replace(said, speaker=people))
+    assert "<script" not in page.of(Results(tmp_path))
+
+
+@pytest.mark.parametrize("path", ["../a.wav", "/etc/passwd", "x/../../a.wav", "a/./../../b.wav"])
+def test_a_manifest_stays_in_its_folder(tmp_path, path):
+    (tmp_path / "manifest.csv").write_text(f"path,speaker,arousal,valence\n{path},1,low,negative\n")
+    with pytest.raises(UserError, match=r"csv:2: path .* leads out of the manifest's folder"):
+        data.prepare("manifest", tmp_path / "manifest.csv", name="tiny", data_dir=tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_header_that_promises_hours_costs_nothing(tmp_path):
+    """A WAV of 0.1 s whose header promises four gigabytes, and an RF64 that promises an exabyte."""
+    import tracemalloc
+
+    path = tmp_path / "lie.wav"
+    soundfile.write(path, np.zeros(1600), 16000)
+    content = bytearray(path.read_bytes())
+    content[40:44] = (0xF0000000).to_bytes(4, "little")
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(audio.UndecodableError, match="truncated: 3200 bytes of the 4026531840"):
+        audio.read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6
+    assert threading.active_count() < 100
