@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import soundfile
 
 from ser_jax import model
 from ser_jax.data.logmel import filterbank
@@ -52,6 +53,17 @@ def speech(seconds, rate=16_000, seed=0):
     count = round(seconds * rate)
     level = np.repeat(10 ** rng.uniform(-3, -0.5, -(-count // (rate // 5))), rate // 5)[:count]
     return level * rng.uniform(-1, 1, count)
+
+
+def recordings(root):
+    """A folder of recordings of several formats and lengths, one of them in several windows."""
+    (root / "deep").mkdir()
+    for i, (name, seconds) in enumerate(
+        {"a.wav": 1.0, "b.flac": 12.0, "deep/c.WAV": 3.0, "deep/it's =2+3; $x$.ogg": 8.0}.items()
+    ):
+        soundfile.write(root / name, speech(seconds, seed=i), 16_000, format=name[-4:].strip(".").upper())
+    (root / "deep" / "notes.txt").write_text("no recording")
+    return root
 
 
 def recogniser(**options) -> Recognizer:

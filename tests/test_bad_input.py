@@ -16,8 +16,9 @@ import sources
 from harmless import HARMLESS, READ
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mistakes_of_experiments import ENVIRONMENT, SCRIPTS, TABLE2
 from mistakes_placed import DAMAGES, PLACED
-from mistakes_typed import BEAMS, DATA_DIRS, ENVIRONMENT, REQUESTS, SCRIPTS, TABLE2, USAGE
+from mistakes_typed import BEAMS, DATA_DIRS, REQUESTS, USAGE
 from mistakes_written import HEAD, WRITTEN
 from refusals import by_text, check_sentence, check_usage, refused, said, script
 from sources import ANNOTATION, MANIFEST, PEOPLE, TIMINGS, TURNS

@@ -34,16 +34,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    root = tmp_path_factory.mktemp("recordings")
-    (root / "deep").mkdir()
-    for i, (name, seconds) in enumerate(
-        {"a.wav": 1.0, "b.flac": 12.0, "deep/c.WAV": 3.0, "deep/it's =2+3; $x$.ogg": 8.0}.items()
-    ):
-        soundfile.write(
-            root / name, recognisers.speech(seconds, seed=i), 16_000, format=name[-4:].strip(".").upper()
-        )
-    (root / "deep" / "notes.txt").write_text("no recording")
-    return root
+    return recognisers.recordings(tmp_path_factory.mktemp("recordings"))
 
 
 def predict(model, capsys, *typed):
@@ -54,44 +45,6 @@ def predict(model, capsys, *typed):
 
 def names(root, *files):
     return [str(root / file) for file in files]
-
-
-def test_folders_patterns_and_files_are_looked_up_in_order(recordings):
-    every = names(recordings, "a.wav", "b.flac", "deep/c.WAV", "deep/it's =2+3; $x$.ogg")
-    assert predicting.files([str(recordings)]) == every
-    assert predicting.files([str(recordings / "*.flac"), every[0]]) == [every[1], every[0]]
-    assert predicting.files([str(recordings / "**" / "*.[wW][aA][vV]")]) == [every[0], every[2]]
-    assert predicting.files(["nowhere.wav", "-"]) == ["nowhere.wav", "-"]
-    assert predicting.files([every[3]]) == [every[3]]
-
-
-def test_what_links_lead_back_to_is_taken_once(recordings, tmp_path, monkeypatch):
-    (tmp_path / "z [1]").mkdir()
-    (tmp_path / ".hidden").mkdir()
-    for name in ("loop", "other", "z [1]/up"):  # two of them: following both would never end
-        (tmp_path / name).symlink_to(tmp_path)
-    for name in ("z.wav", "z [1]/b.wav", ".hidden/c.wav", "z [1]/.d.wav"):
-        (tmp_path / name).write_bytes((recordings / "a.wav").read_bytes())
-    (tmp_path / "again.wav").symlink_to("z.wav")
-    monkeypatch.chdir(tmp_path)
-    both = ["z [1]/b.wav", "z.wav"]
-    assert predicting.files(["**/*.wav"]) == predicting.files(["**//*.wav"]) == both
-    assert predicting.files(["**/**/*.wav"]) == both
-    assert predicting.files([f"{tmp_path}/**/*.wav"]) == names(tmp_path, *both)
-    assert predicting.files([f"{tmp_path}/**"]) == names(tmp_path, *both)
-    assert predicting.files(["l*/**/b.wav", "z.wav", "z.wav"]) == ["loop/z [1]/b.wav", "z.wav", "z.wav"]
-    assert predicting.files(["z.wav", "*.wav"]) == ["z.wav", "z.wav"]  # named and found
-
-
-def test_an_empty_name_is_not_the_current_folder(recordings, monkeypatch, capsys):
-    monkeypatch.chdir(recordings)
-    for typed in (["predict", ""], ["predict", "a.wav", "", "--json"]):
-        with pytest.raises(SystemExit) as ended:
-            main(typed)
-        assert ended.value.code == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert "argument FILE: '', expected a path" in err
 
 
 def test_what_holds_nothing_is_named_and_the_others_are_done(
