@@ -21,7 +21,7 @@ import jax
 from experiments import figures, page, protocol  # noqa: F401  imported before the forks
 from experiments.finetuning import FINETUNED
 from experiments.main import main as experiment
-from ser_jax.checkpoint import digest, restore
+from ser_jax.checkpoint import Series, digest, restore
 from ser_jax.cli import main as ser_jax
 from ser_jax.data import audio, beam, preparation  # noqa: F401
 from ser_jax.model import ModelConfig
@@ -44,6 +44,7 @@ FLAGS = [
 ]
 SPARED = {"protocol.json", "report.html"}  # they say when it was computed
 PATIENCE = 300  # s
+STACK = "unfinished/crosslingual-synthetic_en-synthetic_fr/host-0/stack-0"
 
 
 class Ended(NamedTuple):
@@ -189,3 +190,48 @@ class Laboratory:
             key for key in found.keys() | self.wanted.keys() if found.get(key) != self.wanted.get(key)
         }
         assert not differing, f"{name}: other {', '.join(sorted(differing))}"
+
+
+def refused(ended: Ended, *sentences: str) -> None:
+    """Status 2, and one sentence that says all of this."""
+    assert ended.status == 2, ended
+    assert "Traceback" not in ended.said, ended.said
+    last = ended.said.replace("\r", "\n").strip().splitlines()[-1]
+    assert last.startswith("experiments.finetuning: "), ended.said
+    for sentence in sentences:
+        assert sentence in last, (sentence, last)
+
+
+def ends_well(lab: Laboratory, name: str) -> Ended:
+    """It goes on to the same end."""
+    ended = lab.run(name)
+    lab.same(name)
+    return ended
+
+
+def until(there: Callable[[], bool]) -> None:
+    """Waits for it."""
+    deadline = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.005)
+
+
+def begun(lab: Laboratory, name: str, after: int) -> Path:
+    """An experiment that was killed once its first stack had been saved so often; the stack's folder."""
+
+    def disturbed() -> None:
+        own = Series.save
+
+        def save(self, number, tree):
+            if number > after and "stack-0" in str(self._folder):
+                self.close()  # the ones before are finished
+                os.kill(os.getpid(), signal.SIGKILL)
+            own(self, number, tree)
+
+        Series.save = save
+
+    assert lab.ended(name, disturbed=disturbed).status == -signal.SIGKILL
+    place = lab.folder / name / STACK
+    assert sorted(one.name for one in place.iterdir()) == [str(after - 1), str(after)]
+    return place
