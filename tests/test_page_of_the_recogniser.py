@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import shutil
 import threading
 from pathlib import Path
 
@@ -11,16 +10,13 @@ import jax
 import pytest
 import recognisers
 import servers
-import soundfile
+import visits
+from visits import expect, upload, words
 
 from ser_jax.recognizer import Recognizer
 from ser_jax.recognizer.trained import Target
 
-sync_api = pytest.importorskip("playwright.sync_api")
-expect = sync_api.expect
-expect.set_options(timeout=15_000)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+pytestmark = pytest.mark.skipif(visits.CHROMIUM is None, reason="no Chromium")
 EVIL = "<img src=x onerror=alert(1)>.wav"
 
 
@@ -38,69 +34,19 @@ def server(recogniser):
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory):
-    """Files by name."""
-    folder = tmp_path_factory.mktemp("sounds")
-    soundfile.write(folder / "speech.wav", recognisers.speech(5.3), 16_000)
-    soundfile.write(folder / "long.flac", recognisers.speech(70), 16_000)
-    soundfile.write(folder / "microphone.wav", recognisers.speech(4), 16_000)
-    (folder / "bad.wav").write_bytes(b"no sound at all")
-    return folder
+    return visits.sounds(tmp_path_factory.mktemp("sounds"))
 
 
 @pytest.fixture(scope="module")
 def browser(sounds):
-    arguments = [
-        "--no-sandbox",
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-audio-capture={sounds / 'microphone.wav'}",
-    ]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with visits.chromium(sounds) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def visit(browser):
-    """Opens the page of a server; in the end nothing was asked for elsewhere and nothing has gone wrong."""
-    contexts, wrong = [], []
-
-    def visit(server, width=1000, quiet=True, **options):
-        options = {"reduced_motion": "reduce", "color_scheme": "light", **options}
-        context = browser.new_context(viewport={"width": width, "height": 800}, **options)
-        context.set_default_timeout(15_000)
-        contexts.append(context)
-        page = context.new_page()
-
-        def on_request(request):
-            if not request.url.startswith((f"{server.address}/", f"blob:{server.address}/", "data:")):
-                wrong.append(request.url)
-
-        page.on("request", on_request)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        if quiet:
-            page.on("console", lambda message: wrong.append(message.text))
-        page.goto(f"{server.address}/")
-        expect(page.locator("#model")).to_contain_text("by-lot")
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-def words(target, said, classes):
-    """What the page says of an estimate."""
-    part = said["probability"] if said["class"] == classes[1] else 1 - said["probability"]
-    return f"{said['class']}, {round(100 * part)} % ± {round(100 * said['spread'])}"
-
-
-def upload(page, path):
-    page.get_by_label("Choose a file").set_input_files(path)
-    expect(page.locator("#result-title")).to_have_text(Path(path).name)
-    expect(page.locator("#busy")).to_be_hidden()
+    with visits.visits(browser) as visit:
+        yield visit
 
 
 def test_a_file_is_heard_drawn_and_put_into_words(visit, server, recogniser, sounds):
@@ -116,9 +62,7 @@ def test_a_file_is_heard_drawn_and_put_into_words(visit, server, recogniser, sou
         own = page.locator("article", has=page.get_by_role("heading", name=title, exact=True))
         label, _, rest = sentence.partition(", ")
         expect(own.locator(".said")).to_have_text(f"{label} {rest}")
-    lies = page.locator(".bar .spread").first.evaluate(
-        "it => [it.style.left, it.style.width].map(parseFloat)"
-    )
+    lies = page.locator(".bar .spread").first.evaluate(visits.PLACE)
     p, s = said["arousal"]["probability"], said["arousal"]["spread"]
     low, high = max(0, p - s), min(1, p + s)
     assert lies == pytest.approx([100 * low, 100 * (high - low)], abs=1e-3)
@@ -126,8 +70,7 @@ def test_a_file_is_heard_drawn_and_put_into_words(visit, server, recogniser, sou
 
 
 def test_the_attention_is_drawn_and_can_be_read_in_a_table(visit, server, recogniser, sounds):
-    page = visit(server)
-    upload(page, sounds / "speech.wav")
+    page = upload(visit(server), sounds / "speech.wav")
     said = recogniser(sounds / "speech.wav").as_dict("speech.wav")
     pictures = []
     for target in ("arousal", "valence"):
@@ -146,18 +89,12 @@ def test_the_attention_is_drawn_and_can_be_read_in_a_table(visit, server, recogn
             f"{round(100 * padding)}\N{NO-BREAK SPACE}% of it lies on segments that begin after the end"
         )
     assert pictures[0] != pictures[1]
-    colours = page.locator("canvas").evaluate(
-        """it => {
-          const { data } = it.getContext("2d").getImageData(0, 0, it.width, it.height);
-          return new Set(new Uint32Array(data.buffer)).size;
-        }"""
-    )
+    colours = page.locator("canvas").evaluate(visits.COLOURS)
     assert colours > 100
 
 
 def test_windows_are_listed_where_there_are_several(visit, server, recogniser, sounds):
-    page = visit(server)
-    upload(page, sounds / "speech.wav")
+    page = upload(visit(server), sounds / "speech.wav")
     expect(page.locator("#windows")).to_be_hidden()
     upload(page, sounds / "long.flac")
     windows = recogniser(sounds / "long.flac").windows
@@ -171,16 +108,7 @@ def test_windows_are_listed_where_there_are_several(visit, server, recogniser, s
 def test_a_file_may_be_dropped_anywhere(visit, server, sounds):
     page = visit(server)
     content = list((sounds / "speech.wav").read_bytes())
-    page.evaluate(
-        """([content, name]) => {
-          const data = new DataTransfer();
-          data.items.add(new File([new Uint8Array(content)], name));
-          for (const kind of ["dragenter", "dragover", "drop"])
-            document.querySelector("h1").dispatchEvent(
-              new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true}));
-        }""",
-        [content, EVIL],
-    )
+    page.evaluate(visits.DROP, [content, EVIL])
     expect(page.locator("#result-title")).to_have_text(EVIL)  # as text
     expect(page.get_by_role("status")).to_contain_text(EVIL)
     assert page.locator("img").count() == 0
@@ -275,8 +203,7 @@ def test_one_target_and_one_seed_show_no_spread(visit, recogniser, sounds):
     facts = {"name": "by-lot", "synthetic": False, "seeds": 1, "note": "<b>bold</b>", "corpora": [corpus]}
     model = dataclasses.replace(recogniser.model, targets=one, facts=facts)
     with servers.running(Recognizer(model)) as other:
-        page = visit(other)
-        upload(page, sounds / "speech.wav")
+        page = upload(visit(other), sounds / "speech.wav")
         expect(page.get_by_role("status")).to_have_text(re.compile(r"^speech\.wav: valence \w+, \d+\W%\.$"))
         expect(page.locator(".spread")).to_have_count(0)
         expect(page.get_by_role("radio")).to_have_count(1)
@@ -286,39 +213,16 @@ def test_one_target_and_one_seed_show_no_spread(visit, recogniser, sounds):
         expect(row).to_have_text("real0123456789ab…de, fr12,345 utterances, 3 speakers")
 
 
-CONTRAST = """() => {
-  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = (colour) => parts(colour).slice(0, 3).map((c) => c / 255)
-    .map((c) => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
-    .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
-  const behind = (it) => {
-    for (; it; it = it.parentElement) {
-      const colour = getComputedStyle(it).backgroundColor;
-      if ((parts(colour)[3] ?? 1) === 1) return colour;
-    }
-  };
-  const found = [];
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walk.nextNode()) {
-    const it = walk.currentNode.parentElement;
-    if (!walk.currentNode.data.trim() || it.tagName === "SCRIPT" || !it.checkVisibility()) continue;
-    const [a, b] = [light(getComputedStyle(it).color), light(behind(it))];
-    found.push([walk.currentNode.data.trim(), (Math.max(a, b) + .05) / (Math.min(a, b) + .05)]);
-  }
-  return found;
-}"""
-
-
 def test_light_and_dark_differ_and_both_can_be_read(visit, server, sounds):
     pictures = []
     for scheme in ("light", "dark"):
         page = visit(server, color_scheme=scheme, quiet=False)
         page.get_by_label("Choose a file").set_input_files(sounds / "bad.wav")
         expect(page.get_by_role("alert")).not_to_be_empty()
-        contrast = page.evaluate(CONTRAST)
+        contrast = page.evaluate(visits.CONTRAST)
         upload(page, sounds / "long.flac")
-        page.evaluate("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
-        contrast += page.evaluate(CONTRAST)
+        page.evaluate(visits.OPEN)
+        contrast += page.evaluate(visits.CONTRAST)
         assert len(contrast) > 50
         assert [(text, ratio) for text, ratio in contrast if ratio < 4.5] == []
         pictures.append(page.screenshot())
@@ -336,9 +240,8 @@ def test_the_drawing_follows_the_scheme(visit, server, sounds):
 
 @pytest.mark.parametrize("width", [320, 360])
 def test_a_phone_needs_no_scrolling_sideways(visit, server, sounds, width):
-    page = visit(server, width=width, has_touch=True, is_mobile=True)
-    upload(page, sounds / "long.flac")
-    page.evaluate("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
+    page = upload(visit(server, width=width, has_touch=True, is_mobile=True), sounds / "long.flac")
+    page.evaluate(visits.OPEN)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     outside = page.locator("h1, .card, .button, article, canvas, audio, summary").evaluate_all(
         "(all) => all.filter((it) => it.getBoundingClientRect().right > innerWidth).length"
@@ -349,18 +252,11 @@ def test_a_phone_needs_no_scrolling_sideways(visit, server, sounds, width):
 
 
 def test_everything_is_reached_by_keyboard_and_has_a_name(visit, server, sounds):
-    page = visit(server)
-    upload(page, sounds / "long.flac")
+    page = upload(visit(server), sounds / "long.flac")
     seen = []
     for _ in range(40):
         page.keyboard.press("Tab")
-        one = page.evaluate(
-            """() => {
-              const it = document.activeElement, label = document.querySelector(`label[for="${it.id}"]`);
-              const outlined = getComputedStyle(it.classList.contains("quiet") ? label : it);
-              return [it.id || it.tagName, outlined.outlineStyle !== "none"];
-            }"""
-        )
+        one = page.evaluate(visits.FOCUS)
         if one[0] in ("BODY", *seen[:1]):
             break
         if one[0] not in seen:
@@ -378,23 +274,20 @@ def test_everything_is_reached_by_keyboard_and_has_a_name(visit, server, sounds)
     page.keyboard.press("Enter")
     expect(page.get_by_role("region", name="Windows")).to_be_visible()
     tree = page.locator("body").aria_snapshot()
-    assert not re.findall(r"- (?:button|link|radio|img|progressbar|region)(?::| *$)", tree, re.MULTILINE), (
-        tree
-    )
+    nameless = re.findall(r"- (?:button|link|radio|img|progressbar|region)(?::| *$)", tree, re.MULTILINE)
+    assert not nameless, tree
     for expected in ('button "Choose a file"', 'button "Record"', 'radio "arousal"', 'link "Save as JSON"',
                      'group "Attention on"', 'heading "long.flac"'):  # fmt: skip
         assert expected in tree, tree
 
 
 def test_the_result_can_be_saved(visit, server, recogniser, sounds):
-    page = visit(server)
-    upload(page, sounds / "speech.wav")
+    page = upload(visit(server), sounds / "speech.wav")
     with page.expect_download() as download:
         page.get_by_role("link", name="Save as JSON").click()
     assert download.value.suggested_filename == "speech.wav.json"
-    assert json.loads(Path(download.value.path()).read_text()) == recogniser(sounds / "speech.wav").as_dict(
-        "speech.wav"
-    )
+    saved = json.loads(Path(download.value.path()).read_text())
+    assert saved == recogniser(sounds / "speech.wav").as_dict("speech.wav")
 
 
 def test_it_moves_for_those_only_who_have_not_asked_for_less(visit, server):
