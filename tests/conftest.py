@@ -22,6 +22,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 
+# What is asserted in modules that tests share is told as fully as in the tests themselves.
+pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("*.py")))
 jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("ser_jax", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("ser_jax")
