@@ -40,7 +40,7 @@ ACTED = "--corpora ravdess emodb"
 PROGRAMS = {  # as they are called here: by this Python, and with no installation
     "make": ["make", "--old-file", ".venv/installed", f"BIN={Path(sys.executable).parent}"],
     "python": [sys.executable],
-    "ser-jax": [sys.executable, "-c", "import sys; from ser_jax.cli import main; sys.exit(main())"],
+    "ser-jax": [sys.executable, "-m", "ser_jax"],
 }
 PICTURES = ("learning_curve.png", "attention.png")
 

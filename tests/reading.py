@@ -28,7 +28,6 @@ FENCED = re.compile(
     r"(?P<markers>(?:^<!-- test: .* -->\n)*)^```(?P<language>.*)\n(?P<text>(?:.*\n)*?)^```$", re.MULTILINE
 )
 FOREIGN = {"arecord", "cat", "cd", "curl", "export", "gcloud", "git", "sbatch", "source", "srun"}
-CLI = "import sys; from ser_jax.cli import main; sys.exit(main())"
 BETWEEN = {"|", "&&", ";"}
 
 
@@ -218,7 +217,7 @@ class Room:
     def bash(self, line):
         programs = self.folder / ".programs"
         programs.mkdir(exist_ok=True)
-        (programs / "ser-jax").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{CLI}" "$@"\n')
+        (programs / "ser-jax").write_text(f'#!/bin/sh\nexec {sys.executable} -m ser_jax "$@"\n')
         (programs / "ser-jax").chmod(0o755)
         known = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
         command = ["bash", "-eo", "pipefail", "-c", line]

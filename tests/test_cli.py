@@ -141,33 +141,12 @@ def test_an_interrupt_is_short(capsys, monkeypatch):
     assert run(capsys, "describe", "tiny") == (130, "", "ser-jax: interrupted\n")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *(["audit", name] for name in cli.DATABASES),
-        *(["prepare", name] for name in cli.DATABASES),
-        ["audit"],
-        ["prepare"],
-        ["describe"],
-        ["synthesize"],
-    ],
-)
-def test_every_help_shows_an_example_that_can_be_typed(capsys, command):
-    with pytest.raises(SystemExit) as error:
-        cli.main([*command, "--help"])
-    assert error.value.code == 0
-    program, *words = capsys.readouterr().out.partition("example:\n  ")[2].split()
-    assert (program, words[: len(command)]) == ("ser-jax", command)
-    assert vars(cli._parser().parse_args(words))["run"]
-
-
 def test_names_that_are_no_text_can_be_printed(tmp_path):
     folder = tmp_path / "wav"
     folder.mkdir()
     soundfile.write(folder / "03a01Fa.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 16000)
     (folder / os.fsdecode(b"Col\x8are.wav")).touch()
-    code = "import sys; from ser_jax.cli import main; sys.exit(main(sys.argv[1:]))"
-    shell = [sys.executable, "-c", code, "audit", "emodb", "--source", tmp_path]
+    shell = [sys.executable, "-m", "ser_jax", "audit", "emodb", "--source", tmp_path]
     done = subprocess.run(shell, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "utf-8"})
     assert done.returncode == 0, done.stderr
     assert rb"Col\udc8are.wav" in done.stdout

@@ -18,6 +18,7 @@ import re
 import shutil
 from pathlib import Path
 
+import parsers
 import pytest
 import recognisers
 import soundfile
@@ -28,7 +29,7 @@ from ser_jax.data.synthetic import read_truth
 from ser_jax.recognizer import demonstration
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "ser_jax" / "data" / "README.md"]
 pytestmark = pytest.mark.usefixtures("hastily")
 
 
@@ -72,12 +73,32 @@ def test_the_tutorial_does_what_it_says(tutorial):
     assert (tutorial / "first" / "results" / "report.html").exists()
 
 
+def files_of_a_results_folder():
+    """Patterns of the paths that the reference names; `.csv` behind `a.md` is `a.csv`."""
+    page, found = ROOT / "docs" / "reference" / "results_folder.md", []
+    for row in page.read_text().splitlines():
+        whole = ""
+        for name in re.findall(r"`([^`]+)`", row.partition(" | ")[0]) if row.startswith("| `") else ():
+            whole = whole.rpartition(".")[0] + name if name.startswith(".") else name
+            pattern = re.sub("SETTING|TRAIN|TEST|TARGET", "[a-z0-9_+]+", re.escape(whole))
+            found.append(pattern.replace("<script>", "[a-z0-9_]+") + (".*" if whole.endswith("/") else ""))
+    return found
+
+
+def test_every_file_of_a_results_folder_is_named_in_the_reference(tutorial):
+    out, known = tutorial / "first" / "results", files_of_a_results_folder()
+    there = [str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()]
+    assert len(known) > 15
+    assert len(there) > 15
+    assert not [path for path in there if not any(re.fullmatch(one, path) for one in known)]
+
+
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if page != TUTORIAL and blocks(page)], ids=lambda page: page.stem
 )
 def test_a_page_does_what_it_says(page, tutorial, tmp_path, monkeypatch):
     furnished(tmp_path, tutorial)
-    if page.name == "README.md":
+    if page == ROOT / "README.md":
         for recording in ("anna/001.wav", "ben/001.flac"):
             (tmp_path / "my" / recording).parent.mkdir()
             shutil.copy(tmp_path / f"speech{Path(recording).suffix}", tmp_path / "my" / recording)
@@ -104,9 +125,10 @@ def test_commands_named_in_a_sentence_exist(page):
             assert ended.value.code == 0, line
         else:
             name = program if program.startswith("experiments.") else rest[1]
-            if name.startswith("experiments.") and (ROOT / f"{name.replace('.', '/')}.py").exists() is False:
-                raise AssertionError(f"{page}: {line}: no such script")
-            with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit, TypeError):
+            if name.startswith("experiments."):
+                assert name.removeprefix("experiments.") in parsers.SCRIPTS, f"{page}: {line}: no such script"
+            with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit) as ended:
                 script(name)(["--help"])
+            assert ended.value.code == 0, line
         for flag in re.findall(r"--[a-z][\w-]*", line):
             assert flag in out.getvalue(), f"{page}: {line}"

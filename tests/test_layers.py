@@ -1,6 +1,7 @@
 """The import rule of CONTRIBUTING.md, read off the source."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,42 @@ def test_the_core_imports_without_the_audio_and_dataset_libraries():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+ROOMS = [*MODULES, *sorted((ROOT / "docs").rglob("*.py")), *sorted((ROOT / "examples").glob("*.py"))]
+
+
 def test_modules_stay_small():
-    every = [*MODULES, *sorted((ROOT / "tests").rglob("*.py"))]
+    every = [*ROOMS, *sorted((ROOT / "tests").rglob("*.py"))]
     assert not [str(path) for path in every if len(path.read_text().splitlines()) > 300]
+
+
+def test_functions_fit_a_screen():
+    for path in ROOMS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"
+
+
+PICTURE = (ROOT / "CONTRIBUTING.md").read_text().partition("\nser_jax/\n")[2].partition("\n```")[0]
+
+
+def test_the_picture_of_the_rooms_says_what_those_of_the_core_import():
+    core, said = PICTURE.partition("  recognizer/\n")[0], {}
+    for line in core.splitlines():
+        if (found := re.match(r"  (\w+)\.py .* imports (.*)", line)) is not None:
+            module, column = found[1], found.start(2) - len("imports ")
+            said[module] = found[2]
+        elif said and said[module].endswith(","):
+            said[module] += f" {line[column:].strip()}"
+    assert len(said) > 10
+    for module, names in said.items():
+        found = {name.partition(".")[2] for name in IMPORTS[f"ser_jax.{module}"]}
+        wanted = set() if names == "nothing of ours" else set(names.split(", "))
+        assert found - {"arrays"} == wanted - {"arrays"}, module
+
+
+def test_the_picture_of_the_rooms_shows_every_module():
+    """A database, the synthesis and the examples as a folder."""
+    for path in ROOMS:
+        known = (path.name, f"{path.parent.name}/") if path.parent.parent.name == "data" else (path.name,)
+        known = ("examples/",) if path.parent.name == "examples" else known
+        assert any(name in PICTURE for name in known), path

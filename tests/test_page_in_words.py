@@ -56,7 +56,7 @@ def test_synthetic_speech_is_said_first(tmp_path):
     assert "de (synthetic) arousal" in document
 
 
-def certain(out, speakers=16):
+def certain(out, speakers=16, targets=("valence",)):
     """One setting is always right, the other about half of the utterances of every speaker."""
     invented.claim(out, [invented.corpus("de")], {"table2": ["monolingual", "multilingual"]}, seeds=1)
     n = 4 * speakers
@@ -65,7 +65,8 @@ def certain(out, speakers=16):
     for setting, said in (("monolingual", np.arange(n) // 2 % 2), ("multilingual", label)):
         probability = np.where(said, 0.9, 0.1).astype(np.float32)[None]
         kept = Predictions(names, who, 0 * label, label, np.array([0]), probability)
-        predictions.write(out, Cell(setting, "de", "de", "valence"), kept)
+        for target in targets:
+            predictions.write(out, Cell(setting, "de", "de", target), kept)
     return out
 
 
@@ -81,6 +82,14 @@ def test_what_few_speakers_cannot_show_is_said(tmp_path):
     text = Read(page.of(Results(certain(tmp_path, speakers=5)))).text
     assert "None of 1 differences is larger than chance explains (p < 0.05, Holm)." in text
     assert "The 5 speakers of de allow no p below 0.0625" in text
+
+
+def test_p_is_corrected_for_its_column_alone(tmp_path):
+    """Six speakers allow p = 0.031: enough for one comparison of each target, not for both at once."""
+    text = Read(page.of(Results(certain(tmp_path, 6, ("arousal", "valence"))))).text
+    assert "2 of 2 differences are larger than chance explains (p < 0.05, Holm)" in text
+    assert "corrected by Holm for those of the same column." in text
+    assert "allow no p below" not in text
 
 
 @pytest.mark.parametrize("content", ["no", "[]", '{"de": {"shares": [[1]]}}', '{"de": {"shares": "much"}}'])

@@ -14,7 +14,6 @@ from experiments import keeping, predictions, protocol, report, summary, tables
 from experiments.predictions import Cell, Predictions, ResultsError
 from experiments.related import same_seeds
 from experiments.results import Results
-from experiments.summary import Row
 from ser_jax import inference
 from ser_jax.inference import interval
 
@@ -199,4 +198,3 @@ def test_no_table_holds_a_formula(text, lead):
     assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
     assert cell.removeprefix("'").endswith(text.removeprefix("'"))
     assert tables._field(-1.5) == "-1.5000"
-    assert "missing" in Row._fields
