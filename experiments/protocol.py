@@ -215,7 +215,7 @@ def timed(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
 
 
 def commit() -> str | None:
-    """Of the source that runs; a "+" behind it where that was changed since. None where it is no checkout."""
+    """Of the source that runs; a "+" where Python files were changed since. None where it is no checkout."""
     root = Path(ser_jax.__file__).parents[1]
 
     def git(*arguments: str) -> str:
@@ -225,9 +225,8 @@ def commit() -> str | None:
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
             return None
-        return git("rev-parse", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-        )
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 
