@@ -1,28 +1,13 @@
 """A results folder of predictions by hand: eight utterances, two runs."""
 
+import invented
 import numpy as np
 
 from experiments import predictions, protocol
 from experiments.predictions import Cell, Predictions
 
-CORPORA = [
-    {"name": name, "builder": "manifest", "synthetic": False, "left_out": 0, "fingerprint": name}
-    for name in ("de", "en")
-]
-CHOSEN = {
-    "corpora": CORPORA,
-    "targets": ["arousal"],
-    "seeds": 2,
-    "folds": 2,
-    "epochs": 50,
-    "finetune_epochs": 10,
-    "finetune_samples": 100,
-    "standardize": None,
-    "standardize_default": {"within": "train", "across": "corpus"},
-    "label_rule": "footnote",
-    "model": {"precision": "float32"},
-    "fold_hashes": {},
-}
+CORPORA = [invented.corpus(name, fingerprint=name) for name in ("de", "en")]
+FEW = {"targets": ["arousal"], "seeds": 2, "folds": 2, "fold_hashes": {}}
 
 # Fold 0 tests six utterances, fold 1 two.
 FOLD = np.array([0, 0, 0, 0, 0, 0, 1, 1])
@@ -31,7 +16,7 @@ HIGH = np.array([[0, 0, 0, 1, 1, 0, 0, 1], [0, 0, 0, 0, 1, 1, 1, 1]])
 
 
 def claimed(out, corpora=CORPORA, **options):
-    chosen = CHOSEN | {"corpora": corpora} | options
+    chosen = invented.chosen(corpora, **FEW | options)
     protocol.claim(out, {"hash": protocol.sha256(chosen), "protocol": chosen, "folds": {}})
     return out
 

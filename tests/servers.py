@@ -1,4 +1,4 @@
-"""Servers of recognisers for tests, in a thread of this process."""
+"""Servers of recognisers for tests, in a thread of this process; as fixtures, and to be started by a test."""
 
 import contextlib
 import tempfile
@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 
 import httpx
+import pytest
 import recognisers
 import soundfile
 
@@ -20,30 +21,6 @@ def until(holds, seconds=20):
     while not holds():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
-
-
-def small():
-    """A recogniser that answers at once."""
-    return recognisers.recogniser(sizes=ModelConfig(channels=8))
-
-
-def recorded(folder):
-    """A recording of two windows."""
-    soundfile.write(folder / "speech.wav", recognisers.speech(9), 16_000)
-    return folder / "speech.wav"
-
-
-def asking(server):
-    """A client of such a server."""
-    return httpx.Client(base_url=server.address, trust_env=False, timeout=30)
-
-
-@contextlib.contextmanager
-def spooling(folder):
-    """Has temporary files lie in a folder."""
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    yield folder
-    tempfile.tempdir = before
 
 
 @contextlib.contextmanager
@@ -64,3 +41,40 @@ def running(recognizer, megabytes=64, names=("127.0.0.1",)):
             own.should_exit = True
             thread.join(20)
     assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def recogniser():
+    """One that answers at once."""
+    return recognisers.recogniser(sizes=ModelConfig(channels=8))
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Two windows."""
+    path = tmp_path_factory.mktemp("sound") / "speech.wav"
+    soundfile.write(path, recognisers.speech(9), 16_000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def spool(tmp_path_factory):
+    """The folder that temporary files lie in."""
+    folder = tmp_path_factory.mktemp("spool")
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    yield folder
+    tempfile.tempdir = before
+
+
+@pytest.fixture(scope="module")
+def server(recogniser, spool):
+    """Of that recogniser, for recordings of one megabyte."""
+    with running(recogniser, megabytes=1) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    """Of that server."""
+    with httpx.Client(base_url=server.address, trust_env=False, timeout=30) as asking:
+        yield asking

@@ -10,27 +10,7 @@ import servers
 
 from ser_jax.recognizer import guard
 
-
-@pytest.fixture(scope="module")
-def recogniser():
-    return servers.small()
-
-
-@pytest.fixture(scope="module")
-def server(recogniser):
-    with servers.running(recogniser, megabytes=1) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with servers.asking(server) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory):
-    return servers.recorded(tmp_path_factory.mktemp("sound"))
+pytest_plugins = ["servers"]
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,8 @@ from ser_jax.recognizer import Recognizer
 from ser_jax.recognizer.trained import Target
 
 pytestmark = pytest.mark.skipif(visits.CHROMIUM is None, reason="no Chromium")
+pytest_plugins = ["servers"]
 EVIL = "<img src=x onerror=alert(1)>.wav"
-
-
-@pytest.fixture(scope="module")
-def recogniser():
-    return servers.small()
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +50,8 @@ def test_a_file_is_heard_drawn_and_put_into_words(visit, server, recogniser, sou
     expect(page.locator("#result")).to_be_hidden()
     upload(page, sounds / "speech.wav")
     said = recogniser(sounds / "speech.wav").as_dict("speech.wav")
-    arousal = words("arousal", said["arousal"], ("low", "high"))
-    valence = words("valence", said["valence"], ("negative", "positive"))
+    arousal = words(said["arousal"], ("low", "high"))
+    valence = words(said["valence"], ("negative", "positive"))
     status = page.get_by_role("status")
     expect(status).to_have_text(f"speech.wav: arousal {arousal}; valence {valence}.")
     for title, sentence in (("Arousal", arousal), ("Valence", valence)):

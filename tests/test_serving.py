@@ -19,22 +19,6 @@ from senders import BEGUN, head_of, raw, received
 from ser_jax.recognizer import folder, serving, turns
 
 
-@pytest.fixture(scope="module")
-def recogniser():
-    return servers.small()
-
-
-@pytest.fixture(scope="module")
-def server(recogniser):
-    with servers.running(recogniser, megabytes=1) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory):
-    return servers.recorded(tmp_path_factory.mktemp("sound"))
-
-
 @pytest.mark.parametrize(
     ("host", "port", "why"),
     [
@@ -104,6 +88,8 @@ def test_a_server_for_everyone_says_so(recogniser, started, capsys, host):
 PROGRAM = """
 import sys
 from ser_jax.recognizer import Recognizer, serving
+
+pytest_plugins = ["servers"]
 serving.serve(Recognizer.load(sys.argv[1]), port=0, opens=False)
 """
 

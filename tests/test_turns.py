@@ -15,33 +15,7 @@ from senders import BEGUN, head_of, lie, raw, received
 
 from ser_jax.recognizer import Recognizer, turns
 
-
-@pytest.fixture(scope="module")
-def recogniser():
-    return servers.small()
-
-
-@pytest.fixture(scope="module")
-def spool(tmp_path_factory):
-    with servers.spooling(tmp_path_factory.mktemp("spool")) as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def server(recogniser, spool):
-    with servers.running(recogniser, megabytes=1) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with servers.asking(server) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory):
-    return servers.recorded(tmp_path_factory.mktemp("sound"))
+pytest_plugins = ["servers"]
 
 
 TOO_LARGE = {"detail": "more than 1 MB, expected a smaller recording"}

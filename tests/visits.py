@@ -109,7 +109,7 @@ def visits(browser):
     assert wrong == []
 
 
-def words(target, said, classes):
+def words(said, classes):
     """What the page says of an estimate."""
     part = said["probability"] if said["class"] == classes[1] else 1 - said["probability"]
     return f"{said['class']}, {round(100 * part)} % ± {round(100 * said['spread'])}"
