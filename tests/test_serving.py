@@ -18,6 +18,8 @@ from senders import BEGUN, head_of, raw, received
 
 from ser_jax.recognizer import folder, serving, turns
 
+pytest_plugins = ["servers"]
+
 
 @pytest.mark.parametrize(
     ("host", "port", "why"),
@@ -89,7 +91,6 @@ PROGRAM = """
 import sys
 from ser_jax.recognizer import Recognizer, serving
 
-pytest_plugins = ["servers"]
 serving.serve(Recognizer.load(sys.argv[1]), port=0, opens=False)
 """
 
