@@ -47,7 +47,7 @@ def test_every_measurement_says_how_it_was_made():
         assert one["commands"] == [command.typed for command in measure.MEASUREMENTS[name].commands]
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", one["date"])
         assert one["device"]
-        assert "commit" in one
+        assert re.fullmatch(r"[0-9a-f]{40}\+?", one["commit"] or ""), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

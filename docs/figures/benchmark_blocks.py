@@ -50,10 +50,14 @@ def _after(key: str) -> Callable[[Any], str]:
 def throughput(known, found) -> str:
     rates, precisions = known["throughput"]["rates"], ("float32", "bfloat16")
     rows = [
-        [words, *(f"{rates[way][one]:,.0f}" if one in rates[way] else "" for one in precisions)]
+        [words, *(_rate(rates[way][one]) if one in rates[way] else "" for one in precisions)]
         for way, words in WAYS.items()
     ]
     return f"{aligned([['', *precisions], *rows])}\n\n{origin(found, 'throughput')}"
+
+
+def _rate(of) -> str:
+    return f"{of['rate']:,.0f} [{of['low']:,.0f}, {of['high']:,.0f}]"
 
 
 def recognition(known, found) -> str:

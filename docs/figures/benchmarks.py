@@ -64,7 +64,7 @@ def throughput(out: Path) -> dict[str, Any]:
             row = rows.get((way, precision), {"rate": None, "failed": "nobody tried"})
             if row["rate"] is None:
                 raise GatheringError(f"{way} in {precision} was not timed: {row['failed']}")
-            rates.setdefault(way, {})[precision] = row["rate"]
+            rates.setdefault(way, {})[precision] = {name: row[name] for name in ("rate", "low", "high")}
     hours = {name: found["seconds"][f"cell_engine {name}"]["table2"] for name in ("float32", "bfloat16")}
     return {
         "rates": rates,
