@@ -34,7 +34,7 @@ from experiments import environment, protocol  # noqa: E402
 from ser_jax import flags  # noqa: E402
 from ser_jax.ending import guarded  # noqa: E402
 from ser_jax.errors import UserError  # noqa: E402
-from ser_jax.whole import new_file  # noqa: E402
+from ser_jax.whole import new_file, new_json  # noqa: E402
 
 ACTED = "--corpora ravdess emodb"
 PROGRAMS = {  # as they are called here: by this Python, and with no installation
@@ -163,8 +163,7 @@ def measure(name: str, options: Options) -> dict[str, Any]:
             told = {"date": started.strftime("%Y-%m-%d"), "commit": protocol.commit()}
             told |= {key: where[key] for key in ("device", "cores", "jax")}
             told |= {"torch": where["torch"]} if name == "throughput" else {}
-            with new_file(note) as stream:
-                stream.write(json.dumps(told | {"seconds": round(time.perf_counter() - before, 1)}).encode())
+            new_json(note, told | {"seconds": round(time.perf_counter() - before, 1)})
     told = gathering.sessions(folder) if one.resumes else json.loads(note.read_text())
     values = one.gather(folder)
     seconds = told.pop("seconds", None)
@@ -199,8 +198,7 @@ def run(name: str, command: Command, options: Options) -> None:
 def keep(found: dict[str, Any], file: Path) -> None:
     """Writes measured.json, in the order of the measurements."""
     ordered = {name: found[name] for name in MEASUREMENTS if name in found}
-    with new_file(file) as stream:
-        stream.write((json.dumps(ordered, indent=1, allow_nan=False) + "\n").encode())
+    new_json(file, ordered)
 
 
 def main(arguments: list[str] | None = None) -> int:

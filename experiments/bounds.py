@@ -29,6 +29,7 @@ from experiments.stopping import end
 from experiments.watching import Process, watch, watch_command
 from ser_jax import flags, host
 from ser_jax.data.logmel import RATE
+from ser_jax.whole import new_json
 
 UTTERANCES = 100_000
 MEMORY = 24.0  # GB (10^9 bytes) that no stage may exceed
@@ -196,7 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
             report = measure(options.keep or Path(temporary), options.utterances)
         print(markdown(report))
         if options.json is not None:
-            options.json.write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
+            new_json(options.json, dataclasses.asdict(report))
         wrong = broken(report)
         for sentence in wrong:
             print(sentence, file=sys.stderr)

@@ -29,6 +29,7 @@ from ser_jax import flags, host
 from ser_jax.data.logmel import RATE, SECONDS
 from ser_jax.data.workers import how_many
 from ser_jax.errors import UserError
+from ser_jax.whole import new_json
 
 MEAN, DEVIATION = 4.46, 3.07  # s, of IEMOCAP's turns
 SHORTEST, LONGEST = 0.6, 35.0  # s
@@ -239,7 +240,7 @@ def main(arguments: list[str] | None = None) -> None:
             report = measure(options.keep or Path(temporary), options.utterances, options.workers)
         print(markdown(report))
         if options.json is not None:
-            options.json.write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
+            new_json(options.json, dataclasses.asdict(report))
 
     end("preparation", work)
 

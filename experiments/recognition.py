@@ -24,6 +24,7 @@ from experiments.watching import Process, watch
 from ser_jax import flags, host
 from ser_jax.data.logmel import RATE, SECONDS
 from ser_jax.errors import UserError
+from ser_jax.whole import new_json
 
 CALLS = 100  # of a warm recogniser
 STARTS = 5  # of the program
@@ -169,7 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
         if environment.busy(report.load):
             print(f"other work was felt (load {report.load} before)", file=sys.stderr)
         if options.json is not None:
-            options.json.write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
+            new_json(options.json, dataclasses.asdict(report))
 
     end("recognition", work)
 

@@ -7,7 +7,6 @@ The paper checked by voice activity detection whether RECOLA's turns start with 
 where its attention lies, and reports that they do not. Nothing is trained.
 """
 
-import json
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from experiments.summary import title
 from ser_jax import flags
 from ser_jax.data import Corpus, load
 from ser_jax.data.onset import RULE, extent
+from ser_jax.whole import new_json
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(table(onsets))
         if options.json is not None:
             content = [{key: _number(value) for key, value in one._asdict().items()} for one in onsets]
-            options.json.write_text(json.dumps(content, indent=2) + "\n")
+            new_json(options.json, content)
 
     end("speech_onset", work)
 

@@ -11,7 +11,6 @@ all alike.
 """
 
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from ser_jax import flags, host, machine
 from ser_jax.convolution import PRECISIONS
 from ser_jax.model import ModelConfig
 from ser_jax.train import TrainConfig
+from ser_jax.whole import new_json
 
 ROUNDS = 3  # of the costs
 
@@ -194,7 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
         report = measure(ModelConfig(), TrainConfig(), size, precisions, options.full)
         print(throughput_report.markdown(report))
         if options.json is not None:
-            options.json.write_text(json.dumps(throughput_report.as_dict(report), indent=2) + "\n")
+            new_json(options.json, throughput_report.as_dict(report))
             try:
                 throughput_report.draw(report, options.json.with_suffix(".png"))
             except ImportError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from experiments.environment import busy
 from experiments.markdown import aligned
 from experiments.ways import TITLES
+from ser_jax.whole import new_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -237,7 +238,8 @@ def draw(report: Report, file: Path) -> None:
         _draw_cost(figure.add_subplot(grid[1, i]), AXES[axis], points)
     where = report.machine
     figure.suptitle(f"Training: {where['device']}, {where['cores']} cores, jax {where['jax']}", fontsize=11)
-    FigureCanvasAgg(figure).print_png(file)
+    with new_file(file) as stream:
+        FigureCanvasAgg(figure).print_png(stream)
 
 
 def _draw_ways(axes: "Axes", report: Report) -> None:

@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all."""
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -14,14 +15,25 @@ def new_file(out: Path | str, synced: bool = False) -> Iterator[BinaryIO]:
     """Gives a stream to write to, which becomes `out` where the context ends well.
 
     Args:
-      out: is replaced where it is a file; the folder it lies in exists.
+      out: is replaced where it is a file; the folder it lies in exists. A link, a device or a pipe stays what
+        it is, and is written through at once.
       synced: whether it is whole or not there after a power failure, too.
     Raises: OSError, whose `filename` may be that of the stream; ValueError where `out` can be no file's name.
     """
     out = Path(out)
+    if out.is_symlink() or (out.exists() and not (out.is_file() or out.is_dir())):
+        with out.open("wb") as stream:
+            yield stream
+        return
     partial = out.with_name(f".{out.name[:40]}.{secrets.token_hex(8)}.partial")  # no longer than names may be
     with becoming(out, partial, synced), partial.open("xb") as stream:
         yield stream
+
+
+def new_json(out: Path | str, content: object) -> None:
+    """Writes JSON as `new_file` does; ValueError where it holds what JSON has no word for, as NaN."""
+    with new_file(out) as stream:
+        stream.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 @contextlib.contextmanager

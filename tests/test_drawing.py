@@ -15,7 +15,6 @@ from matplotlib.patches import Polygon, Rectangle, StepPatch
 from ser_jax.recognizer import drawing
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window
-from ser_jax.whole import new_file
 
 TARGETS = ("arousal", "valence")
 
@@ -212,21 +211,6 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         drawing.draw(tmp_path / "a.png", "a.wav", heard, said)
     assert [file.read_text() for file in tmp_path.iterdir()] == ["what was there"]
-
-
-@pytest.mark.parametrize("name", ["a", "x" * 255, "\u8bed" * 85])
-def test_a_file_is_seen_when_it_is_whole(tmp_path, name):
-    for content in (b"first", b"second"):
-        before = [file.read_bytes() for file in tmp_path.iterdir()]
-        with new_file(tmp_path / name) as stream:
-            stream.write(content)
-            assert [file.read_bytes() for file in tmp_path.iterdir() if file.name == name] == before
-        assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [(name, content)]
-    with pytest.raises(KeyboardInterrupt), new_file(tmp_path / name) as stream:
-        raise KeyboardInterrupt
-    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [(name, b"second")]
-    with pytest.raises(ValueError, match="empty name"), new_file("."):
-        pass
 
 
 def full():
