@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -22,6 +23,9 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 
+# What runs in the background may ignore Ctrl-C, which tests send to programs that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # What is asserted in modules that tests share is told as fully as in the tests themselves.
 pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("*.py")))
 jax.config.update("jax_numpy_rank_promotion", "raise")
