@@ -15,5 +15,6 @@ if rate != int(about.custom_metadata_map["rate"]):
 names = [output.name for output in session.get_outputs()]
 said = dict(zip(names, session.run(names, {"samples": samples.mean(axis=1)}), strict=True))
 print(about.description)
-for target, (_, second) in json.loads(about.custom_metadata_map["classes"]).items():
-    print(f"{target}: {said[target + '_probability']:.4f} ± {said[target + '_spread']:.4f} {second}")
+for target, classes in json.loads(about.custom_metadata_map["classes"]).items():
+    second, spread = said[target + "_probability"], said[target + "_spread"]
+    print(f"{target} {classes[int(second > 0.5)]} ({classes[1]}: {second:.4f} ± {spread:.4f})")

@@ -87,14 +87,16 @@ def table(facts: data.Facts, rows: list[dict]) -> str:
         kind += ", SYNTHETIC SPEECH"
     if left_out := getattr(facts, "left_out", 0):
         kind += f", {left_out:,} utterances left out"
-    lines = [f"{facts.name} ({facts.database}{kind})", f"  {'':<24} {'found':>8} {'published':>10}"]
+    compared = [row for row in rows if row["verdict"]]
+    heading = f"  {'':<24} {'found':>8} {'published' if compared else '':>10}".rstrip()
+    lines = [f"{facts.name} ({facts.database}{kind})", heading]
     for row in rows:
         expected = "" if row["published"] is None else f"{row['published']:,}"
         remark = f"{row['verdict']:<9}  {row['source']}".rstrip()
         lines.append(f"  {row['what']:<24} {row['found']:>8,} {expected:>10}  {remark}".rstrip())
-    compared = [row for row in rows if row["verdict"]]
     equal = sum(row["verdict"] == "equal" for row in compared)
-    verdict = f"{equal} of {len(compared)} published counts are equal" if compared else "nothing published"
+    verdict = f"{equal} of {len(compared)} published counts are equal"
+    verdict = verdict if compared else "counted only: the paper has no counts of it"
     return "\n".join([*lines, f"  {verdict}"])
 
 

@@ -41,7 +41,7 @@ def refined(
         if len(fold.train) < samples:
             raise ExperimentError(
                 f"fold {i + 1}: {len(fold.train)} training utterances of {language}, fewer than the "
-                f"{samples} to refine on"
+                f"{samples} to refine on (--finetune-samples)"
             )
         for seed in range(options.seeds):
             drawn = np.random.default_rng((i, seed) if by_seed else i).permutation(fold.train)

@@ -81,11 +81,20 @@ def run(settings: list[Setting], options: Options, after: Callable[[Experiment],
             protocol.claim(options.out, wanted)
             predictions.sweep(options.out)
             keeping.note_missing(options.out, missing)
+            _say_missing(missing)
         machine.wait("the folder is ours")
         experiment = Experiment(machine, pool, options, wanted["hash"])
         _compute_missing(experiment, [work for work in works if work.plans])
         if after is not None and machine.host == 0:
             after(experiment)
+
+
+def _say_missing(missing: dict[predictions.Cell, str]) -> None:
+    """Names what no table will have before anybody waits for it; a line for every reason."""
+    for reason in dict.fromkeys(missing.values()):
+        cells = [cell for cell, why in missing.items() if why == reason]
+        named = "; ".join(dict.fromkeys(f"{cell.setting}, {cell.test} {cell.target}" for cell in cells))
+        _say(f"Not computed: {named}: {reason}.")
 
 
 def _show(progress: tqdm, steps: int, before: bool) -> None:

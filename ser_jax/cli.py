@@ -143,7 +143,7 @@ def _add_synthesize(commands: "Commands") -> None:
     example = "ser-jax synthesize /tmp/speech --utterances 240 --seed 0"
     parser = _command(commands, "synthesize", example, help="write synthetic IEMOCAP and RECOLA trees")
     parser.set_defaults(run=_synthesize)
-    parser.add_argument("out", metavar="OUT", type=flags.path, help="a folder that does not exist yet")
+    parser.add_argument("out", metavar="OUT", type=flags.path, help="a new folder, or an empty one")
     parser.add_argument(
         "--utterances", type=flags.whole(1), default=240, metavar="N", help="per language (default: 240)"
     )

@@ -42,7 +42,7 @@ def _add_train(command: Command, add_data_dir: Callable[[argparse.ArgumentParser
     parser.set_defaults(run=_train)
     add = parser.add_argument
     add("--corpora", nargs="+", required=True, metavar="NAME", help="as given to prepare, one or more")
-    add("--out", required=True, type=flags.folder, metavar="MODEL", help="a folder that does not exist yet")
+    add("--out", required=True, type=flags.folder, metavar="MODEL", help="a new folder, or an empty one")
     targets = "of arousal and valence (default: both)"
     add("--targets", nargs="+", choices=TARGETS, metavar="TARGET", default=list(TARGETS), help=targets)
     add("--seeds", type=flags.whole(1, 1000), default=5, metavar="N", help="networks a target (default: 5)")

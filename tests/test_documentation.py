@@ -21,6 +21,7 @@ from pathlib import Path
 import parsers
 import pytest
 import recognisers
+import releases
 import soundfile
 from reading import ROOT, blocks, do_all, read, script
 
@@ -44,19 +45,50 @@ def tutorial(tmp_path_factory):
     return folder
 
 
-def furnished(folder, tutorial):
-    """What pages suppose is there: recordings, a model, databases, prepared corpora."""
-    first = tutorial / "first"
-    for builder, name in (("iemocap", "synthetic_en"), ("recola", "synthetic_fr")):
-        (folder / "data" / builder).mkdir(parents=True)
-        (folder / "data" / builder / name).symlink_to(first / "data" / builder / name)
+TREES = {
+    "iemocap": "IEMOCAP_full_release",
+    "recola": "RECOLA",
+    "emodb": "emodb",
+    "ravdess": "ravdess",
+    "cafe": "CaFE_48k",
+}
+
+
+@pytest.fixture(scope="module")
+def databases(tutorial, tmp_path_factory):
+    """A folder of databases as released, and of `data`, where all but one of them are prepared."""
+    folder = tmp_path_factory.mktemp("databases")
+    for database, tree in TREES.items():
+        if (spoken := tutorial / "first" / "speech" / tree).exists():
+            (folder / tree).symlink_to(spoken)
+        else:
+            releases.release(database, folder / tree)
+        if database != "cafe":
+            place = ["--source", str(folder / tree), "--data-dir", str(folder / "data"), "--workers", "1"]
+            assert ser_jax(["prepare", database, *place]) == 0
+    return folder
+
+
+def furnished(folder, page, tutorial, databases):
+    """What a page supposes is there: recordings, a model, databases, corpora that it does not prepare."""
+    first, text = tutorial / "first", page.read_text()
+    prepared = [(first, "iemocap", "synthetic_en"), (first, "recola", "synthetic_fr")]
+    prepared += [(databases, database, database) for database in ("emodb", "ravdess")]
+    if "prepare iemocap --source" not in text:
+        prepared += [(databases, database, database) for database in ("iemocap", "recola")]
+    for place, builder, name in prepared:
+        (folder / "data" / builder).mkdir(parents=True, exist_ok=True)
+        (folder / "data" / builder / name).symlink_to(place / "data" / builder / name)
     (folder / "results").mkdir()
     (folder / "results" / "demo").mkdir()
     (folder / "results" / "demo" / "data").symlink_to(folder / "data")
-    for tree in ("IEMOCAP_full_release", "RECOLA"):
-        (folder / tree).symlink_to(first / "speech" / tree)
+    for tree in TREES.values():
+        (folder / tree).symlink_to(databases / tree)
+    for place in (".zsh", ".config/fish/completions"):
+        (folder / place).mkdir(parents=True)
     (folder / "examples").symlink_to(ROOT / "examples")
-    (folder / "my-model").symlink_to(demonstration())
+    if "--out my-model" not in text:
+        (folder / "my-model").symlink_to(demonstration())
     (folder / "recordings").mkdir()
     for path in ("speech.wav", "speech.flac", "recordings/speech.wav"):
         soundfile.write(folder / path, recognisers.speech(9.0), 16_000)
@@ -96,14 +128,15 @@ def test_every_file_of_a_results_folder_is_named_in_the_reference(tutorial):
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if page != TUTORIAL and blocks(page)], ids=lambda page: page.stem
 )
-def test_a_page_does_what_it_says(page, tutorial, tmp_path, monkeypatch):
-    furnished(tmp_path, tutorial)
+def test_a_page_does_what_it_says(page, tutorial, databases, tmp_path, monkeypatch):
+    furnished(tmp_path, page, tutorial, databases)
     if page == ROOT / "README.md":
         for recording in ("anna/001.wav", "ben/001.flac"):
             (tmp_path / "my" / recording).parent.mkdir()
             shutil.copy(tmp_path / f"speech{Path(recording).suffix}", tmp_path / "my" / recording)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("HOME", str(tmp_path))
     do_all(page, tmp_path, monkeypatch)
 
 

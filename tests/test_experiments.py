@@ -295,5 +295,5 @@ def test_where_nothing_can_be_computed_the_reason_is_the_error(speech, tmp_path,
         main("", "finetuning", [FINETUNED], arguments)
     assert stop.value.code == 2
     reason = "fold 1: 47 training utterances of synthetic_en, fewer than the 5000 to refine on"
-    assert f"finetuned synthetic_en valence: {reason}" in capsys.readouterr().err
+    assert f"finetuned synthetic_en valence: {reason} (--finetune-samples)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

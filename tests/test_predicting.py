@@ -152,14 +152,19 @@ def test_windows_that_cannot_be_laid_are_refused_before_anything_is_heard(model,
 
 
 def test_pictures_have_the_recordings_names(model, recordings, tmp_path, capsys):
-    copy = tmp_path / "a.flac"
-    soundfile.write(copy, recognisers.speech(1.0), 16_000)
-    status, _, err = predict(
-        model, capsys, "--plot", tmp_path / "new" / "pictures", recordings / "a.wav", copy
-    )
-    assert (status, err) == (0, [f"ser-jax: {tmp_path / 'new' / 'pictures'}: 2 pictures written"])
+    given = [
+        recordings / "a.wav",
+        recordings / "b.flac",
+        tmp_path / "ben" / "a.flac",
+        tmp_path / "ben" / "a.wav",
+    ]
+    given[-1].parent.mkdir()
+    for copy in given[2:]:
+        soundfile.write(copy, recognisers.speech(1.0), 16_000)
+    status, _, err = predict(model, capsys, "--plot", tmp_path / "new" / "pictures", *given)
+    assert (status, err) == (0, [f"ser-jax: {tmp_path / 'new' / 'pictures'}: 4 pictures written"])
     found = sorted((tmp_path / "new" / "pictures").iterdir())
-    assert [path.name for path in found] == ["a-2.png", "a.png"]
+    assert {path.name for path in found} == {f"{recordings.name}-a.png", "b.png", "ben-a.png", "ben-a-2.png"}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in found)
     (tmp_path / "file").write_text("")
     status, out, [sentence] = predict(model, capsys, "--plot", tmp_path / "file", recordings / "a.wav")

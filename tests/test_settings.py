@@ -45,8 +45,18 @@ def test_larger_draws_to_refine_on_hold_the_smaller_ones():
             assert draws["finetuned_10", *run] < own
     known = {work.setting.name: work.missing for work in works if work.train == "two"}
     assert not known["finetuned_25"]
-    reason = "fold 1: 42 training utterances of one, fewer than the 100 to refine on"
+    reason = "fold 1: 42 training utterances of one, fewer than the 100 to refine on (--finetune-samples)"
     assert set(known["finetuned_100"].values()) == {reason}
+
+
+def test_what_cannot_be_computed_is_said_once_for_a_reason(capsys):
+    works = planned([LEARNING_CURVE[0], FINETUNED], the_pool(), chosen())
+    harness._say_missing({cell: reason for work in works for cell, reason in work.missing.items()})
+    assert capsys.readouterr().err.splitlines() == [
+        f"Not computed: finetuned, {name} arousal; finetuned, {name} valence: fold 1: 42 training utterances "
+        f"of {name}, fewer than the 100 to refine on (--finetune-samples)."
+        for name in ("two", "one")
+    ]
 
 
 def test_all_sizes_of_a_source_share_stacks():

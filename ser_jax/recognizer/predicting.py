@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -110,7 +110,7 @@ def predict(
     from tqdm import tqdm
 
     recognizer.check(hop)
-    pictures = None if plots is None else _Pictures(plots)
+    pictures = None if plots is None else _Pictures(plots, files)
     forms: dict[str, Callable[[Recognizer], _Form]] = {"text": _Text, "json": _Json, "csv": _Csv}
     printed = forms[form](recognizer)
     bad: list[str] = []
@@ -252,14 +252,15 @@ class _Csv:
 
 
 class _Pictures:
-    """A folder of pictures, one for each recording."""
+    """A folder of pictures, one for each recording; those of one name have their folders' names before it."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, files: list[str]):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PredictionError(f"{folder}: {error.strerror}, expected a folder for pictures") from error
         self._folder = folder
+        self._files = Counter(Path(name).stem for name in files)
         self._taken: set[str] = set()
         self._written = 0
 
@@ -272,6 +273,8 @@ class _Pictures:
         from ser_jax.recognizer import drawing
 
         stem = "standard-input" if name == STANDARD_INPUT else Path(name).stem
+        if self._files[stem] > 1 and (above := Path(name).parent.name):
+            stem = f"{above}-{stem}"
         while len(os.fsencode(stem)) > LONGEST:
             stem = stem[:-1]
         stems = (stem if i == 1 else f"{stem}-{i}" for i in range(1, len(self._taken) + 2))

@@ -166,7 +166,7 @@ class Recognizer:
         if not 0.5 < count < 1e6 or abs(count - round(count)) > 1e-6 or hop > logmel.SECONDS:
             raise HopError(
                 f"a hop of {hop:g} s, expected a multiple of {self.segment:g} s, the length of a "
-                f"segment of the attention, of at most {logmel.SECONDS} s"
+                f"segment of the attention, {self.segment * (logmel.SECONDS // self.segment):g} s at most"
             )
         return round(count) * self.model.sizes.segment_frames
 
