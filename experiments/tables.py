@@ -170,7 +170,8 @@ def caption(results: Results, table: list[Row]) -> str:
     refined = f", fine-tuned {protocol['finetune_epochs']}"
     if "finetuned" in settings:
         refined += f" on {protocol['finetune_samples']} utterances a fold"
-    epochs = f"{protocol['epochs']} epochs{refined if 'finetuned' in ways else ''}"
+    plural = "" if protocol["epochs"] == 1 else "s"
+    epochs = f"{protocol['epochs']} epoch{plural}{refined if 'finetuned' in ways else ''}"
     precision = protocol["model"]["precision"]
     products = "" if precision == "float32" else f", products in {precision}"
     lacking = [

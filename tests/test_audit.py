@@ -259,7 +259,10 @@ def test_a_trap_is_a_warning(tmp_path):
     for i in range(30):
         write(tmp_path, f"03a{i:02d}{'NW'[i % 2]}a.wav", noise(0.1, i, (0.05, 0.5)[i % 2]))
     found = audit.audit("emodb", tmp_path, 1)
-    assert [finding.what for finding in found.by_line()["loudness"]] == ["arousal", "valence"]
+    alone = found.by_line()["loudness"]
+    assert [finding.what for finding in alone] == ["arousal", "valence"]
+    assert "threshold, high being louder" in alone[0].reason
+    assert "threshold, positive being quieter" in alone[1].reason
     assert found.loudness["arousal"].auc == 1.0
     assert found.loudness["valence"].auc == 0.0
 

@@ -177,6 +177,8 @@ def test_the_card_says_what_was_trained_and_measured(fitted):
     loud = card(dataclasses.replace(trained, facts=facts), metrics)
     assert "**This is a demonstration.**" in loud
     assert header(loud)["model-index"][0]["name"] == facts["name"]
+    facts = {**trained.facts, "corpora": [{**trained.facts["corpora"][0], "languages": ["fr", "unknown"]}]}
+    assert header(card(dataclasses.replace(trained, facts=facts), metrics))["language"] == ["fr"]
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def _header(trained: Trained, metrics: dict[str, Any]) -> str:
         for target, own in metrics.items()
     ]
     header = {
-        "language": sorted({name for corpus in facts["corpora"] for name in corpus["languages"]}),
+        "language": [name for name in _languages(facts) if name != "unknown"],
         "library_name": "ser_jax",
         "pipeline_tag": "audio-classification",
         "tags": ["speech-emotion-recognition", *trained.targets, *(["synthetic"] * facts["synthetic"])],
@@ -147,7 +147,7 @@ def _variations(metrics: dict[str, Any]) -> list[str]:
 
 
 def _limits(facts: dict[str, Any]) -> str:
-    languages = sorted({name for corpus in facts["corpora"] for name in corpus["languages"]})
+    languages = _languages(facts)
     return (
         "## Limits\n\n"
         f"It knows the speakers, microphones, levels and languages ({', '.join(languages)}) that it was "
@@ -162,6 +162,10 @@ def _source(facts: dict[str, Any]) -> str:
         f"Made by ser_jax {facts['ser_jax']}. Licences of the corpora may restrict the use of models trained "
         "on them."
     )
+
+
+def _languages(facts: dict[str, Any]) -> list[str]:
+    return sorted({name for corpus in facts["corpora"] for name in corpus["languages"]})
 
 
 def _counted(number: int, thing: str) -> str:

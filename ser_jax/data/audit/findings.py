@@ -119,7 +119,11 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
         *_duplicates(listing.utterances, heard),
         *(Finding("unlabelled", place) for place in listing.unlabelled),
         *_one_class(facts),
-        *(Finding("loudness", target, str(found)) for target, found in separation.items() if found.trap),
+        *(
+            Finding("loudness", target, found.in_words(labels.CLASS_NAMES[target][1]))
+            for target, found in separation.items()
+            if found.trap
+        ),
     ]
     order = [*ERRORS, *WARNINGS, *REMARKS]
     findings.sort(key=lambda finding: order.index(finding.line))

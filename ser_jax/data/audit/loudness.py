@@ -39,11 +39,12 @@ class Separation:
         """Whether a network could do well by level alone."""
         return bool(self.uar >= max(TRAP, self.chance))
 
-    def __str__(self) -> str:
+    def in_words(self, second: str) -> str:
+        """As a sentence has it, the second class by its name."""
         if not all(self.counts):
             return "one class only"
         return (
-            f"UAR {self.uar:.1%} by the best threshold, high or positive being "
+            f"UAR {self.uar:.1%} by the best threshold, {second} being "
             f"{'louder' if self.auc > 0.5 else 'quieter'} "
             f"(AUC {self.auc:.2f}, within speakers {self.auc_within:.2f})"
         )

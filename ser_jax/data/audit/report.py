@@ -78,7 +78,10 @@ def table(audit: Audit) -> str:
         lines.append(f"  {title:<12} {counts or 'none could be read'}")
     lines += ["", *_findings(found["findings"]), "", *_classes(found["classes"]), ""]
     lines += ["loudness alone, within this database:"]
-    lines += [f"  {target:<8} {separation}" for target, separation in audit.loudness.items()]
+    lines += [
+        f"  {target:<8} {separation.in_words(CLASS_NAMES[target][1])}"
+        for target, separation in audit.loudness.items()
+    ]
     errors = sum(found["findings"][line]["count"] for line in ERRORS)
     plural = "" if errors == 1 else "s"
     verdict = f"prepare would refuse it for {errors:,} error{plural} (--skip-bad leaves out what they name)"
