@@ -88,6 +88,7 @@ def draw(path: Path, figure: Figure) -> None:
     """Writes a figure as PATH.png and PATH.svg."""
     with whole(path.with_name(f"{path.name}.png")) as file, file.open("wb") as stream:
         FigureCanvasAgg(figure).print_png(stream)
+    figure.set_layout_engine("none")  # it is laid out, which takes as long as drawing it
     with whole(path.with_name(f"{path.name}.svg")) as file:
         file.write_text(drawing.svg(figure))
 

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from ser_jax.data.logmel import BANDS, FRAMES, HOP, RATE, WINDOW, ShortSignalError, filterbank, logmel, pad
 
-SIGNALS = arrays(np.float64, 1600, elements=st.floats(-1, 1))
+SIGNALS = arrays(np.float64, 720, elements=st.floats(-1, 1))
 
 
 def noise(count, seed=0):

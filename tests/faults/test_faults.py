@@ -13,7 +13,7 @@ sys.path.insert(0, str(HERE))
 from disturbances import FAULTS  # noqa: E402
 from killing import CHOSEN  # noqa: E402
 
-KILLS = 20
+KILLS = 16
 
 
 @pytest.fixture(scope="module")
