@@ -94,10 +94,10 @@ def table(facts: data.Facts, rows: list[dict]) -> str:
         expected = "" if row["published"] is None else f"{row['published']:,}"
         remark = f"{row['verdict']:<9}  {row['source']}".rstrip()
         lines.append(f"  {row['what']:<24} {row['found']:>8,} {expected:>10}  {remark}".rstrip())
+    if not compared:
+        return "\n".join([*lines, "  counted only: the paper has no counts of it"])
     equal = sum(row["verdict"] == "equal" for row in compared)
-    verdict = f"{equal} of {len(compared)} published counts are equal"
-    verdict = verdict if compared else "counted only: the paper has no counts of it"
-    return "\n".join([*lines, f"  {verdict}"])
+    return "\n".join([*lines, f"  {equal} of {len(compared)} published counts are equal"])
 
 
 def main(arguments: list[str] | None = None) -> None:
