@@ -32,9 +32,9 @@ from figures import benchmarks, gathering  # noqa: E402
 
 from experiments import environment, protocol  # noqa: E402
 from ser_jax import flags  # noqa: E402
-from ser_jax.ending import guarded  # noqa: E402
 from ser_jax.errors import UserError  # noqa: E402
-from ser_jax.whole import new_file, new_json  # noqa: E402
+from ser_jax.io import atomic_file, write_json  # noqa: E402
+from ser_jax.shutdown import run_cli  # noqa: E402
 
 ACTED = "--corpora ravdess emodb"
 PROGRAMS = {  # as they are called here: by this Python, and with no installation
@@ -163,7 +163,7 @@ def measure(name: str, options: Options) -> dict[str, Any]:
             told = {"date": started.strftime("%Y-%m-%d"), "commit": protocol.commit()}
             told |= {key: where[key] for key in ("device", "cores", "jax")}
             told |= {"torch": where["torch"]} if name == "throughput" else {}
-            new_json(note, told | {"seconds": round(time.perf_counter() - before, 1)})
+            write_json(note, told | {"seconds": round(time.perf_counter() - before, 1)})
     told = gathering.sessions(folder) if one.resumes else json.loads(note.read_text())
     values = one.gather(folder)
     seconds = told.pop("seconds", None)
@@ -191,14 +191,14 @@ def run(name: str, command: Command, options: Options) -> None:
     if done.returncode:
         raise MeasureError(f"{shlex.join(line)} ended with status {done.returncode}, expected 0")
     if kept is not None:
-        with new_file(kept) as stream:
+        with atomic_file(kept) as stream:
             stream.write(done.stdout)
 
 
 def keep(found: dict[str, Any], file: Path) -> None:
     """Writes measured.json, in the order of the measurements."""
     ordered = {name: found[name] for name in MEASUREMENTS if name in found}
-    new_json(file, ordered)
+    write_json(file, ordered)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -234,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{name}: {error}", file=sys.stderr, flush=True)
         keep(found, file)
         for picture in PICTURES if "acted" in wanted and "acted" not in failed else ():
-            with new_file(ROOT / "docs" / picture) as stream:
+            with atomic_file(ROOT / "docs" / picture) as stream:
                 stream.write((options.out / "acted" / picture).read_bytes())
         for change in places.write(ROOT):
             print(places.told(change))
@@ -242,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"not measured, and left as they were: {', '.join(failed)}", file=sys.stderr)
         return 1 if failed else 0
 
-    return guarded("docs/measure.py", work, "interrupted; the same command goes on")
+    return run_cli("docs/measure.py", work, "interrupted; the same command goes on")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 from figures import benchmark_blocks, blocks  # noqa: E402
 
 from ser_jax.errors import UserError  # noqa: E402
-from ser_jax.whole import new_file  # noqa: E402
+from ser_jax.io import atomic_file  # noqa: E402
 
 MEASURED = "measured.json"
 NUMBER = re.compile(
@@ -163,7 +163,7 @@ def write(root: Path = ROOT) -> list[Change]:
         if texts[page] == before:
             del texts[page]
     for page, text in texts.items():
-        with new_file(page) as stream:
+        with atomic_file(page) as stream:
             stream.write(text.encode())
     return changes
 

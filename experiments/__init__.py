@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from experiments import variables
-from ser_jax import ending
+from ser_jax import shutdown
 from ser_jax.errors import UserError, meant
 
 
@@ -22,7 +22,7 @@ def _check_script(module: str) -> None:
 
 if sys.argv[:1] == ["-m"]:  # a script is starting
     _script = next((word for word in sys.orig_argv if word.split(".")[0] == __name__), "")
-    ending.end_at_once(_script or "experiments")
+    shutdown.exit_on_interrupt(_script or "experiments")
     os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever else somebody draws with
     try:
         _check_script(_script)

@@ -25,11 +25,11 @@ import soundfile
 from experiments.environment import processor
 from experiments.markdown import aligned
 from experiments.preparation import LOAD, MOST, PreparationError, check_new, lengths
-from experiments.stopping import end
 from experiments.watching import Process, watch, watch_command
-from ser_jax import flags, host
+from ser_jax import devices, flags
 from ser_jax.data.logmel import RATE
-from ser_jax.whole import new_json
+from ser_jax.io import write_json
+from ser_jax.shutdown import run_script
 
 UTTERANCES = 100_000
 MEMORY = 24.0  # GB (10^9 bytes) that no stage may exceed
@@ -143,7 +143,7 @@ def measure(folder: Path, utterances: int) -> Report:
         experiment("verify", out),
     ]
     stages = {stage.name: process for stage, process in zip(BOUNDS, found, strict=True)}
-    return Report(processor(), host.cores(), tuple(counts.values()), stages)
+    return Report(processor(), devices.cores(), tuple(counts.values()), stages)
 
 
 def broken(report: Report) -> list[str]:
@@ -197,13 +197,13 @@ def main(arguments: list[str] | None = None) -> None:
             report = measure(options.keep or Path(temporary), options.utterances)
         print(markdown(report))
         if options.json is not None:
-            new_json(options.json, dataclasses.asdict(report))
+            write_json(options.json, dataclasses.asdict(report))
         wrong = broken(report)
         for sentence in wrong:
             print(sentence, file=sys.stderr)
         return 1 if wrong else 0
 
-    end("bounds", work)
+    run_script("bounds", work)
 
 
 if __name__ == "__main__":

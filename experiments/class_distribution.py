@@ -11,9 +11,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from experiments.stopping import end
 from ser_jax import data, flags
 from ser_jax.data.labels import CLASS_NAMES, RULES, counts
+from ser_jax.shutdown import run_script
 
 PAPER, FOOTNOTE = "Sec. 3", "footnote 1"
 RELEASE = "the release"  # the paper does not say; counted in its label files
@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
             print("\n\n".join(map(table, corpora, compared)))
         return 0 if equal else 1
 
-    end("class_distribution", work)
+    run_script("class_distribution", work)
 
 
 def _corpora(names: list[str] | None, data_dir: Path | None) -> list[data.Facts]:

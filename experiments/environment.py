@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from ser_jax import host
+from ser_jax import devices
 
 VERSIONS = (
     "jax",
@@ -48,7 +48,7 @@ def described() -> dict[str, str | int | None]:
     return {
         "backend": jax.default_backend(),
         "device": processor() if device.platform == "cpu" else device.device_kind,
-        "cores": host.cores(),
+        "cores": devices.cores(),
         "python": platform.python_version(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         **{name: _version(name) for name in VERSIONS},

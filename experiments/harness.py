@@ -22,17 +22,17 @@ from experiments.occupied import occupied
 from experiments.options import Options
 from experiments.plans import ExperimentError, Job, Plan, Setting, Work, name_of, planned
 from experiments.pool import Pool
-from experiments.stopping import Stop, stopping
 from experiments.unfinished import Often, Unfinished
 from ser_jax import checkpoint, engine, runs
 from ser_jax.arrays import Tree
 from ser_jax.data import load, standardize
 from ser_jax.data.corpus import TARGETS
+from ser_jax.devices import Machine
 from ser_jax.engine import Asked
 from ser_jax.errors import Interrupted
-from ser_jax.machine import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs
+from ser_jax.shutdown import Shutdown, graceful_shutdown
 from ser_jax.train import TrainConfig
 
 WATCHED = 10  # times that development speakers are asked about while a run trains
@@ -133,7 +133,7 @@ def _compute_missing(experiment: Experiment, works: list[Work]) -> None:
             mininterval=0.5,
             disable=machine.host != 0,
         ) as progress,
-        stopping(_say, machine.hosts) as stop,
+        graceful_shutdown(_say, machine.hosts) as stop,
     ):
         stored = [work for work in works if not _among(ahead, work)]
         for alike in _by_kind(options, works):
@@ -143,9 +143,9 @@ def _compute_missing(experiment: Experiment, works: list[Work]) -> None:
                     stored.append(work)
                     note(work.label)
             _forget(experiment, stored)
-        if stop.asked is not None:
+        if stop.requested is not None:
             raise Interrupted(
-                "ended; all is trained and stored, the same command makes the tables", stop.asked
+                "ended; all is trained and stored, the same command makes the tables", stop.requested
             )
 
 
@@ -179,7 +179,7 @@ def _unfinished(options: Options, works: list[Work]) -> Path:
 
 
 def _computed(
-    experiment: Experiment, works: list[Work], wanted: list[Work], stop: Stop, progress: tqdm
+    experiment: Experiment, works: list[Work], wanted: list[Work], stop: Shutdown, progress: tqdm
 ) -> Iterator[Work]:
     """Trains the runs of works that share stacks, stores each that is wanted when its last run is done, and
     yields it.
@@ -226,7 +226,7 @@ def _kept(
     config: ModelConfig,
     training: TrainConfig,
     start: Tree,
-    stop: Stop,
+    stop: Shutdown,
 ) -> Unfinished:
     machine, _, options, protocol_hash = experiment
     what = {

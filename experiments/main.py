@@ -11,9 +11,8 @@ from experiments.harness import Experiment
 from experiments.options import Options, parse
 from experiments.plans import ExperimentError, Setting
 from experiments.results import Results
-from experiments.stopping import end_on_sigterm
-from ser_jax import ending
-from ser_jax.machine import join, use_all_cores
+from ser_jax.devices import join, use_all_cores
+from ser_jax.shutdown import raise_on_interrupt, raise_on_sigterm, run_cli
 
 FILES = ".md, .csv, .tex, .png, .svg, report.html, protocol.json, predictions, training, models"
 
@@ -72,7 +71,7 @@ def main(
         return 1 if lost else 0
 
     interrupted = f"interrupted; the same command goes on from what {options.out} holds"
-    status = ending.guarded(f"experiments.{name}", work, interrupted)
+    status = run_cli(f"experiments.{name}", work, interrupted)
     if status and options.coordinator is not None:  # else it would wait for hosts that wait for it
         sys.stdout.flush()
         sys.stderr.flush()
@@ -82,8 +81,8 @@ def main(
 
 def _begin(options: Options) -> None:
     """Readies this process: what signals do, what is not printed, its devices, the hosts it works with."""
-    ending.at_work()
-    end_on_sigterm()
+    raise_on_interrupt()
+    raise_on_sigterm()
     _quieten()
     use_all_cores()
     if options.coordinator is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.predictions import ResultsError, whole
-from ser_jax.data import locks
+from ser_jax import io
 
 
 @contextlib.contextmanager
@@ -36,8 +36,8 @@ def occupied(out: Path) -> Iterator[None]:
     note = out / "running.json"
     with contextlib.ExitStack() as stack:
         try:
-            locked = stack.enter_context(locks.held(out))
-        except locks.HeldError:
+            locked = stack.enter_context(io.lock_folder(out))
+        except io.LockedError:
             raise _refused(out, _read(note)) from None
         found = _read(note)
         if found and not locked and _may_live(found):

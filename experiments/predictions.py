@@ -11,14 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ser_jax.errors import UserError
-from ser_jax.whole import becoming, sync
+from ser_jax.errors import ResultsError
+from ser_jax.io import atomic_replace, sync
 
 PART = ".part"  # ends the name of what is not whole yet
-
-
-class ResultsError(UserError):
-    """A results folder that does not hold what was asked for."""
 
 
 class Cell(NamedTuple):
@@ -135,7 +131,7 @@ def whole(path: Path) -> Iterator[Path]:
     new = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
-    with becoming(path, temporary, synced=True):
+    with atomic_replace(path, temporary, synced=True):
         yield temporary
     for folder in (path.parent, path.parent.parent)[: 1 + new]:
         sync(folder)

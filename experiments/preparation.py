@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 from experiments.environment import processor
 from experiments.markdown import aligned
-from experiments.stopping import end
 from experiments.watching import Process, watch
-from ser_jax import flags, host
+from ser_jax import devices, flags
 from ser_jax.data.logmel import RATE, SECONDS
 from ser_jax.data.workers import how_many
 from ser_jax.errors import UserError
-from ser_jax.whole import new_json
+from ser_jax.io import write_json
+from ser_jax.shutdown import run_script
 
 MEAN, DEVIATION = 4.46, 3.07  # s, of IEMOCAP's turns
 SHORTEST, LONGEST = 0.6, 35.0  # s
@@ -161,7 +161,7 @@ def measure(folder: Path, utterances: int, workers: list[int]) -> Report:
         )
     return Report(
         device=processor(),
-        cores=host.cores(),
+        cores=devices.cores(),
         python=platform.python_version(),
         utterances=utterances,
         lengths={
@@ -240,9 +240,9 @@ def main(arguments: list[str] | None = None) -> None:
             report = measure(options.keep or Path(temporary), options.utterances, options.workers)
         print(markdown(report))
         if options.json is not None:
-            new_json(options.json, dataclasses.asdict(report))
+            write_json(options.json, dataclasses.asdict(report))
 
-    end("preparation", work)
+    run_script("preparation", work)
 
 
 if __name__ == "__main__":

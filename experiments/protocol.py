@@ -20,8 +20,8 @@ from experiments import environment
 from experiments.options import ACROSS, COMPUTING, WITHIN, Options
 from experiments.pool import Pool
 from experiments.predictions import ResultsError, whole
+from ser_jax.devices import Machine
 from ser_jax.errors import beside
-from ser_jax.machine import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.train import TrainConfig
 

@@ -19,12 +19,12 @@ import numpy as np
 
 from experiments import environment
 from experiments.markdown import aligned
-from experiments.stopping import end
 from experiments.watching import Process, watch
-from ser_jax import flags, host
+from ser_jax import devices, flags
 from ser_jax.data.logmel import RATE, SECONDS
 from ser_jax.errors import UserError
-from ser_jax.whole import new_json
+from ser_jax.io import write_json
+from ser_jax.shutdown import run_script
 
 CALLS = 100  # of a warm recogniser
 STARTS = 5  # of the program
@@ -109,7 +109,7 @@ def measure(folder: Path, model: str) -> Report:
     heard, seconds = watch(ONE_CORE + HOUR, model, hour, short)
     return Report(
         environment.processor(),
-        host.cores(),
+        devices.cores(),
         load,
         utterance,
         start,
@@ -170,9 +170,9 @@ def main(arguments: list[str] | None = None) -> None:
         if environment.busy(report.load):
             print(f"other work was felt (load {report.load} before)", file=sys.stderr)
         if options.json is not None:
-            new_json(options.json, dataclasses.asdict(report))
+            write_json(options.json, dataclasses.asdict(report))
 
-    end("recognition", work)
+    run_script("recognition", work)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from experiments.markdown import aligned
 from experiments.occupied import occupied
 from experiments.predictions import ResultsError, sweep, whole
 from experiments.results import Results
-from experiments.stopping import end
 from experiments.summary import Row
 from ser_jax import flags
+from ser_jax.shutdown import run_script
 
 
 def write(results: Results, name: str, settings: list[str]) -> str:
@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> None:
         tables_written = ", ".join(f"{name}.md, .csv, .tex, .png, .svg" for name in known)
         print(f"Written to {out}: {tables_written}, report.html.", file=sys.stderr)
 
-    end("report", work)
+    run_script("report", work)
 
 
 if __name__ == "__main__":

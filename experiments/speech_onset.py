@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.markdown import aligned
-from experiments.stopping import end
 from experiments.summary import title
 from ser_jax import flags
 from ser_jax.data import Corpus, load
 from ser_jax.data.onset import RULE, extent
-from ser_jax.whole import new_json
+from ser_jax.io import write_json
+from ser_jax.shutdown import run_script
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -112,9 +112,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(table(onsets))
         if options.json is not None:
             content = [{key: _number(value) for key, value in one._asdict().items()} for one in onsets]
-            new_json(options.json, content)
+            write_json(options.json, content)
 
-    end("speech_onset", work)
+    run_script("speech_onset", work)
 
 
 if __name__ == "__main__":

@@ -23,16 +23,16 @@ import numpy as np
 
 from experiments import environment, throughput_report, workload
 from experiments.rates import EAGER, Found, Key, Timed
-from experiments.stopping import end
 from experiments.throughput_report import LENGTHS, Point, Report
 from experiments.timing import Peak, Timing, by_turns, product, ratio, triad
 from experiments.ways import TITLES, Noise, OneAfterAnother, Sizes, Stack, ours, sizes, torch_data, torchs
 from experiments.workload import Corpus
-from ser_jax import flags, host, machine
+from ser_jax import devices, flags
 from ser_jax.convolution import PRECISIONS
+from ser_jax.io import write_json
 from ser_jax.model import ModelConfig
+from ser_jax.shutdown import run_script
 from ser_jax.train import TrainConfig
-from ser_jax.whole import new_json
 
 ROUNDS = 3  # of the costs
 
@@ -101,7 +101,7 @@ def _torch_data(noise: Corpus) -> tuple[dict, str | None]:
     device = "cpu" if jax.default_backend() == "cpu" else "cuda"
     if device == "cuda" and not torch.cuda.is_available():
         return {}, "PyTorch finds no GPU"
-    torch.set_num_threads(host.cores())
+    torch.set_num_threads(devices.cores())
     return torch_data(noise, device), None
 
 
@@ -184,23 +184,23 @@ def main(arguments: list[str] | None = None) -> None:
     add("--full", action="store_true", help="more rounds, more utterances, all ways in all precisions")
     options = parser.parse_args(arguments)
 
-    machine.use_all_cores()
+    devices.use_all_cores()
 
     def work() -> None:
-        backend = machine.backend()
+        backend = devices.backend()
         default = [name for name in PRECISIONS if backend != "cpu" or name != "tf32"]
         precisions = list(dict.fromkeys(options.precision or default))
         size = sizes(backend, options.full)
         report = measure(ModelConfig(), TrainConfig(), size, precisions, options.full)
         print(throughput_report.markdown(report))
         if options.json is not None:
-            new_json(options.json, throughput_report.as_dict(report))
+            write_json(options.json, throughput_report.as_dict(report))
             try:
                 throughput_report.draw(report, options.json.with_suffix(".png"))
             except ImportError:
                 _say("no figure, since matplotlib is not installed")
 
-    end("throughput", work)
+    run_script("throughput", work)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from experiments.environment import busy
 from experiments.markdown import aligned
 from experiments.ways import TITLES
-from ser_jax.whole import new_file
+from ser_jax.io import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -238,7 +238,7 @@ def draw(report: Report, file: Path) -> None:
         _draw_cost(figure.add_subplot(grid[1, i]), AXES[axis], points)
     where = report.machine
     figure.suptitle(f"Training: {where['device']}, {where['cores']} cores, jax {where['jax']}", fontsize=11)
-    with new_file(file) as stream:
+    with atomic_file(file) as stream:
         FigureCanvasAgg(figure).print_png(stream)
 
 

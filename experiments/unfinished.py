@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from experiments.predictions import whole
 from experiments.protocol import differences
-from experiments.stopping import Stop
 from ser_jax.checkpoint import CheckpointError, DamagedError, Series
 from ser_jax.engine import Snapshot
 from ser_jax.errors import Interrupted
+from ser_jax.shutdown import Shutdown
 
 
 class Often(NamedTuple):
@@ -45,7 +45,7 @@ class Unfinished:
         by: dict[str, Any],
         often: Often,
         label: str,
-        stop: Stop,
+        stop: Shutdown,
         say: Callable[[str], None],
         keeps: bool,
     ):
@@ -92,7 +92,7 @@ class Unfinished:
 
     def offer(self, stack: int, epoch: int, last: bool, snapshot: Callable[[], Snapshot]) -> None:
         """Saves the stack where it is time to, and ends the training where somebody wants that."""
-        asked = self._stop.asked
+        asked = self._stop.requested
         if not self._keeps:
             if asked is not None:
                 raise Interrupted("ended; of several hosts the first one's training alone is saved", asked)
@@ -103,10 +103,10 @@ class Unfinished:
         if last or waited or trained or asked is not None:
             self._series.save(epoch, snapshot())
             self._saved_at, self._saved_epoch = time.monotonic(), epoch
-        self._stop.nothing_to_lose = False
+        self._stop.saved = False
         if last or asked is not None:
             self._series.close()
-            self._stop.nothing_to_lose = True
+            self._stop.saved = True
         if asked is not None:
             raise Interrupted(
                 f"ended after epoch {epoch} of {self._epochs} of stack {stack + 1} of {self._label}, which "

@@ -7,8 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from ser_jax.devices import DEVICE_FLAG
 from ser_jax.errors import UserError
-from ser_jax.host import DEVICE_FLAG
 
 MOST = 1024  # devices that a processor is divided into; JAX takes minutes to start many thousands
 

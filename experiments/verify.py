@@ -12,8 +12,8 @@ from experiments import predictions, report, tables
 from experiments.kinds import kind
 from experiments.predictions import Cell, ResultsError
 from experiments.results import Results
-from experiments.stopping import end
 from ser_jax import flags
+from ser_jax.shutdown import run_script
 
 
 def differing(out: Path) -> list[str]:
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
         "results", type=flags.folder, metavar="RESULTS", help="folder that an experiment has written"
     )
     options = parser.parse_args(arguments)
-    end("verify", lambda: 1 if differing(options.results) else 0)
+    run_script("verify", lambda: 1 if differing(options.results) else 0)
 
 
 if __name__ == "__main__":

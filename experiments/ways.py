@@ -12,7 +12,7 @@ import numpy as np
 from experiments import workload
 from experiments.workload import Corpus
 from ser_jax import train
-from ser_jax.machine import Machine
+from ser_jax.devices import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, default_stacking, fill, spread
 from ser_jax.train import TrainConfig

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from ser_jax import model
-from ser_jax.machine import Machine
+from ser_jax.devices import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs, stack
 

@@ -67,10 +67,10 @@ if TYPE_CHECKING:
     from ser_jax.data.folds import Fold, folds
     from ser_jax.data.labels import classes
     from ser_jax.data.standardize import Membership, affine, grouping, moments, statistics
+    from ser_jax.devices import Machine, use_all_cores
     from ser_jax.engine import Asked, Done, compute
     from ser_jax.errors import UserError
     from ser_jax.inference import Interval, chance, holm, interval, paired_test
-    from ser_jax.machine import Machine, use_all_cores
     from ser_jax.metrics import confusion, pooled_uar, recalls, uar
     from ser_jax.model import Architecture, ModelConfig, Output, apply, init
     from ser_jax.recognizer import Estimate, Recognition, Recognizer, Segment, Window
@@ -85,7 +85,7 @@ else:
         "engine": "Asked Done compute",
         "errors": "UserError",
         "inference": "Interval chance holm interval paired_test",
-        "machine": "Machine use_all_cores",
+        "devices": "Machine use_all_cores",
         "metrics": "confusion pooled_uar recalls uar",
         "model": "Architecture ModelConfig Output apply init",
         "recognizer": "Estimate Recognition Recognizer Segment Window",

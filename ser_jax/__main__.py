@@ -2,12 +2,12 @@
 
 import sys
 
-from ser_jax import ending
+from ser_jax import shutdown
 
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    ending.end_at_once("ser-jax")
+    shutdown.exit_on_interrupt("ser-jax")
     from ser_jax import cli
 
     return cli.main()

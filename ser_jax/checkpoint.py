@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 from ser_jax import model
 from ser_jax.errors import UserError
 from ser_jax.model import Architecture
-from ser_jax.whole import sync
+from ser_jax.io import sync
 
 
 class CheckpointError(UserError):

@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ser_jax import __version__, commands, completion, ending, flags
+from ser_jax import __version__, commands, completion, flags, shutdown
 from ser_jax.data.databases import DATABASES, flag
 from ser_jax.data.labels import RULES
-from ser_jax.ending import guarded
 
 if TYPE_CHECKING:
     from ser_jax.data.corpus import Facts
@@ -42,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     logging.basicConfig(format="ser-jax: %(message)s", stream=sys.stderr)
     logging.getLogger("ser_jax").setLevel(logging.INFO)
-    return guarded("ser-jax", lambda: arguments.run(arguments), "interrupted")
+    return shutdown.run_cli("ser-jax", lambda: arguments.run(arguments))
 
 
 def _parser() -> flags.Parser:
@@ -163,7 +162,7 @@ def _add_data_dir(parser: argparse.ArgumentParser) -> None:
 def _prepare(arguments: argparse.Namespace) -> None:
     from ser_jax import data
 
-    ending.at_work()
+    shutdown.raise_on_interrupt()
     options = {
         key: value for key, value in vars(arguments).items() if key not in ("run", "database", "source")
     }
@@ -176,7 +175,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
 def _audit(arguments: argparse.Namespace) -> int:
     from ser_jax.data import audit
 
-    ending.at_work()
+    shutdown.raise_on_interrupt()
     options = {key: vars(arguments)[key] for key in READING if key in vars(arguments)}
     found = audit.audit(arguments.database, arguments.source, arguments.workers, **options)
     print(json.dumps(audit.as_dict(found), indent=2) if arguments.json else audit.table(found))
@@ -186,7 +185,7 @@ def _audit(arguments: argparse.Namespace) -> int:
 def _describe(arguments: argparse.Namespace) -> None:
     from ser_jax import data
 
-    ending.at_work()  # a corpus that is loaded for the first time is cached
+    shutdown.raise_on_interrupt()  # a corpus that is loaded for the first time is cached
     counted = _count(data.facts(arguments.name, arguments.data_dir), arguments.label_rule)
     print(json.dumps(counted, indent=2) if arguments.json else _table(counted))
 
@@ -238,7 +237,7 @@ def _synthesize(arguments: argparse.Namespace) -> None:
     from ser_jax.bar import late_bar
     from ser_jax.data.synthetic import synthesize
 
-    ending.at_work()
+    shutdown.raise_on_interrupt()
     out, utterances, seed = arguments.out, arguments.utterances, arguments.seed
     with late_bar(desc="synthesising", unit=" utt") as bar:
         synthesize(out, utterances=utterances, seed=seed, progress=lambda _, total: bar(1, total))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_jax import ending, flags
+from ser_jax import flags, shutdown
 from ser_jax.data.corpus import TARGETS
 from ser_jax.data.labels import RULES
 
@@ -175,7 +175,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _recognizer(arguments: argparse.Namespace) -> "Recognizer":
     from ser_jax.recognizer import Recognizer
 
-    ending.at_work()
+    shutdown.raise_on_interrupt()
     recognizer = Recognizer.load(arguments.model)
     if recognizer.is_demonstration:
         print(
@@ -189,7 +189,7 @@ def _recognizer(arguments: argparse.Namespace) -> "Recognizer":
 def _train(arguments: argparse.Namespace) -> None:
     from ser_jax.recognizer import making
 
-    ending.at_work()
+    shutdown.raise_on_interrupt()
     metrics = making.make(
         arguments.corpora,
         arguments.out,

@@ -1,6 +1,6 @@
-"""What a user's input can get wrong, as one sentence each.
+"""Errors that a user can mend, one sentence each.
 
-Every room raises its own subclass; the command line prints the sentence and exits with status 2.
+Every package raises its own subclass; the command line prints the sentence and exits with status 2.
 """
 
 import difflib
@@ -9,15 +9,31 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-NEIGHBOURS = 1000  # of a missing file that are looked at for a name like its own
+NEIGHBOURS = 1000  # of a missing file that are searched for a similar name
 
 
 class UserError(Exception):
-    """Names the thing, what was found and what was expected, in one sentence."""
+    """One sentence that names the thing, what was found and what was expected."""
+
+
+class ResultsError(UserError):
+    """A results folder that does not hold what was asked for, or is in use."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A request to end, with a sentence about what becomes of the work.
+
+    Attributes:
+      status: the exit status, 128 plus the signal's number.
+    """
+
+    def __init__(self, sentence: str, number: int = signal.SIGINT):
+        super().__init__(sentence)
+        self.status = 128 + number
 
 
 def one_line(text: str) -> str:
-    """Text with line breaks and whatever else a terminal would act upon escaped; names may hold them.
+    """Escape line breaks and other characters that a terminal would act upon.
 
     >>> print(one_line("two\\nlines"))
     two\\nlines
@@ -26,7 +42,7 @@ def one_line(text: str) -> str:
 
 
 def begun(text: str, most: int) -> str:
-    """The beginning of a text that may be long.
+    """Return the beginning of a text that may be long.
 
     >>> begun("a long text", 6)
     'a long...'
@@ -34,29 +50,17 @@ def begun(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-class Interrupted(KeyboardInterrupt):
-    """The program was asked to end; says in one sentence what becomes of its work.
-
-    Attributes:
-      status: the exit status, 128 and the signal's number.
-    """
-
-    def __init__(self, sentence: str, asked: int = signal.SIGINT):
-        super().__init__(sentence)
-        self.status = 128 + asked
-
-
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of some names that somebody who typed `name` probably meant; None where none is like it."""
+    """Return the known name that is most like `name`; None if none is."""
     spelt = {one.lower(): one for one in known}
     close = difflib.get_close_matches(name.lower(), spelt, n=1)
     return spelt[close[0]] if close else None
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """The end of an error's sentence: what was probably meant by `name`; nothing where none is like it."""
+    """Return the end of a sentence that suggests what `name` probably meant, or nothing."""
     known = list(known)
-    if "," in name:  # several, as other programs take them
+    if "," in name:  # several, separated as other programs do
         parts = [nearest(part.strip(), known) for part in name.split(",") if part.strip()]
         found = [part for part in parts if part is not None]
         return f"; did you mean {' '.join(found)}, separated by blanks?" if found == parts != [] else ""
@@ -65,12 +69,12 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def no_folder(path: Path) -> str:
-    """What a path that is no folder is, in the words of an error."""
+    """Return what a path that is not a folder is, for an error's sentence."""
     return "is a file" if path.exists() else f"no such folder{beside(path)}"
 
 
 def beside(path: Path) -> str:
-    """The one of a missing path's neighbours that was probably meant, as " (did you mean x?)", or nothing."""
+    """Return " (did you mean x?)" if a missing path has a neighbour of a similar name, else nothing."""
     if path.exists() or path.is_symlink():
         return ""
     try:

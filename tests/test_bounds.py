@@ -24,7 +24,7 @@ from experiments.watching import Process, watch
 from ser_jax.data import load
 from ser_jax.data.histogram import towards
 from ser_jax.data.logmel import BANDS, FRAMES
-from ser_jax.host import ALIGNMENT
+from ser_jax.devices import ALIGNMENT
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a system without /proc")
 FEATURES = 4 * FRAMES * BANDS  # bytes an utterance

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from cached import SHAPE, Reader, load, same, siblings
 
-from ser_jax.data import cache, locks
+from ser_jax import io
+from ser_jax.data import cache
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_kill_leaves_nothing_that_looks_whole(folder, tmp_path):
 
 
 def test_where_there_are_no_locks_nobody_sweeps(folder, monkeypatch):
-    monkeypatch.setattr(locks, "fcntl", None)
+    monkeypatch.setattr(io, "fcntl", None)
     left = folder.parent / ".cache-1.0.0.left"
     left.mkdir()
     os.utime(left, (0, 0))

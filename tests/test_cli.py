@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 import ser_jax
-from ser_jax import cli, data, ending
+from ser_jax import cli, data
 
 
 @pytest.fixture
@@ -175,31 +175,3 @@ def test_synthesize_hands_on_what_was_asked(capsys, monkeypatch, tmp_path):
     status, out, _ = run(capsys, "synthesize", tmp_path / "new", "--utterances", 46, "--seed", 7)
     assert (status, out) == (0, f"{tmp_path / 'new'}\n")
     assert asked == [(tmp_path / "new", 46, 7)]
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "sentence"),
-    [
-        (
-            OSError(28, "No space left on device", "out/table"),
-            2,
-            "ser-jax: out/table: No space left on device\n",
-        ),
-        (KeyboardInterrupt(), 130, "ser-jax: stopped\n"),
-    ],
-)
-def test_what_stops_the_work_is_one_sentence(capsys, error, status, sentence):
-    def work():
-        raise error
-
-    assert ending.guarded("ser-jax", work, "stopped") == status
-    assert capsys.readouterr().err == sentence
-
-
-def test_a_reader_that_leaves_is_no_traceback():
-    code = "import sys; from ser_jax.ending import *; sys.exit(guarded('', lambda: print('y' * 9**7), ''))"
-    shell = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    shell.stdout.close()
-    assert shell.stderr.read() == b""
-    shell.stderr.close()
-    assert shell.wait() == 141

@@ -12,7 +12,7 @@ import pytest
 from five_runs import CONFIG, computed, features
 
 from ser_jax import runs, stacks, train
-from ser_jax.machine import Machine, MachineError
+from ser_jax.devices import Machine, MachineError
 from ser_jax.runs import Data
 from ser_jax.train import TrainConfig
 
@@ -21,8 +21,8 @@ import sys
 import jax
 import numpy as np
 from five_runs import a_run, computed, keep
-from ser_jax import host, runs, stacks
-from ser_jax.machine import Machine, join, use_all_cores
+from ser_jax import devices, runs, stacks
+from ser_jax.devices import Machine, join, use_all_cores
 from ser_jax.runs import Data
 from ser_jax.schedule import schedule
 from ser_jax.train import TrainConfig
@@ -129,7 +129,7 @@ def test_two_hosts_compute_what_one_does(tmp_path, wanted):
     code = """
 use_all_cores()
 join("localhost:%d", 2, int(sys.argv[2]))
-assert jax.local_device_count() == host.cores()
+assert jax.local_device_count() == devices.cores()
 here = Machine.here(budget=10**9)
 assert (here.hosts, here.host) == (2, int(sys.argv[2]))
 keep(sys.argv[1], computed(here))

@@ -1,32 +1,18 @@
-"""What a newcomer meets first: help, names that are nearly right, completion, Ctrl-C."""
+"""What a newcomer meets first: help, names that are nearly right, completion."""
 
-import os
 import re
 import shlex
-import signal
 import subprocess
-import sys
-import time
 from argparse import PARSER
-from pathlib import Path
 
 import parsers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.stopping import end, end_on_sigterm
-from ser_jax import cli, completion, ending, errors
-from ser_jax.errors import Interrupted
+from ser_jax import completion, errors
 from ser_jax.flags import Parser
 
-ROOT = Path(__file__).parents[1]
-PIPES = {
-    "env": os.environ | {"PYTHONPATH": str(ROOT)},
-    "stdout": subprocess.PIPE,
-    "stderr": subprocess.PIPE,
-    "text": True,
-}
 SHELL = """
 source {script}
 COMP_WORDS=({words})
@@ -145,103 +131,9 @@ def test_every_flag_can_be_completed(scripts, shell):
             assert re.search(rf"-l {flag}\b" if shell == "fish" else f"--{flag}", text), flag
 
 
-@pytest.mark.parametrize("wait", [0, 0.2, 0.5, 0.8])
-def test_ctrl_c_while_it_starts_ends_it_in_a_sentence(wait):
-    """At whatever moment: an import may swallow a KeyboardInterrupt, or crash."""
-    code = "from ser_jax import ending; ending.end_at_once('ser-jax'); print(flush=True); import time\n"
-    shell = [sys.executable, "-c", f"{code}import ser_jax.recognizer; time.sleep(60)"]
-    with subprocess.Popen(shell, **PIPES) as started:
-        started.stdout.readline()
-        time.sleep(wait)
-        started.send_signal(signal.SIGINT)
-        assert started.communicate(timeout=60) == ("", "ser-jax: interrupted\n")
-    assert started.returncode == 130
-
-
-@pytest.mark.parametrize("raised", [KeyboardInterrupt(), Interrupted("terminated", signal.SIGTERM)])
-def test_an_interrupt_that_a_callback_swallows_is_sent_anew(raised):
-    class Dying:
-        def __del__(self):
-            raise raised
-
-    def lose():
-        Dying()
-        time.sleep(10)
-
-    before = signal.getsignal(signal.SIGTERM)
-    end_on_sigterm()
-    try:
-        with pytest.raises(type(raised)) as heard, ending.heard():
-            lose()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert getattr(heard.value, "status", 130) == getattr(raised, "status", 130)
-
-
-@pytest.fixture
-def starting():
-    """As if a program of ours were still being imported."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    ending.end_at_once("x")
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def interrupted(*_, **__):
-    """Work that Ctrl-C ends, where it may tidy up."""
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize(
-    ("command", "work"),
-    [
-        ("prepare emodb --source x", "data.prepare"),
-        ("audit emodb --source x", "data.audit.audit"),
-        ("describe emodb", "data.facts"),
-        ("synthesize x", "data.synthetic.synthesize"),
-        ("train --corpora emodb --out x", "recognizer.making.make"),
-    ],
-)
-def test_a_command_at_work_tidies_up_after_ctrl_c(starting, monkeypatch, capsys, command, work):
-    monkeypatch.setattr(f"ser_jax.{work}", interrupted)
-    assert cli.main(command.split()) == 130
-    assert capsys.readouterr().err == "ser-jax: interrupted\n"
-
-
-def test_a_script_at_work_tidies_up_after_ctrl_c(starting, capsys):
-    with pytest.raises(SystemExit) as ended:
-        end("report", interrupted)
-    assert ended.value.code == 130
-    assert capsys.readouterr().err == "experiments.report: interrupted\n"
-
-
 @pytest.mark.parametrize("name", parsers.SCRIPTS)
 def test_every_script_ends_in_one_of_two_ways(name):
     text = (parsers.EXPERIMENTS / f"{name}.py").read_text()
-    assert ("from experiments.main import main" in text) != ("from experiments.stopping import end" in text)
-
-
-def test_another_handler_of_ctrl_c_stays(monkeypatch):
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        ending.end_at_once("x")
-        ending.at_work()
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        ending.end_at_once("x")
-        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-        ending.at_work()
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a system without /dev/full")
-@pytest.mark.parametrize("unbuffered", ["1", ""])
-def test_what_cannot_be_printed_is_said_so(unbuffered):
-    code = "from ser_jax import ending; import sys; sys.exit(ending.guarded('x', lambda: print('y'), ''))"
-    with Path("/dev/full").open("w") as full:
-        options = PIPES | {"stdout": full, "env": PIPES["env"] | {"PYTHONUNBUFFERED": unbuffered}}
-        done = subprocess.run([sys.executable, "-c", code], **options, timeout=60)
-    assert (done.returncode, done.stderr) == (2, "x: standard output: No space left on device\n")
+    assert ("from experiments.main import main" in text) != (
+        "from ser_jax.shutdown import run_script" in text
+    )

@@ -11,8 +11,8 @@ from corpora import noise_corpus
 
 from ser_jax import engine
 from ser_jax.cli import main
+from ser_jax.devices import Machine
 from ser_jax.errors import UserError
-from ser_jax.machine import Machine
 from ser_jax.metrics import uar
 from ser_jax.recognizer import Recognizer, fitting, making
 from ser_jax.recognizer.card import card

@@ -47,18 +47,17 @@ IMPORTS["ser_jax"] = set()  # names what others hold, and imports it when it is 
         ("ser_jax.train", {"ser_jax.model", "ser_jax.runs", "ser_jax.schedule"}),
         (
             "ser_jax.stacks",
-            {"ser_jax.machine", "ser_jax.model", "ser_jax.runs", "ser_jax.schedule", "ser_jax.train"},
+            {"ser_jax.devices", "ser_jax.model", "ser_jax.runs", "ser_jax.schedule", "ser_jax.train"},
         ),
-        ("ser_jax.host", set()),
-        ("ser_jax.machine", {"ser_jax.errors", "ser_jax.host"}),
+        ("ser_jax.devices", {"ser_jax.errors"}),
         (
             "ser_jax.engine",
-            {"ser_jax.machine", "ser_jax.model", "ser_jax.runs", "ser_jax.train", "ser_jax.stacks"},
+            {"ser_jax.devices", "ser_jax.model", "ser_jax.runs", "ser_jax.train", "ser_jax.stacks"},
         ),
         ("ser_jax.attention", set()),
         ("ser_jax.inference", {"ser_jax.metrics"}),
-        ("ser_jax.checkpoint", {"ser_jax.model", "ser_jax.errors", "ser_jax.whole"}),
-        ("ser_jax.whole", set()),
+        ("ser_jax.checkpoint", {"ser_jax.model", "ser_jax.errors", "ser_jax.io"}),
+        ("ser_jax.io", {"ser_jax.errors"}),
         ("ser_jax.bar", set()),
     ],
 )
@@ -87,7 +86,7 @@ def test_what_uses_a_recogniser_imports_nothing_that_trains_one():
 
 
 def test_data_rooms_import_only_data_and_what_imports_nothing():
-    below = ("ser_jax.data", "ser_jax.errors", "ser_jax.host", "ser_jax.whole")
+    below = ("ser_jax.data", "ser_jax.errors", "ser_jax.devices", "ser_jax.io")
     for name, names in IMPORTS.items():
         if name.startswith("ser_jax.data"):
             assert all(other.startswith(below) for other in names), name

@@ -15,8 +15,8 @@ from flax import linen as nn
 
 import ser_jax
 from ser_jax import convolution, engine, model, stacks, train
+from ser_jax.devices import Machine
 from ser_jax.engine import Asked
-from ser_jax.machine import Machine
 from ser_jax.model import ArchitectureError, ModelConfig, Output
 from ser_jax.recognizer.trained import ModelError
 from ser_jax.runs import Data, Runs

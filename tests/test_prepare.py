@@ -94,8 +94,8 @@ def test_one_process_at_a_time_prepares_a_corpus(speech, tmp_path):
     folder = tmp_path / "root/manifest/tiny"
     folder.mkdir(parents=True)
     (folder / "incomplete.XYZ_1.0.0").mkdir()
-    hold = "import sys, time; from pathlib import Path; from ser_jax.data import locks\n"
-    hold += "with locks.held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    hold = "import sys, time; from pathlib import Path; from ser_jax import io\n"
+    hold += "with io.lock_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", hold, folder], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(UserError, match="tiny: another process prepares this corpus, expected it to end"):

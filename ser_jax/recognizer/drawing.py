@@ -13,9 +13,9 @@ import numpy as np
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.logmel import HOP, RATE, SECONDS
 from ser_jax.errors import one_line
+from ser_jax.io import atomic_file
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import Estimate, Recognition, in_words
-from ser_jax.whole import new_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def draw(path: Path, title: str, heard: Heard, recognition: Recognition) -> None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure(title, heard, recognition))
-    with new_file(path) as stream:
+    with atomic_file(path) as stream:
         canvas.print_png(stream, metadata={"Software": None})
 
 

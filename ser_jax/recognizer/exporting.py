@@ -30,10 +30,10 @@ from jax import export as jax_export
 
 from ser_jax.data import logmel
 from ser_jax.errors import UserError, meant
+from ser_jax.io import atomic_file
 from ser_jax.recognizer import network, onnx_graph
 from ser_jax.recognizer.recognizer import Recognizer
 from ser_jax.recognizer.trained import Trained
-from ser_jax.whole import new_file
 
 FORMATS = ("onnx", "stablehlo")
 PLATFORMS = ("cpu", "cuda", "tpu")  # that the StableHLO is lowered for
@@ -167,7 +167,7 @@ def _needing(package: str) -> Iterator[None]:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        with new_file(path, synced=True) as stream:
+        with atomic_file(path, synced=True) as stream:
             stream.write(content)
     except (OSError, ValueError) as error:
         raise ExportError(

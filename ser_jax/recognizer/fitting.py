@@ -14,9 +14,9 @@ from ser_jax.data.corpus import TARGETS
 from ser_jax.data.folds import companies, groups
 from ser_jax.data.joined import Together
 from ser_jax.data.labels import CLASS_NAMES
+from ser_jax.devices import Machine
 from ser_jax.engine import Asked
 from ser_jax.errors import UserError
-from ser_jax.machine import Machine
 from ser_jax.model import ModelConfig
 from ser_jax.recognizer import measuring
 from ser_jax.recognizer.trained import Target, Temperature, Trained

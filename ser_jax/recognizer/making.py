@@ -6,12 +6,12 @@ from typing import Any
 
 from ser_jax import data
 from ser_jax.bar import late_bar
-from ser_jax.machine import Machine, use_all_cores
+from ser_jax.devices import Machine, use_all_cores
+from ser_jax.io import atomic_folder
 from ser_jax.recognizer import fitting, folder
 from ser_jax.recognizer.card import card
 from ser_jax.recognizer.fitting import Recipe, TrainingError
 from ser_jax.recognizer.trained import Trained
-from ser_jax.whole import new_folder
 
 
 def make(
@@ -37,7 +37,7 @@ def make(
     name = name or out.absolute().name
     if not name.isprintable():
         raise TrainingError(f"name {name!r}, expected one line that can be printed")
-    with new_folder(out, TrainingError) as partial:  # it can be written: known before an hour of training
+    with atomic_folder(out, TrainingError) as partial:  # it can be written: known before an hour of training
         trained, metrics = _fitted(corpora, data_dir, Recipe(name, **recipe))
         folder.write(partial, trained)
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

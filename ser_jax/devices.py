@@ -1,0 +1,228 @@
+"""Devices, cores and memory of this host, and the hosts that compute together.
+
+JAX is imported on use: worker processes that only count cores start without it.
+"""
+
+import contextlib
+import dataclasses
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from ser_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import jax
+    from jax.sharding import Mesh
+
+    from ser_jax.arrays import Array, Gathered, Tree
+
+DEVICE_FLAG = "xla_force_host_platform_device_count"  # XLA's flag that splits a processor into devices
+ALIGNMENT = 64  # bytes; a CPU device uses host memory that begins at a multiple of them without copying it
+COPIED = 1024  # utterances at a time
+SHARE = 0.8  # of a device's free memory; the compiler needs the rest
+
+
+class MachineError(UserError):
+    """Devices or hosts that were requested and do not exist."""
+
+
+def cores() -> int:
+    """Return the number of cores this process may use, or of all cores if the system does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Return an uninitialised float32 array that begins at a multiple of `ALIGNMENT` bytes."""
+    count = math.prod(shape)
+    memory = np.empty(count + ALIGNMENT // 4, np.float32)
+    start = -memory.ctypes.data % ALIGNMENT // 4
+    return memory[start : start + count].reshape(shape)
+
+
+def use_all_cores() -> None:
+    """Make every core of the processor a JAX device.
+
+    Runs that train side by side, a core each, are faster than one after another on all cores, which wait for
+    each other within every step. Does nothing if JAX is already initialised or the number of CPU devices was
+    chosen by `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`.
+    """
+    import jax
+
+    count: int = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]  # JAX creates options at run time
+    if count >= 0 or DEVICE_FLAG in os.environ.get("XLA_FLAGS", ""):
+        return
+    with contextlib.suppress(RuntimeError):  # raised if JAX is already initialised
+        jax.config.update("jax_num_cpu_devices", cores())
+
+
+def backend() -> str:
+    """Return the platform JAX computes on: "cpu", "gpu" or "tpu".
+
+    Raises: MachineError if JAX finds no device, or not the one the environment requests.
+    """
+    import jax
+
+    try:
+        return jax.default_backend()
+    except (RuntimeError, AssertionError) as error:  # the latter if a platform's plugin is not installed
+        asked = os.environ.get("JAX_PLATFORMS")
+        reason = (str(error).splitlines() or ["its plugin is not installed"])[0].partition(" (")[0]
+        named = f"JAX_PLATFORMS is {asked!r}, but JAX" if asked else "JAX"
+        raise MachineError(
+            f"{named} finds no device ({reason}), expected one, as with JAX_PLATFORMS=cpu"
+        ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """The devices of this host, and its place among several hosts.
+
+    Attributes:
+      mesh: this host's devices, one axis "runs".
+      budget: bytes of each device's memory that features and stacks may take.
+      runs_at_once: runs per device; None for as many as fit.
+      host, hosts: this host's number, from 0, and how many hosts there are.
+    """
+
+    mesh: "Mesh"
+    budget: int
+    runs_at_once: int | None = None
+    host: int = 0
+    hosts: int = 1
+
+    @classmethod
+    def here(
+        cls, devices: int | None = None, budget: int | None = None, runs_at_once: int | None = None
+    ) -> "Machine":
+        """Return this host, one of several if `jax.distributed` was initialised.
+
+        Args:
+          devices: how many of this host's devices to use; all by default.
+          budget: bytes; by default `SHARE` of the free memory.
+          runs_at_once: see `Machine`.
+        Raises: MachineError if there are fewer devices, or none.
+        """
+        import jax
+
+        backend()
+        there = jax.local_devices()
+        if devices is not None and devices > len(there):
+            raise MachineError(
+                f"{devices} devices asked for, found {len(there)} ({there[0].device_kind}), expected no more"
+            )
+        mesh = jax.sharding.Mesh(np.array(there[:devices]), ("runs",))
+        budget = int(SHARE * free_memory(there[0])) if budget is None else budget
+        return cls(mesh, budget, runs_at_once, jax.process_index(), jax.process_count())
+
+    @property
+    def platform(self) -> str:
+        """The kind of its devices: "cpu", "gpu" or "tpu"."""
+        return self.mesh.devices.flat[0].platform
+
+    def place(self, features: "Gathered", frames: np.ndarray) -> "tuple[Array, Array]":
+        """Put features on every device of the mesh, or leave them on the host if they do not fit.
+
+        They fit if twice their size is within the budget, which leaves as much for the runs.
+
+        Args:
+          features: [N, T, F] float32 on the host, an array or an object with a `shape` that gathers by rows.
+          frames: [N] int32.
+        Returns: (features [N, T F], frames [N]) on the devices: a TPU pads a last axis of 26 to 128; else the
+          arguments, to be streamed.
+        """
+        import jax
+        from jax.sharding import NamedSharding, PartitionSpec
+
+        if 2 * 4 * math.prod(features.shape) > self.budget:
+            return cast("Array", features), np.asarray(frames)
+        flat = _shareable(features).reshape(len(frames), math.prod(features.shape[1:]))
+        return jax.device_put((flat, np.asarray(frames)), NamedSharding(self.mesh, PartitionSpec()))
+
+    def wait(self, until: str) -> None:
+        """Block until all hosts have arrived here.
+
+        Raises: MachineError if a host has ended.
+        """
+        from jax.experimental import multihost_utils
+
+        if self.hosts > 1:
+            with self._others():
+                multihost_utils.sync_global_devices(until)
+
+    def agreed(self, number: int) -> int:
+        """Return the number of host 0 on all hosts."""
+        from jax.experimental import multihost_utils
+
+        if self.hosts == 1:
+            return number
+        with self._others():
+            return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+    def gathered(self, tree: "Tree") -> "Tree":
+        """Return the arrays of all hosts, with a leading axis of hosts."""
+        from jax.experimental import multihost_utils
+
+        with self._others():
+            return multihost_utils.process_allgather(tree)
+
+    @contextlib.contextmanager
+    def _others(self) -> Iterator[None]:
+        import jax
+
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            raise MachineError(
+                f"host {self.host} of {self.hosts} is alone, expected all of them: another one has ended and "
+                "says why; the same command on all goes on from what is saved"
+            ) from error
+
+
+def join(coordinator: str, hosts: int | None = None, host: int | None = None) -> None:
+    """Connect this process to those that compute together; call it before JAX computes anything.
+
+    Args:
+      coordinator: "HOST:PORT" of host 0; "auto" if SLURM, Open MPI or a TPU pod provides all three.
+      hosts, host: the number of processes, and this one's, from 0.
+    Raises: MachineError if they do not connect.
+    """
+    import jax
+
+    try:
+        if coordinator == "auto":
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(coordinator, hosts, host)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise MachineError(
+            f"--coordinator {coordinator}: {reason}, expected all hosts to be started with the same one"
+        ) from error
+
+
+def free_memory(device: "jax.Device") -> int:
+    """Return the free bytes of a device; for a CPU the host's, half of all if the system does not tell."""
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # not Linux
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _shareable(features: "Gathered") -> np.ndarray:
+    """Return the features in aligned memory, which all devices of a processor share."""
+    if isinstance(features, np.ndarray) and features.ctypes.data % ALIGNMENT == 0:
+        return features
+    found = aligned(features.shape)
+    for first in range(0, len(found), COPIED):
+        rows = np.arange(first, min(first + COPIED, len(found)))
+        found[rows] = features[rows]
+    return found
