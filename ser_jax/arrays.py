@@ -1,20 +1,38 @@
-"""What arrays, and trees of them, are called in signatures."""
+"""Types of arrays and of trees of arrays in signatures."""
 
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 import numpy as np
 
 Array: TypeAlias = jax.Array | np.ndarray  # on a device or on the host
-Tree: TypeAlias = Any  # of arrays: whatever `jax.tree` walks; of what shape, its docstring says
+Tree: TypeAlias = Any  # of arrays, as `jax.tree` walks it; docstrings give the shapes
+
+
+class Scaler(NamedTuple):
+    """The map (features - mean) * scale that standardizes features.
+
+    Attributes:
+      mean: [..., F] in the unit of the features, dB for log-mels.
+      scale: [..., F] in one over that unit.
+    """
+
+    mean: Array
+    scale: Array
 
 
 class Gathered(Protocol):
-    """What an array [N, T, F] on the host is asked for where it may be larger than the memory."""
+    """Features [N, T, F] on the host, which may be larger than the memory: only rows are read."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(N, T, F)."""
 
     def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
-        """The rows [...] as an array [..., T, F]."""
+        """Return the rows [...] as an array [..., T, F]."""
+
+
+def leaves_by_path(tree: Tree) -> dict[str, Any]:
+    """Return the leaves of a tree by their path, as in "classifier.bias"."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

@@ -86,25 +86,32 @@ class Machine:
       mesh: this host's devices, one axis "runs".
       budget: bytes of each device's memory that features and stacks may take.
       runs_at_once: runs per device; None for as many as fit.
+      stacking: how the runs of a stack are computed: "vmap" at once, "map" one after another within one
+        program, "auto" for what is faster on the platform. Results differ by rounding at most.
       host, hosts: this host's number, from 0, and how many hosts there are.
     """
 
     mesh: "Mesh"
     budget: int
     runs_at_once: int | None = None
+    stacking: str = "auto"
     host: int = 0
     hosts: int = 1
 
     @classmethod
     def here(
-        cls, devices: int | None = None, budget: int | None = None, runs_at_once: int | None = None
+        cls,
+        devices: int | None = None,
+        budget: int | None = None,
+        runs_at_once: int | None = None,
+        stacking: str = "auto",
     ) -> "Machine":
         """Return this host, one of several if `jax.distributed` was initialised.
 
         Args:
           devices: how many of this host's devices to use; all by default.
           budget: bytes; by default `SHARE` of the free memory.
-          runs_at_once: see `Machine`.
+          runs_at_once, stacking: see `Machine`.
         Raises: MachineError if there are fewer devices, or none.
         """
         import jax
@@ -117,7 +124,7 @@ class Machine:
             )
         mesh = jax.sharding.Mesh(np.array(there[:devices]), ("runs",))
         budget = int(SHARE * free_memory(there[0])) if budget is None else budget
-        return cls(mesh, budget, runs_at_once, jax.process_index(), jax.process_count())
+        return cls(mesh, budget, runs_at_once, stacking, jax.process_index(), jax.process_count())
 
     @property
     def platform(self) -> str:

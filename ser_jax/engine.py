@@ -1,87 +1,119 @@
-"""From the runs that somebody asks for to their computation: stacks that fit, on the devices there are.
+"""From single runs to their computation: stacks that fit, on the devices there are.
 
-Whoever plans an experiment lists its runs. How many of them go into a stack, whether their features lie on
-the device or are streamed, and which device and which host computes which run, is decided here. None of it
-changes a result by more than rounding.
+A caller lists the runs it wants. How many of them go into a stack, whether their features lie on the device
+or are streamed, and which device and which host computes which run, is decided here. None of this changes a
+result by more than rounding.
 """
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import partial
-from typing import NamedTuple, Protocol
+from functools import cache, partial
+from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ser_jax import model, stacks, train
-from ser_jax.arrays import Array, Tree
-from ser_jax.machine import Machine
-from ser_jax.model import Architecture
-from ser_jax.runs import Data, Prediction, Runs, fill, filled, is_streamed, lists, predict, stack
-from ser_jax.train import Progress, State, TrainConfig
+from ser_jax import model, train
+from ser_jax.arrays import Array, Scaler, Tree
+from ser_jax.devices import Machine
+from ser_jax.model import Architecture, Output
+from ser_jax.objectives import Loss, cross_entropy
+from ser_jax.runs import (
+    Data,
+    Runs,
+    default_stacking,
+    fill,
+    is_streamed,
+    pad,
+    predict,
+    repeat_last,
+    stack,
+)
+from ser_jax.train import CHUNK, Batch, Procedure, TrainConfig, TrainState
 
-NOBODY = np.zeros(0, np.int32)
+NO_ROWS = np.zeros(0, np.int32)
+CPU_STACK = 5  # runs a device; one after another they need no memory, and progress is shown between stacks
+MEASURED = 8  # runs of the step whose memory the compiler reports
 
 
-class Done(NamedTuple):
-    """Runs that were computed together, on the host.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class RunSpec:
+    """One model to train, and the utterances it predicts; rows are int32 rows of `Data`.
 
     Attributes:
-      runs: which of those asked for; every one comes once.
-      params: stacked parameters.
-      losses: [R, epochs], the mean over each run's training utterances.
-      said: per run [M] the probabilities of its test rows.
-      watched: per run [W, its rows] the probabilities of its development rows after the epochs watched.
-      stopped: [R, 2] epoch and step, from 1, in which a run's numbers were not finite any more; zeros where
-        they are. What a stopped run says, and its parameters, are NaN.
+      key: typed PRNG key from which everything random follows, see `runs.key`.
+      train: [M] rows it is trained on; lists of several runs may differ in length.
+      labels: [N] int32 classes or [N, K] float32 numbers, of all rows.
+      scaler: Scaler of [G, F], or a function that fits it once the run is computed.
+      test: rows it predicts in the end.
+      dev: rows it predicts while it trains.
+      unlabelled: rows without labels, for objectives that use them.
+      weights: [N] float32 weights in the loss; None for 1 each.
+      params: where to start, for fine-tuning; None for parameters drawn from the key.
+      fold, seed: which run of a setting it is.
     """
 
-    runs: list[int]
+    key: jax.Array
+    train: np.ndarray
+    labels: Array
+    scaler: Scaler | Callable[[], Scaler]
+    test: np.ndarray = dataclasses.field(default_factory=lambda: NO_ROWS)
+    dev: np.ndarray = dataclasses.field(default_factory=lambda: NO_ROWS)
+    unlabelled: np.ndarray = dataclasses.field(default_factory=lambda: NO_ROWS)
+    weights: np.ndarray | None = None
+    params: Tree = None
+    fold: int = 0
+    seed: int = 0
+
+    def run(self) -> Runs:
+        """Return the arrays that distinguish this run."""
+        unlabelled = self.unlabelled if len(self.unlabelled) else None
+        return Runs(
+            key=self.key,
+            train=self.train,
+            count=np.int32(len(self.train)),
+            labels=self.labels,
+            scaler=self.scaler() if callable(self.scaler) else self.scaler,
+            weights=self.weights,
+            unlabelled=unlabelled,
+            unlabelled_count=None if unlabelled is None else np.int32(len(unlabelled)),
+        )
+
+
+class RunResult(NamedTuple):
+    """A trained model and its predictions, on the host.
+
+    Attributes:
+      params: the network's parameters.
+      losses: [epochs] float32, the mean over the training utterances.
+      outputs: [M, K] float32 outputs for the test rows.
+      dev_outputs: [W, D, K] outputs for the development rows after each of W epochs.
+      stopped: [2] epoch and step, from 1, in which the run's numbers were not finite any more; zeros if they
+        are. Outputs and parameters of a stopped run are NaN.
+    """
+
     params: Tree
     losses: np.ndarray
-    said: list[np.ndarray]
-    watched: list[np.ndarray]
+    outputs: np.ndarray
+    dev_outputs: np.ndarray
     stopped: np.ndarray
 
 
-class Snapshot(NamedTuple):
-    """A stack in training, on the host: all that its epochs to come depend on, and what it said so far.
+class Checkpointing(Protocol):
+    """Saves stacks in training, so that an interrupted computation can be resumed.
 
-    Attributes:
-      state: a `train.State` with a leading R, without idle places.
-      losses: [epochs, R], NaN for those to come.
-      watched: [W, R, D] probabilities of the development rows, NaN for the epochs to come.
+    A snapshot is a tree of host arrays: everything that a stack's epochs to come, and its results, depend on.
     """
 
-    state: State
-    losses: np.ndarray
-    watched: np.ndarray
+    def runs_per_stack(self, proposed: int) -> int:
+        """Return how many runs a stack has: as many as in the work to resume, else what is proposed."""
 
+    def latest(self, stack: int, like: Tree) -> tuple[int, Tree] | None:
+        """Return the epochs done and the last snapshot of a stack, with the shapes and dtypes of `like`."""
 
-class Keep(Protocol):
-    """Where a host's stacks are kept while they train, so that work can be taken up again."""
-
-    def runs_a_stack(self, proposed: int) -> int:
-        """How many runs a stack has: those of the work that is taken up, or else what is proposed."""
-
-    def latest(self, stack: int, like: Snapshot) -> tuple[int, Snapshot] | None:
-        """Epochs done and what was kept of a stack after them; `like` has the shapes and kinds expected."""
-
-    def offer(self, stack: int, epoch: int, last: bool, snapshot: Callable[[], Snapshot]) -> None:
-        """Called after every epoch, `last` after the last one. What it raises ends the training."""
-
-
-class Asked(NamedTuple):
-    """One run and what it is asked about.
-
-    Attributes:
-      run: a single run; the index lists of several may differ in length.
-      test: [M] int32, rows that it is asked about in the end.
-      dev: [D] int32, rows that it is asked about while it trains.
-    """
-
-    run: Runs
-    test: np.ndarray
-    dev: np.ndarray = NOBODY
+    def save(self, stack: int, epoch: int, last: bool, snapshot: Callable[[], Tree]) -> None:
+        """Save a snapshot if it is time to; called after every epoch. An exception ends the training."""
 
 
 def compute(
@@ -89,181 +121,261 @@ def compute(
     config: Architecture,
     training: TrainConfig,
     data: Data,
-    asked: Sequence[Asked],
-    params: Tree = None,
+    specs: Sequence[RunSpec],
+    *,
+    loss: Loss = cross_entropy,
+    dev_epochs: Sequence[int] = (),
     on_epoch: Callable[[int, bool], None] | None = None,
-    watch: Sequence[int] = (),
-    keep: Keep | None = None,
+    checkpointing: Checkpointing | None = None,
     needed: Collection[int] | None = None,
-) -> Iterator[Done]:
-    """Trains every run and asks it about its own utterances.
+) -> Iterator[dict[int, RunResult]]:
+    """Train every run and predict its test and development utterances.
 
     Args:
       machine: what computes.
       config, training: the same for all runs.
-      data: the corpora, as `place` left them.
-      asked: the runs.
-      params: stacked parameters to start from, for fine-tuning.
+      data: the corpora, features as `Machine.place` left them.
+      specs: the runs; either all or none start from parameters and use unlabelled rows.
+      loss: the task's.
+      dev_epochs: epochs after which the development rows are predicted.
       on_epoch: called with the utterance-steps done since the last call, as if all hosts were equally fast,
-        and whether they were done before, by the work that is taken up.
-      watch: after how many epochs runs are asked about their development rows.
-      keep: where stacks in training are kept, and taken up again.
-      needed: the runs whose results are wanted, all by default; a stack without any of them is left out. The
-        others are divided as if all were wanted, so that each keeps its place and its bits.
-    Yields: Done, stack by stack, the same on every host.
+        and whether they had been done before an interruption.
+      checkpointing: saves and resumes stacks in training.
+      needed: indices of the runs whose results are wanted, all by default; stacks without any of them are
+        left out. The others are stacked as if all were wanted, so that the results have the same bits.
+    Yields: the results of a stack by index, the same on every host.
+    Raises: ArchitectureError if the network does not meet its interface.
     """
     model.check(config)
-    share = -(-len(asked) // machine.hosts)
-    mine = [(machine.host + i * machine.hosts) % len(asked) for i in range(share)]
-    each = stacks.size(machine, config, training, data, share)
-    each = machine.agreed(each if keep is None else keep.runs_a_stack(each))
-    size = machine.mesh.size * -(-each // machine.mesh.size)
-    job = _Job(machine, config, training, data, size, _widths(machine, data, asked), tuple(watch), keep)
+    stacking = default_stacking(machine.platform) if machine.stacking == "auto" else machine.stacking
+    share = -(-len(specs) // machine.hosts)
+    mine = [(machine.host + i * machine.hosts) % len(specs) for i in range(share)]
+    each = stack_size(machine, config, training, data, share)
+    each = machine.agreed(each if checkpointing is None else checkpointing.runs_per_stack(each))
+    stacks = _Stacks(
+        machine,
+        Procedure(config, training, loss, stacking, machine.mesh),
+        data,
+        machine.mesh.size * -(-each // machine.mesh.size),
+        _widths(machine, data, specs),
+        tuple(dev_epochs),
+        checkpointing,
+        on_epoch,
+    )
     for number, first in enumerate(range(0, share, each)):
-        together = range(first * machine.hosts, min((first + each) * machine.hosts, len(asked)))
-        if needed is not None and not set(together) & set(needed):
-            continue
-        some = mine[first : first + each]
-        begin = None if params is None else jax.tree.map(lambda leaf: leaf[np.array(some)], params)  # noqa: B023
-        own = _compute(job, number, [asked[i] for i in some], begin, on_epoch)
-        yield _done(machine, asked, list(together), own)
+        together = range(first * machine.hosts, min((first + each) * machine.hosts, len(specs)))
+        if needed is None or set(together) & set(needed):
+            own = stacks.compute(number, [specs[i] for i in mine[first : first + each]])
+            yield _results(machine, specs, list(together), own)
 
 
-def ask(
+def predict_runs(
     machine: Machine,
     config: Architecture,
     data: Data,
-    runs: Sequence[Runs],
+    specs: Sequence[RunSpec],
     params: Tree,
     rows: Sequence[np.ndarray],
-) -> Iterator[Prediction]:
-    """What trained runs say of some utterances.
+) -> Iterator[Output]:
+    """Predict utterances by trained runs.
 
     Args:
       machine, config, data: as in `compute`.
-      runs: single runs.
-      params: stacked parameters, one for each.
-      rows: per run [M] int32, what it is asked about; the lists may differ in length.
-    Yields: per run a Prediction(probability [M], attention [M, S]).
+      specs: the runs.
+      params: stacked parameters, one for each run.
+      rows: per run [M] int32, which utterances; the lists may differ in length.
+    Yields: per run Output(outputs [M, K], attention [M, S]).
     """
     model.check(config)
-    size = stacks.size(machine, config, TrainConfig(), data, len(runs))
+    size = stack_size(machine, config, TrainConfig(), data, len(specs))
     longest = max(map(len, rows))
-    for first in range(0, len(runs), size):
-        some = range(first, min(first + size, len(runs)))
-        together = fill(stack([runs[i] for i in some]), size)
-        own = filled(jax.tree.map(lambda leaf: leaf[np.array(some)], params), size)  # noqa: B023
-        asked = lists([rows[i] for i in some], longest, size)
-        said = predict(config, data, together, own, *asked, machine.mesh)
+    for first in range(0, len(specs), size):
+        some = range(first, min(first + size, len(specs)))
+        runs = fill(stack([specs[i].run() for i in some]), size)
+        own = repeat_last(jax.tree.map(lambda leaf: leaf[np.array(some)], params), size)  # noqa: B023
+        padded = pad([rows[i] for i in some], longest, size)
+        found = predict(config, data, runs, own, *padded, machine.mesh)
         for place, i in enumerate(some):
-            yield Prediction(*(part[place, : len(rows[i])] for part in said))
+            yield jax.tree.map(lambda part: part[place, : len(rows[i])], found)  # noqa: B023
 
 
-class _Job(NamedTuple):
-    """What all stacks have in common; `widths` of the lists of training, test and development rows."""
+def stack_size(machine: Machine, config: Architecture, training: TrainConfig, data: Data, count: int) -> int:
+    """Return the runs of a stack, a multiple of the devices: as few stacks as fit, all of one size.
 
-    machine: Machine
-    config: Architecture
-    training: TrainConfig
-    data: Data
-    size: int
-    widths: tuple[int, int, int]
-    watch: tuple[int, ...]
-    keep: Keep | None
-
-
-def _widths(machine: Machine, data: Data, asked: Sequence[Asked]) -> tuple[int, int, int]:
-    """What lists of rows are padded to.
-
-    On a CPU steps past a run's count are free, so that one width, and one program, serves every job.
+    Args:
+      machine, config, training, data: as in `compute`.
+      count: runs to compute.
     """
-    whole = len(data.frames) if machine.on_cpu and not is_streamed(data) else None
+    devices = machine.mesh.size
+    if machine.runs_at_once is not None:
+        each = machine.runs_at_once
+    elif machine.platform == "cpu":
+        each = CPU_STACK
+    else:
+        streamed = is_streamed(data)
+        room = machine.budget - (0 if streamed else data.features.nbytes)
+        each = max(1, room // run_bytes(config, training, len(data.frames), streamed))
+    stacks = -(-count // (devices * each))
+    return devices * -(-count // (devices * stacks))
+
+
+def run_bytes(config: Architecture, training: TrainConfig, utterances: int, streamed: bool = False) -> int:
+    """Return the bytes that one more run of a stack takes while the stack computes a step.
+
+    The compiler reports them for a step of `MEASURED` runs: parameters, the optimizer's state, their
+    successors, and one batch with what the network makes of it. Labels, weights and rows are added; if the
+    features are streamed, so are the batches of a chunk, which are on the device at once, and the next one's.
+    """
+    batch = 4 * training.batch * config.frames * config.bands
+    chunk = (2 * CHUNK - 1) * batch if streamed else 0
+    return _step_bytes(config, training) + 12 * utterances + chunk
+
+
+@cache
+def _step_bytes(config: Architecture, training: TrainConfig) -> int:
+    def one(_: jax.Array) -> tuple[Data, Runs, TrainState, Batch]:
+        key, rows = jax.random.key(0), jnp.zeros(training.batch, jnp.int32)
+        levels = jnp.zeros((1, config.bands))
+        run = Runs(key=key, train=rows, count=jnp.int32(0), labels=rows, scaler=Scaler(levels, levels))
+        features = jnp.zeros((training.batch, config.frames * config.bands))
+        gathered = Data(features=features, frames=rows, group=rows, speaker=rows, corpus=rows)
+        batch = Batch(rows, rows == 0, key, jnp.zeros(2, jnp.int32))
+        return gathered, run, train.start(config, training, run), batch
+
+    arguments = jax.eval_shape(jax.vmap(one), jnp.zeros(MEASURED))
+    step = jax.jit(jax.vmap(partial(train.step, Procedure(config, training, _any_loss))))
+    needed: Any = step.lower(*arguments).compile().memory_analysis()  # of the backend's own type
+    total = needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
+    return total // MEASURED
+
+
+def _any_loss(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
+    """Stand in for a task's loss, whose memory is negligible."""
+    return jnp.sum(outputs**2 * weights[:, None])
+
+
+def _widths(machine: Machine, data: Data, specs: Sequence[RunSpec]) -> tuple[int, int, int]:
+    """Return what lists of training, test and development rows are padded to.
+
+    On a CPU steps past a run's count are free, so that one width, and one program, serves every setting.
+    """
+    whole = len(data.frames) if machine.platform == "cpu" and not is_streamed(data) else None
 
     def width(lists: Iterable[Array]) -> int:
         most = max(map(len, lists))
         return most if whole is None or not most else whole
 
-    return width(a.run.train for a in asked), width(a.test for a in asked), width(a.dev for a in asked)
+    return width(s.train for s in specs), width(s.test for s in specs), width(s.dev for s in specs)
 
 
-def _compute(
-    job: _Job, number: int, asked: list[Asked], params: Tree, on_epoch: Callable[[int, bool], None] | None
-) -> Tree:
-    """One stack: a `Done` without its `runs`, lists as arrays as wide as the longest, on the host."""
-    machine, data, keep = job.machine, job.data, job.keep
-    runs = fill(stack([one.run for one in asked], job.widths[0]), job.size)
-    done = int(np.sum(runs.count)) * machine.hosts
-    dev = lists([one.dev for one in asked], job.widths[2], job.size)
-    params = filled(params, job.size)
-    begun, watched = _begun(job, number, runs, params, len(asked))
-    for _ in range(0 if begun is None else begun.epoch):
-        on_epoch is None or on_epoch(done, True)
+class _Stacks(NamedTuple):
+    """What the stacks of a computation have in common."""
 
-    def probability(params: Tree, rows: tuple[np.ndarray, np.ndarray]) -> Array:
-        return predict(job.config, data, runs, params, *rows, machine.mesh).probability
+    machine: Machine
+    procedure: Procedure
+    data: Data
+    size: int
+    widths: tuple[int, int, int]
+    dev_epochs: tuple[int, ...]
+    checkpointing: Checkpointing | None
+    on_epoch: Callable[[int, bool], None] | None
 
-    def report(progress: Progress) -> None:
-        if progress.epoch in job.watch and dev[0].size:
-            watched[job.watch.index(progress.epoch)] = probability(progress.state.params, dev)
-        if keep is not None:
-            last = progress.epoch == job.training.epochs
-            keep.offer(number, progress.epoch, last, lambda: _snapshot(progress, watched, len(asked)))
-        if on_epoch is not None:
-            on_epoch(done, False)
+    def compute(self, number: int, specs: list[RunSpec]) -> Tree:
+        """Compute one stack: a `RunResult` with a leading R, rows as wide as the longest list."""
+        config, training, loss, stacking, mesh = self.procedure
+        runs = fill(stack([spec.run() for spec in specs], self.widths[0]), self.size)
+        dev = pad([spec.dev for spec in specs], self.widths[2], self.size)
+        params = None
+        if specs[0].params is not None:
+            first = jax.tree.map(lambda *leaves: np.stack(leaves), *(spec.params for spec in specs))
+            params = repeat_last(first, self.size)
+        steps = int(np.sum(runs.count)) * self.machine.hosts
+        resume, dev_outputs = self._resume(number, runs, params, len(specs))
+        for _ in range(0 if resume is None else resume[0]):
+            self._progress(steps, True)
 
-    trained = train.fit_runs(job.config, job.training, data, runs, params, report, machine.mesh, begun)
-    said = probability(trained.state.params, lists([one.test for one in asked], job.widths[1], job.size))
-    own = _snapshot(trained, watched, len(asked))
-    lost = own.state.stopped[:, 0] > 0
-    answers = said[: len(asked)], own.watched.swapaxes(0, 1)
-    params, said, watched = jax.tree.map(partial(_without, lost), (own.state.params, *answers))
-    return params, own.losses.T, said, watched, own.state.stopped
+        def outputs(params: Tree, rows: tuple[np.ndarray, np.ndarray]) -> Array:
+            return predict(config, self.data, runs, params, *rows, mesh).outputs
+
+        def after_epoch(epoch: int, state: TrainState, losses: np.ndarray) -> None:
+            if epoch in self.dev_epochs and dev[0].size:
+                dev_outputs[self.dev_epochs.index(epoch)] = outputs(state.params, dev)
+            if self.checkpointing is not None:
+                snapshot = partial(_snapshot, state, losses, dev_outputs, len(specs))
+                self.checkpointing.save(number, epoch, epoch == training.epochs, snapshot)
+            self._progress(steps, False)
+
+        state, losses = train.fit_runs(
+            config,
+            training,
+            self.data,
+            runs,
+            params,
+            loss=loss,
+            stacking=stacking,
+            mesh=mesh,
+            on_epoch=after_epoch,
+            resume=resume,
+        )
+        tested = outputs(state.params, pad([spec.test for spec in specs], self.widths[1], self.size))
+        own = _snapshot(state, losses, dev_outputs, len(specs))
+        stopped = own["state"].stopped
+        found = own["state"].params, tested[: len(specs)], own["dev_outputs"].swapaxes(0, 1)
+        params, tested, dev_outputs = jax.tree.map(partial(_blank, stopped[:, 0] > 0), found)
+        return RunResult(params, own["losses"].T, tested, dev_outputs, stopped)
+
+    def _progress(self, steps: int, before: bool) -> None:
+        if self.on_epoch is not None:
+            self.on_epoch(steps, before)
+
+    def _resume(
+        self, number: int, runs: Runs, params: Tree, count: int
+    ) -> tuple[tuple[int, TrainState, np.ndarray] | None, np.ndarray]:
+        """Return where a stack is resumed, if it is, and its development outputs [W, places, D, K]."""
+        config, training = self.procedure[:2]
+        shape = len(self.dev_epochs), self.size, self.widths[2], config.outputs
+        dev_outputs = np.full(shape, np.nan, np.float32)
+        if self.checkpointing is None:
+            return None, dev_outputs
+        losses = np.full((training.epochs, self.size), np.nan, np.float32)
+        start = partial(train.start_runs, config, training, corpora=self.data.corpora)
+        state = jax.eval_shape(start, runs, params)
+        like = jax.eval_shape(lambda: _snapshot_like(state, losses, dev_outputs, count))
+        found = self.checkpointing.latest(number, like)
+        if found is None:
+            return None, dev_outputs
+        epoch, kept = found
+        losses[:, :count], dev_outputs[:, :count] = kept["losses"], kept["dev_outputs"]
+        return (epoch, repeat_last(kept["state"], self.size), losses), dev_outputs
 
 
-def _without(lost: Array, leaf: Array) -> np.ndarray:
-    """NaN for the runs that are lost."""
-    return np.where(lost.reshape(-1, *[1] * (leaf.ndim - 1)), np.nan, leaf).astype(leaf.dtype)
+def _snapshot(state: TrainState, losses: np.ndarray, dev_outputs: np.ndarray, count: int) -> Tree:
+    """Copy the first `count` places of a stack to the host."""
+    own = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], state)
+    return {"state": own, "losses": losses[:, :count].copy(), "dev_outputs": dev_outputs[:, :count].copy()}
 
 
-def _begun(
-    job: _Job, number: int, runs: Runs, params: Tree, count: int
-) -> tuple[Progress | None, np.ndarray]:
-    """Where a stack is taken up, and what it has said of its development rows [W, places, D]."""
-    epochs = job.training.epochs
-    watched = np.full((len(job.watch), job.size, job.widths[2]), np.nan, np.float32)
-    losses = np.full((epochs, job.size), np.nan, np.float32)
-    if job.keep is None:
-        return None, watched
-    state = jax.eval_shape(partial(train.start_runs, job.config, job.training), runs, params)
-    own = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype), state)
-    lists: list[Tree] = [
-        jax.ShapeDtypeStruct(part[:, :count].shape, part.dtype) for part in (losses, watched)
-    ]
-    found = job.keep.latest(number, Snapshot(own, *lists))
-    if found is None:
-        return None, watched
-    epoch, kept = found
-    losses[:, :count], watched[:, :count] = kept.losses, kept.watched
-    return Progress(epoch, filled(kept.state, job.size), losses), watched
+def _snapshot_like(state: Tree, losses: np.ndarray, dev_outputs: np.ndarray, count: int) -> Tree:
+    """Return the shapes of `_snapshot`, for `jax.eval_shape`."""
+    own = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape[1:]), leaf.dtype), state)
+    return {"state": own, "losses": losses[:, :count], "dev_outputs": dev_outputs[:, :count]}
 
 
-def _snapshot(progress: Progress, watched: np.ndarray, count: int) -> Snapshot:
-    """The first `count` places of a stack."""
-    state = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], progress.state)
-    return Snapshot(state, progress.losses[:, :count].copy(), watched[:, :count].copy())
+def _blank(stopped: Array, leaf: Array) -> np.ndarray:
+    """Replace what stopped runs hold by NaN."""
+    return np.where(stopped.reshape(-1, *[1] * (leaf.ndim - 1)), np.nan, leaf).astype(leaf.dtype)
 
 
-def _done(machine: Machine, asked: Sequence[Asked], runs: list[int], own: Tree) -> Done:
-    """One stack's results of all hosts; place p of host h holds the run p hosts + h of `runs`."""
+def _results(
+    machine: Machine, specs: Sequence[RunSpec], runs: list[int], own: RunResult
+) -> dict[int, RunResult]:
+    """Take one stack's results of all hosts apart; place p of host h holds the run p hosts + h of `runs`."""
     if machine.hosts > 1:
         every = machine.gathered(own)  # [host, place, ...]
         own = jax.tree.map(lambda leaf: np.concatenate(list(np.asarray(leaf).swapaxes(0, 1))), every)
-    params, losses, said, watched, stopped = jax.tree.map(lambda leaf: leaf[: len(runs)], own)
-    return Done(
-        runs,
-        params,
-        losses,
-        [row[: len(asked[i].test)] for i, row in zip(runs, said, strict=True)],
-        [rows[:, : len(asked[i].dev)] for i, rows in zip(runs, watched, strict=True)],
-        stopped,
-    )
+    found = {}
+    for place, i in enumerate(runs):
+        one: RunResult = jax.tree.map(lambda leaf: leaf[place], own)  # noqa: B023
+        outputs, dev = one.outputs[: len(specs[i].test)], one.dev_outputs[:, : len(specs[i].dev)]
+        found[i] = one._replace(outputs=outputs, dev_outputs=dev)
+    return found

@@ -1,169 +1,166 @@
-"""Runs side by side: what sets one apart, how a stack of them is computed, and what it predicts.
+"""Runs side by side: what distinguishes them, how a stack of them is computed, and their predictions.
 
-A run is one model: one target, fold and seed. Everything that differs between the runs of a stack is an
-array with a leading R; the corpora lie on the device once, and a batch is a gather.
+A run is one model: one task, fold and seed. Whatever differs between the runs of a stack is an array with a
+leading R; the features lie on the device once, and a batch is a gather.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jax.typing import ArrayLike
 
 from ser_jax import model
-from ser_jax.arrays import Array, Tree
-from ser_jax.model import Architecture
+from ser_jax.arrays import Array, Scaler, Tree
+from ser_jax.model import Architecture, Output
 
 STACKINGS = ("auto", "vmap", "map")
 PREDICTION_BATCH = 64
-Stacks = TypeVar("Stacks")  # a tree
+Stacked = TypeVar("Stacked")  # a tree with a leading R
 
 
-class Data(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
     """The utterances of all corpora in use, shared by all runs.
 
     Attributes:
-      logmel: [N, T, F] float32, as stored, dB; a NumPy array (or a memory map of one) stays on the host and
-        is streamed.
-      frames: [N] int32, frames that hold sound; what follows them counts as zero.
-      group: [N] int32, which of the G standardisations an utterance takes.
+      features: [N, T F] float32 as stored, on the device; or [N, T, F] on the host (a NumPy array, memory
+        map or `Gathered`), to be streamed. (A TPU would pad a last axis of 26 to 128.)
+      frames: [N] int32, frames that hold sound; those after them count as zero.
+      group: [N] int32, which of the G standardizations an utterance takes.
+      speaker, corpus: [N] int32, numbered from 0, for objectives that use them.
+      corpora: how many corpora there are.
     """
 
-    logmel: Array
+    features: Array
     frames: Array
     group: Array
+    speaker: Array | None = None
+    corpus: Array | None = None
+    corpora: int = dataclasses.field(default=1, metadata={"static": True})
 
 
-class Runs(NamedTuple):
-    """What sets runs apart: with a leading R a stack, without it one run.
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Runs:
+    """What distinguishes runs: with a leading R a stack, without it one run.
 
     Attributes:
-      key: [R] typed PRNG keys; initialisation, order and dropout follow from them.
+      key: [R] typed PRNG keys; initialisation, order, dropout and augmentation follow from them.
       train: [R, M] int32 rows of `Data`; the first `count` are the run's own, the rest is padding.
       count: [R] int32, utterances a run trains on.
-      labels: [R, N] int8, the class of every utterance.
-      mean: [R, G, F] subtracted per band, dB.
-      scale: [R, G, F] multiplied per band, 1 / dB.
+      labels: [R, N] int32 classes, or [R, N, K] float32 numbers.
+      scaler: Scaler of [R, G, F]: the statistics that standardize each group of utterances.
+      weights: [R, N] float32 weights in the loss; None for 1 each.
+      unlabelled: [R, U] int32 rows without labels, for objectives that use them; None for none.
+      unlabelled_count: [R] int32, how many of them are the run's own.
     """
 
     key: jax.Array
     train: Array
-    count: ArrayLike  # type: ignore[assignment]  # the field hides a method of tuples that nobody calls
+    count: Array
     labels: Array
-    mean: Array
-    scale: Array
+    scaler: Scaler
+    weights: Array | None = None
+    unlabelled: Array | None = None
+    unlabelled_count: Array | None = None
 
 
-class Prediction(NamedTuple):
-    """What trained runs say.
-
-    Attributes:
-      probability: [R, M] of class 1, that is high arousal or positive valence.
-      attention: [R, M, S] weights of the segments.
-    """
-
-    probability: Array
-    attention: Array
-
-
-def key(seed: int, target: int, fold: int) -> jax.Array:
-    """A typed PRNG key [], from which all follows that is random in a run.
+def key(seed: int, stream: int, fold: int) -> jax.Array:
+    """Return the typed PRNG key [] from which everything random in a run follows.
 
     Args:
-      seed, target, fold: what sets the run apart; targets are numbered.
+      seed, fold: of the run.
+      stream: a number that distinguishes its task, or its stage.
     """
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), target), fold)
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stream), fold)
 
 
 def stack(runs: list[Runs], width: int | None = None) -> Runs:
-    """Joins single runs into a stack; index lists are padded to `width`, by default that of the longest."""
+    """Stack single runs; row lists are padded to `width`, by default to the longest."""
     width = max(len(run.train) for run in runs) if width is None else width
-    padded = [run._replace(train=_pad(run.train, width)) for run in runs]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *padded)
+
+    def padded(run: Runs) -> Runs:
+        if run.unlabelled is None:
+            return dataclasses.replace(run, train=_pad(run.train, width))
+        most = max(len(np.asarray(other.unlabelled)) for other in runs)
+        return dataclasses.replace(run, train=_pad(run.train, width), unlabelled=_pad(run.unlabelled, most))
+
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(padded, runs))
 
 
 def fill(stack: Runs, size: int) -> Runs:
-    """The stack with idle places at its end, which train on nothing: the same program for any number of runs.
-
-    Args:
-      stack: of R runs.
-      size: the places wanted, R or more.
-    """
+    """Fill a stack up to `size` runs with idle ones, which train on nothing: one program for any number."""
     idle = np.arange(size) >= len(stack.train)
-    every = filled(stack, size)
-    return every._replace(count=np.where(idle, 0, every.count))
+    filled = repeat_last(stack, size)
+    return dataclasses.replace(filled, count=np.where(idle, 0, filled.count))
 
 
-def filled(stacks: Stacks, size: int) -> Stacks:
-    """Arrays with a leading R up to `size` of them, the last as often as it takes."""
-    return jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(size), len(leaf) - 1)], stacks)
+def repeat_last(stack: Stacked, size: int) -> Stacked:
+    """Repeat the last entry of arrays with a leading R until there are `size`."""
+    return jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(size), len(leaf) - 1)], stack)
 
 
-def lists(rows: list[np.ndarray], width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows [size, width] from lists of them [M], and how many [size] each run is asked, idle places none."""
+def pad(rows: list[np.ndarray], width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pad lists of rows [M] to one array [size, width]; returns it and their lengths [size]."""
     every = [*rows, *[np.zeros(0, np.int32)] * (size - len(rows))]
     return np.stack([_pad(own, width) for own in every]), np.array([len(own) for own in every])
 
 
 def _pad(rows: Array, width: int) -> np.ndarray:
-    return np.pad(rows, (0, width - len(rows)))
+    return np.pad(np.asarray(rows), (0, width - len(rows)))
 
 
 def gather(data: Data, rows: Array) -> Data:
-    """The utterances in `rows` [...], as arrays that lead with the shape of `rows`."""
-    return Data(*(part[rows] for part in data))
+    """Gather utterances: arrays that lead with the shape of `rows` [...]; features flatten to [..., T F]."""
+    batch = jax.tree.map(lambda part: part[rows], data, is_leaf=lambda part: hasattr(part, "shape"))
+    return dataclasses.replace(batch, features=batch.features.reshape(*rows.shape, -1))
 
 
-def standardised(batch: Data, run: Runs) -> jax.Array:
-    """The features of some utterances as one run hears them.
-
-    Args:
-      batch: what `gather` gave for [B] rows.
-      run: one run.
-    Returns: [B, T, F] float32, exactly zero in the padding.
-    """
-    mean, scale = run.mean[batch.group], run.scale[batch.group]
-    return model.standardise(batch.logmel, batch.frames, mean, scale)
+def standardized(batch: Data, run: Runs) -> jax.Array:
+    """Return the standardized features of gathered utterances for one run: [B, T, F], zero in the padding."""
+    mean, scale = run.scaler.mean[batch.group], run.scaler.scale[batch.group]
+    features = batch.features.reshape(len(batch.frames), -1, mean.shape[-1])
+    return model.standardize(features, batch.frames, mean, scale)
 
 
 def inputs(data: Data, run: Runs, rows: Array) -> jax.Array:
-    """Gathers and standardises the utterances in `rows` [B] for one run: [B, T, F] float32."""
-    return standardised(gather(data, rows), run)
+    """Gather and standardize utterances for one run: rows [B] to [B, T, F] float32."""
+    return standardized(gather(data, rows), run)
 
 
-def default_stacking() -> str:
-    """How this device computes a stack, by measurement: `python -m experiments.throughput`.
+def default_stacking(platform: str) -> str:
+    """Return how the runs of a stack are computed on a platform.
 
-    It is the same wherever the kind of device is, since a choice by the clock would change the last bits of
-    results. On CPU cores "map" trains five runs faster than "vmap" (how much: docs/speed.md); elsewhere
+    It depends on nothing but the platform, since a choice by the clock would change the last bits of results.
+    On CPU cores "map" trains five runs faster than "vmap" (`python -m experiments.throughput`); elsewhere
     "vmap" is taken without a measurement: small kernels one after another leave an accelerator idle.
     """
-    return "map" if jax.default_backend() == "cpu" else "vmap"
+    return "map" if platform == "cpu" else "vmap"
 
 
 def each_run(
     function: Callable[..., Tree],
     shared: Tree,
     *stacks: Tree,
-    stacking: str = "auto",
+    stacking: str = "map",
     mesh: Mesh | None = None,
 ) -> Tree:
-    """function(shared, *one) for every run of the stacks, along their leading axis.
+    """Compute function(shared, *one) for every run of the stacks, along their leading axis.
 
     Args:
       function: computes one run.
-      shared: what all runs look at.
+      shared: the same for all runs.
       stacks: trees of arrays with a leading R; with a mesh, R must be a multiple of its size.
-      stacking: see `TrainConfig`.
-      mesh: as `engine.Machine` has it, to share out the runs; nothing passes between devices.
+      stacking: "vmap" for all at once, "map" for one after another within one program.
+      mesh: devices that share the runs (one axis); nothing passes between them.
     """
-    if stacking == "auto":
-        stacking = default_stacking()
 
     def together(shared: Tree, stacks: Tree) -> Tree:
         if stacking == "vmap":
@@ -179,16 +176,15 @@ def each_run(
     return apart(shared, stacks)
 
 
-def spread(stacks: Stacks, mesh: Mesh | None) -> Stacks:
-    """Puts arrays with a leading R where `each_run` wants them, so that nothing is compiled twice."""
+def spread(stacks: Stacked, mesh: Mesh | None) -> Stacked:
+    """Put arrays with a leading R on the devices that `each_run` computes them on."""
     if mesh is None:
         return stacks
     return jax.device_put(stacks, NamedSharding(mesh, PartitionSpec(mesh.axis_names[0])))
 
 
-def _say(config: Architecture, batch: Data, run: Runs, params: Tree) -> Prediction:
-    output = model.apply(config, params, standardised(batch, run))
-    return Prediction(jax.nn.softmax(output.logits)[:, 1], output.attention)
+def _output(config: Architecture, batch: Data, run: Runs, params: Tree) -> Output:
+    return model.apply(config, params, standardized(batch, run))._replace(embedding=None)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -200,30 +196,30 @@ def _predict(
     params: Tree,
     rows: jax.Array,
     count: jax.Array,
-) -> Prediction:
-    def one(data: Data, run: Runs, params: Tree, rows: jax.Array, count: jax.Array) -> Prediction:
-        def say(rows: jax.Array) -> Prediction:
-            return _say(config, gather(data, rows), run, params)
+) -> Output:
+    def one(data: Data, run: Runs, params: Tree, rows: jax.Array, count: jax.Array) -> Output:
+        def predicted(rows: jax.Array) -> Output:
+            return _output(config, gather(data, rows), run, params)
 
-        def say_nothing(rows: jax.Array) -> Prediction:
-            return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(say, rows))
+        def nothing(rows: jax.Array) -> Output:
+            return jax.tree.map(
+                lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(predicted, rows)
+            )
 
         first = jnp.arange(len(rows)) * PREDICTION_BATCH
-        return lax.map(lambda batch: lax.cond(batch[0] < count, say, say_nothing, batch[1]), (first, rows))
+        return lax.map(lambda batch: lax.cond(batch[0] < count, predicted, nothing, batch[1]), (first, rows))
 
     return each_run(one, data, runs, params, rows, count, mesh=mesh)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _predict_batch(
-    config: Architecture, mesh: Mesh | None, batch: Data, runs: Runs, params: Tree
-) -> Prediction:
-    return each_run(lambda _, *one: _say(config, *one), (), batch, runs, params, mesh=mesh)
+def _predict_batch(config: Architecture, mesh: Mesh | None, batch: Data, runs: Runs, params: Tree) -> Output:
+    return each_run(lambda _, *one: _output(config, *one), (), batch, runs, params, mesh=mesh)
 
 
 def is_streamed(data: Data) -> bool:
-    """Whether the features stay on the host, and come to the device batch by batch."""
-    return not isinstance(data.logmel, jax.Array)
+    """Return whether the features stay on the host and go to the device batch by batch."""
+    return not isinstance(data.features, jax.Array)
 
 
 def predict(
@@ -234,17 +230,17 @@ def predict(
     rows: np.ndarray,
     count: np.ndarray,
     mesh: Mesh | None = None,
-) -> Prediction:
-    """What every run of a stack says of its own utterances, without dropout.
+) -> Output:
+    """Predict utterances by every run of a stack, without dropout.
 
     Args:
-      config: the network and its sizes.
+      config: the network.
       data, runs: as in training.
       params: stacked parameters.
       rows: [R, M] int32 rows of `data`; the first `count` are the run's own, the rest is padding.
-      count: [R] how many utterances each run is asked about; what it says of the padding has no meaning.
+      count: [R] how many utterances each run predicts; predictions of the padding have no meaning.
       mesh: see `each_run`.
-    Returns: Prediction(probability [R, M], attention [R, M, S]) on the host.
+    Returns: Output(outputs [R, M, K], attention [R, M, S]) on the host.
     """
     width = rows.shape[1]
     batches = -(-width // PREDICTION_BATCH)
@@ -254,10 +250,9 @@ def predict(
         each = [
             _predict_batch(config, mesh, gather(data, padded[:, i]), runs, params) for i in range(batches)
         ]
-        said = Prediction(*(np.stack(parts, axis=1) for parts in zip(*each, strict=True)))
+        found: Any = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *each)
     else:
-        said = _predict(config, mesh, data, runs, params, padded, np.asarray(count))
-    return Prediction(
-        np.asarray(said.probability).reshape(len(rows), -1)[:, :width],
-        np.asarray(said.attention).reshape(len(rows), -1, config.segments)[:, :width],
+        found = _predict(config, mesh, data, runs, params, padded, np.asarray(count))
+    return jax.tree.map(
+        lambda part: np.asarray(part).reshape(len(rows), -1, part.shape[-1])[:, :width], found
     )

@@ -1,13 +1,17 @@
 """Training: one run as pure functions, and stacks of runs side by side.
 
-`step` and `one_epoch` train one run; `epoch` carries them over a stack. The host calls one compiled epoch
-at a time, so that it can show progress, save and be interrupted in between. A run whose loss or weights are
-not finite any more is stopped there; the others of its stack never see it.
+`step` and `one_epoch` train one run; `epoch` carries them over a stack. The host calls one compiled epoch at
+a time, so that it can show progress, save and be interrupted in between. A run whose loss or weights are not
+finite any more is stopped there and does not affect the others of its stack.
+
+The order of utterances, dropout and augmentation follow from the run's key, the epoch and the step alone: not
+from the stack that it is part of, the device that computes it, or where training was resumed.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,240 +22,358 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from ser_jax import model
-from ser_jax.arrays import Array, Tree
+from ser_jax.arrays import Scaler, Tree
+from ser_jax.augment import NO_AUGMENTATION, Augmentation
+from ser_jax.errors import UserError
 from ser_jax.model import Architecture
-from ser_jax.runs import Data, Runs, each_run, gather, is_streamed, spread, standardised
-from ser_jax.schedule import Batch, TrainConfig, schedule
+from ser_jax.objectives import TASK_LOSS, Loss, Objective, Step, cross_entropy
+from ser_jax.runs import Data, Runs, each_run, gather, is_streamed, spread, standardized
 
-CHUNK = 8  # steps whose features are brought to the device at a time, where they are streamed
+CHUNK = 8  # steps whose features are brought to the device at a time, if they are streamed
+OPTIMIZERS = ("adam", "adamw", "sgd")
 
 
-class State(NamedTuple):
+class TrainError(UserError):
+    """A configuration that nothing can be trained by."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How a run is trained (Sec. 4).
+
+    Attributes:
+      learning_rate: paper silent; Adam's usual default.
+      batch: B, utterances a step; the last step of an epoch takes those that are left.
+      epochs: passes over the training utterances; the weights after the last one are the result.
+      optimizer: adam, adamw, or sgd with a momentum of 0.9.
+      weight_decay: of adamw and sgd, decoupled from the gradient.
+      class_weights: none, or balanced: weights in inverse proportion to a class's training utterances.
+      augment: what batches go through first.
+      objective: what is minimised.
+    """
+
+    learning_rate: float = 1e-3
+    batch: int = 32
+    epochs: int = 50
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    augment: Augmentation = NO_AUGMENTATION
+    objective: Objective = TASK_LOSS
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise TrainError(f"optimizer {self.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
+        if self.optimizer == "adam" and self.weight_decay:
+            raise TrainError(f"a weight decay of {self.weight_decay} with adam, expected adamw or sgd")
+        if not self.learning_rate > 0 or self.weight_decay < 0 or self.batch < 1 or self.epochs < 0:
+            raise TrainError(
+                f"learning rate {self.learning_rate}, weight decay {self.weight_decay}, batch {self.batch}, "
+                f"epochs {self.epochs}, expected a rate above 0, a batch of at least 1, and none below 0"
+            )
+
+    @property
+    def gradient_transformation(self) -> optax.GradientTransformation:
+        """The optimizer."""
+        if self.optimizer == "adam":
+            return optax.adam(self.learning_rate)
+        if self.optimizer == "adamw":
+            return optax.adamw(self.learning_rate, weight_decay=self.weight_decay)
+        decay = optax.add_decayed_weights(self.weight_decay)
+        return optax.chain(optax.trace(decay=0.9), decay, optax.scale(-self.learning_rate))
+
+
+class TrainState(NamedTuple):
     """What training changes; with a leading R for a stack.
 
     Attributes:
       params: the network's.
-      optimiser: Adam's moments.
+      heads: the objective's; {} for most.
+      optimizer: state of the optimizer.
       stopped: [2] int32, epoch and step, both from 1, in which the loss or the new weights were not finite;
-        zeros while they are. Nothing is learnt after that.
+        zeros as long as they are. Nothing is learnt after that.
     """
 
     params: Tree
-    optimiser: Tree
+    heads: Tree
+    optimizer: Tree
     stopped: jax.Array
 
 
-Told = tuple[State, jax.Array]  # the state after, and a loss
-Placed = tuple[jax.Array, Batch]  # with the batches' places, from which `Hear` finds what is heard
-Hear = Callable[[jax.Array], Data]
-
-
-class Progress(NamedTuple):
-    """How far a stack has come.
+class Batch(NamedTuple):
+    """The utterances of one step of one run.
 
     Attributes:
-      epoch: epochs done.
-      state: after them.
-      losses: [epochs, R] float32 on the host, NaN where there is none: of epochs still to come, and of a run
-        that was stopped.
-    """
-
-    epoch: int
-    state: State
-    losses: np.ndarray
-
-
-def loss(
-    config: Architecture, params: Tree, x: Array, labels: Array, mask: Array, key: jax.Array
-) -> jax.Array:
-    """Cross-entropy of a batch: the mean over the utterances that the mask keeps.
-
-    Args:
-      config: the network and its sizes.
-      params: one run's.
-      x: [B, T, F] as `inputs` gives it.
-      labels: [B] classes.
-      mask: [B] bool, at least one true.
+      rows: [B + U] int32 rows of `Data`; U utterances without labels follow, if the run has such.
+      mask: [B] bool, which of the first B count.
       key: typed PRNG key of the dropout.
-    Returns: [] float32.
+      number: [2] int32, the epoch and the step within it, from 1.
     """
-    logits = model.apply(config, params, x, key=key).logits
-    each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return jnp.sum(jnp.where(mask, each, 0)) / jnp.sum(mask)
+
+    rows: jax.Array
+    mask: jax.Array
+    key: jax.Array
+    number: jax.Array
 
 
-def start(config: Architecture, training: TrainConfig, run: Runs, params: Tree = None) -> State:
-    """The state one run starts from: drawn from its key, or `params` where these are given."""
+OnEpoch = Callable[[int, TrainState, np.ndarray], None]  # epochs done, state after them, losses [epochs, R]
+Updated = tuple[TrainState, jax.Array]  # the state after, and a loss
+
+
+class Procedure(NamedTuple):
+    """What an epoch is compiled for.
+
+    Attributes:
+      config, training: the network, and how it is trained.
+      loss: the task's.
+      stacking, mesh: see `each_run`.
+    """
+
+    config: Architecture
+    training: TrainConfig
+    loss: Loss = cross_entropy
+    stacking: str = "map"
+    mesh: Mesh | None = None
+
+
+def order(run: Runs, key: jax.Array) -> jax.Array:
+    """Return the run's own rows in random order, padding last: [M] int32.
+
+    It depends on the key and the run's own rows alone, not on the length that a stack padded them to.
+    """
+    draw = jax.random.uniform(key, run.train.shape)
+    own = jnp.arange(len(run.train)) < run.count
+    return run.train[jnp.argsort(jnp.where(own, draw, 2), stable=True)]
+
+
+def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
+    """Return the batches of one epoch of one run, in order: each of its own utterances exactly once.
+
+    Args:
+      run: one run.
+      size: B, utterances a step; the last step takes those that are left.
+      number: [] int32, epochs done before this one.
+    Returns: a Batch with a leading axis of steps; those past the run's own count have an empty mask.
+    """
+    key = jax.random.fold_in(jax.random.fold_in(run.key, 1), number)
+    steps = -(-len(run.train) // size)
+    spare = steps * size - len(run.train)
+    rows = jnp.pad(order(run, jax.random.fold_in(key, 0)), (0, spare)).reshape(steps, size)
+    mask = (jnp.arange(rows.size) < run.count).reshape(rows.shape)
+    rows = jnp.where(mask, rows, rows[0, 0])  # so that not even a NaN of another run's utterance is gathered
+    if run.unlabelled is not None:
+        most = jnp.maximum(run.unlabelled_count, 1)
+        drawn = jax.random.randint(jax.random.fold_in(key, 2), (steps, size), 0, most)
+        rows = jnp.concatenate([rows, run.unlabelled[drawn]], axis=1)
+    place = jnp.arange(steps)
+    epoch_and_step = jnp.stack([jnp.full(steps, number), place], axis=1).astype(jnp.int32) + 1
+    keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, 1)))(place)
+    return Batch(rows, mask, keys, epoch_and_step)
+
+
+def start(
+    config: Architecture, training: TrainConfig, run: Runs, params: Tree = None, corpora: int = 1
+) -> TrainState:
+    """Return the state one run starts from: drawn from its key, or from `params` if they are given."""
     params = model.init(config, jax.random.fold_in(run.key, 0)) if params is None else params
-    optimiser = optax.adam(training.learning_rate).init(params)
-    return State(params, optimiser, jnp.zeros(2, jnp.int32))
+    x = jax.ShapeDtypeStruct((1, config.frames, config.bands), jnp.float32)
+    output = jax.eval_shape(partial(model.apply, config), params, x)
+    heads = training.objective.heads(jax.random.fold_in(run.key, 2), output, corpora)
+    optimizer = training.gradient_transformation.init((params, heads))
+    return TrainState(params, heads, optimizer, jnp.zeros(2, jnp.int32))
 
 
-def step(
-    config: Architecture, training: TrainConfig, heard: Data, run: Runs, state: State, batch: Batch
-) -> Told:
-    """One update of one run by one batch.
+def objective(
+    procedure: Procedure, variables: tuple[Tree, Tree], gathered: Data, run: Runs, batch: Batch
+) -> jax.Array:
+    """Return what a step of one run minimises, [] float32.
 
     Args:
-      config, training: static.
-      heard: what `gather` gives for the batch's rows.
-      run: the run.
-      state: before.
-      batch: which utterances these are.
-    Returns: (state after, loss []).
+      procedure: network, configuration and the task's loss.
+      variables: (params, heads).
+      gathered: `gather(data, batch.rows)`.
+      run, batch: the run and the step.
     """
-    labels = run.labels[batch.rows].astype(jnp.int32)
-    x = standardised(heard, run)
-    value, gradient = jax.value_and_grad(loss, 1)(config, state.params, x, labels, batch.mask, batch.key)
-    updates, optimiser = optax.adam(training.learning_rate).update(gradient, state.optimiser)
-    params = optax.apply_updates(state.params, updates)
+    config, training, loss, *_ = procedure
+    params, heads = variables
+    x = standardized(gathered, run)
+    if training.augment != NO_AUGMENTATION:
+        scaler = Scaler(*(part[gathered.group] for part in run.scaler))
+        x = training.augment(x, gathered.frames, scaler, jax.random.fold_in(batch.key, 1))
+        valid = jnp.arange(x.shape[1])[None, :] < gathered.frames[:, None]
+        x = jnp.where(valid[:, :, None], x, 0)
+    output = model.apply(config, params, x, key=batch.key)
+    labels, weights, valid = run.labels[batch.rows], batch.mask.astype(jnp.float32), batch.mask
+    if run.weights is not None:
+        weights = weights * run.weights[batch.rows[: len(valid)]]
+    if run.unlabelled is not None:
+        hidden = len(batch.rows) - len(valid)  # their labels, if there are any, must not be seen
+        nothing = -1 if jnp.issubdtype(labels.dtype, jnp.integer) else jnp.nan
+        labels = labels.at[len(valid) :].set(nothing)
+        weights = jnp.pad(weights, (0, hidden))
+        valid = jnp.concatenate([valid, jnp.full(hidden, run.unlabelled_count > 0)])
+    whole = Step(
+        output=output,
+        labels=labels,
+        weights=weights,
+        valid=valid,
+        speaker=gathered.speaker,
+        corpus=gathered.corpus,
+        progress=(batch.number[0] - 1) / max(training.epochs, 1),
+        key=jax.random.fold_in(batch.key, 2),
+    )
+    return training.objective(loss, whole, heads)
+
+
+def step(procedure: Procedure, gathered: Data, run: Runs, state: TrainState, batch: Batch) -> Updated:
+    """Update one run by one batch; returns the state after and the loss []."""
+    variables = state.params, state.heads
+    value, gradient = jax.value_and_grad(objective, 1)(procedure, variables, gathered, run, batch)
+    rule = procedure.training.gradient_transformation
+    updates, optimizer = rule.update(gradient, state.optimizer, variables)
+    params, heads = optax.apply_updates(variables, updates)
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((value, params))]).all()
-    return State(params, optimiser, jnp.where(finite, state.stopped, batch.number)), value
+    return TrainState(params, heads, optimizer, jnp.where(finite, state.stopped, batch.number)), value
 
 
-def advance(
-    config: Architecture, training: TrainConfig, hear: Hear, run: Runs, state: State, batches: Placed
-) -> Told:
-    """Some steps of one run, one after another; those with an empty mask change nothing, nor do those after
-    the one in which the run was stopped.
+def _advance(
+    procedure: Procedure, fetch: Callable[[jax.Array], Data], run: Runs, state: TrainState, steps: Tree
+) -> Updated:
+    """Take several steps of one run; those with an empty mask, or after it was stopped, change nothing.
 
     Args:
-      config, training: static.
-      hear: a batch's place in `batches` to its `Data`.
-      batches: (places, Batch), both with a leading axis of steps.
+      procedure: see `objective`.
+      fetch: maps a step's place to its gathered `Data`.
+      steps: (places, Batch), both with a leading axis of steps.
     Returns: (state after, sum of the losses over the utterances []).
     """
 
-    def body(carry: Told, placed: Placed) -> tuple[Told, None]:
+    def body(carry: Updated, placed: tuple[jax.Array, Batch]) -> tuple[Updated, None]:
         state, total = carry
         place, batch = placed
 
-        def learn(state: State) -> Told:
-            return step(config, training, hear(place), run, state, batch)
+        def learn(state: TrainState) -> Updated:
+            return step(procedure, fetch(place), run, state, batch)
 
         learns = batch.mask.any() & (state.stopped[0] == 0)
         state, value = lax.cond(learns, learn, lambda state: (state, jnp.zeros(())), state)
         return (state, total + value * batch.mask.sum()), None
 
-    return lax.scan(body, (state, jnp.zeros(())), batches)[0]
+    return lax.scan(body, (state, jnp.zeros(())), steps)[0]
 
 
-def one_epoch(
-    config: Architecture, training: TrainConfig, data: Data, run: Runs, state: State, number: ArrayLike
-) -> Told:
-    """One pass of one run over its own training utterances, each exactly once.
+def one_epoch(procedure: Procedure, data: Data, run: Runs, state: TrainState, number: ArrayLike) -> Updated:
+    """Pass once over one run's own training utterances.
 
     Args:
-      config, training: static.
+      procedure: see `objective`.
       data, run: the corpora and the run.
       state: before.
       number: [] int32, epochs done before this one.
-    Returns: (state after, mean loss over the utterances []). Steps past the run's own count change nothing.
+    Returns: (state after, mean loss over the utterances []).
     """
-    batches = schedule(run, training.batch, number)
-    state, total = advance(
-        config, training, lambda rows: gather(data, rows), run, state, (batches.rows, batches)
-    )
+    batches = schedule(run, procedure.training.batch, number)
+    state, total = _advance(procedure, partial(gather, data), run, state, (batches.rows, batches))
     return state, _mean_loss(state, total, run.count)
 
 
-def _mean_loss(state: State, total: ArrayLike, count: ArrayLike) -> jax.Array:
-    """Of an epoch's sum over the utterances, for one run or a stack; NaN once a run is stopped."""
+def _mean_loss(state: TrainState, total: ArrayLike, count: ArrayLike) -> jax.Array:
+    """Return an epoch's mean over the utterances, of one run or a stack; NaN once a run is stopped."""
     return jnp.where(state.stopped[..., 0] > 0, jnp.nan, total / jnp.maximum(count, 1))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def start_runs(config: Architecture, training: TrainConfig, runs: Runs, params: Tree = None) -> State:
-    """`start` for every run of a stack."""
-    return jax.vmap(partial(start, config, training))(runs, params)
+@partial(jax.jit, static_argnums=(0, 1, 4))
+def start_runs(
+    config: Architecture, training: TrainConfig, runs: Runs, params: Tree = None, corpora: int = 1
+) -> TrainState:
+    """Compute `start` for every run of a stack."""
+    return jax.vmap(lambda run, params: start(config, training, run, params, corpora))(runs, params)
 
 
-def epoch(
-    config: Architecture,
-    training: TrainConfig,
-    data: Data,
-    runs: Runs,
-    state: State,
-    number: ArrayLike,
-    mesh: Mesh | None = None,
-) -> Told:
-    """`one_epoch` for every run of a stack.
+def epoch(procedure: Procedure, data: Data, runs: Runs, state: TrainState, number: ArrayLike) -> Updated:
+    """Compute `one_epoch` for every run of a stack.
 
     Args:
-      config, training: static.
-      data: the corpora. Where their features stay on the host, those of the next steps are gathered there
-        while the device computes some; the batches and their order are the same.
+      procedure: see `objective`.
+      data: the corpora. Features that stay on the host are gathered there while the device computes; the
+        batches and their order are the same.
       runs, state: the stack, before.
       number: [] int32, epochs done before this one.
-      mesh: see `each_run`.
     Returns: (state after, losses [R]).
     """
     one_pass = _streamed_epoch if is_streamed(data) else _resident_epoch
-    return one_pass(_How(config, training, mesh), data, runs, state, number)
-
-
-class _How(NamedTuple):
-    """What is compiled for."""
-
-    config: Architecture
-    training: TrainConfig
-    mesh: Mesh | None
+    return one_pass(procedure, data, runs, state, number)
 
 
 @partial(jax.jit, static_argnums=0)
-def _resident_epoch(how: _How, data: Data, runs: Runs, state: State, number: ArrayLike) -> Told:
-    def one(shared: tuple[Data, ArrayLike], run: Runs, own: State) -> Told:
-        return one_epoch(how.config, how.training, shared[0], run, own, shared[1])
+def _resident_epoch(
+    procedure: Procedure, data: Data, runs: Runs, state: TrainState, number: ArrayLike
+) -> Updated:
+    def one(shared: tuple[Data, ArrayLike], run: Runs, own: TrainState) -> Updated:
+        return one_epoch(procedure, shared[0], run, own, shared[1])
 
-    return each_run(one, (data, number), runs, state, stacking=how.training.stacking, mesh=how.mesh)
-
-
-@partial(jax.jit, static_argnums=0)
-def _schedules(training: TrainConfig, runs: Runs, number: ArrayLike) -> Batch:
-    return jax.vmap(lambda run: schedule(run, training.batch, number))(runs)
+    return each_run(one, (data, number), runs, state, stacking=procedure.stacking, mesh=procedure.mesh)
 
 
 @partial(jax.jit, static_argnums=0)
-def _advance_runs(how: _How, heard: Data, runs: Runs, state: State, batches: Batch) -> Told:
-    """`advance` for every run by batches [R, steps] whose features [R, steps, B] were brought along."""
+def _schedules(size: int, runs: Runs, number: ArrayLike) -> Batch:
+    return jax.vmap(lambda run: schedule(run, size, number))(runs)
 
-    def one(_: object, heard: Data, run: Runs, own: State, batches: Batch) -> Told:
+
+@partial(jax.jit, static_argnums=0)
+def _advance_runs(
+    procedure: Procedure, gathered: Data, runs: Runs, state: TrainState, batches: Batch
+) -> Updated:
+    """Advance every run by batches [R, steps] whose features [R, steps, B, T F] were brought along."""
+
+    def one(_: object, gathered: Data, run: Runs, own: TrainState, batches: Batch) -> Updated:
         places = jnp.arange(len(batches.rows))
-        hear = partial(gather, heard)
-        return advance(how.config, how.training, hear, run, own, (places, batches))
+        return _advance(
+            procedure, lambda i: jax.tree.map(lambda part: part[i], gathered), run, own, (places, batches)
+        )
 
-    return each_run(one, (), heard, runs, state, batches, stacking=how.training.stacking, mesh=how.mesh)
+    return each_run(one, (), gathered, runs, state, batches, stacking=procedure.stacking, mesh=procedure.mesh)
 
 
-def _streamed_epoch(how: _How, data: Data, runs: Runs, state: State, number: ArrayLike) -> Told:
-    batches = _schedules(how.training, runs, number)
+def _streamed_epoch(
+    procedure: Procedure, data: Data, runs: Runs, state: TrainState, number: ArrayLike
+) -> Updated:
+    """Compute `_resident_epoch` while the host gathers the features of the next steps."""
+    batches = _schedules(procedure.training.batch, runs, number)
     rows = np.asarray(batches.rows)
     total = 0.0
     for first in range(0, rows.shape[1], CHUNK):
         some = jax.tree.map(lambda leaf: leaf[:, first : first + CHUNK], batches)  # noqa: B023
-        heard = gather(data, rows[:, first : first + CHUNK])
-        state, value = _advance_runs(how, heard, runs, state, some)
+        gathered = gather(data, rows[:, first : first + CHUNK])
+        state, value = _advance_runs(procedure, gathered, runs, state, some)
         total = total + value
     return state, _mean_loss(state, total, runs.count)
 
 
 def fit(
-    config: Architecture, training: TrainConfig, data: Data, run: Runs, params: Tree = None
+    config: Architecture,
+    training: TrainConfig,
+    data: Data,
+    run: Runs,
+    params: Tree = None,
+    *,
+    loss: Loss = cross_entropy,
 ) -> tuple[Tree, np.ndarray]:
-    """Trains one run by itself.
+    """Train one run by itself.
 
     Args:
       config, training: network and procedure.
       data: the corpora.
       run: one run, without the leading R.
       params: where to start, for fine-tuning; drawn from the run's key otherwise.
+      loss: the task's.
     Returns: (parameters, losses [epochs] float32 on the host).
     """
-    state, data = start(config, training, run, params), jax.tree.map(jnp.asarray, data)
-    once = jax.jit(one_epoch, static_argnums=(0, 1))
+    state, data = start(config, training, run, params, data.corpora), jax.tree.map(jnp.asarray, data)
+    compiled = jax.jit(one_epoch, static_argnums=0)
     losses = []
     for number in range(training.epochs):
-        state, value = once(config, training, data, run, state, number)
+        state, value = compiled(Procedure(config, training, loss), data, run, state, number)
         losses.append(value)
     return state.params, np.asarray(losses, np.float32)
 
@@ -262,30 +384,37 @@ def fit_runs(
     data: Data,
     runs: Runs,
     params: Tree = None,
-    on_epoch: Callable[[Progress], None] | None = None,
+    *,
+    loss: Loss = cross_entropy,
+    stacking: str = "map",
     mesh: Mesh | None = None,
-    begun: Progress | None = None,
-) -> Progress:
-    """Trains a stack of runs side by side.
+    on_epoch: OnEpoch | None = None,
+    resume: tuple[int, TrainState, np.ndarray] | None = None,
+) -> tuple[TrainState, np.ndarray]:
+    """Train a stack of runs side by side.
 
     Args:
       config, training: network and procedure, the same for all.
-      data: the corpora; where their features are a NumPy array, they are streamed.
+      data: the corpora; features that are not on the device are streamed.
       runs: the stack.
       params: stacked parameters to start from, for fine-tuning; drawn from the runs' keys otherwise.
-      on_epoch: called after every epoch; what it raises ends the training.
-      mesh: devices that share out the runs, see `each_run`.
-      begun: what `on_epoch` was given once, to go on from there to the same bits.
-    Returns: how far it came, all epochs.
+      loss: the task's.
+      stacking, mesh: see `each_run`.
+      on_epoch: called after every epoch with the epochs done, the state and the losses [epochs, R], NaN for
+        epochs to come; an exception ends the training.
+      resume: what `on_epoch` was called with once, to go on from there to the same bits.
+    Returns: (the state after all epochs, losses [epochs, R] float32 on the host). The loss of a run that was
+      stopped is NaN.
     """
     runs = spread(runs, mesh)
-    if begun is None:
+    procedure = Procedure(config, training, loss, stacking, mesh)
+    if resume is None:
         losses = np.full((training.epochs, len(runs.train)), np.nan, np.float32)
-        begun = Progress(0, start_runs(config, training, runs, params), losses)
-    state, losses = spread(begun.state, mesh), begun.losses.copy()
-    for number in range(begun.epoch, training.epochs):
-        state, value = epoch(config, training, data, runs, state, number, mesh)
+        resume = 0, start_runs(config, training, runs, params, data.corpora), losses
+    done, state, losses = resume[0], spread(resume[1], mesh), resume[2].copy()
+    for number in range(done, training.epochs):
+        state, value = epoch(procedure, data, runs, state, number)
         losses[number] = value
         if on_epoch is not None:
-            on_epoch(Progress(number + 1, state, losses))
-    return Progress(training.epochs, state, losses)
+            on_epoch(number + 1, state, losses)
+    return state, losses

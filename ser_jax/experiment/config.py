@@ -1,0 +1,251 @@
+"""The configuration of an experiment: one tree of frozen dataclasses, the only source of defaults.
+
+Every field is a flag of the experiments' command line, and the whole tree is stored with the results.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ser_jax.augment import AUGMENTATIONS
+from ser_jax.errors import UserError, meant
+from ser_jax.features import FRONTENDS, LOGMEL, Frontend
+from ser_jax.model import Architecture, AttentiveCNN
+from ser_jax.objectives import OBJECTIVES
+from ser_jax.probe import Probe
+from ser_jax.tasks import TASKS, Binary, Task
+from ser_jax.train import TrainConfig
+
+MODELS: dict[str, Any] = {"attentive_cnn": AttentiveCNN, "probe": Probe}
+ATTENTIVE_CNN, TRAIN = AttentiveCNN(), TrainConfig()
+
+
+class ConfigError(UserError):
+    """A configuration that does not exist or cannot be used."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProtocolConfig:
+    """Who trains, who is tested, and how results are repeated (Sec. 4).
+
+    Attributes:
+      seeds: runs per fold and task, numbered from 0.
+      folds: of the cross-validation; fewer for a corpus with fewer separate groups of speakers.
+      finetune_samples: utterances of the tested corpus that fine-tuning sees per fold.
+      finetune_epochs: epochs of fine-tuning.
+      standardize: whose statistics standardize features; by default those of the training utterances within a
+        corpus, and each corpus's own across corpora.
+      label_rule: where IEMOCAP's valence of 2.5 falls, see `data.labels.classes`.
+    """
+
+    seeds: int = 5
+    folds: int = 5
+    finetune_samples: int = 100
+    finetune_epochs: int = 10
+    standardize: Literal["train", "corpus", "speaker", "utterance", "none"] | None = None
+    label_rule: Literal["footnote", "table1"] = "footnote"
+
+    def __post_init__(self) -> None:
+        at_least(self, seeds=1, folds=2, finetune_samples=1, finetune_epochs=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComputeConfig:
+    """What computes, and how often it saves; no result depends on it.
+
+    Attributes:
+      devices: of this host; all by default.
+      memory: GB that a device may use; by default 80 % of what is free.
+      runs_at_once: runs of a stack per device; as many as fit by default.
+      stacking: how the runs of a stack are computed; by default what is faster on the device.
+      save_minutes: how often a stack in training is saved.
+      save_epochs: the same in epochs, whichever comes first; off by default.
+      coordinator: HOST:PORT of the first of several hosts; auto under SLURM and on TPU pods.
+      hosts: how many hosts there are, with a coordinator.
+      host: which of them this is, from 0.
+    """
+
+    devices: int | None = None
+    memory: float | None = None
+    runs_at_once: int | None = None
+    stacking: Literal["auto", "vmap", "map"] = "auto"
+    save_minutes: float = 1.0
+    save_epochs: int | None = None
+    coordinator: str | None = None
+    hosts: int | None = None
+    host: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least(self, devices=1, runs_at_once=1, save_epochs=1, hosts=1, host=0)
+        for name in ("memory", "save_minutes"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1e6:
+                raise ConfigError(f"{flag('compute', name)} is {value:g}, expected more than 0, at most 1,000,000")
+        if self.coordinator is not None and self.coordinator != "auto":
+            port = self.coordinator.rpartition(":")[2]
+            if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+                raise ConfigError(f"--compute.coordinator is {self.coordinator!r}, expected HOST:PORT or auto")
+        if self.coordinator is None and (self.hosts is not None or self.host is not None):
+            raise ConfigError("--compute.hosts or --compute.host without --compute.coordinator, expected both")
+        if self.hosts is not None and self.host is not None and self.host >= self.hosts:
+            raise ConfigError(f"--compute.host is {self.host}, expected 0 to {self.hosts - 1} of --compute.hosts")
+
+
+PROTOCOL, COMPUTE = ProtocolConfig(), ComputeConfig()
+MOST = 1_000_000_000  # of anything that is counted; more is a slip of the pen
+
+
+def flag(group: str, name: str) -> str:
+    """Spell a field of the tree as on the command line."""
+    return f"--{group}.{name.replace('_', '-')}"
+
+
+def at_least(config: Any, **least: int) -> None:
+    """Check counts of a part of the tree.
+
+    Raises: ConfigError naming the flag.
+    """
+    group = type(config).__name__.removesuffix("Config").lower()
+    for name, smallest in least.items():
+        value = getattr(config, name)
+        if value is not None and not smallest <= value <= MOST:
+            raise ConfigError(f"{flag(group, name)} is {value}, expected a whole number from {smallest} to {MOST:,}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """An experiment's configuration; the defaults are the paper's.
+
+    Attributes:
+      corpora: names of prepared corpora.
+      data_dir: where they were prepared; $TFDS_DATA_DIR or ~/tensorflow_datasets by default.
+      out: folder of the results.
+      tasks: what is predicted.
+      features: the front end that the corpora were prepared with.
+      model: the network; its input and output sizes follow from features and tasks.
+      train: how it is trained.
+      protocol: who trains and who is tested.
+      compute: what computes.
+    """
+
+    corpora: tuple[str, ...] = ("iemocap", "recola")
+    data_dir: Path | None = None
+    out: Path = Path("results")
+    tasks: tuple[Task, ...] = (TASKS["arousal"], TASKS["valence"])
+    features: Frontend = LOGMEL
+    model: Architecture = ATTENTIVE_CNN
+    train: TrainConfig = TRAIN
+    protocol: ProtocolConfig = PROTOCOL
+    compute: ComputeConfig = COMPUTE
+
+    def __post_init__(self) -> None:
+        ruled = tuple(
+            dataclasses.replace(one, rule=self.protocol.label_rule) if type(one) is Binary else one
+            for one in self.tasks
+        )
+        object.__setattr__(self, "tasks", ruled)
+        for what, names in (("corpora", self.corpora), ("tasks", tuple(one.name for one in ruled))):
+            if not names or len(set(names)) < len(names):
+                raise ConfigError(f"{what} {' '.join(names) or 'of no name'}, expected different ones")
+
+    def network(self, task: Task) -> Architecture:
+        """Return the network for a task: of the front end's sizes and the task's outputs."""
+        sizes = {"bands": self.features.dims, "frames": self.features.frames, "outputs": task.outputs}
+        try:
+            return dataclasses.replace(self.model, **sizes)  # type: ignore[type-var]  # any dataclass
+        except TypeError as error:
+            raise ConfigError(
+                f"network {type(self.model).__name__} takes no bands, frames or outputs ({error}), expected a "
+                "dataclass with these fields"
+            ) from error
+
+
+KINDS: dict[str, Mapping[str, Any]] = {  # name to class or value, by what it chooses
+    "tasks": TASKS,
+    "features": FRONTENDS,
+    "model": MODELS,
+    "train.augment": AUGMENTATIONS,
+    "train.objective": OBJECTIVES,
+}
+
+
+def choose(kind: str, name: str) -> Any:
+    """Return the value that a name chooses, as in choose("features", "waveform").
+
+    Args:
+      kind: a key of `KINDS`.
+      name: a name there, or "module:Name" of a class or value of one's own.
+    Raises: ConfigError if there is none.
+    """
+    known = KINDS[kind]
+    found = known[name] if name in known else _import(f"--{kind} {name}", name, tuple(known))
+    if not inspect.isclass(found):
+        return found
+    try:
+        return found()
+    except TypeError as error:
+        raise ConfigError(f"--{kind} {name}: {error}, expected a class with a default for every field") from error
+
+
+def _import(what: str, name: str, known: tuple[str, ...] = ()) -> Any:
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ConfigError(f"{what}: expected one of {', '.join(known)}, or module:Name{meant(name, known)}")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{what}: {error}, expected an importable module:Name") from error
+    return found
+
+
+def describe(value: Any) -> Any:
+    """Return a part of the tree as JSON; a dataclass as its fields and its class, "module:Name"."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"class": f"{kind.__module__}:{kind.__qualname__}", **fields}
+    if isinstance(value, tuple | list):
+        return [describe(one) for one in value]
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ConfigError(f"{value!r} in a configuration, expected numbers, text, tuples or dataclasses")
+
+
+def rebuild(content: Any) -> Any:
+    """Return the value that `describe` described. It imports the modules that the description names.
+
+    Raises: ConfigError if it describes nothing.
+    """
+    if isinstance(content, list):
+        return tuple(map(rebuild, content))
+    if not isinstance(content, dict):
+        return content
+    kind = _import("a stored configuration", str(content.get("class")))
+    try:
+        names = {field.name: field for field in dataclasses.fields(kind)}
+        values = {name: rebuild(value) for name, value in content.items() if name != "class"}
+        for name in ("out", "data_dir"):
+            values |= {name: Path(values[name])} if values.get(name) and name in names else {}
+        return kind(**{name: value for name, value in values.items() if names[name].init})
+    except (TypeError, KeyError) as error:
+        raise ConfigError(f"a stored {content['class']} does not fit ({error}), expected its fields") from error
+
+
+def digest(content: Any) -> str:
+    """Return the SHA-256 of JSON, however it is laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def own_classes(config: Config) -> list[type]:
+    """Return the classes in a configuration that are not part of this package."""
+    parts = [*config.tasks, config.features, config.model, config.train.augment, config.train.objective]
+    return [type(one) for one in parts if not type(one).__module__.startswith("ser_jax.")]

@@ -1,0 +1,115 @@
+"""The corpora of an experiment as one set of rows, and what every run needs of them."""
+
+import gc
+from collections.abc import Callable
+from functools import cache, cached_property, partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ser_jax.arrays import Array, Gathered, Scaler
+from ser_jax.data import histogram, standardize
+from ser_jax.data.concatenated import Concatenated
+from ser_jax.data.corpus import Corpus
+from ser_jax.data.folds import Fold, folds, groups
+from ser_jax.runs import Data
+from ser_jax.tasks import Task
+
+Place = Callable[[Gathered, np.ndarray], tuple[Array, Array]]
+
+
+class Features(NamedTuple):
+    """Features of all rows.
+
+    Attributes:
+      features, frames: on the device, as `Machine.place` leaves them.
+      moments: sums per utterance, from which all statistics follow.
+    """
+
+    features: Array
+    frames: Array
+    moments: standardize.Moments
+
+
+class Pool(Concatenated):
+    """The corpora of an experiment, their folds, labels and features.
+
+    Args:
+      corpora: in the order of the experiment; no two have the same name.
+      fold_count: of the cross-validation; a corpus with fewer separate groups of speakers has fewer.
+      place: maps (features, frames) on the host to the device, as `Machine.place`.
+    """
+
+    def __init__(self, corpora: list[Corpus], fold_count: int, place: Place):
+        super().__init__(corpora)
+        starts = np.cumsum([0, *map(len, corpora)], dtype=np.int32)
+        self._starts = dict(zip(self.names, starts, strict=False))
+        self._fold_count = fold_count
+        self._place = place
+        self._latest: tuple[tuple[str, ...], Features] | None = None
+
+    def rows(self, name: str) -> np.ndarray:
+        """Return all rows of one corpus, int32."""
+        return np.arange(len(self.corpora[name]), dtype=np.int32) + self._starts[name]
+
+    @cache  # noqa: B019  a pool lives as long as the program
+    def folds(self, name: str) -> list[Fold]:
+        """Return the folds of a corpus as rows of the pool."""
+        start, own = self._starts[name], folds(self.corpora[name], self._fold_count)
+        return [Fold(fold.train + start, fold.dev + start, fold.test + start) for fold in own]
+
+    @cache  # noqa: B019
+    def labels(self, task: Task) -> np.ndarray:
+        """Return the labels of all rows: [N] int32, -1 unlabelled; or [N, K] float32, NaN unlabelled."""
+        found = super().labels(task)
+        return found.astype(np.int32 if found.ndim == 1 else np.float32)
+
+    @cached_property
+    def membership(self) -> standardize.Membership:
+        """Corpus, fold and speaker of every row, as numbers."""
+        fold = np.concatenate([groups(corpus, self._fold_count) for corpus in self.corpora.values()])
+        return standardize.Membership(self.corpus, fold, np.unique(self.speaker_id, return_inverse=True)[1])
+
+    def data(self, mode: str, train: tuple[str, ...] | None) -> Data:
+        """Return the features of all rows as runs are trained on them.
+
+        Args:
+          mode: one of `standardize.MODES`.
+          train: corpora towards which histograms are equalized; None for features as they are.
+        """
+        found = self._features(train)
+        return Data(
+            features=found.features,
+            frames=found.frames,
+            group=standardize.group(mode, self.membership),
+            speaker=self.membership.speaker.astype(np.int32),
+            corpus=self.corpus.astype(np.int32),
+            corpora=len(self.names),
+        )
+
+    def scaler(self, mode: str, train: tuple[str, ...] | None, rows: np.ndarray) -> Callable[[], Scaler]:
+        """Return a function that fits the scaler of a run whose statistics are taken from `rows`."""
+        return partial(self._fit_scaler, mode, train, rows.tobytes())
+
+    @cache  # noqa: B019  the seeds and tasks of a fold share their scaler
+    def _fit_scaler(self, mode: str, train: tuple[str, ...] | None, rows: bytes) -> Scaler:
+        moments = self._features(train).moments
+        return standardize.fit_scaler(mode, moments, self.membership, np.frombuffer(rows, np.int32))
+
+    def _features(self, train: tuple[str, ...] | None) -> Features:
+        return self._stored if train is None else self._equalized(train)
+
+    @cached_property
+    def _stored(self) -> Features:
+        return Features(*self._place(self.features, self.frames), self.moments())
+
+    def _equalized(self, train: tuple[str, ...]) -> Features:
+        """Equalize all features; only the latest are kept, since each is a copy of all."""
+        if self._latest is None or self._latest[0] != train:
+            self._latest = None
+            gc.collect()  # compiled functions refer to themselves and would keep the old features
+            own = [self.names.index(name) for name in train]
+            features = histogram.towards(own, self.features, self.frames, self.membership)
+            sums = standardize.moments(features, self.frames)
+            self._latest = train, Features(*self._place(features, self.frames), sums)
+        return self._latest[1]

@@ -1,0 +1,374 @@
+"""Settings: what an experiment trains and tests, as values; and the paper's settings, made from a configuration.
+
+A setting is complete: it carries corpora, task, network, training, front end and standardization, and plans
+its own runs. Nothing is inferred from its name.
+"""
+
+import dataclasses
+import itertools
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from ser_jax import runs
+from ser_jax.data.folds import Fold
+from ser_jax.engine import NO_ROWS, RunSpec
+from ser_jax.errors import UserError
+from ser_jax.experiment.config import Config, describe, digest
+from ser_jax.experiment.pool import Pool
+from ser_jax.features import Frontend
+from ser_jax.model import Architecture
+from ser_jax.tasks import CorpusIdentity, Task, is_labelled
+from ser_jax.train import TrainConfig
+
+STREAMS = {"arousal": 0, "valence": 1, "language": 2}  # of random numbers; other tasks get one by their name
+FINE_TUNING = 1  # a stream of its own
+SAMPLES = (10, 25, 50, 100, 200, 400)  # of the learning curve
+KERNELS, POOLS = (5, 10, 20), (15, 30, 60)  # of the tuning, frames and positions; 16, 8 and 4 segments
+
+
+class ExperimentError(UserError):
+    """An experiment that cannot be computed as asked."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One way to train and test one task.
+
+    Attributes:
+      name: in tables; settings of an experiment that train otherwise have other names.
+      train, test: corpora that train, and corpora that are tested, each by itself.
+      task, frontend, model, training: what is predicted from what, by which network, trained how.
+      standardize: one of `standardize.MODES`.
+      equalize: whether histograms are equalized towards the training corpora first.
+      plan: (pool, setting) to the runs, by `run_spec`.
+      seeds: runs per fold.
+      samples: utterances per fold that fine-tuning sees; None for a setting that does not fine-tune.
+      draw: fine-tuning's draws: "fold" for the same in every run of a fold, "seed" for one per seed.
+      start: the setting whose runs, of the same seed, these start from.
+      together: whether all tested corpora make one cell, since each has a single class.
+      tuned: whether development speakers are tested, to choose among settings.
+    """
+
+    name: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    task: Task
+    frontend: Frontend
+    model: Architecture
+    training: TrainConfig
+    standardize: str
+    plan: Callable[[Pool, "Setting"], list[RunSpec]]
+    seeds: int
+    equalize: bool = False
+    samples: int | None = None
+    draw: str = "fold"
+    start: "Setting | None" = None
+    together: bool = False
+    tuned: bool = False
+
+    @property
+    def cells(self) -> list[tuple[str, ...]]:
+        """The corpora whose predictions are stored together."""
+        return [self.test] if self.together else [(name,) for name in self.test]
+
+    @property
+    def equalized(self) -> tuple[str, ...] | None:
+        """The corpora that histograms are equalized towards."""
+        return self.train if self.equalize else None
+
+    @property
+    def label(self) -> str:
+        """What is computed, in messages: "crosslingual emodb>ravdess arousal"."""
+        apart = "" if set(self.test) & set(self.train) else f">{'+'.join(self.test)}"
+        return f"{self.name} {'+'.join(self.train)}{apart} {self.task.name}"
+
+    @property
+    def slug(self) -> str:
+        """A name for its files, different for different settings of an experiment."""
+        return slug(self.name, self.train, self.test, self.task.name)
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything that its results depend on, apart from corpora and code, as JSON."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        start = None if self.start is None else self.start.describe()
+        plan = f"{self.plan.__module__}:{self.plan.__qualname__}"
+        return {name: describe(value) for name, value in found.items() if name not in ("plan", "start")} | {
+            "plan": plan,
+            "start": start,
+        }
+
+
+def slug(name: str, train: Iterable[str], test: Iterable[str], task: str) -> str:
+    """Return a file name, not longer than file systems allow."""
+    whole = "-".join([name, "+".join(train), "+".join(test), task])
+    return whole if len(whole) <= 150 else f"{name}-{task}-{digest(whole)[:16]}"
+
+
+def run_spec(
+    pool: Pool,
+    setting: Setting,
+    *,
+    fold: int,
+    seed: int,
+    train: np.ndarray,
+    test: np.ndarray,
+    statistics: np.ndarray | None = None,
+    dev: np.ndarray = NO_ROWS,
+    unlabelled: np.ndarray = NO_ROWS,
+) -> RunSpec:
+    """Return one run of a setting; utterances without a label of its task are left out everywhere.
+
+    Args:
+      pool, setting: the corpora and the setting.
+      fold, seed: which run it is.
+      train, dev, test: rows.
+      statistics: rows whose statistics standardize features; those of `train` by default.
+      unlabelled: rows of which an objective that wants it may use features, speakers and corpora.
+    """
+    task, training = setting.task, setting.training
+    labels = pool.labels(task)
+    known = is_labelled(labels)
+    train, dev, test = (rows[known[rows]] for rows in (train, dev, test))
+    stream = STREAMS.get(task.name, zlib.crc32(task.name.encode()) & 0x7FFFFFFF)
+    key = runs.key(seed, stream, fold)
+    if setting.start is not None:  # else the first fold would repeat the dropout of what it starts from
+        key = jax.random.fold_in(key, FINE_TUNING)
+    return RunSpec(
+        key=key,
+        train=train,
+        dev=dev,
+        test=test,
+        unlabelled=unlabelled if training.objective.unlabelled else NO_ROWS,
+        labels=labels,
+        weights=class_weights(labels, train, task.outputs) if training.class_weights == "balanced" else None,
+        scaler=pool.scaler(setting.standardize, setting.equalized, train if statistics is None else statistics),
+        fold=fold,
+        seed=seed,
+    )
+
+
+def class_weights(labels: np.ndarray, train: np.ndarray, classes: int) -> np.ndarray | None:
+    """Return weights [N] in inverse proportion to the training utterances of a class, 1 on average.
+
+    Args:
+      labels: [N] int classes, -1 unlabelled; numbers have no such weights.
+      train: [M] rows.
+      classes: K.
+    """
+    if labels.ndim != 1:
+        raise ExperimentError("class weights balanced for a task of numbers, expected none")
+    counts = np.bincount(labels[train], minlength=classes)
+    each = len(train) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return np.where(labels >= 0, each[labels], 0).astype(np.float32)
+
+
+def cross_validation(pool: Pool, setting: Setting) -> list[RunSpec]:
+    """Plan a run per fold and seed: the corpora's training folds merged, each tested on its own fold.
+
+    Of corpora with different numbers of folds, fold i takes fold i mod k of each; a test fold counts once.
+    """
+    each = [pool.folds(name) for name in setting.train]
+    found = []
+    for i in range(max(map(len, each))):
+        folds = [own[i % len(own)] for own in each]
+        tested = [own[i].test for own in each if i < len(own)]
+        train, dev = (np.concatenate([getattr(fold, part) for fold in folds]) for part in ("train", "dev"))
+        test = np.concatenate(tested)
+        found += _seeds(pool, setting, Fold(train, dev, test), i)
+    return found
+
+
+def _seeds(pool: Pool, setting: Setting, fold: Fold, number: int) -> list[RunSpec]:
+    return [
+        run_spec(pool, setting, fold=number, seed=seed, train=fold.train, dev=fold.dev, test=fold.test)
+        for seed in range(setting.seeds)
+    ]
+
+
+def whole_corpora(pool: Pool, setting: Setting) -> list[RunSpec]:
+    """Plan a run per seed: all of the training corpora train, all of the tested ones are tested."""
+    train, test = (np.concatenate([pool.rows(name) for name in own]) for own in (setting.train, setting.test))
+    return [
+        run_spec(pool, setting, fold=0, seed=seed, train=train, test=test, unlabelled=test)
+        for seed in range(setting.seeds)
+    ]
+
+
+def few_samples(pool: Pool, setting: Setting) -> list[RunSpec]:
+    """Plan a run per fold and seed of the tested corpus, on a few utterances of its training part.
+
+    A larger draw holds the smaller ones.
+
+    Raises: ExperimentError if a fold's training part has fewer.
+    """
+    [target], samples = setting.test, setting.samples
+    assert samples is not None  # only settings that fine-tune are planned so
+    known = is_labelled(pool.labels(setting.task))
+    source = np.concatenate([pool.rows(name) for name in setting.train])
+    found = []
+    for i, fold in enumerate(pool.folds(target)):
+        rows = fold.train[known[fold.train]]
+        if len(rows) < samples:
+            raise ExperimentError(
+                f"fold {i + 1}: {len(rows)} training utterances of {target}, fewer than the {samples} for "
+                "fine-tuning (--finetune-samples)"
+            )
+        for seed in range(setting.seeds):
+            draw = np.random.default_rng((i, seed) if setting.draw == "seed" else i)
+            train = np.sort(draw.permutation(rows)[:samples])
+            spec = {"fold": i, "seed": seed, "train": train, "dev": fold.dev, "test": fold.test}
+            found.append(run_spec(pool, setting, statistics=source, unlabelled=fold.train, **spec))
+    return found
+
+
+def cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
+    """Plan cross-validation of a corpus cut to the size of the smallest, drawn once.
+
+    Raises: ExperimentError if there is nothing to cut.
+    """
+    [name] = setting.train
+    rows = pool.rows(name)
+    smallest = min(pool.names, key=lambda other: len(pool.rows(other)))
+    size = len(pool.rows(smallest))
+    if len(rows) <= size:
+        raise ExperimentError(f"its {len(rows)} utterances are no more than the {size} of {smallest}")
+    left = np.random.default_rng(0).choice(rows, size, replace=False)
+    return [
+        spec
+        for i, fold in enumerate(pool.folds(name))
+        for spec in _seeds(
+            pool, setting, Fold(*(np.intersect1d(part, left) for part in (fold.train, fold.dev, fold.test))), i
+        )
+    ]
+
+
+def development(pool: Pool, setting: Setting) -> list[RunSpec]:
+    """Plan cross-validation that tests the development speakers, so that nothing is chosen by test speakers."""
+    return [
+        dataclasses.replace(spec, test=spec.dev, dev=NO_ROWS) for spec in cross_validation(pool, setting)
+    ]
+
+
+def setting(
+    config: Config,
+    name: str,
+    task: Task,
+    train: tuple[str, ...],
+    test: tuple[str, ...],
+    plan: Callable[[Pool, Setting], list[RunSpec]],
+    **changes: Any,
+) -> Setting:
+    """Return a setting of a configuration; `changes` replace what the configuration says."""
+    across = "train" if train == test and len(train) == 1 else "corpus"
+    chosen: dict[str, Any] = {
+        "frontend": config.features,
+        "model": config.network(task),
+        "training": config.train,
+        "standardize": config.protocol.standardize or across,
+        "seeds": config.protocol.seeds,
+    }
+    return Setting(name=name, task=task, train=train, test=test, plan=plan, **(chosen | changes))
+
+
+def monolingual(config: Config, name: str = "monolingual", **changes: Any) -> list[Setting]:
+    """Return (a): cross-validation within each corpus."""
+    plan = changes.pop("plan", cross_validation)
+    return [
+        setting(config, name, task, (corpus,), (corpus,), plan, **changes)
+        for corpus in config.corpora
+        for task in config.tasks
+    ]
+
+
+def multilingual(config: Config, name: str = "multilingual", **changes: Any) -> list[Setting]:
+    """Return (b): the training folds of all corpora merged, tested on each corpus's test fold."""
+    every = config.corpora
+    return [setting(config, name, task, every, every, cross_validation, **changes) for task in config.tasks]
+
+
+def crosslingual(config: Config, name: str = "crosslingual", **changes: Any) -> list[Setting]:
+    """Return (c): all of one corpus trains, all of every other is tested."""
+    return [
+        setting(config, name, task, (corpus,), _others(config, corpus), whole_corpora, **changes)
+        for corpus in config.corpora
+        for task in config.tasks
+    ]
+
+
+def _others(config: Config, corpus: str) -> tuple[str, ...]:
+    return tuple(other for other in config.corpora if other != corpus)
+
+
+def finetuned(config: Config, name: str = "finetuned", **changes: Any) -> list[Setting]:
+    """Return (d): the models of (c), fine-tuned on a few utterances of each other corpus."""
+    training = dataclasses.replace(config.train, epochs=config.protocol.finetune_epochs)
+    changes = {"samples": config.protocol.finetune_samples, "training": training} | changes
+    return [
+        setting(config, name, start.task, start.train, (corpus,), few_samples, start=start, **changes)
+        for start in crosslingual(config)
+        for corpus in start.test
+    ]
+
+
+def table2(config: Config) -> list[Setting]:
+    """Return the four settings of Table 2."""
+    return [*monolingual(config), *multilingual(config), *crosslingual(config), *finetuned(config)]
+
+
+def learning_curve(config: Config) -> list[Setting]:
+    """Return (d) with 10 to 400 utterances per fold, drawn anew for every seed."""
+    sizes = [finetuned(config, f"finetuned_{n}", samples=n, draw="seed") for n in SAMPLES]
+    return [*crosslingual(config), *itertools.chain(*sizes)]
+
+
+def english_1308(config: Config) -> list[Setting]:
+    """Return (a) of the first corpus, whole and cut to the size of the smallest."""
+    first = dataclasses.replace(config, corpora=config.corpora[:1])
+    return [*monolingual(first), *monolingual(first, "monolingual_cut", plan=cut_to_smallest)]
+
+
+def tuning(config: Config) -> list[Setting]:
+    """Return (a) for every kernel width and pool size, tested on the development speakers.
+
+    Raises: ConfigError if the network has no kernel and pool.
+    """
+    found: list[Setting] = []
+    for kernel, pool in itertools.product(KERNELS, POOLS):
+        try:
+            model: Any = dataclasses.replace(config.model, kernel=kernel, pool=pool)  # type: ignore[type-var, call-arg]
+        except TypeError:
+            raise ExperimentError(
+                f"network {type(config.model).__name__} has no kernel and pool, expected one with both"
+            ) from None
+        own = dataclasses.replace(config, model=model)
+        found += monolingual(own, f"tuning_k{kernel}_p{pool}", plan=development, tuned=True)
+    return found
+
+
+def related(config: Config) -> list[Setting]:
+    """Return what related systems are made of: language identification, and equalized histograms."""
+    task = CorpusIdentity(config.corpora)
+    # Each corpus standardized by itself would be harder to tell apart.
+    language = setting(
+        config,
+        "language",
+        task,
+        config.corpora,
+        config.corpora,
+        cross_validation,
+        standardize="train",
+        together=True,
+    )
+    equalized = {"equalize": True, "standardize": "train"}
+    return [
+        *monolingual(config),
+        *multilingual(config),
+        *crosslingual(config),
+        *multilingual(config, "multilingual_equalized", **equalized),
+        *crosslingual(config, "crosslingual_equalized", **equalized),
+        language,
+    ]

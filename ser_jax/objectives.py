@@ -1,0 +1,247 @@
+"""Losses, and objectives: what a training step minimises.
+
+A loss compares outputs with labels. An objective sees everything that the step has, may add parameters of its
+own (heads), and by default is the task's loss alone.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from ser_jax.arrays import Tree
+from ser_jax.errors import UserError
+from ser_jax.model import GLOROT, Output
+
+Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (outputs, labels, weights) to []
+TINY = 1e-8  # keeps a ratio of sums finite
+
+
+class ObjectiveError(UserError):
+    """An objective that a network cannot be trained with."""
+
+
+def cross_entropy(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
+    """Return the weighted mean cross-entropy of a batch.
+
+    Args:
+      outputs: [B, K] logits.
+      labels: [B] int classes; those of utterances without weight do not matter.
+      weights: [B] float32, not negative; 0 for utterances that do not count.
+    Returns: [] float32; 0 if no utterance counts.
+    """
+    each = optax.softmax_cross_entropy_with_integer_labels(outputs, jnp.maximum(labels, 0))
+    return jnp.sum(jnp.where(weights > 0, each * weights, 0)) / jnp.maximum(jnp.sum(weights), TINY)
+
+
+def ccc_loss(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
+    """Return 1 minus the concordance correlation coefficient of a batch, the mean over the dimensions.
+
+    Args:
+      outputs: [B, K] predicted numbers.
+      labels: [B, K] float32; NaN if an utterance is not annotated in a dimension.
+      weights: [B] float32, not negative; 0 for utterances that do not count.
+    Returns: [] float32 from 0 to 2; a dimension in which no utterance counts is left out.
+    Reference: Lin, "A Concordance Correlation Coefficient to Evaluate Reproducibility" (Biometrics, 1989).
+    """
+    known = jnp.isfinite(labels)
+    weight = jnp.where(known, weights[:, None], 0)
+    truth = jnp.where(known, labels, 0)
+    count = jnp.sum(weight, axis=0)
+    weight = weight / jnp.maximum(count, TINY)
+    mean_x, mean_y = jnp.sum(weight * outputs, axis=0), jnp.sum(weight * truth, axis=0)
+    x, y = outputs - mean_x, truth - mean_y
+    covariance = jnp.sum(weight * x * y, axis=0)
+    spread = jnp.sum(weight * (x**2 + y**2), axis=0) + (mean_x - mean_y) ** 2
+    ccc = 2 * covariance / (spread + TINY)
+    return jnp.sum(jnp.where(count > 0, 1 - ccc, 0)) / jnp.maximum(jnp.sum(count > 0), 1)
+
+
+class Step(NamedTuple):
+    """Everything that an objective may use; B utterances, and behind them U without labels, if it wants them.
+
+    Attributes:
+      output: of the network, for all B + U.
+      labels: [B + U] int or [B + U, K] float32, as the task gives them.
+      weights: [B + U] float32; 0 for utterances without a label and for places that fill the batch.
+      valid: [B + U] bool; False for places that fill the batch.
+      speaker, corpus: [B + U] int32, numbered from 0 across all corpora; None if the data have none.
+      progress: [] float32, the share of all epochs that is done, 0 to below 1.
+      key: typed PRNG key of the step.
+    """
+
+    output: Output
+    labels: jax.Array
+    weights: jax.Array
+    valid: jax.Array
+    speaker: jax.Array | None
+    corpus: jax.Array | None
+    progress: jax.Array
+    key: jax.Array
+
+
+class Objective(Protocol):
+    """The interface of an objective: a frozen dataclass.
+
+    Attributes:
+      unlabelled: whether every batch gets as many utterances without labels, of the corpora that are tested;
+        only if a setting has such (across corpora), none otherwise.
+    """
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether batches hold unlabelled utterances as well."""
+
+    def __hash__(self) -> int: ...
+
+    def heads(self, key: jax.Array, output: Output, corpora: int) -> Tree:
+        """Draw parameters that are trained with the network's; {} for none.
+
+        Args:
+          key: typed PRNG key.
+          output: shapes (`jax.ShapeDtypeStruct`) of the network's output for one utterance.
+          corpora: number of corpora in the data.
+        """
+
+    def __call__(self, loss: Loss, step: Step, heads: Tree) -> jax.Array:
+        """Return what is minimised, [] float32.
+
+        Args:
+          loss: the task's.
+          step: the batch, as the network sees it in training.
+          heads: what `heads` drew, or its trained successor.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskLoss:
+    """Minimise the task's loss alone."""
+
+    unlabelled: bool = dataclasses.field(default=False, init=False)
+
+    def heads(self, key: jax.Array, output: Output, corpora: int) -> Tree:
+        """Return no parameters."""
+        return {}
+
+    def __call__(self, loss: Loss, step: Step, heads: Tree) -> jax.Array:
+        """Return the task's loss."""
+        return loss(step.output.outputs, step.labels, step.weights)
+
+
+@dataclasses.dataclass(frozen=True)
+class DomainAdversarial:
+    """Learn an embedding from which a classifier cannot tell the corpora apart.
+
+    The classifier of the corpus gets the embedding through a layer that reverses the gradient, whose strength
+    rises with training: strength (2 / (1 + exp(-10 progress)) - 1).
+    Reference: Ganin et al., "Domain-Adversarial Training of Neural Networks" (JMLR, 2016).
+
+    Attributes:
+      strength: of the reversed gradient at the end.
+      hidden: units of the corpus classifier's hidden layer.
+    """
+
+    strength: float = 0.1
+    hidden: int = 64
+    unlabelled: bool = dataclasses.field(default=True, init=False)
+
+    def heads(self, key: jax.Array, output: Output, corpora: int) -> Tree:
+        """Draw the corpus classifier."""
+        size = embedding_of(output).shape[-1]
+        one, other = jax.random.split(key)
+        return {
+            "hidden": {"kernel": GLOROT(one, (size, self.hidden)), "bias": jnp.zeros(self.hidden)},
+            "corpus": {"kernel": GLOROT(other, (self.hidden, corpora)), "bias": jnp.zeros(corpora)},
+        }
+
+    def __call__(self, loss: Loss, step: Step, heads: Tree) -> jax.Array:
+        """Return the task's loss and the corpus classifier's."""
+        if step.corpus is None:
+            raise ObjectiveError("data without `corpus`, expected the corpus of every utterance")
+        strength = self.strength * (2 / (1 + jnp.exp(-10 * step.progress)) - 1)
+        reversed_ = reverse_gradient(embedding_of(step.output), strength)
+        hidden = jax.nn.relu(_dense(heads["hidden"], reversed_))
+        domain = cross_entropy(_dense(heads["corpus"], hidden), step.corpus, step.valid.astype(jnp.float32))
+        return loss(step.output.outputs, step.labels, step.weights) + domain
+
+
+@dataclasses.dataclass(frozen=True)
+class SupervisedContrastive:
+    """Pull embeddings of the same class together and apart from other classes', beside the task's loss.
+
+    For tasks whose labels are classes.
+    Reference: Khosla et al., "Supervised Contrastive Learning" (NeurIPS 2020), the sum outside the logarithm.
+
+    Attributes:
+      weight: of the contrastive loss.
+      temperature: of the similarities.
+    """
+
+    weight: float = 0.1
+    temperature: float = 0.1
+    unlabelled: bool = dataclasses.field(default=False, init=False)
+
+    def heads(self, key: jax.Array, output: Output, corpora: int) -> Tree:
+        """Return no parameters; check that there is an embedding."""
+        embedding_of(output)
+        return {}
+
+    def __call__(self, loss: Loss, step: Step, heads: Tree) -> jax.Array:
+        """Return the task's loss and the contrastive one."""
+        if step.labels.ndim != 1:
+            raise ObjectiveError("a task of numbers, expected classes for supervised contrastive training")
+        contrast = supervised_contrast(
+            embedding_of(step.output), step.labels, step.weights > 0, self.temperature
+        )
+        return loss(step.output.outputs, step.labels, step.weights) + self.weight * contrast
+
+
+def supervised_contrast(
+    embedding: jax.Array, labels: jax.Array, counted: jax.Array, temperature: float
+) -> jax.Array:
+    """Return the supervised contrastive loss of a batch.
+
+    Args:
+      embedding: [B, D].
+      labels: [B] int.
+      counted: [B] bool, which utterances have a label.
+      temperature: of the similarities.
+    Returns: [] float32, the mean over the utterances that have another of their class; 0 if none has.
+    """
+    norm = jnp.sqrt(jnp.sum(embedding**2, axis=1, keepdims=True) + TINY)
+    unit = embedding / norm
+    similarity = jnp.dot(unit, unit.T, precision="highest") / temperature
+    others = counted[:, None] & counted[None, :] & ~jnp.eye(len(labels), dtype=bool)
+    alike = others & (labels[:, None] == labels[None, :])
+    logits = jnp.where(others, similarity, -jnp.inf)
+    total = jax.nn.logsumexp(jnp.where(others.any(axis=1, keepdims=True), logits, 0), axis=1, keepdims=True)
+    partners = alike.sum(axis=1)
+    each = -jnp.where(alike, similarity - total, 0).sum(axis=1) / jnp.maximum(partners, 1)
+    return jnp.sum(jnp.where(partners > 0, each, 0)) / jnp.maximum(jnp.sum(partners > 0), 1)
+
+
+def reverse_gradient(x: jax.Array, strength: ArrayLike) -> jax.Array:
+    """Return x, whose gradient is multiplied by -strength."""
+    return (1 + strength) * jax.lax.stop_gradient(x) - strength * x
+
+
+def embedding_of(output: Output) -> jax.Array:
+    """Return the embedding of a network's output.
+
+    Raises: ObjectiveError if the network has none.
+    """
+    if output.embedding is None:
+        raise ObjectiveError("a network without an embedding, expected Output(outputs, attention, embedding)")
+    return output.embedding
+
+
+def _dense(layer: Tree, x: jax.Array) -> jax.Array:
+    return jnp.dot(x, layer["kernel"], precision="highest") + layer["bias"][None, :]
+
+
+TASK_LOSS = TaskLoss()
+OBJECTIVES = {"task": TaskLoss, "adversarial": DomainAdversarial, "contrastive": SupervisedContrastive}

@@ -1,0 +1,279 @@
+"""Tasks: what is predicted from speech, its labels, loss and scores.
+
+A task is a frozen dataclass that meets `Task`. Three kinds come with the package: two classes of a dimension
+by the paper's rules, any classes of emotion, and numbers by the concordance correlation coefficient.
+"""
+
+import dataclasses
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ser_jax import metrics
+from ser_jax.arrays import Array
+from ser_jax.data.corpus import DIMENSIONS, Facts
+from ser_jax.data.labels import CLASS_NAMES, RULES, canonical, classes
+from ser_jax.errors import UserError, meant
+from ser_jax.objectives import ccc_loss, cross_entropy
+
+UNLABELLED = -1  # the class of an utterance without a label
+
+
+class TaskError(UserError):
+    """A task that does not exist or cannot be defined so."""
+
+
+class Task(Protocol):
+    """The interface of a task.
+
+    Attributes:
+      name: in tables, messages and file names.
+      outputs: K of the network.
+      class_names: K names; () for numbers.
+      metric: name of the headline score.
+      chance: what guessing scores.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in "arousal"."""
+
+    @property
+    def outputs(self) -> int:
+        """K."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes; () for numbers."""
+
+    @property
+    def metric(self) -> str:
+        """As in "UAR"."""
+
+    @property
+    def chance(self) -> float:
+        """Score of guessing."""
+
+    def __hash__(self) -> int: ...
+
+    def labels(self, corpus: Facts) -> np.ndarray:
+        """Return [N] int classes, -1 without a label; or [N, K] float32, NaN without one."""
+
+    def loss(self, outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
+        """Return the weighted mean loss [] of outputs [B, K] and labels, by weights [B]."""
+
+    def predict(self, outputs: Array) -> Array:
+        """Return the classes [...] or numbers [..., K] of outputs [..., K]."""
+
+    def score(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+        """Return scores by name, the headline first; utterances without a label are left out."""
+
+
+class _Classes:
+    """What tasks of classes share."""
+
+    metric = "UAR"
+    loss = staticmethod(cross_entropy)  # one function, so that such tasks share compiled programs
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        raise AttributeError
+
+    @property
+    def outputs(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+    @property
+    def chance(self) -> float:
+        """Score of guessing, 1 / K."""
+        return 1 / self.outputs
+
+    def predict(self, outputs: Array) -> Array:
+        """Return the likeliest classes [...] int of logits [..., K]; the first of equal ones."""
+        return outputs.argmax(axis=-1)
+
+    def score(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+        """Return UAR, accuracy and macro-averaged F1, from 0 to 1."""
+        kind = self.outputs
+        return {
+            "UAR": float(metrics.uar(labels, predictions, kind)),
+            "accuracy": float(metrics.accuracy(labels, predictions, kind)),
+            "F1": float(metrics.macro_f1(labels, predictions, kind)),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Binary(_Classes):
+    """Low or high arousal, negative or positive valence (Table 1, footnote 1).
+
+    Attributes:
+      dimension: "arousal" or "valence".
+      rule: "footnote" or "table1", see `data.labels.classes`.
+    """
+
+    dimension: str
+    rule: str = RULES[0]
+
+    def __post_init__(self) -> None:
+        if self.dimension not in CLASS_NAMES:
+            raise TaskError(f"dimension {self.dimension!r}, expected one of {', '.join(CLASS_NAMES)}")
+        if self.rule not in RULES:
+            raise TaskError(f"label rule {self.rule!r}, expected one of {', '.join(RULES)}")
+
+    @property
+    def name(self) -> str:
+        """The dimension."""
+        return self.dimension
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """As in ("low", "high")."""
+        return CLASS_NAMES[self.dimension]
+
+    def labels(self, corpus: Facts) -> np.ndarray:
+        """Return [N] int 0 or 1, -1 without an annotation."""
+        return classes(corpus, self.dimension, self.rule)
+
+
+@dataclasses.dataclass(frozen=True)
+class Categorical(_Classes):
+    """Classes of emotion.
+
+    Attributes:
+      name: of the task.
+      class_names: K emotions as `data.labels.canonical` spells them; others are unlabelled.
+      merged: pairs (emotion, class) of emotions that count as a class.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    merged: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        odd = [name for _, name in self.merged if name not in self.class_names]
+        if len(set(self.class_names)) < max(2, len(self.class_names)) or odd:
+            raise TaskError(
+                f"classes {', '.join(self.class_names)} of {self.name}"
+                + (f" without {odd[0]}" if odd else "")
+                + ", expected two or more different ones"
+            )
+
+    def labels(self, corpus: Facts) -> np.ndarray:
+        """Return [N] int classes, -1 for other emotions."""
+        number = {name: i for i, name in enumerate(self.class_names)}
+        number |= {emotion: number[name] for emotion, name in self.merged}
+        return np.array([number.get(emotion, UNLABELLED) for emotion in canonical(corpus).tolist()], np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Regression:
+    """Ratings of several dimensions as numbers, by the concordance correlation coefficient (CCC).
+
+    Ratings are brought from the scale of their database to -1 to 1.
+
+    Attributes:
+      dimensions: of arousal, valence, dominance.
+      name: of the task.
+    """
+
+    dimensions: tuple[str, ...] = DIMENSIONS
+    name: str = "dimensions"
+
+    metric = "CCC"
+    chance = 0.0
+    class_names = ()
+    loss = staticmethod(ccc_loss)
+
+    def __post_init__(self) -> None:
+        odd = [name for name in self.dimensions if name not in DIMENSIONS]
+        if odd or not self.dimensions:
+            raise TaskError(
+                f"dimensions {' '.join(self.dimensions)}, expected some of {', '.join(DIMENSIONS)}"
+            )
+
+    @property
+    def outputs(self) -> int:
+        """K, the number of dimensions."""
+        return len(self.dimensions)
+
+    def labels(self, corpus: Facts) -> np.ndarray:
+        """Return [N, K] float32 from -1 to 1; NaN if a database has no ratings of a dimension."""
+        columns = []
+        for name in self.dimensions:
+            low, high = corpus.scales.get(name, (np.nan, np.nan))
+            columns.append((2 * getattr(corpus, name) - low - high) / (high - low))
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def predict(self, outputs: Array) -> Array:
+        """Return the outputs, which are the predicted numbers."""
+        return outputs
+
+    def score(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+        """Return the mean CCC over the dimensions that are annotated, and each dimension's."""
+        each = metrics.ccc(labels, predictions)
+        own = {f"CCC {name}": float(value) for name, value in zip(self.dimensions, each, strict=True)}
+        known = each[np.isfinite(each)]
+        return {"CCC": float(known.mean()) if len(known) else float("nan"), **own}
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusIdentity(_Classes):
+    """Which corpus an utterance is from, and so its language, or the room it was recorded in.
+
+    Attributes:
+      class_names: names of the corpora.
+    """
+
+    class_names: tuple[str, ...]
+    name: str = "language"
+
+    def labels(self, corpus: Facts) -> np.ndarray:
+        """Return [N] int, the same for all."""
+        known = corpus.name in self.class_names
+        return np.full(len(corpus), self.class_names.index(corpus.name) if known else UNLABELLED)
+
+
+EMOTIONS = ("anger", "boredom", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+_FOUR = ("anger", "happiness", "neutral", "sadness")
+TASKS: dict[str, Task] = {
+    "arousal": Binary("arousal"),
+    "valence": Binary("valence"),
+    "emotion": Categorical("emotion", _FOUR, (("excitement", "happiness"),)),
+    "four": Categorical("four", _FOUR, (("excitement", "happiness"),)),
+    "all": Categorical("all", EMOTIONS),
+    "dimensions": Regression(),
+}
+
+
+def task(name: str) -> Task:
+    """Return the task of a name.
+
+    Raises: TaskError if there is none.
+    """
+    if name not in TASKS:
+        raise TaskError(f"no task {name!r}, expected one of {', '.join(TASKS)}{meant(name, TASKS)}")
+    return TASKS[name]
+
+
+def is_labelled(labels: np.ndarray) -> np.ndarray:
+    """Return which labels [N] or [N, K] are there: [N] bool; of numbers, in any dimension.
+
+    >>> is_labelled(np.array([0, -1])).tolist()
+    [True, False]
+    """
+    return labels >= 0 if labels.ndim == 1 else np.isfinite(labels).any(axis=1)
+
+
+def probabilities(task: Task, outputs: Array) -> Array:
+    """Return the softmax [..., K] of a classification's logits; a regression's outputs as they are."""
+    return jax.nn.softmax(jnp.asarray(outputs)) if task.class_names else outputs
+
+
+def average(task: Task, outputs: np.ndarray) -> np.ndarray:
+    """Average the outputs [Q, ..., K] of Q models to [..., K]: their probabilities, as logits; or numbers."""
+    mean = np.asarray(probabilities(task, outputs)).mean(axis=0)
+    return np.log(np.maximum(mean, np.finfo(mean.dtype).tiny)) if task.class_names else mean
