@@ -30,7 +30,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 import places  # noqa: E402
 from figures import benchmarks, gathering  # noqa: E402
 
-from experiments import environment, protocol  # noqa: E402
+from ser_jax.experiment import provenance  # noqa: E402
 from ser_jax import flags  # noqa: E402
 from ser_jax.errors import UserError  # noqa: E402
 from ser_jax.io import atomic_file, write_json  # noqa: E402
@@ -159,8 +159,8 @@ def measure(name: str, options: Options) -> dict[str, Any]:
         for command in one.commands:
             run(name, command, options)
         if not one.resumes:
-            where = environment.described()
-            told = {"date": started.strftime("%Y-%m-%d"), "commit": protocol.commit()}
+            where = provenance.describe_environment()
+            told = {"date": started.strftime("%Y-%m-%d"), "commit": provenance.commit()}
             told |= {key: where[key] for key in ("device", "cores", "jax")}
             told |= {"torch": where["torch"]} if name == "throughput" else {}
             write_json(note, told | {"seconds": round(time.perf_counter() - before, 1)})

@@ -26,7 +26,7 @@ from experiments.options import Options
 from experiments.plans import ExperimentError, Work, planned
 from experiments.predictions import whole
 from experiments.results import Results
-from ser_jax import attention, checkpoint, engine
+from ser_jax import attention, checkpoint, engine, model
 
 TARGET = "arousal"
 PARTS = ("training", "test")
@@ -61,7 +61,10 @@ def _corpus(experiment: Experiment, work: Work, asked: list[int], part: str) -> 
     """One corpus's figures; a run of the analysis is a seed, over the utterances of all its folds."""
     machine, pool, options, _ = experiment
     config = MONOLINGUAL.model(options)
-    params = checkpoint.restore(keeping.models(options.out, work.name), config, len(work.plans))
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((len(work.plans), *leaf.shape), leaf.dtype), model.shapes(config)
+    )
+    params = checkpoint.restore(keeping.models(options.out, work.name), like)
     plans = [work.plans[i] for i in asked]
     mode = MONOLINGUAL.mode(options)
     own = pool.rows(work.train)

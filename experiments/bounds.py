@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from experiments.environment import processor
+from ser_jax.experiment.provenance import processor
 from experiments.markdown import aligned
 from experiments.preparation import LOAD, MOST, PreparationError, check_new, lengths
 from experiments.watching import Process, watch, watch_command

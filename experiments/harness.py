@@ -17,19 +17,20 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments import environment, keeping, predictions, protocol, unfinished
-from experiments.occupied import occupied
+from experiments import keeping, predictions, protocol
 from experiments.options import Options
 from experiments.plans import ExperimentError, Job, Plan, Setting, Work, name_of, planned
 from experiments.pool import Pool
-from experiments.unfinished import Often, Unfinished
-from ser_jax import checkpoint, engine, runs
+from ser_jax import checkpoint, engine, model, runs
 from ser_jax.arrays import Tree
 from ser_jax.data import load, standardize
 from ser_jax.data.corpus import TARGETS
 from ser_jax.devices import Machine
 from ser_jax.engine import Asked
 from ser_jax.errors import Interrupted
+from ser_jax.experiment import provenance, resume
+from ser_jax.experiment.lock import run_lock
+from ser_jax.experiment.resume import Checkpointing, Interval
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data, Runs
 from ser_jax.shutdown import Shutdown, graceful_shutdown
@@ -76,7 +77,7 @@ def run(settings: list[Setting], options: Options, after: Callable[[Experiment],
         cell, reason = list(missing.items())[-1]
         raise ExperimentError(f"{cell.setting} {cell.test} {cell.target}: {reason}")
     wanted = protocol.of(options, pool)
-    with occupied(options.out) if machine.host == 0 else contextlib.nullcontext():
+    with run_lock(options.out) if machine.host == 0 else contextlib.nullcontext():
         if machine.host == 0:
             protocol.claim(options.out, wanted)
             predictions.sweep(options.out)
@@ -157,7 +158,7 @@ def _forget(experiment: Experiment, stored: list[Work]) -> None:
     """Discards what is unfinished of works whose results are stored."""
     experiment.machine.wait("the results are stored")
     if experiment.machine.host == 0:
-        unfinished.discard(experiment.options.out, {work.name for work in stored})
+        resume.discard(experiment.options.out, {work.name for work in stored})
 
 
 def _by_kind(options: Options, works: list[Work]) -> list[list[Work]]:
@@ -227,7 +228,7 @@ def _kept(
     training: TrainConfig,
     start: Tree,
     stop: Shutdown,
-) -> Unfinished:
+) -> Checkpointing:
     machine, _, options, protocol_hash = experiment
     what = {
         "protocol": protocol_hash,
@@ -238,11 +239,11 @@ def _kept(
         "begins with": None if start is None else checkpoint.digest(start),
         "hosts": machine.hosts,
     }
-    by = {"devices": machine.mesh.size, **environment.described()}
-    often = Often(60 * options.save_minutes, options.save_epochs)
+    by = {"devices": machine.mesh.size, **provenance.describe_environment()}
+    interval = Interval(60 * options.save_minutes, options.save_epochs)
     label = ", ".join(work.label for work in works)
     folder = _unfinished(options, works) / f"host-{machine.host}"
-    return Unfinished(folder, what, by, often, label, stop, _say, keeps=machine.host == 0)
+    return Checkpointing(folder, what, by, interval, label, stop, _say, enabled=machine.host == 0)
 
 
 def _name_stops(work: Work, pieces: list[keeping.Piece]) -> None:
@@ -284,6 +285,8 @@ def _start_params(options: Options, work: Work, plans: list[Plan]) -> Tree:
     start = name_of(begin, job)
     before = keeping.read_training(options.out, start)
     names = list(zip(before.target.tolist(), before.seed.tolist(), strict=True))
-    params = checkpoint.restore(keeping.models(options.out, start), work.setting.model(options), len(names))
+    like = model.shapes(work.setting.model(options))
+    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(names), *leaf.shape), leaf.dtype), like)
+    params = checkpoint.restore(keeping.models(options.out, start), like)
     rows = np.array([names.index((plan.target, plan.seed)) for plan in plans])
     return jax.tree.map(lambda leaf: leaf[rows], params)

@@ -12,6 +12,7 @@ from experiments.options import Options, parse
 from experiments.plans import ExperimentError, Setting
 from experiments.results import Results
 from ser_jax.devices import join, use_all_cores
+from ser_jax.experiment.provenance import start_script
 from ser_jax.shutdown import raise_on_interrupt, raise_on_sigterm, run_cli
 
 FILES = ".md, .csv, .tex, .png, .svg, report.html, protocol.json, predictions, training, models"
@@ -44,6 +45,7 @@ def main(
       needed: a target that it is about.
       fewest: corpora that it takes, one or two.
     """
+    start_script(f"experiments.{name}")
     options = parse(description, name, arguments, fewest)
 
     lost: list[str] = []

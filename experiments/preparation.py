@@ -21,7 +21,7 @@ import scipy.stats
 import soundfile
 from tqdm import tqdm
 
-from experiments.environment import processor
+from ser_jax.experiment.provenance import processor
 from experiments.markdown import aligned
 from experiments.watching import Process, watch
 from ser_jax import devices, flags

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import re
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -16,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import ser_jax
-from experiments import environment
 from experiments.options import ACROSS, COMPUTING, WITHIN, Options
 from experiments.pool import Pool
 from experiments.predictions import ResultsError, whole
 from ser_jax.devices import Machine
 from ser_jax.errors import beside
+from ser_jax.experiment.provenance import commit, describe_environment
+from ser_jax.experiment.resume import differences
 from ser_jax.model import ModelConfig
 from ser_jax.train import TrainConfig
 
@@ -91,24 +91,6 @@ def claim(out: Path, asked: dict[str, Any]) -> None:
             "choose another --out"
         )
     _write(out, asked | {"tables": {}, "sessions": []})
-
-
-def differences(found: Any, asked: Any, name: str = "") -> Iterator[str]:
-    """What differs by name, one dict within another, with both values where they are single ones."""
-    if isinstance(found, dict) and isinstance(asked, dict):
-        for key in sorted(found.keys() | asked.keys()):
-            if found.get(key) != asked.get(key):
-                yield from differences(found.get(key), asked.get(key), f"{name} {key}".strip())
-    elif isinstance(found, list) and isinstance(asked, list):
-        yield f"{name}: {_listed(found)} there, {_listed(asked)} asked for"
-    elif isinstance(found, dict | list) or isinstance(asked, dict | list):
-        yield f"other {name}"
-    else:
-        yield f"{name}: {found} there, {asked} asked for"
-
-
-def _listed(values: list) -> str:
-    return " ".join(str(one.get("name", one)) if isinstance(one, dict) else str(one) for one in values)
 
 
 def _telling(found: Iterable[str]) -> list[str]:
@@ -198,7 +180,7 @@ def timed(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
         "devices": machine.mesh.size,
         "hosts": machine.hosts,
         "commit": commit(),
-        **environment.described(),
+        **describe_environment(),
     }
 
     def note(computed: str | None = None) -> None:
@@ -212,23 +194,6 @@ def timed(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
     finally:
         session["seconds"] = round(time.perf_counter() - before, 1)
         note()
-
-
-def commit() -> str | None:
-    """Of the source that runs; a "+" where Python files were changed since. None where it is no checkout."""
-    root = Path(ser_jax.__file__).parents[1]
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
-            return None
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py")
-        return git("rev-parse", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _write(out: Path, content: dict[str, Any]) -> None:

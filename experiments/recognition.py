@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import environment
+from ser_jax.experiment import provenance
 from experiments.markdown import aligned
 from experiments.watching import Process, watch
 from ser_jax import devices, flags
@@ -97,7 +97,7 @@ def measure(folder: Path, model: str) -> Report:
     """
     if not hasattr(os, "sched_setaffinity"):
         raise RecognitionError("this system keeps no process to one core, expected Linux")
-    load = environment.load()
+    load = provenance.load()
     np.save(folder / "utterance.npy", _speech(SECONDS))
     short, hour = _recording(folder / "short.wav", 3), _recording(folder / "hour.wav", 3600)
     utterance = json.loads(watch(ONE_CORE + ANSWERS, model, folder / "utterance.npy", CALLS)[1])
@@ -108,7 +108,7 @@ def measure(folder: Path, model: str) -> Report:
     heard: Process
     heard, seconds = watch(ONE_CORE + HOUR, model, hour, short)
     return Report(
-        environment.processor(),
+        provenance.processor(),
         devices.cores(),
         load,
         utterance,
@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
             model = "" if options.model is None else str(options.model.absolute())
             report = measure(Path(temporary), model)
         print(markdown(report))
-        if environment.busy(report.load):
+        if provenance.busy(report.load):
             print(f"other work was felt (load {report.load} before)", file=sys.stderr)
         if options.json is not None:
             write_json(options.json, dataclasses.asdict(report))

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from experiments import drawing, figures, page, protocol, tables
 from experiments.markdown import aligned
-from experiments.occupied import occupied
+from ser_jax.experiment.lock import run_lock
 from experiments.predictions import ResultsError, sweep, whole
 from experiments.results import Results
 from experiments.summary import Row
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
             return
         [out] = options.results
         protocol.document(out)
-        with occupied(out):
+        with run_lock(out):
             sweep(out)
             results = Results(out)
             known = results.tables or {"results": sorted({cell.setting for cell in results.stored})}

@@ -21,7 +21,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments import environment, throughput_report, workload
+from experiments import throughput_report, workload
+from ser_jax.experiment import provenance
 from experiments.rates import EAGER, Found, Key, Timed
 from experiments.throughput_report import LENGTHS, Point, Report
 from experiments.timing import Peak, Timing, by_turns, product, ratio, triad
@@ -48,7 +49,7 @@ def measure(
       precisions: of `ModelConfig.precision`.
       full: whether alternatives and all of PyTorch's ways are timed beyond float32 as well.
     """
-    before, noise = environment.load(), workload.corpus(config, size.utterances)
+    before, noise = provenance.load(), workload.corpus(config, size.utterances)
     bench = _Bench(training, size, Noise.of(noise), *_torch_data(noise))
     _say(f"ways to train in {', '.join(precisions)}")
     timings = _time(bench, {name: dataclasses.replace(config, precision=name) for name in precisions}, full)
@@ -57,8 +58,8 @@ def measure(
     costs = _costs(bench, dataclasses.replace(config, precision=precisions[0]))
     steps = {"cell": workload.cell_steps(), "table2": workload.table2_steps()}
     return Report(
-        machine=environment.described(),
-        load=(before, environment.load()),
+        machine=provenance.describe_environment(),
+        load=(before, provenance.load()),
         sizes=dataclasses.asdict(size),
         useful={
             lengths: {"flops": found.flops(lengths), "bytes": found.bytes(lengths)} for lengths in LENGTHS
@@ -166,7 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measures with the flags given and prints the tables."""
     # JAX would take three quarters of a GPU's memory for itself, and PyTorch is to have its share.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    if environment.busy(environment.load()):
+    if provenance.busy(provenance.load()):
         # PyTorch's threads wait actively, three times slower where anybody else needs the cores.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     parser = flags.Parser(prog="python -m experiments.throughput", description=__doc__)

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from experiments.environment import busy
+from ser_jax.experiment.provenance import busy
 from experiments.markdown import aligned
 from experiments.ways import TITLES
 from ser_jax.io import atomic_file
@@ -72,7 +72,7 @@ class Report:
     """What was measured, and where.
 
     Attributes:
-      machine: as `environment.described` says.
+      machine: as `provenance.describe_environment` says.
       load: processes that ran or waited, before and after; None where the system does not tell.
       sizes: as `ways.Sizes`.
       useful: FLOP and bytes that a step asks for per utterance, by distribution of lengths.

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from ser_jax import model
+from ser_jax.arrays import leaves_by_path
 from ser_jax.data import logmel
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.errors import no_folder
@@ -49,7 +50,7 @@ def write(folder: Path, trained: Trained) -> None:
     tensors = {"features.filters": trained.filters, "standardization.mean": trained.mean,
                "standardization.scale": trained.scale}  # fmt: skip
     for name, target in trained.targets.items():
-        tensors |= {f"{name}.{key}": np.asarray(leaf) for key, leaf in model.named(target.params).items()}
+        tensors |= {f"{name}.{key}": np.asarray(leaf) for key, leaf in leaves_by_path(target.params).items()}
     content = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
     (folder / "model.safetensors").write_bytes(content)
     config = {
@@ -83,7 +84,7 @@ def read(folder: Path | str) -> Trained:
     one = jax.tree.structure(model.shapes(sizes))
     targets = {}
     for name, temperature in temperatures.items():
-        leaves = [tensors[f"{name}.{key}"] for key in model.named(model.shapes(sizes))]
+        leaves = [tensors[f"{name}.{key}"] for key in leaves_by_path(model.shapes(sizes))]
         targets[name] = Target(temperature, jax.tree.unflatten(one, leaves))
     ours = ("format", "version", "features", "model", "standardization", "targets", "sha256")
     return Trained(
@@ -190,7 +191,7 @@ def _expected(
         "standardization.scale": ("F32", bands),
     }
     for name in targets:
-        for key, leaf in model.named(model.shapes(sizes)).items():
+        for key, leaf in leaves_by_path(model.shapes(sizes)).items():
             expected[f"{name}.{key}"] = ("F32", [config["seeds"], *leaf.shape])
     return expected
 
