@@ -6,20 +6,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ser_jax.arrays import Tree
 from ser_jax.checkpoint import CheckpointError, Series
 from ser_jax.errors import Interrupted
 from ser_jax.io import move_aside, write_json
 from ser_jax.shutdown import Shutdown
-
-
-class Interval(NamedTuple):
-    """How often a stack is saved: after so many seconds or epochs, whichever comes first."""
-
-    seconds: float
-    epochs: int | None
 
 
 class Checkpointing:
@@ -30,7 +23,7 @@ class Checkpointing:
       work: what they compute, as JSON: "runs" [[name, count], ...], "training" with "epochs", and whatever
         else must be the same for a stack to be resumed.
       environment: what computes them, as JSON; if it differs, results are the same but for rounding.
-      interval: how often they are saved.
+      interval: (seconds, epochs or None) after which a stack is saved, whichever comes first.
       label: names them in messages.
       shutdown: a request to end is followed after every epoch.
       say: receives sentences for the user.
@@ -43,7 +36,7 @@ class Checkpointing:
         folder: Path,
         work: dict[str, Any],
         environment: dict[str, Any],
-        interval: Interval,
+        interval: tuple[float, int | None],
         label: str,
         shutdown: Shutdown,
         say: Callable[[str], None],
@@ -118,9 +111,10 @@ class Checkpointing:
                 raise Interrupted("ended; of several hosts the first one's training alone is saved", number)
             return
         assert self._series is not None  # `latest` comes first
-        waited = time.monotonic() - self._saved_at >= self._interval.seconds
-        trained = self._interval.epochs is not None and epoch - self._saved_epoch >= self._interval.epochs
-        if last or waited or trained or number is not None:
+        seconds, epochs = self._interval
+        due = epochs is not None and epoch - self._saved_epoch >= epochs
+        due = due or time.monotonic() - self._saved_at >= seconds
+        if last or due or number is not None:
             self._series.save(epoch, snapshot())
             self._saved_at, self._saved_epoch = time.monotonic(), epoch
         self._shutdown.saved = False
