@@ -145,7 +145,7 @@ def test_a_damaged_checkpoint_is_said(experiment):
     begun.runs_per_stack(1)
     experiment.train(begun, until=3)
     begun._series.close()
-    (experiment.folder / "stack-0" / "3" / "default" / "manifest.ocdbt").write_text("")
+    (experiment.folder / "stack-0" / "3" / "default" / "_METADATA").write_text("")
     assert experiment.train(experiment.begin()) == 2
     damaged, how = experiment.said
     assert damaged.endswith(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ser_jax.augment import AUGMENTATIONS
 from ser_jax.errors import UserError, meant
-from ser_jax.features import FRONTENDS, LOGMEL, Frontend
+from ser_jax.features import FRONTENDS, Frontend, LogMel
 from ser_jax.model import Architecture, AttentiveCNN
 from ser_jax.objectives import OBJECTIVES
 from ser_jax.probe import Probe
@@ -22,7 +22,7 @@ from ser_jax.tasks import TASKS, Binary, Task
 from ser_jax.train import TrainConfig
 
 MODELS: dict[str, Any] = {"attentive_cnn": AttentiveCNN, "probe": Probe}
-ATTENTIVE_CNN, TRAIN = AttentiveCNN(), TrainConfig()
+LOGMEL, ATTENTIVE_CNN, TRAIN = LogMel(), AttentiveCNN(), TrainConfig()
 
 
 class ConfigError(UserError):
@@ -85,15 +85,23 @@ class ComputeConfig:
         for name in ("memory", "save_minutes"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1e6:
-                raise ConfigError(f"{flag('compute', name)} is {value:g}, expected more than 0, at most 1,000,000")
+                raise ConfigError(
+                    f"{flag('compute', name)} is {value:g}, expected more than 0, at most 1,000,000"
+                )
         if self.coordinator is not None and self.coordinator != "auto":
             port = self.coordinator.rpartition(":")[2]
             if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-                raise ConfigError(f"--compute.coordinator is {self.coordinator!r}, expected HOST:PORT or auto")
+                raise ConfigError(
+                    f"--compute.coordinator is {self.coordinator!r}, expected HOST:PORT or auto"
+                )
         if self.coordinator is None and (self.hosts is not None or self.host is not None):
-            raise ConfigError("--compute.hosts or --compute.host without --compute.coordinator, expected both")
+            raise ConfigError(
+                "--compute.hosts or --compute.host without --compute.coordinator, expected both"
+            )
         if self.hosts is not None and self.host is not None and self.host >= self.hosts:
-            raise ConfigError(f"--compute.host is {self.host}, expected 0 to {self.hosts - 1} of --compute.hosts")
+            raise ConfigError(
+                f"--compute.host is {self.host}, expected 0 to {self.hosts - 1} of --compute.hosts"
+            )
 
 
 PROTOCOL, COMPUTE = ProtocolConfig(), ComputeConfig()
@@ -114,7 +122,9 @@ def at_least(config: Any, **least: int) -> None:
     for name, smallest in least.items():
         value = getattr(config, name)
         if value is not None and not smallest <= value <= MOST:
-            raise ConfigError(f"{flag(group, name)} is {value}, expected a whole number from {smallest} to {MOST:,}")
+            raise ConfigError(
+                f"{flag(group, name)} is {value}, expected a whole number from {smallest} to {MOST:,}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -189,7 +199,9 @@ def choose(kind: str, name: str) -> Any:
     try:
         return found()
     except TypeError as error:
-        raise ConfigError(f"--{kind} {name}: {error}, expected a class with a default for every field") from error
+        raise ConfigError(
+            f"--{kind} {name}: {error}, expected a class with a default for every field"
+        ) from error
 
 
 def _import(what: str, name: str, known: tuple[str, ...] = ()) -> Any:
@@ -237,7 +249,9 @@ def rebuild(content: Any) -> Any:
             values |= {name: Path(values[name])} if values.get(name) and name in names else {}
         return kind(**{name: value for name, value in values.items() if names[name].init})
     except (TypeError, KeyError) as error:
-        raise ConfigError(f"a stored {content['class']} does not fit ({error}), expected its fields") from error
+        raise ConfigError(
+            f"a stored {content['class']} does not fit ({error}), expected its fields"
+        ) from error
 
 
 def digest(content: Any) -> str:

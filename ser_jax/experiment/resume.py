@@ -6,13 +6,22 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ser_jax.arrays import Tree
 from ser_jax.checkpoint import CheckpointError, Series
 from ser_jax.errors import Interrupted
 from ser_jax.io import move_aside, write_json
 from ser_jax.shutdown import Shutdown
+
+UNFINISHED = "unfinished"  # folder of checkpoints in a results folder
+
+
+class Interval(NamedTuple):
+    """How often a stack is saved: after so many seconds or epochs, whichever comes first."""
+
+    seconds: float
+    epochs: int | None
 
 
 class Checkpointing:
@@ -23,7 +32,7 @@ class Checkpointing:
       work: what they compute, as JSON: "runs" [[name, count], ...], "training" with "epochs", and whatever
         else must be the same for a stack to be resumed.
       environment: what computes them, as JSON; if it differs, results are the same but for rounding.
-      interval: (seconds, epochs or None) after which a stack is saved, whichever comes first.
+      interval: how often they are saved.
       label: names them in messages.
       shutdown: a request to end is followed after every epoch.
       say: receives sentences for the user.
@@ -36,7 +45,7 @@ class Checkpointing:
         folder: Path,
         work: dict[str, Any],
         environment: dict[str, Any],
-        interval: tuple[float, int | None],
+        interval: Interval,
         label: str,
         shutdown: Shutdown,
         say: Callable[[str], None],
@@ -136,7 +145,7 @@ def discard(out: Path, stored: set[str]) -> None:
       out: the results folder.
       stored: names of runs, as in `Checkpointing`'s work.
     """
-    for folder in sorted((out / "unfinished").glob("*")):
+    for folder in sorted((out / UNFINISHED).glob("*")):
         notes = {host: _read(host) for host in folder.glob("host-*") if _is_noted(host)}
         if None not in notes.values() and stored >= {
             name for note in notes.values() if note for name, _ in note["work"]["runs"]
@@ -145,7 +154,7 @@ def discard(out: Path, stored: set[str]) -> None:
                 _note(host).unlink()
             shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # missing, or not empty
-        (out / "unfinished").rmdir()
+        (out / UNFINISHED).rmdir()
 
 
 def differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:

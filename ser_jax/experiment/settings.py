@@ -145,7 +145,9 @@ def run_spec(
         unlabelled=unlabelled if training.objective.unlabelled else NO_ROWS,
         labels=labels,
         weights=class_weights(labels, train, task.outputs) if training.class_weights == "balanced" else None,
-        scaler=pool.scaler(setting.standardize, setting.equalized, train if statistics is None else statistics),
+        scaler=pool.scaler(
+            setting.standardize, setting.equalized, train if statistics is None else statistics
+        ),
         fold=fold,
         seed=seed,
     )
@@ -241,16 +243,17 @@ def cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
         spec
         for i, fold in enumerate(pool.folds(name))
         for spec in _seeds(
-            pool, setting, Fold(*(np.intersect1d(part, left) for part in (fold.train, fold.dev, fold.test))), i
+            pool,
+            setting,
+            Fold(*(np.intersect1d(part, left) for part in (fold.train, fold.dev, fold.test))),
+            i,
         )
     ]
 
 
 def development(pool: Pool, setting: Setting) -> list[RunSpec]:
     """Plan cross-validation that tests the development speakers, so that nothing is chosen by test speakers."""
-    return [
-        dataclasses.replace(spec, test=spec.dev, dev=NO_ROWS) for spec in cross_validation(pool, setting)
-    ]
+    return [dataclasses.replace(spec, test=spec.dev, dev=NO_ROWS) for spec in cross_validation(pool, setting)]
 
 
 def setting(
