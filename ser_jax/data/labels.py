@@ -64,9 +64,8 @@ def classes(corpus: Facts, dimension: str, rule: str = "footnote") -> np.ndarray
     Raises: LabelError if there is no such dimension or rule.
     """
     if dimension not in CLASS_NAMES:
-        raise LabelError(
-            f"no target {dimension!r}, expected one of {', '.join(CLASS_NAMES)}{meant(dimension, CLASS_NAMES)}"
-        )
+        known, hint = ", ".join(CLASS_NAMES), meant(dimension, CLASS_NAMES)
+        raise LabelError(f"no dimension {dimension!r}, expected one of {known}{hint}")
     if rule not in RULES:
         raise LabelError(f"no label rule {rule!r}, expected one of {', '.join(RULES)}{meant(rule, RULES)}")
     annotation, threshold = getattr(corpus, dimension), corpus.thresholds.get(dimension, np.nan)
@@ -76,7 +75,7 @@ def classes(corpus: Facts, dimension: str, rule: str = "footnote") -> np.ndarray
 
 
 def counts(corpus: Facts, rule: str = "footnote") -> dict[str, dict[str, int]]:
-    """Return dimension to class name to number of utterances; see `classes`. Unannotated ones are left out."""
+    """Return dimension to class name to number of annotated utterances; see `classes`."""
     found = {}
     for dimension, names in CLASS_NAMES.items():
         each = classes(corpus, dimension, rule)
