@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ser_jax import model, train
-from ser_jax.arrays import Array, Scaler, Tree
+from ser_jax.arrays import Array, Tree
+from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
 from ser_jax.model import Architecture, Output
 from ser_jax.objectives import Loss, cross_entropy
