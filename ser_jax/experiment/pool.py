@@ -64,7 +64,7 @@ class Pool(Concatenated):
         return [Fold(fold.train + start, fold.dev + start, fold.test + start) for fold in own]
 
     @cache  # noqa: B019
-    def labels(self, task: Task) -> np.ndarray:
+    def labels(self, task: Task) -> np.ndarray:  # type: ignore[override]  # cached
         """Return the labels of all rows: [N] int32, -1 unlabelled; or [N, K] float32, NaN unlabelled."""
         found = super().labels(task)
         return found.astype(np.int32 if found.ndim == 1 else np.float32)
