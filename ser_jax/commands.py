@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_jax import flags, shutdown
-from ser_jax.data.corpus import TARGETS
-from ser_jax.data.labels import RULES
+from ser_jax.data.labels import CLASS_NAMES, RULES
 
 if TYPE_CHECKING:
     from ser_jax.recognizer import Recognizer
@@ -44,7 +43,7 @@ def _add_train(command: Command, add_data_dir: Callable[[argparse.ArgumentParser
     add("--corpora", nargs="+", required=True, metavar="NAME", help="as given to prepare, one or more")
     add("--out", required=True, type=flags.folder, metavar="MODEL", help="a new folder, or an empty one")
     targets = "of arousal and valence (default: both)"
-    add("--targets", nargs="+", choices=TARGETS, metavar="TARGET", default=list(TARGETS), help=targets)
+    add("--targets", nargs="+", choices=CLASS_NAMES, metavar="TARGET", default=list(CLASS_NAMES), help=targets)
     add("--seeds", type=flags.whole(1, 1000), default=5, metavar="N", help="networks a target (default: 5)")
     add("--epochs", type=flags.whole(1, MOST), default=50, metavar="N", help="of training (default: 50)")
     add("--label-rule", choices=RULES, default=RULES[0], help="annotation to class (default: %(default)s)")
@@ -175,7 +174,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _recognizer(arguments: argparse.Namespace) -> "Recognizer":
     from ser_jax.recognizer import Recognizer
 
-    shutdown.raise_on_interrupt()
+    shutdown.at_work()
     recognizer = Recognizer.load(arguments.model)
     if recognizer.is_demonstration:
         print(
@@ -189,13 +188,13 @@ def _recognizer(arguments: argparse.Namespace) -> "Recognizer":
 def _train(arguments: argparse.Namespace) -> None:
     from ser_jax.recognizer import making
 
-    shutdown.raise_on_interrupt()
+    shutdown.at_work()
     metrics = making.make(
         arguments.corpora,
         arguments.out,
         data_dir=arguments.data_dir,
         name=arguments.name,
-        targets=tuple(target for target in TARGETS if target in arguments.targets),
+        targets=tuple(target for target in CLASS_NAMES if target in arguments.targets),
         seeds=arguments.seeds,
         epochs=arguments.epochs,
         label_rule=arguments.label_rule,

@@ -268,7 +268,7 @@ def test_one_target_and_one_seed(targets):
 def test_the_demonstration_knows_synthetic_speech(tmp_path):
     """Of another draw than it was trained on."""
     english = [turn for turn in plan.plan(92, 7) if turn.language is plan.ENGLISH]
-    turns = trees.iemocap(tmp_path / "speech", english, 7, lambda turn: plan.say(turn, 7))
+    turns = trees.iemocap(tmp_path / "speech", english, 7, lambda turn: plan.speak_turn(turn, 7))
     recognizer = Recognizer.load()
     assert recognizer.is_demonstration
     right = []
