@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser_jax.data import logmel
 from ser_jax.data.labels import CLASS_NAMES
+from ser_jax.features import logmel
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import schema
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.data.logmel import HOP, RATE, SECONDS
+from ser_jax.features.logmel import HOP, RATE, SECONDS
 from ser_jax.errors import one_line
 from ser_jax.io import atomic_file
 from ser_jax.recognizer.hearing import Heard

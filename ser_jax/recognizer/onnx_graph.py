@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import ser_jax
-from ser_jax.data import logmel
+from ser_jax.features import logmel
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.recognizer import folder
 from ser_jax.recognizer.trained import Trained

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ser_jax.arrays import Array
-from ser_jax.data import logmel
+from ser_jax.features import logmel
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.errors import UserError
 from ser_jax.recognizer import folder, hearing, network
