@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DEVICE_FLAG = "xla_force_host_platform_device_count"  # XLA's flag that splits a processor into devices
 ALIGNMENT = 64  # bytes; a CPU device uses host memory that begins at a multiple of them without copying it
 COPIED = 1024  # utterances at a time
+STACKINGS = ("auto", "vmap", "map")
 SHARE = 0.8  # of a device's free memory; the compiler needs the rest
 
 
@@ -97,6 +98,10 @@ class Machine:
     stacking: str = "auto"
     host: int = 0
     hosts: int = 1
+
+    def __post_init__(self) -> None:
+        if self.stacking not in STACKINGS:
+            raise MachineError(f"stacking {self.stacking!r}, expected one of {', '.join(STACKINGS)}")
 
     @classmethod
     def here(

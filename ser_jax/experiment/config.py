@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ser_jax.augment import AUGMENTATIONS
 from ser_jax.errors import UserError, meant
-from ser_jax.features import FRONTENDS, LOGMEL, Frontend
+from ser_jax.features import FRONTENDS, Frontend, LogMel
 from ser_jax.model import Architecture, AttentiveCNN
 from ser_jax.objectives import OBJECTIVES
 from ser_jax.probe import Probe
@@ -22,7 +22,7 @@ from ser_jax.tasks import TASKS, Binary, Task
 from ser_jax.train import TrainConfig
 
 MODELS: dict[str, Any] = {"attentive_cnn": AttentiveCNN, "probe": Probe}
-ATTENTIVE_CNN, TRAIN = AttentiveCNN(), TrainConfig()
+LOGMEL, ATTENTIVE_CNN, TRAIN = LogMel(), AttentiveCNN(), TrainConfig()
 
 
 class ConfigError(UserError):
