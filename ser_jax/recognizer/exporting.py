@@ -28,8 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
 
-from ser_jax.features import logmel
 from ser_jax.errors import UserError, meant
+from ser_jax.features import logmel
 from ser_jax.io import atomic_file
 from ser_jax.recognizer import onnx_graph
 from ser_jax.recognizer.recognizer import Recognizer
@@ -103,7 +103,7 @@ def reach(trained: Trained) -> int:
 
 
 def spectrum() -> np.ndarray:
-    """Return [400, 402] float64: a frame times it is its windowed spectrum, 201 real and 201 imaginary parts."""
+    """Return [400, 402] float64: a frame times it is its windowed spectrum, real, then imaginary parts."""
     time = np.arange(logmel.WINDOW)
     bins = np.arange(logmel.WINDOW // 2 + 1)
     # Whole turns are taken off first, so that a large angle is no less exact than a small one.

@@ -5,7 +5,7 @@
     metrics.json        evaluation on held-out speakers
     README.md           the model card
 
-Nothing in it is executed. A folder whose names, types and shapes are not those of its configuration is refused.
+Nothing in it is executed. Tensors must have the names, types and shapes that its configuration implies.
 """
 
 import dataclasses
@@ -20,12 +20,11 @@ import numpy as np
 
 from ser_jax import model
 from ser_jax.arrays import leaves_by_path
-from ser_jax.features import logmel
-from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.errors import no_folder
+from ser_jax.features import logmel
 from ser_jax.io import read_bytes
 from ser_jax.model import ArchitectureError, AttentiveCNN
-from ser_jax.recognizer.trained import DECAYS, VALUES, ModelError, Target, Temperature, Trained
+from ser_jax.recognizer.trained import DECAYS, TARGETS, VALUES, ModelError, Target, Temperature, Trained
 
 FORMAT = "ser_jax recogniser"
 VERSION = 2
@@ -62,7 +61,7 @@ def write(folder: Path, trained: Trained) -> None:
         "model": dataclasses.asdict(trained.sizes),
         "standardize": "train",
         "targets": {
-            name: {"classes": list(CLASS_NAMES[name]), "temperature": target.temperature._asdict()}
+            name: {"classes": list(TARGETS[name].class_names), "temperature": target.temperature._asdict()}
             for name, target in trained.targets.items()
         },
         **trained.facts,
@@ -148,15 +147,14 @@ def _sizes(place: Path, config: dict[str, Any]) -> AttentiveCNN:
 
 def _temperatures(place: Path, config: dict[str, Any]) -> dict[str, Temperature]:
     targets = config.get("targets")
-    if not isinstance(targets, dict) or not targets or not targets.keys() <= CLASS_NAMES.keys():
-        raise ModelError(f"{place}: targets {targets!r}, expected some of {', '.join(CLASS_NAMES)}")
+    if not isinstance(targets, dict) or not targets or not targets.keys() <= TARGETS.keys():
+        raise ModelError(f"{place}: targets {targets!r}, expected some of {', '.join(TARGETS)}")
     found = {}
-    for name in (name for name in CLASS_NAMES if name in targets):
+    for name in (name for name in TARGETS if name in targets):
         own = targets[name] if isinstance(targets[name], dict) else {}
-        if own.get("classes") != list(CLASS_NAMES[name]):
-            raise ModelError(
-                f"{place}: classes {own.get('classes')!r} of {name}, expected {list(CLASS_NAMES[name])}"
-            )
+        classes = list(TARGETS[name].class_names)
+        if own.get("classes") != classes:
+            raise ModelError(f"{place}: classes {own.get('classes')!r} of {name}, expected {classes}")
         found[name] = _temperature(f"{place}: temperature of {name}", own.get("temperature"))
     return found
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ser_jax.data import audio
-from ser_jax.features.logmel import HOP, RATE, WINDOW, Filters, frame_count, logmel
 from ser_jax.errors import UserError
+from ser_jax.features.logmel import HOP, RATE, WINDOW, Filters, frame_count, logmel
 
 HEADROOM = 8.0  # times full scale: floating-point recordings pass it by a little, unscaled integers by far
 CHANNELS = 64  # more of them than samples are samples where channels should be

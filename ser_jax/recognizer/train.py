@@ -16,7 +16,6 @@ from ser_jax.arrays import Scaler
 from ser_jax.data import Corpus, standardize
 from ser_jax.data.concatenated import Concatenated
 from ser_jax.data.folds import connected_speakers, groups
-from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.devices import Machine, use_all_cores
 from ser_jax.engine import RunSpec
 from ser_jax.errors import UserError
@@ -25,12 +24,11 @@ from ser_jax.io import atomic_folder
 from ser_jax.model import AttentiveCNN
 from ser_jax.recognizer import folder, measuring
 from ser_jax.recognizer.card import card
-from ser_jax.recognizer.trained import Target, Temperature, Trained
+from ser_jax.recognizer.trained import TARGETS, Target, Temperature, Trained
 from ser_jax.runs import Data
 from ser_jax.tasks import Binary
 from ser_jax.train import TrainConfig
 
-TARGETS = tuple(CLASS_NAMES)
 GROUPS = 5  # of speakers; one of them is held out, of each corpus
 OnEpoch = Callable[[int, int], None]
 
@@ -52,7 +50,7 @@ class Recipe:
     """
 
     name: str
-    targets: tuple[str, ...] = TARGETS
+    targets: tuple[str, ...] = tuple(TARGETS)
     seeds: int = 5
     epochs: int = 50
     label_rule: str = "footnote"
@@ -160,7 +158,7 @@ def divide(corpora: Sequence[Corpus], recipe: Recipe) -> tuple[Concatenated, np.
             if not counts.all():
                 raise TrainingError(
                     f"none of the {counts.sum()} {part} utterances of {' and '.join(every.names)} has "
-                    f"{target} {CLASS_NAMES[target][int(np.argmin(counts))]}, expected both classes"
+                    f"{target} {TARGETS[target].class_names[int(np.argmin(counts))]}, expected both classes"
                 )
     return every, held_out
 
@@ -208,7 +206,7 @@ def _train_networks(
         labels = _labels(every, target, recipe)
         specs.append(
             RunSpec(
-                key=runs.key(seed, TARGETS.index(target), fold=0),
+                key=runs.key(seed, list(TARGETS).index(target), fold=0),
                 train=np.flatnonzero(~held_out & (labels >= 0)).astype(np.int32),
                 labels=labels.astype(np.int32),
                 scaler=Scaler(*(part[None, :] for part in scaler)),

@@ -12,7 +12,9 @@ from ser_jax import model
 from ser_jax.arrays import Array, Tree
 from ser_jax.errors import UserError
 from ser_jax.model import Architecture, AttentiveCNN
+from ser_jax.tasks import Binary
 
+TARGETS = {name: Binary(name) for name in ("arousal", "valence")}
 VALUES = (0.05, 50.0)  # of a temperature
 DECAYS = (0.0, 3.0)
 Share = TypeVar("Share", float, np.ndarray, jax.Array)
@@ -58,7 +60,7 @@ class Trained:
       sizes: the configuration of its networks.
       filters: [F, bins] float64, the mel filters that its features are made with.
       mean, scale: [F] float32, dB and 1 / dB: its networks are given (x - mean) * scale.
-      targets: by name, in the order of `labels.CLASS_NAMES`.
+      targets: by name, in the order of `TARGETS`.
       facts: its name and what it was trained on, as JSON: `name`, `synthetic`, `seeds`, `corpora`, ...
     Raises: ModelError if its networks are not attentive CNNs.
     """
