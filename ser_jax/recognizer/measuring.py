@@ -145,5 +145,5 @@ def _quality(probability: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | np.ndarray) -> float | None:
     return round(float(value), 6) if np.isfinite(value) else None
