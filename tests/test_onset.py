@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ser_jax.data.logmel import BANDS, FRAMES, HOP, RATE, logmel, pad
 
 from ser_jax.data import onset as module
-from ser_jax.data.logmel import BANDS, FRAMES, HOP, RATE, logmel, pad
 from ser_jax.data.onset import RULE, Rule, extent
 from ser_jax.data.synthetic.plan import plan, say, stream
 from ser_jax.data.synthetic.voice import Manner, compose

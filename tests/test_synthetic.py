@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.io import wavfile
-
 from ser_jax.data.marker import MARKER, marked
+
 from ser_jax.data.synthetic import SynthesisError, read_truth, synthesize
 from ser_jax.errors import UserError
 
