@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_jax import completion, errors
+from ser_jax import cli, errors
 from ser_jax.flags import Parser
 
 SHELL = """
@@ -91,8 +91,8 @@ def test_a_neighbour_of_what_is_not_there(tmp_path):
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scripts")
-    for shell in completion.SHELLS:
-        text = completion.script(parsers.within(parsers.cli._parser())["ser-jax"], shell)
+    for shell in cli.SHELLS:
+        text = cli.completion(cli._parser(), shell)
         (folder / shell).write_text(text)
     return folder
 
@@ -123,7 +123,7 @@ def test_bash_completes(scripts, tmp_path, typed, offered):
     assert (set(done.stdout.split()), done.stderr) == (offered, "")
 
 
-@pytest.mark.parametrize("shell", completion.SHELLS)
+@pytest.mark.parametrize("shell", cli.SHELLS)
 def test_every_flag_can_be_completed(scripts, shell):
     text = (scripts / shell).read_text()
     for parser in parsers.COMMANDS.values():
