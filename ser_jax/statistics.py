@@ -4,11 +4,11 @@ Each of R runs predicted the same M test utterances. Utterances of one speaker a
 drawn at random here, never utterances. The runs are taken as they are: what other seeds would give is not in
 these figures, but in the standard deviation over the runs.
 
-A metric is "UAR", "CCC" (the mean over dimensions), or a function (labels [M, ...], predictions [M, ...] of
-one run) -> float; that of several runs is their mean. The first two follow from sums over the utterances of
-each speaker, so that many draws of speakers are one matrix product; a function is called for every draw and
-run, so that there are 1,000 draws by default, not 10,000. Draws for which a metric is NaN, or a function
-raises ValueError, are left out, which is the same as drawing again.
+A metric is "UAR", "CCC" (the mean over the dimensions with labels), or a function (labels [M, ...],
+predictions [M, ...] of one run) -> float; that of several runs is their mean. The first two follow from sums
+over the utterances of each speaker, so that many draws of speakers are one matrix product. A function is
+called for every draw and run, so that there are 1,000 draws by default, not 10,000. Draws for which a metric
+is NaN, or a function raises ValueError, are left out, which is the same as drawing again.
 """
 
 import bisect
@@ -85,7 +85,7 @@ def interval(
       seed: of the draws.
     Returns: the interval; NaN if a single speaker has a class or dimension, who does not show how people
       differ. For UAR and CCC it depends neither on speakers' names nor on the order of utterances.
-    Raises: ValueError if arrays do not match, a class or dimension has no utterances, or for a bad level.
+    Raises: ValueError if arrays do not match, a class has no utterances, or for a bad level.
     References: Hesterberg, "What Teachers Should Know About the Bootstrap", American Statistician 69 (2015),
       expanded percentile interval and t interval with bootstrap standard error.
     """
@@ -284,25 +284,23 @@ def _arrays(
     if speaker.shape != labels.shape[:1]:
         raise ValueError(f"speakers of shape {speaker.shape}, expected [{len(labels)}]")
     known = metrics.labelled(labels)
-    if not known.any():
-        raise ValueError(f"none of {len(labels)} utterances has a label")
     _sizes(metric, labels, classes)
+    if metric == "CCC" and labels.ndim == 2:
+        some = ~np.isnan(labels).all(axis=0)
+        labels, each = labels[:, some], [one[..., some] for one in each]
     return labels[known], np.unique(speaker[known], return_inverse=True)[1], *(one[:, known] for one in each)
 
 
 def _sizes(metric: Metric, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Return how many utterances have each class or a label in each dimension; ValueError if one is 0."""
+    """Return how many utterances have each class, or a label in each dimension that has any."""
     if metric == "UAR":
         return metrics.class_sizes(labels, classes)
-    if callable(metric):
-        return np.array([len(labels)])
-    if metric != "CCC":
+    if metric != "CCC" and not callable(metric):
         raise ValueError(f"metric {metric!r}, expected UAR, CCC or a function")
+    if not metrics.labelled(labels).any():
+        raise ValueError(f"none of {len(labels)} utterances has a label")
     sizes = np.atleast_1d(np.count_nonzero(labels == labels, axis=0))  # NaN is not equal to itself
-    if not sizes.all():
-        missing = ", ".join(map(str, np.flatnonzero(sizes == 0)))
-        raise ValueError(f"CCC of {len(labels)} utterances is not defined: no label in dimension {missing}")
-    return sizes
+    return sizes[sizes > 0]
 
 
 def _blocks(count: int, width: int) -> Iterator[int]:

@@ -181,6 +181,15 @@ def test_equal_runs_are_one_run_and_unlabelled_utterances_none(metric, corpus):
     assert paired_test(metric, labels, predictions[:2], predictions[3:], speaker) == pytest.approx(p)
 
 
+def test_dimensions_without_labels_are_left_out():
+    labels, predictions, speaker = rated(2)
+    more, extra = np.stack([labels, np.nan * labels], axis=1), np.stack([predictions, predictions], axis=2)
+    assert interval("CCC", more, extra, speaker) == interval("CCC", labels, predictions, speaker)
+    p = paired_test("CCC", labels, predictions[:2], predictions[2:], speaker)
+    assert paired_test("CCC", more, extra[:2], extra[2:], speaker) == p
+    assert chance_interval("CCC", more) == chance_interval("CCC", labels)
+
+
 def test_one_speaker_shows_nothing_of_others():
     labels, predictions = np.array([0, 1, 0, 1]), np.array([[0, 1, 1, 1]])
     assert np.isnan(interval("UAR", labels, predictions, ["a"] * 4)).all()
@@ -375,8 +384,8 @@ def test_bad_arguments_are_refused():
         (interval, ("UAR", labels, predictions, speaker[:2]), r"speakers of shape \(2,\), expected \[3\]"),
         (interval, ("UAR", labels, predictions + 0.3, speaker), r"0\.3 among the predictions, expected"),
         (interval, ("UAR", [0, 0], [[0, 1]], ["a", "b"]), "UAR of 2 utterances is not defined: none is of"),
-        (interval, ("CCC", [[1, np.nan]], [[[1, 1]]], ["a"]), "CCC of 1 .* no label in dimension 1"),
-        (interval, ("UAR", [-1], [[0]], ["a"]), "none of 1 utterances has a label"),
+        (interval, ("UAR", [-1], [[0]], ["a"]), "UAR of 0 utterances is not defined: none is of class 0, 1"),
+        (interval, ("CCC", [[np.nan]], [[[0]]], ["a"]), "none of 1 utterances has a label"),
         (interval, (uar, [0, 0], [[0, 1]], ["a", "b"]), "UAR of 2 utterances is not defined"),
         (interval, ("WAR", labels, predictions, speaker), "metric 'WAR', expected UAR, CCC or a function"),
         (paired_test, ("UAR", labels, predictions, predictions[:0], speaker), r"\(0, 3\), expected"),

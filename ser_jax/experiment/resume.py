@@ -14,7 +14,6 @@ from ser_jax.errors import Interrupted
 from ser_jax.io import move_aside, write_json
 from ser_jax.shutdown import Shutdown
 
-
 UNFINISHED = "unfinished"  # folder of checkpoints in a results folder
 
 
@@ -121,9 +120,10 @@ class Checkpointing:
                 raise Interrupted("ended; of several hosts the first one's training alone is saved", number)
             return
         assert self._series is not None  # `latest` comes first
-        waited = time.monotonic() - self._saved_at >= self._interval.seconds
-        trained = self._interval.epochs is not None and epoch - self._saved_epoch >= self._interval.epochs
-        if last or waited or trained or number is not None:
+        seconds, epochs = self._interval
+        due = epochs is not None and epoch - self._saved_epoch >= epochs
+        due = due or time.monotonic() - self._saved_at >= seconds
+        if last or due or number is not None:
             self._series.save(epoch, snapshot())
             self._saved_at, self._saved_epoch = time.monotonic(), epoch
         self._shutdown.saved = False
