@@ -18,8 +18,8 @@ from ser_jax.io import LockedError, lock_folder, remove_partial_files, write_jso
 def run_lock(out: Path) -> Iterator[None]:
     """Lock the results folder `out`, created if need be, until the block ends or the process dies.
 
-    The system's lock on the folder decides, and `running.json` names its owner. On a file system without locks
-    the file decides, as long as the process it names lives.
+    The system's lock on the folder decides, and `running.json` names its owner. On a file system without
+    locks the file decides, as long as the process it names lives.
 
     Raises: ResultsError if another process works in `out`, or `out` cannot be a folder.
     """

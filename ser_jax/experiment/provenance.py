@@ -50,9 +50,7 @@ def check_environment() -> None:
     for flag in flags:
         name, _, value = flag.lstrip("-").partition("=")
         if not re.fullmatch(r"--?xla_\w+", flag.partition("=")[0]):
-            raise EnvironmentVariableError(
-                f"XLA_FLAGS holds {flag!r}, expected flags like --{DEVICE_FLAG}=8"
-            )
+            raise EnvironmentVariableError(f"XLA_FLAGS holds {flag!r}, expected flags like --{DEVICE_FLAG}=8")
         if name == DEVICE_FLAG:
             _check_devices(f"--{name} in XLA_FLAGS", value)
     if any(name.startswith("JAX_") for name in os.environ):

@@ -27,8 +27,8 @@ class Checkpointing:
 
     Args:
       folder: of these stacks on this host.
-      work: what they compute, as JSON: "runs" [[name, count], ...], "training" with "epochs", and whatever else
-        must be the same for a stack to be resumed.
+      work: what they compute, as JSON: "runs" [[name, count], ...], "training" with "epochs", and whatever
+        else must be the same for a stack to be resumed.
       environment: what computes them, as JSON; if it differs, results are the same but for rounding.
       interval: how often they are saved.
       label: names them in messages.

@@ -1,4 +1,4 @@
-"""Programs that are looked at while they run: how long they take, and how much memory."""
+"""A process monitor: how long programs take, and how much memory."""
 
 import contextlib
 import dataclasses
@@ -11,21 +11,21 @@ from pathlib import Path
 
 from ser_jax.errors import UserError
 
-INTERVAL = 0.02  # s between two looks at the memory
+INTERVAL = 0.02  # s between two measurements of the memory
 
 
-class WatchError(UserError):
+class MonitorError(UserError):
     """A program that failed while it was measured."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """A fresh process, from its start to its end.
+    """A new process, from its start to its end.
 
     Attributes:
       seconds: s.
-      peak: MB (10^6 bytes), the largest sum of the resident memory of it and of all it started; pages that
-        they share count for each. None where there is no /proc to ask.
+      peak: MB (10^6 bytes), the largest sum of the resident memory of it and its descendants, with shared
+        pages counted for each; None on a system without /proc.
       anonymous: MB, the same without pages of mapped files, which the system takes back when it needs them.
     """
 
@@ -34,48 +34,45 @@ class Process:
     anonymous: float | None = None
 
 
-def watch(code: str, *arguments: Path | int | str) -> tuple[Process, str]:
-    """Runs Python code in a fresh process, as `watch_command` runs a program."""
-    return watch_command([sys.executable, "-c", code, *map(str, arguments)])
+def monitor_code(code: str, *arguments: Path | int | str) -> tuple[Process, str]:
+    """Run Python code in a new process, as `monitor` runs a program."""
+    return monitor([sys.executable, "-c", code, *map(str, arguments)])
 
 
-def watch_command(command: list[str]) -> tuple[Process, str]:
-    """Runs a program and looks at the memory of it and its children all the while.
+def monitor(command: list[str]) -> tuple[Process, str]:
+    """Run a program and measure its memory and that of its descendants.
 
-    Returns: (what was measured, the last line it printed); what it writes to standard error is shown.
-    Raises: WatchError where it fails.
+    Returns: (measurement, the last line on standard output); standard error is shown.
+    Raises: MonitorError if the program fails.
     """
-    seen, done = [(0, 0)], threading.Event()
+    measured, done = [(0, 0)], threading.Event()
 
-    def look() -> None:
+    def measure() -> None:
         while not done.wait(INTERVAL):
-            seen.append(memory(process.pid))
+            measured.append(_memory(process.pid))
 
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        looking = threading.Thread(target=look)
-        looking.start()
+        thread = threading.Thread(target=measure)
+        thread.start()
         try:
             output = process.communicate()[0]
             seconds = time.perf_counter() - start
         finally:
             done.set()
-            looking.join()
+            thread.join()
     if process.returncode:
-        raise WatchError(f"a process ended with status {process.returncode}, expected 0 (see above)")
-    peak, anonymous = (max(each) / 1e6 or None for each in zip(*seen, strict=True))
+        raise MonitorError(f"a process ended with status {process.returncode}, expected 0 (see above)")
+    peak, anonymous = (max(each) / 1e6 or None for each in zip(*measured, strict=True))
     return Process(seconds, peak, anonymous), (output.splitlines() or [""])[-1]
 
 
-def memory(pid: int) -> tuple[int, int]:
-    """Memory of a process and of all that descend from it, bytes; 0 where there is no /proc.
-
-    Returns: (resident; of that, what no file backs).
-    """
+def _memory(pid: int) -> tuple[int, int]:
+    """Return (resident, anonymous) bytes of a process and its descendants; zeros without /proc."""
     parents = {}
     for place in Path("/proc").glob("[0-9]*"):
-        # The name of a command may hold blanks and parentheses: what follows the last one is numbers.
         with contextlib.suppress(OSError):  # it has ended
+            # The name of a command may hold blanks and parentheses; numbers follow the last one.
             parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
     family = {pid}
     while grown := {child for child, parent in parents.items() if parent in family} - family:

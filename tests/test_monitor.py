@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.watching import WatchError, watch
+from ser_jax.benchmark.monitor import MonitorError, monitor_code
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a system without /proc")
@@ -13,15 +13,15 @@ def test_the_memory_of_children_counts():
     hold = "import time; held = bytearray(b'x') * 100_000_000; time.sleep(0.5)"
     child = f"child = subprocess.Popen([sys.executable, '-c', {hold!r}])"
     code = f"import subprocess, sys; {child}; {hold}; child.wait(); print('done')"
-    process, said = watch(code)
+    process, said = monitor_code(code)
     assert said == "done"
     assert 200 < process.anonymous < process.peak < 300
     assert 0.5 < process.seconds < 20
 
 
 def test_a_process_that_fails_is_not_measured(capfd):
-    with pytest.raises(WatchError, match=r"a process ended with status 3, expected 0 \(see above\)"):
-        watch("import sys; print('why', file=sys.stderr); sys.exit(3)")
+    with pytest.raises(MonitorError, match=r"a process ended with status 3, expected 0 \(see above\)"):
+        monitor_code("import sys; print('why', file=sys.stderr); sys.exit(3)")
     assert "why" in capfd.readouterr().err
 
 
@@ -31,7 +31,7 @@ def test_a_mapped_file_is_told_from_memory(tmp_path):
     code = "import mmap, sys, time; file = open(sys.argv[1], 'rb')"
     code += "; held = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)"
     code += "; print(sum(held[i] for i in range(0, 10**8, 4096))); time.sleep(0.2)"
-    process, said = watch(code, tmp_path / "file")
+    process, said = monitor_code(code, tmp_path / "file")
     assert said == "0"
     assert process.peak > 100
     assert process.anonymous < 50
