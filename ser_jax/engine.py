@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ser_jax import model, train
-from ser_jax.arrays import Array, Scaler, Tree
+from ser_jax.arrays import Array, Tree
+from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
 from ser_jax.model import Architecture, Output
 from ser_jax.objectives import Loss, cross_entropy
@@ -68,16 +69,15 @@ class RunSpec:
 
     def run(self) -> Runs:
         """Return the arrays that distinguish this run."""
-        unlabelled = self.unlabelled if len(self.unlabelled) else None
+        count = np.array(len(self.unlabelled), np.int32)
         return Runs(
             key=self.key,
             train=self.train,
-            count=np.int32(len(self.train)),
+            count=np.array(len(self.train), np.int32),
             labels=self.labels,
             scaler=self.scaler() if callable(self.scaler) else self.scaler,
             weights=self.weights,
-            unlabelled=unlabelled,
-            unlabelled_count=None if unlabelled is None else np.int32(len(unlabelled)),
+            unlabelled=(self.unlabelled, count) if count else None,
         )
 
 
@@ -224,11 +224,10 @@ def run_bytes(config: Architecture, training: TrainConfig, utterances: int, stre
 
     The compiler reports them for a step of `MEASURED` runs: parameters, the optimizer's state, their
     successors, and one batch with what the network makes of it. Labels, weights and rows are added; if the
-    features are streamed, so are the batches of a chunk, which are on the device at once, and the next one's.
+    features are streamed, so are those of this chunk of steps and of the next, which are resident at once.
     """
-    batch = 4 * training.batch * config.frames * config.bands
-    chunk = (2 * CHUNK - 1) * batch if streamed else 0
-    return _step_bytes(config, training) + 12 * utterances + chunk
+    chunk = 4 * CHUNK * training.batch * config.frames * config.bands
+    return _step_bytes(config, training) + 12 * utterances + (2 * chunk if streamed else 0)
 
 
 @cache

@@ -10,7 +10,7 @@ import pytest
 from ser_jax.checkpoint import CheckpointError, Series
 from ser_jax.errors import Interrupted
 from ser_jax.experiment import resume
-from ser_jax.experiment.resume import Checkpointing, Interval, differences
+from ser_jax.experiment.resume import Checkpointing, differences
 from ser_jax.shutdown import Shutdown
 
 EPOCHS = 5
@@ -24,7 +24,7 @@ class Experiment:
     out: object
     said: list = dataclasses.field(default_factory=list)
     shutdown: Shutdown = dataclasses.field(default_factory=Shutdown)
-    interval: Interval = dataclasses.field(default_factory=lambda: Interval(3600.0, 2))
+    interval: tuple = (3600.0, 2)
 
     @property
     def folder(self):
@@ -76,7 +76,7 @@ def saved(experiment):
     [((3600.0, None), [5]), ((0.0, None), [5, 4]), ((3600.0, 3), [5, 3]), ((3600.0, 9), [5])],
 )
 def test_a_stack_is_saved_by_time_or_epochs_and_at_its_end(experiment, interval, numbers):
-    experiment.interval = Interval(*interval)
+    experiment.interval = interval
     begun = experiment.begin()
     begun.runs_per_stack(1)
     experiment.train(begun)
@@ -140,12 +140,12 @@ def test_stacks_of_unknown_work_are_moved_aside(experiment, content):
 
 
 def test_a_damaged_checkpoint_is_said(experiment):
-    experiment.interval = Interval(3600.0, 1)
+    experiment.interval = (3600.0, 1)
     begun = experiment.begin()
     begun.runs_per_stack(1)
     experiment.train(begun, until=3)
     begun._series.close()
-    (experiment.folder / "stack-0" / "3" / "facts" / "metadata").write_text("")
+    (experiment.folder / "stack-0" / "3" / "default" / "_METADATA").write_text("")
     assert experiment.train(experiment.begin()) == 2
     damaged, how = experiment.said
     assert damaged.endswith(

@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
-import os
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+
+import psutil
 
 from ser_jax.errors import UserError
 
@@ -25,8 +26,8 @@ class Process:
     Attributes:
       seconds: s.
       peak: MB (10^6 bytes), the largest sum of the resident memory of it and its descendants, with shared
-        pages counted for each; None on a system without /proc.
-      anonymous: MB, the same without pages of mapped files, which the system takes back when it needs them.
+        pages counted for each; None if it ended before the first measurement.
+      anonymous: MB, the same without pages of mapped files (on Linux), which the system may take back.
     """
 
     seconds: float
@@ -68,18 +69,13 @@ def monitor(command: list[str]) -> tuple[Process, str]:
 
 
 def _memory(pid: int) -> tuple[int, int]:
-    """Return (resident, anonymous) bytes of a process and its descendants; zeros without /proc."""
-    parents = {}
-    for place in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended
-            # The name of a command may hold blanks and parentheses; numbers follow the last one.
-            parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-    family = {pid}
-    while grown := {child for child, parent in parents.items() if parent in family} - family:
-        family |= grown
+    """Return (resident, anonymous) bytes of a process and its descendants."""
     resident = anonymous = 0
-    for member in family:
-        with contextlib.suppress(OSError):
-            _, pages, filed, *_ = map(int, Path(f"/proc/{member}/statm").read_text().split())
-            resident, anonymous = resident + pages, anonymous + pages - filed
-    return resident * os.sysconf("SC_PAGE_SIZE"), anonymous * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):  # it has ended
+                memory = one.memory_info()
+                resident += memory.rss
+                anonymous += memory.rss - getattr(memory, "shared", 0)
+    return resident, anonymous
