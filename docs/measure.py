@@ -30,9 +30,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 import places  # noqa: E402
 from figures import benchmarks, gathering  # noqa: E402
 
-from ser_jax.experiment import provenance  # noqa: E402
 from ser_jax import flags  # noqa: E402
 from ser_jax.errors import UserError  # noqa: E402
+from ser_jax.experiment import provenance  # noqa: E402
 from ser_jax.io import atomic_file, write_json  # noqa: E402
 from ser_jax.shutdown import run_cli  # noqa: E402
 

@@ -22,12 +22,12 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from ser_jax.experiment.provenance import processor
 from experiments.markdown import aligned
 from experiments.preparation import LOAD, MOST, PreparationError, check_new, lengths
-from experiments.watching import Process, watch, watch_command
 from ser_jax import devices, flags
+from ser_jax.benchmark.monitor import Process, monitor, monitor_code
 from ser_jax.data.logmel import RATE
+from ser_jax.experiment.provenance import processor
 from ser_jax.io import write_json
 from ser_jax.shutdown import run_script
 
@@ -122,16 +122,16 @@ def measure(folder: Path, utterances: int) -> Report:
             "--data-dir",
             data,
         ]
-        return watch(CLI, *words)[0]
+        return monitor_code(CLI, *words)[0]
 
     def load() -> Process:
-        process, said = watch(LOAD, data)
+        process, said = monitor_code(LOAD, data)
         if (found := json.loads(said)[1]) != utterances:
             raise PreparationError(f"loaded {found} utterances, expected {utterances}")
         return process
 
     def experiment(module: str, *words: object) -> Process:
-        return watch_command([sys.executable, "-m", f"experiments.{module}", *map(str, words)])[0]
+        return monitor([sys.executable, "-m", f"experiments.{module}", *map(str, words)])[0]
 
     prepare(NAMES[1])
     found = [

@@ -21,13 +21,13 @@ import scipy.stats
 import soundfile
 from tqdm import tqdm
 
-from ser_jax.experiment.provenance import processor
 from experiments.markdown import aligned
-from experiments.watching import Process, watch
 from ser_jax import devices, flags
+from ser_jax.benchmark.monitor import Process, monitor_code
 from ser_jax.data.logmel import RATE, SECONDS
 from ser_jax.data.workers import how_many
 from ser_jax.errors import UserError
+from ser_jax.experiment.provenance import processor
 from ser_jax.io import write_json
 from ser_jax.shutdown import run_script
 
@@ -149,11 +149,11 @@ def measure(folder: Path, utterances: int, workers: list[int]) -> Report:
     seconds = lengths(utterances)
     manifest = write_noise(folder / "noise", seconds)
     roots = {count: folder / f"data-{count}" for count in dict.fromkeys(workers)}
-    prepared = {count: watch(PREPARE, manifest, root, count) for count, root in roots.items()}
+    prepared = {count: monitor_code(PREPARE, manifest, root, count) for count, root in roots.items()}
     datasets = [Path(folder) for _, folder in prepared.values()]
     different_files = different(datasets)
     size = sum(file.stat().st_size for file in datasets[0].iterdir()) / 1e6
-    loading = [watch(LOAD, roots[workers[0]]) for _ in range(2)]
+    loading = [monitor_code(LOAD, roots[workers[0]]) for _ in range(2)]
     said = [json.loads(output) for _, output in loading]
     if said[0][1:] != said[1][1:] or said[0][1] != utterances:
         raise PreparationError(

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_jax.experiment import provenance
 from experiments.markdown import aligned
-from experiments.watching import Process, watch
 from ser_jax import devices, flags
+from ser_jax.benchmark.monitor import Process, monitor_code
 from ser_jax.data.logmel import RATE, SECONDS
 from ser_jax.errors import UserError
+from ser_jax.experiment import provenance
 from ser_jax.io import write_json
 from ser_jax.shutdown import run_script
 
@@ -100,13 +100,13 @@ def measure(folder: Path, model: str) -> Report:
     load = provenance.load()
     np.save(folder / "utterance.npy", _speech(SECONDS))
     short, hour = _recording(folder / "short.wav", 3), _recording(folder / "hour.wav", 3600)
-    utterance = json.loads(watch(ONE_CORE + ANSWERS, model, folder / "utterance.npy", CALLS)[1])
+    utterance = json.loads(monitor_code(ONE_CORE + ANSWERS, model, folder / "utterance.npy", CALLS)[1])
     start, start_alone = [], []
     for _ in range(STARTS):
-        start.append(watch(START, model, short)[0].seconds)
-        start_alone.append(watch(ONE_CORE + START, model, short)[0].seconds)
+        start.append(monitor_code(START, model, short)[0].seconds)
+        start_alone.append(monitor_code(ONE_CORE + START, model, short)[0].seconds)
     heard: Process
-    heard, seconds = watch(ONE_CORE + HOUR, model, hour, short)
+    heard, seconds = monitor_code(ONE_CORE + HOUR, model, hour, short)
     return Report(
         provenance.processor(),
         devices.cores(),

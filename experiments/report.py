@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from experiments import drawing, figures, page, protocol, tables
 from experiments.markdown import aligned
-from ser_jax.experiment.lock import run_lock
 from experiments.predictions import ResultsError, sweep, whole
 from experiments.results import Results
 from experiments.summary import Row
 from ser_jax import flags
+from ser_jax.experiment.lock import run_lock
 from ser_jax.shutdown import run_script
 
 

@@ -22,7 +22,6 @@ import jax
 import numpy as np
 
 from experiments import throughput_report, workload
-from ser_jax.experiment import provenance
 from experiments.rates import EAGER, Found, Key, Timed
 from experiments.throughput_report import LENGTHS, Point, Report
 from experiments.timing import Peak, Timing, by_turns, product, ratio, triad
@@ -30,6 +29,7 @@ from experiments.ways import TITLES, Noise, OneAfterAnother, Sizes, Stack, ours,
 from experiments.workload import Corpus
 from ser_jax import devices, flags
 from ser_jax.convolution import PRECISIONS
+from ser_jax.experiment import provenance
 from ser_jax.io import write_json
 from ser_jax.model import ModelConfig
 from ser_jax.shutdown import run_script

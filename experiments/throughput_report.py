@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ser_jax.experiment.provenance import busy
 from experiments.markdown import aligned
 from experiments.ways import TITLES
+from ser_jax.experiment.provenance import busy
 from ser_jax.io import atomic_file
 
 if TYPE_CHECKING:

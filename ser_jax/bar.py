@@ -1,4 +1,4 @@
-"""A progress bar that is there from the first steps on: what is refused before is said alone."""
+"""A progress bar that appears with the first step, so that errors before it stand alone."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -9,16 +9,11 @@ from tqdm import tqdm
 
 @contextlib.contextmanager
 def late_bar(**options: Any) -> Iterator[Callable[[int, int], None]]:
-    """Gives what counts some more steps of so many in all, on a bar of `tqdm` with these options."""
-    shown: list[tqdm] = []
+    """Yield a function (steps, total) that advances a bar of `tqdm` with these options."""
+    with tqdm(mininterval=0.5, delay=1e-9, **options) as bar:
 
-    def count(steps: int, total: int) -> None:
-        if not shown:
-            shown.append(tqdm(total=total, mininterval=0.5, **options))
-        shown[0].update(steps)
+        def count(steps: int, total: int) -> None:
+            bar.total = total
+            bar.update(steps)
 
-    try:
         yield count
-    finally:
-        for bar in shown:
-            bar.close()

@@ -7,7 +7,6 @@ compared with those expected before arrays are read. What cannot be read is neve
 import contextlib
 import errno
 import hashlib
-import math
 import os
 import re
 import shutil
@@ -23,6 +22,8 @@ import orbax.checkpoint as ocp
 from ser_jax.arrays import Tree, leaves_by_path
 from ser_jax.errors import UserError
 from ser_jax.io import move_aside, sync
+
+SHA256 = "sha256"  # the array that holds the digest of the others
 
 
 class CheckpointError(UserError):
@@ -73,16 +74,13 @@ class Series:
         Raises: CheckpointError if this one or the one before cannot be written.
         """
         arrays = {name: np.asarray(leaf) for name, leaf in leaves_by_path(tree).items() if np.size(leaf)}
+        size = sum(leaf.nbytes for leaf in arrays.values())
+        arrays[SHA256] = np.frombuffer(bytes.fromhex(digest(arrays)), np.uint8)
         with self._writing():
             manager = self._open()
-            if shutil.disk_usage(self._folder).free < sum(leaf.nbytes for leaf in arrays.values()):
+            if shutil.disk_usage(self._folder).free < size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # TensorStore would print tracebacks
-            manager.save(
-                number,
-                args=ocp.args.Composite(
-                    arrays=ocp.args.StandardSave(arrays), facts=ocp.args.JsonSave({"sha256": digest(arrays)})
-                ),
-            )
+            manager.save(number, args=ocp.args.StandardSave(arrays))
 
     def close(self) -> None:
         """Wait until everything that was saved is on the disk.
@@ -125,26 +123,20 @@ class Series:
         Raises: DamagedError if its files are not as they were written; CheckpointError if it holds other
           arrays than `like`, or cannot be read for another reason.
         """
-        every, place = leaves_by_path(like), self._folder / str(number)
-        wanted = {name: leaf for name, leaf in every.items() if math.prod(leaf.shape)}  # as Orbax does
+        place, empty = self._folder / str(number), np.zeros(())
+        wanted = {
+            name: np.broadcast_to(empty.astype(leaf.dtype), leaf.shape)
+            for name, leaf in leaves_by_path(like).items()
+        }
+        stored = {name: leaf for name, leaf in wanted.items() if leaf.size} | {SHA256: np.zeros(32, np.uint8)}
         with _reading(place):
-            found = self._open().item_metadata(number).arrays.tree
-        _compare(place, found, wanted)
+            found = dict(self._open().item_metadata(number).tree)
+        _compare(place, found, stored)
         with _reading(place):
-            arrays, facts = self._restore(number, wanted)
-            intact = facts["sha256"] == digest(arrays)
-        if not intact:
+            arrays = self._open().restore(number, args=ocp.args.StandardRestore(stored))
+        if arrays.pop(SHA256).tobytes().hex() != digest(arrays):
             raise DamagedError(place, "its arrays are not those of its SHA-256")
-        leaves = [arrays.get(name, np.zeros(leaf.shape, leaf.dtype)) for name, leaf in every.items()]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves)
-
-    def _restore(self, number: int, wanted: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        blank = {name: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape) for name, leaf in wanted.items()}
-        both = self._open().restore(
-            number,
-            args=ocp.args.Composite(arrays=ocp.args.StandardRestore(blank), facts=ocp.args.JsonRestore()),
-        )
-        return both.arrays, both.facts
+        return jax.tree.unflatten(jax.tree.structure(like), (wanted | arrays).values())
 
     def _open(self) -> ocp.CheckpointManager:
         """Open the folder for this host alone: of several, each reads and writes without waiting for others.
@@ -166,10 +158,7 @@ class Series:
                     enable_async_checkpointing=jax.process_count() == 1,
                     multiprocessing_options=alone,
                 ),
-                item_handlers={
-                    "arrays": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
-                    "facts": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
-                },
+                item_handlers=ocp.StandardCheckpointHandler(multiprocessing_options=alone),
             )
         return self._manager
 
@@ -259,11 +248,12 @@ def _obstacle(place: Path, error: Exception) -> Exception | None:
         for file in _files(place):
             file.read_bytes()
         with tempfile.TemporaryDirectory() as folder:
-            series, probe = Series(Path(folder) / "probe"), {"probe": np.ones(2)}
-            series.save(0, probe)
-            series.close()
+            probe = {"probe": np.ones(2)}
+            with Series(Path(folder) / "probe") as series:
+                series.save(0, probe)
             with series:
-                series._restore(0, probe)
+                probe[SHA256] = np.zeros(32, np.uint8)
+                series._open().restore(0, args=ocp.args.StandardRestore(probe))
     except Exception as other:
         return other
     return None

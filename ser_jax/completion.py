@@ -1,4 +1,4 @@
-"""`ser-jax completion`: what a shell has to know to complete a command line."""
+"""`ser-jax completion`: scripts with which shells complete command lines."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -9,26 +9,26 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def add(
-    command: Callable[..., argparse.ArgumentParser], whole: Callable[[], argparse.ArgumentParser]
+    command: Callable[..., argparse.ArgumentParser], program: Callable[[], argparse.ArgumentParser]
 ) -> None:
-    """Adds the command.
+    """Add the command.
 
     Args:
       command: (name, example, help=...) to a parser.
-      whole: makes the program's parser.
+      program: returns the program's parser.
     """
     example = "ser-jax completion bash > ~/.ser-jax-completion"
     parser = command("completion", example, help="print what a shell needs to complete commands")
-    parser.set_defaults(run=lambda arguments: print(script(whole(), arguments.shell)))
+    parser.set_defaults(run=lambda arguments: print(script(program(), arguments.shell)))
     parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or fish")
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """A script that completes the commands, flags, choices and paths of a program; it starts no Python.
+    """Return a script that completes commands, flags, choices and paths without starting Python.
 
     Args:
-      parser: the program's; of arguments whose kind is a path of `flags`, or whose `metavar` says so, files
-        or folders are offered.
+      parser: the program's; paths are offered for arguments of the types of paths in `flags`, and for those
+        with a `metavar` of FILE or PATH.
       shell: one of `SHELLS`.
     """
     import shtab

@@ -68,16 +68,15 @@ class RunSpec:
 
     def run(self) -> Runs:
         """Return the arrays that distinguish this run."""
-        unlabelled = self.unlabelled if len(self.unlabelled) else None
+        count = np.array(len(self.unlabelled), np.int32)
         return Runs(
             key=self.key,
             train=self.train,
-            count=np.int32(len(self.train)),
+            count=np.array(len(self.train), np.int32),
             labels=self.labels,
             scaler=self.scaler() if callable(self.scaler) else self.scaler,
             weights=self.weights,
-            unlabelled=unlabelled,
-            unlabelled_count=None if unlabelled is None else np.int32(len(unlabelled)),
+            unlabelled=(self.unlabelled, count) if count else None,
         )
 
 
@@ -224,11 +223,10 @@ def run_bytes(config: Architecture, training: TrainConfig, utterances: int, stre
 
     The compiler reports them for a step of `MEASURED` runs: parameters, the optimizer's state, their
     successors, and one batch with what the network makes of it. Labels, weights and rows are added; if the
-    features are streamed, so are the batches of a chunk, which are on the device at once, and the next one's.
+    features are streamed, so are those of a chunk of steps and of the next one, which are on the device at once.
     """
-    batch = 4 * training.batch * config.frames * config.bands
-    chunk = (2 * CHUNK - 1) * batch if streamed else 0
-    return _step_bytes(config, training) + 12 * utterances + chunk
+    chunk = 4 * CHUNK * training.batch * config.frames * config.bands
+    return _step_bytes(config, training) + 12 * utterances + (2 * chunk if streamed else 0)
 
 
 @cache

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from ser_jax.arrays import Tree
+from ser_jax.arrays import Array, Tree
 from ser_jax.errors import UserError
 from ser_jax.model import GLOROT, Output
 
@@ -78,8 +78,8 @@ class Step(NamedTuple):
     labels: jax.Array
     weights: jax.Array
     valid: jax.Array
-    speaker: jax.Array | None
-    corpus: jax.Array | None
+    speaker: Array | None
+    corpus: Array | None
     progress: jax.Array
     key: jax.Array
 
@@ -165,7 +165,8 @@ class DomainAdversarial:
         strength = self.strength * (2 / (1 + jnp.exp(-10 * step.progress)) - 1)
         reversed_ = reverse_gradient(embedding_of(step.output), strength)
         hidden = jax.nn.relu(_dense(heads["hidden"], reversed_))
-        domain = cross_entropy(_dense(heads["corpus"], hidden), step.corpus, step.valid.astype(jnp.float32))
+        logits, corpus = _dense(heads["corpus"], hidden), jnp.asarray(step.corpus)
+        domain = cross_entropy(logits, corpus, step.valid.astype(jnp.float32))
         return loss(step.output.outputs, step.labels, step.weights) + domain
 
 

@@ -19,7 +19,6 @@ from ser_jax import model
 from ser_jax.arrays import Array, Scaler, Tree
 from ser_jax.model import Architecture, Output
 
-STACKINGS = ("auto", "vmap", "map")
 PREDICTION_BATCH = 64
 Stacked = TypeVar("Stacked")  # a tree with a leading R
 
@@ -58,8 +57,8 @@ class Runs:
       labels: [R, N] int32 classes, or [R, N, K] float32 numbers.
       scaler: Scaler of [R, G, F]: the statistics that standardize each group of utterances.
       weights: [R, N] float32 weights in the loss; None for 1 each.
-      unlabelled: [R, U] int32 rows without labels, for objectives that use them; None for none.
-      unlabelled_count: [R] int32, how many of them are the run's own.
+      unlabelled: for objectives that use rows without labels, such rows [R, U] int32 and how many of them are
+        the run's own [R] int32; None for none.
     """
 
     key: jax.Array
@@ -68,8 +67,7 @@ class Runs:
     labels: Array
     scaler: Scaler
     weights: Array | None = None
-    unlabelled: Array | None = None
-    unlabelled_count: Array | None = None
+    unlabelled: tuple[Array, Array] | None = None
 
 
 def key(seed: int, stream: int, fold: int) -> jax.Array:
@@ -83,14 +81,15 @@ def key(seed: int, stream: int, fold: int) -> jax.Array:
 
 
 def stack(runs: list[Runs], width: int | None = None) -> Runs:
-    """Stack single runs; row lists are padded to `width`, by default to the longest."""
+    """Stack single runs; lists of rows are padded to `width`, by default to the longest of their kind."""
     width = max(len(run.train) for run in runs) if width is None else width
+    most = max(width, *(len(run.unlabelled[0]) for run in runs if run.unlabelled is not None), 0)
 
     def padded(run: Runs) -> Runs:
-        if run.unlabelled is None:
-            return dataclasses.replace(run, train=_pad(run.train, width))
-        most = max(len(np.asarray(other.unlabelled)) for other in runs)
-        return dataclasses.replace(run, train=_pad(run.train, width), unlabelled=_pad(run.unlabelled, most))
+        if run.unlabelled is not None:
+            rows, count = run.unlabelled
+            run = dataclasses.replace(run, unlabelled=(_pad(rows, most), count))
+        return dataclasses.replace(run, train=_pad(run.train, width))
 
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(padded, runs))
 
@@ -243,7 +242,7 @@ def predict(
     Returns: Output(outputs [R, M, K], attention [R, M, S]) on the host.
     """
     width = rows.shape[1]
-    batches = -(-width // PREDICTION_BATCH)
+    batches = max(1, -(-width // PREDICTION_BATCH))
     padded = np.pad(rows, ((0, 0), (0, batches * PREDICTION_BATCH - width)))
     padded = padded.reshape(len(rows), batches, PREDICTION_BATCH)
     if is_streamed(data):

@@ -74,13 +74,9 @@ class Task(Protocol):
 class _Classes:
     """What tasks of classes share."""
 
+    class_names: tuple[str, ...]
     metric = "UAR"
     loss = staticmethod(cross_entropy)  # one function, so that such tasks share compiled programs
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        raise AttributeError
 
     @property
     def outputs(self) -> int:

@@ -104,7 +104,7 @@ class Batch(NamedTuple):
     """The utterances of one step of one run.
 
     Attributes:
-      rows: [B + U] int32 rows of `Data`; U utterances without labels follow, if the run has such.
+      rows: [B + U] int32 rows of `Data`; U = B utterances without labels follow, if the run has such, or 0.
       mask: [B] bool, which of the first B count.
       key: typed PRNG key of the dropout.
       number: [2] int32, the epoch and the step within it, from 1.
@@ -162,9 +162,9 @@ def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
     mask = (jnp.arange(rows.size) < run.count).reshape(rows.shape)
     rows = jnp.where(mask, rows, rows[0, 0])  # so that not even a NaN of another run's utterance is gathered
     if run.unlabelled is not None:
-        most = jnp.maximum(run.unlabelled_count, 1)
-        drawn = jax.random.randint(jax.random.fold_in(key, 2), (steps, size), 0, most)
-        rows = jnp.concatenate([rows, run.unlabelled[drawn]], axis=1)
+        others, count = run.unlabelled
+        drawn = jax.random.randint(jax.random.fold_in(key, 2), (steps, size), 0, jnp.maximum(count, 1))
+        rows = jnp.concatenate([rows, jnp.asarray(others)[drawn]], axis=1)
     place = jnp.arange(steps)
     epoch_and_step = jnp.stack([jnp.full(steps, number), place], axis=1).astype(jnp.int32) + 1
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, 1)))(place)
@@ -203,16 +203,16 @@ def objective(
         valid = jnp.arange(x.shape[1])[None, :] < gathered.frames[:, None]
         x = jnp.where(valid[:, :, None], x, 0)
     output = model.apply(config, params, x, key=batch.key)
-    labels, weights, valid = run.labels[batch.rows], batch.mask.astype(jnp.float32), batch.mask
-    if run.weights is not None:
-        weights = weights * run.weights[batch.rows[: len(valid)]]
+    labels, valid = jnp.asarray(run.labels)[batch.rows], batch.mask
     if run.unlabelled is not None:
-        hidden = len(batch.rows) - len(valid)  # their labels, if there are any, must not be seen
-        nothing = -1 if jnp.issubdtype(labels.dtype, jnp.integer) else jnp.nan
-        labels = labels.at[len(valid) :].set(nothing)
-        weights = jnp.pad(weights, (0, hidden))
-        valid = jnp.concatenate([valid, jnp.full(hidden, run.unlabelled_count > 0)])
-    whole = Step(
+        first = len(valid)  # of those whose labels, if there are any, must not be used
+        labels = labels.at[first:].set(-1 if labels.ndim == 1 else jnp.nan)
+        valid = jnp.concatenate([valid, jnp.full(len(labels) - first, run.unlabelled[1] > 0)])
+    labelled = labels >= 0 if labels.ndim == 1 else jnp.isfinite(labels).any(axis=1)
+    weights = (valid & labelled).astype(jnp.float32)
+    if run.weights is not None:
+        weights = weights * run.weights[batch.rows]
+    seen = Step(
         output=output,
         labels=labels,
         weights=weights,
@@ -222,7 +222,7 @@ def objective(
         progress=(batch.number[0] - 1) / max(training.epochs, 1),
         key=jax.random.fold_in(batch.key, 2),
     )
-    return training.objective(loss, whole, heads)
+    return training.objective(loss, seen, heads)
 
 
 def step(procedure: Procedure, gathered: Data, run: Runs, state: TrainState, batch: Batch) -> Updated:
@@ -341,10 +341,12 @@ def _streamed_epoch(
     """Compute `_resident_epoch` while the host gathers the features of the next steps."""
     batches = _schedules(procedure.training.batch, runs, number)
     rows = np.asarray(batches.rows)
-    total = 0.0
+    total = before = jnp.zeros(len(rows))
     for first in range(0, rows.shape[1], CHUNK):
         some = jax.tree.map(lambda leaf: leaf[:, first : first + CHUNK], batches)  # noqa: B023
         gathered = gather(data, rows[:, first : first + CHUNK])
+        jax.block_until_ready(before)  # so that two chunks at most are on the device
+        before = total
         state, value = _advance_runs(procedure, gathered, runs, state, some)
         total = total + value
     return state, _mean_loss(state, total, runs.count)

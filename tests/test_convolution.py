@@ -1,4 +1,4 @@
-"""The fast convolution and pooling against the plain ones: every length, both float types, both ways."""
+"""`segment_maxima` against a plain convolution and max-pooling, and what is compiled for each platform."""
 
 import jax
 import jax.numpy as jnp
@@ -23,19 +23,28 @@ def plain_maxima(x, kernel, stride, pool):
     return lax.reduce_window(y, -jnp.inf, lax.max, (1, pool, 1), (1, pool, 1), "VALID")
 
 
-def judged(function, stride=STRIDE, pool=POOL, **options):
-    """(maxima, gradients of x and kernel of their weighted sum), compiled at the first call."""
+def evaluated(function, stride=STRIDE, pool=POOL, **options):
+    """Compile (maxima, gradients of x and kernel of their weighted sum)."""
 
     @jax.jit
-    def judge(x, kernel, weight):
+    def evaluate(x, kernel, weight):
         maxima, pull = jax.vjp(lambda x, kernel: function(x, kernel, stride, pool, **options), x, kernel)
         return maxima, *pull(weight.astype(maxima.dtype))
 
-    return judge
+    return evaluate
+
+
+@pytest.fixture(params=["cpu", "default"])
+def platform(request, monkeypatch):
+    """Have the tested function compute as on a CPU, or as on an accelerator."""
+    monkeypatch.setattr(
+        lax, "platform_dependent", lambda *arguments, **branches: branches[request.param](*arguments)
+    )
+    return request.param
 
 
 def drawn(lengths, frames=FRAMES, bands=BANDS, kernel=KERNEL, hop=HOP, segments=SEGMENTS, dtype=np.float32):
-    """Inputs that end at `lengths`, a kernel, and a weight that is zero where a segment holds no sound."""
+    """Draw inputs that end at `lengths`, a kernel, and a weight that is zero in segments without sound."""
     draw = np.random.default_rng(0)
     lengths = np.asarray(lengths)
     x = draw.normal(size=(len(lengths), frames, bands))
@@ -46,7 +55,7 @@ def drawn(lengths, frames=FRAMES, bands=BANDS, kernel=KERNEL, hop=HOP, segments=
 
 
 def whole(a):
-    """Small whole numbers in place of a: their sums are exact, and many are equal."""
+    """Return small whole numbers in place of a: their sums are exact, and many are equal."""
     return np.sign(a) * (np.abs(a) > 0.5).astype(a.dtype)
 
 
@@ -56,7 +65,7 @@ def check_close(found, wanted, **tolerance):
         np.testing.assert_allclose(a, b, **tolerance)
 
 
-FAST, PLAIN = judged(segment_maxima), judged(plain_maxima)
+FAST, PLAIN = evaluated(segment_maxima), evaluated(plain_maxima)
 
 
 @given(lengths=LENGTHS)
@@ -66,7 +75,7 @@ def test_values_and_gradients_are_the_plain_ones_at_every_length(lengths):
 
 
 @given(lengths=LENGTHS)
-def test_among_equal_responses_the_first_takes_the_gradient_as_in_the_plain_one(lengths):
+def test_the_first_of_equal_responses_takes_the_gradient(lengths):
     case = tuple(whole(a) for a in drawn(lengths))
     for found, wanted in zip(FAST(*case), PLAIN(*case), strict=True):
         assert np.array_equal(found, wanted)
@@ -76,8 +85,8 @@ def test_among_equal_responses_the_first_takes_the_gradient_as_in_the_plain_one(
 def test_values_and_gradients_are_the_plain_ones_from_one_frame_to_750(dtype, tolerance):
     with jax.enable_x64(dtype == np.float64):
         case = drawn(range(1, 751), frames=750, bands=2, kernel=10, hop=90, dtype=dtype)
-        found = judged(segment_maxima, 3, 30)(*case)
-        check_close(found, judged(plain_maxima, 3, 30)(*case), rtol=tolerance, atol=tolerance * 20)
+        found = evaluated(segment_maxima, 3, 30)(*case)
+        check_close(found, evaluated(plain_maxima, 3, 30)(*case), rtol=tolerance, atol=tolerance * 20)
         assert found[0].dtype == dtype
 
 
@@ -85,55 +94,48 @@ def test_values_and_gradients_are_the_plain_ones_from_one_frame_to_750(dtype, to
 def test_values_and_gradients_are_the_plain_ones_at_other_strides(stride):
     segments = ((FRAMES - KERNEL) // stride + 1) // POOL
     case = drawn((100, 1, 12, 50), hop=stride * POOL, segments=segments)
-    found = judged(segment_maxima, stride)(*case)
-    check_close(found, judged(plain_maxima, stride)(*case), rtol=1e-4, atol=1e-4)
+    found = evaluated(segment_maxima, stride)(*case)
+    check_close(found, evaluated(plain_maxima, stride)(*case), rtol=1e-4, atol=1e-4)
 
 
-def test_what_an_accelerator_computes_is_the_same(monkeypatch):
-    monkeypatch.setattr(convolution.lax, "platform_dependent", lambda *a, default, **_: default(*a))
+def test_both_platforms_compute_the_plain_values_and_gradients(platform):
     case = drawn((100, 1, 12, 13, 40, 0))
-    check_close(judged(segment_maxima)(*case), PLAIN(*case), rtol=1e-4, atol=1e-4)
+    check_close(evaluated(segment_maxima)(*case), PLAIN(*case), rtol=1e-4, atol=1e-4)
     case = tuple(whole(a) for a in case)
-    for found, wanted in zip(judged(segment_maxima)(*case), PLAIN(*case), strict=True):
+    for found, wanted in zip(evaluated(segment_maxima)(*case), PLAIN(*case), strict=True):
         assert np.array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("on_cpu", [True, False])
-def test_segments_of_zeros_are_zero_and_send_nothing_to_the_input(on_cpu, monkeypatch):
-    monkeypatch.setattr(convolution, "_on_cpu", lambda: on_cpu)
+def test_segments_of_zeros_are_zero_and_pass_no_gradient_on(platform):
     lengths = np.array([0, 13, 60, 99])
     x, kernel, weight = drawn(lengths)
     silent = np.arange(SEGMENTS)[None, :] * HOP >= lengths[:, None]
-    maxima, to_x, to_kernel = judged(segment_maxima)(x, kernel, np.ones_like(weight) * silent[:, :, None])
+    maxima, to_x, to_kernel = evaluated(segment_maxima)(x, kernel, np.ones_like(weight) * silent[:, :, None])
     assert silent.any()
     assert not np.asarray(maxima)[silent].any()
     assert not np.asarray(to_x).any()
     assert not np.asarray(to_kernel).any()
 
 
-def test_silence_between_two_sounds_is_skipped_alike():
+def test_silence_between_two_sounds_is_skipped_as_well():
     x, kernel, weight = drawn((100, 100))
     x[0, 20:70] = 0
     weight[0, 2:5] = 0
     check_close(FAST(x, kernel, weight), PLAIN(x, kernel, weight), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("on_cpu", [True, False])
-def test_bfloat16_rounds_the_operands_and_nothing_else(on_cpu, monkeypatch):
-    """It is the plain convolution of rounded operands, in its gradients too."""
-    monkeypatch.setattr(convolution, "_on_cpu", lambda: on_cpu)
+def test_bfloat16_rounds_the_operands_and_nothing_else(platform):
+    """It is the plain convolution of rounded operands, and so are its gradients."""
     case = drawn((100, 1, 12, 13, 40, 0, 77, 98))
     x, kernel, weight = (np.asarray(jnp.asarray(a).astype(jnp.bfloat16).astype(jnp.float32)) for a in case)
-    found = judged(segment_maxima, precision="bfloat16")(*case[:2], weight)
+    found = evaluated(segment_maxima, precision="bfloat16")(*case[:2], weight)
     check_close(found, PLAIN(x, kernel, weight), rtol=1e-4, atol=1e-4)
     assert not np.array_equal(found[0], FAST(*case)[0])
 
 
-@pytest.mark.parametrize("on_cpu", [True, False])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_gradient_looks_where_the_maximum_was(precision, on_cpu, monkeypatch):
-    """A maximum is linear in its kernel, m = <kernel, dm / dkernel>, if both saw the same window."""
-    monkeypatch.setattr(convolution, "_on_cpu", lambda: on_cpu)
+def test_the_gradient_is_that_of_the_window_with_the_maximum(precision, platform):
+    """A maximum is linear in its kernel: m = <kernel, dm / dkernel> if both use the same window."""
     x, kernel, _ = (jnp.asarray(a) for a in drawn((100, 40)))
     if precision == "bfloat16":
         kernel = kernel.astype(jnp.bfloat16).astype(jnp.float32)
@@ -153,10 +155,10 @@ def test_the_gradient_looks_where_the_maximum_was(precision, on_cpu, monkeypatch
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_kernels_side_by_side_find_what_each_finds_alone(precision):
+def test_kernels_under_vmap_give_what_each_gives_alone(precision):
     case = drawn((100, 1, 12, 40))
     kernels = jnp.stack([case[1], case[1][::-1], -case[1]])
-    one = judged(segment_maxima, precision=precision)
+    one = evaluated(segment_maxima, precision=precision)
     together = jax.jit(jax.vmap(one, (None, 0, None)))(case[0], kernels, case[2])
     for i, kernel in enumerate(kernels):
         alone = one(case[0], kernel, case[2])
@@ -166,9 +168,25 @@ def test_kernels_side_by_side_find_what_each_finds_alone(precision):
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="an accelerator rounds to TF32 or less")
 def test_on_a_cpu_tf32_is_float32():
     case = drawn((100, 1, 12, 40))
-    for found, wanted in zip(judged(segment_maxima, precision="tf32")(*case), FAST(*case), strict=True):
+    for found, wanted in zip(evaluated(segment_maxima, precision="tf32")(*case), FAST(*case), strict=True):
         assert np.array_equal(found, wanted)
 
 
 def test_blocks_of_segments_divide_every_batch():
-    assert all(total % convolution._rows(total) == 0 for total in range(1, 300))
+    assert all(total % convolution._block_rows(total) == 0 for total in range(1, 300))
+
+
+@pytest.mark.parametrize("vmapped", [False, True])
+def test_the_program_depends_on_the_platform_it_is_lowered_for(vmapped):
+    """Loops over blocks for a CPU, one product of all windows for accelerators, never both."""
+    case = drawn((100, 1, 12, 13, 40, 0, 77, 98))
+    function = evaluated(segment_maxima)
+    if vmapped:
+        function, case = jax.jit(jax.vmap(function)), tuple(np.stack([a, a]) for a in case)
+    loops = {
+        platform: jax.export.export(function, platforms=[platform])(*case)
+        .mlir_module()
+        .count("stablehlo.while")
+        for platform in ("cpu", "cuda", "tpu")
+    }
+    assert loops == {"cpu": 3, "cuda": 0, "tpu": 0}

@@ -17,7 +17,7 @@ import places  # noqa: E402
 from figures import benchmarks, gathering  # noqa: E402
 
 from experiments import bounds, preparation, recognition  # noqa: E402
-from experiments.watching import Process  # noqa: E402
+from ser_jax.benchmark.monitor import Process  # noqa: E402
 
 PAGES = places.pages()
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

@@ -50,7 +50,7 @@ def parse(
     kind = _flags(config, chosen)
     found = tyro.cli(
         kind, prog=f"python -m experiments.{name}", description=description, args=words,
-        config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff), console_outputs=True,
+        config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
     )  # fmt: skip
     config = _rebuilt(config, found, "")
     if len(config.corpora) < fewest:
@@ -128,7 +128,7 @@ def _flags(config: Config, chosen: dict[str, list[str]]) -> type:
     fields.append(
         (
             "accept_changed_code",
-            Annotated[bool, tyro.conf.arg(help=help_), tyro.conf.FlagCreatePairsOff],
+            Annotated[bool, tyro.conf.arg(help=help_)],
             False,
         )
     )

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ser_jax.augment import AUGMENTATIONS
 from ser_jax.errors import UserError, meant
-from ser_jax.features import FRONTENDS, LOGMEL, Frontend
+from ser_jax.features import FRONTENDS, Frontend, LogMel
 from ser_jax.model import Architecture, AttentiveCNN
 from ser_jax.objectives import OBJECTIVES
 from ser_jax.probe import Probe
@@ -22,11 +22,33 @@ from ser_jax.tasks import TASKS, Binary, Task
 from ser_jax.train import TrainConfig
 
 MODELS: dict[str, Any] = {"attentive_cnn": AttentiveCNN, "probe": Probe}
-ATTENTIVE_CNN, TRAIN = AttentiveCNN(), TrainConfig()
+LOGMEL, ATTENTIVE_CNN, TRAIN = LogMel(), AttentiveCNN(), TrainConfig()
 
 
 class ConfigError(UserError):
     """A configuration that does not exist or cannot be used."""
+
+
+MOST = 1_000_000_000  # of anything that is counted; more is a slip of the pen
+
+
+def flag(group: str, name: str) -> str:
+    """Spell a field of the tree as on the command line."""
+    return f"--{group}.{name.replace('_', '-')}"
+
+
+def at_least(config: Any, **least: int) -> None:
+    """Check counts of a part of the tree.
+
+    Raises: ConfigError naming the flag.
+    """
+    group = type(config).__name__.removesuffix("Config").lower()
+    for name, smallest in least.items():
+        value = getattr(config, name)
+        if value is not None and not smallest <= value <= MOST:
+            raise ConfigError(
+                f"{flag(group, name)} is {value}, expected a whole number from {smallest} to {MOST:,}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,26 +127,6 @@ class ComputeConfig:
 
 
 PROTOCOL, COMPUTE = ProtocolConfig(), ComputeConfig()
-MOST = 1_000_000_000  # of anything that is counted; more is a slip of the pen
-
-
-def flag(group: str, name: str) -> str:
-    """Spell a field of the tree as on the command line."""
-    return f"--{group}.{name.replace('_', '-')}"
-
-
-def at_least(config: Any, **least: int) -> None:
-    """Check counts of a part of the tree.
-
-    Raises: ConfigError naming the flag.
-    """
-    group = type(config).__name__.removesuffix("Config").lower()
-    for name, smallest in least.items():
-        value = getattr(config, name)
-        if value is not None and not smallest <= value <= MOST:
-            raise ConfigError(
-                f"{flag(group, name)} is {value}, expected a whole number from {smallest} to {MOST:,}"
-            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ser_jax.errors import ResultsError
 from ser_jax.io import LockedError, lock_folder, remove_partial_files, write_json
 
@@ -18,8 +20,8 @@ from ser_jax.io import LockedError, lock_folder, remove_partial_files, write_jso
 def run_lock(out: Path) -> Iterator[None]:
     """Lock the results folder `out`, created if need be, until the block ends or the process dies.
 
-    The system's lock on the folder decides, and `running.json` names its owner. On a file system without locks
-    the file decides, as long as the process it names lives.
+    The system's lock on the folder decides, and `running.json` names its owner. On a file system without
+    locks the file decides, as long as the process it names lives.
 
     Raises: ResultsError if another process works in `out`, or `out` cannot be a folder.
     """
@@ -65,13 +67,8 @@ def _may_live(owner: dict[str, Any]) -> bool:
     """Return whether the owner may live: unknown, hence True, for a process of another host."""
     if owner.get("host") != platform.node():
         return True
-    try:
-        os.kill(int(owner["process"]), 0)
-    except (ProcessLookupError, KeyError, TypeError, ValueError):
-        return False
-    except PermissionError:
-        pass
-    return True
+    process = owner.get("process")
+    return isinstance(process, int) and psutil.pid_exists(process)
 
 
 def _in_use(note: Path) -> ResultsError:

@@ -38,10 +38,14 @@ class Pool(Concatenated):
       corpora: in the order of the experiment; no two have the same name.
       fold_count: of the cross-validation; a corpus with fewer separate groups of speakers has fewer.
       place: maps (features, frames) on the host to the device, as `Machine.place`.
+
+    Attributes:
+      session: [N] str, which of its corpus's sessions an utterance is from.
     """
 
     def __init__(self, corpora: list[Corpus], fold_count: int, place: Place):
         super().__init__(corpora)
+        self.session = np.concatenate([corpus.session for corpus in corpora])
         starts = np.cumsum([0, *map(len, corpora)], dtype=np.int32)
         self._starts = dict(zip(self.names, starts, strict=False))
         self._fold_count = fold_count

@@ -4,12 +4,13 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ser_jax.devices import DEVICE_FLAG, cores
 from ser_jax.errors import UserError
-from ser_jax.shutdown import exit_on_interrupt
+from ser_jax.shutdown import exit_on_interrupt, run_cli
 
 VERSIONS = (
     "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint", "librosa", "soundfile", "torch",
@@ -25,13 +26,13 @@ class EnvironmentVariableError(UserError):
 def start_script(program: str) -> None:
     """Prepare the process of a script; call it before JAX and matplotlib are imported.
 
-    Ctrl-C exits at once until `shutdown.raise_on_interrupt`, and figures are drawn into files only.
-
-    Raises: EnvironmentVariableError.
+    Ctrl-C exits at once until `shutdown.raise_on_interrupt`, and figures are drawn into files only. Exits with
+    status 2 and a sentence if an environment variable would keep JAX from starting.
     """
     exit_on_interrupt(program)
     os.environ["MPLBACKEND"] = "agg"
-    check_environment()
+    if status := run_cli(program, check_environment):
+        sys.exit(status)
 
 
 def check_environment() -> None:
@@ -50,9 +51,7 @@ def check_environment() -> None:
     for flag in flags:
         name, _, value = flag.lstrip("-").partition("=")
         if not re.fullmatch(r"--?xla_\w+", flag.partition("=")[0]):
-            raise EnvironmentVariableError(
-                f"XLA_FLAGS holds {flag!r}, expected flags like --{DEVICE_FLAG}=8"
-            )
+            raise EnvironmentVariableError(f"XLA_FLAGS holds {flag!r}, expected flags like --{DEVICE_FLAG}=8")
         if name == DEVICE_FLAG:
             _check_devices(f"--{name} in XLA_FLAGS", value)
     if any(name.startswith("JAX_") for name in os.environ):

@@ -386,6 +386,8 @@ def claim(out: Path, wanted: dict[str, Any], accept_changed_code: bool = False) 
             )
         _write(out, wanted | {"settings": {}, "missing": [], "tables": {}, "sessions": []})
         return
+    for folder in (out, *(out / name for name in FOLDERS)):
+        io.remove_partial_files(folder)
     found = read_document(out)
     parts = [name for name in HASHED if name != "code"]
     other = list(differences({name: found[name] for name in parts}, {name: wanted[name] for name in parts}))

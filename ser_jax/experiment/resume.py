@@ -14,6 +14,8 @@ from ser_jax.errors import Interrupted
 from ser_jax.io import move_aside, write_json
 from ser_jax.shutdown import Shutdown
 
+UNFINISHED = "unfinished"  # folder of checkpoints in a results folder
+
 
 class Interval(NamedTuple):
     """How often a stack is saved: after so many seconds or epochs, whichever comes first."""
@@ -27,8 +29,8 @@ class Checkpointing:
 
     Args:
       folder: of these stacks on this host.
-      work: what they compute, as JSON: "runs" [[name, count], ...], "training" with "epochs", and whatever else
-        must be the same for a stack to be resumed.
+      work: what they compute, as JSON: "runs" [[name, count], ...], "training" with "epochs", and whatever
+        else must be the same for a stack to be resumed.
       environment: what computes them, as JSON; if it differs, results are the same but for rounding.
       interval: how often they are saved.
       label: names them in messages.
@@ -118,9 +120,10 @@ class Checkpointing:
                 raise Interrupted("ended; of several hosts the first one's training alone is saved", number)
             return
         assert self._series is not None  # `latest` comes first
-        waited = time.monotonic() - self._saved_at >= self._interval.seconds
-        trained = self._interval.epochs is not None and epoch - self._saved_epoch >= self._interval.epochs
-        if last or waited or trained or number is not None:
+        seconds, epochs = self._interval
+        due = epochs is not None and epoch - self._saved_epoch >= epochs
+        due = due or time.monotonic() - self._saved_at >= seconds
+        if last or due or number is not None:
             self._series.save(epoch, snapshot())
             self._saved_at, self._saved_epoch = time.monotonic(), epoch
         self._shutdown.saved = False
@@ -142,7 +145,7 @@ def discard(out: Path, stored: set[str]) -> None:
       out: the results folder.
       stored: names of runs, as in `Checkpointing`'s work.
     """
-    for folder in sorted((out / "unfinished").glob("*")):
+    for folder in sorted((out / UNFINISHED).glob("*")):
         notes = {host: _read(host) for host in folder.glob("host-*") if _is_noted(host)}
         if None not in notes.values() and stored >= {
             name for note in notes.values() if note for name, _ in note["work"]["runs"]
@@ -151,7 +154,7 @@ def discard(out: Path, stored: set[str]) -> None:
                 _note(host).unlink()
             shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # missing, or not empty
-        (out / "unfinished").rmdir()
+        (out / UNFINISHED).rmdir()
 
 
 def differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:

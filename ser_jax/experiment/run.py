@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -28,9 +28,10 @@ from ser_jax.experiment import provenance, results
 from ser_jax.experiment.config import Config, describe, digest
 from ser_jax.experiment.lock import run_lock
 from ser_jax.experiment.pool import Pool
-from ser_jax.experiment.resume import Checkpointing
+from ser_jax.experiment.resume import UNFINISHED, Checkpointing, Interval, discard
 from ser_jax.experiment.settings import ExperimentError, Setting
 from ser_jax.runs import Data
+from ser_jax.shutdown import Shutdown
 
 DEV_TIMES = 10  # times that development utterances are predicted while a run trains
 NAMED = 3  # runs of a setting that are named if they were stopped
@@ -200,9 +201,9 @@ def _compute_missing(experiment: Experiment, every: list[Planned]) -> None:
                 stored.append(one)
                 computed(one.setting.label)
             _discard_checkpoints(experiment, stored)
-        if stop.asked is not None:
+        if stop.requested is not None:
             raise Interrupted(
-                "ended; everything is trained and stored, the same command makes the tables", stop.asked
+                "ended; everything is trained and stored, the same command makes the tables", stop.requested
             )
 
 
@@ -218,7 +219,7 @@ def by_stack(every: Sequence[Planned]) -> list[list[Planned]]:
 
 
 def _computed(
-    experiment: Experiment, alike: list[Planned], wanted: list[Planned], stop: Any, progress: tqdm
+    experiment: Experiment, alike: list[Planned], wanted: list[Planned], stop: Shutdown, progress: tqdm
 ) -> Iterator[Planned]:
     """Train the runs of settings that share stacks; yield each wanted one once it is stored.
 
@@ -276,12 +277,12 @@ def _with_params(out: Path, one: Planned) -> list[RunSpec]:
 
 
 def _checkpointing(
-    experiment: Experiment, alike: list[Planned], specs: Sequence[RunSpec], stop: Any
+    experiment: Experiment, alike: list[Planned], specs: Sequence[RunSpec], stop: Shutdown
 ) -> Checkpointing:
     config, _, machine, protocol_hash = experiment
     setting = alike[0].setting
     params = [spec.params for spec in specs]
-    what = {
+    work = {
         "protocol": protocol_hash,
         "runs": [[one.setting.slug, len(one.specs)] for one in alike],
         "settings": digest([one.setting.describe() for one in alike]),
@@ -291,14 +292,13 @@ def _checkpointing(
     }
     return Checkpointing(
         checkpoints_folder(config.out, alike) / f"host-{machine.host}",
-        what=what,
-        by={"devices": machine.mesh.size, **provenance.describe_environment()},
-        seconds=60 * config.compute.save_minutes,
-        epochs=config.compute.save_epochs,
+        work=work,
+        environment={"devices": machine.mesh.size, **provenance.describe_environment()},
+        interval=Interval(60 * config.compute.save_minutes, config.compute.save_epochs),
         label=", ".join(one.setting.label for one in alike),
-        stop=stop,
+        shutdown=stop,
         say=_print,
-        saves=machine.host == 0,
+        enabled=machine.host == 0,
     )
 
 
@@ -306,16 +306,14 @@ def checkpoints_folder(out: Path, alike: Sequence[Planned]) -> Path:
     """Return where the stacks of settings that share them are saved while they train."""
     names = [one.setting.slug for one in alike]
     others = f"+{len(names) - 1}-{digest(names)[:8]}" if len(names) > 1 else ""
-    return out / "checkpoints" / f"{names[0]}{others}"
+    return out / UNFINISHED / f"{names[0]}{others}"
 
 
 def _discard_checkpoints(experiment: Experiment, stored: Sequence[Planned]) -> None:
     """Discard the checkpoints of settings whose results are stored."""
     experiment.machine.wait("the results are stored")
     if experiment.machine.host == 0:
-        from ser_jax.experiment.resume import discard
-
-        discard(experiment.config.out / "checkpoints", {one.setting.slug for one in stored})
+        discard(experiment.config.out, {one.setting.slug for one in stored})
 
 
 def _name_stopped(one: Planned, runs: Sequence[RunResult]) -> None:

@@ -11,7 +11,7 @@ from ser_jax.checkpoint import Series
 
 def cut(checkpoint: Path) -> None:
     """Halves every file of its arrays."""
-    for file in [file for file in (checkpoint / "arrays").rglob("*") if file.is_file()]:
+    for file in [file for file in checkpoint.rglob("*") if file.is_file()]:
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
