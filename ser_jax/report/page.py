@@ -236,7 +236,7 @@ def _differing(results: Results, rows: Sequence[Row]) -> list[Block]:
     return [
         {"kind": "heading", "text": "What differs"},
         text(verdict + (", in the pooled score (UAR: points):" if found else ".")),
-        *([{"kind": "list", "items": found}] if found else []),
+        *([{"kind": "list", "entries": found}] if found else []),
         fold(f"All {len(compared)} differences", [lines]),
         text(f"{tables.SWAPPED} those of the same column.{_few(results, rows, compared)}", "note"),
     ]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ser_jax import metrics, statistics
+from ser_jax import metrics
 from ser_jax.errors import ResultsError
 from ser_jax.experiment.results import (
     Predictions,
@@ -24,6 +24,7 @@ from ser_jax.experiment.results import (
     read_training,
 )
 from ser_jax.experiment.settings import slug
+from ser_jax.statistics import chance_interval, holm, interval, paired_test
 
 PAPER = {  # Table 2, UAR in %, by setting and the database of the test corpus
     ("monolingual", "iemocap"): {"arousal": 68.09, "valence": 62.33},
@@ -245,7 +246,7 @@ class Results:
             neighbours = [(later, former) for former, later in itertools.pairwise(own[1:])]
             pairs = dict.fromkeys([*((row, own[0]) for row in own[1:]), *neighbours])
             values = [self._compared(one.slug, other.slug) for one, other in pairs]
-            corrected = statistics.holm([p for _, p in values])
+            corrected = holm([p for _, p in values])
             for (one, other), (difference, p), p_holm in zip(pairs, values, corrected, strict=True):
                 both = names[one.slug], names[other.slug]
                 found.append(Comparison(*column, one.metric, *both, difference, p, float(p_holm)))
@@ -329,8 +330,8 @@ def measured(found: Predictions, dimensions: Sequence[str] = ()) -> Row:
             row = row._replace(by_class=_pairs(dimensions, np.atleast_1d(of_dimension)))
         if found.metric in ("UAR", "CCC"):
             labels, predictions, options = _evaluated(found)
-            around = statistics.interval(found.metric, labels, predictions, found.speaker, **options)
-            guesses = statistics.chance_interval(found.metric, labels, **options)
+            around = interval(found.metric, labels, predictions, found.speaker, **options)
+            guesses = chance_interval(found.metric, labels, **options)
             row = row._replace(low=factor * around.low, high=factor * around.high)
             row = row._replace(chance_low=factor * guesses.low, chance_high=factor * guesses.high)
     return row
@@ -363,7 +364,7 @@ def compared(one: Predictions, other: Predictions) -> tuple[float, float]:
     )
     try:
         (labels, first, options), (_, second, _) = map(_evaluated, (one, other))
-        p = statistics.paired_test(one.metric, labels, first, second, one.speaker, **options)
+        p = paired_test(one.metric, labels, first, second, one.speaker, **options)
         return scale(one.metric) * (_pooled(one) - _pooled(other)), p
     except ValueError:
         return NAN, NAN

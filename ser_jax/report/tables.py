@@ -16,6 +16,7 @@ POOLED = (
 )
 SWAPPED = "p by swapping the predictions of all utterances of a speaker, corrected by Holm for"
 SIZES = ("bands", "frames", "outputs")  # of a network, that follow from features and task
+TUNED = ("kernel", "pool")  # that the tuning varies
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
@@ -197,7 +198,7 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
         each(lambda one: "histograms equalized towards the training corpora" if one["equalize"] else ""),
         each(lambda one: f"label rule `{one['task']['rule']}`" if "rule" in one["task"] else ""),
         each(lambda one: "scores of development speakers" if one["tuned"] else ""),
-        each(lambda one: _changed("network", one["model"], default["model"], SIZES)),
+        each(lambda one: _changed("network", one["model"], default["model"], SIZES + TUNED * one["tuned"])),
         each(lambda one: _changed("front end", one["frontend"], default["features"], ())),
         each(lambda one: _changed("training", one["training"], default["train"], ("epochs",))),
     ]
