@@ -11,7 +11,7 @@ Only `speaker` and `utterance` look at speech of the person under test. Padding 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,8 +46,8 @@ class Membership(NamedTuple):
 class Scaler(NamedTuple):
     """The map (x - mean) * scale; mean and scale are [F], or [G, F] for G groups of utterances, float32."""
 
-    mean: np.ndarray
-    scale: np.ndarray
+    mean: Any
+    scale: Any
 
 
 def blocks(features: Gathered, rows: np.ndarray) -> Iterator[np.ndarray]:

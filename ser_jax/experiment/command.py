@@ -48,7 +48,7 @@ def parse(
     chosen = {kind: _values(words, kind) for kind in KINDS}
     config = _replaced(config, {k: tuple(choose(k, one) for one in v) for k, v in chosen.items() if v})
     kind = _flags(config, chosen)
-    found = tyro.cli(
+    found: Any = tyro.cli(
         kind, prog=f"python -m experiments.{name}", description=description, args=words,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
     )  # fmt: skip
@@ -96,9 +96,10 @@ def _replaced(config: Config, chosen: dict[str, tuple]) -> Config:
         group, _, field = kind.partition(".")
         if field:
             inner = dataclasses.replace(getattr(config, group), **{field: values[0]})
-            config = dataclasses.replace(config, **{group: inner})
+            changes: dict[str, Any] = {group: inner}
         else:
-            config = dataclasses.replace(config, **{group: values if group == "tasks" else values[0]})
+            changes = {group: values if group == "tasks" else values[0]}
+        config = dataclasses.replace(config, **changes)
     return config
 
 

@@ -172,8 +172,8 @@ class Config:
             return dataclasses.replace(self.model, **sizes)  # type: ignore[type-var]  # any dataclass
         except TypeError as error:
             raise ConfigError(
-                f"network {type(self.model).__name__} takes no bands, frames or outputs ({error}), expected a "
-                "dataclass with these fields"
+                f"network {type(self.model).__name__} takes no bands, frames or outputs ({error}), expected "
+                "a dataclass with these fields"
             ) from error
 
 

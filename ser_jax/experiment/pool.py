@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ser_jax.arrays import Array, Gathered, Scaler
+from ser_jax.arrays import Array, Gathered
 from ser_jax.data import histogram, standardize
 from ser_jax.data.concatenated import Concatenated
 from ser_jax.data.corpus import Corpus
-from ser_jax.data.folds import Fold, folds, groups
+from ser_jax.data.folds import Fold, FoldError, folds, groups
+from ser_jax.data.standardize import Scaler
 from ser_jax.runs import Data
 from ser_jax.tasks import Task
 
@@ -63,7 +64,7 @@ class Pool(Concatenated):
         return [Fold(fold.train + start, fold.dev + start, fold.test + start) for fold in own]
 
     @cache  # noqa: B019
-    def labels(self, task: Task) -> np.ndarray:
+    def labels(self, task: Task) -> np.ndarray:  # type: ignore[override]  # cached
         """Return the labels of all rows: [N] int32, -1 unlabelled; or [N, K] float32, NaN unlabelled."""
         found = super().labels(task)
         return found.astype(np.int32 if found.ndim == 1 else np.float32)
@@ -71,8 +72,15 @@ class Pool(Concatenated):
     @cached_property
     def membership(self) -> standardize.Membership:
         """Corpus, fold and speaker of every row, as numbers."""
-        fold = np.concatenate([groups(corpus, self._fold_count) for corpus in self.corpora.values()])
+        fold = np.concatenate([self._groups(corpus) for corpus in self.corpora.values()])
         return standardize.Membership(self.corpus, fold, np.unique(self.speaker_id, return_inverse=True)[1])
+
+    def _groups(self, corpus: Corpus) -> np.ndarray:
+        """Return the fold that tests each utterance; all 0 if the corpus cannot be divided."""
+        try:
+            return groups(corpus, self._fold_count)
+        except FoldError:  # stops only settings that divide it
+            return np.zeros(len(corpus), np.int32)
 
     def data(self, mode: str, train: tuple[str, ...] | None) -> Data:
         """Return the features of all rows as runs are trained on them.

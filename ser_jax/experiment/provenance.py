@@ -26,8 +26,8 @@ class EnvironmentVariableError(UserError):
 def start_script(program: str) -> None:
     """Prepare the process of a script; call it before JAX and matplotlib are imported.
 
-    Ctrl-C exits at once until `shutdown.raise_on_interrupt`, and figures are drawn into files only. Exits with
-    status 2 and a sentence if an environment variable would keep JAX from starting.
+    Ctrl-C exits at once until `shutdown.raise_on_interrupt`, and figures are drawn into files only. Exits
+    with status 2 and a sentence if an environment variable would keep JAX from starting.
     """
     exit_on_interrupt(program)
     os.environ["MPLBACKEND"] = "agg"

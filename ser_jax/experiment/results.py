@@ -88,7 +88,7 @@ class Predictions:
             found = dataclasses.replace(found, **{name: getattr(found, name)[seeds] for name in parts})
         if rows is not None:
             of_utterances = ("utterance", "speaker", "session", "fold", "labels")
-            parts_ = {name: getattr(found, name)[rows] for name in of_utterances}
+            parts_: Any = {name: getattr(found, name)[rows] for name in of_utterances}
             parts_ |= {name: getattr(found, name)[:, rows] for name in ("outputs", "predictions")}
             found = dataclasses.replace(found, **parts_)
         return found
@@ -211,7 +211,7 @@ def read_predictions(path: Path) -> Predictions:
 
     Raises: ResultsError if the file is missing or damaged.
     """
-    arrays = read_arrays(path, [*ARRAYS, "facts"])
+    arrays: dict[str, Any] = read_arrays(path, [*ARRAYS, "facts"])
     try:
         facts = json.loads(str(arrays.pop("facts")))
         for name in ("train", "test", "class_names"):
@@ -257,9 +257,9 @@ def write_training(
 
 def _development(task: Task, spec: RunSpec, outputs: np.ndarray) -> tuple[list[float], list[float]]:
     """Return loss and score of the development rows after each of W epochs."""
-    labels = np.asarray(spec.labels)[spec.dev]
+    labels: Any = np.asarray(spec.labels)[spec.dev]
     score = [headline(task, labels, np.asarray(task.predict(one))) for one in outputs]
-    weights = np.ones(len(labels), np.float32)
+    weights: Any = np.ones(len(labels), np.float32)
     usable = [np.isfinite(value) for value in score]
     each = zip(outputs, usable, strict=True)
     return [float(task.loss(one, labels, weights)) if there else np.nan for one, there in each], score
@@ -382,7 +382,8 @@ def claim(out: Path, wanted: dict[str, Any], accept_changed_code: bool = False) 
         orphans = [name for name in FOLDERS if (out / name).exists()]
         if orphans:
             raise ResultsError(
-                f"{out} holds {' and '.join(orphans)} without the {CONFIG} that says of what; choose another --out"
+                f"{out} holds {' and '.join(orphans)} without the {CONFIG} that says of what; choose another "
+                "--out"
             )
         _write(out, wanted | {"settings": {}, "missing": [], "tables": {}, "sessions": []})
         return
@@ -454,8 +455,8 @@ def read_document(out: Path) -> dict[str, Any]:
 
 
 def _complete(found: dict[str, Any]) -> bool:
-    kinds = {"config": dict, "corpora": list, "folds": dict, "settings": dict, "missing": list, "tables": dict,
-             "sessions": list}  # fmt: skip
+    kinds = {"config": dict, "corpora": list, "folds": dict, "settings": dict, "missing": list,
+             "tables": dict, "sessions": list}  # fmt: skip
     names = all(
         name.replace("_", "").isalnum() and name.isascii() for name in found["tables"]
     )  # become paths

@@ -71,8 +71,8 @@ def run(
       config: of the experiment.
       after: further work on what is stored, while this process still holds the folder.
       accept_changed_code: whether results of changed code are continued.
-    Raises: UserError (a subclass) if a corpus is unknown or cannot be divided, nothing at all can be computed,
-      or the folder holds other results or is in use; Interrupted after Ctrl-C or SIGTERM.
+    Raises: UserError (a subclass) if a corpus is unknown, nothing at all can be computed, or the folder holds
+      other results or is in use; Interrupted after Ctrl-C or SIGTERM.
     """
     corpora = [load(name, config.data_dir, config.features) for name in config.corpora]
     if len({corpus.fingerprint for corpus in corpora}) != len(corpora):
@@ -147,7 +147,8 @@ def _check_part(pool: Pool, setting: Setting, spec: RunSpec, part: str, rows: np
     if not task.class_names:
         if len(rows) < 2:
             raise ExperimentError(
-                f"fold {spec.fold + 1}: {len(rows)} {part} utterances are rated ({task.name}), expected at least two"
+                f"fold {spec.fold + 1}: {len(rows)} {part} utterances are rated ({task.name}), expected at "
+                "least two"
             )
         return
     counts = np.bincount(pool.labels(task)[rows], minlength=task.outputs)
@@ -208,7 +209,7 @@ def _compute_missing(experiment: Experiment, every: list[Planned]) -> None:
 
 
 def by_stack(every: Sequence[Planned]) -> list[list[Planned]]:
-    """Group settings whose runs may share a stack: of one network and loss, trained alike on the same corpora."""
+    """Group settings whose runs may share a stack: of one network and loss, trained alike on the same."""
     kinds: dict[Hashable, list[Planned]] = {}
     for one in every:
         s = one.setting

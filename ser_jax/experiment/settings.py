@@ -1,4 +1,4 @@
-"""Settings: what an experiment trains and tests, as values; and the paper's settings, made from a configuration.
+"""Settings: what an experiment trains and tests, as values; the paper's are made from a configuration.
 
 A setting is complete: it carries corpora, task, network, training, front end and standardization, and plans
 its own runs. Nothing is inferred from its name.
@@ -222,7 +222,13 @@ def few_samples(pool: Pool, setting: Setting) -> list[RunSpec]:
         for seed in range(setting.seeds):
             draw = np.random.default_rng((i, seed) if setting.draw == "seed" else i)
             train = np.sort(draw.permutation(rows)[:samples])
-            spec = {"fold": i, "seed": seed, "train": train, "dev": fold.dev, "test": fold.test}
+            spec: dict[str, Any] = {
+                "fold": i,
+                "seed": seed,
+                "train": train,
+                "dev": fold.dev,
+                "test": fold.test,
+            }
             found.append(run_spec(pool, setting, statistics=source, unlabelled=fold.train, **spec))
     return found
 
@@ -252,7 +258,7 @@ def cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
 
 
 def development(pool: Pool, setting: Setting) -> list[RunSpec]:
-    """Plan cross-validation that tests the development speakers, so that nothing is chosen by test speakers."""
+    """Plan cross-validation that tests the development speakers, to choose settings without test speakers."""
     return [dataclasses.replace(spec, test=spec.dev, dev=NO_ROWS) for spec in cross_validation(pool, setting)]
 
 
@@ -342,7 +348,7 @@ def tuning(config: Config) -> list[Setting]:
     found: list[Setting] = []
     for kernel, pool in itertools.product(KERNELS, POOLS):
         try:
-            model: Any = dataclasses.replace(config.model, kernel=kernel, pool=pool)  # type: ignore[type-var, call-arg]
+            model: Any = dataclasses.replace(config.model, kernel=kernel, pool=pool)  # type: ignore[type-var]
         except TypeError:
             raise ExperimentError(
                 f"network {type(config.model).__name__} has no kernel and pool, expected one with both"
