@@ -34,7 +34,7 @@ def run_benchmark(
     import tyro
 
     found: Any = tyro.cli(
-        flags, prog=f"python -m experiments.{name}", description=description, args=arguments
+        flags, prog=f"python -m experiments.{name}", description=description
     )
 
     def work() -> int:
