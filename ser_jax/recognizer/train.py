@@ -12,10 +12,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ser_jax import __version__, data, engine, runs
-from ser_jax.arrays import Scaler
 from ser_jax.data import Corpus, standardize
 from ser_jax.data.concatenated import Concatenated
 from ser_jax.data.folds import connected_speakers, groups
+from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine, use_all_cores
 from ser_jax.engine import RunSpec
 from ser_jax.errors import UserError
@@ -123,7 +123,7 @@ def fit(
     """
     every, held_out = divide(corpora, recipe)
     scaler = standardize.statistics(every.moments(), ~held_out)
-    params = _train_networks(every, held_out, recipe, machine, Scaler(*scaler), on_epoch)
+    params = _train_networks(every, held_out, recipe, machine, scaler, on_epoch)
     uncalibrated = Trained(
         sizes=AttentiveCNN(),
         filters=logmel.filterbank().toarray(),
