@@ -12,10 +12,6 @@ import cached
 import pytest
 from cached import SHAPE, Reader, load, siblings
 
-<<<<<<< HEAD
-from ser_jax import io
-=======
->>>>>>> data
 from ser_jax.data import cache
 
 
@@ -65,19 +61,6 @@ def test_a_kill_leaves_nothing_that_looks_whole(folder, tmp_path):
         assert cache.read(folder, SHAPE) is None
         assert load(folder) == 1  # while the process is at work, whose file stays
         process.send_signal(signal.SIGKILL)
-<<<<<<< HEAD
-    assert load(folder) == 0
-    assert siblings(folder) == ["1.0.0", "cache-1.0.0"]
-
-
-def test_where_there_are_no_locks_nobody_sweeps(folder, monkeypatch):
-    monkeypatch.setattr(io, "fcntl", None)
-    left = folder.parent / ".cache-1.0.0.left"
-    left.mkdir()
-    os.utime(left, (0, 0))
-    assert [load(folder), load(folder)] == [1, 0]
-=======
->>>>>>> data
     assert left.exists()
     assert load(folder) == 0
     assert left.exists()  # as it is young

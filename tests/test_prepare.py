@@ -93,15 +93,9 @@ def test_a_full_disk_is_named(speech, tmp_path):
 def test_one_process_at_a_time_prepares_a_corpus(speech, tmp_path):
     folder = tmp_path / "root/manifest/tiny"
     folder.mkdir(parents=True)
-<<<<<<< HEAD
-    (folder / "incomplete.XYZ_1.0.0").mkdir()
-    hold = "import sys, time; from pathlib import Path; from ser_jax import io\n"
-    hold += "with io.lock_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
-=======
     (folder / "incomplete.XYZ_2.0.0").mkdir()
     hold = "import sys, time; from pathlib import Path; from ser_jax.io import lock_folder\n"
     hold += "with lock_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
->>>>>>> data
     with subprocess.Popen([sys.executable, "-c", hold, folder], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(UserError, match="tiny: another process prepares this corpus, expected it to end"):
