@@ -461,6 +461,8 @@ def _complete(found: dict[str, Any]) -> bool:
         name.replace("_", "").isalnum() and name.isascii() for name in found["tables"]
     )  # become paths
     facts = all({"name", "builder", "synthetic", "left_out"} <= one.keys() for one in found["corpora"])
+    facts &= all({"settings", "figure", "cells"} <= one.keys() for one in found["tables"].values())
+    facts &= all({"setting", "train", "test", "task", "reason"} <= one.keys() for one in found["missing"])
     return names and facts and all(isinstance(found[name], kind) for name, kind in kinds.items())
 
 

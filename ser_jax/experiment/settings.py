@@ -95,9 +95,9 @@ class Setting:
         """Return everything that its results depend on, apart from corpora and code, as JSON."""
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         start = None if self.start is None else self.start.describe()
-        plan = f"{self.plan.__module__}:{self.plan.__qualname__}"
         return {name: describe(value) for name, value in found.items() if name not in ("plan", "start")} | {
-            "plan": plan,
+            "task": {"name": self.task.name} | describe(self.task),
+            "plan": f"{self.plan.__module__}:{self.plan.__qualname__}",
             "start": start,
         }
 
