@@ -266,6 +266,24 @@ def main(
     sys.exit(status)
 
 
+def run_function(
+    function: Callable[..., int | None], description: str | None, arguments: Sequence[str] | None = None
+) -> NoReturn:
+    """Run the function of an experiment that trains nothing, its arguments being flags, and exit.
+
+    The status is what the function returns, 2 if a flag or the input is wrong.
+    """
+    import tyro
+
+    def work() -> int | None:
+        return tyro.cli(
+            function, prog=f"python -m experiments.{function.__name__}", description=description,
+            args=arguments, config=(tyro.conf.FlagCreatePairsOff,),
+        )  # fmt: skip
+
+    shutdown.run_script(function.__name__, work)
+
+
 def _start(config: Config) -> None:
     """Set up this process: signals, logging, its devices, and the hosts it computes with."""
     from ser_jax.devices import join, use_all_cores

@@ -1,7 +1,7 @@
 """Where the attention of mono-lingual models lies (Sec. 6): analysis of stored models, and its table.
 
-Beyond the paper: test utterances, segments without those of padding, what chance would give there, and utterance
-lengths. Padding has weights as well, and a short utterance fills the first segments only.
+Beyond the paper: test utterances, segments without those of padding, what chance would give there, and
+utterance lengths. Padding has weights as well, and a short utterance fills the first segments only.
 """
 
 import json
@@ -19,14 +19,15 @@ from ser_jax.experiment.config import Config
 from ser_jax.experiment.run import Experiment, stored_data
 from ser_jax.experiment.settings import ExperimentError, Setting, monolingual
 from ser_jax.io import write_json
+from ser_jax.report.results import Results
 from ser_jax.report.tables import aligned, synthetic_notice
 from ser_jax.statistics import over_runs
 
 FILE = "attention.json"
 PARTS = ("training", "test")
 PAPER = (
-    "Shares of utterances. The paper, training utterances: the first segment has the largest weight in 31.2 % on "
-    "IEMOCAP; the two largest differ by > 0.5 in 73.1 % there, in 5 % on RECOLA."
+    "Shares of utterances. The paper, training utterances: the first segment has the largest weight in "
+    "31.2 % on IEMOCAP; the two largest differ by > 0.5 in 73.1 % there, in 5 % on RECOLA."
 )
 NAMES = (
     "largest", "largest_valid", "expected", "decisive", "decisive_valid", "padding_weight", "padding_largest",
@@ -67,6 +68,11 @@ def analyse(experiment: Experiment) -> None:
     written = read(config.out)
     write_text(config.out / "attention.md", table(written, synthetic) + "\n")
     write_figure(config.out / "attention", drawn(synthetic, written))
+
+
+def printed(results: Results) -> str:
+    """Return the table that `analyse` wrote."""
+    return (results.out / "attention.md").read_text(encoding="utf-8").rstrip("\n")
 
 
 def _json(shares: Shares) -> dict[str, list]:

@@ -1,12 +1,14 @@
 """Prepared corpora as tables: class counts beside the published ones, and when speech starts."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ser_jax.data import Corpus, Facts, onset
+from ser_jax.data import Corpus, Facts, UnknownCorpusError, facts, onset
 from ser_jax.data.labels import RULES, counts
 from ser_jax.report.results import SYNTHETIC
 from ser_jax.report.tables import aligned
@@ -34,27 +36,44 @@ CLASSES = {  # database, rule, dimension to (low or negative, high or positive, 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def class_counts(facts: Facts, rule: str, tasks: Sequence[Task] = ()) -> list[dict[str, Any]]:
+def prepared(names: Sequence[str], data_dir: Path | None) -> list[Facts]:
+    """Return the facts of corpora, with or without recordings.
+
+    Args:
+      names: of the corpora; if empty, the paper's that are prepared.
+      data_dir: where they were prepared.
+    Raises: UnknownCorpusError.
+    """
+    if names:
+        return [facts(name, data_dir) for name in names]
+    found = []
+    for name in PUBLISHED:
+        with contextlib.suppress(UnknownCorpusError):
+            found.append(facts(name, data_dir))
+    return found or [facts(next(iter(PUBLISHED)), data_dir)]
+
+
+def class_counts(corpus: Facts, rule: str, tasks: Sequence[Task] = ()) -> list[dict[str, Any]]:
     """Return the counts of a corpus beside the published ones.
 
     Args:
-      facts: the corpus.
+      corpus: the utterances.
       rule: label rule of arousal and valence.
       tasks: further tasks whose classes are counted.
     Returns: a row per count: what, found, published (None if it is not), source, and a verdict: "equal",
       "different" or "" (not published).
     """
-    found = {"utterances": len(facts), "speakers": len(set(facts.speaker))}
-    for what, column in (("session", facts.session), ("emotion", facts.emotion)):
+    found = {"utterances": len(corpus), "speakers": len(set(corpus.speaker))}
+    for what, column in (("session", corpus.session), ("emotion", corpus.emotion)):
         found |= {f"{what} {name}": n for name, n in sorted(Counter(column.tolist()).items()) if name}
-    known: dict[str, tuple[int, str]] = dict(PUBLISHED.get(facts.database, {}))
-    for dimension, own in counts(facts, rule).items():
+    known: dict[str, tuple[int, str]] = dict(PUBLISHED.get(corpus.database, {}))
+    for dimension, own in counts(corpus, rule).items():
         found |= {f"{dimension} {name}": n for name, n in own.items()}
-        if (facts.database, rule, dimension) in CLASSES:
-            *each, source = CLASSES[facts.database, rule, dimension]
+        if (corpus.database, rule, dimension) in CLASSES:
+            *each, source = CLASSES[corpus.database, rule, dimension]
             known |= {f"{dimension} {name}": (int(n), str(source)) for name, n in zip(own, each, strict=True)}
     for task in tasks:
-        found |= _task_counts(facts, task)
+        found |= _task_counts(corpus, task)
     rows = []
     for what in [*found, *(what for what in known if what not in found)]:
         expected, source = known.get(what, (None, ""))
@@ -64,22 +83,22 @@ def class_counts(facts: Facts, rule: str, tasks: Sequence[Task] = ()) -> list[di
     return rows
 
 
-def _task_counts(facts: Facts, task: Task) -> dict[str, int]:
-    labels = task.labels(facts)
+def _task_counts(corpus: Facts, task: Task) -> dict[str, int]:
+    labels = task.labels(corpus)
     if labels.ndim == 2:
         return {f"{task.name} rated": int(np.isfinite(labels).any(axis=1).sum())}
     return {f"{task.name} {name}": int((labels == k).sum()) for k, name in enumerate(task.class_names)}
 
 
-def counts_table(facts: Facts, rows: Sequence[dict[str, Any]]) -> str:
+def counts_table(corpus: Facts, rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows of `class_counts` as text."""
-    kind = "" if isinstance(facts, Corpus) else ", labels only"
-    kind += ", SYNTHETIC SPEECH" if facts.synthetic else ""
-    left_out = getattr(facts, "left_out", 0)
+    kind = "" if isinstance(corpus, Corpus) else ", labels only"
+    kind += ", SYNTHETIC SPEECH" if corpus.synthetic else ""
+    left_out = getattr(corpus, "left_out", 0)
     kind += f", {left_out:,} utterances left out" if left_out else ""
     compared = [row for row in rows if row["verdict"]]
     lines = [
-        f"{facts.name} ({facts.database}{kind})",
+        f"{corpus.name} ({corpus.database}{kind})",
         f"  {'':<24} {'found':>8} {'published' if compared else '':>10}".rstrip(),
     ]
     for row in rows:
@@ -92,14 +111,14 @@ def counts_table(facts: Facts, rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join([*lines, f"  {equal} of {len(compared)} published counts are equal"])
 
 
-def counts_json(facts: Facts, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def counts_json(corpus: Facts, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the rows of `class_counts` with the corpus, as JSON."""
     return {
-        "name": facts.name,
-        "builder": facts.database,
-        "synthetic": facts.synthetic,
-        "labels_only": not isinstance(facts, Corpus),
-        "left_out": getattr(facts, "left_out", 0),
+        "name": corpus.name,
+        "builder": corpus.database,
+        "synthetic": corpus.synthetic,
+        "labels_only": not isinstance(corpus, Corpus),
+        "left_out": getattr(corpus, "left_out", 0),
         "counts": list(rows),
     }
 
@@ -150,7 +169,7 @@ def onset_table(onsets: Sequence[Onset]) -> str:
             shown += [f"{100 * one.late:.1f} %", f"{one.silent_at_the_end:.2f}", f"{one.contrast:.0f}"]
         lines.append([one.corpus, str(one.utterances), *shown, str(one.without)])
     return (
-        f"{aligned(lines)}\n\nSpeech: {onset.LASTING} frames in a row that are at most {onset.BELOW:g} dB below the "
-        f"loud ones and {onset.ABOVE:g} dB above the quiet ones. Contrast: median level of loud over quiet frames; "
-        "far below 20 dB the room is loud, and an early start means little."
+        f"{aligned(lines)}\n\nSpeech: {onset.LASTING} frames in a row that are at most {onset.BELOW:g} dB "
+        f"below the loud ones and {onset.ABOVE:g} dB above the quiet ones. Contrast: median level of loud "
+        "over quiet frames; far below 20 dB the room is loud, and an early start means little."
     )  # fmt: skip

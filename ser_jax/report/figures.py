@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ser_jax.experiment.results import Predictions, TrainingLog
 from ser_jax.report.results import Results, Row, columns, confusion, fold_means, labels, scale
-from ser_jax.report.tables import heading, number
+from ser_jax.report.tables import number
 
 PANEL = 3.4  # inches wide: 326 px on a screen
 COLOURS = ("#1f83c4", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f")
@@ -31,7 +31,7 @@ MARKS = {"arousal": (COLOURS[0], "o"), "valence": (COLOURS[1], "s"), "language":
 OTHERS = (("#009e73", "^"), ("#cc79a7", "D"), ("#7f7f7f", "v"))  # of tasks without a mark of their own
 INK = "#010101"  # black on the light fields of a heat map; a page draws "#000000" in its own ink
 NARROW = 3  # classes that a confusion matrix of half a panel has room for
-GUESSING = {"color": "gray", "linewidth": 0.8, "linestyle": ":"}
+GUESSING: dict[str, Any] = {"color": "gray", "linewidth": 0.8, "linestyle": ":"}
 
 
 def of(results: Results, rows: Sequence[Row], figure: str | None) -> dict[str, Figure]:
@@ -58,7 +58,7 @@ def svg(drawing: Figure) -> str:
     """Return a figure as the text of an SVG file, always the same bytes; letters stay letters."""
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     stream = io.BytesIO()
-    options = {"svg.hashsalt": "ser_jax", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
+    options: Any = {"svg.hashsalt": "ser_jax", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
     with mpl.rc_context(options):
         FigureCanvasSVG(drawing).print_svg(stream, metadata=nothing)
     return stream.getvalue().decode()
@@ -167,7 +167,7 @@ def _draw_confusion(axis: Axes, found: Predictions) -> None:
 
 
 def training(results: Results, curves: Mapping[str, Mapping[str, TrainingLog]]) -> Figure:
-    """Draw loss by epoch, on training and development speakers, and the latter's score; a column per title."""
+    """Draw loss by epoch of training and development speakers, and the latter's score, a column per title."""
     metric = {cell.task: cell.metric for cell in results.cells.values()}
     high = (
         2 if any(np.isfinite(log.dev_score).any() for one in curves.values() for log in one.values()) else 1
@@ -323,7 +323,7 @@ WHOLE: dict[str, Callable[[Results, Sequence[Row]], Figure]] = {
 
 
 def attention(synthetic: Sequence[str], found: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """Draw how often each segment has the largest weight, of all and of the valid ones; a column per corpus."""
+    """Draw how often each segment has the largest weight, with and without padding; a column per corpus."""
     drawing = Figure(figsize=(PANEL * len(found), 4.2), layout="constrained")
     grid = drawing.subplots(2, len(found), squeeze=False, sharex="col", sharey=True)
     for (name, one), column in zip(found.items(), grid.T, strict=True):

@@ -106,10 +106,10 @@ def compare(folders: Sequence[Path], mixed: bool = False) -> str:
     first, *_ = every = [Results(folder) for folder in folders]
     other = [one for one in every if one.document["hash"] != first.document["hash"]]
     if other and not mixed:
-        both = [{name: one.document[name] for name in HASHED} for one in (first, other[0])]
+        mine, its = ({name: each.document[name] for name in HASHED} for each in (first, other[0]))
         raise ResultsError(
-            f"{other[0].out} is of another protocol than {first.out} ({', '.join(differences(*both))}), expected "
-            "results that can be compared; --mixed puts them in one table all the same"
+            f"{other[0].out} is of another protocol than {first.out} ({', '.join(differences(mine, its))})"
+            ", expected results that can be compared; --mixed puts them in one table all the same"
         )
     lines: list[list[str]] = []
     for one in every:

@@ -160,10 +160,10 @@ def _lead(results: Results, rows: Sequence[Row], names: str) -> list[Block]:
     return [
         *blocks,
         text(
-            f"How well {network} predicts {' and '.join(tasks) or 'emotion'} within and across the corpora {names}, "
-            f"after Neumann and Vu (ICASSP 2018): {seeds} seeds and up to {folds} folds"
-            f"{f', {trained:,} models in all' if trained else ''}. {defined}All numbers follow from the stored "
-            "predictions of every run for every test utterance."
+            f"How well {network} predicts {' and '.join(tasks) or 'emotion'} within and across the corpora "
+            f"{names}, after Neumann and Vu (ICASSP 2018): {seeds} seeds and up to {folds} folds"
+            f"{f', {trained:,} models in all' if trained else ''}. {defined}All numbers follow from the "
+            "stored predictions of every run for every test utterance."
         ),
     ]  # fmt: skip
 
@@ -220,8 +220,8 @@ def _differing(results: Results, rows: Sequence[Row]) -> list[Block]:
         return []
     certain = [one for one in compared if one.p_holm < ALPHA]
     verdict = (
-        f"{len(certain) or 'None'} of {len(compared)} differences {'is' if len(certain) < 2 else 'are'} larger "
-        f"than chance explains (p < {ALPHA}, Holm)"
+        f"{len(certain) or 'None'} of {len(compared)} differences {'is' if len(certain) < 2 else 'are'} "
+        f"larger than chance explains (p < {ALPHA}, Holm)"
     )
     found = []
     for test, task in dict.fromkeys((one.test, one.task) for one in certain):
@@ -250,8 +250,8 @@ def _few(results: Results, rows: Sequence[Row], compared: Sequence[Comparison]) 
     if least * beside <= ALPHA:
         return ""
     return (
-        f" The {fewest.speakers} speakers of {results.title(fewest.test)} allow no p below {least:.3g}: corrected, "
-        "even a large difference may count as chance."
+        f" The {fewest.speakers} speakers of {results.title(fewest.test)} allow no p below {least:.3g}: "
+        "corrected, even a large difference may count as chance."
     )  # fmt: skip
 
 

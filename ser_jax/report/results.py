@@ -163,7 +163,7 @@ class Results:
     @property
     def settings(self) -> list[str]:
         """Names of all settings of which something is stored or missing, the paper's first."""
-        there = {cell.setting for cell in [*self.cells.values(), *self.missing.values()]}
+        there = {one.setting for one in self.cells.values()} | {one.setting for one in self.missing.values()}
         first = [name for name in TABLE2 if name in there]
         return [*first, *sorted(there.difference(first))]
 
@@ -342,7 +342,7 @@ def _pairs(names: Sequence[str], values: np.ndarray) -> tuple[tuple[str, float],
 
 
 def _evaluated(found: Predictions) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """Return labels and predictions without dimensions that are never annotated, and the number of classes."""
+    """Return labels and predictions without dimensions that are never annotated, and the classes."""
     if found.labels.ndim == 1:
         return found.labels, found.predictions, {"classes": max(2, len(found.class_names))}
     known = np.isfinite(found.labels).any(axis=0)
@@ -382,7 +382,7 @@ def confusion(found: Predictions) -> np.ndarray:
 
 
 def labels(rows: Sequence[Row]) -> dict[str, str]:
-    """Return how tables call the setting of every row, by slug: with its training corpora if rows are alike."""
+    """Return the names of rows in tables, by slug: the setting, and its training corpora if needed."""
     alike = Counter((row.setting, row.test, row.task) for row in rows)
     return {
         row.slug: row.setting

@@ -11,8 +11,8 @@ from ser_jax.report.results import Comparison, Results, Row, columns, labels, sc
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how text begins that a spreadsheet would run
 POOLED = (
-    "Pooled: over all utterances at once, with a 95 % interval by a bootstrap over speakers. Chance: the range "
-    "of guesses with 95 %. By class: recalls, or CCC of each dimension."
+    "Pooled: over all utterances at once, with a 95 % interval by a bootstrap over speakers. Chance: the "
+    "range of guesses with 95 %. By class: recalls, or CCC of each dimension."
 )
 SWAPPED = "p by swapping the predictions of all utterances of a speaker, corrected by Holm for"
 SIZES = ("bands", "frames", "outputs")  # of a network, that follow from features and task
@@ -38,8 +38,8 @@ def markdown(results: Results, rows: Sequence[Row]) -> str:
     if found := results.comparisons(rows):
         parts.append(aligned(differences(results, found)))
         parts.append(
-            f"Differences of the pooled score (UAR: points); {SWAPPED} those of the same column; * below 0.05. "
-            "The runs are taken as they are: how other seeds differ is in the deviations above, not in p."
+            f"Differences of the pooled score (UAR: points); {SWAPPED} those of the same column; * below "
+            "0.05. The runs are taken as they are: how seeds differ is in the deviations above, not in p."
         )
     return "\n\n".join(part for part in [notice, *parts] if part)
 
@@ -107,7 +107,7 @@ def differences(results: Results, found: Sequence[Comparison]) -> list[list[str]
             heading(results, one.test, one.task, one.metric),
             one.one,
             one.other,
-            "?" if math.isnan(one.difference) else f"{'+' if one.difference >= 0 else ''}{number(one, one.difference)}",
+            ("+" if one.difference >= 0 else "") + number(one, one.difference),
             _p(one.p),
             _p(one.p_holm) + (" *" if one.p_holm < 0.05 else ""),
         ]
@@ -176,7 +176,7 @@ def remarks(results: Results, rows: Sequence[Row]) -> list[str]:
 
 
 def caption(results: Results, rows: Sequence[Row]) -> str:
-    """Return what the numbers of some cells are and how they came about, from what is stored of each setting."""
+    """Return what the numbers of some cells are, from what is stored of each setting."""
     protocol, default = results.document["config"]["protocol"], describe(Config())
     about: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
