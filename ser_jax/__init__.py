@@ -61,9 +61,9 @@ __all__ = [
     "Fold", "Frontend", "LogMel", "Machine", "Membership", "Output", "Probe", "Recognition", "Recognizer",
     "Regression", "RunResult", "RunSpec", "Runs", "Scaler", "Segment", "Task", "TrainConfig", "UserError",
     "Waveform", "Window", "apply", "attention", "augment", "batches", "ccc", "classes", "compute",
-    "confusion", "facts", "features", "fit", "fit_runs", "fit_scaler", "folds", "group", "init", "inputs", "key", "load",
-    "moments", "objectives", "predict", "prepare", "recalls", "stack", "statistics", "tasks", "uar",
-    "use_all_cores",
+    "confusion", "facts", "features", "fit", "fit_runs", "fit_scaler", "folds", "group", "init", "inputs",
+    "key", "load", "moments", "objectives", "predict", "prepare", "recalls", "stack", "statistics", "tasks",
+    "uar", "use_all_cores",
 ]  # fmt: skip
 
 if TYPE_CHECKING:

@@ -6,10 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
+from ser_jax.data.joined import Joined
 
 from ser_jax.data import histogram
+<<<<<<< HEAD
 from ser_jax.data.concatenated import ConcatenatedArray
 from ser_jax.data.histogram import CELL, LEVELS, equalize, histograms, towards
+=======
+from ser_jax.data.histogram import CELL, LEVELS, equalised, histograms, towards
+>>>>>>> recog
 from ser_jax.data.standardize import Membership
 
 ROUNDING = 1e-4  # dB; float32 at 100 dB, several times over
