@@ -75,12 +75,12 @@ def found_in(speech, **options):
 
 
 def named(found, line):
-    return {finding.what.rpartition("/")[2]: finding.reason for finding in found.by_line()[line]}
+    return {finding.what.rpartition("/")[2]: finding.reason for finding in found.findings[line]}
 
 
 def test_every_line_names_its_file(speech):
     found = found_in(speech)
-    lines = set(found.by_line()) - {"loudness"}
+    lines = set(found.findings) - {"loudness"}
     assert {line: set(named(found, line)) for line in lines} == {
         "missing": {"gone.wav"},
         "undecodable": {"text.wav"},
@@ -121,7 +121,7 @@ def test_recordings_without_a_label_are_named(tmp_path):
     for name in ("03a01Fa.wav", "03a01Na.wav", "notes.wav"):
         write(folder, name, noise(0.5))
     found = audit.audit("emodb", tmp_path, 1)
-    assert [finding.what for finding in found.by_line()["unlabelled"]] == [str(folder / "notes.wav")]
+    assert [finding.what for finding in found.findings["unlabelled"]] == [str(folder / "notes.wav")]
     assert not found.refused
 
 
@@ -188,8 +188,7 @@ def test_measurements_do_not_depend_on_the_blocks(tmp_path, monkeypatch):
 def test_the_readme_explains_every_line():
     text = (Path(audit.__file__).parent / "README.md").read_text()
     rows = re.findall(r"^\| `([^`]+)` \| (error|warning|remark) \|", text, re.MULTILINE)
-    known = {"error": audit.ERRORS, "warning": audit.WARNINGS, "remark": audit.REMARKS}
-    assert rows == [(line, severity) for severity, lines in known.items() for line in lines]
+    assert rows == [(line, severity) for line, (severity, _) in audit.LINES.items()]
 
 
 def audited(tmp_path, samples, **options):
@@ -204,7 +203,7 @@ def test_silence_counts_in_what_the_network_is_given(tmp_path):
     opposite = audited(tmp_path, np.stack([left, -left], axis=1))
     late = audited(tmp_path, np.concatenate([np.zeros(8 * RATE), noise(2.0)]))
     for found in (opposite, late):
-        assert len(found.by_line()["silent"]) == 1
+        assert len(found.findings["silent"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -222,7 +221,7 @@ def test_recordings_beside_those_of_a_manifest_are_unlabelled(tmp_path):
     write(tmp_path, "two.wav", noise(0.5))
     write(tmp_path, "._two.wav", noise(0.5))
     found = audited(tmp_path, noise(0.5))
-    assert [finding.what for finding in found.by_line()["unlabelled"]] == [str(tmp_path / "two.wav")]
+    assert [finding.what for finding in found.findings["unlabelled"]] == [str(tmp_path / "two.wav")]
 
 
 @given(
@@ -258,7 +257,7 @@ def test_a_trap_is_a_warning(tmp_path):
     for i in range(30):
         write(tmp_path, f"03a{i:02d}{'NW'[i % 2]}a.wav", noise(0.1, i, (0.05, 0.5)[i % 2]))
     found = audit.audit("emodb", tmp_path, 1)
-    alone = found.by_line()["loudness"]
+    alone = found.findings["loudness"]
     assert [finding.what for finding in alone] == ["arousal", "valence"]
     assert "threshold, high being louder" in alone[0].reason
     assert "threshold, positive being quieter" in alone[1].reason
@@ -271,7 +270,7 @@ def test_few_utterances_give_nothing_away(tmp_path):
         write(tmp_path, f"03a{i:02d}{'NW'[i % 2]}a.wav", noise(0.1, i, (0.05, 0.5)[i % 2]))
     found = audit.audit("emodb", tmp_path, 1)
     assert found.loudness["arousal"].uar == 1.0
-    assert found.by_line()["loudness"] == []
+    assert found.findings["loudness"] == []
 
 
 def test_one_class_is_not_separated(tmp_path):
@@ -285,6 +284,6 @@ def test_what_is_not_annotated_is_left_out(tmp_path):
         write(tmp_path, f"{i}.wav", noise(0.1, i))
     (tmp_path / "m.csv").write_text("path,speaker,arousal\n0.wav,a,low\n1.wav,a,high\n2.wav,a,\n")
     found = audit.audit("manifest", tmp_path / "m.csv", 1)
-    assert found.classes_per_speaker()["a"]["arousal"] == {"low": 1, "high": 1}
-    assert (found.loudness["arousal"].counts, found.by_line()["one class"]) == ((1, 1), [])
+    assert audit.as_dict(found)["classes"]["a"]["arousal"] == {"low": 1, "high": 1}
+    assert (found.loudness["arousal"].counts, found.findings["one class"]) == ((1, 1), [])
     assert "valence  not annotated" in audit.table(found)
