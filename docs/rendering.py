@@ -1,7 +1,8 @@
 """A Sphinx extension for this project's docstrings and links.
 
-Docstrings write "Returns: text" on one line, indent code and formulas, and use brackets and asterisks for shapes
-and products; reStructuredText needs fields, double colons and escapes. Links into the code lead to the reference.
+Docstrings write "Returns: text" on one line, indent code and formulas, and use brackets and asterisks for
+shapes and products; reStructuredText needs fields, double colons and escapes. Links into the code become
+links to the reference.
 """
 
 import importlib
@@ -66,7 +67,7 @@ def skipped(app, what, name, obj, skip, options) -> bool | None:
 
 
 def code_links(app, docname, content) -> None:
-    """Turn [text](../ser_jax/model.py#attend), a link to a file in the repository, into one to its docstring."""
+    """Turn links to files of the code, [text](../ser_jax/model.py#attend), into links to their docstrings."""
 
     def reference(link: re.Match) -> str:
         text, path, name = link.groups()
