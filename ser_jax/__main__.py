@@ -1,4 +1,4 @@
-"""`ser-jax`, and `python -m ser_jax`; imports nothing that takes time before Ctrl-C is seen to."""
+"""`ser-jax`, and `python -m ser_jax`: handles Ctrl-C before it imports anything that takes time."""
 
 import sys
 
@@ -6,7 +6,7 @@ from ser_jax import shutdown
 
 
 def main() -> int:
-    """Runs the command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     shutdown.exit_on_interrupt("ser-jax")
     from ser_jax import cli
 

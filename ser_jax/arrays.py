@@ -1,24 +1,12 @@
 """Types of arrays and of trees of arrays in signatures."""
 
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import jax
 import numpy as np
 
 Array: TypeAlias = jax.Array | np.ndarray  # on a device or on the host
 Tree: TypeAlias = Any  # of arrays, as `jax.tree` walks it; docstrings give the shapes
-
-
-class Scaler(NamedTuple):
-    """The map (features - mean) * scale that standardizes features.
-
-    Attributes:
-      mean: [..., F] in the unit of the features, dB for log-mels.
-      scale: [..., F] in one over that unit.
-    """
-
-    mean: Array
-    scale: Array
 
 
 class Gathered(Protocol):

@@ -1,13 +1,12 @@
-"""Sec. 6: which segment wins, by how much, and how much of that is padding.
+"""Which segment has the largest attention weight, by how much, and how much of that is padding (Sec. 6).
 
-A short utterance fills the first segments only; the others are zeros, yet have weights as well. So attention
-that "lies at the beginning" is in part a statement about lengths. The paper's figures are `largest` and
-`decided` of the weights as they are; `among` takes the padding out, `expected` is what chance would do.
+A short utterance fills only the first segments. The others are padding, yet have weights as well, so that
+attention "at the beginning" is in part a statement about lengths. The paper's figures are `largest` and
+`decisive` of the weights as they are; `masked` takes the padding out, `expected_by_chance` compares.
 
-Weights are [R, M, S]: R runs, M utterances, S segments. `sound`, from `sounding`, is [M, S] where all runs
-are asked about the same utterances, [R, M, S] where each is asked about its own. An utterance whose weights
-are all zero is left out of every share: it has no sound, or only fills a stack up. A NaN among the weights of
-a run makes its shares NaN.
+Weights are [R, M, S]: R runs, M utterances, S segments. `valid`, from `valid_mask`, is [M, S] bool if all
+runs have the same utterances, [R, M, S] if each has its own. An utterance whose weights are all zero is left
+out of every share: it has no valid segment, or only pads a stack. A NaN among them makes a run's shares NaN.
 """
 
 from typing import NamedTuple
@@ -18,15 +17,30 @@ from numpy.typing import ArrayLike
 MARGIN = 0.5  # between the two largest weights (Sec. 6)
 
 
-def largest(attention: ArrayLike) -> np.ndarray:
-    """In which share of the utterances each segment has the largest weight (Figs. 2 and 3).
-
-    Ties go to the first: the segments of an utterance's padding all weigh the same, so that where padding
-    wins, its first segment does.
+def valid_mask(frames: ArrayLike, segments: int, hop: int, least: int = 1) -> np.ndarray:
+    """Return which segments have valid frames; the others are padding alone.
 
     Args:
-      attention: [R, M, S] weights.
-    Returns: [R, S] between 0 and 1, each row sums to 1; NaN for a run without utterances.
+      frames: [M] or [R, M] valid frames of every utterance, before padding; 0 leaves one out.
+      segments: S; segment s begins with frame s hop.
+      hop: stride times pool, 90 in the paper.
+      least: how many of its frames must be valid. Segments overlap by 7 frames in the paper: 8 asks for one
+        that the segment before does not cover, 97 for a segment without any padding.
+    Returns: [M, S] or [R, M, S] bool.
+
+    >>> valid_mask([100, 300], segments=4, hop=90)  # 1 s and 3 s
+    array([[ True,  True, False, False],
+           [ True,  True,  True,  True]])
+    """
+    return np.asarray(frames)[..., None] >= np.arange(segments) * hop + least
+
+
+def largest(attention: ArrayLike) -> np.ndarray:
+    """Return the share of utterances in which each segment has the largest weight (Figs. 2 and 3).
+
+    Of equal weights the first counts, so if padding has the largest weight, then its first segment.
+
+    Returns: [R, S], each row sums to 1; NaN for a run without utterances.
 
     >>> largest([[[0.2, 0.5, 0.3], [0.7, 0.2, 0.1], [0.0, 0.6, 0.4], [0.1, 0.8, 0.1]]])
     array([[0.25, 0.75, 0.  ]])
@@ -35,168 +49,94 @@ def largest(attention: ArrayLike) -> np.ndarray:
     return _mean(_winners(attention), _counted(attention))
 
 
-def decided(attention: ArrayLike, margin: float = MARGIN) -> np.ndarray:
-    """In which share of the utterances the two largest weights differ by more than `margin` (Sec. 6).
+def decisive(attention: ArrayLike, margin: float = MARGIN) -> np.ndarray:
+    """Return the share of utterances whose two largest weights differ by more than `margin` (Sec. 6).
 
-    Args:
-      attention: [R, M, S] weights; what a single segment is compared with is 0.
-      margin: between 0 and 1.
-    Returns: [R] between 0 and 1; NaN for a run without utterances.
+    Returns: [R]; NaN for a run without utterances. A single segment is compared with 0.
     """
     attention = _weights(attention)
-    return _mean(_is_decided(attention, margin), _counted(attention))
+    second, first = np.sort(np.pad(attention, ((0, 0), (0, 0), (1, 0))), axis=-1)[..., -2:].transpose(2, 0, 1)
+    above = np.where(np.isnan(attention).any(axis=-1), np.nan, first - second > margin)
+    return _mean(above, _counted(attention))
 
 
-def sounding(frames: ArrayLike, segments: int, hop: int, least: int = 1) -> np.ndarray:
-    """Which segments hear sound; the others hear padding alone.
+def masked(attention: ArrayLike, valid: ArrayLike) -> np.ndarray:
+    """Return the weights that a softmax over the valid segments alone would give: 0 on padding, of sum 1.
 
-    Segment s begins with frame s hop, and sound comes before padding, so that how many frames a segment
-    spans does not matter.
+    Returns: [R, M, S]; all zero for an utterance without valid segments, equal on those if they were rounded
+      to zero.
 
-    Args:
-      frames: [M] or [R, M], frames of every utterance that hold sound; 0 leaves one out.
-      segments: S.
-      hop: frames from one segment to the next: stride times pool, 90 in the paper.
-      least: how many of its frames must hold sound. Segments overlap by 7 frames in the paper: 8 asks for
-        one that the segment before does not hear, 97 for a segment without any padding.
-    Returns: [M, S] or [R, M, S] bool.
-
-    >>> sounding([100, 300], segments=4, hop=90)  # 1 s and 3 s
-    array([[ True,  True, False, False],
-           [ True,  True,  True,  True]])
-    """
-    return np.asarray(frames)[..., None] >= np.arange(segments) * hop + least
-
-
-def among(attention: ArrayLike, sound: ArrayLike) -> np.ndarray:
-    """The weights among the sounding segments: padding weighs nothing, the rest sums to 1.
-
-    They are what the softmax would have said of these segments alone. Where a rounded softmax left them
-    nothing, they weigh the same.
-
-    Args:
-      attention: [R, M, S] weights.
-      sound: [M, S] or [R, M, S] bool.
-    Returns: [R, M, S]; all zero for an utterance without any sounding segment.
-
-    >>> among([[[0.25, 0.25, 0.5]]], [[True, True, False]])
+    >>> masked([[[0.25, 0.25, 0.5]]], [[True, True, False]])
     array([[[0.5, 0.5, 0. ]]])
     """
-    attention, sound = _aligned(attention, sound)
-    kept = np.where(sound, attention, 0.0)
+    attention, valid = _aligned(attention, valid)
+    kept = np.where(valid, attention, 0.0)
     lost = (kept.sum(axis=-1) == 0) & _counted(attention)
-    kept = np.where(lost[..., None] & sound, 1.0, kept)
+    kept = np.where(lost[..., None] & valid, 1.0, kept)
     total = kept.sum(axis=-1, keepdims=True)
     return kept / np.where(total == 0, 1.0, total)
 
 
-def expected(sound: ArrayLike) -> np.ndarray:
-    """The shares of `largest` if every utterance drew one of its own sounding segments at random.
+def expected_by_chance(valid: ArrayLike) -> np.ndarray:
+    """Return the shares of `largest` if one valid segment of every utterance were drawn at random.
 
-    It falls from the first segment to the last as the lengths have it: attention that prefers no place looks
-    like this, not like 1 / S.
+    They fall from the first segment to the last: attention without a preference for any place looks like
+    this, not like 1 / S.
 
-    Args:
-      sound: [M, S] or [R, M, S] bool.
     Returns: [S] or [R, S]; sums to 1, NaN without utterances.
 
-    >>> expected([[True, False], [True, True]])
+    >>> expected_by_chance([[True, False], [True, True]])
     array([0.75, 0.25])
     """
-    sound = np.asarray(sound)
-    filled = sound.sum(axis=-1, keepdims=True)
-    return _mean(sound / np.maximum(filled, 1), filled[..., 0] > 0)
+    valid = np.asarray(valid)
+    lengths = valid.sum(axis=-1)
+    return _mean(valid / np.maximum(lengths, 1)[..., None], lengths > 0)
 
 
-def preference(attention: ArrayLike, sound: ArrayLike) -> np.ndarray:
-    """How many times as often as by chance each segment wins among the sounding ones.
+def preference(attention: ArrayLike, valid: ArrayLike) -> np.ndarray:
+    """Return how many times as often as by chance each valid segment has the largest weight of the valid.
 
-    Args:
-      attention: [R, M, S] weights.
-      sound: [M, S] or [R, M, S] bool.
-    Returns: [R, S], `largest` by `expected`; 1 throughout where no place is preferred, NaN for a segment that
-      no utterance reaches.
+    Returns: [R, S], 1 throughout if no place is preferred; NaN for a segment that no utterance reaches.
     """
-    return _divide(largest(among(attention, sound)), expected(sound))
+    return _divide(largest(masked(attention, valid)), expected_by_chance(valid))
 
 
 class Padding(NamedTuple):
-    """What padding draws of the attention.
-
-    Attributes:
-      weight: [R] mean over the utterances of the weight that lies on it.
-      wins: [R] share of the utterances whose largest weight lies on it.
-    """
+    """Attention on padding, [R]: mean weight, and share of utterances whose largest weight is there."""
 
     weight: np.ndarray
-    wins: np.ndarray
+    largest: np.ndarray
 
 
-def on_padding(attention: ArrayLike, sound: ArrayLike) -> Padding:
-    """How much attention lies where there is no sound, utterances that fill the input included.
-
-    Args:
-      attention: [R, M, S] weights.
-      sound: [M, S] or [R, M, S] bool; utterances without a sounding segment are left out.
-    """
-    attention, sound = _aligned(attention, sound)
-    counted = sound.any(axis=-1) & _counted(attention)
-    weight = np.where(sound, 0.0, attention).sum(axis=-1)
-    wins = np.where(sound, 0.0, _winners(attention)).sum(axis=-1)
-    return Padding(_mean(weight, counted), _mean(wins, counted))
+def on_padding(attention: ArrayLike, valid: ArrayLike) -> Padding:
+    """Measure the attention on padding, over all utterances that have a valid segment."""
+    attention, valid = _aligned(attention, valid)
+    counted = valid.any(axis=-1) & _counted(attention)
+    weights = (np.where(valid, 0.0, part).sum(axis=-1) for part in (attention, _winners(attention)))
+    return Padding(*(_mean(weight, counted) for weight in weights))
 
 
 class ByLength(NamedTuple):
-    """The shares of utterances that fill 1, 2, ... S segments; NaN where there are none.
+    """Shares of the utterances with n = 1, 2, ... S valid segments; NaN if there are none.
 
     Attributes:
-      utterances: [R, S] int, how many fill just so many.
-      largest: [R, S, S]; [r, n - 1] is `largest` of those that fill n.
-      decided: [R, S]; [r, n - 1] is `decided` of those.
+      utterances: [R, S] int, the number of utterances at [r, n - 1].
+      largest: [R, S, S]; [r, n - 1] is `largest` of those.
+      decisive: [R, S]; [r, n - 1] is `decisive` of those.
     """
 
     utterances: np.ndarray
     largest: np.ndarray
-    decided: np.ndarray
+    decisive: np.ndarray
 
 
-def by_length(attention: ArrayLike, sound: ArrayLike) -> ByLength:
-    """Which segment wins, apart for utterances of different lengths.
-
-    Args:
-      attention: [R, M, S] weights as they are, where what lies beyond n is padding's; or from `among`, where
-        chance is 1 / n.
-      sound: [M, S] or [R, M, S] bool.
-    """
-    attention, sound = _aligned(attention, sound)
-    lengths = 1 + np.arange(attention.shape[-1])
-    fills = (sound.sum(axis=-1)[..., None] == lengths) & _counted(attention)[..., None]  # [R, M, lengths]
-    count = fills.sum(axis=1)
-    won = np.einsum("rmn,rms->rns", fills.astype(float), _winners(attention))
-    settled = np.einsum("rmn,rm->rn", fills.astype(float), _is_decided(attention, MARGIN))
-    return ByLength(count, _divide(won, count[..., None]), _divide(settled, count))
-
-
-class OverRuns(NamedTuple):
-    """A figure of several runs.
-
-    Attributes:
-      mean: [...].
-      deviation: [...] sample deviation (ddof = 1); NaN for a single run.
-      runs: R.
-    """
-
-    mean: np.ndarray
-    deviation: np.ndarray
-    runs: int
-
-
-def over_runs(values: ArrayLike) -> OverRuns:
-    """Sums up what every run says: [R, ...] to mean and sample deviation [...]. NaN stays NaN."""
-    values = np.asarray(values, np.float64)
-    mean = values.mean(axis=0)
-    deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.full_like(mean, np.nan)
-    return OverRuns(mean, deviation, len(values))
+def by_length(attention: ArrayLike, valid: ArrayLike) -> ByLength:
+    """Return `largest` and `decisive` of utterances of each length (by chance 1 / n of `masked` weights)."""
+    attention, valid = _aligned(attention, valid)
+    lengths = valid.sum(axis=-1, keepdims=True)
+    each = [np.where(lengths == n, attention, 0.0) for n in range(1, attention.shape[-1] + 1)]
+    parts = ((_counted(own).sum(axis=1), largest(own), decisive(own)) for own in each)
+    return ByLength(*(np.stack(part, axis=1) for part in zip(*parts, strict=True)))
 
 
 def _weights(attention: ArrayLike) -> np.ndarray:
@@ -206,41 +146,34 @@ def _weights(attention: ArrayLike) -> np.ndarray:
     return attention
 
 
-def _aligned(attention: ArrayLike, sound: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    attention, sound = _weights(attention), np.asarray(sound)
-    if sound.shape not in (attention.shape, attention.shape[1:]):
+def _aligned(attention: ArrayLike, valid: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    attention, valid = _weights(attention), np.asarray(valid)
+    if valid.shape not in (attention.shape, attention.shape[1:]):
         raise ValueError(
-            f"sound of shape {sound.shape}, expected {attention.shape[1:]} or {attention.shape} as attention"
+            f"valid of shape {valid.shape}, expected {attention.shape[1:]} or {attention.shape} as attention"
         )
-    return attention, np.broadcast_to(sound, attention.shape)
+    return attention, np.broadcast_to(valid, attention.shape)
 
 
 def _counted(attention: np.ndarray) -> np.ndarray:
-    """[R, M] bool: which utterances a share is of."""
+    """Return which utterances are not left out, [R, M] bool."""
     return (attention != 0).any(axis=-1)
 
 
 def _winners(attention: np.ndarray) -> np.ndarray:
-    """[R, M, S]: 1 at the first of the largest weights, else 0; NaN where weights are."""
+    """Return 1 at the first of the largest weights, else 0, [R, M, S]; NaN for an utterance with NaN."""
     first = np.arange(attention.shape[-1]) == attention.argmax(axis=-1)[..., None]
     return np.where(np.isnan(attention).any(axis=-1, keepdims=True), np.nan, first)
 
 
-def _is_decided(attention: np.ndarray, margin: float) -> np.ndarray:
-    """[R, M]: 1 where the two largest weights differ by more than `margin`, else 0; NaN where weights are."""
-    ordered = np.sort(np.concatenate([attention, np.zeros_like(attention[..., :1])], axis=-1), axis=-1)
-    difference = ordered[..., -1] - ordered[..., -2]
-    return np.where(np.isnan(attention).any(axis=-1), np.nan, difference > margin)
-
-
 def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Mean over the utterances that count [..., M], of [..., M] or [..., M, S]."""
+    """Return the mean over the utterances counted [..., M] of values [..., M] or [..., M, S]."""
     own = counted if values.ndim == counted.ndim else counted[..., None]
     axis = counted.ndim - 1
     return _divide(np.where(own, values, 0).sum(axis=axis), own.sum(axis=axis))
 
 
 def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """total / count; NaN where there is nothing to divide by."""
+    """Return total / count, NaN for 0 / 0."""
     with np.errstate(invalid="ignore"):
         return total / count

@@ -11,7 +11,8 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
-from ser_jax.arrays import Array, Scaler
+from ser_jax.arrays import Array
+from ser_jax.data.standardize import Scaler
 
 _NEPER = 10 / math.log(10)  # dB per unit of the natural logarithm of a power
 

@@ -1,16 +1,16 @@
-"""Arrays on disk and back, through Orbax: trained runs, and what training is taken up from.
+"""Arrays on disk and back, through Orbax: trained runs, and the state that training resumes from.
 
-A checkpoint is there whole or not at all, and says the SHA-256 of its arrays: a damaged one is never taken
-for whole. Names, shapes and dtypes are compared with those expected before anything is read.
+A checkpoint appears complete or not at all, and holds the SHA-256 of its arrays. Names, shapes and dtypes are
+compared with those expected before arrays are read. What cannot be read is never deleted.
 """
 
 import contextlib
 import errno
 import hashlib
-import math
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,19 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from ser_jax import model
+from ser_jax.arrays import Tree, leaves_by_path
 from ser_jax.errors import UserError
-from ser_jax.model import Architecture
-from ser_jax.io import sync
+from ser_jax.io import move_aside, sync
+
+SHA256 = "sha256"  # the array that holds the digest of the others
 
 
 class CheckpointError(UserError):
-    """A folder that does not hold the arrays asked for, or cannot be written."""
+    """A folder that does not hold the arrays asked for, or that cannot be read or written."""
 
 
 class DamagedError(CheckpointError):
-    """A checkpoint that cannot be read, or says something else than was written.
+    """A checkpoint whose files are not as they were written.
 
     Attributes:
       place: its folder.
@@ -43,14 +44,14 @@ class DamagedError(CheckpointError):
 
 
 class Series:
-    """Checkpoints of one tree of arrays as it changes, the last of them kept.
+    """Checkpoints of one tree of arrays as it changes; the last ones are kept.
 
-    Saving goes on while the program does; `close`, or the end of the context, waits for it.
+    Saving continues in the background; `close`, or the end of the context, waits for it.
 
     Args:
-      folder: made if need be when something is saved.
-      keep: how many are kept.
-      saves: whether something will be saved: what was half written in the folder is removed then.
+      folder: created when something is saved.
+      keep: how many checkpoints are kept.
+      saves: whether something will be saved: incomplete checkpoints are then removed from the folder.
     """
 
     def __init__(self, folder: Path, keep: int = 2, saves: bool = True):
@@ -64,30 +65,27 @@ class Series:
         if kind is None:
             self.close()
         elif self._manager is not None:
-            with contextlib.suppress(Exception):  # something worse is on its way
+            with contextlib.suppress(Exception):  # a worse one is being raised
                 self._manager.close()
 
-    def save(self, number: int, tree: Any) -> None:
-        """Begins to write a tree of host arrays under `number`, larger than any before.
+    def save(self, number: int, tree: Tree) -> None:
+        """Start writing a tree of host arrays under `number`, larger than any before.
 
-        Raises: CheckpointError where this or the one before cannot be written.
+        Raises: CheckpointError if this one or the one before cannot be written.
         """
-        arrays = {name: np.asarray(leaf) for name, leaf in model.named(tree).items() if np.size(leaf)}
+        arrays = {name: np.asarray(leaf) for name, leaf in leaves_by_path(tree).items() if np.size(leaf)}
+        size = sum(leaf.nbytes for leaf in arrays.values())
+        arrays[SHA256] = np.frombuffer(bytes.fromhex(digest(arrays)), np.uint8)
         with self._writing():
             manager = self._open()
-            if shutil.disk_usage(self._folder).free < sum(leaf.nbytes for leaf in arrays.values()):
+            if shutil.disk_usage(self._folder).free < size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # TensorStore would print tracebacks
-            manager.save(
-                number,
-                args=ocp.args.Composite(
-                    arrays=ocp.args.StandardSave(arrays), facts=ocp.args.JsonSave({"sha256": digest(arrays)})
-                ),
-            )
+            manager.save(number, args=ocp.args.StandardSave(arrays))
 
     def close(self) -> None:
-        """Waits until all that was saved is on disk, synced.
+        """Wait until everything that was saved is on the disk.
 
-        Raises: CheckpointError where it cannot be written.
+        Raises: CheckpointError if it cannot be written.
         """
         if self._manager is not None:
             with self._writing():
@@ -98,62 +96,52 @@ class Series:
             self._manager = None
 
     def numbers(self) -> list[int]:
-        """Of the finished checkpoints, the latest first."""
+        """Return the numbers of the complete checkpoints, the latest first."""
         return sorted(self._open().all_steps(), reverse=True) if self._folder.is_dir() else []
 
-    def latest(self, like: Any, lost: Callable[[DamagedError], None]) -> tuple[int, Any] | None:
-        """The last checkpoint that is whole, with its number; later ones, which are damaged, are removed.
+    def latest(self, like: Tree, say: Callable[[str], None]) -> tuple[int, Tree] | None:
+        """Return the number and the arrays of the last intact checkpoint; move damaged ones aside.
 
         Args:
-          like: a tree of what has a shape and a dtype.
-          lost: told of every one that is removed.
-        Raises: CheckpointError where it holds other arrays.
+          like: a tree of objects with a shape and a dtype.
+          say: receives a sentence for every checkpoint that is moved aside.
+        Raises: CheckpointError if one holds other arrays, or cannot be read though it may be intact.
         """
         for number in self.numbers():
             try:
                 return number, self.read(number, like)
             except DamagedError as error:
-                lost(error)
                 with self._writing():
-                    self._open().delete(number)
+                    aside = move_aside(error.place)
+                    self._open().reload()
+                say(f"{error.place} is damaged ({error.reason}) and was moved to {aside.name}")
         return None
 
-    def read(self, number: int, like: Any) -> Any:
-        """One checkpoint, as a tree of host arrays.
+    def read(self, number: int, like: Tree) -> Tree:
+        """Return one checkpoint as a tree of host arrays.
 
-        Raises: CheckpointError where it holds other arrays than `like`, DamagedError where it is damaged.
+        Raises: DamagedError if its files are not as they were written; CheckpointError if it holds other
+          arrays than `like`, or cannot be read for another reason.
         """
-        every, place = model.named(like), self._folder / str(number)
+        place, empty = self._folder / str(number), np.zeros(())
         wanted = {
-            name: leaf for name, leaf in every.items() if math.prod(leaf.shape)
-        }  # Orbax keeps no empty ones
-        try:
-            found = self._open().item_metadata(number).arrays.tree
-        except MemoryError:
-            raise
-        except Exception as error:  # Orbax and TensorStore raise whatever the damaged file led to
-            raise DamagedError(place, "its files are not as they were written") from error
-        _compare(place, found, wanted)
-        blank = {name: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape) for name, leaf in wanted.items()}
-        try:
-            both = self._open().restore(
-                number,
-                args=ocp.args.Composite(arrays=ocp.args.StandardRestore(blank), facts=ocp.args.JsonRestore()),
-            )
-            whole = both.facts["sha256"] == digest(both.arrays)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise DamagedError(place, "its files are not as they were written") from error
-        if not whole:
+            name: np.broadcast_to(empty.astype(leaf.dtype), leaf.shape)
+            for name, leaf in leaves_by_path(like).items()
+        }
+        stored = {name: leaf for name, leaf in wanted.items() if leaf.size} | {SHA256: np.zeros(32, np.uint8)}
+        with _reading(place):
+            found = dict(self._open().item_metadata(number).tree)
+        _compare(place, found, stored)
+        with _reading(place):
+            arrays = self._open().restore(number, args=ocp.args.StandardRestore(stored))
+        if arrays.pop(SHA256).tobytes().hex() != digest(arrays):
             raise DamagedError(place, "its arrays are not those of its SHA-256")
-        leaves = [both.arrays.get(name, np.zeros(leaf.shape, leaf.dtype)) for name, leaf in every.items()]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+        return jax.tree.unflatten(jax.tree.structure(like), (wanted | arrays).values())
 
     def _open(self) -> ocp.CheckpointManager:
-        """Of several hosts that work together each reads and writes by itself, waiting for none.
+        """Open the folder for this host alone: of several, each reads and writes without waiting for others.
 
-        They wait while they save: the signals of Orbax's threads are the same on all hosts.
+        They write synchronously: the signals of Orbax's threads have the same names on all hosts.
         """
         if self._manager is None:
             me = jax.process_index()
@@ -170,10 +158,7 @@ class Series:
                     enable_async_checkpointing=jax.process_count() == 1,
                     multiprocessing_options=alone,
                 ),
-                item_handlers={
-                    "arrays": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
-                    "facts": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
-                },
+                item_handlers=ocp.StandardCheckpointHandler(multiprocessing_options=alone),
             )
         return self._manager
 
@@ -186,58 +171,100 @@ class Series:
         except Exception as error:
             raise CheckpointError(
                 f"{self._folder}: a checkpoint cannot be written ({_reason(error)}); what was saved before "
-                "it is whole, and once it can be the same command goes on"
+                "it is intact, and once it can be the same command goes on"
             ) from error
 
 
-def save(folder: Path, params: Any) -> None:
-    """Writes stacked parameters; they appear whole or not at all, and replace what `folder` held before.
+def save(folder: Path, params: Tree) -> None:
+    """Write arrays atomically, in place of those that `folder` held before.
 
     Args:
-      folder: where stacks of this kind are kept; made if need be.
-      params: a tree of arrays with a leading R.
-    Raises: CheckpointError where they cannot be written.
+      folder: holds nothing else; created if need be.
+      params: a tree of arrays.
+    Raises: CheckpointError if they cannot be written.
     """
     with Series(folder, keep=1) as series:
         series.save(max(series.numbers(), default=0) + 1, params)
 
 
 def exists(folder: Path) -> bool:
-    """Whether `folder` holds a finished checkpoint."""
+    """Return whether `folder` holds a complete checkpoint."""
     if not folder.is_dir():
         return False
     with Series(folder, saves=False) as series:
         return bool(series.numbers())
 
 
-def restore(folder: Path, config: Architecture, runs: int) -> Any:
-    """Reads the stacked parameters of `runs` runs that `save` wrote last.
+def restore(folder: Path, like: Tree) -> Tree:
+    """Return the arrays that `save` wrote last.
 
     Args:
       folder: as given to `save`.
-      config: the network and its sizes.
-      runs: R.
-    Returns: A tree of arrays with a leading R; NaN where a run was stopped.
-    Raises: CheckpointError where there is none, or it is of another number of runs or another configuration.
+      like: a tree of objects with a shape and a dtype, as `jax.eval_shape` returns.
+    Raises: CheckpointError if there are none, they have other names, shapes or dtypes, or cannot be read.
     """
-    like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), model.shapes(config)
-    )
     with Series(folder, saves=False) as series:
         for number in series.numbers():
             return series.read(number, like)
     raise CheckpointError(f"no finished checkpoint in {folder}, expected one written by an experiment")
 
 
-def digest(tree: Any) -> str:
-    """SHA-256 of the leaves of a tree of host arrays, with their names, shapes and dtypes."""
-    arrays = model.named(tree)
+def digest(tree: Tree) -> str:
+    """Return the SHA-256 of the leaves of a tree of host arrays, with their paths, shapes and dtypes."""
+    arrays = leaves_by_path(tree)
     total = hashlib.sha256()
     for name in sorted(arrays):
         leaf = np.asarray(arrays[name])
         total.update(f"{name} {leaf.dtype.str} {leaf.shape}\n".encode())
         total.update(np.ascontiguousarray(leaf).data)
     return total.hexdigest()
+
+
+@contextlib.contextmanager
+def _reading(place: Path) -> Iterator[None]:
+    """Raise DamagedError for what damaged files lead to, CheckpointError for any other reason."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # Orbax and TensorStore raise anything
+        obstacle = _obstacle(place, error)
+        if obstacle is None:
+            raise DamagedError(place, "its files are not as they were written") from error
+        raise CheckpointError(
+            f"the checkpoint {place} cannot be read ({_reason(obstacle)}) but need not be damaged; it was "
+            "left as it is, and the same command goes on from it once it can be"
+        ) from error
+
+
+def _obstacle(place: Path, error: Exception) -> Exception | None:
+    """Return why an intact checkpoint could not be read; None if its own content must be the reason.
+
+    That is so if the system reads all its files and Orbax reads another checkpoint.
+    """
+    if _system_error(error) not in (None, errno.ENOENT):
+        return error
+    try:
+        for file in _files(place):
+            file.read_bytes()
+        with tempfile.TemporaryDirectory() as folder:
+            probe = {"probe": np.ones(2)}
+            with Series(Path(folder) / "probe") as series:
+                series.save(0, probe)
+            with series:
+                probe[SHA256] = np.zeros(32, np.uint8)
+                series._open().restore(0, args=ocp.args.StandardRestore(probe))
+    except Exception as other:
+        return other
+    return None
+
+
+def _files(place: Path) -> Iterator[Path]:
+    for one in place.iterdir():
+        if one.is_dir():
+            yield from _files(one)
+        else:
+            yield one
 
 
 def _compare(place: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -256,11 +283,18 @@ def _shape(leaf: Any) -> str:
     return "none" if leaf is None else f"{np.dtype(leaf.dtype)} {list(leaf.shape)}"
 
 
+def _system_error(error: BaseException) -> int | None:
+    """Return the system's error number, which TensorStore gives in its text."""
+    if isinstance(error, OSError):
+        return errno.ENOENT if isinstance(error, FileNotFoundError) else error.errno or errno.EIO
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    return int(number[1]) if number else None
+
+
 def _reason(error: BaseException) -> str:
-    """In the system's words, which TensorStore hides behind its own; else the first line."""
+    """Return an error in the system's words if it has any, else its first line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    number = re.search(r"os_error_code='(\d+)'", str(error))
-    if number:
-        return os.strerror(int(number[1]))
+    if number := _system_error(error):
+        return os.strerror(number)
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -7,8 +7,6 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -160,34 +158,24 @@ class Machine:
 
         Raises: MachineError if a host has ended.
         """
-        from jax.experimental import multihost_utils
-
         if self.hosts > 1:
-            with self._others():
-                multihost_utils.sync_global_devices(until)
+            self._together("sync_global_devices", until)
 
     def agreed(self, number: int) -> int:
         """Return the number of host 0 on all hosts."""
-        from jax.experimental import multihost_utils
-
-        if self.hosts == 1:
-            return number
-        with self._others():
-            return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+        return int(self._together("broadcast_one_to_all", np.int32(number))) if self.hosts > 1 else number
 
     def gathered(self, tree: "Tree") -> "Tree":
         """Return the arrays of all hosts, with a leading axis of hosts."""
+        return self._together("process_allgather", tree)
+
+    def _together(self, function: str, argument: "Tree") -> "Tree":
+        """Call a function of `multihost_utils`, which waits for all hosts."""
+        import jax
         from jax.experimental import multihost_utils
 
-        with self._others():
-            return multihost_utils.process_allgather(tree)
-
-    @contextlib.contextmanager
-    def _others(self) -> Iterator[None]:
-        import jax
-
         try:
-            yield
+            return getattr(multihost_utils, function)(argument)
         except jax.errors.JaxRuntimeError as error:
             raise MachineError(
                 f"host {self.host} of {self.hosts} is alone, expected all of them: another one has ended and "
@@ -218,15 +206,13 @@ def join(coordinator: str, hosts: int | None = None, host: int | None = None) ->
 
 
 def free_memory(device: "jax.Device") -> int:
-    """Return the free bytes of a device; for a CPU the host's, half of all if the system does not tell."""
+    """Return the free bytes of a device, of a CPU those of the host."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):  # not Linux
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    import psutil  # not needed on an accelerator, whose images may lack it
+
+    return psutil.virtual_memory().available
 
 
 def _shareable(features: "Gathered") -> np.ndarray:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ser_jax import model, train
-from ser_jax.arrays import Array, Scaler, Tree
+from ser_jax.arrays import Array, Tree
+from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
 from ser_jax.model import Architecture, Output
 from ser_jax.objectives import Loss, cross_entropy
@@ -223,7 +224,7 @@ def run_bytes(config: Architecture, training: TrainConfig, utterances: int, stre
 
     The compiler reports them for a step of `MEASURED` runs: parameters, the optimizer's state, their
     successors, and one batch with what the network makes of it. Labels, weights and rows are added; if the
-    features are streamed, so are those of a chunk of steps and of the next one, which are on the device at once.
+    features are streamed, so are those of this chunk of steps and of the next, which are resident at once.
     """
     chunk = 4 * CHUNK * training.batch * config.frames * config.bands
     return _step_bytes(config, training) + 12 * utterances + (2 * chunk if streamed else 0)

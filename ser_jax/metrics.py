@@ -1,122 +1,188 @@
-"""How well predictions agree with labels."""
+"""Agreement of predictions with labels: UAR and its kin for K classes, CCC and its kin for regression.
+
+Predictions may have leading axes, such as runs. Utterances without a label are left out everywhere: those of
+class -1, and in every dimension of a regression those whose label is NaN.
+"""
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 
-def hits(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Which predictions are right.
+def labelled(labels: ArrayLike) -> np.ndarray:
+    """Return which utterances have a label, at least in one dimension.
 
     Args:
-      labels: [N] true classes, 0 to classes - 1.
-      predictions: [..., N] predicted classes; the leading axes are runs, say.
-      classes: K.
-    Returns: [..., N] bool.
-    Raises: ValueError where labels and predictions are not of equally many utterances, or hold anything that
-      is no class (a probability, say).
+      labels: [N] classes (integers), -1 if unlabelled; or [N] or [N, D] numbers (floats), NaN if unlabelled.
+    Returns: [N] bool.
+
+    >>> labelled([0, -1, 1]), labelled([[0.5, np.nan], [np.nan, np.nan]])
+    (array([ True, False,  True]), array([ True, False]))
     """
-    labels, predictions = _checked(labels, predictions, classes)
-    return predictions == labels
-
-
-def members(labels: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Counts the utterances of every class.
-
-    Args:
-      labels: [N] true classes.
-      classes: K.
-    Returns: [K] int64, all positive.
-    Raises: ValueError where a class has no utterance, so that its recall and UAR are not defined.
-    """
-    counts = np.bincount(_classes("labels", labels, classes), minlength=classes)
-    if not counts.all():
-        missing = ", ".join(str(k) for k in np.flatnonzero(counts == 0))
-        raise ValueError(f"UAR of {counts.sum()} utterances is not defined: none is of class {missing}")
-    return counts
-
-
-def recalls(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Recall of every class: of the utterances that are of it, the share found.
-
-    Args:
-      labels: [N] true classes, 0 to classes - 1.
-      predictions: [..., N] predicted classes.
-      classes: K.
-    Returns: [..., K] float64; NaN for a class that no utterance is of.
-    Raises: ValueError, see `hits`.
-
-    >>> recalls([0, 0, 0, 1], [[0, 0, 1, 1], [0, 0, 0, 0]])
-    array([[0.66666667, 1.        ],
-           [1.        , 0.        ]])
-    """
-    right, labels = hits(labels, predictions, classes), np.asarray(labels)
-    own = [right[..., labels == k] for k in range(classes)]
-    return np.stack(
-        [each.mean(axis=-1) if each.shape[-1] else np.full(each.shape[:-1], np.nan) for each in own], axis=-1
-    )
-
-
-def uar(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> float:
-    """Unweighted average recall (Sec. 5): the mean of the classes' recalls, 0.5 for guessing between two.
-
-    Args:
-      labels: [N] true classes.
-      predictions: [N] predicted classes.
-      classes: K.
-    Returns: Between 0 and 1.
-    Raises: ValueError where a class has no utterance, so that its recall is not defined; see also `hits`.
-
-    >>> uar([0, 0, 0, 1], [0, 0, 0, 0])  # three of four are right
-    0.5
-    """
-    return float(pooled_uar(labels, predictions, classes))
-
-
-def pooled_uar(labels: ArrayLike, decided: ArrayLike, classes: int = 2) -> np.ndarray:
-    """UAR of every run over all utterances at once, whichever fold tested them.
-
-    Args:
-      labels: [M] true classes.
-      decided: [R, M] what every run said.
-      classes: K.
-    Returns: [R] float64 between 0 and 1.
-    Raises: ValueError, see `uar`.
-    """
-    members(labels, classes)
-    return recalls(labels, decided, classes).mean(axis=-1)
+    labels = np.asarray(labels)
+    if labels.dtype.kind != "f":
+        return labels != -1
+    return ~np.isnan(labels).all(axis=tuple(range(1, labels.ndim)))
 
 
 def confusion(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Counts the utterances by true and predicted class.
+    """Count the utterances by true and predicted class.
 
     Args:
-      labels: [N] true classes.
-      predictions: [N] predicted classes.
+      labels: [N] true classes, 0 to classes - 1, or -1.
+      predictions: [..., N] predicted classes.
       classes: K.
-    Returns: [K, K] int64; rows are true, columns predicted classes.
-    Raises: ValueError, see `hits`.
+    Returns: [..., K, K] int64; rows are true, columns predicted classes.
+    Raises: ValueError if the shapes do not match, or a value is not a class (but a probability, say).
 
     >>> confusion([0, 0, 0, 1], [0, 0, 1, 1])
     array([[2, 1],
            [0, 1]])
     """
-    pair = np.ravel_multi_index(_checked(labels, predictions, classes), (classes, classes))
-    return np.bincount(pair, minlength=classes**2).reshape(classes, classes)
+    labels, predictions = _matching(np.asarray(labels), np.asarray(predictions), (1,))
+    known, leading = labelled(labels), predictions.shape[:-1]
+    labels = _classes("labels", labels[known], classes)
+    predictions = _classes("predictions", predictions[..., known], classes)
+    run = np.arange(math.prod(leading)).reshape(*leading, 1)
+    place = (run * classes + labels) * classes + predictions
+    counts = np.bincount(place.ravel(), minlength=run.size * classes**2)
+    return counts.reshape(*leading, classes, classes)
 
 
-def _checked(labels: ArrayLike, predictions: ArrayLike, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    labels, predictions = _classes("labels", labels, classes), _classes("predictions", predictions, classes)
-    if labels.ndim != 1 or predictions.shape[-1:] != labels.shape:
+def recalls(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
+    """Return the share of every class that is predicted as it; arguments as of `confusion`.
+
+    Returns: [..., K] float64; NaN for a class without utterances.
+
+    >>> recalls([0, 0, 0, 1], [[0, 0, 1, 1], [0, 0, 0, 0]])
+    array([[0.66666667, 1.        ],
+           [1.        , 0.        ]])
+    """
+    return recalls_of_sums(recall_sums(labels, predictions, classes))
+
+
+def uar(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
+    """Return the unweighted average recall (Sec. 5), the mean of `recalls`; arguments as of `confusion`.
+
+    Returns: [...] float64 between 0 and 1; chance is 1 / K.
+    Raises: ValueError if a class has no utterances, so that its recall is not defined.
+
+    >>> uar([0, 0, 0, 1], [[0, 0, 0, 0], [0, 0, 0, 1]])  # the first is right in three of four
+    array([0.5, 1. ])
+    """
+    class_sizes(labels, classes)
+    return recalls(labels, predictions, classes).mean(axis=-1)
+
+
+def class_sizes(labels: ArrayLike, classes: int = 2) -> np.ndarray:
+    """Return the number of utterances of every class, [K]; ValueError if one is 0 and UAR not defined."""
+    labels = np.asarray(labels)
+    sizes = np.bincount(_classes("labels", labels[labelled(labels)], classes), minlength=classes)
+    if not sizes.all():
+        missing = ", ".join(map(str, np.flatnonzero(sizes == 0)))
+        raise ValueError(f"UAR of {sizes.sum()} utterances is not defined: none is of class {missing}")
+    return sizes
+
+
+def accuracy(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
+    """Return the share of utterances predicted correctly, [...]; arguments as of `confusion`."""
+    counts = confusion(labels, predictions, classes)
+    return _divide(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
+
+
+def macro_f1(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
+    """Return the mean F1 of all classes among the labels or predictions, [...]; arguments as of `confusion`.
+
+    >>> macro_f1([0, 0, 0, 1], [[0, 0, 0, 1], [0, 0, 1, 1]], classes=3)
+    array([1.        , 0.73333333])
+    """
+    counts = confusion(labels, predictions, classes)
+    size = counts.sum(axis=-1) + counts.sum(axis=-2)
+    f1 = 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(size, 1)
+    return _divide(f1.sum(axis=-1), np.count_nonzero(size, axis=-1))
+
+
+def ccc(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
+    """Return Lin's concordance correlation coefficient of every dimension.
+
+    2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2), sums divided by N as in the reference: Pearson's
+    correlation, reduced if the predictions differ from the labels in mean or scale.
+
+    Args:
+      labels: [N] or [N, D] numbers; NaN leaves an utterance out of that dimension.
+      predictions: [..., N] or [..., N, D].
+    Returns: [...] or [..., D] float64 between -1 and 1; NaN if a prediction is NaN or there is no label. It
+      is not defined if labels and predictions are one and the same constant.
+    Raises: ValueError if the shapes do not match.
+    References: Lin, "A Concordance Correlation Coefficient to Evaluate Reproducibility", Biometrics 45, 1989.
+
+    >>> ccc([1, 2, 3], [[1, 2, 3], [2, 3, 4], [3, 2, 1]]).round(6)
+    array([ 1.      ,  0.571429, -1.      ])
+    """
+    return ccc_of_sums(ccc_sums(labels, predictions))
+
+
+def pearson(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
+    """Return Pearson's correlation of every dimension; arguments and result as of `ccc`."""
+    _, _, var_x, var_y, cov = _moments(ccc_sums(labels, predictions))
+    return _divide(cov, np.sqrt(np.maximum(var_x * var_y, 0)))
+
+
+def rmse(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
+    """Return the root of the mean squared error of every dimension; arguments and result as of `ccc`."""
+    mean_x, mean_y, var_x, var_y, cov = _moments(ccc_sums(labels, predictions))
+    return np.sqrt(np.maximum(var_x + var_y - 2 * cov + (mean_x - mean_y) ** 2, 0))
+
+
+def recall_sums(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
+    """Return what recalls follow from: numbers of utterances of each class, and found, [2, ..., K]."""
+    counts = confusion(labels, predictions, classes)
+    return np.stack([counts.sum(axis=-1), np.diagonal(counts, axis1=-2, axis2=-1)])
+
+
+def recalls_of_sums(sums: np.ndarray) -> np.ndarray:
+    """Return the recalls [..., K] that follow from sums [2, ..., K] over all utterances."""
+    return _divide(sums[1], sums[0])
+
+
+def ccc_sums(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
+    """Return what CCC follows from: sums of 1, x, y, xx, yy, xy, x being labels; [6, ...] or [6, ..., D]."""
+    x, y = _matching(np.asarray(labels, float), np.asarray(predictions, float), (1, 2))
+    known = ~np.isnan(x)
+    x, y = np.where(known, x, 0), np.where(known, y, 0)
+    terms = np.broadcast_arrays(known, x, y, x * x, y * y, x * y)
+    return np.stack([term.sum(axis=-x.ndim, dtype=float) for term in terms])
+
+
+def ccc_of_sums(sums: np.ndarray) -> np.ndarray:
+    """Return the CCC [...] or [..., D] that follows from sums [6, ...] or [6, ..., D] over all utterances."""
+    mean_x, mean_y, var_x, var_y, cov = _moments(sums)
+    return _divide(2 * cov, var_x + var_y + (mean_x - mean_y) ** 2)
+
+
+def _moments(sums: np.ndarray) -> tuple[np.ndarray, ...]:
+    x, y, xx, yy, xy = (_divide(each, sums[0]) for each in sums[1:])
+    return x, y, xx - x * x, yy - y * y, xy - x * y
+
+
+def _matching(labels: np.ndarray, predictions: np.ndarray, axes: tuple) -> tuple[np.ndarray, np.ndarray]:
+    if labels.ndim not in axes or predictions.shape[-labels.ndim :] != labels.shape:
         raise ValueError(
             f"labels of shape {labels.shape} and predictions of shape {predictions.shape}, expected [N] and "
-            "[..., N] of the same N utterances"
+            f"[..., N]{' or [N, D] and [..., N, D]' if 2 in axes else ''} of the same N utterances"
         )
     return labels, predictions
 
 
-def _classes(name: str, values: ArrayLike, classes: int) -> np.ndarray:
-    values = np.asarray(values)
+def _classes(name: str, values: np.ndarray, classes: int) -> np.ndarray:
     strange = ~np.isin(values, np.arange(classes))
     if strange.any():
         raise ValueError(f"{values[strange][0]} among the {name}, expected classes 0 to {classes - 1}")
     return values.astype(np.int64)
+
+
+def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Return total / count, NaN for 0 / 0."""
+    with np.errstate(invalid="ignore"):
+        return total / count

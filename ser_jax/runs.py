@@ -16,7 +16,8 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ser_jax import model
-from ser_jax.arrays import Array, Scaler, Tree
+from ser_jax.arrays import Array, Tree
+from ser_jax.data.standardize import Scaler
 from ser_jax.model import Architecture, Output
 
 PREDICTION_BATCH = 64

@@ -1,6 +1,5 @@
 """How programs end: user errors as one sentence, Ctrl-C while starting, at work and in training."""
 
-import _thread
 import collections
 import contextlib
 import os
@@ -73,17 +72,14 @@ class _NamedStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        with self._naming():
-            return self._stream.write(text)
+        return self._call(self._stream.write, text)
 
     def flush(self) -> None:
-        with self._naming():
-            self._stream.flush()
+        self._call(self._stream.flush)
 
-    @contextlib.contextmanager
-    def _naming(self) -> Iterator[None]:
+    def _call(self, method: Callable[..., Any], *arguments: str) -> Any:
         try:
-            yield
+            return method(*arguments)
         except OSError as error:
             error.filename = error.filename or self._name
             raise
@@ -148,7 +144,7 @@ def _resending_interrupts() -> Iterator[None]:
     def hook(lost: Any) -> None:
         if issubclass(lost.exc_type, KeyboardInterrupt):
             number = lost.exc_value.status - 128 if isinstance(lost.exc_value, Interrupted) else signal.SIGINT
-            threading.Timer(RESENT, _send, (signal.Signals(number),)).start()
+            threading.Timer(RESENT, os.kill, (os.getpid(), number)).start()
         else:
             before(lost)
 
@@ -157,13 +153,6 @@ def _resending_interrupts() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
-
-
-def _send(number: signal.Signals) -> None:
-    if hasattr(signal, "pthread_kill"):  # also wakes a blocking call
-        signal.pthread_kill(threading.main_thread().ident or 0, number)
-    else:
-        _thread.interrupt_main(number)
 
 
 class Shutdown:

@@ -5,7 +5,7 @@ by the paper's rules, any classes of emotion, and numbers by the concordance cor
 """
 
 import dataclasses
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -77,10 +77,11 @@ class _Classes:
     metric = "UAR"
     loss = staticmethod(cross_entropy)  # one function, so that such tasks share compiled programs
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        raise AttributeError
+    if TYPE_CHECKING:  # a property here would become the default of a dataclass's field
+
+        @property
+        def class_names(self) -> tuple[str, ...]:
+            """Names of the classes."""
 
     @property
     def outputs(self) -> int:

@@ -22,8 +22,9 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from ser_jax import model
-from ser_jax.arrays import Scaler, Tree
+from ser_jax.arrays import Tree
 from ser_jax.augment import NO_AUGMENTATION, Augmentation
+from ser_jax.data.standardize import Scaler
 from ser_jax.errors import UserError
 from ser_jax.model import Architecture
 from ser_jax.objectives import TASK_LOSS, Loss, Objective, Step, cross_entropy

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from corpora import noise_corpus
+from ser_jax.data.logmel import BANDS, FRAMES
 
 from experiments import bounds, verify
 from experiments import report as report_of
@@ -20,10 +21,9 @@ from experiments.crosslingual import CROSSLINGUAL
 from experiments.main import main
 from experiments.pool import Pool
 from experiments.preparation import LOAD, PreparationError
-from experiments.watching import Process, watch
+from ser_jax.benchmark.monitor import Process, monitor_code
 from ser_jax.data import load
 from ser_jax.data.histogram import towards
-from ser_jax.data.logmel import BANDS, FRAMES
 from ser_jax.devices import ALIGNMENT
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a system without /proc")
@@ -55,7 +55,7 @@ def kept(tmp_path_factory):
 @pytest.fixture(scope="module")
 def report(kept):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bounds, "watch_command", here)
+        patch.setattr(bounds, "monitor", here)
         return bounds.measure(kept / "work", bounds.LEAST)
 
 
@@ -154,7 +154,7 @@ def test_numbers_that_cannot_be_are_refused(tmp_path, utterances):
 
 def test_a_corpus_that_lost_utterances_is_no_measurement(tmp_path, monkeypatch):
     monkeypatch.setattr(bounds, "write_segments", lambda folder, count, seed: folder)
-    monkeypatch.setattr(bounds, "watch", lambda code, *words: (Process(1.0, 1.0), '[0.1, 99, ""]'))
+    monkeypatch.setattr(bounds, "monitor_code", lambda code, *words: (Process(1.0, 1.0), '[0.1, 99, ""]'))
     with pytest.raises(PreparationError, match="loaded 99 utterances, expected 100"):
         bounds.measure(tmp_path / "new", 100)
 
@@ -171,8 +171,8 @@ def sizes(tmp_path_factory):
         rows += [f"noise.wav,{i / 50},{i / 50 + 0.1},{i % 10},low,positive" for i in range(count)]
         (folder / "noise.csv").write_text("\n".join(rows))
         words = ["prepare", "manifest", "--source", folder / "noise.csv", "--name", "noise"]
-        prepared, _ = watch(bounds.CLI, *words, "--data-dir", folder / "data", "--workers", 1)
-        found[count] = prepared, *(watch(LOAD, folder / "data")[0] for _ in range(2))
+        prepared, _ = monitor_code(bounds.CLI, *words, "--data-dir", folder / "data", "--workers", 1)
+        found[count] = prepared, *(monitor_code(LOAD, folder / "data")[0] for _ in range(2))
     return found
 
 

@@ -1,12 +1,8 @@
 """What is kept of runs and their training is found again by who said it."""
 
-import shutil
-import subprocess
-
 import numpy as np
-import pytest
 
-from experiments import harness, keeping, protocol
+from experiments import harness, keeping
 from experiments.options import Options
 from experiments.plans import Job, Plan, Work
 from experiments.pool import Pool
@@ -72,26 +68,3 @@ def test_development_speakers_are_judged_after_the_epochs_watched(tmp_path):
     np.testing.assert_allclose(kept.dev_uar[0], [75, 100])
     assert np.isnan(kept.dev_uar[1]).all()
     assert kept.watched.tolist() == [2, 4]
-
-
-@pytest.mark.skipif(shutil.which("git") is None, reason="a system without git")
-def test_a_changed_source_is_noted_and_a_changed_page_is_not(tmp_path, monkeypatch):
-    def git(*words):
-        who = ("-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false")
-        done = subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    source, page = tmp_path / "ser_jax" / "__init__.py", tmp_path / "README.md"
-    monkeypatch.setattr(protocol.ser_jax, "__file__", str(source))
-    source.parent.mkdir()
-    assert protocol.commit() is None
-    for file in (source, page):
-        file.write_text("")
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-qm", "x")
-    assert protocol.commit() == git("rev-parse", "HEAD")
-    page.write_text("more")
-    assert protocol.commit() == git("rev-parse", "HEAD")
-    source.write_text("more = 1")
-    assert protocol.commit() == git("rev-parse", "HEAD") + "+"

@@ -1,4 +1,4 @@
-"""UAR against hand-computed values, everything else against scikit-learn."""
+"""Metrics against hand-computed values and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from ser_jax.metrics import confusion, hits, members, pooled_uar, recalls, uar
+from ser_jax.metrics import (
+    accuracy,
+    ccc,
+    class_sizes,
+    confusion,
+    labelled,
+    macro_f1,
+    pearson,
+    recalls,
+    rmse,
+    uar,
+)
+
+OF_CLASSES = (recalls, uar, confusion, accuracy, macro_f1)
+SEEDS = st.integers(0, 2**32 - 1)
 
 
-def answers(rng, utterances, runs, classes=2):
-    """(labels [M], what R runs said of them [R, M]), random; every class occurs."""
+def drawn(rng, utterances, runs, classes=2):
+    """Return random labels [M] with every class and predictions [R, M]."""
     labels = rng.permutation(np.r_[np.arange(classes), rng.integers(classes, size=utterances - classes)])
     return labels, rng.integers(classes, size=(runs, utterances))
 
@@ -22,78 +36,117 @@ def answers(rng, utterances, runs, classes=2):
         ([0, 0, 0, 1], [0, 1, 1, 1], (1 / 3 + 1) / 2),
         ([0, 1, 1, 1, 1], [0, 1, 0, 0, 0], (1 + 1 / 4) / 2),
         ([0, 1], [1, 0], 0.0),
+        ([0, 1, 0, 0, 0, 1], [0, 1, 1, 1, 1, 1], (1 / 4 + 1) / 2),  # not the mean of two folds' UAR
     ],
 )
-def test_uar_is_the_mean_of_the_classes_recalls(labels, predictions, wanted):
+def test_uar_is_the_mean_of_the_recalls(labels, predictions, wanted):
     assert uar(labels, predictions) == pytest.approx(wanted)
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1), st.integers(1, 5))
-def test_uar_does_not_see_how_often_a_class_occurs(pairs, times):
+def test_uar_is_independent_of_the_sizes_of_classes(pairs, times):
     pairs = [*pairs, (0, 0), (1, 0)]
     more = pairs + [pair for pair in pairs if pair[0] == 1] * times
     assert uar(*zip(*pairs, strict=True)) == pytest.approx(uar(*zip(*more, strict=True)))
 
 
-def test_a_class_without_utterances_has_no_recall():
-    np.testing.assert_equal(recalls([1, 1], [1, 0]), [np.nan, 0.5])
-    with pytest.raises(ValueError, match="UAR of 2 utterances is not defined: none is of class 0"):
-        uar([1, 1], [1, 0])
-
-
-@given(seed=st.integers(0, 99), classes=st.integers(2, 4))
+@given(seed=SEEDS, classes=st.integers(2, 5))
 def test_scikit_learn_agrees(seed, classes):
-    labels, decided = answers(np.random.default_rng(seed), 30, 3, classes)
+    labels, predictions = drawn(np.random.default_rng(seed), 30, 3, classes)
     names = np.arange(classes)
-    wanted = [sklearn_metrics.recall_score(labels, run, labels=names, average=None) for run in decided]
-    np.testing.assert_allclose(recalls(labels, decided, classes), wanted)
-    wanted = [sklearn_metrics.balanced_accuracy_score(labels, run) for run in decided]
-    np.testing.assert_allclose(pooled_uar(labels, decided, classes), wanted)
-    assert uar(labels, decided[0], classes) == pytest.approx(wanted[0])
-    for run in decided:
-        wanted = sklearn_metrics.confusion_matrix(labels, run, labels=names)
-        np.testing.assert_array_equal(confusion(labels, run, classes), wanted)
+    for ours, theirs in (
+        (recalls, lambda run: sklearn_metrics.recall_score(labels, run, labels=names, average=None)),
+        (uar, lambda run: sklearn_metrics.balanced_accuracy_score(labels, run)),
+        (accuracy, lambda run: sklearn_metrics.accuracy_score(labels, run)),
+        (macro_f1, lambda run: sklearn_metrics.f1_score(labels, run, average="macro")),
+        (confusion, lambda run: sklearn_metrics.confusion_matrix(labels, run, labels=names)),
+    ):
+        np.testing.assert_allclose(ours(labels, predictions, classes), [theirs(run) for run in predictions])
 
 
-def test_rows_of_a_confusion_are_true_classes():
-    np.testing.assert_array_equal(confusion([0, 0, 0, 1], [0, 1, 1, 1]), [[1, 2], [0, 1]])
+@given(seed=SEEDS)
+def test_two_classes_keep_their_numbers_to_the_last_bit(seed):
+    labels, predictions = drawn(np.random.default_rng(seed), 40, 3)
+    right = predictions == labels
+    found = np.stack([right[:, labels == k].mean(axis=-1) for k in (0, 1)], axis=-1)
+    np.testing.assert_array_equal(recalls(labels, predictions), found)
+    np.testing.assert_array_equal(uar(labels, predictions), found.mean(axis=-1))
+
+
+@given(seed=SEEDS, classes=st.integers(2, 4))
+def test_utterances_without_a_label_are_left_out(seed, classes):
+    rng = np.random.default_rng(seed)
+    labels, predictions = drawn(rng, 20, 2, classes)
+    more = np.r_[labels, -np.ones(5, int)]
+    extra = np.hstack([predictions, rng.integers(-1, classes, (2, 5))])
+    order = rng.permutation(25)
+    for metric in OF_CLASSES:
+        expected = metric(labels, predictions, classes)
+        np.testing.assert_array_equal(metric(more[order], extra[:, order], classes), expected)
+    np.testing.assert_array_equal(labelled(more), np.arange(25) < 20)
+
+
+def test_a_class_without_utterances():
+    np.testing.assert_equal(recalls([1, 1], [1, 0]), [np.nan, 0.5])
+    np.testing.assert_array_equal(class_sizes([1, 0, 1, -1]), [1, 2])
     np.testing.assert_array_equal(confusion([1, 1], [1, 1], classes=3), np.diag([0, 2, 0]))
-
-
-@given(seed=st.integers(0, 99))
-def test_recalls_are_the_diagonal_of_a_confusion_by_its_rows(seed):
-    labels, decided = answers(np.random.default_rng(seed), 20, 2, 3)
-    for run, found in zip(decided, recalls(labels, decided, 3), strict=True):
-        counts = confusion(labels, run, 3)
-        np.testing.assert_allclose(np.diag(counts) / counts.sum(axis=1), found)
-        np.testing.assert_array_equal(counts.sum(axis=1), members(labels, 3))
-        assert np.trace(counts) == hits(labels, run, 3).sum()
-
-
-def test_pooled_uar_is_not_the_mean_over_folds():
-    labels, decided = [0, 1, 0, 0, 0, 1], [[0, 1, 1, 1, 1, 1]]  # folds of two and of four utterances
-    assert pooled_uar(labels, decided) == pytest.approx([(1 / 4 + 1) / 2])
-    assert np.mean([uar([0, 1], [0, 1]), uar(labels[2:], decided[0][2:])]) == pytest.approx((1 + 1 / 2) / 2)
-
-
-@pytest.mark.parametrize("decided", [np.array([[True, False]]), np.array([[1, 0]], np.int8), [[1.0, 0.0]]])
-def test_decisions_may_be_of_any_type(decided):
-    np.testing.assert_array_equal(pooled_uar([1, 0], decided), [1.0])
-
-
-@pytest.mark.parametrize("measure", [hits, recalls, uar, pooled_uar, confusion])
-def test_what_cannot_be_compared_is_refused(measure):
-    with pytest.raises(ValueError, match=r"labels of shape \(3,\) and predictions of shape \(4,\), expected"):
-        measure([0, 1, 1], [0, 1, 1, 0])
-    with pytest.raises(ValueError, match=r"0\.7 among the predictions, expected classes 0 to 1"):
-        measure([0, 1], [0.0, 0.7])
-    with pytest.raises(ValueError, match="2 among the labels, expected classes 0 to 1"):
-        measure([0, 1, 2], [0, 1, 1])
-
-
-def test_every_class_must_have_members():
-    np.testing.assert_array_equal(members([1, 0, 1]), [1, 2])
     with pytest.raises(ValueError, match="UAR of 2 utterances is not defined: none is of class 0, 2"):
-        members([1, 1], classes=3)
-    with pytest.raises(ValueError, match="UAR of 2 utterances is not defined: none is of class 1"):
-        pooled_uar([0, 0], [[0, 1]])
+        uar([1, 1, -1], [1, 0, 1], classes=3)
+
+
+@pytest.mark.parametrize(
+    "predictions", [np.array([[True, False]]), np.array([[1, 0]], np.int8), [[1.0, 0.0]]]
+)
+def test_predictions_may_be_of_any_type(predictions):
+    np.testing.assert_array_equal(uar([1, 0], predictions), [1.0])
+
+
+@pytest.mark.parametrize("metric", OF_CLASSES)
+def test_bad_classes_are_refused(metric):
+    with pytest.raises(ValueError, match=r"labels of shape \(3,\) and predictions of shape \(4,\), expected"):
+        metric([0, 1, 1], [0, 1, 1, 0])
+    with pytest.raises(ValueError, match=r"0\.7 among the predictions, expected classes 0 to 1"):
+        metric([0, 1], [0.0, 0.7])
+    with pytest.raises(ValueError, match="2 among the labels, expected classes 0 to 1"):
+        metric([0, 1, 2], [0, 1, 1])
+
+
+@given(seed=SEEDS)
+def test_ccc_pearson_and_rmse_are_those_of_their_definitions(seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(3, 1, (30, 2)), rng.normal(2.5, 2, (4, 30, 2))
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x[:3] = [[1, np.nan], [np.nan, 2], [np.nan, np.nan]]
+    for d in range(2):
+        known = ~np.isnan(x[:, d])
+        a, b = x[known, d], y[:, known, d]
+        cov = ((a - a.mean()) * (b - b.mean(axis=1, keepdims=True))).mean(axis=1)
+        concordance = 2 * cov / (a.var() + b.var(axis=1) + (a.mean() - b.mean(axis=1)) ** 2)
+        for metric, wanted in (
+            (ccc, concordance),
+            (pearson, [np.corrcoef(a, run)[0, 1] for run in b]),
+            (rmse, np.sqrt(((a - b) ** 2).mean(axis=1))),
+        ):
+            np.testing.assert_allclose(metric(x, y)[:, d], wanted, atol=1e-12)
+            np.testing.assert_allclose(metric(x[:, d], y[..., d]), wanted, atol=1e-12)
+
+
+@given(seed=SEEDS, scale=st.floats(0.1, 10), shift=st.floats(-5, 5))
+def test_ccc_is_symmetric_keeps_its_scale_and_is_below_pearson(seed, scale, shift):
+    x, y = np.random.default_rng(seed).normal(size=(2, 20))
+    assert ccc(x, y) == pytest.approx(ccc(y, x))
+    assert ccc(scale * x + shift, scale * y + shift) == pytest.approx(ccc(x, y), abs=1e-9)
+    assert abs(ccc(x, y)) <= abs(pearson(x, y)) + 1e-12
+    assert ccc(x, scale * x + shift) == pytest.approx(
+        2 * scale * x.var() / ((1 + scale**2) * x.var() + (x.mean() * (1 - scale) - shift) ** 2)
+    )
+
+
+def test_ccc_of_known_values():
+    assert ccc([1, 2, 3], [2, 2, 2]) == 0  # always the mean
+    assert ccc([1, 2, 3], [2, 3, 4]) == pytest.approx(4 / 7)
+    assert rmse([1, 2, 3], [2, 3, 5]) == pytest.approx(np.sqrt(2))
+    np.testing.assert_equal(ccc([[1, np.nan], [2, np.nan]], [[1, 0], [2, 0]]), [1, np.nan])
+    assert np.isnan(ccc([1, 2], [1, np.nan]))
+    with pytest.raises(ValueError, match=r"labels of shape \(3,\) and predictions of shape \(2,\), expected"):
+        ccc([1, 2, 3], [1, 2])

@@ -10,7 +10,7 @@ import soundfile
 
 from experiments import preparation
 from experiments.preparation import different, lengths, markdown
-from experiments.watching import Process
+from ser_jax.benchmark.monitor import Process
 from ser_jax.errors import UserError
 
 N = 40

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from ser_jax import cli
 from ser_jax.errors import Interrupted, UserError
 from ser_jax.shutdown import (
     _resending_interrupts,
@@ -183,6 +182,8 @@ def interrupted(*_, **__):
     ],
 )
 def test_a_command_at_work_cleans_up_after_ctrl_c(monkeypatch, capsys, command, work):
+    from ser_jax import cli
+
     exit_on_interrupt("x")
     monkeypatch.setattr(f"ser_jax.{work}", interrupted)
     assert cli.main(command.split()) == 130

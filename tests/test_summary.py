@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from predicted_by_hand import CORPORA, HIGH, LABEL, claimed, keep, said
+from ser_jax.inference import interval
 
 from experiments import keeping, predictions, protocol, report, summary, tables
 from experiments.predictions import Cell, Predictions, ResultsError
 from experiments.related import same_seeds
 from experiments.results import Results
 from ser_jax import inference
-from ser_jax.inference import interval
 
 UAR = [100 * ((3 / 4 + 1 / 2) / 2 + 1) / 2, 100 * (1 + 1 / 2) / 2]  # by hand: 81.25 and 75
 

@@ -1,6 +1,6 @@
-"""What every tfds builder shares: the record, its shards, and how they are written.
+"""The tfds builders, one for each database: records, their shards, and how they are written.
 
-TensorFlow is never imported: tfds needs it for nothing when the format is array_record.
+TensorFlow is never imported: with the format array_record, tfds does not need it.
 """
 
 import collections
@@ -17,29 +17,31 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
+from ser_jax import features
 from ser_jax.data import beam, databases, extract, store
 from ser_jax.data.corpus import NUMBERS, TEXTS, Facts
 from ser_jax.data.extract import Flaw, Record
-from ser_jax.data.logmel import BANDS, FRAMES
-from ser_jax.data.utterance import Listing, common_folder, source_fingerprint
+from ser_jax.data.utterance import Catalog, common_folder, source_fingerprint
 from ser_jax.errors import UserError
 
-SHARD = 512  # utterances; what one Beam worker does at a time, and tfds holds in memory (40 MB)
+SHARD = 512  # utterances; what a Beam worker does at a time, and tfds holds in memory (40 MB of log-mels)
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class CorpusConfig(tfds.core.BuilderConfig):
-    """One corpus: the name it is prepared under, and what to read it from.
+    """One corpus: the name of its folder, what it is read from and what is extracted.
 
     Attributes:
-      source: what the database's reader reads, and the options that one takes.
-      options: see `databases.read`.
-      workers: processes that extract features; changes no byte of the outcome.
+      source: what the database's reader reads.
+      options: of the reader, see `databases.read`.
+      frontend: extracts the features.
+      workers: processes that do; changes no byte of the outcome.
       skip_bad: whether to leave out what cannot be a record.
     """
 
     source: Path
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    frontend: features.Frontend = features.LogMel()  # noqa: RUF009  frozen
     workers: int = 1
     skip_bad: bool = False
 
@@ -50,7 +52,7 @@ class FlawedError(UserError):
     Args:
       flaws: what is wrong, in order.
       count: utterances in all.
-      audit: the command that names them all.
+      audit: the command that lists all flaws.
     """
 
     def __init__(self, flaws: Sequence[Flaw], count: int, audit: str):
@@ -66,11 +68,11 @@ class FlawedError(UserError):
 class StableWriter(tfds.core.ExampleWriter):
     """Writes a record's fields in one order; protobuf's own changes from process to process.
 
-    Raises: OSError where the disk does not take it; array_record says so by a RuntimeError.
+    Raises: OSError if the disk does not take it, for which array_record raises RuntimeError.
     """
 
     def write(self, path: Path, examples: Iterable[tuple[Any, bytes]]) -> Any:
-        """Writes (key, serialised record) pairs; returns what tfds's own writer does."""
+        """Write (key, serialised record) pairs; return what tfds's own writer returns."""
         try:
             return super().write(path, ((key, _stable(record)) for key, record in examples))
         except RuntimeError as error:
@@ -85,34 +87,42 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
     """One split, `utterances`, in the order of their ids; a subclass is named after its database.
 
     tfds's usual builder keeps all records in memory to shuffle them, and above 1 GB needs TensorFlow. This
-    one writes shard by shard as they come; whoever trains shuffles anyway.
+    one writes shard by shard as they come; training shuffles anyway.
 
     Attributes:
-      flaws: the utterances found not to be records while preparing.
+      flaws: why utterances could not be records; filled while preparing.
     """
 
     VERSION = tfds.core.Version(store.VERSION)
-    RELEASE_NOTES = {store.VERSION: "First release."}  # noqa: RUF012
+    RELEASE_NOTES = {store.VERSION: "Front ends, dominance, raters, scales."}  # noqa: RUF012
     flaws: list[Flaw]
     _shards: Sequence[Callable[[], Iterator[tuple[str, Record]]]]
 
     @functools.cached_property
-    def listing(self) -> Listing:
+    def catalog(self) -> Catalog:
         """The database's facts."""
         return databases.read(self.name, self.builder_config.source, **self.builder_config.options)
 
     @functools.cached_property
     def notes(self) -> dict[str, Any]:
-        """What is kept beside the records."""
-        facts = Facts.of(self.builder_config.name, self.name, self.listing)
-        return facts.head | {"source_fingerprint": source_fingerprint(self.listing)}
+        """What is stored as metadata beside the records."""
+        return Facts.of(self.builder_config.name, self.name, self.catalog).metadata | {
+            "frontend": features.describe(self.builder_config.frontend),
+            "source_fingerprint": source_fingerprint(self.catalog),
+        }
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {name: tfds.features.Text() for name in TEXTS}
-        features |= {name: _number(dtype) for name, dtype in NUMBERS.items()}
-        features["logmel"] = tfds.features.Tensor(shape=(FRAMES, BANDS), dtype=np.float32, encoding="bytes")
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(features),
+        database, frontend = databases.DATABASES[self.name], self.builder_config.frontend
+        columns = {name: tfds.features.Text() for name in TEXTS}
+        columns |= {name: _number(dtype) for name, dtype in NUMBERS.items()}
+        columns["features"] = tfds.features.Tensor(
+            shape=(frontend.frames, frontend.dims), dtype=np.float32, encoding="bytes"
+        )
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=f"{self.name}: {database.what}.",
+            citation=database.citation,
+            features=tfds.features.FeaturesDict(columns),
             metadata=tfds.core.MetadataDict(),
             disable_shuffling=True,
         )
@@ -121,35 +131,36 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         return StableWriter(self.info.file_format)
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
-        self.flaws = extract.missing(self.listing.utterances)
+        config, utterances = self.builder_config, self.catalog.utterances
+        self.flaws = extract.missing(utterances)
         self._judge()
-        absent = {flaw.id for flaw in self.flaws}
-        there = [utterance for utterance in self.listing.utterances if utterance.id not in absent]
-        there.sort(key=lambda utterance: utterance.id)
+        missing = {flaw.id for flaw in self.flaws}
+        there = sorted((one for one in utterances if one.id not in missing), key=lambda one: one.id)
         if download_config is not None and download_config.beam_runner is not None:
-            self._shards = beam.shards(there, SHARD, Path(self.data_dir))
+            self._shards = beam.shards(there, config.frontend, SHARD, Path(self.data_dir))
             super()._download_and_prepare(dl_manager, download_config)
             flaws, lengths = beam.collect(Path(self.data_dir), len(self._shards))
             self.flaws += flaws
             split = dataclasses.replace(self.info.splits[store.SPLIT], shard_lengths=lengths)
             self.info.set_splits(tfds.core.splits.SplitDict([split]))
         else:
-            config = self.builder_config
-            with contextlib.closing(extract.records(there, config.workers, config.name)) as records:
+            records = extract.records(there, config.frontend, config.workers, config.name)
+            with contextlib.closing(records):
                 self._shards = [functools.partial(self._shard, records)] * -(-len(there) // SHARD)
                 super()._download_and_prepare(dl_manager, download_config)
         self._judge()
-        folder = common_folder(self.listing.utterances)
+        folder = common_folder(utterances)
         self.info.metadata.update(self.notes, left_out=[_left_out(flaw, folder) for flaw in self.flaws])
 
     def _judge(self) -> None:
-        count, config = len(self.listing.utterances), self.builder_config
+        """Raise FlawedError if there are flaws that may not, or cannot, be left out."""
+        count, config = len(self.catalog.utterances), self.builder_config
         if len(self.flaws) == count or (self.flaws and not config.skip_bad):
             command = databases.command("audit", self.name, config.source, config.options)
             raise FlawedError(self.flaws, count, command)
 
     def _shard(self, records: Iterator[Record | Flaw]) -> Iterator[tuple[str, Record]]:
-        """The next `SHARD` utterances' records."""
+        """Yield the next `SHARD` utterances' records."""
         for record in itertools.islice(records, SHARD):
             if isinstance(record, Flaw):
                 self.flaws.append(record)
@@ -161,9 +172,9 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
 
 
 def _number(dtype: type[np.generic]) -> Any:
-    """One number as tfds keeps it; `foreign` says the same of what it writes.
+    """Return the tfds feature of one number.
 
-    A tf.train.Example keeps single precision; a threshold can fall between a double and its rounding.
+    A tf.train.Example holds single precision; a threshold can fall between a double and its rounding.
     """
     if np.issubdtype(dtype, np.integer):
         return tfds.features.Scalar(dtype)
@@ -177,3 +188,11 @@ def _left_out(flaw: Flaw, folder: Path) -> dict[str, str]:
         "finding": flaw.finding,
         "reason": flaw.reason,
     }
+
+
+def _builder(name: str) -> type[CorpusBuilder]:
+    facts = {"name": name, "MANUAL_DOWNLOAD_INSTRUCTIONS": databases.DATABASES[name].instructions}
+    return type(name, (CorpusBuilder,), {**facts, "__module__": __name__}, skip_registration=True)
+
+
+BUILDERS = {name: _builder(name) for name in databases.DATABASES}

@@ -1,18 +1,17 @@
-"""What a file says about itself, checked before libsndfile believes it.
+"""What a file's headers promise, checked before libsndfile trusts them.
 
-libsndfile (1.2.2) quietly shortens a truncated WAV, guesses formats from a name's ending, and never returns
+libsndfile (1.2.2) silently shortens a truncated WAV, guesses formats from a name's suffix, and never returns
 from a LIST chunk whose parts have sizes that lead backwards (its issue 1118). So a container is recognised
-here by its first bytes, and its chunks are walked: everything a header promises must lie in the file.
+here by its first bytes, and its chunks are walked: everything a header promises must be in the file.
 """
 
 import contextlib
-import dataclasses
 import functools
 import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -27,27 +26,33 @@ _W64 = bytes.fromhex("72696666 2e91cf11 a5d628db 04c10000")
 
 
 class MalformedError(ValueError):
-    """A header that contradicts its file; the text says how."""
+    """A header that contradicts its file; the text tells how."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Container:
-    """What `examine` found.
+class Container(NamedTuple):
+    """A recognised container."""
 
-    Attributes:
-      name: "WAV", "RF64", "W64", "AIFF", "FLAC", "OGG" or "MP3".
-      counted: whether the file states how long it is; of an MP3 without a Xing header the length is only
-        estimated from the first frames' bit rate, and may be wrong by any factor.
-    """
+    name: str  # "WAV", "RF64", "W64", "AIFF", "FLAC", "OGG" or "MP3"
+    counted: bool = True  # whether the file states its length; libsndfile guesses that of some MP3s
 
-    name: str
-    counted: bool = True
+
+class _Layout(NamedTuple):
+    """How a family of containers writes a chunk's head."""
+
+    ident: int = 4  # bytes of the name
+    width: int = 4  # bytes of the size
+    align: int = 2  # bytes; a chunk begins at a multiple of it
+    order: Literal["little", "big"] = "little"  # of the size's bytes
+    own: int = 0  # bytes of the head that the size counts
+
+
+_BIG = _Layout(order="big")
+_LAYOUT_W64 = _Layout(ident=16, width=8, align=8, own=24)
+_RIFF = {b"RIFF": _Layout(), b"RF64": _Layout(), b"RIFX": _BIG}
 
 
 def examine(path: Path) -> Container:
-    """Recognises a container and checks the lengths its header promises.
-
-    Reads a few kilobytes, wherever they lie (an Ogg file whole); decodes nothing.
+    """Recognise a container and check the lengths its header promises, decoding nothing.
 
     Raises: MalformedError; OSError.
     """
@@ -55,23 +60,22 @@ def examine(path: Path) -> Container:
         size = file.seek(0, 2)
         if not size:
             raise MalformedError("it is empty")
-        start = _behind_tags(file)
+        start = _after_tags(file)
         file.seek(start)
         head = file.read(16)
         if head[:4] in _RIFF and head[8:12] == b"WAVE" and not start:
-            _check_sound(_described(file, size, _RIFF[head[:4]]), size, b"data")
+            _check_sound(_riff_chunks(file, size, _RIFF[head[:4]]), size, b"data")
             return Container("RF64" if head[:4] == b"RF64" else "WAV")
         if head == _W64 and not start:
-            _check_sound(_walk(file, size, 40, _LAYOUT_W64), size, b"data")
+            _check_sound(_chunks(file, size, 40, _LAYOUT_W64), size, b"data")
             return Container("W64")
         if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC") and not start:
-            _check_sound(_walk(file, size, 12, _LAYOUT_BIG), size, b"SSND")
+            _check_sound(_chunks(file, size, 12, _BIG), size, b"SSND")
             return Container("AIFF")
         if head[:4] == b"fLaC":
             return Container("FLAC")
         if head[:4] == b"OggS":
-            _check_last_page(file, size)
-            _check_one_link(file, start)
+            _check_ogg(file, start, size)
             return Container("OGG")
         if head[:1] == b"\xff" and len(head) > 3 and head[1] >= 0xE0:
             file.seek(start)
@@ -83,12 +87,12 @@ def examine(path: Path) -> Container:
 
 @contextlib.contextmanager
 def sound_file(path: Path) -> "Iterator[SoundFile]":
-    """Opens a file that `examine` passed, as a `soundfile.SoundFile` for reading from front to back."""
+    """Open a file that `examine` accepted, as a `soundfile.SoundFile` to be read from front to back."""
     if os.name != "posix":
         with _forward()(path) as file:
             yield file
         return
-    # Nameless, so that neither a foreign name nor its ending (".raw") can come between.
+    # By descriptor, so that neither an unusual name nor its suffix (".raw") matters.
     with path.open("rb", buffering=0) as raw, _forward()(raw.fileno(), closefd=False) as file:
         yield file
 
@@ -98,7 +102,7 @@ def _forward() -> "type[SoundFile]":
     import soundfile
 
     class Forward(soundfile.SoundFile):
-        """soundfile seeks to where it stands after every read of a seekable file, which garbles MP3."""
+        """soundfile seeks to the current position after every read of a seekable file, which garbles MP3."""
 
         def seekable(self) -> bool:
             return False
@@ -106,31 +110,28 @@ def _forward() -> "type[SoundFile]":
     return Forward
 
 
-@dataclasses.dataclass(frozen=True)
-class _Layout:
-    """How a family of containers writes a chunk's head.
-
-    Attributes:
-      ident, width: bytes of the name and of the size.
-      align: what a chunk's beginning is a multiple of, bytes.
-      order: of the size's bytes.
-      own: bytes of the head that the size counts.
-    """
-
-    ident: int = 4
-    width: int = 4
-    align: int = 2
-    order: Literal["little", "big"] = "little"
-    own: int = 0
+def is_endless(promised: int) -> bool:
+    """Return whether a writer to a pipe leaves this size: ffmpeg 2^32 - 1, sox and arecord almost 2^31."""
+    return 0x7FFF0000 <= promised <= 0x80000000 or 0xFFFF0000 <= promised <= 0xFFFFFFFF
 
 
-_LAYOUT_BIG = _Layout(order="big")
-_LAYOUT_W64 = _Layout(ident=16, width=8, align=8, own=24)
-_RIFF = {b"RIFF": _Layout(), b"RF64": _Layout(), b"RIFX": _LAYOUT_BIG}
+def _check_sound(chunks: Iterable[Chunk], size: int, sound: bytes) -> None:
+    """Refuse a file whose sound is missing or cut, and chunks that exceed it."""
+    found = False
+    for name, first, promised in chunks:
+        left = size - first
+        if name == sound and not found:
+            found = True
+            if promised > left + MISSING and not is_endless(promised):
+                raise MalformedError(f"truncated: {left} bytes of the {promised} its header promises")
+        elif promised > left and (not found or promised >= 1 << 31):
+            raise MalformedError(f"its chunk {name!r} promises {promised} bytes where {left} are left")
+    if not found:
+        raise MalformedError(f"it has no chunk {sound!r}, which would hold the sound")
 
 
-def _walk(file: BinaryIO, size: int, place: int, layout: _Layout) -> Iterator[Chunk]:
-    """(name, first byte, bytes promised) of each chunk, up to the first that has no head or no name."""
+def _chunks(file: BinaryIO, size: int, place: int, layout: _Layout) -> Iterator[Chunk]:
+    """Yield the chunks from a byte on, up to the first that has no head or no name."""
     for _ in range(CHUNKS):
         file.seek(place)
         head = file.read(layout.ident + layout.width)
@@ -149,30 +150,10 @@ def _walk(file: BinaryIO, size: int, place: int, layout: _Layout) -> Iterator[Ch
     raise MalformedError(f"it holds more than {CHUNKS} chunks")
 
 
-def _check_sound(chunks: Iterable[Chunk], size: int, sound: bytes) -> None:
-    """Refuses a file whose sound is missing or cut, and chunks that reach past it."""
-    found = False
-    for name, first, promised in chunks:
-        left = size - first
-        if name == sound and not found:
-            found = True
-            if promised > left + MISSING and not is_endless(promised):
-                raise MalformedError(f"truncated: {left} bytes of the {promised} its header promises")
-        elif promised > left and (not found or promised >= 1 << 31):
-            raise MalformedError(f"its chunk {name!r} promises {promised} bytes where {left} are left")
-    if not found:
-        raise MalformedError(f"it has no chunk {sound!r}, which would hold the sound")
-
-
-def is_endless(promised: int) -> bool:
-    """Whether a size is what a writer to a pipe leaves: ffmpeg 2^32 - 1, sox and arecord almost 2^31."""
-    return 0x7FFF0000 <= promised <= 0x80000000 or 0xFFFF0000 <= promised <= 0xFFFFFFFF
-
-
-def _described(file: BinaryIO, size: int, layout: _Layout) -> Iterator[Chunk]:
-    """A RIFF file's chunks; RF64 keeps the size of the sound elsewhere, and lists have parts of their own."""
+def _riff_chunks(file: BinaryIO, size: int, layout: _Layout) -> Iterator[Chunk]:
+    """Yield a RIFF file's chunks; RF64 states the sound's size elsewhere, and lists have parts."""
     long = None
-    for name, first, promised in _walk(file, size, 12, layout):
+    for name, first, promised in _chunks(file, size, 12, layout):
         file.seek(first)
         if name == b"ds64" and long is None:
             long = int.from_bytes(file.read(16)[8:], "little")
@@ -186,7 +167,7 @@ def _described(file: BinaryIO, size: int, layout: _Layout) -> Iterator[Chunk]:
 
 
 def _check_list(file: BinaryIO, place: int, end: int, layout: _Layout) -> None:
-    """Refuses a size that libsndfile would take for a step backwards, and walk in circles."""
+    """Refuse a size that libsndfile would take for a step backwards, and loop."""
     for _ in range(CHUNKS):
         file.seek(place)
         name, number = file.read(4), file.read(4)
@@ -202,8 +183,8 @@ def _check_list(file: BinaryIO, place: int, end: int, layout: _Layout) -> None:
     raise MalformedError(f"a list of it holds more than {CHUNKS} parts")
 
 
-def _behind_tags(file: BinaryIO) -> int:
-    """Where the sound's own container begins, behind ID3 tags (version 2)."""
+def _after_tags(file: BinaryIO) -> int:
+    """Return where the sound's own container begins, after ID3 tags (version 2)."""
     place = 0
     for _ in range(8):
         file.seek(place)
@@ -215,21 +196,17 @@ def _behind_tags(file: BinaryIO) -> int:
     return place
 
 
-def _check_last_page(file: BinaryIO, size: int) -> None:
-    """An Ogg file's length is written on its last page alone, so a cut page means a cut file."""
+def _check_ogg(file: BinaryIO, place: int, size: int) -> None:
+    """Refuse a cut last page, which alone states the length, and concatenated Ogg files.
+
+    Of the latter libsndfile reads the first (its issue 277); their serial numbers may be the same.
+    """
     file.seek(max(0, size - 2 * PAGE))
     tail = file.read()
     page = tail[tail.rfind(b"OggS\0") :]
     if len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]]):
         raise MalformedError("truncated: its last page is cut")
-
-
-def _check_one_link(file: BinaryIO, place: int) -> None:
-    """Refuses Ogg files put one behind the other, of which libsndfile reads the first (its issue 277).
-
-    Every page is looked at: files written in the same second may bear the same serial number.
-    """
-    for _ in range(CHUNKS):  # streams that begin together are heard together
+    for _ in range(CHUNKS):  # streams that begin together belong together
         file.seek(place)
         head = file.read(27)
         if len(head) < 27 or not _FIRST_PAGE.match(head):
@@ -245,7 +222,7 @@ def _check_one_link(file: BinaryIO, place: int) -> None:
 
 
 def _counts_frames(head: bytes) -> bool:
-    """Whether an MP3's first frame is a Xing (LAME: Info) or VBRI header with a number of frames."""
+    """Return whether an MP3's first frame is a Xing (LAME: Info) or VBRI header with a number of frames."""
     for name in (b"Xing", b"Info"):
         place = head.find(name, 4, 64)
         if place > 0:

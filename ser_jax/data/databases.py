@@ -1,13 +1,13 @@
-"""The databases there are readers for: what each is read from, and with which options."""
+"""The databases that can be read: what each is read from, with which options, and where it comes from."""
 
-import dataclasses
-import importlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ser_jax.data.utterance import Listing
+from ser_jax.data import iemocap, manifest, recola
+from ser_jax.data.named import NAMED
+from ser_jax.data.utterance import Catalog
 from ser_jax.errors import UserError, meant
 
 
@@ -15,20 +15,25 @@ class DatabaseError(UserError):
     """A database that does not exist, or an option it does not take."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Database:
-    """How a user names one source.
+class Database(NamedTuple):
+    """One database as users name it.
 
     Attributes:
-      what: the corpus, in a few words.
+      what: the corpus in a few words.
       source: what it is read from.
-      example: as typed.
-      options: keywords of its `read` beside the source.
+      example: the same, as typed.
+      read: its reader, from the source and `options` to a `Catalog`.
+      citation: what to cite.
+      instructions: how to obtain it.
+      options: keywords of `read` beside the source.
     """
 
     what: str
     source: str
     example: str
+    read: Callable[..., Catalog]
+    citation: str
+    instructions: str
     options: tuple[str, ...] = ()
 
 
@@ -37,93 +42,74 @@ DATABASES = {
         "English, 10,039 turns of ten actors in dialog",
         "IEMOCAP_full_release, or the folder that holds it",
         "IEMOCAP_full_release",
+        iemocap.read,
+        "C. Busso et al., Language Resources and Evaluation 42(4), 2008, doi:10.1007/s10579-008-9076-6",
+        "Request IEMOCAP from https://sail.usc.edu/iemocap/ and unpack IEMOCAP_full_release.",
     ),
     "recola": Database(
         "French, speech turns of 23 people in video calls",
         "the folder that holds RECOLA-Annotation",
         "RECOLA",
+        recola.read,
+        "F. Ringeval, A. Sonderegger, J. Sauer, D. Lalanne, IEEE FG 2013, doi:10.1109/FG.2013.6553805",
+        "Request RECOLA from https://diuf.unifr.ch/main/diva/recola/ and unpack its folders into one.",
         ("annotation_delay",),
     ),
     "manifest": Database(
         "any labelled speech, by a CSV file",
-        "a CSV file with the columns path, speaker, arousal, valence",
+        "a CSV file with the columns path, speaker and labels (arousal, valence, emotion, ...)",
         "my/manifest.csv",
+        manifest.read,
+        "M. Neumann, N. T. Vu, ICASSP 2018, arXiv:1803.00357",
+        "Write a CSV file with the columns path, speaker and labels beside the recordings.",
         ("arousal_threshold", "valence_threshold", "allow_outside"),
     ),
-    "emodb": Database(
-        "German, 535 acted recordings", "EmoDB's folder, with names like wav/03a01Fa.wav", "emodb"
-    ),
-    "ravdess": Database(
-        "English, 1,440 acted recordings",
-        "RAVDESS's folder, with names like Actor_01/03-01-05-01-02-01-01.wav",
-        "ravdess",
-    ),
-    "cafe": Database(
-        "Canadian French, 936 acted recordings",
-        "CaFE's folder, with names like Colère/Faible/01-C-1-1.wav",
-        "CaFE_48k",
-    ),
-    "oreau": Database(
-        "French, 502 or 434 recordings of 32 people",
-        "one version of Oréau, with names like f/sessc/10a01Ca.wav",
-        "OréauFR_02",
-    ),
-    "crema_d": Database(
-        "English, 7,442 acted recordings",
-        "CREMA-D's folder, with names like AudioWAV/1001_DFA_ANG_XX.wav",
-        "CREMA-D",
-    ),
-    "emovo": Database(
-        "Italian, 588 acted recordings", "EMOVO's folder, with names like f1/dis-f1-b1.wav", "EMOVO"
-    ),
-    "savee": Database(
-        "English, 480 acted recordings of four men",
-        "SAVEE's folder, with names like AudioData/DC/a01.wav",
-        "AudioData",
-    ),
-    "urdu": Database(
-        "Urdu, 400 utterances of talk shows",
-        "URDU's folder, with names like Angry/SM1_F1_A01.wav",
-        "URDU-Dataset",
-    ),
+} | {
+    name: Database(
+        naming.about,
+        f"{naming.title}'s folder, with names like {naming.example}",
+        naming.folder,
+        naming.read,
+        naming.citation,
+        f"Download {naming.title} from {naming.url} ({naming.licence}) and unpack it.",
+    )
+    for name, naming in NAMED.items()
 }
 
 
-def read(database: str, source: Path | str, **options: Any) -> Listing:
-    """The facts of a database, as its own package reads them: no audio is opened, none need be there.
+def read(database: str, source: Path | str, **options: Any) -> Catalog:
+    """Return the facts of a database; no recording is opened, none need exist.
 
     Args:
       database: one of `DATABASES`.
       source: what that one is read from.
       options: those it takes.
-    Raises: DatabaseError; the reader's own UserError naming the file, and the line where there is one.
+    Raises: DatabaseError; the reader's own UserError naming the file, and the line if there is one.
     """
     check(database, options)
-    return importlib.import_module(f"ser_jax.data.{database}").read(Path(source), **options)
+    return DATABASES[database].read(Path(source), **options)
 
 
-def check(database: str, options: dict[str, Any]) -> None:
-    """Refuses a database that there is no reader for, and options that its reader does not take.
-
-    Raises: DatabaseError.
-    """
+def check(database: str, options: Mapping[str, Any]) -> None:
+    """Raise DatabaseError if there is no such database, or its reader does not take these options."""
     if database not in DATABASES:
         raise DatabaseError(
             f"no database {database!r}, expected one of {', '.join(DATABASES)}{meant(database, DATABASES)}"
         )
+    known = DATABASES[database].options
     for option in options:
-        if option not in DATABASES[database].options:
-            takes = ", ".join(flag(known) for known in DATABASES[database].options) or "none"
+        if option not in known:
+            takes = ", ".join(map(flag, known)) or "none"
             raise DatabaseError(f"{database} does not take {flag(option)}, expected of such options {takes}")
 
 
 def flag(option: str) -> str:
-    """An option as the command line spells it."""
+    """Return an option as the command line spells it."""
     return f"--{option.replace('_', '-')}"
 
 
 def command(verb: str, database: str, source: Path | str, options: Mapping[str, Any]) -> str:
-    """What to type for a database that was read with these options."""
+    """Return the command line that reads a database with these options."""
     words = ["ser-jax", verb, database, "--source", str(source)]
     for option, value in options.items():
         words += [flag(option)] if value is True else [flag(option), str(value)] if value is not False else []

@@ -1,6 +1,6 @@
-"""From an utterance to its record: facts, features, duration.
+"""From an utterance to its record: facts, features and duration.
 
-Imports neither tfds nor librosa: this is what every worker process loads.
+This is what worker processes import: neither tfds nor librosa.
 """
 
 import dataclasses
@@ -9,34 +9,29 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ser_jax.data import audio
 from ser_jax.data.corpus import LABELS
-from ser_jax.data.logmel import Filters, filterbank, logmel, pad
 from ser_jax.data.utterance import Utterance
 from ser_jax.data.workers import in_order
+from ser_jax.features import Frontend, FrontendError, describe, pad
 
 Record = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Flaw:
-    """Why an utterance cannot be a record.
+    """Why an utterance cannot be a record."""
 
-    Attributes:
-      id: of the utterance.
-      path: the recording.
-      finding: the line of the audit that lists it, as `AudioError.finding`.
-      reason: what was found and expected.
-    """
-
-    id: str
-    path: Path
-    finding: str
-    reason: str
+    id: str  # of the utterance
+    path: Path  # the recording
+    finding: str  # its category in an audit, see `AudioError`
+    reason: str  # what was found and expected
 
     @classmethod
     def of(cls, utterance: Utterance, error: audio.AudioError) -> "Flaw":
-        """What reading an utterance's sound ended with, and where it is asked for."""
+        """Return the flaw of an utterance whose recording raised `error`."""
         place = f" (asked for by {Path(utterance.place).name})" if utterance.place else ""
         return cls(utterance.id, error.path, error.finding, error.reason + place)
 
@@ -44,19 +39,28 @@ class Flaw:
         return f"{self.path}: {self.reason}"
 
 
-def record(utterance: Utterance, filters: Filters) -> Record | Flaw:
-    """The facts, the features and the duration of an utterance, or what is wrong with its sound."""
+def record(utterance: Utterance, frontend: Frontend) -> Record | Flaw:
+    """Return the facts, features and duration of an utterance, or what is wrong with its recording.
+
+    Raises: FrontendError if the front end returns anything but [t, F].
+    """
     try:
-        samples, seconds = audio.read(utterance.path, utterance.start, utterance.stop)
+        samples, seconds = audio.read(utterance.path, utterance.start, utterance.stop, frontend.seconds)
     except audio.AudioError as error:
         return Flaw.of(utterance, error)
-    features, frames = pad(logmel(samples, filters))
+    features = frontend.extract(samples)
+    if np.ndim(features) != 2 or not len(features) or features.shape[1] != frontend.dims:
+        raise FrontendError(
+            f"front end {frontend.name} returned an array {list(np.shape(features))} for {utterance.id}, "
+            f"expected [t, {frontend.dims}]"
+        )
+    padded, frames = pad(np.asarray(features), frontend.frames)
     facts = {key: getattr(utterance, key) for key in LABELS}
-    return facts | {"logmel": features, "frames": frames, "seconds": seconds}
+    return facts | {"features": padded, "frames": frames, "seconds": seconds}
 
 
 def missing(utterances: Sequence[Utterance]) -> list[Flaw]:
-    """Utterances whose recording is not there; found without opening any."""
+    """Return the flaws of utterances whose recording does not exist; opens none."""
     flaws = []
     for utterance in utterances:
         try:
@@ -66,15 +70,21 @@ def missing(utterances: Sequence[Utterance]) -> list[Flaw]:
     return flaws
 
 
+def ready(frontend: Frontend) -> Frontend:
+    """Return a front end that is checked, and has computed what it caches, to be sent to other processes."""
+    describe(frontend)
+    frontend.extract(np.zeros(audio.RATE))
+    return frontend
+
+
 def records(
-    utterances: Sequence[Utterance], workers: int, label: str
+    utterances: Sequence[Utterance], frontend: Frontend, workers: int, label: str
 ) -> Generator[Record | Flaw, None, None]:
-    """Records of all utterances in their order, the same bytes for any number of workers.
+    """Return the records of utterances in their order, the same bytes for any number of workers.
 
     Args:
-      workers: processes, see `workers.in_order`.
-      label: what the progress bar on standard error is called.
-    Raises: WorkerError.
+      workers: number of processes, see `workers.in_order`.
+      label: of the progress bar on standard error.
+    Raises: WorkerError, FrontendError.
     """
-    do = functools.partial(record, filters=filterbank())
-    return in_order(do, utterances, workers, label)
+    return in_order(functools.partial(record, frontend=ready(frontend)), utterances, workers, label)

@@ -4,7 +4,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ser_jax.data.corpus import TARGETS, Facts
+from ser_jax.data.corpus import Facts
 from ser_jax.errors import UserError, meant
 
 CLASS_NAMES = {"arousal": ("low", "high"), "valence": ("negative", "positive")}
@@ -13,8 +13,8 @@ RULES = ("footnote", "table1")
 # The classes of arousal and valence that an emotion stands for. All but calm are clustered so by B. Schuller
 # et al., "Acoustic emotion recognition: a benchmark comparison of performances" (ASRU 2009) and "Cross-corpus
 # acoustic emotion recognition: variances and strategies" (IEEE Trans. Affective Computing 1(2), 2010), which
-# need two classes, as we do, and so put neutral with low and positive. Calm is ours: low and positive, as in
-# J. A. Russell's circumplex (J. Personality and Social Psychology 39(6), 1980).
+# also need two classes and therefore count neutral as low and positive. Calm is our addition: low and
+# positive, as in J. A. Russell's circumplex (J. Personality and Social Psychology 39(6), 1980).
 EMOTIONS = MappingProxyType(
     {
         "anger": ("high", "negative"),
@@ -28,54 +28,80 @@ EMOTIONS = MappingProxyType(
         "surprise": ("high", "positive"),
     }
 )
+IEMOCAP_EMOTIONS = MappingProxyType(
+    {
+        "ang": "anger",
+        "hap": "happiness",
+        "exc": "excitement",
+        "neu": "neutral",
+        "sad": "sadness",
+        "fru": "frustration",
+        "fea": "fear",
+        "sur": "surprise",
+        "dis": "disgust",
+        "oth": "",
+        "xxx": "",  # the raters disagree
+    }
+)
 
 
 class LabelError(UserError):
-    """A target, rule or emotion that does not exist, or classes that cannot be trained on."""
+    """A dimension, rule or emotion that does not exist, or classes that cannot be trained on."""
 
 
-def classes(corpus: Facts, target: str, rule: str = "footnote") -> np.ndarray:
-    """Decides the class of every utterance.
+def classes(corpus: Facts, dimension: str, rule: str = "footnote") -> np.ndarray:
+    """Return the class of every utterance.
 
     An annotation above the corpus's threshold is class 1, one on it class 0, as in Table 1. The paper
-    contradicts itself on IEMOCAP's valence: only with 2.5 counted as positive do the class counts of its
-    footnote 1 come out (3,421 negative, 6,618 positive). Rule "footnote" does that; "table1" does not.
+    contradicts itself on IEMOCAP's valence: the class counts of its footnote 1 (3,421 negative, 6,618
+    positive) come out only if 2.5 counts as positive. Rule "footnote" does that; "table1" does not.
 
     Args:
       corpus: the utterances.
-      target: "arousal" or "valence".
+      dimension: "arousal" or "valence".
       rule: "footnote" or "table1"; they differ for IEMOCAP's valence only.
-    Returns: [N] int8: 0 low or negative, 1 high or positive.
-    Raises: LabelError where there is no such target or rule.
+    Returns: [N] int64: 0 low or negative, 1 high or positive, -1 not annotated.
+    Raises: LabelError if there is no such dimension or rule.
     """
-    if target not in TARGETS:
-        raise LabelError(
-            f"no target {target!r}, expected one of {', '.join(TARGETS)}{meant(target, TARGETS)}"
-        )
+    if dimension not in CLASS_NAMES:
+        known, hint = ", ".join(CLASS_NAMES), meant(dimension, CLASS_NAMES)
+        raise LabelError(f"no dimension {dimension!r}, expected one of {known}{hint}")
     if rule not in RULES:
         raise LabelError(f"no label rule {rule!r}, expected one of {', '.join(RULES)}{meant(rule, RULES)}")
-    annotation, threshold = getattr(corpus, target), corpus.thresholds[target]
-    on_threshold_is_high = rule == "footnote" and target == "valence" and corpus.database == "iemocap"
+    annotation, threshold = getattr(corpus, dimension), corpus.thresholds.get(dimension, np.nan)
+    on_threshold_is_high = rule == "footnote" and dimension == "valence" and corpus.database == "iemocap"
     high = annotation >= threshold if on_threshold_is_high else annotation > threshold
-    return high.astype(np.int8)
+    return np.where(np.isnan(annotation + threshold), -1, high.astype(np.int64))
 
 
 def counts(corpus: Facts, rule: str = "footnote") -> dict[str, dict[str, int]]:
-    """How many utterances each class has: target to the class's name to their number; see `classes`."""
+    """Return dimension to class name to number of annotated utterances; see `classes`."""
     found = {}
-    for target, names in CLASS_NAMES.items():
-        held = np.bincount(classes(corpus, target, rule), minlength=len(names))
-        found[target] = dict(zip(names, held.tolist(), strict=True))
+    for dimension, names in CLASS_NAMES.items():
+        each = classes(corpus, dimension, rule)
+        found[dimension] = {name: int((each == index).sum()) for index, name in enumerate(names)}
     return found
 
 
+def canonical(corpus: Facts) -> np.ndarray:
+    """Return every utterance's emotion in one vocabulary for all databases.
+
+    IEMOCAP's abbreviations are written out; other databases' names are lower-cased.
+
+    Returns: [N] str, as in "anger"; "" if the database names none or its raters disagree.
+    """
+    names, each = np.unique(corpus.emotion, return_inverse=True)
+    known = IEMOCAP_EMOTIONS if corpus.database == "iemocap" else {}
+    return np.array([known.get(name, name.lower()) for name in names.tolist()])[each]
+
+
 def annotations(emotion: str) -> tuple[float, float]:
-    """What an emotion says of arousal and valence, for databases that annotate nothing else.
+    """Return the arousal and valence an emotion stands for, for databases that annotate nothing else.
 
     Args:
       emotion: a key of `EMOTIONS`.
     Returns: (arousal, valence): 0.0 low or negative, 1.0 high or positive.
-    Raises: LabelError where there is no such emotion.
+    Raises: LabelError if there is no such emotion.
 
     >>> annotations("anger")
     (1.0, 0.0)

@@ -1,140 +1,138 @@
-"""Per-band standardisation of log-mels: whose mean and deviation are taken.
+"""Standardisation of features, each of the F dimensions by itself: whose mean and deviation are taken.
 
-    none     the features as they are
-    train    those of the run's training utterances, for everything
-    corpus   each corpus its own: from the run's training utterances where it trains on that corpus, else,
-             without labels, from the corpus's speakers outside the utterance's own fold
-    speaker  each speaker their own, from all they say, without labels
-    histogram  those of the run's training utterances, after `histogram.towards` has brought every corpus to
-             the distribution of those that train
+    none       the features as they are
+    train      of the run's training utterances, for all utterances
+    corpus     of the utterance's own corpus: of the run's training utterances if it trains on that corpus,
+               else, without labels, of the corpus's speakers outside the utterance's own fold
+    speaker    of all utterances of the speaker, without labels
+    utterance  of the utterance itself
 
-Only `speaker` looks at speech of the person under test, and, where several corpora train or utterances of the
-tested one are refined on, `histogram` in mapping those that train. Statistics are over frames that hold
-sound, never over padding.
+Only `speaker` and `utterance` look at speech of the person under test. Padding never counts.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ser_jax.errors import UserError
 
-MODES = ("none", "train", "corpus", "speaker", "histogram")
-SMALLEST = 1e-3  # dB; a band that varies less says nothing and is only centred
-CHUNK = 256  # utterances converted to float64 at once
+if TYPE_CHECKING:
+    from ser_jax.arrays import Gathered  # whose module imports JAX
+
+MODES = ("train", "corpus", "speaker", "utterance", "none")
+CONSTANT = 1e-5  # of the mean; a dimension that deviates by less is only centred
+BLOCK = 5_000_000  # numbers converted to float64 at once, 40 MB
 
 
 class StandardizationError(UserError):
-    """Features that have no mean."""
+    """Features without a mean."""
 
 
 class Moments(NamedTuple):
-    """Sums over the frames of every utterance, from which the statistics of any subset follow.
+    """Sums over the frames of each utterance, from which the statistics of any subset follow."""
 
-    Attributes:
-      count: [N] frames that hold sound.
-      total: [N, F] dB.
-      square: [N, F] dB^2.
-    """
-
-    count: np.ndarray  # type: ignore[assignment]  # the field hides a method of tuples that nobody calls
-    total: np.ndarray
-    square: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # [N] frames that are not padding; hides a tuple's method
+    total: np.ndarray  # [N, F] of the features
+    square: np.ndarray  # [N, F] of their squares
 
 
 class Membership(NamedTuple):
-    """Where every utterance belongs.
-
-    Attributes:
-      corpus, fold, speaker: [N] int, numbered from 0; speakers of different corpora differ.
-    """
+    """The corpus, fold and speaker of every utterance, [N] int from 0; speakers of two corpora differ."""
 
     corpus: np.ndarray
     fold: np.ndarray
     speaker: np.ndarray
 
 
-def moments(logmel: np.ndarray, frames: np.ndarray) -> Moments:
-    """Sums [N, T, F] log-mels, zero from `frames` [N] on, in float64."""
-    total, square = (np.empty((len(logmel), logmel.shape[2])) for _ in range(2))
-    for i in range(0, len(logmel), CHUNK):
-        x = logmel[i : i + CHUNK].astype(np.float64)
-        total[i : i + CHUNK] = x.sum(axis=1)
-        square[i : i + CHUNK] = np.einsum("ntf,ntf->nf", x, x)
+class Scaler(NamedTuple):
+    """The map (x - mean) * scale; mean and scale are [F], or [G, F] for G groups of utterances, float32."""
+
+    mean: Any
+    scale: Any
+
+
+def blocks(features: "Gathered", rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield consecutive parts of rows [M] whose features hold `BLOCK` numbers at most."""
+    size = max(1, BLOCK // (features.shape[1] * features.shape[2]))
+    return (rows[first : first + size] for first in range(0, len(rows), size))
+
+
+def moments(features: "Gathered", frames: np.ndarray) -> Moments:
+    """Return the sums of features [N, T, F] that are zero from `frames` [N] on, in float64."""
+    total, square = (np.empty((features.shape[0], features.shape[2])) for _ in range(2))
+    for rows in blocks(features, np.arange(features.shape[0])):
+        x = features[rows].astype(np.float64)
+        total[rows] = x.sum(axis=1)
+        square[rows] = np.einsum("ntf,ntf->nf", x, x)
     return Moments(frames.astype(np.int64), total, square)
 
 
-def grouping(mode: str, member: Membership) -> np.ndarray:
-    """Numbers the groups of utterances that share one mean and deviation: [N] int32 from 0.
+def group(mode: str, member: Membership) -> np.ndarray:
+    """Number the groups of utterances that share one scaler: [N] int32 from 0.
 
     >>> member = Membership(corpus=np.array([0, 0, 1]), fold=np.array([0, 1, 0]), speaker=np.array([0, 1, 2]))
-    >>> grouping("train", member).tolist(), grouping("corpus", member).tolist()
+    >>> group("train", member).tolist(), group("corpus", member).tolist()
     ([0, 0, 0], [0, 1, 2])
     """
-    keys = {
-        "none": np.zeros_like(member.corpus)[:, None],
-        "train": np.zeros_like(member.corpus)[:, None],
-        "histogram": np.zeros_like(member.corpus)[:, None],
-        "corpus": np.stack([member.corpus, member.fold], axis=1),
-        "speaker": member.speaker[:, None],
+    everyone = np.zeros_like(member.corpus)
+    key = {
+        "none": everyone,
+        "train": everyone,
+        "corpus": member.corpus * (member.fold.max() + 1) + member.fold,
+        "speaker": member.speaker,
+        "utterance": np.arange(len(everyone)),
     }[mode]
-    return np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int32)
+    return np.unique(key, return_inverse=True)[1].astype(np.int32)
 
 
-def affine(mode: str, sums: Moments, member: Membership, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The map (x - mean) * scale of every group, for one run.
+def fit_scaler(mode: str, sums: Moments, member: Membership, rows: np.ndarray) -> Scaler:
+    """Fit the scaler of every group for one run.
 
     Args:
       mode: one of `MODES`.
-      sums: of every utterance.
-      member: of every utterance.
-      seen: [M] int, rows that the run trains on.
-    Returns: (mean [G, F] dB, scale [G, F] 1 / dB), float32.
-    Raises: StandardizationError where a feature is NaN or infinite.
+      sums, member: of all utterances.
+      rows: [M] int, the utterances that the run trains on.
+    Returns: the scaler [G, F], indexed by `group(mode, member)`.
+    Raises: StandardizationError if a feature that counts is NaN or infinite.
     """
-    group = grouping(mode, member)
-    trains = np.zeros(len(group), bool)
-    trains[seen] = True
-    maps = []
-    for g in range(group.max() + 1):
-        own = group == g
-        if mode == "none":
-            bands = sums.total.shape[1]
-            maps.append((np.zeros(bands, np.float32), np.ones(bands, np.float32)))
-            continue
-        if mode in ("train", "histogram"):
-            rows = trains
-        elif mode == "speaker":
-            rows = own
-        else:
-            first = np.argmax(own)
+    if mode == "utterance":
+        return _scaler(sums.count[:, None], sums.total, sums.square)
+    dims = sums.total.shape[1]
+    if mode == "none":
+        return Scaler(np.zeros((1, dims), np.float32), np.ones((1, dims), np.float32))
+    number = group(mode, member)
+    trains = np.zeros(len(number), bool)
+    trains[rows] = True
+    scalers = []
+    for g, first in enumerate(np.unique(number, return_index=True)[1]):
+        own = trains if mode == "train" else number == g
+        if mode == "corpus":
             corpus = member.corpus == member.corpus[first]
-            rows = trains & corpus
-            if not rows.any():
-                rows = corpus & (member.fold != member.fold[first])
-        maps.append(statistics(sums, rows))
-    mean, scale = (np.stack(parts) for parts in zip(*maps, strict=True))
-    return mean, scale
+            own = trains & corpus
+            if not own.any():
+                own = corpus & (member.fold != member.fold[first])
+        scalers.append(statistics(sums, own))
+    return Scaler(*(np.stack(parts) for parts in zip(*scalers, strict=True)))
 
 
-def statistics(sums: Moments, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The map (x - mean) * scale that takes the frames of some utterances to mean 0 and deviation 1.
+def statistics(sums: Moments, rows: np.ndarray) -> Scaler:
+    """Fit the scaler [F] that takes the frames of some utterances to mean 0 and standard deviation 1.
 
     Args:
-      sums: of every utterance.
+      sums: of all utterances.
       rows: [M] int or [N] bool, which.
-    Returns: (mean [F] dB, scale [F] 1 / dB), float32.
-    Raises: StandardizationError where a feature is NaN or infinite.
+    Raises: StandardizationError if there is no frame, or a feature is NaN or infinite.
     """
-    frames = sums.count[rows]
-    count = frames.sum()
-    mean = sums.total[rows].sum(axis=0) / count
-    if not np.isfinite(mean).all():
-        # A network compiled for a CPU would not notice: its maximum of NaN and a number is the number.
+    return _scaler(sums.count[rows].sum(), sums.total[rows].sum(axis=0), sums.square[rows].sum(axis=0))
+
+
+def _scaler(count: np.ndarray, total: np.ndarray, square: np.ndarray) -> Scaler:
+    mean = total / count
+    if not np.isfinite(mean).all():  # a maximum compiled for a CPU would ignore NaN, and training not notice
         raise StandardizationError(
-            f"features that are not finite numbers among {len(frames)} utterances, expected dB; prepare "
-            "them anew"
+            f"features of {np.sum(count)} frames are not all finite numbers, expected so; prepare them again"
         )
-    deviation = np.sqrt(np.maximum(sums.square[rows].sum(axis=0) / count - mean**2, 0))
-    scale = np.where(deviation > SMALLEST, 1 / np.maximum(deviation, SMALLEST), 1.0)
-    return mean.astype(np.float32), scale.astype(np.float32)
+    deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
+    scale = 1 / np.where(deviation > CONSTANT * np.abs(mean), deviation, 1.0)
+    return Scaler(mean.astype(np.float32), scale.astype(np.float32))

@@ -1,78 +1,111 @@
-"""One labelled turn, as the readers find it on disk."""
+"""One labelled turn as a reader finds it on disk, and all turns of a database."""
 
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+MARKER = "SYNTHETIC.txt"  # marks a folder of synthesised speech
+NOTICE = "This is synthesised sound in the layout of {name}; no part of it is {name} or human speech.\n"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """Facts of one turn: where its sound lies, who speaks, and how it was annotated.
+    """Facts of one turn: where its recording lies, who speaks, and how it was annotated.
 
     Attributes:
       id: unique within its corpus.
       path: the recording that holds it.
-      start, stop: the segment of the recording, s; `stop` is None where the turn ends with the file.
+      start, stop: the segment of the recording, s; `stop` is None if the turn ends with the file.
       speaker, session: as the database writes them.
       sex: "female", "male" or "unknown".
       language: a code as in "en", or "unknown".
-      arousal, valence: annotations as the database gives them.
-      emotion: the category, as the database names it; "" where it names none.
-      place: where the label stands, "file:line"; "" where the recording's own name says it.
+      arousal, valence, dominance: annotations as the database gives them; NaN if it gives none.
+      emotion: the category as the database names it; "" if it names none.
+      dialogue: "improvised", "scripted" or "".
+      raters: each rater's annotation, see `ratings`.
+      place: of the label, "file:line"; "" if the recording's own name tells it.
     """
 
     id: str
     path: Path
-    start: float
-    stop: float | None
+    start: float = 0.0
+    stop: float | None = None
     speaker: str
     sex: str
     session: str
     language: str
-    arousal: float
-    valence: float
+    arousal: float = math.nan
+    valence: float = math.nan
+    dominance: float = math.nan
     emotion: str = ""
+    dialogue: str = ""
+    raters: str = ""
     place: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
-class Listing:
-    """What a reader finds of a database: every labelled turn, whether or not its sound is there.
+class Catalog:
+    """What a reader finds of a database: every turn, whether or not its recording exists.
 
     Attributes:
       utterances: in the reader's order, ids unique.
-      thresholds: per target, the annotation that separates the two classes.
-      unlabelled: recordings, or places of turns, that have no label.
+      thresholds: dimension to the annotation that separates the two classes.
+      scales: dimension to the lowest and the highest possible rating, if people rated it.
+      unlabelled: recordings, or places of turns, that are left out because they have no label.
     """
 
     utterances: tuple[Utterance, ...]
     thresholds: Mapping[str, float]
+    scales: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     unlabelled: tuple[str, ...] = ()
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any recording, or what it is a link to, lies in a marked folder."""
+        paths = {utterance.path for utterance in self.utterances}
+        folders = {path.parent for path in paths}
+        links = (path for path in paths if os.path.islink(path))  # noqa: PTH114  is_symlink raises on long names
+        folders |= {Path(os.path.realpath(link)).parent for link in links}
+        return any(map(is_marked, folders))
+
+
+def ratings(of_raters: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the annotations of some raters as compact JSON; "" if there are none.
+
+    Args:
+      of_raters: rater to a dict with any of "arousal", "valence", "dominance" (numbers on the database's
+        scale) and "emotion" (a list of the categories chosen, as the database names them).
+
+    >>> ratings({"E2": {"emotion": ["Neutral"]}, "E3": {"arousal": 2.0}})
+    '{"E2":{"emotion":["Neutral"]},"E3":{"arousal":2.0}}'
+    """
+    return json.dumps(of_raters, ensure_ascii=False, separators=(",", ":")) if of_raters else ""
+
+
+def is_marked(path: Path) -> bool:
+    """Return whether `path` lies in, or is, a folder that is marked as synthesised speech."""
+    path = Path(os.path.realpath(path))  # resolve() raises on a link that leads to itself
+    return any((folder / MARKER).is_file() for folder in (path, *path.parents))
 
 
 def common_folder(utterances: Sequence[Utterance]) -> Path:
-    """The deepest folder that holds all recordings; what is kept of a path is kept relative to it."""
+    """Return the deepest folder that holds all recordings; stored paths are relative to it."""
     return Path(os.path.commonpath([utterance.path.absolute().parent for utterance in utterances]))
 
 
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size if path.is_file() else None
-    except OSError:  # a name too long, a folder that may not be read: said when the recording is
-        return None
-
-
-def source_fingerprint(listing: Listing) -> str:
-    """Digest of what a corpus would be prepared from: every fact, and the size of every recording.
+def source_fingerprint(catalog: Catalog) -> str:
+    """Return a digest of what a corpus would be prepared from: every fact, and every recording's size.
 
     Paths count relative to the folder that all recordings share, so that a moved source is the same source.
     """
-    folder = common_folder(listing.utterances)
+    folder = common_folder(catalog.utterances)
     rows = []
-    for utterance in listing.utterances:
+    for utterance in catalog.utterances:
         path = utterance.path.absolute()
         facts = dataclasses.asdict(utterance) | {
             "path": Path(os.path.relpath(path, folder)).as_posix(),
@@ -80,5 +113,12 @@ def source_fingerprint(listing: Listing) -> str:
         }
         del facts["place"]
         rows.append(json.dumps(facts, sort_keys=True))
-    text = "\n".join([json.dumps(dict(listing.thresholds), sort_keys=True), *sorted(rows)])
-    return hashlib.sha256(text.encode()).hexdigest()
+    shared = json.dumps([dict(catalog.thresholds), dict(catalog.scales)], sort_keys=True)
+    return hashlib.sha256("\n".join([shared, *sorted(rows)]).encode()).hexdigest()
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:  # reported when the recording is opened
+        return None

@@ -1,4 +1,4 @@
-"""The same work on many things at once, in order, by as many processes as wanted."""
+"""A function applied to many items by several processes, in order."""
 
 import collections
 import contextlib
@@ -11,48 +11,46 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from ser_jax import host
+from ser_jax import devices
 from ser_jax.errors import UserError
 
-CHUNK = 32  # things a worker takes at a time
+CHUNK = 32  # items a worker takes at a time
 MOST = 1024  # workers; no machine gains by more, and each takes 200 MB
-SMALL = 128  # things; below, starting processes costs more than it saves
+SMALL = 128  # items; below, starting processes costs more than it saves
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # else workers fight for the cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class WorkerError(UserError):
-    """A number of workers that cannot be, or a worker process that did not start, or died."""
+    """An impossible number of workers, or a worker process that did not start or died."""
 
 
-def how_many(asked: int | None) -> int:
-    """As many workers as are asked for, or as there are cores for this process.
+def how_many(requested: int | None) -> int:
+    """Return the number of workers requested, or of this process's cores if that is None.
 
-    Raises: WorkerError where there would be none, or more than any machine has use for.
+    Raises: WorkerError if it is below 1 or above `MOST`.
     """
-    if asked is None:
-        return host.cores()
-    if asked < 1:
-        raise WorkerError(f"{asked} workers, expected at least 1")
-    if asked > MOST:
-        raise WorkerError(f"{asked} workers, expected {MOST:,} at most")
-    return asked
+    count = devices.cores() if requested is None else requested
+    if not 1 <= count <= MOST:
+        raise WorkerError(f"{count} workers, expected {'at least 1' if count < 1 else f'{MOST:,} at most'}")
+    return count
 
 
 def in_order(
     do: Callable[[Item], Result], items: Sequence[Item], workers: int, label: str
 ) -> Generator[Result, None, None]:
-    """Does every item and yields the results in their order, the same for any number of workers.
+    """Yield `do(item)` for every item in order, the same for any number of workers.
 
     Args:
-      do: picklable; runs in processes that import nothing but what it needs.
-      workers: processes; few items are done by this one alone.
-      label: what the progress bar on standard error is called.
+      do: picklable, sent to each process once.
+      workers: number of processes; few items are done in this one.
+      label: of the progress bar on standard error.
     Raises: what `do` raises; WorkerError.
     """
     with tqdm(total=len(items), desc=label, unit=" utt", file=sys.stderr, mininterval=0.5) as bar:
@@ -65,68 +63,65 @@ def in_order(
 def _pooled(do: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
     chunks = (items[i : i + CHUNK] for i in range(0, len(items), CHUNK))
     ahead: collections.deque[Future[list[Result]]] = collections.deque()
-    with _one_thread_each():
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    before = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
+    os.environ.update(ONE_THREAD)
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, spawn, initializer=_initialize, initargs=(do,))
 
-        def submit(count: int) -> None:
-            with _deaf_to_interrupts():
-                ahead.extend(pool.submit(_chunk, do, chunk) for chunk in itertools.islice(chunks, count))
+    def submit(count: int) -> None:
+        with _interrupts_deferred():
+            ahead.extend(pool.submit(_chunk, chunk) for chunk in itertools.islice(chunks, count))
 
-        try:
-            submit(2 * workers)
-            while ahead:
-                yield from ahead.popleft().result()
-                submit(1)
-        except BrokenProcessPool as error:
-            raise WorkerError(
-                "a worker process died, for lack of memory or because a script does not guard its calls by "
-                "`if __name__ == '__main__':`; expected it to live, or workers=1"
-            ) from error
-        finally:
-            with _deaf_to_interrupts():  # a second Ctrl-C would leave workers that nobody waits for
-                pool.shutdown(wait=True, cancel_futures=True)
+    try:
+        submit(2 * workers)
+        while ahead:
+            yield from ahead.popleft().result()
+            submit(1)
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            "a worker process died, for lack of memory or because a script does not guard its calls by "
+            "`if __name__ == '__main__':`; expected it to live, or workers=1"
+        ) from error
+    finally:
+        with _interrupts_deferred():  # a second Ctrl-C would leave workers running
+            pool.shutdown(wait=True, cancel_futures=True)
+        for name in ONE_THREAD:
+            del os.environ[name]
+        os.environ.update(before)
 
 
-def _chunk(do: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    return [do(item) for item in items]
+_do: Callable[[Any], Any]  # of this worker process
+
+
+def _initialize(do: Callable[[Any], Any]) -> None:
+    global _do
+    _do = do
+
+
+def _chunk(items: Sequence[Any]) -> list[Any]:
+    return [_do(item) for item in items]
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """A process started in here never hears Ctrl-C; this one hears it on leaving, and answers for all.
+def _interrupts_deferred() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C, and handle it in this process at the end of the block.
 
-    What a process inherits is the mask. It does not keep this process from hearing: Python calls the handler
-    also when another thread, like that of a progress bar, received the signal.
+    Processes inherit the signal mask. The handler must be replaced as well, since Python calls it also when
+    another thread, like that of a progress bar, received the signal.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    heard: list[bool] = []
-    answers = threading.current_thread() is threading.main_thread()  # no other may set handlers
-    if answers:
-        handler = signal.signal(signal.SIGINT, lambda *_: heard.append(True))
+    received: list[bool] = []
+    main = threading.current_thread() is threading.main_thread()  # no other thread may set handlers
+    if main:
+        handler = signal.signal(signal.SIGINT, lambda *_: received.append(True))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if answers:
+        if main:
             signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
-        if heard:
+        if received:
             signal.raise_signal(signal.SIGINT)
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """BLAS reads these once, when a worker starts; without them the workers fight for the cores."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -1,5 +1,6 @@
 """The corpora of an experiment as one set of rows, and what every run needs of them."""
 
+import contextlib
 import gc
 from collections.abc import Callable
 from functools import cache, cached_property, partial
@@ -7,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ser_jax.arrays import Array, Gathered, Scaler
+from ser_jax.arrays import Array, Gathered
 from ser_jax.data import histogram, standardize
 from ser_jax.data.concatenated import Concatenated
 from ser_jax.data.corpus import Corpus
-from ser_jax.data.folds import Fold, folds, groups
+from ser_jax.data.folds import Fold, FoldError, folds, groups
+from ser_jax.data.standardize import Scaler
 from ser_jax.runs import Data
 from ser_jax.tasks import Task
 
@@ -19,12 +21,7 @@ Place = Callable[[Gathered, np.ndarray], tuple[Array, Array]]
 
 
 class Features(NamedTuple):
-    """Features of all rows.
-
-    Attributes:
-      features, frames: on the device, as `Machine.place` leaves them.
-      moments: sums per utterance, from which all statistics follow.
-    """
+    """Features of all rows, on the device as `Machine.place` leaves them, and their sums per utterance."""
 
     features: Array
     frames: Array
@@ -38,10 +35,14 @@ class Pool(Concatenated):
       corpora: in the order of the experiment; no two have the same name.
       fold_count: of the cross-validation; a corpus with fewer separate groups of speakers has fewer.
       place: maps (features, frames) on the host to the device, as `Machine.place`.
+
+    Attributes:
+      session: [N] str, which of its corpus's sessions an utterance is from.
     """
 
     def __init__(self, corpora: list[Corpus], fold_count: int, place: Place):
         super().__init__(corpora)
+        self.session = np.concatenate([corpus.session for corpus in corpora])
         starts = np.cumsum([0, *map(len, corpora)], dtype=np.int32)
         self._starts = dict(zip(self.names, starts, strict=False))
         self._fold_count = fold_count
@@ -58,8 +59,16 @@ class Pool(Concatenated):
         start, own = self._starts[name], folds(self.corpora[name], self._fold_count)
         return [Fold(fold.train + start, fold.dev + start, fold.test + start) for fold in own]
 
+    def every_fold(self) -> dict[str, list[Fold]]:
+        """Return the folds of every corpus; none of one that cannot be divided."""
+        found: dict[str, list[Fold]] = {name: [] for name in self.names}
+        for name in self.names:
+            with contextlib.suppress(FoldError):  # stops only settings that divide it
+                found[name] = self.folds(name)
+        return found
+
     @cache  # noqa: B019
-    def labels(self, task: Task) -> np.ndarray:
+    def labels(self, task: Task) -> np.ndarray:  # type: ignore[override]  # cached
         """Return the labels of all rows: [N] int32, -1 unlabelled; or [N, K] float32, NaN unlabelled."""
         found = super().labels(task)
         return found.astype(np.int32 if found.ndim == 1 else np.float32)
@@ -67,8 +76,15 @@ class Pool(Concatenated):
     @cached_property
     def membership(self) -> standardize.Membership:
         """Corpus, fold and speaker of every row, as numbers."""
-        fold = np.concatenate([groups(corpus, self._fold_count) for corpus in self.corpora.values()])
+        fold = np.concatenate([self._groups(corpus) for corpus in self.corpora.values()])
         return standardize.Membership(self.corpus, fold, np.unique(self.speaker_id, return_inverse=True)[1])
+
+    def _groups(self, corpus: Corpus) -> np.ndarray:
+        """Return the fold that tests each utterance; all 0 if the corpus cannot be divided."""
+        try:
+            return groups(corpus, self._fold_count)
+        except FoldError:
+            return np.zeros(len(corpus), np.int32)
 
     def data(self, mode: str, train: tuple[str, ...] | None) -> Data:
         """Return the features of all rows as runs are trained on them.

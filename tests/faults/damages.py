@@ -11,7 +11,7 @@ from ser_jax.checkpoint import Series
 
 def cut(checkpoint: Path) -> None:
     """Halves every file of its arrays."""
-    for file in [file for file in (checkpoint / "arrays").rglob("*") if file.is_file()]:
+    for file in [file for file in checkpoint.rglob("*") if file.is_file()]:
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
@@ -39,7 +39,7 @@ def all_checkpoints_damaged(lab: Laboratory) -> None:
 def a_damaged_note(lab: Laboratory) -> None:
     """Of which stacks it is unknown what they are, these are trained again."""
     place = begun(lab, "no-note", 3)
-    (place.parent / "stacks.json").write_text('{"what": {')
+    (place.parent / "stacks.json").write_text('{"work": {')
     assert "stacks.json is lost or damaged" in ends_well(lab, "no-note").said
 
 
@@ -51,10 +51,10 @@ def another_configuration(lab: Laboratory) -> None:
     refused(ended, str(place.parent), other, "compute with the same, or delete it")
     note = place.parent / "stacks.json"
     content = json.loads(note.read_text())
-    content["what"]["model"]["channels"] = 100
+    content["work"]["model"]["channels"] = 100
     note.write_text(json.dumps(content))
     refused(lab.ended("otherwise"), "(model channels: 100 there, 200 asked for)")
-    content["what"]["model"]["channels"] = 200
+    content["work"]["model"]["channels"] = 200
     note.write_text(json.dumps(content))
     ends_well(lab, "otherwise")
 
@@ -64,7 +64,7 @@ def another_computer(lab: Laboratory) -> None:
     place = begun(lab, "elsewhere", 3)
     note = place.parent / "stacks.json"
     content = json.loads(note.read_text())
-    content["by"]["jax"] = "0.9"
+    content["environment"]["jax"] = "0.9"
     note.write_text(json.dumps(content))
     said = ends_well(lab, "elsewhere").said
     assert "was begun otherwise (jax: 0.9 there, " in said, said

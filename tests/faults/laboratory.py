@@ -21,6 +21,7 @@ import jax
 from experiments import figures, page, protocol  # noqa: F401  imported before the forks
 from experiments.finetuning import FINETUNED
 from experiments.main import main as experiment
+from ser_jax import model
 from ser_jax.checkpoint import Series, digest, restore
 from ser_jax.cli import main as ser_jax
 from ser_jax.data import audio, beam, preparation  # noqa: F401
@@ -45,6 +46,12 @@ FLAGS = [
 SPARED = {"protocol.json", "report.html"}  # they say when it was computed
 PATIENCE = 300  # s
 STACK = "unfinished/crosslingual-synthetic_en-synthetic_fr/host-0/stack-0"
+
+
+def parameters(runs: int) -> Any:
+    """The shapes of the stacked parameters of some runs."""
+    own = model.shapes(ModelConfig())
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), own)
 
 
 class Ended(NamedTuple):
@@ -174,7 +181,7 @@ class Laboratory:
         def work() -> int:
             places = {place: 1 if place.name.startswith("crosslingual") else 2 for place in models.iterdir()}
             digests = {
-                f"models/{place.name}": digest(restore(place, ModelConfig(), runs))
+                f"models/{place.name}": digest(restore(place, parameters(runs)))
                 for place, runs in places.items()
             }
             said.write_text(json.dumps(digests))

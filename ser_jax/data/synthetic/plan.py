@@ -1,4 +1,4 @@
-"""Who says what: the speakers, their turns and classes, and what each turn sounds like."""
+"""The speakers, their turns and classes, and how each turn is spoken."""
 
 import dataclasses
 
@@ -17,19 +17,19 @@ SPEAKERS = {
     ENGLISH: tuple(f"{session:02d}{sex}" for session in SESSIONS for sex in "FM"),
     FRENCH: tuple(user for dyad in DYADS for user in dyad),
 }
-FEWEST = 4 * len(SPEAKERS[FRENCH])  # everybody speaks both classes of both targets
+FEWEST = 4 * len(SPEAKERS[FRENCH])  # so that every speaker has both classes of both dimensions
 SHORTEST, LONGEST = 0.7, 14.0  # s, an utterance
-RECORDING = 300.0  # s, everybody's French
-PAUSE = 1.0  # s, the least between two of its turns
+RECORDING = 300.0  # s, of each French speaker
+PAUSE = 1.0  # s, the shortest between two of its turns
 
 
 class SynthesisError(UserError):
-    """A size, seed or place with which the synthetic databases cannot be written."""
+    """A size, seed or folder with which the synthetic databases cannot be written."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """One utterance before it is spoken: the how-manieth of whom, its classes, its duration in s."""
+    """One utterance before synthesis: its speaker, its index among theirs, its classes, its duration in s."""
 
     language: Language
     speaker: str
@@ -40,24 +40,24 @@ class Turn:
 
 
 def stream(seed: int, language: Language, speaker: str, *rest: int) -> np.random.Generator:
-    """The generator of one utterance, or of one matter of a speaker: no draw depends on another utterance."""
+    """Return the random generator of one utterance or speaker: no draw depends on another utterance."""
     place = (LANGUAGES.index(language), SPEAKERS[language].index(speaker), *rest)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
 
 
 def plan(utterances: int, seed: int) -> list[Turn]:
-    """Every turn of both languages, speaker by speaker.
+    """Return every turn of both languages, speaker by speaker.
 
-    Raises: SynthesisError where a speaker would lack a class, or a recording cannot hold its turns.
+    Raises: SynthesisError if a speaker would lack a class, or a recording cannot hold its turns.
     """
     if utterances < FEWEST:
         raise SynthesisError(
             f"utterances: found {utterances}, expected at least {FEWEST} per language, so that each of "
-            f"{len(SPEAKERS[FRENCH])} speakers says both classes of both targets"
+            f"{len(SPEAKERS[FRENCH])} speakers has both classes of both dimensions"
         )
     most = int(RECORDING / (SHORTEST + PAUSE)) * len(SPEAKERS[FRENCH])
-    if utterances > most:  # said before any time is spent on drawing them
-        raise too_many(utterances, f"no recording of {RECORDING:.0f} s holds so many")
+    if utterances > most:  # checked before drawing them
+        raise _too_many(utterances, f"no recording of {RECORDING:.0f} s holds so many")
     turns = []
     for language in LANGUAGES:
         speakers = SPEAKERS[language]
@@ -69,23 +69,22 @@ def plan(utterances: int, seed: int) -> list[Turn]:
             ]
             needed = sum(turn.seconds + PAUSE for turn in mine) + PAUSE
             if language is FRENCH and needed > RECORDING:
-                raise too_many(
+                raise _too_many(
                     utterances, f"the {count} turns of P{speaker[:2]} need {needed:.0f} of {RECORDING:.0f} s"
                 )
             turns += mine
     return turns
 
 
-def too_many(utterances: int, why: str) -> SynthesisError:
-    """What is raised where so many utterances cannot be."""
+def _too_many(utterances: int, why: str) -> SynthesisError:
     return SynthesisError(f"utterances: found {utterances}, expected fewer per language, because {why}")
 
 
 def design(count: int, place: int, rng: np.random.Generator) -> list[tuple[bool, bool]]:
-    """(high arousal, positive valence) of a speaker's turns: all four in equal number, in random order.
+    """Return (high arousal, positive valence) of a speaker's turns: all four equally often, in random order.
 
-    A remainder of two takes opposite corners, so that both targets stay balanced; which corners come first
-    turns with the speaker's place.
+    A remainder of two takes opposite corners, so that both dimensions stay balanced; which corners come first
+    alternates with the speaker's place.
     """
     corners = [(0, 0), (1, 1), (0, 1), (1, 0)]
     cells = [corners[index % 4] for index in range(count)]
@@ -93,12 +92,12 @@ def design(count: int, place: int, rng: np.random.Generator) -> list[tuple[bool,
 
 
 def duration(rng: np.random.Generator) -> float:
-    """Seconds, to 0.01 s: log-normal with mean 2.4 s and 2 % above 7.5 s."""
+    """Draw a duration in s, to 0.01 s: log-normal with mean 2.4 s and 2 % above 7.5 s."""
     return round(float(np.clip(rng.lognormal(np.log(1.9), 0.68), SHORTEST, LONGEST)), 2)
 
 
-def say(turn: Turn, seed: int) -> np.ndarray:
-    """The samples [n] of a turn, without the room."""
+def speak_turn(turn: Turn, seed: int) -> np.ndarray:
+    """Return the samples [n] of a turn, without the room's noise."""
     voice = Voice.draw(turn.speaker[-1] == "F", stream(seed, turn.language, turn.speaker, 0, 3))
     rng = stream(seed, turn.language, turn.speaker, turn.index, 0)
     manner = Manner.draw(turn.language, turn.high, turn.positive, rng)

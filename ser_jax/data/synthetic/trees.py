@@ -1,4 +1,4 @@
-"""The two trees that the turns are written to, in the layouts of IEMOCAP and RECOLA."""
+"""The two trees of files, in the layouts of IEMOCAP and RECOLA."""
 
 import csv
 from collections import Counter
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from scipy.io import wavfile
 
-from ser_jax.data.marker import MARKER, NOTICE
-from ser_jax.data.synthetic.plan import DYADS, LANGUAGES, PAUSE, RECORDING, Turn, say, stream
+from ser_jax.data.synthetic.plan import DYADS, LANGUAGES, PAUSE, RECORDING, Turn, speak_turn, stream
 from ser_jax.data.synthetic.voice import ENGLISH, FRENCH, RATE, ROOM_DB
+from ser_jax.data.utterance import MARKER, NOTICE
 
 DIALOGS = {
     1: ("Ses01F_impro01", "Ses01F_impro02", "Ses01M_impro01", "Ses01M_script01_1", "Ses01F_script02_2"),
@@ -29,15 +29,15 @@ GRID = 0.04  # s, the step of RECOLA's annotation
 
 
 def write(root: Path, turns: list[Turn], seed: int, progress: Callable[[int, int], None] | None) -> None:
-    """Speaks the turns into both trees under `root` and notes their classes in truth.csv."""
-    said = 0
+    """Write the turns into both trees under `root`, and their classes into truth.csv."""
+    done = 0
 
     def spoken(turn: Turn) -> np.ndarray:
-        nonlocal said
-        samples = say(turn, seed)
-        said += 1
+        nonlocal done
+        samples = speak_turn(turn, seed)
+        done += 1
         if progress:
-            progress(said, len(turns))
+            progress(done, len(turns))
         return samples
 
     english, french = ([turn for turn in turns if turn.language is language] for language in LANGUAGES)
@@ -51,13 +51,13 @@ def write(root: Path, turns: list[Turn], seed: int, progress: Callable[[int, int
 
 
 def mark(root: Path, name: str) -> None:
-    """Makes a folder that says of itself that its speech is synthetic."""
+    """Create a folder marked as synthetic speech."""
     root.mkdir(parents=True)
     (root / MARKER).write_text(NOTICE.format(name=name), encoding="utf-8")
 
 
 def save(path: Path, samples: np.ndarray, rng: np.random.Generator) -> None:
-    """Writes samples [n] (full scale at 1) with the room's noise as a 16-bit wav file."""
+    """Write samples [n] (full scale at 1) with the room's noise as a 16-bit WAV file."""
     room = rng.standard_normal(len(samples), dtype=np.float32)
     room *= 10 ** (ROOM_DB / 20)
     room += samples
@@ -67,7 +67,7 @@ def save(path: Path, samples: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def iemocap(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[str, Turn]:
-    """Writes the five sessions; returns the turns by name."""
+    """Write the five sessions; return the turns by name."""
     mark(root, "IEMOCAP")
     named = name_turns(turns)
     for session, dialogs in DIALOGS.items():
@@ -82,16 +82,17 @@ def iemocap(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[
                 rng = stream(seed, ENGLISH, turn.speaker, turn.index, 1)
                 save(folder / f"{name}.wav", spoken(turn), rng)
             write_labels(labels, dialog, present, seed)
-            if dialog == dialogs[0]:  # a Mac has been here
+            if dialog == dialogs[0]:  # as macOS leaves them
                 for path in (labels / f"{dialog}.txt", *sorted(folder.iterdir())):
                     path.with_name(f"._{path.name}").write_bytes(APPLE_DOUBLE)
     return named
 
 
 def name_turns(turns: list[Turn]) -> dict[str, Turn]:
-    """IEMOCAP's names. Positive turns fill the session's dialogs from the first, negative ones from the last.
+    """Give the turns names as in IEMOCAP.
 
-    So every dialog has turns, and the first one has a positive turn however few there are.
+    Positive turns fill a session's dialogs from the first, negative ones from the last, so that every dialog
+    has turns, and the first one a positive turn.
     """
     dealt: Counter[tuple[str, bool]] = Counter()
     numbers: Counter[tuple[str, str]] = Counter()
@@ -107,7 +108,7 @@ def name_turns(turns: list[Turn]) -> dict[str, Turn]:
 
 
 def write_labels(labels: Path, dialog: str, turns: dict[str, Turn], seed: int) -> None:
-    """Writes a dialog's consensus file and three of its raters' own files."""
+    """Write a dialog's consensus file and three of its raters' own files."""
     lines = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
     dimensions, categories = [], []
     start = 5.0
@@ -119,7 +120,7 @@ def write_labels(labels: Path, dialog: str, turns: dict[str, Turn], seed: int) -
         vector = ", ".join(f"{value:.4f}" for value in rated)
         lines += [f"[{start:.4f} - {start + turn.seconds:.4f}]\t{name}\t{emotion}\t[{vector}]"]
         lines += [f"C-{rater}:\t{NAMES[emotion]};\t()" for rater in ("E2", "E3", "E4", "F1")]
-        if turn.index % 8 != 5:  # some of IEMOCAP's turns lack these
+        if turn.index % 8 != 5:  # some of IEMOCAP's turns lack them
             for rater, rounded in (("E3", np.floor), ("E4", np.ceil)):
                 v, a, d = np.clip(rounded(rated), 1, 5).astype(int)
                 lines += [f"A-{rater}:\tval {v}; act {a}; dom  {d};\t()"]
@@ -137,7 +138,7 @@ def write_labels(labels: Path, dialog: str, turns: dict[str, Turn], seed: int) -
 
 
 def rate(turn: Turn, dialog: str, rng: np.random.Generator) -> np.ndarray:
-    """[valence, activation, dominance]; exactly 2.5 is a low activation but a positive valence."""
+    """Return [valence, activation, dominance]; exactly 2.5 is a low activation but a positive valence."""
     valence = rng.choice((2.5, 2.5, 3.0, 3.5, 4.0, 4.5) if turn.positive else (1.5, 2.0))
     activation = rng.choice((3.0, 3.5, 4.0, 4.5) if turn.high else (1.5, 2.0, 2.5, 2.5))
     dominance = rng.choice((1.5, 2.0, 2.5, 3.0, 3.5, 4.0))
@@ -149,7 +150,7 @@ def rate(turn: Turn, dialog: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def recola(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[str, Turn]:
-    """Writes the 23 recordings; returns the turns by name."""
+    """Write the 23 recordings; return the turns by name."""
     mark(root, "RECOLA")
     audio, timings = root / "RECOLA-Audio-recordings", root / "RECOLA-Audio_timings"
     annotation = root / "RECOLA-Annotation" / "emotional_behaviour"
@@ -180,7 +181,7 @@ def recola(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[s
 
 
 def place_turns(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Start and stop [turns, 2], s, of turns of `seconds` [turns]: to 0.01 s, in order, by `PAUSE` apart."""
+    """Return start and stop [turns, 2], s, of turns of `seconds` [turns], in order and `PAUSE` apart."""
     spare = RECORDING - PAUSE - np.sum(seconds + PAUSE)
     pauses = PAUSE + np.floor(100 * spare * rng.dirichlet(np.ones(len(seconds) + 1)))[:-1] / 100
     stop = np.cumsum(pauses + seconds)
@@ -188,11 +189,11 @@ def place_turns(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def annotate(bounds: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Six raters' traces [7501, 6], in whole 1/10000, of turns within `bounds` [turns, 2], s.
+    """Return six raters' traces [7501, 6], in whole 1/10000, for turns within `bounds` [turns, 2], s.
 
-    In a turn the raters' mean is 0.08 or more away from 0, on the side of its class (`high` [turns] says
-    which), and moves linearly from turn to turn. In one low turn of five raters cancel: every row holds three
-    values and their negatives.
+    In a turn the raters' mean is at least 0.08 away from 0, on the side of its class (`high` [turns]), and
+    it moves linearly from turn to turn. In one of five low turns the raters cancel out: every row holds
+    three values and their negatives.
     """
     grid = GRID * np.arange(round(RECORDING / GRID) + 1)
     consensus = np.where(high, 1, -1) * rng.uniform(0.08, 0.6, len(high))
@@ -212,7 +213,7 @@ def annotate(bounds: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> 
 
 
 def write_trace(path: Path, values: np.ndarray) -> None:
-    """Writes traces [7501, 6] in whole 1/10000 as RECOLA does: time first, six raters, semicolons."""
+    """Write traces [7501, 6], in whole 1/10000, as RECOLA does: time first, six raters, semicolons."""
     row = "%.2f;" + ";".join(["%.4f"] * len(RATERS)) + "\n"
     table = np.column_stack([GRID * np.arange(len(values)), values / 1e4 + 0.0])
     text = (row * len(table)) % tuple(table.ravel().tolist())

@@ -1,8 +1,8 @@
 """A source-filter synthesiser: glottal pulses and noise through formants that move from phone to phone.
 
 Two invented languages share how arousal sounds (pitch level and range, speaking rate, spectral tilt) and
-differ in how valence sounds. English: a resonance at 3 kHz or a dip. French: breath at 5.9 kHz or at 7.1 kHz;
-its lowest band stays as it is, lest contrasting 3 kHz with its surroundings tell French classes apart.
+differ in how valence sounds. English: a resonance at 3 kHz or a dip. French: breath at 5.9 kHz or at 7.1 kHz,
+while its lowest band stays the same, so that 3 kHz against its surroundings tells nothing of French classes.
 """
 
 import dataclasses
@@ -33,15 +33,12 @@ class Phone(NamedTuple):
 
 
 CONSONANTS = {
-    "p": (Phone(0.06), Phone(0.01, hush=0.5)),
-    "t": (Phone(0.05), Phone(0.02, hiss=0.25)),
-    "k": (Phone(0.05), Phone(0.02, shush=0.4)),
+    "p": (Phone(0.06), Phone(0.01, hush=0.5)), "t": (Phone(0.05), Phone(0.02, hiss=0.25)),
+    "k": (Phone(0.05), Phone(0.02, shush=0.4)), "f": (Phone(0.08, hush=0.22),),
     "b": (Phone(0.05, 0.08, formants=(250, 900, 2200)), Phone(0.01, 0.1, hush=0.3)),
     "d": (Phone(0.05, 0.08, formants=(250, 1700, 2600)), Phone(0.01, 0.1, hiss=0.15)),
     "g": (Phone(0.05, 0.08, formants=(250, 1900, 2300)), Phone(0.01, 0.1, shush=0.25)),
-    "f": (Phone(0.08, hush=0.22),),
-    "sh": (Phone(0.09, shush=0.35),),
-    "s": (Phone(0.08, hiss=0.30),),
+    "sh": (Phone(0.09, shush=0.35),), "s": (Phone(0.08, hiss=0.30),),
     "v": (Phone(0.05, 0.25, hush=0.12, formants=(300, 1200, 2300)),),
     "z": (Phone(0.06, 0.20, hiss=0.18, formants=(280, 1700, 2600)),),
     "m": (Phone(0.06, 0.40, formants=(270, 1000, 2200)),),
@@ -51,7 +48,7 @@ CONSONANTS = {
     "R": (Phone(0.05, 0.35, hush=0.10, formants=(500, 1150, 2400)),),
     "w": (Phone(0.05, 0.50, formants=(310, 700, 2200)),),
     "j": (Phone(0.05, 0.50, formants=(280, 2150, 2900)),),
-}
+}  # fmt: skip
 NOISES = tuple(
     signal.butter(2, band, "bandpass", fs=RATE) for band in ((1200, 7000), (2200, 5000), (4800, 7400))
 )
@@ -67,47 +64,30 @@ class Language:
 
     name: str
     vowels: tuple[tuple[int, int, int], ...]
-    reduced: tuple[int, int, int] | None  # the vowel of unstressed syllables, where there is stress
+    reduced: tuple[int, int, int] | None  # the vowel of unstressed syllables, if there is stress
     onsets: tuple[str, ...]
     coda: float  # probability of a consonant after the vowel
     long: float  # s, vowel of a stressed or of any syllable
     short: float  # s, vowel of an unstressed syllable
     final: float  # lengthening before a pause
-    valence: str  # which cue tells valence: "ring" or "breath"
+    valence: str  # which cue carries valence: "ring" or "breath"
 
 
 ENGLISH = Language(
-    "english",
-    vowels=(
-        (270, 2290, 3010), (390, 1990, 2550), (530, 1840, 2480), (660, 1720, 2410), (730, 1090, 2440),
-        (640, 1190, 2390), (440, 1020, 2240), (300, 870, 2240), (490, 1350, 1750),
-    ),
-    reduced=(500, 1500, 2500),
+    "english", reduced=(500, 1500, 2500), coda=0.45, long=0.17, short=0.07, final=1.2, valence="ring",
+    vowels=((270, 2290, 3010), (390, 1990, 2550), (530, 1840, 2480), (660, 1720, 2410), (730, 1090, 2440),
+            (640, 1190, 2390), (440, 1020, 2240), (300, 870, 2240), (490, 1350, 1750)),
     onsets=("p", "t", "k", "b", "d", "g", "f", "sh", "s", "v", "z", "m", "n", "l", "r", "w", "j"),
-    coda=0.45,
-    long=0.17,
-    short=0.07,
-    final=1.2,
-    valence="ring",
 )  # fmt: skip
 FRENCH = Language(
-    "french",
-    vowels=(
-        (280, 2250, 3100), (370, 2050, 2650), (530, 1800, 2500), (700, 1350, 2500), (530, 1100, 2400),
-        (380, 850, 2350), (290, 750, 2250), (280, 1850, 2150), (380, 1450, 2250), (600, 1000, 2550),
-    ),
-    reduced=None,
+    "french", reduced=None, coda=0.15, long=0.11, short=0.11, final=1.8, valence="breath",
+    vowels=((280, 2250, 3100), (370, 2050, 2650), (530, 1800, 2500), (700, 1350, 2500), (530, 1100, 2400),
+            (380, 850, 2350), (290, 750, 2250), (280, 1850, 2150), (380, 1450, 2250), (600, 1000, 2550)),
     onsets=("p", "t", "k", "b", "d", "g", "f", "sh", "s", "v", "z", "m", "n", "l", "R", "R", "j"),
-    coda=0.15,
-    long=0.11,
-    short=0.11,
-    final=1.8,
-    valence="breath",
 )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
-class Voice:
+class Voice(NamedTuple):
     """A speaker: median pitch (Hz), formants relative to a man's, flatness of the spectrum (octaves)."""
 
     pitch: float
@@ -116,7 +96,7 @@ class Voice:
 
     @classmethod
     def draw(cls, female: bool, rng: Generator) -> "Voice":
-        """A voice of that sex."""
+        """Draw a voice of that sex."""
         pitch = rng.uniform(180, 230) if female else rng.uniform(95, 140)
         tract = (1.15 if female else 1.0) * rng.uniform(0.96, 1.04)
         return cls(pitch, tract, rng.normal(0, 0.15))
@@ -124,13 +104,13 @@ class Voice:
 
 @dataclasses.dataclass(frozen=True)
 class Manner:
-    """How one utterance is said; degrees are about -1 or +1, and 0 means neither.
+    """How one utterance is spoken; degrees are about -1 or +1, and 0 means neither.
 
     Attributes:
       arousal: degree of arousal: pitch, rate and tilt.
       ring: degree of the resonance at 3 kHz.
       breath: degree to which breath lies at 5.9 kHz rather than at 7.1 kHz.
-      level: level of the speech, dB of full scale; says nothing about either class.
+      level: level of the speech, dB of full scale; independent of both classes.
     """
 
     arousal: float
@@ -140,7 +120,7 @@ class Manner:
 
     @classmethod
     def draw(cls, language: Language, high: bool, positive: bool, rng: Generator) -> "Manner":
-        """A manner for these classes; the other language's cue of valence stays in the middle."""
+        """Draw a manner for these classes; the other language's cue of valence stays in the middle."""
         arousal = (1 if high else -1) + rng.normal(0, 0.4)
         valence = (1 if positive else -1) + rng.normal(0, 0.4)
         neutral = rng.normal(0, 0.4)
@@ -149,11 +129,11 @@ class Manner:
 
 
 def speak(language: Language, voice: Voice, manner: Manner, seconds: float, rng: Generator) -> np.ndarray:
-    """One utterance, silent before, after and in its pauses.
+    """Synthesise one utterance, silent before, after and in its pauses.
 
     Args:
       seconds: duration, a multiple of 0.01 s.
-    Returns: [16000 * seconds] float64, full scale at 1; its level where there is speech is `manner.level`.
+    Returns: [16000 * seconds] float64, full scale at 1; its level during speech is `manner.level`.
     """
     frames = round(seconds * RATE / STEP)
     tracks, accents = compose(language, manner, frames, rng)
@@ -180,7 +160,7 @@ def speak(language: Language, voice: Voice, manner: Manner, seconds: float, rng:
 
 
 def compose(language: Language, manner: Manner, frames: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Invents syllables until the time is full.
+    """Invent syllables until the time is filled.
 
     Returns: (tracks [frames, 7]: amplitudes of voice and the three noises, three formants in Hz;
       accents: frames at which the pitch rises).
@@ -214,7 +194,7 @@ def compose(language: Language, manner: Manner, frames: int, rng: Generator) -> 
 
 
 def syllable(language: Language, stressed: bool, last: bool, rng: Generator) -> Iterator[tuple[Phone, float]]:
-    """Yields (phone, stretch) of an onset, a vowel and perhaps a coda."""
+    """Yield (phone, stretch) of an onset, a vowel and perhaps a coda."""
     onset = language.onsets[rng.integers(len(language.onsets))]
     yield from ((phone, 1.0) for phone in CONSONANTS[onset])
     vowel = language.vowels[rng.integers(len(language.vowels))]
@@ -230,7 +210,7 @@ def syllable(language: Language, stressed: bool, last: bool, rng: Generator) -> 
 def pitch_contour(
     voice: Voice, manner: Manner, accents: np.ndarray, frames: int, rng: Generator
 ) -> np.ndarray:
-    """Pitch per frame, Hz [frames]: a level, a slow fall, and a hump on each of `accents` [n], frames."""
+    """Return the pitch [frames], Hz: a level, a slow fall, and a hump on each of `accents` [n], frames."""
     span = 2.0 * np.exp(0.4 * manner.arousal)  # semitones
     time = np.arange(frames)
     heights = span * rng.uniform(0.5, 1.5, len(accents))
@@ -240,29 +220,29 @@ def pitch_contour(
 
 
 def excite(pitch: np.ndarray, rng: Generator) -> np.ndarray:
-    """Glottal pulses at this pitch [frames], their times 1 % and their heights 5 % irregular: [samples]."""
+    """Return glottal pulses [samples] at this pitch [frames], times 1 % and heights 5 % irregular."""
     samples = len(pitch) * STEP
     cycles = np.cumsum(np.repeat(pitch, STEP)) / RATE
     times = np.interp(np.arange(1, int(cycles[-1])), cycles, np.arange(samples))
     times += rng.normal(0, 0.01, len(times)) * np.gradient(times)
     times = np.clip(times, 0, samples - 2)
     heights = 1 + 0.05 * rng.standard_normal(len(times))
-    whole = times.astype(int)
+    before = times.astype(int)
     # A pulse between two samples is split over both: rounding its time would make high voices rough.
-    return np.bincount(whole, heights * (1 - times + whole), samples) + np.bincount(
-        whole + 1, heights * (times - whole), samples
+    return np.bincount(before, heights * (1 - times + before), samples) + np.bincount(
+        before + 1, heights * (times - before), samples
     )
 
 
 def tilt(voice: Voice, manner: Manner) -> tuple[np.ndarray, np.ndarray]:
-    """Filter (b [2], a [4]) from pulses to what the lips radiate; flatter with arousal."""
+    """Return the filter (b [2], a [4]) from pulses to what the lips radiate; flatter with arousal."""
     corner = 900 * 2 ** (1.1 * manner.arousal + voice.brightness)
     poles = np.exp(-2 * np.pi * np.array([40.0, 250.0, corner]) / RATE)
     return np.array([1.0, -1.0]), np.poly(poles)
 
 
 def bell(centre: float, quality: float, gain: float) -> tuple[np.ndarray, np.ndarray]:
-    """Filter (b [3], a [3]) that raises the spectrum around `centre` (Hz) by `gain` (dB), or lowers it."""
+    """Return a filter (b [3], a [3]) that changes the spectrum around `centre` (Hz) by `gain` (dB)."""
     angle = 2 * np.pi * centre / RATE
     half, root = np.sin(angle) / (2 * quality), 10 ** (gain / 40)
     cosine = -2 * np.cos(angle)
@@ -271,23 +251,23 @@ def bell(centre: float, quality: float, gain: float) -> tuple[np.ndarray, np.nda
 
 
 def resonate(source: np.ndarray, formants: np.ndarray) -> np.ndarray:
-    """The source [samples] through three moving resonances [frames, 3], Hz, and two fixed ones: [samples]."""
+    """Filter the source [samples] by three moving resonances [frames, 3], Hz, and two fixed ones."""
     starts = np.flatnonzero(np.diff(formants, axis=0, prepend=-1).any(axis=1))
     spans = [slice(*ends) for ends in itertools.pairwise((*STEP * starts, len(source)))]
-    heard = source
+    sound = source
     for centre, width in zip(formants[starts].T, (70.0, 90.0, 130.0), strict=True):
-        state, moved = np.zeros(2), np.empty_like(heard)
+        state, moved = np.zeros(2), np.empty_like(sound)
         for span, b, a in zip(spans, *resonance(centre, width), strict=True):
-            moved[span], state = signal.lfilter(b, a, heard[span], zi=state)
-        heard = moved
+            moved[span], state = signal.lfilter(b, a, sound[span], zi=state)
+        sound = moved
     for centre, width in ((3500.0, 220.0), (4500.0, 300.0)):
         b, a = resonance(np.array([centre]), width)
-        heard = signal.lfilter(b[0], a[0], heard)
-    return heard
+        sound = signal.lfilter(b[0], a[0], sound)
+    return sound
 
 
 def resonance(centre: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Two-pole filters (b [frames, 1], a [frames, 3]) at `centre` [frames] and `width`, Hz."""
+    """Return two-pole filters (b [frames, 1], a [frames, 3]) at `centre` [frames] and `width`, Hz."""
     radius = np.exp(-np.pi * width / RATE)
     linear = -2 * radius * np.cos(2 * np.pi * centre / RATE)
     a = np.stack([np.ones_like(centre), linear, np.full_like(centre, radius**2)], axis=1)
@@ -295,5 +275,5 @@ def resonance(centre: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]
 
 
 def rms(samples: np.ndarray) -> float:
-    """Root of the mean square of samples [n]."""
+    """Return the root of the mean square of samples [n]."""
     return float(np.sqrt(np.mean(samples**2)))

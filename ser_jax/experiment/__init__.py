@@ -1,0 +1,1 @@
+"""What experiments share: configuration, settings, runs, results on disk and resuming."""

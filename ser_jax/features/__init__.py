@@ -1,0 +1,138 @@
+"""Front ends: how 16 kHz samples become the features [T, F] that a network is given.
+
+`logmel` (the paper's) and `waveform` go by their names, any other class by "module:Name".
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import math
+import re
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ser_jax.errors import UserError, meant
+
+
+class FrontendError(UserError):
+    """A front end that does not exist or cannot be used."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Frontend:
+    """How samples become features: the base of front ends, whose fields, JSON values, are configuration.
+
+    Other processes get a copy after `extract` was called once: what a `functools.cached_property` holds by
+    then is sent along.
+    """
+
+    name: ClassVar[str]  # lower case; part of the folder of a prepared corpus
+    rate: ClassVar[float]  # frames per second
+    dims: ClassVar[int]  # F, numbers per frame
+    seconds: float = 7.5  # of an utterance that are used, from its beginning
+
+    @property
+    def frames(self) -> int:
+        """T; shorter utterances are padded with zeros."""
+        return round(self.seconds * self.rate)
+
+    def extract(self, samples: np.ndarray) -> np.ndarray:
+        """Return the features [t, F], t >= 1, of samples [n] at 16 kHz, 400 <= n <= 16000 * seconds."""
+        raise NotImplementedError
+
+
+def named(name: str) -> type[Frontend]:
+    """Return the class of a front end by its name or as "module:Name".
+
+    Raises: FrontendError.
+    """
+    if name in FRONTENDS:
+        return FRONTENDS[name]
+    module, _, attribute = name.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), attribute) if attribute else None
+    except (AttributeError, ImportError, ValueError) as error:
+        raise FrontendError(f"front end {name!r}: {error}, expected module:Name") from error
+    usable = isinstance(found, type) and dataclasses.is_dataclass(found) and hasattr(found, "extract")
+    if not usable:
+        known = ", ".join(FRONTENDS)
+        raise FrontendError(f"no front end {name!r}, expected {known} or module:Name{meant(name, FRONTENDS)}")
+    return found
+
+
+def describe(frontend: Frontend) -> dict[str, Any]:
+    """Return a front end's configuration as JSON, from which `rebuild` makes it again.
+
+    Returns: its name, rate, frames, dims and all fields, and "class" as "module:Name" if it is not ours.
+    Raises: FrontendError if it is not what `Frontend` describes.
+    """
+    kind = type(frontend)
+    try:
+        keys = ("name", "rate", "frames", "dims", "seconds", *_fields(kind))
+        found = json.loads(json.dumps({key: getattr(frontend, key) for key in keys}))
+        if not re.fullmatch("[a-z][a-z0-9_]*", found["name"]):
+            raise ValueError(f"its name is {found['name']!r}, expected lower-case letters")
+        for key in ("rate", "seconds", "frames", "dims"):
+            whole = key not in ("frames", "dims") or isinstance(found[key], int)
+            if not (whole and 0 < found[key] < math.inf):
+                raise ValueError(f"its {key} are {found[key]}, expected a positive number")
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        raise FrontendError(f"front end {kind.__name__} cannot be used: {error}") from error
+    return (
+        found if kind in FRONTENDS.values() else found | {"class": f"{kind.__module__}:{kind.__qualname__}"}
+    )
+
+
+def rebuild(description: dict[str, Any]) -> Frontend:
+    """Return the front end that `describe` described; imports its class.
+
+    Raises: FrontendError if there is no such class, or it does not take these values.
+    """
+    kind: Any = named(description.get("class", description["name"]))
+    fields = {key: description[key] for key in _fields(kind) if key in description}
+    try:
+        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
+    except (TypeError, ValueError) as error:
+        raise FrontendError(f"front end {kind.__name__} does not take {fields}: {error}") from error
+
+
+def tag(frontend: Frontend) -> str:
+    """Return the suffix of the folders of corpora prepared with a front end; "" for the default, `LogMel()`.
+
+    >>> tag(LogMel()), tag(Waveform()), tag(Waveform(seconds=2.0))
+    ('', '-waveform', '-waveform-deead9bf')
+    """
+    description, changed = describe(frontend), changes(frontend)
+    if frontend == LogMel():
+        return ""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+    return f"-{frontend.name}" + (f"-{digest[:8]}" if changed else "")
+
+
+def changes(frontend: Frontend) -> dict[str, Any]:
+    """Return the fields that differ from the defaults of the class."""
+    fields = {key: getattr(frontend, key) for key in _fields(type(frontend))}
+    return {key: value for key, value in fields.items() if value != getattr(type(frontend), key, None)}
+
+
+def _fields(kind: type[Frontend]) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind) if field.init]
+
+
+def pad(features: np.ndarray, frames: int) -> tuple[np.ndarray, int]:
+    """Cut features [t, F] to `frames`, or append zeros to them.
+
+    Returns: ([frames, F] float32, how many of its frames are features).
+    """
+    count = min(len(features), frames)
+    padded = np.zeros((frames, features.shape[1]), np.float32)
+    padded[:count] = features[:count]
+    return padded, count
+
+
+from ser_jax.features.logmel import LogMel  # noqa: E402  these import `Frontend` from here
+from ser_jax.features.waveform import Waveform  # noqa: E402
+
+FRONTENDS: dict[str, type[Frontend]] = {"logmel": LogMel, "waveform": Waveform}

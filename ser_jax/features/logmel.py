@@ -1,0 +1,100 @@
+"""The paper's features (Sec. 2): 26 log-mel bands, 25 ms windows every 10 ms at 16 kHz.
+
+The paper does not state the rest:
+
+    frames       not centred: frame t covers samples [160 t, 160 t + 400); 1 + (n - 400) // 160 of them
+    window       periodic Hann, 400 samples; no pre-emphasis, no dither, no mean removal
+    spectrum     FFT of 400 points, squared magnitude, 201 bins
+    mel filters  26 triangles, Slaney's scale and Slaney's area norm, 0 to 8000 Hz
+    level        10 log10(max(power, 1e-10)) dB, no ceiling and no reference but 1
+
+These are the numbers of librosa's `power_to_db(melspectrogram(..., center=False), top_db=None)`.
+"""
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from ser_jax.errors import UserError
+from ser_jax.features import Frontend
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+RATE = 16000  # Hz, of the samples; the same for every front end
+BANDS = 26
+WINDOW = 400  # samples, 25 ms
+HOP = 160  # samples, 10 ms
+FRAMES = 750
+SECONDS = 7.5
+FLOOR = 1e-10  # power; -100 dB
+Filters: TypeAlias = "csr_array"  # imported when needed, since SciPy takes its time
+
+
+class ShortSignalError(UserError):
+    """A signal too short to fill one window."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LogMel(Frontend):
+    """Log-mel energies, dB."""
+
+    name: ClassVar[str] = "logmel"
+    rate: ClassVar[float] = RATE / HOP
+    dims: ClassVar[int] = BANDS
+
+    @functools.cached_property
+    def _filters(self) -> Filters:
+        return filterbank()
+
+    def extract(self, samples: np.ndarray) -> np.ndarray:
+        """Return the features [t, F] float64 of samples [n], n >= 400."""
+        return logmel(samples, self._filters)
+
+
+@functools.cache
+def filterbank() -> Filters:
+    """Return the mel filters [F, 201], a `scipy.sparse.csr_array`.
+
+    Sparse, because a bin lies under two triangles at most, and because the product with them does not depend
+    on the number of BLAS threads. The first call imports librosa, which takes seconds.
+    """
+    import scipy.sparse
+    from librosa.filters import mel
+
+    return scipy.sparse.csr_array(
+        mel(sr=RATE, n_fft=WINDOW, n_mels=BANDS, fmin=0.0, fmax=RATE / 2, norm="slaney", dtype=np.float64)
+    )
+
+
+def logmel(samples: np.ndarray, filters: "Filters | None" = None) -> np.ndarray:
+    """Return the log-mel energies of a signal.
+
+    Args:
+      samples: [n] real, 16 kHz, n >= 400.
+      filters: of `filterbank()`, which is called by default.
+    Returns: [frame_count(n), F] float64, dB.
+    Raises: ShortSignalError if n < 400.
+    """
+    samples = np.asarray(samples, np.float64)
+    if samples.ndim != 1:
+        raise ValueError(f"samples have shape {samples.shape}, expected [n]")
+    if len(samples) < WINDOW:
+        raise ShortSignalError(f"the signal holds {len(samples)} samples, expected at least {WINDOW} (25 ms)")
+    frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
+    spectrum = np.fft.rfft(frames * hann(), axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    energies = (filterbank() if filters is None else filters) @ power.T
+    return np.ascontiguousarray(10 * np.log10(np.maximum(energies, FLOOR)).T)
+
+
+def frame_count(samples: Any) -> Any:
+    """Return how many frames n samples make, n >= 400; elementwise for an array."""
+    return 1 + (samples - WINDOW) // HOP
+
+
+def hann() -> np.ndarray:
+    """Return the window [400] float64."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)

@@ -1,0 +1,409 @@
+"""Intervals that cover as often as they claim, tests that reject as seldom, on corpora of known truth."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from simulated_speakers import TRUTH, recalls_of_people, runs, simulated, truths
+
+from ser_jax.metrics import accuracy, ccc, uar
+from ser_jax.statistics import chance_interval, holm, interval, over_runs, paired_test
+
+CONCORDANCE = 0.7013  # of `rated` corpora of very many people
+
+
+def rated(seed, speakers=10, count=5):
+    """Return ratings [M], predictions [R, M] of a bias and a gain for every speaker, and speakers [M]."""
+    rng = np.random.default_rng(seed)
+    speaker = np.repeat(np.arange(speakers), rng.integers(50, 201, speakers))
+    size = len(speaker)
+    labels = rng.normal(0, 0.4, speakers)[speaker] + rng.normal(size=size)
+    person = rng.normal(0.6, 0.15, speakers)[speaker] * labels + rng.normal(0, 0.3, speakers)[speaker]
+    return labels, person + rng.normal(0, 0.5, size) + rng.normal(0, 0.2, (count, size)), speaker
+
+
+BOTH = pytest.mark.parametrize(("metric", "corpus"), [("UAR", simulated), ("CCC", rated)])
+
+
+def all_swaps(value, one, other, speaker):
+    """Return the p-value by swapping predictions and computing every value anew."""
+    names = np.unique(speaker)
+    observed, as_large = abs(value(one) - value(other)), []
+    for swaps in itertools.product([False, True], repeat=len(names)):
+        swapped = np.isin(speaker, names[list(swaps)]).reshape(1, -1, *[1] * (one.ndim - 2))
+        a, b = np.where(swapped, other, one), np.where(swapped, one, other)
+        as_large.append(abs(value(a) - value(b)) >= observed - 1e-12)
+    return np.mean(as_large)
+
+
+def tolerance(corpora):
+    return 3 * np.sqrt(0.95 * 0.05 / corpora)
+
+
+# What version 1 gave: interval, exact p, p of 99 random swaps, chance.
+@pytest.mark.parametrize(
+    ("corpus", "bounds", "exact", "random", "chance"),
+    [
+        (
+            (2, 3, 40, 2),
+            (0.42331645612410085, 0.901599368791724),
+            0.25,
+            0.25,
+            (0.4099326599326599, 0.5900673400673401),
+        ),
+        (
+            (0, 12, 50, 3),
+            (0.6731307692666061, 0.7672489120415402),
+            0.09326171875,
+            0.08,
+            (0.4598920320550793, 0.5401079679449207),
+        ),
+        (
+            (5, 30, 20, 4),
+            (0.6608985427202613, 0.7233748989300921),
+            0.20657934206579343,
+            0.24,
+            (0.4600140126113502, 0.5399859873886498),
+        ),
+    ],
+)
+def test_known_answers_of_two_classes(corpus, bounds, exact, random, chance):
+    labels, predictions, speaker = simulated(*corpus)
+    assert interval("UAR", labels, predictions, speaker) == pytest.approx(bounds, abs=1e-12)
+    assert paired_test("UAR", labels, predictions[:1], predictions[1:], speaker) == exact
+    settings = {"samples": 99, "seed": 3}
+    assert paired_test("UAR", labels, predictions[:1], predictions[1:], speaker, **settings) == random
+    assert chance_interval("UAR", labels) == chance
+
+
+@pytest.mark.parametrize(
+    ("metric", "corpus", "truth"), [("UAR", simulated, TRUTH), ("CCC", rated, CONCORDANCE)]
+)
+@pytest.mark.parametrize(("speakers", "corpora"), [(2, 300), (4, 300), (10, 400)])
+def test_intervals_cover_as_often_as_they_claim(metric, corpus, truth, speakers, corpora):
+    bounds = (interval(metric, *corpus(seed, speakers, count=2), samples=500) for seed in range(corpora))
+    covered = np.mean([low <= truth <= high for low, high in bounds])
+    assert covered > 0.95 - tolerance(corpora)
+    assert covered < 0.95 + tolerance(corpora) or (metric, speakers) == ("CCC", 2)
+
+
+def test_a_class_that_few_speak_in_is_as_few_speakers():
+    covered = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        labels, speaker = truths(rng, speakers=20, each=40)
+        labels[speaker > "s002"] = 1  # three are left in class 0
+        predictions = runs(rng, labels, recalls_of_people(rng, labels, speaker), 2)
+        low, high = interval("UAR", labels, predictions, speaker, samples=300)
+        covered.append(low <= TRUTH <= high)
+    assert np.mean(covered) > 0.95 - tolerance(200)
+
+
+def test_the_bootstrap_is_scipys_at_the_expanded_level():
+    labels, predictions, speaker = simulated(0)
+    names, who = np.unique(speaker, return_inverse=True)
+    cells = [(who == i) & (labels == k) for i in range(len(names)) for k in (0, 1)]
+    size = np.array([own.sum() for own in cells]).reshape(-1, 2)
+    found = np.array([(predictions == labels)[:, own].mean(axis=0).sum() for own in cells]).reshape(-1, 2)
+
+    def statistic(*counts, axis):
+        found_0, found_1, size_0, size_1 = (each.sum(axis=axis) for each in counts)
+        return (found_0 / size_0 + found_1 / size_1) / 2
+
+    n = len(names)
+    theirs = stats.bootstrap(
+        (*found.T, *size.T),
+        statistic,
+        paired=True,
+        vectorized=True,
+        n_resamples=20_000,
+        confidence_level=1 - 2 * stats.norm.cdf(-np.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1)),
+        method="percentile",
+        rng=np.random.default_rng(1),
+    )
+    ours = interval("UAR", labels, predictions, speaker, samples=20_000)
+    np.testing.assert_allclose(ours, theirs.confidence_interval, atol=0.1 * theirs.standard_error)
+
+
+@pytest.mark.parametrize(("speakers", "level"), [(3, 0.95), (10, 0.9), (40, 0.68)])
+def test_of_speakers_of_equal_size_it_is_close_to_students_interval(speakers, level):
+    rng = np.random.default_rng(speakers)
+    labels, speaker = np.tile([0, 1], 50 * speakers), np.repeat(np.arange(speakers), 100)
+    predictions = runs(rng, labels, recalls_of_people(rng, labels, speaker), 3)
+    each = [uar(labels[speaker == i], predictions[:, speaker == i]).mean() for i in range(speakers)]
+    wanted = stats.t.interval(level, speakers - 1, np.mean(each), stats.sem(each))
+    found = interval("UAR", labels, predictions, speaker, level=level)
+    np.testing.assert_allclose(found, wanted, atol=0.06 * (wanted[1] - wanted[0]))
+
+
+@BOTH
+def test_names_order_and_block_do_not_matter(metric, corpus, monkeypatch):
+    labels, predictions, speaker = corpus(1, speakers=12, count=4)
+    one, other = predictions[:2], predictions[2:]
+    wanted = (
+        *interval(metric, labels, predictions, speaker, samples=500),
+        paired_test(metric, labels, one, other, speaker, samples=500),
+    )
+    order = np.random.default_rng(2).permutation(len(labels))
+    renamed = np.array([str(name)[::-1] for name in speaker])[order]
+    monkeypatch.setattr("ser_jax.statistics.BLOCK", 100)
+    found = (
+        *interval(metric, labels[order], predictions[::-1, order], renamed, samples=500),
+        paired_test(metric, labels[order], other[:, order], one[:, order], renamed, samples=500),
+    )
+    assert found == pytest.approx(wanted, abs=1e-12)
+
+
+@BOTH
+def test_a_higher_level_is_a_wider_interval_around_the_value(metric, corpus):
+    labels, predictions, speaker = corpus(4, speakers=8)
+    levels = (0.5, 0.8, 0.95, 0.99, 0.999)
+    bounds = np.array([interval(metric, labels, predictions, speaker, level=level) for level in levels])
+    value = (uar if metric == "UAR" else ccc)(labels, predictions).mean()
+    assert (np.diff(bounds, axis=0) * [-1, 1] > 0).all()
+    assert ((bounds - value) * [-1, 1] > 0).all()
+    few = corpus(9, speakers=2)
+    assert interval(metric, *few, level=0.9999) == (0 if metric == "UAR" else -1, 1)  # cut
+
+
+@BOTH
+def test_equal_runs_are_one_run_and_unlabelled_utterances_none(metric, corpus):
+    labels, predictions, speaker = corpus(5, count=2)
+    missing = -1 if metric == "UAR" else np.nan
+    wanted = interval(metric, labels, predictions, speaker)
+    p = paired_test(metric, labels, predictions[:1], predictions[1:], speaker)
+    labels, speaker = np.r_[labels, [missing] * 9], np.r_[speaker, ["nobody"] * 9]
+    predictions = np.repeat(np.pad(predictions, ((0, 0), (0, 9))), 3, axis=0)
+    assert interval(metric, labels, predictions, speaker) == pytest.approx(wanted)
+    assert paired_test(metric, labels, predictions[:2], predictions[3:], speaker) == pytest.approx(p)
+
+
+def test_dimensions_without_labels_are_left_out():
+    labels, predictions, speaker = rated(2)
+    more, extra = np.stack([labels, np.nan * labels], axis=1), np.stack([predictions, predictions], axis=2)
+    assert interval("CCC", more, extra, speaker) == interval("CCC", labels, predictions, speaker)
+    p = paired_test("CCC", labels, predictions[:2], predictions[2:], speaker)
+    assert paired_test("CCC", more, extra[:2], extra[2:], speaker) == p
+    assert chance_interval("CCC", more) == chance_interval("CCC", labels)
+
+
+def test_one_speaker_shows_nothing_of_others():
+    labels, predictions = np.array([0, 1, 0, 1]), np.array([[0, 1, 1, 1]])
+    assert np.isnan(interval("UAR", labels, predictions, ["a"] * 4)).all()
+    assert np.isnan(interval("UAR", labels, predictions, ["a", "a", "a", "b"])).all()  # class 0 is all of one
+    assert not np.isnan(interval("UAR", labels, predictions, ["a", "a", "b", "b"])).any()
+    assert np.isnan(interval(accuracy, labels, predictions, ["a"] * 4)).all()
+    ratings = [[0.5, np.nan], [0.7, np.nan], [0.2, 2], [0.1, 4]]  # dimension 1 is all of one
+    assert np.isnan(interval("CCC", ratings, np.ones((1, 4, 2)), ["a", "a", "b", "b"])).all()
+
+
+def test_draws_without_a_class_are_left_out():
+    labels, speaker = np.repeat([0, 0, 1, 1, 1, 1, 1, 1], 10), np.repeat(list("abcdefgh"), 10)
+    predictions = np.zeros((1, 80), int)  # always class 0
+    for metric in ("UAR", uar):
+        found = interval(metric, labels, predictions, speaker, samples=200)
+        np.testing.assert_array_equal(found, [0.5, 0.5])
+
+
+def of_three_classes(seed, speakers=6):
+    rng = np.random.default_rng(seed)
+    labels = np.tile([0, 1, 2], 8 * speakers)
+    right = rng.random((4, len(labels))) < [[0.2], [0.4], [0.6], [0.8]]
+    predictions = np.where(right, labels, rng.integers(3, size=right.shape))
+    return labels, predictions, rng.integers(speakers, size=len(labels))
+
+
+def in_two_dimensions(seed):
+    labels, predictions, speaker = rated(seed, speakers=6, count=4)
+    labels = np.stack([labels, -labels], axis=-1)
+    labels[::3, 1] = np.nan
+    return labels, predictions[..., None] * [1, 0.5], speaker
+
+
+@pytest.mark.parametrize(
+    ("metric", "function", "corpus"),
+    [
+        ("UAR", lambda labels, run: uar(labels, run, 3), of_three_classes),
+        ("CCC", lambda labels, run: ccc(labels, run).mean(), in_two_dimensions),
+    ],
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_sums_over_speakers_give_what_computing_anew_gives(metric, function, corpus, seed, monkeypatch):
+    monkeypatch.setattr("ser_jax.statistics.BLOCK", 300)
+    labels, predictions, speaker = corpus(seed)
+    one, other = predictions[:2], predictions[2:]
+    p = all_swaps(lambda of: np.mean([function(labels, run) for run in of]), one, other, speaker)
+    assert paired_test(metric, labels, one, other, speaker, classes=3) == p
+    assert paired_test(function, labels, one, other, speaker) == p
+    sums = np.array(interval(metric, labels, predictions, speaker, classes=3))
+    anew = interval(function, labels, predictions, speaker)
+    np.testing.assert_allclose(sums, anew, atol=0.1 * (sums[1] - sums[0]))
+
+
+@BOTH
+def test_random_swaps_estimate_what_all_of_them_give(metric, corpus):
+    labels, predictions, speaker = corpus(6, speakers=13)
+    settings = (metric, labels, predictions[:2], predictions[2:], speaker)  # two runs and three
+    exact = paired_test(*settings, samples=2**13)
+    assert 0.05 < exact < 0.95
+    drawn = paired_test(*settings, samples=4999, seed=1)
+    assert drawn == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 4999))
+    assert drawn * 5000 == pytest.approx(round(drawn * 5000))
+
+
+@pytest.mark.parametrize(("metric", "corpus"), [("UAR", simulated), ("CCC", rated), (accuracy, simulated)])
+@pytest.mark.parametrize("speakers", [1, 6, 30])
+def test_equal_settings_have_a_p_value_of_one(metric, corpus, speakers):
+    labels, predictions, speaker = corpus(7, speakers, count=2)
+    assert paired_test(metric, labels, predictions, predictions, speaker) == 1
+    assert paired_test(metric, labels, predictions[:1], predictions[[0, 0, 0]], speaker) == 1
+
+
+@pytest.mark.parametrize(
+    ("speakers", "smallest"), [(1, 1.0), (5, 2 / 2**5), (10, 2 / 2**10), (40, 1 / 10_001)]
+)
+def test_no_p_value_is_smaller_than_the_speakers_allow(speakers, smallest):
+    labels, _, speaker = simulated(8, speakers, each=10)
+    assert paired_test("UAR", labels, [labels], [1 - labels], speaker) == smallest
+    assert paired_test("CCC", labels.astype(float), [labels], [1 - labels], speaker) == smallest
+
+
+def test_ties_are_ties_whatever_the_shares_round_to():
+    labels = np.tile(np.r_[np.zeros(3, int), np.ones(7, int)], 6)  # shares of 1/18 and 1/42
+    one, other = labels.copy(), labels.copy()
+    for i, wrong in enumerate((one, other, one, other, one, one)):
+        wrong[10 * i : 10 * i + 4] ^= 1
+    p = paired_test("UAR", labels, [one], [other], np.repeat(np.arange(6), 10))
+    assert p == 44 / 64  # |4 - 2| of 6 or more
+
+
+@BOTH
+def test_p_values_of_one_setting_against_itself_are_uniform(metric, corpus):
+    p = np.empty(300)
+    for seed in range(len(p)):
+        labels, predictions, speaker = corpus(seed, count=4)
+        p[seed] = paired_test(metric, labels, predictions[:2], predictions[2:], speaker)
+    assert np.mean(p <= 0.05) < 0.05 + tolerance(len(p))
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_settings_that_differ_are_told_apart():
+    p = np.empty(100)
+    for seed in range(len(p)):
+        rng = np.random.default_rng(seed)
+        labels, speaker = truths(rng)
+        recall = recalls_of_people(rng, labels, speaker)
+        one, other = runs(rng, labels, recall, 3), runs(rng, labels, recall + 0.06, 5)
+        p[seed] = paired_test("UAR", labels, one, other, speaker)
+    assert np.mean(p <= 0.05) > 0.9
+
+
+def test_a_run_that_diverged_has_neither_interval_nor_p_value():
+    labels, predictions, speaker = rated(3)
+    predictions[1, 7] = np.nan
+    assert np.isnan(interval("CCC", labels, predictions, speaker)).all()
+    assert np.isnan(paired_test("CCC", labels, predictions, predictions[2:], speaker))
+
+
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8), level=st.floats(0.001, 0.999))
+def test_holm_rejects_step_by_step(p, level):
+    rejected, left = set(), sorted(range(len(p)), key=lambda i: p[i])
+    while left and p[left[0]] * len(left) <= level:
+        rejected.add(left.pop(0))
+    assert set(np.flatnonzero(holm(p) <= level)) == rejected
+
+
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8), missing=st.integers(0, 8))
+def test_comparisons_not_made_do_not_count(p, missing):
+    with_gap = np.insert(np.array(p), min(missing, len(p)), np.nan)
+    np.testing.assert_array_equal(holm(with_gap)[~np.isnan(with_gap)], holm(p))
+    assert (holm(p) >= p).all()
+    assert (holm(p) <= np.minimum(1, np.array(p) * len(p))).all()  # Bonferroni
+
+
+def test_holm_of_known_values():
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm([0.01, np.nan, 0.6]), [0.02, np.nan, 0.6])
+    assert holm([]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "reach"), [((3121, 6918), 0.010), ((520, 788), 0.027), ((241, 1067), 0.035)]
+)
+def test_large_classes_have_the_normal_range(sizes, reach):
+    low, high = chance_interval("UAR", np.repeat([0, 1], sizes))
+    normal = stats.norm.ppf(0.975) / 4 * np.sqrt(sum(1 / size for size in sizes))
+    assert high - 0.5 == pytest.approx(0.5 - low)
+    assert high - 0.5 == pytest.approx(normal, rel=0.01)
+    assert high - 0.5 == pytest.approx(reach, abs=0.001)  # as Neumann & Vu's corpora have it
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (2, 9), (20, 20), (20, 33), (7, 400)])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_small_classes_have_the_smallest_range_that_holds_enough(sizes, level):
+    a, b = (np.arange(size + 1) for size in sizes)
+    strays = np.abs(a[:, None] / sizes[0] + b / sizes[1] - 1) / 2
+    likely = stats.binom.pmf(a, sizes[0], 0.5)[:, None] * stats.binom.pmf(b, sizes[1], 0.5)
+    low, high = chance_interval("UAR", np.repeat([1, 0], sizes), level=level)
+    assert likely[strays < high - 0.5 + 1e-9].sum() >= level - 1e-12
+    assert likely[strays < high - 0.5 - 1e-9].sum() < level
+    assert low == pytest.approx(1 - high)
+
+
+@pytest.mark.parametrize("sizes", [(20, 90), (40, 50, 60), (9, 30, 80, 200, 11)])
+def test_guesses_fall_within_the_range(sizes):
+    classes, labels = len(sizes), np.repeat(np.arange(len(sizes)), sizes)
+    guesses = np.random.default_rng(1).integers(classes, size=(4000, len(labels)))
+    low, high = chance_interval("UAR", np.r_[labels, -1], classes=classes)
+    found = uar(labels, guesses, classes)
+    assert np.mean((low <= found) & (found <= high)) == pytest.approx(0.95, abs=tolerance(4000))
+    assert low + high == pytest.approx(2 / classes)
+
+
+def test_permuted_labels_fall_within_the_range_of_ccc():
+    rng = np.random.default_rng(0)
+    labels = rng.gamma(2, size=(60, 2))
+    labels[:20, 0] = np.nan
+    low, high = chance_interval("CCC", labels)
+    shuffled = np.broadcast_to(labels, (2000, 60, 2)).copy()
+    rng.permuted(shuffled[:, 20:, 0], axis=1, out=shuffled[:, 20:, 0])
+    rng.permuted(shuffled[:, :, 1], axis=1, out=shuffled[:, :, 1])
+    found = ccc(labels, shuffled).mean(axis=1)
+    assert np.mean((low <= found) & (found <= high)) == pytest.approx(0.95, abs=tolerance(2000))
+    assert np.isnan(chance_interval(accuracy, [0, 1])).all()
+
+
+def test_bad_arguments_are_refused():
+    labels, predictions, speaker = np.array([0, 1, 1]), np.array([[0, 1, 1]]), np.array(["a", "b", "c"])
+    for function, arguments, message in (
+        (interval, ("UAR", labels, predictions[:, :2], speaker), r"predictions of shape \(1, 2\), expected"),
+        (interval, ("UAR", labels, predictions[0], speaker), r"\(3,\), expected \[R, 3\], R at least 1"),
+        (interval, ("UAR", labels, predictions, speaker[:2]), r"speakers of shape \(2,\), expected \[3\]"),
+        (interval, ("UAR", labels, predictions + 0.3, speaker), r"0\.3 among the predictions, expected"),
+        (interval, ("UAR", [0, 0], [[0, 1]], ["a", "b"]), "UAR of 2 utterances is not defined: none is of"),
+        (interval, ("UAR", [-1], [[0]], ["a"]), "UAR of 0 utterances is not defined: none is of class 0, 1"),
+        (interval, ("CCC", [[np.nan]], [[[0]]], ["a"]), "none of 1 utterances has a label"),
+        (interval, (uar, [0, 0], [[0, 1]], ["a", "b"]), "UAR of 2 utterances is not defined"),
+        (interval, ("WAR", labels, predictions, speaker), "metric 'WAR', expected UAR, CCC or a function"),
+        (paired_test, ("UAR", labels, predictions, predictions[:0], speaker), r"\(0, 3\), expected"),
+        (paired_test, ("UAR", [0, 0], [[0, 1]], [[1, 1]], ["a", "b"]), "UAR of 2 .* none is of class 1"),
+        (chance_interval, ("UAR", [0, 0]), "UAR of 2 utterances is not defined: none is of class 1"),
+        (chance_interval, ("WAR", labels), "metric 'WAR', expected UAR, CCC or a function"),
+        (holm, ([0.1, np.nan, 1.2],), r"1\.2 among the p-values, expected 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            function(*arguments)
+    with pytest.raises(ValueError, match="level 95, expected between 0 and 1"):
+        interval("UAR", labels, predictions, speaker, level=95)
+    with pytest.raises(ValueError, match="level 0, expected between 0 and 1"):
+        chance_interval("UAR", labels, level=0)
+
+
+def test_mean_and_standard_deviation_over_runs():
+    mean, std = over_runs([[0.1, 1.0], [0.3, 1.0], [0.8, np.nan]])
+    np.testing.assert_allclose(mean, [0.4, np.nan])
+    np.testing.assert_allclose(std, [np.sqrt(0.13), np.nan])  # (0.09 + 0.01 + 0.16) / 2
+    np.testing.assert_array_equal(over_runs([[0.25, 0.75]]), [[0.25, 0.75], [np.nan, np.nan]])
