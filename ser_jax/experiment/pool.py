@@ -23,7 +23,7 @@ class Features(NamedTuple):
     """Features of all rows.
 
     Attributes:
-      features, frames: on the device, as `Machine.place` leaves them.
+      features, frames: [N, T F] and [N] on the device, as `Machine.place` leaves them.
       moments: sums per utterance, from which all statistics follow.
     """
 
