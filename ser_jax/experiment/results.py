@@ -128,7 +128,7 @@ def scored(task: Task, labels: np.ndarray, predictions: np.ndarray, fold: np.nda
 
 
 def headline(task: Task, labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Return a task's headline score of predictions [N] or [N, K]; NaN if undefined or they are not finite."""
+    """Return a task's headline score of predictions [N] or [N, K]; NaN if undefined or not finite."""
     if not len(labels) or not np.isfinite(predictions).all():
         return float("nan")
     try:
