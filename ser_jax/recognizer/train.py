@@ -123,7 +123,7 @@ def fit(
     """
     every, held_out = divide(corpora, recipe)
     scaler = standardize.statistics(every.moments(), ~held_out)
-    params = _train_networks(every, held_out, recipe, machine, scaler, on_epoch)
+    params = _train_networks(every, held_out, recipe, machine, Scaler(*scaler), on_epoch)
     uncalibrated = Trained(
         sizes=AttentiveCNN(),
         filters=logmel.filterbank().toarray(),
