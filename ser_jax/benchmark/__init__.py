@@ -33,9 +33,7 @@ def run_benchmark(
     """
     import tyro
 
-    found: Any = tyro.cli(
-        flags, prog=f"python -m experiments.{name}", description=description, args=arguments
-    )
+    found: Any = tyro.cli(flags, prog=f"python -m experiments.{name}", description=description)
 
     def work() -> int:
         check_output(found.json)
