@@ -10,7 +10,6 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.typing import ArrayLike
 
 from ser_jax.arrays import Array, Tree
@@ -34,6 +33,8 @@ def cross_entropy(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> 
       weights: [B] float32, not negative; 0 for utterances that do not count.
     Returns: [] float32; 0 if no utterance counts.
     """
+    import optax  # here, since a recogniser imports tasks, and optax takes half a second
+
     each = optax.softmax_cross_entropy_with_integer_labels(outputs, jnp.maximum(labels, 0))
     return jnp.sum(jnp.where(weights > 0, each * weights, 0)) / jnp.maximum(jnp.sum(weights), TINY)
 
@@ -227,6 +228,7 @@ def supervised_contrast(
 
 def reverse_gradient(x: jax.Array, strength: ArrayLike) -> jax.Array:
     """Return x, whose gradient is multiplied by -strength."""
+    strength = jnp.asarray(strength)
     return (1 + strength) * jax.lax.stop_gradient(x) - strength * x
 
 

@@ -40,7 +40,7 @@ def prepare(speech, root, *options):
 
 
 def files(root):
-    folder = root / "manifest/tiny/1.0.0"
+    folder = root / "manifest/tiny/2.0.0"
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 

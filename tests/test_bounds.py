@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from corpora import noise_corpus
+from ser_jax.data.logmel import BANDS, FRAMES
 
 from experiments import bounds, verify
 from experiments import report as report_of
@@ -23,7 +24,6 @@ from experiments.preparation import LOAD, PreparationError
 from ser_jax.benchmark.monitor import Process, monitor_code
 from ser_jax.data import load
 from ser_jax.data.histogram import towards
-from ser_jax.data.logmel import BANDS, FRAMES
 from ser_jax.devices import ALIGNMENT
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a system without /proc")

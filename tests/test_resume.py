@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from five_runs import CONFIG, N, a_run, computed, features
+from ser_jax.schedule import schedule
 
 from ser_jax import engine, runs, train
 from ser_jax.devices import Machine
 from ser_jax.engine import Asked
 from ser_jax.runs import Data
-from ser_jax.schedule import schedule
 from ser_jax.train import TrainConfig
 
 EPOCHS = 4

@@ -6,11 +6,11 @@ import numpy as np
 import optax
 import pytest
 from five_runs import CONFIG, N, a_run, features
+from ser_jax.schedule import Batch
 
 from ser_jax import model, runs, schedule, train
 from ser_jax.model import ModelConfig
 from ser_jax.runs import Data
-from ser_jax.schedule import Batch
 from ser_jax.train import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("hastily")
