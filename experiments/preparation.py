@@ -5,14 +5,10 @@ python -m experiments.preparation --utterances 500     # in a minute
 """
 
 import dataclasses
-import tempfile
 from pathlib import Path
+from typing import Any
 
-import tyro
-
-from ser_jax.benchmark import check_output, preparation
-from ser_jax.io import write_json
-from ser_jax.shutdown import run_script
+from ser_jax.benchmark import preparation, run_benchmark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,20 +28,10 @@ class Flags:
     json: Path | None = None
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure with the flags given and print the table."""
-    flags = tyro.cli(Flags, prog="python -m experiments.preparation", description=__doc__, args=arguments)
-
-    def work() -> None:
-        check_output(flags.json)
-        with tempfile.TemporaryDirectory() as folder:
-            report = preparation.measure(flags.keep or Path(folder), flags.utterances, flags.workers)
-        print(preparation.markdown(report))
-        if flags.json is not None:
-            write_json(flags.json, report)
-
-    run_script("preparation", work)
+def measure(flags: Flags, folder: Path) -> dict[str, Any]:
+    """Return a report."""
+    return preparation.measure(flags.keep or folder, flags.utterances, flags.workers)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("preparation", __doc__, Flags, measure, preparation.markdown)

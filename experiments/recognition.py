@@ -5,14 +5,10 @@ python -m experiments.recognition --model my-model     # another; the time depen
 """
 
 import dataclasses
-import tempfile
 from pathlib import Path
+from typing import Any
 
-import tyro
-
-from ser_jax.benchmark import check_output, recognition
-from ser_jax.io import write_json
-from ser_jax.shutdown import run_script
+from ser_jax.benchmark import recognition, run_benchmark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,20 +24,10 @@ class Flags:
     json: Path | None = None
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure with the flags given and print the table."""
-    flags = tyro.cli(Flags, prog="python -m experiments.recognition", description=__doc__, args=arguments)
-
-    def work() -> None:
-        check_output(flags.json)
-        with tempfile.TemporaryDirectory() as folder:
-            report = recognition.measure(Path(folder), flags.model)
-        print(recognition.markdown(report))
-        if flags.json is not None:
-            write_json(flags.json, report)
-
-    run_script("recognition", work)
+def measure(flags: Flags, folder: Path) -> dict[str, Any]:
+    """Return a report."""
+    return recognition.measure(folder, flags.model)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("recognition", __doc__, Flags, measure, recognition.markdown)

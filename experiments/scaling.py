@@ -8,15 +8,10 @@ it. The status is 1 if a stage takes more time or memory than it may (`ser_jax.b
 """
 
 import dataclasses
-import sys
-import tempfile
 from pathlib import Path
+from typing import Any
 
-import tyro
-
-from ser_jax.benchmark import check_output, preparation
-from ser_jax.io import write_json
-from ser_jax.shutdown import run_script
+from ser_jax.benchmark import preparation, run_benchmark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,23 +29,10 @@ class Flags:
     json: Path | None = None
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure with the flags given and print the table."""
-    flags = tyro.cli(Flags, prog="python -m experiments.scaling", description=__doc__, args=arguments)
-
-    def work() -> int:
-        check_output(flags.json)
-        with tempfile.TemporaryDirectory() as folder:
-            report = preparation.measure_scaling(flags.keep or Path(folder), flags.utterances)
-        print(preparation.markdown(report))
-        if flags.json is not None:
-            write_json(flags.json, report)
-        for sentence in preparation.exceeded(report):
-            print(sentence, file=sys.stderr)
-        return 1 if preparation.exceeded(report) else 0
-
-    run_script("scaling", work)
+def measure(flags: Flags, folder: Path) -> dict[str, Any]:
+    """Return a report."""
+    return preparation.measure_scaling(flags.keep or folder, flags.utterances)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("scaling", __doc__, Flags, measure, preparation.markdown)

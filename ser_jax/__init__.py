@@ -68,11 +68,10 @@ __all__ = [
 
 if TYPE_CHECKING:
     from ser_jax import attention, augment, features, objectives, statistics, tasks
-    from ser_jax.arrays import Scaler
     from ser_jax.data import Corpus, Facts, batches, facts, load, prepare
     from ser_jax.data.folds import Fold, folds
     from ser_jax.data.labels import classes
-    from ser_jax.data.standardize import Membership, fit_scaler, group, moments
+    from ser_jax.data.standardize import Membership, Scaler, fit_scaler, group, moments
     from ser_jax.devices import Machine, use_all_cores
     from ser_jax.engine import RunResult, RunSpec, compute
     from ser_jax.errors import UserError
@@ -87,11 +86,10 @@ if TYPE_CHECKING:
     from ser_jax.train import TrainConfig, fit, fit_runs
 else:
     _HOMES = {
-        "arrays": "Scaler",
         "data": "Corpus Facts batches facts load prepare",
         "data.folds": "Fold folds",
         "data.labels": "classes",
-        "data.standardize": "Membership fit_scaler group moments",
+        "data.standardize": "Membership Scaler fit_scaler group moments",
         "devices": "Machine use_all_cores",
         "engine": "RunResult RunSpec compute",
         "errors": "UserError",

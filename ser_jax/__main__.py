@@ -1,4 +1,4 @@
-"""`ser-jax`, and `python -m ser_jax`; imports nothing slow before Ctrl-C is handled."""
+"""`ser-jax`, and `python -m ser_jax`: handles Ctrl-C before it imports anything that takes time."""
 
 import sys
 

@@ -10,7 +10,6 @@ import os
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import psutil
 
 from ser_jax.errors import UserError
 
@@ -211,6 +210,8 @@ def free_memory(device: "jax.Device") -> int:
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    import psutil  # not needed on an accelerator, whose images may lack it
+
     return psutil.virtual_memory().available
 
 

@@ -228,6 +228,7 @@ def supervised_contrast(
 
 def reverse_gradient(x: jax.Array, strength: ArrayLike) -> jax.Array:
     """Return x, whose gradient is multiplied by -strength."""
+    strength = jnp.asarray(strength)
     return (1 + strength) * jax.lax.stop_gradient(x) - strength * x
 
 

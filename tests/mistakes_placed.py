@@ -116,7 +116,7 @@ PLACED = [
     (
         lambda: Path("data/manifest/new/2.0.0").mkdir(parents=True),
         "prepare manifest --source speech/m.csv --name new --data-dir data",
-        "new/2.0.0: not a whole corpus (no dataset_info.json); delete this folder",
+        "new/2.0.0: not a complete corpus (no dataset_info.json); delete this folder",
     ),
 ]
 

@@ -53,7 +53,7 @@ def prepare(capsys, speech):
 def test_prepare_prints_the_folder(capsys, speech):
     status, out, _ = prepare(capsys, speech)
     assert status == 0
-    assert out == f"{speech.parent / 'root/manifest/tiny/1.0.0'}\n"
+    assert out == f"{speech.parent / 'root/manifest/tiny/2.0.0'}\n"
 
 
 def test_describe_as_json(capsys, speech):

@@ -6,15 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
-from ser_jax.data.joined import Joined
 
 from ser_jax.data import histogram
-<<<<<<< HEAD
 from ser_jax.data.concatenated import ConcatenatedArray
-from ser_jax.data.histogram import CELL, LEVELS, equalize, histograms, towards
-=======
-from ser_jax.data.histogram import CELL, LEVELS, equalised, histograms, towards
->>>>>>> recog
+from ser_jax.data.histogram import CELL, LEVELS, HistogramError, equalize, histograms, towards
 from ser_jax.data.standardize import Membership
 
 ROUNDING = 1e-4  # dB; float32 at 100 dB, several times over
@@ -284,3 +279,10 @@ def test_without_a_frame_there_are_no_quantiles():
     for rows, frames in ((np.arange(0), FRAMES), (np.arange(550), np.zeros(550, int))):
         with pytest.raises(ValueError, match="no frame to take quantiles of, expected at least one"):
             quantiles(FEATURES, frames, rows)
+
+
+def test_features_of_too_wide_a_range_are_refused():
+    with pytest.raises(
+        HistogramError, match=r"features from .* to .*, expected them in dB or within 1000 of"
+    ):
+        histograms(100 * FEATURES, FRAMES, [np.arange(550)])

@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 from published import KNOWN, LANGUAGES, cafe, emovo, ravdess, savee, urdu
-from ser_jax.data.naming import NamingError
 
 from ser_jax import data
-<<<<<<< HEAD
 from ser_jax.data import databases, labels
 from ser_jax.data.named import NAMED, NamingError
-=======
-from ser_jax.data import labels
->>>>>>> recog
 
 every_corpus = pytest.mark.parametrize("corpus", KNOWN)
 

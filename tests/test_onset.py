@@ -4,16 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ser_jax.data.logmel import BANDS, FRAMES, HOP, RATE, logmel, pad
 
 from ser_jax.data import onset as module
-<<<<<<< HEAD
 from ser_jax.data.onset import extent
 from ser_jax.data.synthetic.plan import plan, speak_turn, stream
-=======
-from ser_jax.data.onset import RULE, Rule, extent
-from ser_jax.data.synthetic.plan import plan, say, stream
->>>>>>> recog
 from ser_jax.data.synthetic.voice import Manner, compose
 from ser_jax.features import pad
 from ser_jax.features.logmel import BANDS, FRAMES, HOP, RATE, logmel

@@ -138,7 +138,7 @@ def test_what_cannot_be_read_for_another_reason_is_not_called_damaged(corpus, mo
 def test_half_a_corpus_is_not_taken_for_prepared(speech, tmp_path):
     folder = prepare(speech, tmp_path / "root")
     (folder / "dataset_info.json").unlink()
-    with pytest.raises(UserError, match=r"2\.0\.0: not a whole corpus \(no dataset_info.json\); delete"):
+    with pytest.raises(UserError, match=r"2\.0\.0: not a complete corpus \(no dataset_info.json\); delete"):
         prepare(speech, tmp_path / "root")
 
 

@@ -1,8 +1,7 @@
 """Time and memory of preparing and loading noise, and of an experiment on a corpus of 100,000 utterances.
 
-`measure` prepares a corpus of IEMOCAP's size by several numbers of workers; `measure_scaling` takes a large
-one through all stages. Every measurement is of a new process. Lengths are quantiles of the log-normal
-distribution with the mean and standard deviation of IEMOCAP's turns.
+Every measurement is of a new process. Lengths are quantiles of the log-normal distribution with the mean and
+standard deviation of IEMOCAP's turns.
 """
 
 import csv
@@ -11,6 +10,7 @@ import hashlib
 import json
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +73,10 @@ def lengths(count: int) -> np.ndarray:
 
 
 def write_noise(folder: Path, seconds: np.ndarray, speakers: int, segments: int = 1, seed: int = 1) -> Path:
-    """Write white noise (16 kHz, 16 bit) and a manifest of utterances; return the manifest.
+    """Write white noise (16 kHz, 16 bit) and a manifest of utterances [N] s; return the manifest.
 
-    Args:
-      folder: new.
-      seconds: [N] of each utterance.
-      speakers: in pairs, a pair a session; each has utterances of all classes.
-      segments: utterances cut out of one recording of `RECORDING` s; 1 for a recording of each one's length.
-      seed: of the noise.
+    Speakers come in pairs, a pair a session, each with utterances of all classes. So many segments are cut
+    out of one recording of `RECORDING` s; 1 for a recording of each one's length.
     """
     draw, recordings = np.random.default_rng(seed), -(-len(seconds) // segments)
     (folder / "audio").mkdir(parents=True)
@@ -92,8 +88,8 @@ def write_noise(folder: Path, seconds: np.ndarray, speakers: int, segments: int 
         table = csv.writer(file)
         table.writerow(["path", "start", "end", "speaker", "session", "sex", "arousal", "valence"])
         for i, length in enumerate(seconds):
-            start = draw.uniform(0, RECORDING - length) if segments > 1 else 0.0
-            times = (f"{start:.4f}", f"{start + length:.4f}") if segments > 1 else ("", "")
+            start = draw.uniform(0, RECORDING - length)
+            times = ("", "") if segments == 1 else (f"{start:.4f}", f"{start + length:.4f}")
             speaker, kind = i % speakers, i // speakers
             classes = ["low", "high"][kind % 2], ["negative", "positive"][kind // 2 % 2]
             sex = ["female", "male"][speaker % 2]
@@ -113,22 +109,16 @@ def different(folders: list[Path]) -> list[str]:
 
 def _check(folder: Path, utterances: int, least: int) -> None:
     if not least <= utterances <= MOST:
-        raise PreparationError(f"{utterances} utterances, expected {least} to {MOST:,}")
-    if folder.exists() and not folder.is_dir():
-        raise PreparationError(f"{folder} is a file, expected a new folder")
-    if folder.exists() and any(folder.iterdir()):
-        raise PreparationError(f"{folder} is not empty, expected a new folder")
+        raise PreparationError(f"--utterances {utterances}, expected {least} to {MOST:,}")
+    if folder.is_file() or (folder.exists() and any(folder.iterdir())):
+        raise PreparationError(f"--keep {folder}: found something there, expected a new folder")
 
 
-def measure(folder: Path, utterances: int, workers: list[int]) -> dict[str, Any]:
-    """Write a corpus, prepare it by each number of workers, and load it twice.
+def measure(folder: Path, utterances: int, workers: Sequence[int]) -> dict[str, Any]:
+    """Write a corpus into a new folder, prepare it by each number of workers, and load it twice.
 
-    Args:
-      folder: new; everything is written there.
-      utterances: N.
-      workers: numbers of processes.
-    Returns: a report as JSON. Its stages are of `monitor.Process`, those of loading with the seconds of `load`
-      alone; different are the files in which the datasets differ, megabytes the size of one.
+    Returns: a report as JSON. Its stages are of `monitor.Process`, loading with the seconds of `load` alone;
+      different are the files in which the datasets differ, megabytes the size of one.
     Raises: PreparationError if something cannot be measured or was not loaded as it was prepared.
     """
     _check(folder, utterances, 1)
@@ -154,10 +144,9 @@ def measure(folder: Path, utterances: int, workers: list[int]) -> dict[str, Any]
 def measure_scaling(folder: Path, utterances: int) -> dict[str, Any]:
     """Prepare and load a large corpus, train `experiments.crosslingual` with it, report and verify.
 
-    Args:
-      folder: new; everything is written there.
-      utterances: of the corpus; a second one is a hundredth as large, but at least `LEAST`.
-    Returns: a report as JSON, whose stages are those of `BOUNDS`.
+    Everything is written into a new folder. A second corpus is a hundredth as large, but of `LEAST` at least.
+
+    Returns: a report as JSON, with the stages of `BOUNDS` and what they exceeded.
     Raises: PreparationError if something cannot be measured or was not loaded as it was prepared.
     """
     _check(folder, utterances, LEAST)
@@ -183,7 +172,8 @@ def measure_scaling(folder: Path, utterances: int) -> dict[str, Any]:
         large, load(), load(), experiment("crosslingual", *flags), experiment("report", out),
         experiment("verify", out),
     )  # fmt: skip
-    return _report(counts, dict(zip(BOUNDS, processes, strict=True))) | {"bounds": BOUNDS}
+    stages = dict(zip(BOUNDS, processes, strict=True))
+    return _report(counts, stages) | {"bounds": BOUNDS, "exceeded": exceeded(stages)}
 
 
 def _report(utterances: tuple[int, ...], stages: dict[str, Process]) -> dict[str, Any]:
@@ -197,14 +187,13 @@ def _report(utterances: tuple[int, ...], stages: dict[str, Process]) -> dict[str
     }
 
 
-def exceeded(report: dict[str, Any]) -> list[str]:
-    """Return a sentence for every bound that a report of `measure_scaling` exceeds."""
+def exceeded(stages: dict[str, Process]) -> list[str]:
+    """Return a sentence for every one of `BOUNDS`, and for `MEMORY`, that a stage exceeds."""
     found = []
-    for name, seconds in report["bounds"].items():
-        one = report["stages"][name]
-        if one["seconds"] > seconds:
-            found.append(f"{name}: {one['seconds']:.0f} s, expected {seconds} s at most")
-        if (peak := (one["peak"] or 0) / 1000) > MEMORY:
+    for name, one in stages.items():
+        if one.seconds > BOUNDS[name]:
+            found.append(f"{name}: {one.seconds:.0f} s, expected {BOUNDS[name]} s at most")
+        if (peak := (one.peak or 0) / 1000) > MEMORY:
             found.append(f"{name}: {peak:.1f} GB, expected {MEMORY:.0f} GB at most")
     return found
 
@@ -223,10 +212,9 @@ def markdown(report: dict[str, Any]) -> str:
         rows.append((name, f"{one['seconds']:.2f} s", bound, rate, *sizes))
     text = (
         f"{aligned(rows)}\n\n{report['device']}, {report['cores']} cores, Python {report['python']}; "
-        f"n = {' and '.join(f'{count:,}' for count in n)} utterances of noise with the mean length of IEMOCAP's "
-        f"turns, {report['hours']:.1f} h.\nOne measurement of a new process each, files in the page cache. "
-        "Memory: resident, of all processes together, shared pages counted for each; pages of mapped files are "
-        "part of it, which the system takes back when it needs them."
+        f"n = {' and '.join(f'{count:,}' for count in n)} utterances of noise, {report['hours']:.1f} h.\nOne "
+        "measurement of a new process each, files in the page cache. Memory: resident, of all processes "
+        "together, shared pages counted for each; the system can take back pages of mapped files."
     )
     if bounds:
         return f"{text} At most {MEMORY:.0f} GB. Trained is `experiments.crosslingual` with one seed."

@@ -24,27 +24,21 @@ CALLS, STARTS = 100, 5  # of a warm recogniser, and of the program
 GOALS = {"utterance": 0.010, "start": 3.0, "hour": 10.0}  # s
 # A process keeps to one core before any library starts its threads.
 ONE_CORE = "import os, sys; os.sched_setaffinity(0, {max(os.sched_getaffinity(0))}); "
-UTTERANCE = """
+WARM = """
 import json, time
 import numpy as np
 from ser_jax.recognizer import Recognizer
-recognizer, samples = Recognizer.load(sys.argv[1] or None), np.load(sys.argv[2])
-recognizer(samples, 16000)
-seconds = []
-for _ in range(int(sys.argv[3])):
+
+def timed(*sound):
     start = time.perf_counter()
-    recognizer(samples, 16000)
-    seconds.append(time.perf_counter() - start)
-print(json.dumps(seconds))
-"""
-HOUR = """
-import time
-from ser_jax.recognizer import Recognizer
-recognizer = Recognizer.load(sys.argv[1] or None)
-recognizer(sys.argv[3])
-start = time.perf_counter()
-recognizer(sys.argv[2])
-print(time.perf_counter() - start)
+    recognizer(*sound)
+    return time.perf_counter() - start
+
+recognizer, samples = Recognizer.load(sys.argv[1] or None), np.load(sys.argv[2])
+timed(samples, 16000)
+seconds = [timed(samples, 16000) for _ in range(int(sys.argv[3]))]
+timed(sys.argv[4])
+print(json.dumps([seconds, timed(sys.argv[5])]))
 """
 START = """
 import sys
@@ -65,22 +59,22 @@ def measure(folder: Path, model: Path | None) -> dict[str, Any]:
       model: a recogniser's folder; None for the one of the package.
     Returns: a report as JSON. In s: utterance, every call of a warm recogniser on 7.5 s of samples, on one
       core; start and start_one_core, every run of `ser-jax predict` on a file of 3 s; hour, a WAV file of an
-      hour, warm, on one core. memory: MB, the peak of the process that predicted the hour.
+      hour, warm, on one core. memory: MB, the peak of the process that predicted both.
     Raises: RecognitionError if a process cannot be kept to one core.
     """
     if not hasattr(os, "sched_setaffinity"):
         raise RecognitionError("this system keeps no process to one core, expected Linux")
     load, name = provenance.load(), "" if model is None else str(model.absolute())
-    np.save(folder / "utterance.npy", _noise(SECONDS))
-    short, hour = folder / "short.wav", folder / "hour.wav"
-    soundfile.write(short, _noise(3), RATE)
-    soundfile.write(hour, _noise(3600), RATE)
-    calls = json.loads(monitor_code(ONE_CORE + UTTERANCE, name, folder / "utterance.npy", CALLS)[1])
+    samples, short, hour = folder / "utterance.npy", folder / "short.wav", folder / "hour.wav"
+    np.save(samples, _noise(SECONDS))
+    for file, seconds in ((short, 3), (hour, 3600)):
+        soundfile.write(file, _noise(seconds), RATE)
+    process, output = monitor_code(ONE_CORE + WARM, name, samples, CALLS, short, hour)
+    calls, warm = json.loads(output)
     starts = [
         [monitor_code(code, name, short)[0].seconds for code in (START, ONE_CORE + START)]
         for _ in range(STARTS)
     ]
-    process, seconds = monitor_code(ONE_CORE + HOUR, name, hour, short)
     return {
         "device": provenance.processor(),
         "cores": cores(),
@@ -88,7 +82,7 @@ def measure(folder: Path, model: Path | None) -> dict[str, Any]:
         "utterance": calls,
         "start": [one for one, _ in starts],
         "start_one_core": [one for _, one in starts],
-        "hour": float(seconds),
+        "hour": warm,
         "memory": process.peak,
     }
 
@@ -121,6 +115,6 @@ def markdown(report: dict[str, Any]) -> str:
     ]
     busy = " Other load distorts them." if provenance.busy(report["load"]) else ""
     return (
-        f"{aligned(rows)}\n\n{report['device']}, {report['cores']} cores, load average {report['load']} before; "
+        f"{aligned(rows)}\n\n{report['device']}, {report['cores']} cores, load average {report['load']}; "
         f"medians of {len(report['utterance'])} calls and {len(report['start'])} starts, the hour once.{busy}"
     )

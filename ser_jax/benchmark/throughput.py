@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ser_jax import model, train
-from ser_jax.arrays import Scaler
 from ser_jax.benchmark import aligned
+from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
 from ser_jax.engine import RunSpec
 from ser_jax.experiment import provenance
@@ -33,54 +33,48 @@ QUANTILES = {
     0: 0.58, 0.05: 1.39, 0.1: 1.68, 0.2: 2.14, 0.3: 2.56, 0.4: 2.98, 0.5: 3.52, 0.6: 4.20, 0.7: 5.14,
     0.8: 6.41, 0.86: 7.5, 0.9: 8.45, 0.95: 10.5, 0.99: 15.1, 1: 34.1,
 }  # fmt: skip
-SESSIONS = (1819, 1811, 2136, 2103, 2170)  # IEMOCAP's turns per session; each session is a test fold
-RECOLA = 1308  # its turns
+TURNS = 10_039  # IEMOCAP's
 RATE = 100  # frames per second
-SEEDS, TASKS, EPOCHS = 5, 2, 50  # Sec. 4
-FINETUNE_SAMPLES, FINETUNE_EPOCHS = 100, 10
+# Alone and merged, every utterance of IEMOCAP and RECOLA trains in four of five folds, across languages once;
+# fine-tuning takes 100 utterances for 10 epochs. Five seeds, two tasks.
+TABLE2 = ((4 + 4 + 1) * (TURNS + 1308) * 50 + 2 * 5 * 100 * 10) * 5 * 2  # utterance-steps
 IEMOCAP = "IEMOCAP's"  # distribution of lengths
 AXES = {"runs": "runs in a stack", "utterances": "utterances per run", "length": "length of utterances, s"}
 MIN_ROUNDS = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """How much is measured.
+class Sizes(NamedTuple):
+    """How much is measured; the defaults are for accelerators.
 
     Attributes:
       utterances: N.
-      epoch, cell, sweep: utterances that a run trains on per call, at most: alone and in a stack of five; in
-        a full cell; while the number of runs varies.
+      epoch, cell: utterances that a run trains on per call, at most: alone or in a stack of five, and in
+        larger stacks.
       products, triad: rows of the matrices, and MB of the arrays, that measure the peaks.
-      peak, seconds: s of a call that measures a peak; of a call of PyTorch, at most.
+      seconds: s of a call of PyTorch, or that measures a peak.
       rounds, limit: rounds, and s after which no further one begins.
       runs, trained, lengths: numbers of runs, of utterances, and seconds whose cost is measured.
     """
 
-    utterances: int = sum(SESSIONS)
-    epoch: int = 10_039
-    cell: int = 10_039
-    sweep: int = 2048
+    utterances: int = TURNS
+    epoch: int = TURNS
+    cell: int = 2048
     products: tuple[int, ...] = (2048, 4096, 8192)
     triad: int = 1024
-    peak: float = 0.2
-    seconds: float = 1
+    seconds: float = 0.5
     rounds: int = 7
     limit: int = 60
-    runs: tuple[int, ...] = (1, 2, 5, 10, 25, 50, 100)
-    trained: tuple[int, ...] = (32, 128, 512, 2048, 8192)
-    lengths: tuple[float, ...] = (0.9, 1.8, 2.7, 3.6, 4.5, 5.4, 6.3, 7.5)
+    runs: tuple[int, ...] = (1, 2, 10, 50, 100)
+    trained: tuple[int, ...] = (32, 128, 512, 2048)
+    lengths: tuple[float, ...] = (0.9, 1.8, 3.6, 5.4, 7.5)
 
     @classmethod
     def of(cls, platform: str, full: bool) -> "Sizes":
-        """Return what suits a platform: calls of seconds on a CPU, whole epochs elsewhere; `full` is more."""
+        """Return what suits a platform; `full` measures more."""
         if platform != "cpu":
             return cls(rounds=25, limit=600) if full else cls()
-        epoch, some, rounds, limit = (2048, 256, 15, 900) if full else (512, 64, 7, 90)
-        return cls(
-            epoch=epoch, cell=some, sweep=some, products=(512, 1024, 2048), triad=128, seconds=0.8,
-            rounds=rounds, limit=limit, trained=(32, 128, 512, 2048),
-        )  # fmt: skip
+        own = cls(epoch=512, cell=64, products=(512, 1024, 2048), triad=128, limit=90)
+        return own._replace(epoch=2048, cell=256, rounds=15, limit=900) if full else own
 
 
 class Workload(NamedTuple):
@@ -110,26 +104,19 @@ class Workload(NamedTuple):
 
     def data(self, machine: Machine | None) -> dict[str, Data]:
         """Return the utterances by distribution of lengths, on a machine or, for None, on the host."""
-        group, features = np.zeros(len(self.features), np.int32), self.features
-        if machine is not None:
-            features, _ = dataclasses.replace(machine, budget=sys.maxsize).place(features, group)
-        return {
-            name: Data(features=features, frames=frames, group=group) for name, frames in self.frames.items()
-        }
+        group = np.zeros(len(self.features), np.int32)
+        roomy = machine and dataclasses.replace(machine, budget=sys.maxsize)
+        features = roomy.place(self.features, group)[0] if roomy else self.features
+        own = partial(Data, features=features, group=group)
+        return {name: own(frames=frames) for name, frames in self.frames.items()}
 
     def runs(self, count: int, most: int) -> list[RunSpec]:
-        """Return runs of a cross-validation: the seeds of the first fold, then those of the next.
-
-        Args:
-          count: R; beyond a cell's 25 the folds are repeated with other seeds.
-          most: utterances that a run trains on; larger folds are cut at random.
-        """
-        draw, utterances = np.random.default_rng(2), np.arange(len(self.features))
-        session = np.repeat(np.arange(5), SESSIONS)[utterances * sum(SESSIONS) // len(utterances)]
-        rows = [draw.permutation(utterances[session != i])[:most].astype(np.int32) for i in range(5)]
+        """Return runs on four fifths of the utterances, at most `most`, the same ones for five seeds each."""
+        draw, total = np.random.default_rng(2), len(self.features)
+        rows = [draw.permutation(total)[: min(most, total * 4 // 5)].astype(np.int32) for _ in range(5)]
         ones = np.ones((1, self.features.shape[2]), np.float32)
         own = partial(RunSpec, labels=self.labels, scaler=Scaler(0 * ones, ones))
-        return [own(key=jax.random.key(i), train=rows[i // SEEDS % 5]) for i in range(count)]
+        return [own(key=jax.random.key(i), train=rows[i // 5 % 5]) for i in range(count)]
 
 
 def iemocap_seconds(count: int) -> np.ndarray:
@@ -141,14 +128,9 @@ def iemocap_seconds(count: int) -> np.ndarray:
 def useful_flops(config: AttentiveCNN, frames: np.ndarray, winners_only: bool = False) -> float:
     """Return the FLOP that a step needs per utterance: forward, and the gradient of the kernels.
 
-    Only segments that hold sound count, at the positions that they pool. No input gradient is needed, and
-    what follows the pooling is a thousandth.
-
-    Args:
-      config: sizes.
-      frames: [N] frames that hold sound.
-      winners_only: count in the gradient one window per segment and kernel, the maximum's; else the matrix
-        product that the gradient is without the pooling.
+    Only segments that hold sound count, at the positions that they pool; frames are [N]. The gradient counts
+    as the matrix product that it is without the pooling, or as one window per segment and kernel (the
+    maximum's). No input gradient is needed, and what follows the pooling is a thousandth.
     """
     live = np.minimum(np.ceil(frames / config.segment_frames), config.segments)
     product = 2 * config.kernel * config.bands * config.channels
@@ -165,15 +147,6 @@ def useful_bytes(config: AttentiveCNN, frames: np.ndarray, batch: int) -> float:
     return 4 * (float(frames.mean()) * config.bands + 6 * parameters / batch)
 
 
-def table2_steps() -> int:
-    """Return the utterance-steps of all of Table 2, counting development utterances as training ones.
-
-    Alone and merged, every utterance trains in four of five folds; across languages once.
-    """
-    trained = (4 + 4 + 1) * (sum(SESSIONS) + RECOLA) * EPOCHS
-    return (trained + 2 * 5 * FINETUNE_SAMPLES * FINETUNE_EPOCHS) * SEEDS * TASKS
-
-
 class Trainer:
     """Runs in training; each call trains all of them for some epochs and returns utterances x runs.
 
@@ -182,26 +155,21 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        procedure: Procedure,
-        data: dict[str, Data],
-        specs: list[RunSpec],
-        stacked: bool = True,
-        epochs: int = 1,
+        self, how: Procedure, data: dict[str, Data], specs: list[RunSpec], stacked: bool, epochs: int = 1
     ):
         """Prepare to train runs side by side, as the engine does, or one by one, as `train.fit` does."""
-        config, training, mesh = procedure.config, procedure.training, procedure.mesh
+        config, training, mesh = how.config, how.training, how.mesh
         self._data, self._epochs, self._done = data, epochs, 0
         self._utterances = epochs * sum(len(one.train) for one in specs)
         self._runs: list[Runs]
         if stacked:
             size = mesh.size if mesh else 1
             runs = fill(stack([one.run() for one in specs]), -(-len(specs) // size) * size)
-            self._runs, self._epoch = [spread(runs, mesh)], partial(train.epoch, procedure)
+            self._runs, self._epoch = [spread(runs, mesh)], partial(train.epoch, how)
             self.states = [spread(train.start_runs(config, training, self._runs[0]), mesh)]
         else:
             self._runs = [jax.tree.map(jnp.asarray, one.run()) for one in specs]
-            self._epoch = partial(jax.jit(train.one_epoch, static_argnums=0), procedure)
+            self._epoch = partial(jax.jit(train.one_epoch, static_argnums=0), how)
             self.states = [train.start(config, training, run) for run in self._runs]
 
     def __call__(self, lengths: str) -> float:
@@ -215,29 +183,17 @@ class Trainer:
 
 
 class Timing(NamedTuple):
-    """Time that one thing took.
+    """Rates of one thing.
 
     Attributes:
       compilation: s that the first call took longer than the second, which does the same.
-      seconds: s of each call after these.
-      units: what each of them did.
-      failed: the reason if there are none.
+      rates: units per second of each call after these.
+      failed: the reason if there are none; compilation and rates are NaN.
     """
 
     compilation: float
-    seconds: list[float]
-    units: list[float]
+    rates: list[float]
     failed: str | None = None
-
-    @classmethod
-    def missing(cls, reason: str) -> "Timing":
-        """Return the timing of what could not be timed: NaN."""
-        return cls(math.nan, [math.nan], [math.nan], reason)
-
-    @property
-    def rates(self) -> np.ndarray:
-        """Units per second, by round."""
-        return np.array(self.units) / np.array(self.seconds)
 
     @property
     def rate(self) -> float:
@@ -246,7 +202,7 @@ class Timing(NamedTuple):
 
 
 def interleaved(
-    things: Mapping[Any, Callable[[], float]],
+    things: Mapping[Any, Callable[[], float] | str],
     rounds: int,
     limit: float,
     may_fail: Callable[[Any], bool] = lambda name: False,
@@ -254,7 +210,8 @@ def interleaved(
     """Call each thing twice to warm up, then all in turn, round after round.
 
     Args:
-      things: by name; a call works, waits for the end and returns the units done.
+      things: by name; a call works, waits for the end and returns the units done. For what cannot be called,
+        the reason.
       rounds: how many.
       limit: s after which no further round begins, once there are `MIN_ROUNDS`.
       may_fail: whether a thing may fail; it is then left out, with the reason.
@@ -268,28 +225,28 @@ def interleaved(
     timings = {}
     for name, thing in things.items():
         try:
-            timings[name] = Timing(max(timed(thing)[0] - timed(thing)[0], 0), [], [])
+            if isinstance(thing, str):
+                raise ImportError(thing)
+            timings[name] = Timing(max(timed(thing)[0] - timed(thing)[0], 0), [])
         except Exception as error:
-            if not may_fail(name):
+            if not (may_fail(name) or isinstance(thing, str)):
                 raise
-            reason = next(iter(str(error).splitlines()), "")
-            timings[name] = Timing.missing(f"{type(error).__name__}: {reason}"[:200])
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+            timings[name] = Timing(math.nan, [math.nan], reason)
     start = time.perf_counter()
     for done in range(rounds):
         if done >= MIN_ROUNDS and time.perf_counter() - start > limit:
             break
         for name, thing in things.items():
-            if timings[name].failed is None:
+            if timings[name].failed is None and not isinstance(thing, str):
                 seconds, units = timed(thing)
-                timings[name].seconds.append(seconds)
-                timings[name].units.append(units)
+                timings[name].rates.append(units / seconds)
     return timings
 
 
 def ratio(above: Timing, below: Timing) -> float:
     """Return the median over the rounds of the ratio of two rates; NaN if one was not measured."""
-    both = min(len(above.seconds), len(below.seconds))
-    return float(np.median(above.rates[:both] / below.rates[:both]))
+    return float(np.median([a / b for a, b in zip(above.rates, below.rates, strict=False)]))
 
 
 class Peak:
@@ -357,58 +314,53 @@ def variants(
 ) -> dict[Key, Callable[[], float] | str]:
     """Return calls that train, each some of a variant's work; for those that cannot run, the reason.
 
-    Args:
-      config, training, sizes, workload: network, procedure, and what it is trained on.
-      every: whether alternatives to what the engine chooses are among them, and all of PyTorch's.
-      costs: whether stacks of more and more runs, and one run on more and on longer utterances, are.
+    With `every`, alternatives to what the engine chooses are among them, and all of PyTorch's; with `costs`,
+    stacks of more and more runs, and one run on more and on longer utterances.
     """
-    machine, alone = Machine.here(), Machine.here(devices=1)
-    chosen = default_stacking(machine.platform)
-    on_mesh, on_host = workload.data(machine), workload.data(None)
-    on_one = on_mesh if machine.mesh.size == 1 else workload.data(alone)
-    found: dict[Key, Callable[[], float] | str] = {}
+    machine, most = Machine.here(), sizes.epoch
+    chosen, on_mesh = default_stacking(machine.platform), workload.data(machine)
+    on_one = on_mesh if machine.mesh.size == 1 else workload.data(Machine.here(devices=1))
 
-    def stacked(
-        count: int, most: int = sizes.epoch, stacking: str = chosen, data: dict[str, Data] = on_mesh
-    ) -> Trainer:
-        procedure = Procedure(config, training, stacking=stacking, mesh=machine.mesh)
-        return Trainer(procedure, data, workload.runs(count, most))
+    def stacked(count: int, most: int, stacking: str = chosen, data: dict[str, Data] = on_mesh) -> Trainer:
+        how = Procedure(config, training, stacking=stacking, mesh=machine.mesh)
+        return Trainer(how, data, workload.runs(count, most), stacked=True)
 
-    def sequential(count: int, most: int = sizes.epoch, epochs: int = 1) -> Trainer:
-        runs = workload.runs(count, most)
-        return Trainer(Procedure(config, training), on_one, runs, stacked=False, epochs=epochs)
+    def sequential(count: int, most: int, epochs: int = 1) -> Trainer:
+        return Trainer(Procedure(config, training), on_one, workload.runs(count, most), False, epochs)
 
     calls: dict[str, Any] = {
-        "one": sequential(1, epochs=5),  # as much work as five runs
-        "five sequential": sequential(5),
-        "five": stacked(5),
-        "cell": stacked(5 * SEEDS, sizes.cell),
+        "one": sequential(1, most, epochs=5),  # as much work as five runs
+        "five sequential": sequential(5, most),
+        "five": stacked(5, most),
+        "cell": stacked(25, sizes.cell),
     }
     if every:
         other = "vmap" if chosen == "map" else "map"
-        calls[f"five {other}"] = stacked(5, stacking=other)
-        calls["five streamed"] = stacked(5, data=on_host)
+        calls[f"five {other}"] = stacked(5, most, stacking=other)
+        calls["five streamed"] = stacked(5, most, data=workload.data(None))
     theirs = ("torch eager", "torch compile", "torch func") if every else ("torch eager",)
     try:
         from ser_jax.benchmark import torch_reference
 
-        limit = sizes.seconds, max(sizes.epoch // training.batch, 1)
+        limit = sizes.seconds, max(most // training.batch, 1)
         made = torch_reference.variants(config, training, workload, machine.platform, limit)
         calls |= {name: made[name] for name in theirs}
     except ImportError as error:
-        calls |= dict.fromkeys(theirs, f"no PyTorch ({error})")
+        calls |= dict.fromkeys(theirs, str(error))
+    found: dict[Key, Callable[[], float] | str] = {}
     for name, call in calls.items():
         for lengths in (IEMOCAP, f"{sizes.lengths[-1]} s"):
-            own = call if isinstance(call, str) else partial(call, lengths)
-            found[Key(name, config.precision, lengths)] = own
+            found[Key(name, config.precision, lengths)] = (
+                call if isinstance(call, str) else partial(call, lengths)
+            )
     if costs:
+        key, one = partial(Key, precision=config.precision), sequential(1, most)
         for count in sizes.runs:
-            found[Key("runs", config.precision, value=count)] = partial(stacked(count, sizes.sweep), IEMOCAP)
-        for most in sizes.trained:
-            found[Key("utterances", config.precision, value=most)] = partial(sequential(1, most), IEMOCAP)
-        one = sequential(1)
+            found[key("runs", value=count)] = partial(stacked(count, sizes.cell), IEMOCAP)
+        for some in sizes.trained:
+            found[key("utterances", value=some)] = partial(sequential(1, some), IEMOCAP)
         for seconds in sizes.lengths:
-            found[Key("length", config.precision, f"{seconds} s", seconds)] = partial(one, f"{seconds} s")
+            found[key("length", lengths=f"{seconds} s", value=seconds)] = partial(one, f"{seconds} s")
     return found
 
 
@@ -431,19 +383,17 @@ def measure(
     for i, precision in enumerate(precisions):
         own, every = dataclasses.replace(config, precision=precision), full or precision == "float32"
         found |= variants(own, training, sizes, workload, every, costs=i == 0)
-        peaks[precision] = [matmul(size, precision, sizes.peak) for size in sizes.products]
-    memory = triad(sizes.triad, sizes.peak)
-    things: dict[Any, Callable[[], float]] = {key: call for key, call in found.items() if callable(call)}
+        peaks[precision] = [matmul(size, precision, sizes.seconds) for size in sizes.products]
+    memory = triad(sizes.triad, sizes.seconds)
     works = dict(enumerate([memory, *(one for some in peaks.values() for one in some)]))
     limit = sizes.limit * len(precisions)
-    timings = interleaved(things | works, sizes.rounds, limit, lambda key: key in found and "torch" in key[0])
-    timings |= {key: Timing.missing(reason) for key, reason in found.items() if isinstance(reason, str)}
+    timings = interleaved(found | works, sizes.rounds, limit, lambda key: key in found and "torch" in key[0])
     peak = {precision: max(one.rate for one in some) for precision, some in peaks.items()}
 
     def row(key: Key) -> dict[str, Any]:
         timing, frames, top = timings[key], workload.frames[key.lengths], peak[key.precision]
         low, high = np.quantile(timing.rates, (0.25, 0.75))
-        flops, winners_only = (useful_flops(config, frames, of) for of in (False, True))
+        flops, winners = (useful_flops(config, frames, of) for of in (False, True))
         moved = useful_bytes(config, frames, training.batch)
 
         def over(variant: str, precision: str) -> float:
@@ -462,18 +412,18 @@ def measure(
             "flops": flops,
             "bytes": moved,
             "of_matmul": timing.rate * flops / top,
-            "of_matmul_winners_only": timing.rate * winners_only / top,
+            "of_matmul_winners_only": timing.rate * winners / top,
             "of_memory": timing.rate * moved / memory.rate,
-            "table2_hours": table2_steps() / timing.rate / 3600,
+            "table2_hours": TABLE2 / timing.rate / 3600,
         }
         measured = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-        rounds = 0 if timing.failed else len(timing.seconds)
+        rounds = 0 if timing.failed else len(timing.rates)
         return {**key._asdict(), **measured, "rounds": rounds, "failed": timing.failed}
 
     return {
         "environment": provenance.describe_environment(),
         "load": [before, provenance.load()],
-        "sizes": dataclasses.asdict(sizes),
+        "sizes": sizes._asdict(),
         "peak": peak,
         "bandwidth": memory.rate,
         "rows": [row(key) for key in found],
@@ -505,22 +455,20 @@ def markdown(report: dict[str, Any]) -> str:
             fields = [f"not measured: {row['failed']}", *[""] * (len(COLUMNS) - 1)]
         rows.append([name, row["precision"], row["lengths"], *fields])
     versions = ", ".join(f"{name} {where[name]}" for name in ("jax", "torch", "python") if where[name])
-    policy = f", OMP_WAIT_POLICY={where['omp_wait_policy']}" if where["omp_wait_policy"] else ""
     peaks = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in report["peak"].items())
-    busy = " Other load distorts them: compare the fastest rounds only." if provenance.busy(load[0]) else ""
+    busy = "Other load distorts rates: compare the fastest only. " if provenance.busy(load[0]) else ""
     return f"""{aligned(rows)}
 
-{where["device"]}, {where["cores"]} cores, for JAX as for PyTorch, {versions}{policy}. Load average \
-{number(load[0])} before, {number(load[1])} after.
-Utterances x runs trained per second: median over interleaved rounds, quartiles, fastest round.{busy} \
-Compilation: what the first call took longer than the second. Ratios are medians over the rounds: to five runs \
-stacked, to PyTorch eager in the same precision and in float32. Cell: the 25 runs of a setting and task. \
-Runs: in a stack; utterances, length: of one run. Table 2: its {table2_steps() / 1e6:.1f} million utterance-steps.
-Peaks, the highest seen in the same rounds: matmul {peaks}; memory {report["bandwidth"] / 1e9:,.0f} GB/s \
-(a = s a + b). Of matmul: the arithmetic of segments that hold sound, forward and for the kernels' gradient, \
-which counts as the matrix product that it is without the pooling; "winners only" counts the pooled windows \
-alone, which a CPU sums up. Of memory: the sound read once, parameters and Adam's moments read and written \
-once per step."""
+{where["device"]}, {where["cores"]} cores, for JAX as for PyTorch; {versions}; OMP_WAIT_POLICY \
+{where["omp_wait_policy"]}; load average {number(load[0])} before, {number(load[1])} after. {busy}
+Rates: utterances x runs trained per second, median over interleaved rounds, quartiles, fastest round. \
+Compilation: what the first call took longer than the second. Ratios, medians over the rounds: to five runs \
+stacked, to PyTorch eager, to that in float32. Cell: 25 runs stacked. Runs: in a stack; utterances, length: \
+of one run. Table 2: {TABLE2 / 1e6:.1f} million utterance-steps. Peaks, the highest seen: matmul {peaks}; \
+memory {report["bandwidth"] / 1e9:,.0f} GB/s. Of matmul: the arithmetic of segments that hold sound, forward \
+and for the kernels' gradient as the matrix product that it is without the pooling; winners only: of the \
+pooled windows alone. Of memory: the sound read once, parameters and Adam's moments read and written once a \
+step."""
 
 
 def draw(report: dict[str, Any], file: Path) -> None:
@@ -532,24 +480,19 @@ def draw(report: dict[str, Any], file: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = [row for row in report["rows"] if not row["failed"]]
-    shown = [row for row in rows if row["variant"] not in AXES]
+    shown, unit = [row for row in rows if row["variant"] not in AXES], "utterances x runs per second"
+    names = [f"{row['variant']}, {row['precision']}, {row['lengths']}" for row in shown]
+    rates = np.array([[row[name] for name in ("rate", "low", "high", "best")] for row in shown]).T
     figure = Figure(figsize=(13, 9), layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=(1.5, 1))
-    axes, places = figure.add_subplot(grid[0, :]), range(len(shown))
-    rates = np.array([[row[name] for name in ("rate", "low", "high", "best")] for row in shown]).T
-    axes.barh(places, rates[0], xerr=abs(rates[1:3] - rates[0]), error_kw={"lw": 1, "ecolor": "0.3"})
-    axes.plot(rates[3], places, "|", color="black", markersize=5)
-    names = [f"{row['variant']}, {row['precision']}, {row['lengths']}" for row in shown]
-    axes.set_yticks(places, names, fontsize=7)
-    axes.invert_yaxis()
-    axes.set_xlabel("utterances x runs per second (bar: median; line: quartiles; tick: fastest round)")
+    axes = figure.add_subplot(grid[0, :])
+    axes.barh(names, rates[0], xerr=abs(rates[1:3] - rates[0]))
+    axes.plot(rates[3], names, "k|")
+    axes.tick_params("y", labelsize=7)
+    axes.set_xlabel(f"{unit} (bar: median; line: quartiles; tick: fastest round)")
     for i, (axis, label) in enumerate(AXES.items()):
         axes, own = figure.add_subplot(grid[1, i]), [row for row in rows if row["variant"] == axis]
         axes.plot([row["value"] for row in own], [row["rate"] for row in own], "o-")
-        axes.set(xlabel=label, ylabel="utterances x runs per second", ylim=(0, None))
-        axes.set_xscale("linear" if axis == "length" else "log")
-        axes.grid(alpha=0.3)
-    where = report["environment"]
-    figure.suptitle(f"Training: {where['device']}, {where['cores']} cores, jax {where['jax']}", fontsize=11)
+        axes.set(xlabel=label, ylabel=unit, ylim=(0, None), xscale="linear" if axis == "length" else "log")
     with atomic_file(file) as stream:
         FigureCanvasAgg(figure).print_png(stream)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn import functional as F
 
 from ser_jax import model
-from ser_jax.arrays import Array, Tree
+from ser_jax.arrays import Tree
 from ser_jax.devices import cores
 from ser_jax.train import TrainConfig
 
@@ -41,17 +41,15 @@ class AttentiveCNN(nn.Module):
 
 def convert(parameters: Tree) -> dict[str, Tensor]:
     """Return parameters of `ser_jax.model`, or their gradient, by this module's names."""
-
-    def tensor(array: Array, *axes: int) -> Tensor:
-        return torch.from_numpy(np.array(array).transpose(*axes).copy())
-
-    return {
-        "convolution.weight": tensor(parameters["kernel"], 2, 1, 0),
-        "convolution.bias": tensor(parameters["bias"], 0),
-        "attention.weight": tensor(parameters["attention"], 1, 0),
-        "classifier.weight": tensor(parameters["classifier"]["kernel"], 1, 0),
-        "classifier.bias": tensor(parameters["classifier"]["bias"], 0),
+    dense = parameters["classifier"]
+    found = {
+        "convolution.weight": np.transpose(parameters["kernel"], (2, 1, 0)),
+        "convolution.bias": parameters["bias"],
+        "attention.weight": np.transpose(parameters["attention"]),
+        "classifier.weight": np.transpose(dense["kernel"]),
+        "classifier.bias": dense["bias"],
     }
+    return {name: torch.from_numpy(np.array(array)) for name, array in found.items()}
 
 
 class Data(NamedTuple):
@@ -78,13 +76,6 @@ class Data(NamedTuple):
 
 
 Step = Callable[[Data, Tensor], Tensor]  # (data, rows) to the loss, after an update
-
-
-def _allow(precision: str) -> None:
-    """Choose whether a GPU rounds the inputs of float32 products and convolutions to TF32."""
-    tf32 = precision == "tf32"
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = tf32
 
 
 def _autocast(device: str, precision: str) -> AbstractContextManager:
@@ -153,7 +144,8 @@ class Trainer:
     def __call__(self, lengths: str) -> float:
         """Train and wait for the end; return utterances x runs."""
         start, data = time.perf_counter(), self._data[lengths]
-        _allow(self._precision)
+        torch.backends.cudnn.allow_tf32 = self._precision == "tf32"
+        torch.set_float32_matmul_precision("high" if self._precision == "tf32" else "highest")
         for rows in torch.randint(
             len(data.features), (self._count, *self._shape), device=data.features.device
         ):
@@ -169,38 +161,29 @@ class Trainer:
 
 
 def variants(
-    config: model.AttentiveCNN,
-    training: TrainConfig,
-    utterances: tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]],
-    platform: str,
-    limit: tuple[float, int],
+    config: model.AttentiveCNN, training: TrainConfig, workload: Any, platform: str, limit: tuple[float, int]
 ) -> dict[str, Trainer]:
-    """Return trainers by name.
+    """Return trainers by name, each to train for `limit` = (s, steps) a call at most.
 
-    Args:
-      config, training: network and procedure.
-      utterances: features [N, T, F], labels [N], and frames [N] by distribution of lengths.
-      platform: of JAX; PyTorch trains on the CPU as well, or else on a GPU.
-      limit: (s, steps) of a call at most.
-    Raises: ImportError if PyTorch finds no GPU.
+    Raises: ImportError if JAX computes on a GPU and PyTorch finds none.
     """
     device = "cpu" if platform == "cpu" else "cuda"
     if device == "cuda" and not torch.cuda.is_available():
         raise ImportError("PyTorch finds no GPU")
     torch.set_num_threads(cores())
-    features = torch.from_numpy(utterances[0]).transpose(1, 2).contiguous().to(device)
-    labels, mean = torch.from_numpy(utterances[1]).long().to(device), torch.zeros(config.bands, device=device)
+    features = torch.from_numpy(workload.features).transpose(1, 2).contiguous().to(device)
+    labels, mean = (
+        torch.from_numpy(workload.labels).long().to(device),
+        torch.zeros(config.bands, device=device),
+    )
     data = {
         name: Data(features, torch.from_numpy(frames).to(device), labels, mean, mean + 1)
-        for name, frames in utterances[2].items()
+        for name, frames in workload.frames.items()
     }
-    own = config, training.learning_rate, device
-    steps = {
-        "torch eager": (single_step(*own), ()),
-        "torch compile": (single_step(*own, compiled=True), ()),
-        "torch func": (stacked_step(*own, 5), (5,)),
-    }
+    own, batch = (config, training.learning_rate, device), training.batch
+    trainer = partial(Trainer, data, precision=config.precision, limit=limit)
     return {
-        name: Trainer(data, step, config.precision, (*runs, training.batch), limit)
-        for name, (step, runs) in steps.items()
+        "torch eager": trainer(single_step(*own), shape=(batch,)),
+        "torch compile": trainer(single_step(*own, compiled=True), shape=(batch,)),
+        "torch func": trainer(stacked_step(*own, 5), shape=(5, batch)),
     }

@@ -17,7 +17,8 @@ class ConcatenationError(UserError):
 class Labelled(Protocol):
     """What this package needs of a task: the labels [N] or [N, K] of a corpus."""
 
-    def labels(self, corpus: Facts, /) -> np.ndarray: ...
+    def labels(self, corpus: Facts, /) -> np.ndarray:
+        """Return [N] int64, -1 if unlabelled, or [N, K] float32, NaN if unlabelled."""
 
 
 class ConcatenatedArray:

@@ -116,7 +116,7 @@ def _prepare_records(
         builder = BUILDERS[database](config=CorpusConfig(name=tagged, **settings), data_dir=root)
         folder = Path(builder.data_dir)
         if present is None and folder.exists():
-            raise PrepareError(f"{folder}: not a whole corpus (no dataset_info.json); delete this folder")
+            raise PrepareError(f"{folder}: not a complete corpus (no dataset_info.json); delete this folder")
         notes = builder.notes  # before anything is written, as the source may not be readable
         if present is not None:
             _check_same(present, notes, settings["skip_bad"])

@@ -309,9 +309,8 @@ def _columns(
             raise RecolaError(f"{file}: column {name} appears {count} times, expected once")
     for name in names:
         if name not in places:
-            raise RecolaError(
-                f"{file}: no column {name}, found {', '.join(header) or 'nothing'}; expected {', '.join(names)}"
-            )
+            shown, wanted = ", ".join(header) or "nothing", ", ".join(names)
+            raise RecolaError(f"{file}: no column {name}, found {shown}; expected {wanted}")
     for place, name in enumerate(found):
         if place not in places.values() and not others.match(name):
             raise RecolaError(f"{file}: a column {name.upper()} as well, expected {', '.join(names)}")

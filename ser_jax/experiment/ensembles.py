@@ -10,16 +10,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ser_jax.experiment import results
-from ser_jax.experiment.results import Predictions
-from ser_jax.experiment.run import Experiment
+from ser_jax.experiment import predictions, results
+from ser_jax.experiment.config import Config
+from ser_jax.experiment.predictions import Predictions
 from ser_jax.experiment.settings import slug
 from ser_jax.tasks import Task, average
 
 
-def combine(experiment: Experiment) -> None:
+def combine(config: Config, *_: object) -> None:
     """Store the cells "voted" and "identified" of every task and test corpus, or note why there are none."""
-    config = experiment.config
     every, out = config.corpora, config.out
     known = {
         slug(one["setting"], one["train"], one["test"], one["task"]): one["reason"]
@@ -41,10 +40,10 @@ def combine(experiment: Experiment) -> None:
                     where = {"setting": name, "train": every, "test": (test,), "task": task.name}
                     missing.append(where | {"reason": reason})
                     continue
-                found = same_seeds([results.read_predictions(path) for path in paths])
+                found = same_seeds([predictions.read_predictions(path) for path in paths])
                 home = every.index(test)
                 outputs = voted(task, found) if name == "voted" else identified(home, found)
-                results.write_predictions(out, _cell(task, name, every, found[home], outputs))
+                predictions.write_predictions(out, _cell(task, name, every, found[home], outputs))
     if missing:
         results.note_missing(out, missing)
 
@@ -54,7 +53,7 @@ def _cell(
 ) -> Predictions:
     kept = ("test", "utterance", "speaker", "session", "fold", "labels", "seed")
     facts = {part: getattr(home, part) for part in kept}
-    return results.cell(task, name=name, train=train, outputs=outputs, **facts)
+    return predictions.cell(task, name=name, train=train, outputs=outputs, **facts)
 
 
 def same_seeds(found: Sequence[Predictions]) -> list[Predictions]:

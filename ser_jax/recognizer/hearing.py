@@ -95,7 +95,9 @@ def from_sound(sound: audio.Sound, filters: Filters, check: Callable[[], None] |
     heard = from_blocks(sound.rate, _mono(sound, check), filters)
     if not len(heard.logmel):
         found = f"the file holds {sound.seconds:.4f} s of sound"
-        raise audio.AudioError(sound.path, "too short", f"{found}, expected a frame of {WINDOW / RATE} s")
+        raise audio.AudioError(
+            sound.path, "too short", f"{found}, expected at least one frame of {WINDOW / RATE} s"
+        )
     return heard
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ser_jax import __version__, data, engine, runs
-from ser_jax.arrays import Scaler
 from ser_jax.data import Corpus, standardize
 from ser_jax.data.concatenated import Concatenated
 from ser_jax.data.folds import connected_speakers, groups
+from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine, use_all_cores
 from ser_jax.engine import RunSpec
 from ser_jax.errors import UserError

@@ -13,10 +13,12 @@ import jax
 import numpy as np
 
 from ser_jax import attention, engine, model
+from ser_jax.devices import Machine
 from ser_jax.errors import ResultsError
 from ser_jax.experiment import results as stored
 from ser_jax.experiment.config import Config
-from ser_jax.experiment.run import Experiment, stored_data
+from ser_jax.experiment.pool import Pool
+from ser_jax.experiment.predictions import read_training
 from ser_jax.experiment.settings import ExperimentError, Setting, monolingual
 from ser_jax.io import write_json
 from ser_jax.report.results import Results
@@ -46,7 +48,7 @@ def check(config: Config) -> None:
         raise ExperimentError(f"network {name} has {found} segment, expected one with attention over several")
 
 
-def analyse(experiment: Experiment) -> None:
+def analyse(config: Config, pool: Pool, machine: Machine) -> None:
     """Predict by the stored models of the first task and write OUT/attention.json, .md, .png and .svg.
 
     Raises: ExperimentError if every seed was stopped.
@@ -54,12 +56,11 @@ def analyse(experiment: Experiment) -> None:
     from ser_jax.report.figures import attention as drawn
     from ser_jax.report.folder import write_figure, write_text
 
-    config, pool, _, _ = experiment
     found: dict[str, Shares] = {}
     for setting in monolingual(config):
         if setting.task != config.tasks[0] or not stored.is_stored(config.out, setting, setting.cells):
             continue
-        for part, shares in _corpus(experiment, setting).items():
+        for part, shares in _corpus(config, pool, machine, setting).items():
             found[f"{setting.train[0]}, {part}"] = shares
     if not found:
         raise ExperimentError(f"every seed was stopped, expected models of {config.tasks[0].name} to analyse")
@@ -80,11 +81,10 @@ def _json(shares: Shares) -> dict[str, list]:
     return {name: np.where(np.isnan(v), np.array(None), v).tolist() for name, v in rounded.items()}
 
 
-def _corpus(experiment: Experiment, setting: Setting) -> dict[str, Shares]:
+def _corpus(config: Config, pool: Pool, machine: Machine, setting: Setting) -> dict[str, Shares]:
     """Return the shares of a corpus by part; a run is a seed, over the utterances of all its folds."""
-    config, pool, machine, _ = experiment
     specs = setting.plan(pool, setting)
-    log = stored.read_training(config.out / "training" / f"{setting.slug}.npz")
+    log = read_training(config.out / "training" / f"{setting.slug}.npz")
     stopped = set(log.seed[log.stopped[:, 0] > 0].tolist())
     wanted = [i for i, spec in enumerate(specs) if spec.seed not in stopped]
     if not wanted:
@@ -100,9 +100,8 @@ def _corpus(experiment: Experiment, setting: Setting) -> dict[str, Shares]:
     hop = getattr(setting.model, "segment_frames", setting.model.frames // setting.model.segments)
     found = {}
     for part, rows in zip(PARTS, ([s.train for s in specs], [s.test for s in specs]), strict=True):
-        outputs = engine.predict_runs(
-            machine, setting.model, stored_data(experiment, setting), specs, params, rows
-        )
+        data = pool.data(setting.standardize, setting.equalized)
+        outputs = engine.predict_runs(machine, setting.model, data, specs, params, rows)
         each = [np.asarray(one.attention) for one in outputs]
         weights = np.stack(
             [np.concatenate([each[i] for i in np.flatnonzero(seeds == s)]) for s in np.unique(seeds)]

@@ -21,7 +21,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ser_jax.experiment.results import Predictions, TrainingLog
+from ser_jax.experiment.predictions import Predictions, TrainingLog
 from ser_jax.report.results import Results, Row, columns, confusion, fold_means, labels, scale
 from ser_jax.report.tables import number
 
