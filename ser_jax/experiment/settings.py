@@ -128,7 +128,7 @@ def run_spec(
     Args:
       pool, setting: the corpora and the setting.
       fold, seed: which run it is.
-      train, dev, test: rows.
+      train, dev, test: [M] rows.
       statistics: rows whose statistics standardize features; those of `train` by default.
       unlabelled: rows of which an objective that wants it may use features, speakers and corpora.
     """
