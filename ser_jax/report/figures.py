@@ -28,7 +28,7 @@ from ser_jax.report.tables import number
 PANEL = 3.4  # inches wide: 326 px on a screen
 COLOURS = ("#1f83c4", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f")
 MARKS = {"arousal": (COLOURS[0], "o"), "valence": (COLOURS[1], "s"), "language": (COLOURS[2], "^")}
-OTHERS = (("#009e73", "^"), ("#cc79a7", "D"), ("#7f7f7f", "v"))  # of tasks without a mark of their own
+OTHERS = (("#009e73", "^"), ("#bf649a", "D"), ("#7f7f7f", "v"))  # of tasks without a mark of their own
 INK = "#010101"  # black on the light fields of a heat map; a page draws "#000000" in its own ink
 NARROW = 3  # classes that a confusion matrix of half a panel has room for
 GUESSING: dict[str, Any] = {"color": "gray", "linewidth": 0.8, "linestyle": ":"}
