@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_jax import runs, train
-from ser_jax.augment import AUGMENTATIONS, Gain, Noise, NoAugmentation, SpecAugment
+from ser_jax.augment import AUGMENTATIONS, Gain, NoAugmentation, Noise, SpecAugment
 from ser_jax.data.standardize import Scaler
 from ser_jax.model import standardize
 from ser_jax.train import TrainConfig

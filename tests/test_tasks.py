@@ -124,7 +124,7 @@ def test_several_models_predict_by_their_mean_probabilities_or_numbers():
 
 
 def test_a_task_that_does_not_exist_is_named():
-    with pytest.raises(TaskError, match="no task 'arosual', expected one of arousal, .*arousal"):
+    with pytest.raises(TaskError, match=r"no task 'arosual', expected one of arousal, .*arousal"):
         task("arosual")
     for make, sentence in (
         (lambda: Binary("dominance"), "dimension 'dominance', expected one of arousal, valence"),
