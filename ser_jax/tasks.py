@@ -263,15 +263,6 @@ def task(name: str) -> Task:
     return TASKS[name]
 
 
-def is_labelled(labels: np.ndarray) -> np.ndarray:
-    """Return which labels [N] or [N, K] are there: [N] bool; of numbers, in any dimension.
-
-    >>> is_labelled(np.array([0, -1])).tolist()
-    [True, False]
-    """
-    return labels >= 0 if labels.ndim == 1 else np.isfinite(labels).any(axis=1)
-
-
 def probabilities(task: Task, outputs: Array) -> Array:
     """Return the softmax [..., K] of a classification's logits; a regression's outputs as they are."""
     return jax.nn.softmax(jnp.asarray(outputs)) if task.class_names else outputs
