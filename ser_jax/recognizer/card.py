@@ -59,8 +59,8 @@ UAR, % (log loss) of the same utterances cut short, and made louder and softer:
 ## Limits
 
 It was trained on certain speakers, microphones, levels and languages ({languages}). It may be wrong
-about speech that was recorded otherwise, or is louder or softer, and with a small spread: the seeds
-agree on what none of them has met. Acted emotions differ from felt ones. Do not use it to make
+about speech that was recorded otherwise, or is louder or softer, and its spread may be small even then.
+Acted emotions differ from felt ones. Do not use it to make
 decisions about people.
 
 Made by ser_jax {version}. Licences of the corpora may restrict the use of models trained on them.
