@@ -1,25 +1,24 @@
-# make demo   the main job on embedded speech     make lint   style, types
-# make test   the tests                           make clean  forget everything made here
-# make faults 200 kills, all to the same bits     make bounds 100,000 utterances, within time and memory
-# make model  train the model anew that comes with the package
-# make docs   the documentation, as pages in build/docs/
-# make figures measure every figure of README and docs/ anew; FLAGS="--data-dir DIR --only NAME ..."
+# make demo     train all of Table 2 on synthetic speech   make lint   check style and types
+# make test     run the tests                             make clean  delete everything made here
+# make faults   kill an experiment 200 times              make docs   build the documentation in build/docs/
+# make scaling  prepare, load and train on 100,000 utterances, within bounds of time and memory
+# make model    train the demonstration model of the package again
+# make figures  measure everything in README.md and docs/ again, and write the tables to docs/measured/
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := results/demo
 MODEL := results/model
+MEASURED := docs/measured
 
-FLAGS ?=
-
-define speak
+define synthesize
 $(BIN)/ser-jax synthesize $(1)/speech $(2)
 $(BIN)/ser-jax prepare iemocap --source $(1)/speech/IEMOCAP_full_release --name synthetic_en --data-dir $(1)/data
 $(BIN)/ser-jax prepare recola --source $(1)/speech/RECOLA --name synthetic_fr --data-dir $(1)/data
 endef
 
-.PHONY: demo test lint docs figures faults bounds model clean
+.PHONY: demo test lint docs figures faults scaling model clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@echo "installing into $(VENV), which takes some minutes"
@@ -29,7 +28,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
-	$(call speak,$(DEMO))
+	$(call synthesize,$(DEMO))
 	$(BIN)/python -m experiments.table2 --corpora synthetic_en synthetic_fr --data-dir $(DEMO)/data --out $(DEMO) \
 	    --epochs 10 --finetune-samples 40 --finetune-epochs 4
 
@@ -46,18 +45,29 @@ docs: $(VENV)/installed
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs . build/docs
 	@echo build/docs/docs/index.html
 
-figures: $(VENV)/installed
-	$(BIN)/python docs/measure.py $(FLAGS)
+figures: $(VENV)/installed  # hours; ravdess and emodb must be prepared
+	mkdir -p $(MEASURED)
+	set -e; for name in table2 english_1308 learning_curve attention_over_time related; do \
+	    $(BIN)/python -m experiments.$$name --corpora ravdess emodb --out results/acted > $(MEASURED)/$$name.md; done
+	$(BIN)/python -m experiments.tuning --corpora ravdess emodb --seeds 1 --out results/tuning > $(MEASURED)/tuning.md
+	set -e; for mode in none train corpus speaker; do \
+	    $(BIN)/python -m experiments.table2 --corpora ravdess emodb --protocol.standardize $$mode \
+	    --out results/$$mode > $(MEASURED)/standardize_$$mode.md; done
+	$(BIN)/python -m experiments.table2 --corpora ravdess emodb --precision bfloat16 --out results/bfloat16 \
+	    > $(MEASURED)/bfloat16.md
+	$(BIN)/python -m experiments.speech_onset --corpora ravdess emodb > $(MEASURED)/speech_onset.md
+	set -e; for name in throughput recognition preparation scaling; do \
+	    $(BIN)/python -m experiments.$$name > $(MEASURED)/$$name.md; done
 
 faults: $(VENV)/installed
 	$(BIN)/python tests/faults/killing.py --kills 200 --faults
 
-bounds: $(VENV)/installed
-	$(BIN)/python -m experiments.bounds
+scaling: $(VENV)/installed
+	$(BIN)/python -m experiments.scaling
 
 model: $(VENV)/installed
 	rm -rf $(MODEL)
-	$(call speak,$(MODEL),--utterances 480)
+	$(call synthesize,$(MODEL),--utterances 480)
 	$(BIN)/ser-jax train --corpora synthetic_en synthetic_fr --data-dir $(MODEL)/data --out $(MODEL)/demonstration
 	rm -rf ser_jax/recognizer/demonstration
 	cp -r $(MODEL)/demonstration ser_jax/recognizer/demonstration

@@ -1,4 +1,4 @@
-"""How `make docs` makes pages of README.md, docs/, the corpora's READMEs and the docstrings."""
+"""Sphinx configuration: README.md, docs/, the data README and the docstrings as pages (`make docs`)."""
 
 import sys
 from pathlib import Path
@@ -19,8 +19,7 @@ extensions = [
 # The repository itself is the source, so that a link between its files is the same link between pages.
 root_doc = "docs/index"
 include_patterns = [
-    "docs/**.md", "docs/reference/modules/*.rst", "*.md",
-    "ser_jax/data/README.md", "ser_jax/data/*/README.md",
+    "docs/**.md", "docs/reference/modules/*.rst", "*.md", "ser_jax/data/README.md",
 ]  # fmt: skip
 exclude_patterns = [
     ".*",
@@ -28,6 +27,7 @@ exclude_patterns = [
     "build",
     "data",
     "dist",
+    "docs/measured",
     "results",
     "shared",
     "tests",
@@ -35,17 +35,17 @@ exclude_patterns = [
 ]
 
 myst_heading_anchors = 3
-highlight_language = "none"  # an unnamed block is a command line
-default_role = "py:obj"  # `name` in a docstring: a link where it names something of ours
+highlight_language = "none"  # a block without a language is a command line
+default_role = "py:obj"  # `name` in a docstring is a link if it names something of this package
 
 autosummary_generate = True
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints_format = "short"
 autodoc_mock_imports = ["torch"]
-viewcode_follow_imported_members = False  # what a package passes on is in its own module
+viewcode_follow_imported_members = False  # names are described in the module that defines them
 napoleon_numpy_docstring = False
 napoleon_use_param = False  # "config, training: static" is one entry of a list
-napoleon_custom_sections = [("Attributes", "params_style")]  # they stand where the class says them
+napoleon_custom_sections = [("Attributes", "params_style")]  # in the order of the docstring
 python_maximum_signature_line_length = 88
 
 html_theme = "furo"

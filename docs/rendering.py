@@ -1,42 +1,37 @@
-"""What Sphinx does not know of this project: its docstrings, its links into code, its commands' help.
+"""A Sphinx extension for this project's docstrings and links.
 
-Docstrings say "Returns: text" on one line, show code and formulas by indenting them, and write shapes in
-brackets and products with asterisks; reStructuredText wants fields, double colons and escapes.
+Docstrings write "Returns: text" on one line, indent code and formulas, and use brackets and asterisks for
+shapes and products; reStructuredText needs fields, double colons and escapes. Links into the code become
+links to the reference.
 """
 
-import contextlib
 import importlib
 import inspect
-import io
-import os
 import posixpath
 import re
 from collections.abc import Iterator
-from unittest import mock
 
 import jax
-from docutils import nodes
 from sphinx.ext import autosummary
-from sphinx.util.docutils import SphinxDirective
 
-SAID = re.compile(r"(Returns|Raises|Yields|References): (.+)")
+FIELD = re.compile(r"(Returns|Raises|Yields|References?): (.+)")
 SECTION = re.compile(r"(Args|Attributes|Examples?):$")
 SPECIAL = re.compile(r"[*|\\]|(?<=\w)_(?!\w)")
-ENDED = re.compile(r"(?<=\w)`(?=\w)")  # `code`s
-NAMING = ("ser_jax", "ser_jax.recognizer")  # what is described where it is made
+PLURAL = re.compile(r"(?<=\w)`(?=\w)")  # `code`s
+NAMING = ("ser_jax", "ser_jax.recognizer")  # their names are described in the modules that define them
 MODULES_WITH_GRADIENTS = ("ser_jax.convolution",)
 LINK = re.compile(r"\[([^\]]+)\]\(([^()\s#]+)\.py(?:#([\w.]+))?\)")
 
 
 def prose(line: str) -> str:
-    """A line of text, with what reStructuredText would take for markup escaped; `code` stays."""
+    """Escape what reStructuredText would take for markup, except `code`."""
     parts = line.split("`")
     parts[::2] = [SPECIAL.sub(r"\\\g<0>", part) for part in parts[::2]]
-    return ENDED.sub(r"`\\ ", "`".join(parts))
+    return PLURAL.sub(r"`\\ ", "`".join(parts))
 
 
 def converted(lines: list[str]) -> Iterator[str]:
-    """A docstring as napoleon reads it: what is said on one line as a field, what is indented literally."""
+    """Convert a docstring for napoleon: one-line sections to fields, indented blocks to literal ones."""
     literal = section = field = False
     blank = True
     for line in lines:
@@ -45,9 +40,9 @@ def converted(lines: list[str]) -> Iterator[str]:
             if field:
                 yield ""
             literal, section, field = False, bool(SECTION.match(line)), False
-            if said := SAID.match(line):
+            if found := FIELD.match(line):
                 field = True
-                yield from ("", f":{said[1]}: {prose(said[2])}")
+                yield from ("", f":{found[1]}: {prose(found[2])}")
                 blank = False
                 continue
             if line.startswith(">>>"):
@@ -65,14 +60,14 @@ def docstring(app, what, name, obj, options, lines) -> None:
 
 
 def skipped(app, what, name, obj, skip, options) -> bool | None:
-    """Fields of a named tuple say nothing new beside its Attributes; packages name what others describe."""
+    """Skip fields of named tuples, which their Attributes describe, and names that other modules describe."""
     if app.env.current_document.autodoc_module in NAMING:
         return True
     return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
 def code_links(app, docname, content) -> None:
-    """[text](../ser_jax/model.py#attend), a link to the file elsewhere, leads to its docstring here."""
+    """Turn links to files of the code, [text](../ser_jax/model.py#attend), into links to their docstrings."""
 
     def reference(link: re.Match) -> str:
         text, path, name = link.groups()
@@ -85,38 +80,8 @@ def code_links(app, docname, content) -> None:
     content[0] = LINK.sub(reference, content[0])
 
 
-class Help(SphinxDirective):
-    """What a command says to --help: `ser-jax train`, or a script of experiments."""
-
-    required_arguments = 1
-    final_argument_whitespace = True
-
-    def run(self) -> list[nodes.Node]:
-        program, *words = self.arguments[0].split()
-        printed = io.StringIO()
-        environment = {"COLUMNS": "100", "NO_COLOR": "1", "TFDS_DATA_DIR": ""}
-        main = _main(program)
-        with (
-            mock.patch.dict(os.environ, environment),
-            contextlib.redirect_stdout(printed),
-            contextlib.suppress(SystemExit),
-        ):
-            main([*words, "--help"])
-        return [nodes.literal_block(printed.getvalue(), printed.getvalue(), language="none")]
-
-
-def _main(program: str):
-    if program == "ser-jax":
-        return importlib.import_module("ser_jax.cli").main
-    script = importlib.import_module(program)
-    if hasattr(script, "main") and script.main.__module__ == program:
-        return script.main
-    options = importlib.import_module("experiments.options")
-    return lambda words: options.parse(script.__doc__, program.removeprefix("experiments."), words)
-
-
 def without_gradients() -> None:
-    """A function with a gradient of its own is an object that autodoc takes for data."""
+    """Unwrap functions with a gradient of their own, which autodoc takes for data."""
     for name in MODULES_WITH_GRADIENTS:
         module = importlib.import_module(name)
         for own, value in vars(module).copy().items():
@@ -126,8 +91,7 @@ def without_gradients() -> None:
 
 def setup(app) -> dict:
     without_gradients()
-    autosummary.WELL_KNOWN_ABBREVIATIONS += ("Sec.", "Secs.", "Figs.", "eqs.")  # where no sentence ends
-    app.add_directive("help", Help)
+    autosummary.WELL_KNOWN_ABBREVIATIONS += ("Sec.", "Secs.", "Figs.", "eqs.")  # these end no sentence
     app.connect("source-read", code_links)
     app.connect("autodoc-process-docstring", docstring, priority=400)  # before napoleon, at 500
     app.connect("autodoc-skip-member", skipped)

@@ -3,8 +3,8 @@
     python examples/own_augmentation.py --corpora synthetic_en synthetic_fr --data-dir results/demo/data \\
         --epochs 10
 
-It acts on standardized features inside the compiled training step; the scaler says what a dB is there. Compare
-with `python -m experiments.crosslingual`.
+It acts on standardized features inside the compiled training step; the scaler gives the size of a dB there.
+Compare with `python -m experiments.crosslingual`.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """An objective of one's own: it uses unlabelled speech of the tested corpus, too.
 
-    python examples/own_objective.py --corpora synthetic_en synthetic_fr --data-dir results/demo/data --epochs 10
+    python examples/own_objective.py --corpora synthetic_en synthetic_fr --data-dir results/demo/data \\
+        --epochs 10
 
 Beside the task's loss it minimises how far mean and variance of the embedding differ between the labelled and
 the unlabelled utterances of a batch (moment matching). Compare with `python -m experiments.crosslingual`.
@@ -35,8 +36,8 @@ class MomentMatching:
         embedding, task = step.output.embedding, loss(step.output.outputs, step.labels, step.weights)
         source = (step.weights > 0).astype(jnp.float32)
         target = step.valid.astype(jnp.float32) - source
-        difference = [one - other for one, other in zip(*(moments(embedding, w) for w in (source, target)))]
-        return task + self.weight * sum(jnp.mean(part**2) for part in difference)
+        pairs = zip(moments(embedding, source), moments(embedding, target), strict=True)
+        return task + self.weight * sum(jnp.mean((one - other) ** 2) for one, other in pairs)
 
 
 def moments(embedding, weights):

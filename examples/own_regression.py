@@ -3,7 +3,7 @@
     python examples/own_regression.py --corpora synthetic_en synthetic_fr --data-dir results/demo/data \\
         --epochs 10
 
-Ratings are brought from each database's scale to -1 to 1, so that corpora with different scales can be merged.
+Ratings are mapped from each database's scale to -1 to 1, so that corpora with different scales can be merged.
 Trains within each corpus, and across them.
 """
 

@@ -27,7 +27,7 @@ class FourEmotions(Categorical):
     merged: tuple[tuple[str, str], ...] = (("excitement", "happiness"),)
 
     def score(self, labels, predictions):
-        """Return UAR first, then accuracy and F1, and how often the active emotions are told from the others."""
+        """Return UAR, accuracy, F1, and the accuracy of telling active emotions from the others."""
         active = np.array([name in ACTIVE for name in self.class_names])
         right = active[labels] == active[predictions]
         return {**super().score(labels, predictions), "active": float(right[labels >= 0].mean())}

@@ -1,19 +1,17 @@
-"""Table 2: all four settings on two corpora or more, all ways, both targets.
+"""Table 2: all four settings on two corpora or more, all combinations, every task.
 
     python -m experiments.table2                                             # IEMOCAP, RECOLA
     python -m experiments.table2 --corpora synthetic_en synthetic_fr --epochs 12 --finetune-samples 40
 
-Writes OUT/report.html and OUT/table2.* from OUT/predictions. Where results of the same protocol
-are there already, only what is missing is computed.
+Writes OUT/report.html and OUT/table2.*. If OUT holds results of the same configuration, only what is missing
+is computed.
 """
 
-from experiments.crosslingual import CROSSLINGUAL
-from experiments.finetuning import FINETUNED
-from experiments.main import main
-from experiments.monolingual import MONOLINGUAL
-from experiments.multilingual import MULTILINGUAL
-
-SETTINGS = [MONOLINGUAL, MULTILINGUAL, CROSSLINGUAL, FINETUNED]
+from ser_jax.experiment.provenance import start_script
 
 if __name__ == "__main__":
-    main(__doc__, "table2", SETTINGS)
+    start_script("experiments.table2")
+    from ser_jax.experiment.command import main
+    from ser_jax.experiment.settings import table2
+
+    main(__doc__, "table2", table2)

@@ -2,50 +2,54 @@
 
 Dimensions, named the same way everywhere:
 
-    N  utterances of a corpus        R  runs: models trained at once, one per (target, fold, seed)
-    M  some of them, in a list       A  targets of a recogniser, each with R seeds
-    D  those that a run develops on  W  epochs after which it is asked about these
-    B  utterances of a batch         G  groups of utterances that share one standardisation
-    T  frames, 10 ms apart (750)     P  positions of the convolution, `stride` frames apart
-    t  those of any sound            S  segments: what the max-pooling leaves (8)
-    F  mel bands (26)                C  channels: kernels of the convolution (200)
-    K  classes (2)                   Q  quantiles of a band
+    N  utterances of a corpus            R  runs trained at once, one per task, fold and seed
+    M  some of them, in a list           A  targets of a recogniser, each with R seeds
+    B  utterances of a batch             W  epochs after which development utterances are predicted
+    U  of these without labels           G  groups of utterances that share one scaler
+    T  frames, 10 ms apart (750)         P  positions of the convolution, `stride` frames apart
+    t  frames of any sound               S  segments: what the max-pooling leaves (8)
+    F  numbers per frame, bands (26)     C  channels: kernels of the convolution (200)
+    K  outputs: classes (2) or numbers   D  embedding: what the last layer sees
 
-What may be relied on is here: `from ser_jax import load`, or `ser_jax.load`; a name is imported when it is
-asked for. Everything else may change without notice.
+The public interface is here: `from ser_jax import load`, or `ser_jax.load`; names are imported when they are
+first used. Everything else may change without notice.
 
-    prepare, load, facts           a database to a prepared corpus, that to arrays; what is known of it
-    Corpus, Facts                  what they are
-    batches                        of a corpus, for a training loop of one's own
+    prepare, load, facts           a database to a prepared corpus, to arrays, to facts without arrays
+    Corpus, Facts                  what these return
+    batches                        of a corpus, for a training loop of your own
+    features                       a module: front ends, samples to features
+    Frontend, LogMel, Waveform     their base, and those that come with the package
 
+    tasks                          a module: what is predicted, with labels, loss and scores
+    Task, Binary, Categorical      the interface; arousal or valence; emotions
+    Regression                     ratings as numbers, by CCC
     classes                        annotations to classes, by one of the paper's two rules
-    folds, Fold                    who trains, develops and tests, no speaker on two sides
-    moments, affine, statistics    a run's standardisation, from sums over every utterance
-    Membership, grouping           who is standardised with whom
+    folds, Fold                    speaker-independent cross-validation
+    moments, fit_scaler, Scaler    standardisation, from sums over every utterance
+    Membership, group              which utterances share a scaler
 
-    Architecture                   what a network has to be
-    ModelConfig                    the paper's and its sizes
-    init, apply, Output            parameters; what a network says of a batch: logits and attention
+    Architecture, Output           the interface of a network, and what it returns
+    AttentiveCNN, Probe            the paper's network; the linear baseline
+    init, apply                    parameters, and outputs for a batch
+    augment, objectives            modules: augmentations, and what is minimised
 
-    TrainConfig, fit, fit_runs     training of one run, and of a stack of them side by side
-    Data, Runs, stack              what runs share, what sets them apart, several as one
-    inputs, predict                what a run hears, and what a stack says
-    Progress, Prediction           how far training came; probabilities and attention
-    Machine, use_all_cores         the devices of this host; of a processor every core as one
-    compute, Asked, Done           any number of runs on them, each asked about utterances of its own
-    key                            a run's, from its seed, target and fold
+    TrainConfig, fit, fit_runs     training of one run, and of a stack of them
+    Data, Runs, stack              what runs share, what distinguishes them, several as one
+    inputs, predict                the standardized features of a run; predictions of a stack
+    Machine, use_all_cores         the devices of this host; every core of a processor as one
+    compute, RunSpec, RunResult    any number of runs on them, with their predictions
+    key                            of a run, from its seed, stream and fold
+    Config                         of an experiment, the source of all defaults
 
-    uar, pooled_uar                unweighted average recall, of one run and of several
-    recalls, confusion             what it is made of
-    interval, Interval, chance     how far it can be trusted, and what guessing would give
-    paired_test, holm              whether two settings differ, and several of them
+    uar, recalls, confusion, ccc   metrics
+    statistics                     a module: intervals over speakers, tests between settings
     attention                      a module: which segment wins, by how much (Sec. 6)
 
-    Recognizer                     a trained model: sound in, arousal and valence out
-    Recognition, Window            what it says of a recording, and of 7.5 s
+    Recognizer                     a trained model: sound to arousal and valence
+    Recognition, Window            its predictions for a recording, and for 7.5 s
     Estimate, Segment              of one target, and where its attention lies
 
-    UserError                      what every error that a user can mend is
+    UserError                      base of every error that a user can mend
 """
 
 import importlib
@@ -53,48 +57,55 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
-    "Architecture", "Asked", "Corpus", "Data", "Done", "Estimate", "Facts", "Fold", "Interval", "Machine",
-    "Membership", "ModelConfig", "Output", "Prediction", "Progress", "Recognition", "Recognizer", "Runs",
-    "Segment", "TrainConfig", "UserError", "Window", "affine", "apply", "attention", "batches", "chance",
-    "classes", "compute", "confusion", "facts", "fit", "fit_runs", "folds", "grouping", "holm", "init",
-    "inputs", "interval", "key", "load", "moments", "paired_test", "pooled_uar", "predict", "prepare",
-    "recalls", "stack", "statistics", "uar", "use_all_cores",
+    "Architecture", "AttentiveCNN", "Binary", "Categorical", "Config", "Corpus", "Data", "Estimate", "Facts",
+    "Fold", "Frontend", "LogMel", "Machine", "Membership", "Output", "Probe", "Recognition", "Recognizer",
+    "Regression", "RunResult", "RunSpec", "Runs", "Scaler", "Segment", "Task", "TrainConfig", "UserError",
+    "Waveform", "Window", "apply", "attention", "augment", "batches", "ccc", "classes", "compute",
+    "confusion", "facts", "features", "fit", "fit_runs", "fit_scaler", "folds", "group", "init", "inputs",
+    "key", "load", "moments", "objectives", "predict", "prepare", "recalls", "stack", "statistics", "tasks",
+    "uar", "use_all_cores",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from ser_jax import attention
+    from ser_jax import attention, augment, features, objectives, statistics, tasks
     from ser_jax.data import Corpus, Facts, batches, facts, load, prepare
     from ser_jax.data.folds import Fold, folds
     from ser_jax.data.labels import classes
-    from ser_jax.data.standardize import Membership, affine, grouping, moments, statistics
+    from ser_jax.data.standardize import Membership, Scaler, fit_scaler, group, moments
     from ser_jax.devices import Machine, use_all_cores
-    from ser_jax.engine import Asked, Done, compute
+    from ser_jax.engine import RunResult, RunSpec, compute
     from ser_jax.errors import UserError
-    from ser_jax.inference import Interval, chance, holm, interval, paired_test
-    from ser_jax.metrics import confusion, pooled_uar, recalls, uar
-    from ser_jax.model import Architecture, ModelConfig, Output, apply, init
+    from ser_jax.experiment.config import Config
+    from ser_jax.features import Frontend, LogMel, Waveform
+    from ser_jax.metrics import ccc, confusion, recalls, uar
+    from ser_jax.model import Architecture, AttentiveCNN, Output, apply, init
+    from ser_jax.probe import Probe
     from ser_jax.recognizer import Estimate, Recognition, Recognizer, Segment, Window
-    from ser_jax.runs import Data, Prediction, Runs, inputs, key, predict, stack
-    from ser_jax.train import Progress, TrainConfig, fit, fit_runs
+    from ser_jax.runs import Data, Runs, inputs, key, predict, stack
+    from ser_jax.tasks import Binary, Categorical, Regression, Task
+    from ser_jax.train import TrainConfig, fit, fit_runs
 else:
     _HOMES = {
         "data": "Corpus Facts batches facts load prepare",
         "data.folds": "Fold folds",
         "data.labels": "classes",
-        "data.standardize": "Membership affine grouping moments statistics",
-        "engine": "Asked Done compute",
-        "errors": "UserError",
-        "inference": "Interval chance holm interval paired_test",
+        "data.standardize": "Membership Scaler fit_scaler group moments",
         "devices": "Machine use_all_cores",
-        "metrics": "confusion pooled_uar recalls uar",
-        "model": "Architecture ModelConfig Output apply init",
+        "engine": "RunResult RunSpec compute",
+        "errors": "UserError",
+        "experiment.config": "Config",
+        "features": "Frontend LogMel Waveform",
+        "metrics": "ccc confusion recalls uar",
+        "model": "Architecture AttentiveCNN Output apply init",
+        "probe": "Probe",
         "recognizer": "Estimate Recognition Recognizer Segment Window",
-        "runs": "Data Prediction Runs inputs key predict stack",
-        "train": "Progress TrainConfig fit fit_runs",
+        "runs": "Data Runs inputs key predict stack",
+        "tasks": "Binary Categorical Regression Task",
+        "train": "TrainConfig fit fit_runs",
     }
 
     def __getattr__(name: str) -> object:
-        """A public name, imported when it is asked for."""
+        """Import a public name when it is first used."""
         for home, names in _HOMES.items():
             if name in names.split():
                 globals()[name] = getattr(importlib.import_module(f"ser_jax.{home}"), name)

@@ -10,7 +10,6 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.typing import ArrayLike
 
 from ser_jax.arrays import Array, Tree
@@ -34,6 +33,8 @@ def cross_entropy(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> 
       weights: [B] float32, not negative; 0 for utterances that do not count.
     Returns: [] float32; 0 if no utterance counts.
     """
+    import optax  # here, since a recogniser imports tasks, and optax takes half a second
+
     each = optax.softmax_cross_entropy_with_integer_labels(outputs, jnp.maximum(labels, 0))
     return jnp.sum(jnp.where(weights > 0, each * weights, 0)) / jnp.maximum(jnp.sum(weights), TINY)
 
@@ -52,11 +53,11 @@ def ccc_loss(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.A
     weight = jnp.where(known, weights[:, None], 0)
     truth = jnp.where(known, labels, 0)
     count = jnp.sum(weight, axis=0)
-    weight = weight / jnp.maximum(count, TINY)
-    mean_x, mean_y = jnp.sum(weight * outputs, axis=0), jnp.sum(weight * truth, axis=0)
+    weight = weight / jnp.maximum(count, TINY)[None, :]
+    mean_x, mean_y = (jnp.sum(weight * one, axis=0, keepdims=True) for one in (outputs, truth))
     x, y = outputs - mean_x, truth - mean_y
     covariance = jnp.sum(weight * x * y, axis=0)
-    spread = jnp.sum(weight * (x**2 + y**2), axis=0) + (mean_x - mean_y) ** 2
+    spread = jnp.sum(weight * (x**2 + y**2), axis=0) + (mean_x - mean_y)[0] ** 2
     ccc = 2 * covariance / (spread + TINY)
     return jnp.sum(jnp.where(count > 0, 1 - ccc, 0)) / jnp.maximum(jnp.sum(count > 0), 1)
 
@@ -226,12 +227,13 @@ def supervised_contrast(
 
 
 def reverse_gradient(x: jax.Array, strength: ArrayLike) -> jax.Array:
-    """Return x, whose gradient is multiplied by -strength."""
+    """Return x [...], whose gradient is multiplied by -strength."""
+    strength = jnp.asarray(strength)
     return (1 + strength) * jax.lax.stop_gradient(x) - strength * x
 
 
 def embedding_of(output: Output) -> jax.Array:
-    """Return the embedding of a network's output.
+    """Return the embedding [B, D] of a network's output.
 
     Raises: ObjectiveError if the network has none.
     """

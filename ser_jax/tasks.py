@@ -68,7 +68,10 @@ class Task(Protocol):
         """Return the classes [...] or numbers [..., K] of outputs [..., K]."""
 
     def score(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        """Return scores by name, the headline first; utterances without a label are left out."""
+        """Return scores of predictions [N] or [N, K] by name, the headline first.
+
+        Utterances without a label are left out.
+        """
 
 
 class _Classes:

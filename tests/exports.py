@@ -9,8 +9,8 @@ import onnxruntime
 import recognisers
 
 from ser_jax import model
-from ser_jax.data import logmel
-from ser_jax.model import ModelConfig
+from ser_jax.features import logmel
+from ser_jax.model import AttentiveCNN
 from ser_jax.recognizer import Recognizer, exporting
 from ser_jax.recognizer.trained import Target, Temperature, Trained
 
@@ -40,9 +40,9 @@ MODELS = {
     "one target": {
         "targets": ("valence",),
         "seeds": 3,
-        "sizes": ModelConfig(channels=24, kernel=7, stride=2, pool=25),
+        "sizes": AttentiveCNN(channels=24, kernel=7, stride=2, pool=25),
     },
-    "one seed": {"seeds": 1, "sizes": ModelConfig(precision="bfloat16")},
+    "one seed": {"seeds": 1, "sizes": AttentiveCNN(precision="bfloat16")},
 }
 
 
@@ -86,7 +86,7 @@ class Exported(NamedTuple):
 
 def by_lot(targets=("arousal", "valence"), seeds=5, sizes=None, facts=None) -> Trained:
     """No parameter is zero, as biases are before training, and all are so large that small faults show."""
-    sizes = sizes or ModelConfig()
+    sizes = sizes or AttentiveCNN()
     rng = np.random.default_rng(1)
 
     def drawn(leaf):

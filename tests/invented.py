@@ -1,168 +1,202 @@
-"""A results folder made up without any training, for tests of what is made of one."""
+"""A results folder made up without any training, for tests of reports."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 
-from experiments import keeping, predictions, protocol
-from experiments.keeping import Training
-from experiments.predictions import Cell, Predictions
+from ser_jax.experiment import config as configuration
+from ser_jax.experiment import predictions
+from ser_jax.experiment import results as stored
+from ser_jax.experiment import settings as known
+from ser_jax.experiment.config import Config, ProtocolConfig
+from ser_jax.report.attention import NAMES as SHARES
+from ser_jax.tasks import TASKS, Regression
 
 NAMES = ("de", "en", "fr")
-NOBODY = {"test": [], "dev": []}
-TARGETS = ("arousal", "valence")
-TABLES = {
-    "monolingual": ["monolingual"],
-    "table2": ["monolingual", "multilingual", "crosslingual", "finetuned"],
-    "learning_curve": ["crosslingual", "finetuned_10", "finetuned_50", "finetuned_200", "finetuned_400"],
-    "related": ["monolingual", "voted", "multilingual", "multilingual_histogram", "language"],
-    "tuning": [f"tuning_k{kernel}_p{pool}" for kernel in (5, 10, 20) for pool in (15, 30)],
-    "english_1308": ["monolingual", "monolingual_cut"],
-}
+SPEAKERS, EACH = 10, 8
 SESSION = {
-    "started": "2026-03-01T10:00:00+00:00",
-    "seconds": 75.3,
-    "finished": True,
-    "computed": ["monolingual de", "crosslingual de>en"],
-    "devices": 2,
-    "hosts": 1,
-    "commit": "0123456789abcdef0123456789abcdef01234567+",
-    "backend": "cpu",
-    "device": "A processor <fast>",
-    "cores": 2,
-    "python": "3.11.9",
-    "omp_wait_policy": None,
-    "jax": "0.10.2",
-    "numpy": "2.4.0",
-    "torch": None,
-}
+    "started": "2026-03-01T10:00:00+00:00", "seconds": 75.3, "finished": True,
+    "computed": ["monolingual de", "crosslingual de>en"], "devices": 2, "hosts": 1,
+    "commit": "0123456789abcdef0123456789abcdef01234567+", "backend": "cpu", "device": "A processor <fast>",
+    "cores": 2, "python": "3.11.9", "omp_wait_policy": None, "jax": "0.10.2", "numpy": "2.4.0", "torch": None,
+}  # fmt: skip
+UTTERANCES = [f"u{i:03d}" for i in range(SPEAKERS * EACH)]
 
 
-def corpus(name: str, **facts) -> dict:
-    known = {"builder": "manifest", "synthetic": False, "left_out": 0, "fingerprint": f"{name}0" * 8}
-    return {"name": name, **known, **facts}
+def config(names=NAMES, tasks=("arousal", "valence"), seeds=3, folds=5, **options):
+    protocol = ProtocolConfig(seeds=seeds, folds=folds)
+    return Config(corpora=names, tasks=tuple(map(TASKS.get, tasks)), protocol=protocol, **options)
 
 
-def chosen(corpora: list[dict], **options) -> dict:
+def corpus(name, **facts):
+    size = {"utterances": SPEAKERS * EACH, "speakers": SPEAKERS, "languages": [name[:2]]}
+    start = {
+        "name": name,
+        "builder": "manifest",
+        "synthetic": False,
+        "left_out": 0,
+        "fingerprint": f"{name}0" * 8,
+    }
+    return start | size | facts
+
+
+def claim(out: Path, config: Config, corpora=None, tables=None, folds=None, **facts):
+    """Write config.json as an experiment does; `tables` are names to settings, or to (settings, figure)."""
+    described = configuration.describe(config)
+    tree = {key: value for key, value in described.items() if key not in stored.NEUTRAL}
+    parts = np.split(np.array(UTTERANCES), config.protocol.folds)
+    following = [*parts[1:], parts[0]]
+    every = [{"test": one.tolist(), "dev": two.tolist()} for one, two in zip(parts, following, strict=True)]
+    hashed = {
+        "config": tree,
+        "corpora": corpora or [corpus(name, **facts) for name in config.corpora],
+        "folds": {name: every for name in config.corpora} if folds is None else folds,
+        "code": "c0de" * 16,
+    }
+    hashed = json.loads(json.dumps(hashed | {"settings": {}}))
+    shown = {
+        name: dict(zip(("settings", "figure"), one, strict=True))
+        if isinstance(one, tuple)
+        else {"settings": one, "figure": None}
+        for name, one in (tables or {}).items()
+    }
+    rest = {"missing": [], "tables": {n: {**one, "cells": []} for n, one in shown.items()}}
+    out.mkdir(parents=True, exist_ok=True)
+    document = {"hash": configuration.digest(hashed), **hashed, **rest, "sessions": [SESSION]}
+    (out / "config.json").write_text(json.dumps(document))  # fmt: skip
+
+
+def predicted(task, right, *, name, train, test, seed=0, runs=3, folds=5, dev=False):
+    """Runs that are right about a share of the utterances, of 10 speakers, in folds or in a single part."""
+    rng, n = np.random.default_rng(seed), len(UTTERANCES)
+    fold = np.arange(n) // (n // folds)
+    if isinstance(task, Regression):
+        labels = rng.uniform(-1, 1, (n, task.outputs)).astype(np.float32)
+        labels[:, 2:] = np.nan if task.outputs > 2 else labels[:, 2:]
+        outputs = np.nan_to_num(labels) + rng.normal(0, 1.5 - right, (runs, n, task.outputs))
+    else:
+        labels = np.arange(n) % task.outputs if task.outputs > 2 else np.arange(n) % 3 > 0
+        labels = labels.astype(int)
+        hit = rng.random((runs, n)) < np.clip(right + rng.normal(0, 0.03, (runs, 1)), 0, 1)
+        taken = np.where(hit, labels, (labels + 1) % task.outputs)
+        outputs = 1.4 * (taken[..., None] == np.arange(task.outputs))
+    if dev:
+        fold = (fold - 1) % folds
+    speakers = np.repeat([f"s{i}" for i in range(SPEAKERS)], EACH)
+    facts = {"utterance": np.array(UTTERANCES), "speaker": speakers, "session": speakers, "fold": fold}
+    return predictions.cell(
+        task, name=name, train=train, test=test, labels=labels, seed=np.arange(runs),
+        outputs=outputs.astype(np.float32), **facts,
+    )  # fmt: skip
+
+
+def log(epochs=12, runs=6, dev=True):
+    rng = np.random.default_rng(0)
+    fall = 0.7 * np.exp(-np.arange(epochs) / 8) + rng.uniform(0, 0.1, (runs, epochs))
+    unknown = np.full((runs, epochs // 2), np.nan)
+    return predictions.TrainingLog(
+        fold=np.arange(runs), seed=np.zeros(runs, int), loss=fall, dev_epochs=np.arange(2, epochs + 1, 2),
+        dev_loss=fall[:, 1::2] + 0.1 if dev else unknown,
+        dev_score=1 - 0.6 * fall[:, 1::2] if dev else unknown,
+        stopped=np.zeros((runs, 2), int),
+    )  # fmt: skip
+
+
+def keep(out, setting, right, training=False, dev=True):
+    """Store a setting's description and predictions, and how it was trained."""
+    stored.note(out, settings={setting.slug: setting.describe()})
+    if training:
+        predictions.write_arrays(out / "training" / f"{setting.slug}.npz", vars(log(dev=dev)))
+    single = setting.plan is known.whole_corpora
+    for test in setting.cells:
+        found = predicted(
+            setting.task, right, name=setting.name, train=setting.train, test=test, runs=setting.seeds,
+            folds=1 if single else 5, seed=sum(map(ord, setting.slug + "".join(test))), dev=setting.tuned,
+        )  # fmt: skip
+        predictions.write_predictions(out, found)
+
+
+def keep_derived(out, name, task, train, test, right):
+    """Store a cell that follows from others."""
+    seed = sum(map(ord, name + test))
+    predictions.write_predictions(
+        out, predicted(task, right, name=name, train=train, test=(test,), seed=seed)
+    )
+
+
+def missing(setting, reason, test=None):
+    test = setting.test if test is None else test
     return {
-        "corpora": corpora,
-        "targets": list(TARGETS),
-        "seeds": 3,
-        "folds": 5,
-        "epochs": 50,
-        "finetune_epochs": 10,
-        "finetune_samples": 100,
-        "standardize": None,
-        "standardize_default": {"within": "train", "across": "corpus"},
-        "label_rule": "footnote",
-        "version": "1.0",
-        "model": {"precision": "float32", "channels": 200},
-        "training": {"learning_rate": 0.001, "batch": 32},
-        "fold_hashes": {one["name"]: [protocol.sha256(NOBODY)] * 5 for one in corpora},
-        **options,
+        "setting": setting.name,
+        "train": setting.train,
+        "test": test,
+        "task": setting.task.name,
+        "reason": reason,
     }
 
 
-def claim(out: Path, corpora: list[dict], tables: dict | None = None, **options) -> None:
-    wanted = chosen(corpora, **options)
-    out.mkdir(parents=True, exist_ok=True)
-    folds = {one["name"]: [{"sha256": protocol.sha256(NOBODY), **NOBODY}] * 5 for one in corpora}
-    document = {"hash": protocol.sha256(wanted), "protocol": wanted, "folds": folds}
-    shown = {name: {"settings": settings, "cells": []} for name, settings in (tables or {}).items()}
-    content = document | {"tables": shown, "sessions": [SESSION]}
-    (out / "protocol.json").write_text(json.dumps(content))
+TABLES = {
+    "monolingual": ["monolingual"],
+    "table2": ["monolingual", "multilingual", "crosslingual", "finetuned"],
+    "learning_curve": (["crosslingual", *(f"finetuned_{n}" for n in (10, 50, 200, 400))], "learning_curve"),
+    "related": ["monolingual", "voted", "multilingual", "multilingual_equalized", "language"],
+    "tuning": ([f"tuning_k{k}_p{p}" for k in known.KERNELS for p in known.POOLS], "tuning"),
+    "english_1308": ["monolingual", "monolingual_cut"],
+}  # fmt: skip
 
 
-def said(right: float, seed: int = 0, runs: int = 3, speakers: int = 10, each: int = 8) -> Predictions:
-    """Runs that are right about a share of the utterances, of 10 speakers in 5 folds."""
-    rng, n = np.random.default_rng(seed), speakers * each
-    label = (np.arange(n) % 3 > 0).astype(np.int8)
-    hit = rng.random((runs, n)) < np.clip(right + rng.normal(0, 0.03, (runs, 1)), 0, 1)
-    return Predictions(
-        np.array([f"u{i:03d}" for i in range(n)]),
-        np.repeat([f"s{i}" for i in range(speakers)], each),
-        np.arange(n) // (n // 5),
-        label,
-        np.arange(runs),
-        np.where(hit == (label == 1), 0.8, 0.2).astype(np.float32),
-    )
-
-
-def training(epochs: int = 12, runs: int = 6, dev: bool = True) -> Training:
-    rng = np.random.default_rng(0)
-    fall = 0.7 * np.exp(-np.arange(epochs) / 8) + rng.uniform(0, 0.1, (2 * runs, epochs))
-    watched = np.arange(2, epochs + 1, 2)
-    unknown = np.full((2 * runs, len(watched)), np.nan)
-    return Training(
-        np.repeat(TARGETS, runs),
-        np.tile(np.arange(runs), 2),
-        np.zeros(2 * runs, int),
-        fall,
-        watched,
-        fall[:, 1::2] + 0.1 if dev else unknown,
-        100 - 60 * fall[:, 1::2] if dev else unknown,
-        np.zeros((2 * runs, 2), int),
-    )
-
-
-def keep(out: Path, cell: Cell, right: float) -> None:
-    predictions.write(out, cell, said(right, seed=sum(map(ord, "".join(cell)))))
-
-
-def keep_training(out: Path, setting: str, train: str, **how) -> None:
-    predictions.write_arrays(out / "training" / f"{setting}-{train}-x.npz", training(**how)._asdict())
-
-
-def everything(out: Path, names: tuple[str, ...] = NAMES, targets=TARGETS, **facts) -> Path:
-    """All that experiments can leave: every section of a page has something to say."""
-    claim(out, [corpus(name, **facts) for name in names], TABLES, targets=list(targets))
-    for target in targets:
-        known = 0.7 if target == "arousal" else 0.6
+def everything(out, names=NAMES, tasks=("arousal", "valence"), **facts):
+    """All that experiments can leave: every section of a page has something to show."""
+    own = config(names, tasks)
+    claim(out, own, tables=TABLES, **facts)
+    base = {task: 0.7 - 0.1 * i for i, task in enumerate(tasks)}
+    for setting in known.monolingual(own):
+        keep(out, setting, base[setting.task.name] + 0.15, training=True)
+    for setting in known.multilingual(own):
+        keep(out, setting, base[setting.task.name] + 0.17, training=True)
+    for setting in known.crosslingual(own):
+        keep(out, setting, base[setting.task.name], training=True, dev=False)
+    for setting in known.finetuned(own):
+        keep(out, setting, base[setting.task.name] + 0.12)
+    for setting in [
+        *known.crosslingual(own, "aside"),
+        *known.multilingual(own, "multilingual_equalized", equalize=True),
+    ]:
+        keep(out, setting, base[setting.task.name] - 0.02)
+    for setting in known.tuning(own):
+        keep(
+            out,
+            setting,
+            base[setting.task.name] + setting.model.pool / 300,
+            training=setting.name == "tuning_k5_p15",
+        )
+    for n in (10, 50, 200):
+        for setting in known.finetuned(own, f"finetuned_{n}", samples=n, draw="seed"):
+            keep(out, setting, base[setting.task.name] + 0.05 * np.log10(n))
+    for task in own.tasks:
         for name in names:
-            others = [other for other in names if other != name]
-            keep(out, Cell("monolingual", name, name, target), known + 0.15)
-            keep(out, Cell("multilingual", "+".join(names), name, target), known + 0.17)
-            keep(out, Cell("multilingual_histogram", "+".join(names), name, target), known + 0.1)
-            keep(out, Cell("voted", "+".join(names), name, target), known + 0.12)
-            for kernel in (5, 10, 20):
-                for pool in (15, 30):
-                    keep(out, Cell(f"tuning_k{kernel}_p{pool}", name, name, target), known + pool / 200)
-            for other in others:
-                keep(out, Cell("aside", other, name, target), known - 0.02)
-                keep(out, Cell("crosslingual", other, name, target), known)
-                keep(out, Cell("finetuned", other, name, target), known + 0.12)
-                for n in (10, 50, 200):
-                    keep(out, Cell(f"finetuned_{n}", other, name, target), known + 0.05 * np.log10(n))
-    keep(out, Cell("language", "+".join(names[:2]), "+".join(names[:2]), "language"), 0.9)
-    keep(out, Cell("monolingual_cut", names[0], names[0], "arousal"), 0.77)
-    for name in names:
-        keep_training(out, "monolingual", name)
-        keep_training(out, "crosslingual", name, dev=False)
-        keep_training(out, "tuning_k5_p15", name)
-    keep_training(out, "multilingual", "+".join(names))
-    lost = [Cell("finetuned_400", names[0], names[1], target) for target in targets]
-    keeping.note_missing(out, dict.fromkeys(lost, "fold 1: 300, fewer than 400"))
+            keep_derived(out, "voted", task, names, name, base[task.name] + 0.12)
+    two = dataclasses.replace(own, corpora=names[:2])
+    keep(out, known.related(two)[-1], 0.9)
+    keep(out, known.monolingual(two, "monolingual_cut", plan=known.cut_to_smallest)[0], 0.77)
+    lost = [
+        one
+        for one in known.finetuned(two, "finetuned_400", samples=400, draw="seed")
+        if one.train == names[:1]
+    ]
+    stored.note_missing(out, [missing(one, "fold 1: 300, fewer than 400") for one in lost])
     (out / "attention.json").write_text(json.dumps(attention(names[:2])))
     return out
 
 
-def attention(names) -> dict:
-    rng = np.random.default_rng(0)
-    found, even = {}, np.tri(8) / np.arange(1, 9)[:, None]
+def attention(names):
+    rng, found = np.random.default_rng(0), {}
+    even = np.tri(8) / np.arange(1, 9)[:, None]
     for name in names:
-        shares = rng.dirichlet(np.arange(8, 0, -1) * 3.0, 3)
         expected = np.arange(8, 0, -1) / 36
-        among = rng.dirichlet(expected * 40, 3)
-        found[name] = {
-            "shares": shares.tolist(),
-            "among": among.tolist(),
-            "expected": expected.tolist(),
-            "decided": rng.uniform(0.5, 0.8, 3).tolist(),
-            "decided_among": rng.uniform(0.5, 0.8, 3).tolist(),
-            "padding_weight": rng.uniform(0.3, 0.6, 3).tolist(),
-            "padding_wins": rng.uniform(0.3, 0.6, 3).tolist(),
-            "by_length_utterances": [0, *[10] * 7],
-            "by_length_among": [even.tolist()] * 3,
-        }
+        shares = rng.dirichlet(np.arange(8, 0, -1) * 3.0, 3), rng.dirichlet(expected * 40, 3), expected
+        each = [*shares, *rng.uniform(0.3, 0.7, (4, 3)), np.array([0, *[10] * 7]), np.stack([even] * 3)]
+        found[name] = {key: value.tolist() for key, value in zip(SHARES, each, strict=True)}
     return found

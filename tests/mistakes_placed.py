@@ -89,7 +89,7 @@ PLACED = [
     (
         lambda: shutil.copy("emodb/03a01Fa.wav", "emodb/03a01Fa.flac"),
         "audit emodb --source emodb",
-        "EmoDB's 03a01Fa stands already in emodb/03a01Fa.flac, expected one release, and each recording once",
+        "EmoDB's 03a01Fa is already in emodb/03a01Fa.flac, expected one release, and each recording once",
     ),
     (
         others,
@@ -114,9 +114,9 @@ PLACED = [
         "no corpus 'new' in data, found",
     ),
     (
-        lambda: Path("data/manifest/new/1.0.0").mkdir(parents=True),
+        lambda: Path("data/manifest/new/2.0.0").mkdir(parents=True),
         "prepare manifest --source speech/m.csv --name new --data-dir data",
-        "new/1.0.0: not a whole corpus (no dataset_info.json); delete this folder",
+        "new/2.0.0: not a complete corpus (no dataset_info.json); delete this folder",
     ),
 ]
 

@@ -33,7 +33,7 @@ RECOGNISED_USAGE = [
     ("serve speech/a.wav", "unrecognized arguments: speech/a.wav"),
     (
         "listen speech/a.wav",
-        "argument -: 'speech/a.wav', expected - for standard input; ser-jax predict hears",
+        "argument -: 'speech/a.wav', expected - for standard input; ser-jax predict reads",
     ),
     (
         "export --format onnx --out speech/a.wav",
@@ -77,7 +77,7 @@ RECOGNISED_REQUESTS = [
         "predict --model nowhere speech/a.wav",
         "nowhere: no such folder, expected the folder that ser-jax train wrote",
     ),
-    ("predict --model speech speech/a.wav", "speech/config.json: no such file, expected the folder of"),
+    ("predict --model speech speech/a.wav", "speech/config.json: no such file, expected a file of a"),
     (
         "predict --model speech/a.wav speech/a.wav",
         "speech/a.wav: is a file, expected the folder that ser-jax",
@@ -89,7 +89,7 @@ RECOGNISED_REQUESTS = [
     ("predict - -", "standard input (-) is named twice, expected it once"),
     ("serve --model nowhere", "nowhere: no such folder, expected the folder that ser-jax train wrote"),
     ("listen --model nowhere -", "nowhere: no such folder, expected the folder that ser-jax train wrote"),
-    ("listen --rate 16000", "--rate without -, expected standard input to be listened to"),
+    ("listen --rate 16000", "--rate without -, expected standard input as the source"),
     ("listen - --device front", "--device and -, expected one of them: a microphone or standard input"),
     ("export --model nowhere --format onnx --out new.onnx", "nowhere: no such folder, expected the folder"),
 ]

@@ -102,9 +102,9 @@ REQUESTS = [
     (f"{PREPARE} --workers {10**30}", f"{10**30} workers, expected 1,024 at most"),
     (f"audit emodb --source emodb --workers {10**30}", f"{10**30} workers, expected 1,024 at most"),
     (f"{PREPARE} --arousal-threshold 3", "arousal is given in words, expected no --arousal-threshold"),
-    (f"{PREPARE} --name tiny --data-dir speech/a.wav", "a.wav/manifest/tiny/1.0.0: cannot be written (Not a"),
+    (f"{PREPARE} --name tiny --data-dir speech/a.wav", "a.wav/manifest/tiny/2.0.0: cannot be written (Not a"),
     (f"{PREPARE} --data-dir speech/a.wav/deep", "cannot be written (Not a directory), expected a data dir"),
-    (f"{PREPARE} --data-dir /proc/new", "/proc/new/manifest/new/1.0.0: cannot be written ("),
+    (f"{PREPARE} --data-dir /proc/new", "/proc/new/manifest/new/2.0.0: cannot be written ("),
     (f"{LABELS} --data-dir speech/a.wav", "speech/a.wav/manifest/new: cannot be written (Not a directory)"),
     (f"{LABELS} --data-dir /proc/new", "/proc/new/manifest/new: cannot be written ("),
     (f"{LABELS} --skip-bad", "--labels-only reads no recording, expected no --skip-bad or --beam-runner"),
@@ -173,8 +173,8 @@ BEAMS = [
 DATA_DIRS = [
     ("speech/a.wav", "describe tiny", "no corpus 'tiny' in speech/a.wav, found"),
     ("nowhere", "describe tiny", "no corpus 'tiny' in nowhere, found no such folder; prepare it with"),
-    ("speech/a.wav", "prepare emodb --source emodb", "a.wav/emodb/emodb/1.0.0: cannot be written (Not a dir"),
-    ("/proc/new", "prepare emodb --source emodb", "/proc/new/emodb/emodb/1.0.0: cannot be written ("),
+    ("speech/a.wav", "prepare emodb --source emodb", "a.wav/emodb/emodb/2.0.0: cannot be written (Not a dir"),
+    ("/proc/new", "prepare emodb --source emodb", "/proc/new/emodb/emodb/2.0.0: cannot be written ("),
     ("/proc/new", "prepare emodb --source emodb --labels-only", "/proc/new/emodb/emodb: cannot be written ("),
     ("a\nb", "describe tiny", r"no corpus 'tiny' in a\nb, found no such folder"),
 ]

@@ -1,6 +1,6 @@
 """What can be written wrong in a file, and the sentence that answers it.
 
-A mistake is a file of `sources.lay`, what stands in it instead (what is callable makes it of what stood
+A mistake is a file of `sources.lay`, what is written in it instead (what is callable makes it of what was
 there), and the sentence.
 """
 
@@ -30,7 +30,7 @@ def every_row(add):
 
 
 MANIFESTS = [
-    ("", "m.csv: no column 'path', found an empty file, expected path, speaker, arousal, valence, separated"),
+    ("", "m.csv: no column 'path', found an empty file, expected path, speaker and any of arousal,"),
     ("\ufeff", "m.csv: no column 'path', found an empty file"),
     ("\n\n \n", "m.csv: no column 'path', found an empty file"),
     (HEAD, "m.csv: no utterances, expected a row for each"),
@@ -54,12 +54,11 @@ MANIFESTS = [
     (HEAD.strip() + ",sex\na.wav,x,low,negative,femal\n", "female, male, unknown; did you mean 'female'?"),
     (MANIFEST.replace("path", "Path"), "m.csv: no column 'path', found Path, speaker, arousal, valence, exp"),
     (
-        HEAD.replace("valence", "valance") + ROW,
-        "m.csv: no column 'valence', found path, speaker, arousal, val",
+        "path,speaker,emotoin\na.wav,x,joy\n",
+        "m.csv: no column of labels, found path, speaker, emotoin, expected",
     ),
-    ("path,speaker,arousal\na.wav,x,low\n", "m.csv: no column 'valence', found path, speaker, arousal,"),
-    ("path," + HEAD + "a.wav," + ROW, "m.csv: column 'path' stands 2 times, expected once"),
-    (HEAD.strip() + ",end,end\n", "m.csv: column 'end' stands 2 times, expected once"),
+    ("path," + HEAD + "a.wav," + ROW, "m.csv: column 'path' appears 2 times, expected once"),
+    (HEAD.strip() + ",end,end\n", "m.csv: column 'end' appears 2 times, expected once"),
     ("x" * 1000 + "," * 5000, "m.csv: no column 'path', found " + "x" * 200 + "..., expected path"),
     (HEAD + "a.wav,x,low\n", "m.csv:2: 3 cells, expected 4"),
     (HEAD + "a.wav,x,low,negative,\n", "m.csv:2: 5 cells, expected 4"),
@@ -80,14 +79,20 @@ MANIFESTS = [
         "m.csv:2: path has 4,004 characters, expected 1,000 at most",
     ),
     (HEAD + f"{'a' * 300}.wav,x,low,negative\n", "cannot be opened (File name too long)"),
-    (MANIFEST + ROW, "m.csv:5: a.wav stands already in line 2, expected it once"),
-    (MANIFEST + "./folder/../a.wav,z,high,negative\n", "../a.wav stands already in line 2, expected it once"),
-    (CUT + "a.wav,x,low,negative,0,.2\na.wav,x,low,negative,0.0,0.20\n", "m.csv:3: a.wav#0.0-0.20 stands"),
-    (CUT + "a.wav,x,low,negative,0,1\na.wav#0-1,x,low,negative,,\n", "m.csv:3: a.wav#0-1 stands already in"),
+    (MANIFEST + ROW, "m.csv:5: a.wav is already in line 2, expected it once"),
+    (MANIFEST + "./folder/../a.wav,z,high,negative\n", "../a.wav is already in line 2, expected it once"),
+    (
+        CUT + "a.wav,x,low,negative,0,.2\na.wav,x,low,negative,0.0,0.20\n",
+        "m.csv:3: a.wav#0.0-0.20 is already",
+    ),
+    (CUT + "a.wav,x,low,negative,0,1\na.wav#0-1,x,low,negative,,\n", "m.csv:3: a.wav#0-1 is already in"),
     (HEAD + "a.wav,,low,negative\n", "m.csv:2: speaker is empty, expected a speaker"),
     (HEAD + "a.wav,\u00a0,low,negative\n", "m.csv:2: speaker is empty, expected a speaker"),
     (HEAD + " ,x,low,negative\n", "m.csv:2: path is empty, expected a path"),
-    (HEAD + "a.wav,x,,\nb.wav,y,,\n", "m.csv: no row has both arousal and valence, expected some"),
+    (
+        HEAD + "a.wav,x,,\nb.wav,y,,\n",
+        "m.csv: no row has a label (arousal, valence, dominance, emotion), expected some",
+    ),
     (HEAD + 'a.wav,"x\ny",low,negative\n', r"m.csv:3: speaker 'x\ny' holds '\n', expected a speaker on one"),
     (HEAD + 'a.wav,"x\ry",low,negative\n', r"speaker 'x\ry' holds '\r', expected a speaker on one line"),
     (HEAD + 'a.wav,"x\u2028y",low,negative\n', r"speaker 'x\u2028y' holds '\u2028', expected a speaker on"),
@@ -185,9 +190,9 @@ RECOLA = [
         "P16.csv: no column FF3, found time, FM1, FM2, FM3, FF1, FF2, FF4; expected",
     ),
     (AROUSAL, lambda text: text.replace(";0.1\n", "\n"), "P16.csv:2: column FF3 holds '', expected a number"),
-    (AROUSAL, swap("FF3", "FF2"), "P16.csv: column FF2 stands 2 times, expected once"),
-    (AROUSAL, every_row((";FM1", ";1")), "P16.csv: column FM1 stands 2 times, expected once"),
-    (AROUSAL, every_row((";FF4", ";1")), "P16.csv: a column FF4 as well, expected the raters FM1, FM2, FM3"),
+    (AROUSAL, swap("FF3", "FF2"), "P16.csv: column FF2 appears 2 times, expected once"),
+    (AROUSAL, every_row((";FM1", ";1")), "P16.csv: column FM1 appears 2 times, expected once"),
+    (AROUSAL, every_row((";FF4", ";1")), "P16.csv: a column FF4 as well, expected time, FM1, FM2, FM3"),
     (AROUSAL, every_row(("", ";1")), "P16.csv:2: 8 cells, expected 7, and decimal points in them"),
     (AROUSAL, lambda text: text.replace(".", ","), "P16.csv:2: column time holds '0,00', expected a number"),
     (
@@ -233,17 +238,17 @@ RECOLA = [
     (SPEECH, "start;stop\n0;1e999\n", "P16.csv:2: column stop holds '1e999', expected a number"),
     (SPEECH, "start;stop\n0,5;1,5\n", "P16.csv:2: column start holds '0,5', expected a number"),
     (SPEECH, "start,stop\n0,5,1,5\n", "P16.csv:2: 4 cells, expected 2, and decimal points in them"),
-    (SPEECH, "start;start;stop\n0;1;2\n", "P16.csv: column start stands 2 times, expected once"),
+    (SPEECH, "start;start;stop\n0;1;2\n", "P16.csv: column start appears 2 times, expected once"),
     (SPEECH, "start;stop\n400;500\n", "RECOLA: no turn begins within the 300 s that are annotated, expected"),
     (SPEECH, b"\xff\xfe\x00", "P16.csv: holds null characters, expected text"),
     (PEOPLE, "", "user_info.csv: no column user, found nothing; expected user"),
     (PEOPLE, "name;sex\nP16;f\n", "user_info.csv: no column user, found name, sex; expected user"),
     (PEOPLE, "User;Sex\n;female\n", "user_info.csv:2: no user, expected one like P16 or 16"),
-    (PEOPLE, "User;Sex;Sex\nP16;f;m\n", "user_info.csv: column sex stands 2 times, expected once"),
+    (PEOPLE, "User;Sex;Sex\nP16;f;m\n", "user_info.csv: column sex appears 2 times, expected once"),
     (
         PEOPLE,
         "User;Group_id;Sex\nP16;3;female\n16;4;female\n",
-        "user_info.csv:3: P16 stands already in line 2 with another sex or group, expected it once",
+        "user_info.csv:3: P16 is already in line 2 with another sex or group, expected it once",
     ),
     (PEOPLE, 'User;Sex\n"P16;female\n', "user_info.csv:2: not a table (unexpected end of data)"),
     (
@@ -281,7 +286,7 @@ IEMOCAP = [
     (swap("Ses01F_impro01_M000", "Ses02F_impro01_M000"), "lies in Session1, expected Session2"),
     (
         swap("Ses01F_impro01_M000", "Ses01F_impro01_F000"),
-        "impro01.txt:7: turn Ses01F_impro01_F000 stands alr",
+        "impro01.txt:7: turn Ses01F_impro01_F000 is alr",
     ),
 ]
 

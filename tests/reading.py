@@ -1,8 +1,8 @@
-"""Pages read as their readers would: block by block, in a folder, as the comments above the blocks say."""
+"""The blocks of a page, run or parsed as the comments above them say (see test_documentation.py)."""
 
 import argparse
 import contextlib
-import importlib
+import functools
 import io
 import json
 import os
@@ -18,18 +18,19 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-import parsers
+import tyro
 
-from experiments import main as shared
-from experiments import options
 from ser_jax.cli import main as ser_jax
+from ser_jax.experiment import command
 
 ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted(path.stem for path in (ROOT / "experiments").glob("[a-z]*.py"))
 FENCED = re.compile(
     r"(?P<markers>(?:^<!-- test: .* -->\n)*)^```(?P<language>.*)\n(?P<text>(?:.*\n)*?)^```$", re.MULTILINE
 )
-FOREIGN = {"arecord", "cat", "cd", "curl", "export", "gcloud", "git", "sbatch", "source", "srun"}
+FOREIGN = {"arecord", "cat", "cd", "curl", "export", "gcloud", "git", "mkdir", "sbatch", "source", "srun"}
 BETWEEN = {"|", "&&", ";"}
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Block(NamedTuple):
@@ -42,9 +43,9 @@ class Block(NamedTuple):
     def __str__(self):
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
-    def said(self, marker):
+    def marker(self, name):
         """What stands behind a marker; None without it."""
-        found = [one.removeprefix(marker).strip() for one in self.markers if one.split(" ")[0] == marker]
+        found = [one.removeprefix(name).strip() for one in self.markers if one.split(" ")[0] == name]
         return found[0] if found else None
 
 
@@ -60,61 +61,83 @@ def blocks(page):
 
 
 def commands(text):
-    """Lines, those that go on joined."""
+    """Lines; those that end with a backslash are joined with the next."""
     return [line for line in text.replace("\\\n", " ").splitlines() if line.split("#")[0].strip()]
 
 
-def words(command):
-    lexer = shlex.shlex(command, posix=True, punctuation_chars="|&;>")
+def words(line):
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;>")
     lexer.whitespace_split, lexer.commenters = True, "#"
     return list(lexer)
 
 
-def simple(command):
-    """What a pipe or && joins, each as words."""
+def simple(line):
+    """The commands that a pipe or && joins, each as words."""
     parts = [[]]
-    for word in words(command):
+    for word in words(line):
         parts.append([]) if word in BETWEEN else parts[-1].append(word)
     return [part for part in parts if part]
 
 
-class Accepted(Exception):
-    """A parser took its arguments."""
+class Parsed(BaseException):
+    """A parser accepted its flags; nothing more is to be done."""
 
 
-def take(run):
-    """Lets a program read its flags and do nothing more."""
-    parse = argparse.ArgumentParser.parse_args
+def parse(line):
+    """Let `ser-jax` or a script parse its flags and do nothing more; SystemExit if it refuses them."""
+    parse_args, cli = argparse.ArgumentParser.parse_args, tyro.cli
 
-    def parse_args(parser, *arguments, **named):
-        parse(parser, *arguments, **named)
-        raise Accepted
+    def stop(*_, **__):
+        raise Parsed
 
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", parse_args):
+    def stop_after(parser, arguments=None):
+        parse_args(parser, arguments)
+        stop()
+
+    def stop_unless_configuration(kind, **named):  # whose values are checked further
+        found = cli(kind if isinstance(kind, type) else functools.wraps(kind)(stop), **named)
+        return found if kind.__name__ == "Experiment" else stop()
+
+    with (
+        mock.patch.object(argparse.ArgumentParser, "parse_args", stop_after),
+        mock.patch.object(tyro, "cli", stop_unless_configuration),
+        mock.patch.object(command, "_start", stop),
+    ):
         try:
-            run()
-        except Accepted:
+            status = start(line)
+        except Parsed:
             return
-    raise AssertionError("no parser was asked")
+    raise SystemExit(status)
 
 
-def script(name):
-    """A module of experiments as a function of its flags that reads them alone."""
-    module = importlib.import_module(name)
-    own = getattr(module, "main", None)
-    if own is not None and own.__module__ == name:
-        return lambda flags: take(lambda: own(flags))
-    with mock.patch.object(shared, "main") as asked:
-        parsers.run(name.removeprefix("experiments."))
-    called = asked.call_args
-    return lambda flags: options.parse(*called.args[:2], flags, called.kwargs.get("fewest", 2))
+def start(line):
+    """Run a command in this process; returns its exit status."""
+    program, *rest = line
+    if program == "ser-jax":
+        return ser_jax(rest)
+    assert program == "python", f"{program}: expected a command of this project"
+    argv, path = sys.argv, sys.path.copy()
+    try:
+        if rest[0] == "-m":
+            sys.argv = rest[1:]
+            sys.modules.pop(rest[1], None)
+            runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = rest
+            sys.path.insert(0, str(Path(rest[0]).parent))
+            runpy.run_path(rest[0], run_name="__main__")
+    except SystemExit as ended:
+        return ended.code or 0
+    finally:
+        sys.argv, sys.path[:] = argv, path
+    return 0
 
 
-def read(line):
-    """Has the parsers of ours take a line of commands. Returns: how many of them did."""
-    taken = 0
+def check(line):
+    """Parse all commands of a line. Returns: how many of them are this project's."""
+    count = 0
     for part in simple(re.sub(r"\$\w+", "0", line)):
-        taken += sum(read(word.removeprefix("--command=")) for word in part[1:] if " " in word)
+        count += sum(check(word.removeprefix("--command=")) for word in part[1:] if " " in word)
         while part and re.match(r"[A-Z_]+=", part[0]):
             part = part[1:]
         part = part[: part.index(">")] if ">" in part else part
@@ -123,26 +146,24 @@ def read(line):
             while rest[0].startswith("-"):
                 rest = rest[1:]
             program, *rest = rest
-        if program == "ser-jax":
-            take(lambda rest=rest: ser_jax(rest))
-        elif program == "python" and rest[0] == "-m":
-            script(rest[1])(rest[2:])
+        if program == "ser-jax" or (program == "python" and (rest[0] == "-m" or "own_" in rest[0])):
+            parse([program, *rest])
         elif program == "python":
-            assert (ROOT / rest[0]).exists(), rest[0]
+            assert Path(rest[0]).exists(), rest[0]
         elif program == "make":
             assert re.search(rf"^{rest[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), rest[0]
         elif program == "pip":
-            install(rest)
+            check_install(rest)
         elif program == "python3":
             assert rest == ["-m", "venv", ".venv"]
         else:
-            assert program in FOREIGN, f"{program}: what is it?"
+            assert program in FOREIGN, f"{program}: unknown program"
             continue
-        taken += 1
-    return taken
+        count += 1
+    return count
 
 
-def install(rest):
+def check_install(rest):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert rest[:-1] == ["install", "-c", "constraints.txt", "-e"]
     assert (ROOT / "constraints.txt").exists()
@@ -150,8 +171,8 @@ def install(rest):
     assert set(extras.split(",") if extras else ()) <= set(project["optional-dependencies"])
 
 
-class Room:
-    """A folder in which a page is read, command by command."""
+class Reader:
+    """Does what a page says in a folder, block by block."""
 
     def __init__(self, folder, patch):
         self.folder, self.patch, self.names, self.printed = folder, patch, {}, ""
@@ -159,17 +180,17 @@ class Room:
     def do(self, block):
         if block.language == "python":
             self.printed = self.python(block)
-        elif (path := block.said("file")) is not None:
+        elif (path := block.marker("file")) is not None:
             (self.folder / path).write_text(block.text)
-        elif (line := block.said("keys")) is not None:
+        elif (line := block.marker("keys")) is not None:
             assert same_keys(example(block.text), json.loads(self.run(words(line))[1])), block
-        elif block.said("output") is not None:
+        elif block.marker("output") is not None:
             shown, printed = skeleton(block.text), skeleton(self.printed)
             assert all(line in printed for line in shown), f"{block}: {shown}\n{printed}"
         else:
-            assert block.language == "", f"{block}: nobody says what to do with {block.language}"
+            assert block.language == "", f"{block}: {block.language} without a marker"
             self.printed = self.shell(block)
-        if (expression := block.said("prints")) is not None:
+        if (expression := block.marker("prints")) is not None:
             assert re.search(expression, self.printed), f"{block}: {self.printed}"
 
     def python(self, block):
@@ -178,10 +199,10 @@ class Room:
         return out.getvalue()
 
     def shell(self, block):
-        said = block.said("parse")
-        only = [line for line in commands(block.text) if said is not None and told(line, said)]
-        taken = sum(read(line) for line in only)
-        assert said is None or taken, f"{block}: nothing of ours to parse"
+        chosen = block.marker("parse")
+        only = [line for line in commands(block.text) if chosen is not None and is_chosen(line, chosen)]
+        count = sum(check(line) for line in only)
+        assert chosen is None or count, f"{block}: nothing of this project to parse"
         flags = [marker.split() for marker in block.markers if marker.startswith("--")]
         printed, added = "", []
         todo = [line for line in commands(block.text) if line not in only]
@@ -192,27 +213,27 @@ class Room:
             elif {">", *BETWEEN} & set(words(line)):
                 out = self.bash(line)
             else:
-                known = [some for some in flags if taken_by([*words(line), *some])]
+                known = [some for some in flags if accepts([*words(line), *some])]
                 added += known
                 status, out = self.run([*words(line), *chain.from_iterable(known)])
-            expected = int(block.said("status") or 0) if line == todo[-1] else 0
+            expected = int(block.marker("status") or 0) if line == todo[-1] else 0
             assert status == expected, f"{block}: {line} ended with {status}\n{out}"
             printed += out
-        assert all(some in added for some in flags), f"{block}: no command knows some of {flags}"
+        assert all(some in added for some in flags), f"{block}: no command has some of {flags}"
         return printed
 
     def run(self, line):
-        """Ends like a program: (status, what it printed)."""
-        out, kept = io.StringIO(), [(one, signal.getsignal(one)) for one in stopping()]
-        hook, argv = sys.excepthook, sys.argv
+        """Returns: (exit status, what it printed, with its errors if it failed)."""
+        out, err = io.StringIO(), io.StringIO()
+        handlers, hook = [(one, signal.getsignal(one)) for one in SIGNALS], sys.excepthook
         try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()) as told_us:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 status = start(line)
         finally:
-            sys.excepthook, sys.argv = hook, argv
-            for one, handler in kept:
+            sys.excepthook = hook
+            for one, handler in handlers:
                 signal.signal(one, handler)
-        return status, out.getvalue() + (told_us.getvalue() if status else "")
+        return status, out.getvalue() + (err.getvalue() if status else "")
 
     def bash(self, line):
         programs = self.folder / ".programs"
@@ -220,45 +241,22 @@ class Room:
         (programs / "ser-jax").write_text(f'#!/bin/sh\nexec {sys.executable} -m ser_jax "$@"\n')
         (programs / "ser-jax").chmod(0o755)
         known = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-        command = ["bash", "-eo", "pipefail", "-c", line]
-        done = subprocess.run(command, capture_output=True, text=True, env=known)
+        shell = ["bash", "-eo", "pipefail", "-c", line]
+        done = subprocess.run(shell, capture_output=True, text=True, env=known)
         assert done.returncode == 0, f"{line}: {done.stderr}"
         return done.stdout
 
 
-def told(line, said):
-    return not said or any(word in words(line) or f" {word}" in f" {line}" for word in said.split())
+def is_chosen(line, chosen):
+    return not chosen or any(word in words(line) or f" {word}" in f" {line}" for word in chosen.split())
 
 
-def taken_by(line):
-    with contextlib.redirect_stderr(io.StringIO()):
+def accepts(line):
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
-            return read(shlex.join(line)) > 0
+            return check(shlex.join(line)) > 0
         except SystemExit:
             return False
-
-
-def stopping():
-    return [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-
-
-def start(line):
-    program, *rest = line
-    if program == "ser-jax":
-        return ser_jax(rest)
-    assert program == "python", f"{program}: expected a command of ours"
-    try:
-        if rest[0] == "-m":
-            sys.argv = rest[1:]
-            with mock.patch.dict(sys.modules):
-                sys.modules.pop(rest[1], None)
-                runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
-        else:
-            sys.argv = rest
-            runpy.run_path(rest[0], run_name="__main__")
-    except SystemExit as ended:
-        return ended.code or 0
-    return 0
 
 
 def skeleton(text):
@@ -282,6 +280,6 @@ def same_keys(shown, found):
 
 
 def do_all(page, folder, patch):
-    room = Room(folder, patch)
+    reader = Reader(folder, patch)
     for block in blocks(page):
-        room.do(block)
+        reader.do(block)

@@ -5,8 +5,8 @@ import numpy as np
 import soundfile
 
 from ser_jax import model
-from ser_jax.data.logmel import filterbank
-from ser_jax.model import ModelConfig
+from ser_jax.features.logmel import filterbank
+from ser_jax.model import AttentiveCNN
 from ser_jax.recognizer import Recognizer, folder
 from ser_jax.recognizer.trained import Target, Temperature, Trained
 
@@ -21,7 +21,7 @@ FACTS = {
 
 def drawn(targets=("arousal", "valence"), seeds=5, sizes=None, draw=0) -> Trained:
     """Weights as training would find them in size, and a standardisation that suits speech."""
-    sizes = sizes or ModelConfig()
+    sizes = sizes or AttentiveCNN()
     keys = jax.random.split(jax.random.key(draw), (len(targets), seeds))
     params = jax.vmap(jax.vmap(lambda key: model.init(sizes, key)))(keys)
     rng = np.random.default_rng(draw)

@@ -11,7 +11,7 @@ import pytest
 import recognisers
 import soundfile
 
-from ser_jax.model import ModelConfig
+from ser_jax.model import AttentiveCNN
 from ser_jax.recognizer import serving
 
 
@@ -46,7 +46,7 @@ def running(recognizer, megabytes=64, names=("127.0.0.1",)):
 @pytest.fixture(scope="module")
 def recogniser():
     """One that answers at once."""
-    return recognisers.recogniser(sizes=ModelConfig(channels=8))
+    return recognisers.recogniser(sizes=AttentiveCNN(channels=8))
 
 
 @pytest.fixture(scope="module")

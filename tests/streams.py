@@ -9,10 +9,10 @@ import pytest
 import recognisers
 import soundfile
 
-from ser_jax.model import ModelConfig
+from ser_jax.model import AttentiveCNN
 from ser_jax.recognizer.listening import piped
 
-SMALL = ModelConfig(channels=8)
+SMALL = AttentiveCNN(channels=8)
 
 
 @functools.cache

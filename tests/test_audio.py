@@ -9,17 +9,7 @@ import pytest
 import soundfile
 from sounds import RATE, noise, sweep, tone, wav, write
 
-from ser_jax.data.audio import (
-    BLOCK,
-    AudioError,
-    MissingAudioError,
-    NonFiniteError,
-    SegmentError,
-    TooShortError,
-    check,
-    opened,
-    read,
-)
+from ser_jax.data.audio import BLOCK, AudioError, check, opened, read
 
 
 @pytest.mark.parametrize("channels", [2, 8])
@@ -68,7 +58,7 @@ def test_a_segment_ends_with_its_file(tmp_path):
 
 def test_a_segment_far_past_its_file_is_refused(tmp_path):
     path = write(tmp_path / "a.wav", noise(16000))
-    with pytest.raises(SegmentError, match=r"segment ends at 9\.0 s, expected it within the file's 1\.0 s"):
+    with pytest.raises(AudioError, match=r"segment ends at 9\.0 s, expected it within the file's 1\.0 s"):
         read(path, 0.5, 9.0)
 
 
@@ -144,7 +134,7 @@ def test_damage_far_behind_is_found_by_reading_on(tmp_path):
     samples[-77] = np.nan
     path = write(tmp_path / "a.wav", samples)
     assert len(read(path)[0]) == 120000
-    with opened(path) as sound, pytest.raises(NonFiniteError, match="not finite"):
+    with opened(path) as sound, pytest.raises(AudioError, match="not finite"):
         list(sound.blocks())
 
 
@@ -164,7 +154,7 @@ def test_a_missing_file_is_named(tmp_path, refuse, name, sentence):
     write(tmp_path / "a.wav", noise(8000))
     (tmp_path / "loop.wav").symlink_to("loop.wav")
     for path in (tmp_path / name, f"{tmp_path}/{name}"):
-        with pytest.raises(MissingAudioError, match=sentence):
+        with pytest.raises(AudioError, match=sentence):
             refuse(path)
 
 
@@ -180,7 +170,7 @@ def test_checking_a_file_opens_nothing(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
 def test_nobody_waits_for_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "a.wav")
-    with pytest.raises(MissingAudioError, match=r"a\.wav: not a regular file, expected an audio file"):
+    with pytest.raises(AudioError, match=r"a\.wav: not a regular file, expected an audio file"):
         read(tmp_path / "a.wav")
 
 
@@ -188,7 +178,7 @@ def test_nobody_waits_for_a_pipe(tmp_path):
 def test_a_locked_file_is_named(tmp_path):
     path = write(tmp_path / "a.wav", noise(8000))
     path.chmod(0)
-    with pytest.raises(MissingAudioError, match=r"a\.wav: cannot be opened \(Permission denied\)"):
+    with pytest.raises(AudioError, match=r"a\.wav: cannot be opened \(Permission denied\)"):
         read(path)
 
 
@@ -208,47 +198,53 @@ def test_any_letters_make_a_name(tmp_path, name):
 def test_samples_are_finite(tmp_path, value):
     samples = noise(8000).astype(float)
     samples[77] = value
-    with pytest.raises(NonFiniteError, match=r"a\.wav: holds samples that are not finite"):
+    with pytest.raises(AudioError, match=r"a\.wav: holds samples that are not finite"):
         read(write(tmp_path / "a.wav", samples, subtype="DOUBLE"))
 
 
 def test_one_frame_is_the_least(tmp_path):
     assert len(read(write(tmp_path / "a.wav", noise(400)))[0]) == 400
     with pytest.raises(
-        TooShortError, match=r"b\.wav: the file holds 0\.0249 s of sound, expected at least .* 0\.025 s"
+        AudioError, match=r"b\.wav: the file holds 0\.0249 s of sound, expected at least .* 0\.025 s"
     ):
         read(write(tmp_path / "b.wav", noise(399)))
-    with pytest.raises(TooShortError, match=r"a\.wav: the segment from 0\.02 s holds 0\.0050 s"):
+    with pytest.raises(AudioError, match=r"a\.wav: the segment from 0\.02 s holds 0\.0050 s"):
         read(tmp_path / "a.wav", 0.02, 0.5)
 
 
 @pytest.mark.parametrize("start", [1.0, 1.5, 1e308])
 def test_a_segment_begins_within_its_file(tmp_path, start):
-    with pytest.raises(
-        SegmentError, match=r"a\.wav: segment begins at .+ s, expected it within the file's 1"
-    ):
+    with pytest.raises(AudioError, match=r"a\.wav: segment begins at .+ s, expected it within the file's 1"):
         read(write(tmp_path / "a.wav", noise(16000)), start)
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1.0, None), (1.0, 1.0), (float("nan"), None), (0.0, np.nan)])
 def test_a_segment_has_a_length(tmp_path, start, stop):
-    with pytest.raises(SegmentError, match="expected 0 <= start < end"):
+    with pytest.raises(AudioError, match="expected 0 <= start < end"):
         read(write(tmp_path / "a.wav", noise(16000)), start, stop)
 
 
-@pytest.mark.parametrize("kind", [AudioError, *AudioError.__subclasses__()])
-def test_errors_travel_between_processes(kind):
-    error = pickle.loads(pickle.dumps(kind("a/b.wav", "is broken")))
-    assert type(error) is kind
+def test_errors_travel_between_processes():
+    error = pickle.loads(pickle.dumps(AudioError("a/b.wav", "too short", "is broken")))
     assert (str(error), str(error.path), error.reason) == ("a/b.wav: is broken", "a/b.wav", "is broken")
+    assert error.finding == "too short"
 
 
-def test_every_error_has_a_line_in_the_audit():
-    findings = {kind.__name__: kind.finding for kind in AudioError.__subclasses__()}
-    assert findings == {
-        "MissingAudioError": "missing",
-        "UndecodableError": "undecodable",
-        "NonFiniteError": "non-finite",
-        "TooShortError": "too short",
-        "SegmentError": "outside",
-    }
+def test_every_error_has_its_category(tmp_path):
+    good, short, text = (tmp_path / f"{name}.wav" for name in ("good", "short", "text"))
+    write(good, noise(16000))
+    write(short, noise(399))
+    text.write_text("not audio")
+    infinite = write(tmp_path / "infinite.wav", np.full(8000, np.inf), subtype="DOUBLE")
+    for path, start, finding in (
+        (tmp_path / "gone.wav", 0, "missing"),
+        (tmp_path, 0, "missing"),
+        (text, 0, "undecodable"),
+        (infinite, 0, "non-finite"),
+        (short, 0, "too short"),
+        (good, 2, "outside"),
+        (good, -1, "outside"),
+    ):
+        with pytest.raises(AudioError) as caught:
+            read(path, start)
+        assert (caught.value.finding, caught.value.path) == (finding, path)

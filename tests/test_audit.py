@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from ser_jax import cli
 from ser_jax.data import audit, manifest
-from ser_jax.data.audit import findings, hearing, loudness
 from ser_jax.errors import UserError
 
 RATE = 16000
@@ -76,12 +75,12 @@ def found_in(speech, **options):
 
 
 def named(found, line):
-    return {finding.what.rpartition("/")[2]: finding.reason for finding in found.by_line()[line]}
+    return {finding.what.rpartition("/")[2]: finding.reason for finding in found.findings[line]}
 
 
 def test_every_line_names_its_file(speech):
     found = found_in(speech)
-    lines = set(found.by_line()) - {"loudness"}
+    lines = set(found.findings) - {"loudness"}
     assert {line: set(named(found, line)) for line in lines} == {
         "missing": {"gone.wav"},
         "undecodable": {"text.wav"},
@@ -109,9 +108,9 @@ def test_what_is_refused_is_what_prepare_refuses(speech, tmp_path):
 
     folder = data.prepare("manifest", speech, name="x", data_dir=tmp_path / "root", skip_bad=True, workers=1)
     left_out = sorted((row["id"], row["finding"]) for row in store.metadata(folder)["left_out"])
-    listing = manifest.read(speech).utterances
-    heard = found_in(speech).heard
-    flawed = [(u.id, one.flaw.finding) for u, one in zip(listing, heard, strict=True) if one.flaw]
+    utterances = manifest.read(speech).utterances
+    measurements = found_in(speech).measurements
+    flawed = [(u.id, one.flaw.finding) for u, one in zip(utterances, measurements, strict=True) if one.flaw]
     assert left_out == sorted(flawed)
     assert len(left_out) == 5
 
@@ -122,7 +121,7 @@ def test_recordings_without_a_label_are_named(tmp_path):
     for name in ("03a01Fa.wav", "03a01Na.wav", "notes.wav"):
         write(folder, name, noise(0.5))
     found = audit.audit("emodb", tmp_path, 1)
-    assert [finding.what for finding in found.by_line()["unlabelled"]] == [str(folder / "notes.wav")]
+    assert [finding.what for finding in found.findings["unlabelled"]] == [str(folder / "notes.wav")]
     assert not found.refused
 
 
@@ -173,39 +172,38 @@ def test_labels_that_cannot_be_read_are_refused(tmp_path):
         audit.audit("manifest", tmp_path / "gone.csv")
 
 
-def test_what_is_heard_does_not_depend_on_the_blocks(tmp_path, monkeypatch):
+def test_measurements_do_not_depend_on_the_blocks(tmp_path, monkeypatch):
     samples = noise(0.5, 9)
     samples[97:103] = 1.0
     write(tmp_path, "a.wav", samples)
     (tmp_path / "m.csv").write_text("path,speaker,arousal,valence\na.wav,a,low,negative\n")
     (utterance,) = manifest.read(tmp_path / "m.csv").utterances
-    whole = hearing.listen(utterance)
+    whole = audit.measure(utterance)
     assert whole.clipped == 4
     for block in (1, 7, 100):
         monkeypatch.setattr("ser_jax.data.audio.BLOCK", block)
-        assert hearing.listen(utterance) == whole
+        assert audit.measure(utterance) == whole
 
 
 def test_the_readme_explains_every_line():
-    text = (Path(findings.__file__).parents[1] / "README.md").read_text()
+    text = (Path(audit.__file__).parent / "README.md").read_text()
     rows = re.findall(r"^\| `([^`]+)` \| (error|warning|remark) \|", text, re.MULTILINE)
-    known = {"error": findings.ERRORS, "warning": findings.WARNINGS, "remark": findings.REMARKS}
-    assert rows == [(line, severity) for severity, lines in known.items() for line in lines]
+    assert rows == [(line, severity) for line, (severity, _) in audit.LINES.items()]
 
 
-def heard(tmp_path, samples, **options):
-    """What is heard of one recording."""
+def audited(tmp_path, samples, **options):
+    """The audit of one recording."""
     write(tmp_path, "one.wav", samples, **options)
     (tmp_path / "m.csv").write_text("path,speaker,arousal,valence\none.wav,a,low,negative\n")
     return audit.audit("manifest", tmp_path / "m.csv", 1)
 
 
-def test_silence_is_what_the_network_hears(tmp_path):
+def test_silence_counts_in_what_the_network_is_given(tmp_path):
     left = noise(0.5)
-    opposite = heard(tmp_path, np.stack([left, -left], axis=1))
-    late = heard(tmp_path, np.concatenate([np.zeros(8 * RATE), noise(2.0)]))
+    opposite = audited(tmp_path, np.stack([left, -left], axis=1))
+    late = audited(tmp_path, np.concatenate([np.zeros(8 * RATE), noise(2.0)]))
     for found in (opposite, late):
-        assert len(found.by_line()["silent"]) == 1
+        assert len(found.findings["silent"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -215,15 +213,15 @@ def test_clipping_is_seen_in_every_coding(tmp_path, subtype):
     samples = noise(0.5)
     samples[200:205] = 1.0
     samples[300:305] = -1.0
-    assert heard(tmp_path, samples, subtype=subtype).heard[0].clipped == 6
-    assert heard(tmp_path, noise(0.5, level=0.9), subtype=subtype).heard[0].clipped == 0
+    assert audited(tmp_path, samples, subtype=subtype).measurements[0].clipped == 6
+    assert audited(tmp_path, noise(0.5, level=0.9), subtype=subtype).measurements[0].clipped == 0
 
 
 def test_recordings_beside_those_of_a_manifest_are_unlabelled(tmp_path):
     write(tmp_path, "two.wav", noise(0.5))
     write(tmp_path, "._two.wav", noise(0.5))
-    found = heard(tmp_path, noise(0.5))
-    assert [finding.what for finding in found.by_line()["unlabelled"]] == [str(tmp_path / "two.wav")]
+    found = audited(tmp_path, noise(0.5))
+    assert [finding.what for finding in found.findings["unlabelled"]] == [str(tmp_path / "two.wav")]
 
 
 @given(
@@ -231,7 +229,7 @@ def test_recordings_beside_those_of_a_manifest_are_unlabelled(tmp_path):
 )
 def test_separation_by_its_definition(rows):
     level, classes, speaker = (np.array(column) for column in zip(*rows, strict=True))
-    found = loudness.separation(level.astype(float), classes, speaker.astype(str))
+    found = audit.separation(level.astype(float), classes, speaker.astype(str))
     if len(set(classes)) < 2:
         assert np.isnan([found.auc, found.auc_within, found.uar]).all()
         return
@@ -251,7 +249,7 @@ def test_a_speakers_own_level_gives_nothing_away_within_speakers(seed):
     level = rng.normal(0, 1, 20)
     speaker = np.repeat(["near", "far"], 10)
     moved = level + np.where(speaker == "near", 30.0, 0.0)
-    one, other = (loudness.separation(values, classes, speaker) for values in (level, moved))
+    one, other = (audit.separation(values, classes, speaker) for values in (level, moved))
     assert one.auc_within == pytest.approx(other.auc_within)
 
 
@@ -259,7 +257,7 @@ def test_a_trap_is_a_warning(tmp_path):
     for i in range(30):
         write(tmp_path, f"03a{i:02d}{'NW'[i % 2]}a.wav", noise(0.1, i, (0.05, 0.5)[i % 2]))
     found = audit.audit("emodb", tmp_path, 1)
-    alone = found.by_line()["loudness"]
+    alone = found.findings["loudness"]
     assert [finding.what for finding in alone] == ["arousal", "valence"]
     assert "threshold, high being louder" in alone[0].reason
     assert "threshold, positive being quieter" in alone[1].reason
@@ -272,10 +270,20 @@ def test_few_utterances_give_nothing_away(tmp_path):
         write(tmp_path, f"03a{i:02d}{'NW'[i % 2]}a.wav", noise(0.1, i, (0.05, 0.5)[i % 2]))
     found = audit.audit("emodb", tmp_path, 1)
     assert found.loudness["arousal"].uar == 1.0
-    assert found.by_line()["loudness"] == []
+    assert found.findings["loudness"] == []
 
 
 def test_one_class_is_not_separated(tmp_path):
-    found = heard(tmp_path, noise(0.5))
+    found = audited(tmp_path, noise(0.5))
     assert "arousal  one class only" in audit.table(found)
     assert audit.as_dict(found)["loudness"]["arousal"]["auc"] is None
+
+
+def test_what_is_not_annotated_is_left_out(tmp_path):
+    for i in range(3):
+        write(tmp_path, f"{i}.wav", noise(0.1, i))
+    (tmp_path / "m.csv").write_text("path,speaker,arousal\n0.wav,a,low\n1.wav,a,high\n2.wav,a,\n")
+    found = audit.audit("manifest", tmp_path / "m.csv", 1)
+    assert audit.as_dict(found)["classes"]["a"]["arousal"] == {"low": 1, "high": 1}
+    assert (found.loudness["arousal"].counts, found.findings["one class"]) == ((1, 1), [])
+    assert "valence  not annotated" in audit.table(found)

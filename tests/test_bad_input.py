@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import json
 import os
 import shlex
 import shutil
@@ -27,7 +28,7 @@ from ser_jax import cli, data
 from ser_jax.data import iemocap, manifest, recola
 from ser_jax.errors import UserError
 
-ANNOTATED = recola.tables.annotation
+READ_TRACE = recola.read_trace
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def _in_world(world, monkeypatch):
     """Every case begins in the same folder, and leaves it as it was."""
     monkeypatch.chdir(world)
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
-    monkeypatch.setattr(recola.tables, "annotation", sources.once(ANNOTATED))
+    monkeypatch.setattr(recola, "read_trace", sources.once(READ_TRACE))
     before = sources.listing(world)
     yield
     after = sources.listing(world)
@@ -126,14 +127,16 @@ def test_what_stands_wrong_in_a_file(capsys, file, text, typed, sentence):
 
 @pytest.mark.parametrize(("file", "text"), HARMLESS)
 def test_what_is_odd_and_harmless(capsys, tmp_path, file, text):
-    """Labels as bytes, and so every fact of every utterance."""
+    """Every fact of every utterance stays the same, except what single raters chose."""
     labels = []
     for name in ("clean", "odd"):
         with standing(file, text) if name == "odd" else contextlib.nullcontext():
             typed = f"{READ[file]} --labels-only --data-dir {tmp_path / name}"
             assert cli.main(typed.split()) == 0, capsys.readouterr().err
         [kept] = (tmp_path / name).glob("*/same/labels.json")
-        labels.append(kept.read_bytes())
+        labels.append(json.loads(kept.read_bytes()))
+        for utterance in labels[-1]["utterances"]:
+            del utterance["raters"]
     assert labels[0] == labels[1]
 
 
@@ -182,11 +185,11 @@ def test_what_lies_wrong_in_a_folder(odd, world, capsys, make, typed, sentence):
 @pytest.mark.parametrize("file", ["metadata.json", "features.json", "tiny.array_record"])
 @pytest.mark.parametrize("typed", ["describe tiny", "prepare manifest --source speech/m.csv --name tiny"])
 def test_a_damaged_corpus_is_named_with_what_to_do(odd, world, capsys, how, file, typed):
-    folder = world / "data/manifest/tiny/1.0.0"
+    folder = world / "data/manifest/tiny/2.0.0"
     path = next(folder.glob("*.array_record*")) if "record" in file else folder / file
     DAMAGES[how](path)
     before = sources.listing(world)
-    sentence = "tiny/1.0.0: cannot be read ("
+    sentence = "tiny/2.0.0: cannot be read ("
     refused(capsys, f"{typed} --data-dir data", sentence)
     assert sources.listing(world) == before
 
@@ -222,9 +225,10 @@ def test_a_folder_that_may_not_be_used(capsys, typed, world):
         (world / "locked").rmdir()
 
 
-def plain(listing):
-    """Facts without the places that they were found at."""
-    return [tuple(v for k, v in vars(one).items() if k != "place") for one in listing.utterances]
+def plain(catalog):
+    """Facts without the places that they were found at, and without what may be cut off behind a turn."""
+    dropped = ("place", "raters")
+    return [tuple(v for k, v in vars(one).items() if k not in dropped) for one in catalog.utterances]
 
 
 def test_iemocaps_labels_cut_anywhere():
@@ -271,8 +275,8 @@ def test_recolas_tables_cut_anywhere(file, caplog):
 FILES = {
     "speech/m.csv": lambda: manifest.read("speech/m.csv").utterances,
     TURNS: lambda: iemocap.read("IEMOCAP").utterances,
-    f"{TIMINGS}/P16.csv": lambda: recola.tables.turns(Path(f"{TIMINGS}/P16.csv")),
-    PEOPLE: lambda: recola.tables.people(Path(PEOPLE)),
+    f"{TIMINGS}/P16.csv": lambda: recola.read_turns(Path(f"{TIMINGS}/P16.csv")),
+    PEOPLE: lambda: recola.read_people(Path(PEOPLE)),
 }
 
 

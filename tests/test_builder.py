@@ -1,6 +1,5 @@
 """Preparing a corpus and reading it back: what its records hold, and what cannot be one."""
 
-import importlib
 import re
 import shlex
 import sys
@@ -12,8 +11,9 @@ import soundfile
 from five_recordings import RATE, noise, prepare
 
 from ser_jax import cli, data
-from ser_jax.data import audio, builder, databases, logmel, store, workers
+from ser_jax.data import audio, builder, databases, store, workers
 from ser_jax.errors import UserError
+from ser_jax.features import LogMel, Waveform, describe, logmel, pad
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def speech(tmp_path):
 
 def test_a_corpus_holds_what_was_read(speech, tmp_path):
     folder = prepare(speech, tmp_path / "root")
-    assert folder == tmp_path / "root/manifest/tiny/1.0.0"
+    assert folder == tmp_path / "root/manifest/tiny/2.0.0"
     corpus = data.load("tiny", tmp_path / "root")
     assert (corpus.name, corpus.database, corpus.synthetic) == ("tiny", "manifest", False)
     assert corpus.thresholds == {"arousal": 0.1 * 3, "valence": 0.5}
@@ -35,15 +35,18 @@ def test_a_corpus_holds_what_was_read(speech, tmp_path):
     assert corpus.arousal.tolist() == [0.1 * i for i in (4, 3, 2, 1, 0)]
     assert corpus.seconds.tolist() == [8.0, 0.025, 1.0, 0.3, 0.5]
     assert corpus.frames.tolist() == [748, 1, 98, 28, 48]
-    assert (corpus.arousal.dtype, corpus.frames.dtype, corpus.logmel.dtype) == (
+    assert (corpus.arousal.dtype, corpus.frames.dtype, corpus.features.dtype) == (
         np.float64,
         np.int32,
         np.float32,
     )
-    assert corpus.logmel.shape == (5, logmel.FRAMES, logmel.BANDS)
-    for features, name in zip(corpus.logmel, corpus.id, strict=True):
+    assert corpus.features.shape == (5, 750, 26)
+    assert np.isnan(corpus.dominance).all()
+    assert set(corpus.dialogue) == set(corpus.raters) == {""}
+    assert corpus.frontend == describe(LogMel())
+    for features, name in zip(corpus.features, corpus.id, strict=True):
         samples, _ = audio.read(speech.parent / name)
-        np.testing.assert_array_equal(features, logmel.pad(logmel.logmel(samples))[0])
+        np.testing.assert_array_equal(features, pad(logmel.logmel(samples), 750)[0])
 
 
 def test_a_threshold_and_its_equal_stay_equal(speech, tmp_path):
@@ -166,13 +169,7 @@ def test_a_source_of_links_to_marked_recordings_is_synthetic(speech, tmp_path):
     assert data.load("tiny", tmp_path / "root").synthetic
 
 
-def test_a_marked_source_is_synthetic(speech, tmp_path):
-    (speech.parent / "SYNTHETIC.txt").touch()
-    prepare(speech, tmp_path / "root")
-    assert data.load("tiny", tmp_path / "root").synthetic
-
-
-def test_both_databases_go_through_the_same_door(tmp_path):
+def test_iemocap_and_recola_are_prepared_alike(tmp_path):
     wav = tmp_path / "one/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_M000.wav"
     labels = tmp_path / "one/Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
     for file in (wav, labels):
@@ -203,22 +200,46 @@ def test_both_databases_go_through_the_same_door(tmp_path):
     assert (corpus.database, corpus.thresholds) == ("recola", {"arousal": 0.0, "valence": 0.0})
     assert (corpus.arousal[0], corpus.seconds[0]) == (-0.1, 0.4)
     expected = logmel.logmel(noise(1.0, 0)[8000:14400]).astype(np.float32)
-    np.testing.assert_array_equal(corpus.logmel[0, : corpus.frames[0]], expected)
+    np.testing.assert_array_equal(corpus.features[0, : corpus.frames[0]], expected)
+
+
+def test_front_ends_lie_side_by_side(speech, tmp_path):
+    root = tmp_path / "root"
+    tagged = prepare(speech, root, features=Waveform(seconds=0.5))
+    plain = prepare(speech, root)
+    assert tagged.parent.parent == plain.parent.parent
+    assert tagged.parent.name.startswith("tiny-waveform-")
+    assert prepare(speech, root, features=Waveform(seconds=0.5)) == tagged
+    short, corpus = data.load("tiny", root, features=Waveform(seconds=0.5)), data.load("tiny", root)
+    assert (short.features.shape, corpus.features.shape) == ((5, 8000, 1), (5, 750, 26))
+    assert short.frames.tolist() == [8000, 400, 8000, 4800, 8000]
+    assert short.frontend == describe(Waveform(seconds=0.5))
+    assert short.id.tolist() == corpus.id.tolist()
+    assert short.fingerprint != corpus.fingerprint
+
+
+def test_unlabelled_utterances_are_kept(speech, tmp_path):
+    text = speech.read_text(encoding="utf-8").replace(",0.1,", ",,").replace(",0.2,positive", ",0.2,")
+    speech.write_text(text.replace("language", "emotion"), encoding="utf-8")
+    for options in ({"labels_only": True}, {}):
+        prepare(speech, tmp_path / "root", **options)
+        facts = data.facts("tiny", tmp_path / "root")
+        assert np.isnan(facts.arousal).tolist() == [False, False, False, True, False]
+        assert np.isnan(facts.valence).tolist() == [False, False, True, False, False]
+        assert facts.arousal.dtype == facts.dominance.dtype == np.float64
+        assert facts.scales == {"arousal": (0.0, 0.4)}
+        assert facts.emotion[0] == "é4"
 
 
 @pytest.mark.parametrize("name", databases.DATABASES)
-def test_every_builder_says_what_it_is(name):
-    from tensorflow_datasets.core import dataset_metadata
-
-    module = importlib.import_module(f"ser_jax.data.{name}.{name}_dataset_builder")
-    assert issubclass(module.Builder, builder.CorpusBuilder)
-    assert module.Builder.name == name
-    assert module.Builder.MANUAL_DOWNLOAD_INSTRUCTIONS.strip()
-    metadata = module.Builder.get_metadata()
-    assert metadata.description.startswith("# ")
-    assert f"ser-jax prepare {name} --source" in metadata.description
-    assert metadata.citation.startswith("@")
-    assert set(metadata.tags) <= set(dataset_metadata.valid_tags())
+def test_every_database_has_a_builder(name, speech, tmp_path):
+    made = builder.BUILDERS[name]
+    assert issubclass(made, builder.CorpusBuilder)
+    assert made.name == name
+    assert made.MANUAL_DOWNLOAD_INSTRUCTIONS.endswith(".")
+    info = made(config=builder.CorpusConfig(name="tiny", source=speech), data_dir=tmp_path).info
+    assert info.description.endswith(f"{databases.DATABASES[name].what}.")
+    assert info.citation
 
 
 def test_tensorflow_stays_out(speech, tmp_path):

@@ -18,8 +18,8 @@ from exports import MODELS, RATE, REACH, SOUNDS, TOLERANCE, by_lot, exported, se
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_jax.data import logmel
 from ser_jax.data.synthetic import plan
+from ser_jax.features import logmel
 from ser_jax.recognizer import Recognizer, exporting, folder
 from ser_jax.recognizer.exporting import ExportError, export
 
@@ -34,7 +34,7 @@ def test_both_files_say_what_python_says(kind, sound):
 
 @pytest.mark.parametrize("turn", plan.plan(92, 0)[::46], ids=lambda turn: turn.speaker)
 def test_so_they_do_of_synthesised_speech(turn):
-    exported("two targets").hold(plan.say(turn, 0))
+    exported("two targets").hold(plan.speak_turn(turn, 0))
 
 
 @settings(max_examples=25)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_jax import completion, errors
+from ser_jax import cli, errors
 from ser_jax.flags import Parser
 
 SHELL = """
@@ -22,10 +22,9 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
 
-@pytest.fixture(scope="module", params=[*parsers.COMMANDS, *parsers.SCRIPTS])
+@pytest.fixture(params=parsers.COMMANDS)
 def parser(request):
-    known = parsers.COMMANDS.get(request.param)
-    return parsers.of_script(request.param) if known is None else known
+    return parsers.COMMANDS[request.param]
 
 
 def examples(text):
@@ -44,15 +43,8 @@ def test_every_help_ends_with_examples_that_can_be_typed(parser, monkeypatch):
         while "|" in words:
             words = words[words.index("|") + 1 :]
         words = words[: words.index(">")] if ">" in words else words
-        program = max(
-            (p for p in [*parsers.COMMANDS, parser.prog] if p == " ".join(words)[: len(p)]), key=len
-        )
-        reader = parsers.COMMANDS["ser-jax"] if program in parsers.COMMANDS else parser
-        rest = words[1:] if program in parsers.COMMANDS else words[len(program.split()) :]
-        if rest[-1:] == ["--help"]:
-            assert program in parsers.COMMANDS
-        else:
-            reader.parse_args(rest)
+        if words[-1] != "--help":
+            parsers.COMMANDS["ser-jax"].parse_args(words[1:])
 
 
 def test_every_help_fits_a_terminal(parser, monkeypatch):
@@ -91,8 +83,8 @@ def test_a_neighbour_of_what_is_not_there(tmp_path):
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scripts")
-    for shell in completion.SHELLS:
-        text = completion.script(parsers.within(parsers.cli._parser())["ser-jax"], shell)
+    for shell in cli.SHELLS:
+        text = cli.completion(cli._parser(), shell)
         (folder / shell).write_text(text)
     return folder
 
@@ -123,17 +115,9 @@ def test_bash_completes(scripts, tmp_path, typed, offered):
     assert (set(done.stdout.split()), done.stderr) == (offered, "")
 
 
-@pytest.mark.parametrize("shell", completion.SHELLS)
+@pytest.mark.parametrize("shell", cli.SHELLS)
 def test_every_flag_can_be_completed(scripts, shell):
     text = (scripts / shell).read_text()
     for parser in parsers.COMMANDS.values():
         for flag in parser._flags():
             assert re.search(rf"-l {flag}\b" if shell == "fish" else f"--{flag}", text), flag
-
-
-@pytest.mark.parametrize("name", parsers.SCRIPTS)
-def test_every_script_ends_in_one_of_two_ways(name):
-    text = (parsers.EXPERIMENTS / f"{name}.py").read_text()
-    assert ("from experiments.main import main" in text) != (
-        "from ser_jax.shutdown import run_script" in text
-    )

@@ -8,7 +8,7 @@ from corpora import noise_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_jax.data.folds import FoldError, companies, folds, groups
+from ser_jax.data.folds import FoldError, connected_speakers, folds, groups
 
 
 def divisions():
@@ -59,8 +59,8 @@ def test_speakers_of_several_sessions_stand_on_one_side_too(sessions, speakers):
 def test_a_speaker_of_two_sessions_joins_them():
     corpus = people("f m f m f m")
     joined = dataclasses.replace(corpus, speaker=np.array(["a", "b", "c", "d", "e", "a"]))
-    assert companies(joined)[0] == companies(joined)[5]
-    assert len(set(companies(joined))) == 5
+    assert connected_speakers(joined)[0] == connected_speakers(joined)[5]
+    assert len(set(connected_speakers(joined))) == 5
 
 
 def people(sexes_by_session):
@@ -104,15 +104,21 @@ def test_sessions_of_a_corpus_like_iemocap_are_the_folds_in_order():
         assert len(set(corpus.speaker[fold.train])) == 7
 
 
-def test_too_few_sessions_are_named():
-    corpus = noise_corpus(sessions=3)
-    with pytest.raises(
-        FoldError,
-        match=r"corpus noise has 3 separate sessions .* cannot make 5 folds; expected at least 2 folds",
-    ):
-        folds(corpus, 5)
-    with pytest.raises(FoldError, match="cannot make 1 folds"):
-        folds(corpus, 1)
-    pair = noise_corpus(sessions=2, speakers_a_session=1)
+@pytest.mark.parametrize("speakers", [3, 4])
+def test_as_many_folds_as_separate_speakers(speakers):
+    corpus = people("m " * speakers)  # as in SAVEE, of four men
+    assert len(folds(corpus, 5)) == speakers
+    for fewer, own in zip(folds(corpus, 5), folds(corpus, speakers), strict=True):
+        for part in ("train", "dev", "test"):
+            np.testing.assert_array_equal(getattr(fewer, part), getattr(own, part))
+
+
+def test_too_few_speakers_are_named():
+    for corpus, count in ((noise_corpus(sessions=1), 5), (noise_corpus(), 1)):
+        with pytest.raises(
+            FoldError,
+            match=r"corpus noise has \d separate sessions .* which make 1 folds; expected at least 2 folds",
+        ):
+            folds(corpus, count)
     with pytest.raises(FoldError, match="too few speakers to train, develop and test in 2 folds"):
-        folds(pair, 2)
+        folds(noise_corpus(sessions=2, speakers_a_session=1), 5)

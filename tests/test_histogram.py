@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
 
 from ser_jax.data import histogram
-from ser_jax.data.histogram import CELL, LEVELS, equalised, histograms, towards
-from ser_jax.data.joined import Joined
+from ser_jax.data.concatenated import ConcatenatedArray
+from ser_jax.data.histogram import CELL, LEVELS, HistogramError, equalize, histograms, towards
 from ser_jax.data.standardize import Membership
 
 ROUNDING = 1e-4  # dB; float32 at 100 dB, several times over
@@ -23,24 +23,24 @@ def utterances(seed, count, centre=-50.0, deviation=8.0, time=30, bands=3):
     """Noise [count, time, bands] and how long each lasts; what is past that is zero."""
     draw = np.random.default_rng(seed)
     frames = draw.integers(time // 2, time + 1, count)
-    logmel = draw.normal(centre, deviation, (count, time, bands)).astype(np.float32)
-    return silenced(logmel, frames), frames
+    features = draw.normal(centre, deviation, (count, time, bands)).astype(np.float32)
+    return silenced(features, frames), frames
 
 
-def silenced(logmel, frames, value=0):
-    return np.where(within(logmel, frames)[..., None], logmel, np.float32(value))
+def silenced(features, frames, value=0):
+    return np.where(within(features, frames)[..., None], features, np.float32(value))
 
 
-def within(logmel, frames):
-    return np.arange(logmel.shape[1]) < frames[:, None]
+def within(features, frames):
+    return np.arange(features.shape[1]) < frames[:, None]
 
 
-def heard(logmel, frames, rows=slice(None)):
-    return logmel[rows][within(logmel[rows], frames[rows])]
+def valid(features, frames, rows=slice(None)):
+    return features[rows][within(features[rows], frames[rows])]
 
 
-def quantiles(logmel, frames, rows, levels=LEVELS):
-    lowest, counts = histograms(logmel, frames, [rows])
+def quantiles(features, frames, rows, levels=LEVELS):
+    lowest, counts = histograms(features, frames, [rows])
     return histogram.quantiles(lowest, counts[0], levels)
 
 
@@ -65,16 +65,14 @@ def one(sounding):
 def moved(sounding, source, reference):
     """Values of one band under one map."""
     group = np.zeros(1, int)
-    found = equalised(
-        *one(sounding), group, np.array(source, float)[None, None], np.array([reference], float)
-    )
+    found = equalize(*one(sounding), group, np.array(source, float)[None, None], np.array([reference], float))
     return found[0, :, 0]
 
 
 # Three corpora, each of five folds; their rows are mixed, as the pool's need not be, but their numbers match.
 PARTS = [utterances(1, 300), utterances(2, 100, -70, 5), utterances(3, 150, -30, 12)]
 ORDER = np.random.default_rng(0).permutation(550)
-LOGMEL = np.concatenate([logmel for logmel, _ in PARTS])[ORDER]
+FEATURES = np.concatenate([features for features, _ in PARTS])[ORDER]
 FRAMES = np.concatenate([frames for _, frames in PARTS])[ORDER]
 CORPUS = np.repeat([0, 1, 2], [300, 100, 150])[ORDER]
 FOLD = (np.arange(550) % 5)[ORDER]
@@ -83,18 +81,12 @@ MEMBER = Membership(CORPUS, FOLD, np.arange(550))
 
 @given(seed=st.integers(0, 999), rows=st.lists(st.integers(0, 9), min_size=1, max_size=10, unique=True))
 def test_quantiles_are_those_of_numpy_to_half_a_cell(seed, rows):
-    logmel, frames = utterances(seed, 10)
+    features, frames = utterances(seed, 10)
     rows = np.array(rows)
     for levels in (LEVELS, PERCENT, np.array([0, 0.5, 1])):
-        found = quantiles(logmel, frames, rows, levels)
-        expected = plainly_quantiles(heard(logmel, frames, rows), levels)
+        found = quantiles(features, frames, rows, levels)
+        expected = plainly_quantiles(valid(features, frames, rows), levels)
         np.testing.assert_allclose(found, expected, rtol=0, atol=CELL / 2 + ROUNDING)
-
-
-def test_quantiles_of_more_utterances_than_are_read_at_once():
-    expected = plainly_quantiles(heard(LOGMEL, FRAMES), LEVELS)
-    found = quantiles(LOGMEL, FRAMES, np.arange(550), LEVELS)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=CELL / 2 + ROUNDING)
 
 
 def test_levels_reach_from_the_smallest_to_the_largest_and_are_finer_at_the_tails():
@@ -132,15 +124,6 @@ def test_a_distribution_is_mapped_to_itself_by_nothing(x, curve):
     np.testing.assert_allclose(moved(x, curve, curve + 1e-9), x, rtol=0, atol=ROUNDING)
 
 
-def test_an_equal_distribution_changes_nothing_to_the_resolution():
-    logmel, frames = utterances(5, 40)
-    logmel, frames = np.tile(logmel, (10, 1, 1)), np.tile(frames, 10)
-    member = Membership(np.repeat([0, 1], 200), np.repeat(np.arange(10), 40) % 5, np.arange(400))
-    found = towards({0}, logmel, frames, member)
-    np.testing.assert_allclose(found, logmel, rtol=0, atol=20 * CELL)
-    assert np.abs(found - logmel).mean() < CELL
-
-
 def test_a_value_of_many_frames_goes_to_the_middle_of_its_levels():
     source, reference = [-100, -100, -100, -100, -100, -60, -50], [-70, -65, -64, -50, -40, -30, -20]
     np.testing.assert_allclose(moved([-100, -60, -55, -80], source, reference), [-64, -30, -25, -47])
@@ -148,16 +131,16 @@ def test_a_value_of_many_frames_goes_to_the_middle_of_its_levels():
 
 @pytest.mark.parametrize("bands", [0, 1])
 def test_a_band_that_never_varies_is_shifted_to_the_median(bands):
-    logmel, frames = utterances(6, 20)
-    flat = silenced(np.full_like(logmel, -100), frames)
-    flat[..., :bands] = logmel[..., :bands]
+    features, frames = utterances(6, 20)
+    flat = silenced(np.full_like(features, -100), frames)
+    flat[..., :bands] = features[..., :bands]
     rows, group = np.arange(20), np.zeros(20, int)
-    source, reference = quantiles(flat, frames, rows), quantiles(logmel, frames, rows)
-    found = heard(equalised(flat, frames, group, source[None], reference), frames)
-    median = np.median(heard(logmel, frames), axis=0)
+    source, reference = quantiles(flat, frames, rows), quantiles(features, frames, rows)
+    found = valid(equalize(flat, frames, group, source[None], reference), frames)
+    median = np.median(valid(features, frames), axis=0)
     np.testing.assert_allclose(found[:, bands:] - median[bands:], 0, atol=CELL)
-    np.testing.assert_array_equal(found[:, :bands], heard(logmel, frames)[:, :bands])
-    assert np.isfinite(equalised(logmel, frames, group, reference[None], source)).all()
+    np.testing.assert_array_equal(found[:, :bands], valid(features, frames)[:, :bands])
+    assert np.isfinite(equalize(features, frames, group, reference[None], source)).all()
 
 
 def lognormal(draw, n):
@@ -178,19 +161,19 @@ def test_what_was_equalised_is_distributed_as_the_reference(source, reference):
     draw = np.random.default_rng(7)
     (x, frames), (other, longer) = one(source(draw, 20_000)), one(reference(draw, 30_000))
     row = np.zeros(1, int)
-    found = equalised(x, frames, row, quantiles(x, frames, row)[None], quantiles(other, longer, row))
+    found = equalize(x, frames, row, quantiles(x, frames, row)[None], quantiles(other, longer, row))
     assert ks_2samp(found[0, :, 0], other[0, :, 0]).statistic < 0.006
 
 
 @pytest.mark.parametrize(("slope", "offset"), [(1.0, 13.0), (0.5, -20.0), (1.7, 4.0)])
 def test_an_affine_difference_is_undone_as_standardisation_undoes_it(slope, offset):
-    logmel, frames = utterances(8, 100)
-    other = silenced(slope * logmel + offset, frames)
+    features, frames = utterances(8, 100)
+    other = silenced(slope * features + offset, frames)
     rows, group = np.arange(100), np.zeros(100, int)
-    maps = quantiles(other, frames, rows)[None], quantiles(logmel, frames, rows)
-    found = equalised(other, frames, group, *maps)
+    maps = quantiles(other, frames, rows)[None], quantiles(features, frames, rows)
+    found = equalize(other, frames, group, *maps)
     (mean, deviation), (own_mean, own_deviation) = (
-        (heard(x, frames).mean(axis=0), heard(x, frames).std(axis=0)) for x in (logmel, other)
+        (valid(x, frames).mean(axis=0), valid(x, frames).std(axis=0)) for x in (features, other)
     )
     standardised = silenced((other - own_mean) / own_deviation * deviation + mean, frames)
     np.testing.assert_allclose(found, standardised, rtol=0, atol=10 * CELL)
@@ -199,25 +182,25 @@ def test_an_affine_difference_is_undone_as_standardisation_undoes_it(slope, offs
 
 @pytest.mark.parametrize("training", [{0}, {1}, {0, 1}, {0, 1, 2}])
 def test_towards_is_what_it_says_frame_by_frame(training):
-    found = towards(training, LOGMEL, FRAMES, MEMBER)
+    found = towards(training, FEATURES, FRAMES, MEMBER)
     trains = np.isin(CORPUS, list(training))
     for corpus in range(3):
         for fold in range(5):
             own = (MEMBER.corpus == corpus) & (MEMBER.fold == fold)
             other = (MEMBER.corpus == corpus) & (MEMBER.fold != fold)
             pooled = trains & (MEMBER.fold != fold) if corpus in training else trains
-            curves = [plainly_quantiles(heard(LOGMEL, FRAMES, rows), LEVELS) for rows in (other, pooled)]
-            expected = plainly_mapped(heard(LOGMEL, FRAMES, own), *curves)
-            difference = np.abs(heard(found, FRAMES, own) - expected)
+            curves = [plainly_quantiles(valid(FEATURES, FRAMES, rows), LEVELS) for rows in (other, pooled)]
+            expected = plainly_mapped(valid(FEATURES, FRAMES, own), *curves)
+            difference = np.abs(valid(found, FRAMES, own) - expected)
             assert difference.max() < 20 * CELL
             assert difference.mean() < CELL
 
 
 def test_where_one_corpus_trains_it_stays_as_it_is():
-    found = towards({1}, LOGMEL, FRAMES, MEMBER)
-    np.testing.assert_array_equal(found[MEMBER.corpus == 1], LOGMEL[MEMBER.corpus == 1])
+    found = towards({1}, FEATURES, FRAMES, MEMBER)
+    np.testing.assert_array_equal(found[MEMBER.corpus == 1], FEATURES[MEMBER.corpus == 1])
     for corpus in (0, 2):
-        assert np.abs(heard(found - LOGMEL, FRAMES, MEMBER.corpus == corpus)).mean() > 10
+        assert np.abs(valid(found - FEATURES, FRAMES, MEMBER.corpus == corpus)).mean() > 10
 
 
 @pytest.mark.parametrize("training", [{0}, {2}, {0, 1}, {0, 1, 2}])
@@ -225,48 +208,35 @@ def test_where_one_corpus_trains_it_stays_as_it_is():
 def test_an_utterances_own_fold_never_matters(training, fold):
     """All others of its fold change, in all corpora tested with it; its own values go where they went."""
     probes = [np.flatnonzero((MEMBER.corpus == corpus) & (MEMBER.fold == fold))[0] for corpus in range(3)]
-    before = towards(training, LOGMEL, FRAMES, MEMBER)
+    before = towards(training, FEATURES, FRAMES, MEMBER)
     for corpus, probe in enumerate(probes):
         tested = training if corpus in training else {corpus}
         changed = (MEMBER.fold == fold) & np.isin(CORPUS, list(tested))
         changed[probe] = False
-        poisoned = silenced(np.where(changed[:, None, None], LOGMEL * 1.5 - 40, LOGMEL), FRAMES)
+        poisoned = silenced(np.where(changed[:, None, None], FEATURES * 1.5 - 40, FEATURES), FRAMES)
         after = towards(training, poisoned, FRAMES, MEMBER)
         np.testing.assert_array_equal(after[probe], before[probe])
 
 
-def test_a_map_belongs_to_corpus_and_fold():
-    logmel = LOGMEL.copy()
-    same = np.flatnonzero((MEMBER.corpus == 2) & (MEMBER.fold == 1))[:2]
-    other = np.flatnonzero((MEMBER.corpus == 2) & (MEMBER.fold == 2))[0]
-    frames = FRAMES.copy()
-    logmel[same[1]], frames[same[1]] = logmel[same[0]], frames[same[0]]
-    found = towards({0, 1}, logmel, frames, MEMBER)
-    np.testing.assert_array_equal(found[same[0]], found[same[1]])
-    logmel[other], frames[other] = logmel[same[0]], frames[same[0]]
-    found = towards({0, 1}, logmel, frames, MEMBER)
-    assert (heard(found, frames, same[:1]) != heard(found, frames, [other])).any()
-
-
 @pytest.mark.parametrize("padding", [np.nan, np.inf, 1e30])
 def test_what_lies_in_the_padding_never_matters_and_stays(padding):
-    poisoned = silenced(LOGMEL, FRAMES, padding)
-    found, expected = (towards({0, 1}, x, FRAMES, MEMBER) for x in (poisoned, LOGMEL))
-    np.testing.assert_array_equal(heard(found, FRAMES), heard(expected, FRAMES))
+    poisoned = silenced(FEATURES, FRAMES, padding)
+    found, expected = (towards({0, 1}, x, FRAMES, MEMBER) for x in (poisoned, FEATURES))
+    np.testing.assert_array_equal(valid(found, FRAMES), valid(expected, FRAMES))
     np.testing.assert_array_equal(silenced(found, FRAMES, padding), found)
     np.testing.assert_array_equal(silenced(expected, FRAMES), expected)
 
 
 def test_joined_and_mapped_corpora_are_equalised_the_same_and_left_alone(tmp_path):
-    np.save(tmp_path / "logmel.npy", LOGMEL)
-    stored = np.load(tmp_path / "logmel.npy", mmap_mode="r")
-    expected = towards({0}, LOGMEL, FRAMES, MEMBER)
+    np.save(tmp_path / "features.npy", FEATURES)
+    stored = np.load(tmp_path / "features.npy", mmap_mode="r")
+    expected = towards({0}, FEATURES, FRAMES, MEMBER)
     assert expected.dtype == np.float32
-    for logmel in (stored, Joined([LOGMEL[:100], stored[100:]])):
-        found = towards({0}, logmel, FRAMES, MEMBER)
+    for features in (stored, ConcatenatedArray([FEATURES[:100], stored[100:]])):
+        found = towards({0}, features, FRAMES, MEMBER)
         assert type(found) is np.ndarray
         np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(stored, LOGMEL)
+    np.testing.assert_array_equal(stored, FEATURES)
 
 
 @pytest.mark.parametrize(
@@ -274,10 +244,9 @@ def test_joined_and_mapped_corpora_are_equalised_the_same_and_left_alone(tmp_pat
 )
 def test_without_a_frame_there_is_no_map(training, fold):
     with pytest.raises(ValueError, match="no frame to take quantiles of, expected at least one"):
-        towards(training, LOGMEL, FRAMES, MEMBER._replace(fold=fold))
+        towards(training, FEATURES, FRAMES, MEMBER._replace(fold=fold))
 
 
-def test_without_a_frame_there_are_no_quantiles():
-    for rows, frames in ((np.arange(0), FRAMES), (np.arange(550), np.zeros(550, int))):
-        with pytest.raises(ValueError, match="no frame to take quantiles of, expected at least one"):
-            quantiles(LOGMEL, frames, rows)
+def test_features_of_too_wide_a_range_are_refused():
+    with pytest.raises(HistogramError, match=r"features from .*, expected them in dB or within 1000"):
+        histograms(100 * FEATURES, FRAMES, [np.arange(550)])

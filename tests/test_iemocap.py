@@ -1,5 +1,6 @@
 """IEMOCAP's layout and its irregularities."""
 
+import json
 import shutil
 
 import pytest
@@ -47,6 +48,22 @@ def test_arousal_is_the_second_number_and_the_speaker_the_last_letter(release):
     assert (second.speaker, second.sex) == ("01M", "male")
     assert second.path == release / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_M003.wav"
     assert (second.start, second.stop) == (0.0, None)
+
+
+def test_dominance_dialogue_and_raters_are_kept(release, tmp_path):
+    first, second = read(release)
+    assert (first.dominance, second.dominance) == (1.5, 0.5)
+    rated = {"E2": {"emotion": ["Neutral"]}, "E3": {"valence": 1.0, "arousal": 1.0, "dominance": 1.0}}
+    assert json.loads(first.raters) == rated
+    assert iemocap.read(release).scales == dict.fromkeys(("arousal", "valence", "dominance"), (1.0, 5.0))
+    name = "Ses01M_script01_1"
+    lines = "C-E2:\tAnger; Disgust;\t(very)\nC-E4:\t;\t()\nA-E3:\tval 2; act ; dom  4.5;\t()\nA-E4:\t;\n"
+    dialog(tmp_path / "other", name, [turn(f"{name}_F001"), lines, turn(f"{name}_F002")])
+    scripted, unrated = read(tmp_path / "other")
+    assert (first.dialogue, scripted.dialogue) == ("improvised", "scripted")
+    raters = {"E2": {"emotion": ["Anger", "Disgust"]}, "E3": {"valence": 2.0, "dominance": 4.5}}
+    assert json.loads(scripted.raters) == raters
+    assert unrated.raters == ""
 
 
 def test_odd_values_and_undecided_emotions_are_kept(release):
@@ -122,7 +139,7 @@ def test_labels_are_read_without_recordings(release):
 def test_a_turn_stands_once(release):
     name = "Ses01F_impro01_F000"
     dialog(release, "Ses01F_impro01", [turn(name), turn(name)], [name])
-    with pytest.raises(IemocapError, match=r"txt:4: turn Ses01F_impro01_F000 stands already in .*txt:3"):
+    with pytest.raises(IemocapError, match=r"txt:4: turn Ses01F_impro01_F000 is already in .*txt:3"):
         read(release)
 
 
@@ -136,7 +153,7 @@ def test_what_is_no_release_is_named(tmp_path, release):
         read(tmp_path)
 
 
-def test_nothing_is_left_out_without_a_word(release):
+def test_nothing_is_left_out_silently(release):
     empty = dialog(release, "Ses01F_impro02", [RATERS])
     with pytest.raises(IemocapError, match=r"Ses01F_impro02\.txt: no turns"):
         read(release)
@@ -148,12 +165,12 @@ def test_nothing_is_left_out_without_a_word(release):
         read(release)
 
 
-def test_what_a_release_lacks_is_said(release, caplog):
+def test_what_a_release_lacks_is_warned_of(release, caplog):
     (release / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F009.wav").touch()
     (release / "Session1/sentences/wav/Ses01F_impro01/._Ses01F_impro01_F000.wav").touch()
-    listing = iemocap.read(release)
-    assert len(listing.utterances) == 2
+    catalog = iemocap.read(release)
+    assert len(catalog.utterances) == 2
     (absent,) = (record.getMessage() for record in caplog.records)
     assert absent.endswith("no Session2, Session3, Session4, Session5; IEMOCAP has Session1 to Session5")
-    (unlabelled,) = listing.unlabelled
+    (unlabelled,) = catalog.unlabelled
     assert unlabelled == str(release / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F009.wav")

@@ -1,13 +1,13 @@
 """Which side of the threshold an annotation falls on, by rule; what an emotion is annotated with."""
 
 import dataclasses
-import importlib
 
 import numpy as np
 import pytest
 from corpora import noise_corpus
 
-from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, LabelError, annotations, classes
+from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, LabelError, annotations, canonical, classes, counts
+from ser_jax.data.named import NAMED
 
 VALUES = np.array([1.0, 2.0, 2.5, 3.0, 5.5])
 
@@ -33,19 +33,37 @@ def test_recolas_zero_is_low_and_negative_by_both_rules(rule, target):
     assert classes(recola, target, rule).tolist() == [0, 0, 0, 1, 1]
 
 
-def test_an_unknown_target_or_rule_is_named():
-    with pytest.raises(LabelError, match="no target 'joy', expected one of arousal, valence"):
+def test_an_unknown_dimension_or_rule_is_named():
+    with pytest.raises(LabelError, match="no dimension 'joy', expected one of arousal, valence"):
         classes(corpus("manifest", 0.5, VALUES), "joy")
     with pytest.raises(LabelError, match="no label rule 'table2', expected one of footnote, table1"):
         classes(corpus("manifest", 0.5, VALUES), "arousal", "table2")
 
 
-NAMED = ("emodb", "ravdess", "cafe", "oreau", "crema_d", "emovo", "savee", "urdu")
+def test_what_is_not_annotated_has_no_class():
+    values = np.array([1.0, np.nan, 3.0])
+    for database in ("iemocap", "manifest"):
+        found = classes(corpus(database, 2.5, values), "valence")
+        assert (found.dtype, found.tolist()) == (np.int64, [0, -1, 1])
+    assert counts(corpus("manifest", 2.5, values))["arousal"] == {"low": 1, "high": 1}
+    unknown = dataclasses.replace(corpus("manifest", 2.5, values), thresholds={"arousal": 2.5})
+    assert classes(unknown, "valence").tolist() == [-1, -1, -1]
+
+
+def test_emotions_of_all_databases_have_one_vocabulary():
+    written = ["ang", "hap", "exc", "neu", "fru", "xxx", "oth", ""]
+    facts = corpus("iemocap", 2.5, np.zeros(len(written)))
+    iemocap = dataclasses.replace(facts, emotion=np.array(written))
+    spelt = ["anger", "happiness", "excitement", "neutral", "frustration", "", "", ""]
+    assert canonical(iemocap).tolist() == spelt
+    other = dataclasses.replace(
+        facts, database="manifest", emotion=np.array(["Anger", "calm", "oth"] + 5 * [""])
+    )
+    assert canonical(other).tolist() == ["anger", "calm", "oth", *5 * [""]]
 
 
 def test_the_table_has_the_emotions_of_every_corpus_and_no_others():
-    rules = [importlib.import_module(f"ser_jax.data.{corpus}").NAMING for corpus in NAMED]
-    assert set().union(*(rule.emotions.values() for rule in rules)) == set(EMOTIONS)
+    assert set().union(*(naming.emotions.values() for naming in NAMED.values())) == set(EMOTIONS)
 
 
 def test_emotions_cluster_as_published():

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streams import close, heard, quick, small, wav
 
-from ser_jax.data.logmel import logmel
+from ser_jax.features.logmel import logmel
 from ser_jax.recognizer import hearing, listening, schema
 from ser_jax.recognizer.listening import Live, Moment
 

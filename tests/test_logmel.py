@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
 from ser_jax.data.logmel import BANDS, FRAMES, HOP, RATE, WINDOW, ShortSignalError, filterbank, logmel, pad
 
 SIGNALS = arrays(np.float64, 720, elements=st.floats(-1, 1))

@@ -1,5 +1,6 @@
 """Manifests: what each column may hold, and how a mistake is named."""
 
+import numpy as np
 import pytest
 from mistakes_written import HEAD, ROW
 
@@ -25,10 +26,10 @@ def refused(folder, text, message, **options):
 
 def test_words_are_zero_and_one(tmp_path):
     text = words(["a.wav,03,low,negative", "b.wav,04, High ,POSITIVE"])
-    listing = read(manifest(tmp_path, text))
-    a, b = listing.utterances
+    catalog = read(manifest(tmp_path, text))
+    a, b = catalog.utterances
     assert (a.arousal, a.valence, b.arousal, b.valence) == (0, 0, 1, 1)
-    assert listing.thresholds == {"arousal": 0.5, "valence": 0.5}
+    assert catalog.thresholds == {"arousal": 0.5, "valence": 0.5}
     assert (a.id, a.path, a.speaker, a.session) == ("a.wav", tmp_path / "a.wav", "03", "03")
     assert (a.sex, a.language, a.start, a.stop) == ("unknown", "unknown", 0.0, None)
 
@@ -52,10 +53,10 @@ def test_spreadsheets_write_marks_and_line_ends_of_their_own(tmp_path):
 
 def test_numbers_with_a_threshold(tmp_path):
     text = words(["a.wav,1,3.25,negative", "b.wav,1,-1e-3,positive"])
-    listing = read(manifest(tmp_path, text), arousal_threshold=3)
-    a, b = listing.utterances
+    catalog = read(manifest(tmp_path, text), arousal_threshold=3)
+    a, b = catalog.utterances
     assert (a.arousal, b.arousal) == (3.25, -0.001)
-    assert listing.thresholds == {"arousal": 3.0, "valence": 0.5}
+    assert catalog.thresholds == {"arousal": 3.0, "valence": 0.5}
 
 
 def test_segments_of_one_recording(tmp_path):
@@ -81,8 +82,8 @@ def test_segments_of_one_recording(tmp_path):
         ("../a.wav,1,low,negative", r"csv:3: path '\.\./a\.wav' leads out of the manifest's folder"),
         ("x/../../a.wav,1,low,negative", r"csv:3: path .* leads out of the manifest's folder"),
         ("/etc/a.wav,1,low,negative", r"csv:3: path .* expected one inside it or --allow-outside"),
-        ("a.wav,1,low,negative", r"csv:3: a\.wav stands already in line 2, expected it once"),
-        ("./a.wav,1,low,negative", r"csv:3: \./a\.wav stands already in line 2"),
+        ("a.wav,1,low,negative", r"csv:3: a\.wav is already in line 2, expected it once"),
+        ("./a.wav,1,low,negative", r"csv:3: \./a\.wav is already in line 2"),
         ('"b.wav,1,low,negative', r"csv:\d: not CSV"),
     ],
 )
@@ -106,9 +107,7 @@ def test_a_wrong_segment_is_named_by_line(tmp_path, start, end, message):
 
 def test_the_same_segment_in_other_words_is_still_the_same(tmp_path):
     rows = ["a.wav,1,low,negative,", "a.wav,1,low,negative,0.0"]
-    refused(
-        tmp_path, words(rows, "path,speaker,arousal,valence,start"), r"csv:3: .* stands already in line 2"
-    )
+    refused(tmp_path, words(rows, "path,speaker,arousal,valence,start"), r"csv:3: .* is already in line 2")
 
 
 def test_an_unknown_sex_is_named(tmp_path):
@@ -119,11 +118,12 @@ def test_an_unknown_sex_is_named(tmp_path):
 def test_a_missing_column_is_named_with_those_found(tmp_path):
     refused(
         tmp_path,
-        "path,speaker,arousal\n",
-        r"csv: no column 'valence', found path, speaker, arousal, expected path, .*, separated by commas$",
+        "path,arousal\n",
+        r"csv: no column 'speaker', found path, arousal, expected path, speaker and any of arousal, .*, sep",
     )
+    refused(tmp_path, "path,speaker,sex\n", r"csv: no column of labels, found path, speaker, sex, expected")
     refused(tmp_path, "", r"csv: no column 'path', found an empty file, expected path")
-    refused(tmp_path, "path,path,speaker,arousal,valence\n", r"column 'path' stands 2 times, expected once")
+    refused(tmp_path, "path,path,speaker,arousal,valence\n", r"column 'path' appears 2 times, expected once")
 
 
 def test_an_empty_manifest_is_refused(tmp_path):
@@ -155,15 +155,44 @@ def test_annotations_are_finite(tmp_path, value):
     )
 
 
-def test_rows_without_a_label_are_listed(tmp_path):
-    text = words(["a.wav,1,low,negative", "b.wav,1,,negative", "c.wav,1,high,"])
-    for name in ("a.wav", "b.wav", "d.flac"):
+def test_labels_may_be_empty(tmp_path):
+    text = words(["a.wav,1,low,", "b.wav,1,,negative", "c.wav,1,,"])
+    for name in ("a.wav", "d.flac"):
         (tmp_path / name).touch()
-    listing = read(manifest(tmp_path, text))
-    assert [u.id for u in listing.utterances] == ["a.wav"]
-    place = tmp_path / "manifest.csv"
-    assert listing.unlabelled == (f"{place}:3", f"{place}:4", str(tmp_path / "d.flac"))
-    refused(tmp_path, words(["a.wav,1,,"]), "no row has both arousal and valence, expected some")
+    catalog = read(manifest(tmp_path, text))
+    assert [(u.arousal, u.valence) for u in catalog.utterances[:2]] == [
+        (0.0, pytest.approx(np.nan, nan_ok=True)),
+        (pytest.approx(np.nan, nan_ok=True), 0.0),
+    ]
+    assert np.isnan([catalog.utterances[2].arousal, catalog.utterances[2].valence]).all()
+    assert catalog.unlabelled == (str(tmp_path / "d.flac"),)
+    refused(tmp_path, words(["a.wav,1,,"]), "no row has a label .arousal, .*emotion., expected some")
+
+
+def test_one_column_of_labels_is_enough(tmp_path):
+    catalog = read(manifest(tmp_path, words(["a.wav,1,Joy", "b.wav,2,"], "path,speaker,emotion")))
+    assert [u.emotion for u in catalog.utterances] == ["Joy", ""]
+    assert np.isnan([u.arousal for u in catalog.utterances]).all()
+    assert (catalog.thresholds, catalog.scales) == ({}, {})
+
+
+def test_dominance_dialogue_raters_and_scales(tmp_path):
+    columns = "path,speaker,arousal,dominance,dialogue,rater1_arousal,rater1_emotion,rater_b_dominance"
+    rows = ["a.wav,1,2.5,4,Scripted,1,joy,", "b.wav,1,3,,,5,,2"]
+    text = words(rows, columns)
+    catalog = read(manifest(tmp_path, text), arousal_threshold=3)
+    a, b = catalog.utterances
+    assert (a.dominance, a.dialogue, b.dialogue) == (4.0, "scripted", "")
+    assert a.raters == '{"rater1":{"arousal":1.0,"emotion":["joy"]}}'
+    assert b.raters == '{"rater1":{"arousal":5.0},"rater_b":{"dominance":2.0}}'
+    assert catalog.scales == {"arousal": (1.0, 5.0), "dominance": (2.0, 4.0)}
+    assert catalog.thresholds == {"arousal": 3.0}
+    broken = text.replace("Scripted", "spoken")
+    refused(tmp_path, broken, "dialogue is 'spoken', expected improvised, scripted", arousal_threshold=3)
+    refused(tmp_path, text.replace(",4,", ",high,"), "csv:2: dominance is 'high', expected a finite number",
+            arousal_threshold=3)  # fmt: skip
+    refused(tmp_path, text.replace(",1,joy", ",x,joy"), "csv:2: rater1_arousal is 'x', expected a finite",
+            arousal_threshold=3)  # fmt: skip
 
 
 def test_words_do_not_follow_numbers(tmp_path):

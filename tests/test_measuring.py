@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 
 from ser_jax import model
 from ser_jax.metrics import uar
-from ser_jax.model import ModelConfig
+from ser_jax.model import AttentiveCNN
 from ser_jax.recognizer import measuring
 
 pytestmark = pytest.mark.usefixtures("hastily")
@@ -37,21 +37,21 @@ def test_utterances_are_asked_about_whole_short_louder_and_softer():
 
 
 def test_margins_are_those_of_each_utterance_by_itself():
-    trained = recognisers.drawn(seeds=2, sizes=ModelConfig(channels=4))
+    trained = recognisers.drawn(seeds=2, sizes=AttentiveCNN(channels=4))
     [corpus] = [noise_corpus("de", sessions=2, each=2, frames=300)]
     rows = np.array([5, 2, 7])
     wanted = measuring.variants(corpus.frames[rows])
-    found = measuring.margins(trained, corpus.logmel, rows, wanted)
+    found = measuring.margins(trained, corpus.features, rows, wanted)
     for place in range(len(wanted.row)):
         frames = wanted.frames[place]
-        x = corpus.logmel[rows[wanted.row[place]], :frames]
+        x = corpus.features[rows[wanted.row[place]], :frames]
         x = np.maximum(x + np.float32(wanted.level[place]), -100)
         padded = np.zeros((1, 750, 26), np.float32)
         padded[0, :frames] = (x - trained.mean) * trained.scale
         for k, target in enumerate(trained.targets.values()):
             for seed in range(2):
                 params = jax.tree.map(lambda leaf: leaf[seed], target.params)  # noqa: B023
-                logits = model.apply(trained.sizes, params, padded).logits[0]
+                logits = model.apply(trained.sizes, params, padded).outputs[0]
                 assert found[k, seed, place] == pytest.approx(float(logits[1] - logits[0]), abs=1e-4)
 
 

@@ -1,8 +1,7 @@
-"""The corpora that say everything in their recordings' names, as their publishers arrange them."""
+"""The corpora whose recordings' names tell everything, as their publishers arrange them."""
 
 import collections
 import csv
-import importlib
 import itertools
 from pathlib import Path
 
@@ -12,18 +11,14 @@ import soundfile
 from published import KNOWN, LANGUAGES, cafe, emovo, ravdess, savee, urdu
 
 from ser_jax import data
-from ser_jax.data import labels
-from ser_jax.data.naming import NamingError
+from ser_jax.data import databases, labels
+from ser_jax.data.named import NAMED, NamingError
 
 every_corpus = pytest.mark.parametrize("corpus", KNOWN)
 
 
-def naming(corpus):
-    return importlib.import_module(f"ser_jax.data.{corpus}").NAMING
-
-
 def read(corpus, folder):
-    return importlib.import_module(f"ser_jax.data.{corpus}").read(folder)
+    return databases.read(corpus, folder)
 
 
 def touch(folder, names):
@@ -34,7 +29,7 @@ def touch(folder, names):
     return folder
 
 
-def facts(listing):
+def facts(catalog):
     """Everything but where the recordings lie."""
     return {
         each.id: (
@@ -44,21 +39,23 @@ def facts(listing):
             each.emotion,
             "-+"[each.arousal > 0] + "-+"[each.valence > 0],
         )
-        for each in listing.utterances
+        for each in catalog.utterances
     }
 
 
 @every_corpus
 def test_a_published_name_means_what_its_publishers_say(corpus, tmp_path):
-    listing = read(corpus, touch(tmp_path, KNOWN[corpus]))
-    assert facts(listing) == {meaning[0]: meaning for meaning in KNOWN[corpus].values()}
-    assert {str(each.path.relative_to(tmp_path)) for each in listing.utterances} == set(KNOWN[corpus])
-    for each in listing.utterances:
+    catalog = read(corpus, touch(tmp_path, KNOWN[corpus]))
+    assert facts(catalog) == {meaning[0]: meaning for meaning in KNOWN[corpus].values()}
+    assert {str(each.path.relative_to(tmp_path)) for each in catalog.utterances} == set(KNOWN[corpus])
+    for each in catalog.utterances:
         assert (each.start, each.stop, each.place) == (0.0, None, "")
         assert (each.session, each.language) == (each.speaker, LANGUAGES[corpus])
         assert {each.arousal, each.valence} <= {0.0, 1.0}
-    assert listing.thresholds == {"arousal": 0.5, "valence": 0.5}
-    assert listing.unlabelled == ()
+        assert np.isnan(each.dominance)
+        assert (each.dialogue, each.raters) == ("", "")
+    assert (catalog.thresholds, catalog.scales) == ({"arousal": 0.5, "valence": 0.5}, {})
+    assert catalog.unlabelled == ()
 
 
 @every_corpus
@@ -72,7 +69,7 @@ def test_folders_and_formats_change_no_fact(corpus, tmp_path):
 
 @every_corpus
 def test_a_rule_is_whole(corpus):
-    rule = naming(corpus)
+    rule = NAMED[corpus]
     assert rule.language == LANGUAGES[corpus]
     assert not set(rule.women) & set(rule.men)
     assert len(set(rule.women + rule.men)) == len(rule.women + rule.men)
@@ -94,21 +91,21 @@ def test_a_rule_is_whole(corpus):
     ],
 )
 def test_as_many_people_as_published(corpus, women, men):
-    assert (len(naming(corpus).women), len(naming(corpus).men)) == (women, men)
+    assert (len(NAMED[corpus].women), len(NAMED[corpus].men)) == (women, men)
 
 
 @pytest.mark.parametrize("names", [ravdess, cafe, emovo, savee, urdu])
-def test_a_whole_release_is_read_without_a_word(names, tmp_path, caplog):
+def test_a_whole_release_is_read_without_a_warning(names, tmp_path, caplog):
     corpus, files = names.__name__, list(names())
-    listing = read(corpus, touch(tmp_path, files))
-    assert (len(listing.utterances), listing.unlabelled, caplog.text) == (len(files), (), "")
-    missing = listing.utterances[len(files) // 2].path
+    catalog = read(corpus, touch(tmp_path, files))
+    assert (len(catalog.utterances), catalog.unlabelled, caplog.text) == (len(files), (), "")
+    missing = catalog.utterances[len(files) // 2].path
     missing.unlink()
     read(corpus, tmp_path)
     (record,) = caplog.records
     assert record.name.startswith("ser_jax.data")
     assert record.getMessage() == (
-        f"{tmp_path}: {len(files) - 1} recordings, {naming(corpus).corpus} as published has {len(files)}"
+        f"{tmp_path}: {len(files) - 1} recordings, {NAMED[corpus].title} as published has {len(files)}"
     )
 
 
@@ -123,9 +120,9 @@ def test_a_whole_release_is_read_without_a_word(names, tmp_path, caplog):
     ],
 )
 def test_actors_say_equally_much(names, emotion, count, tmp_path):
-    listing = read(names.__name__, touch(tmp_path, names()))
-    assert len(set(collections.Counter(each.speaker for each in listing.utterances).values())) == 1
-    assert collections.Counter(each.emotion for each in listing.utterances)[emotion] == count
+    catalog = read(names.__name__, touch(tmp_path, names()))
+    assert len(set(collections.Counter(each.speaker for each in catalog.utterances).values())) == 1
+    assert collections.Counter(each.emotion for each in catalog.utterances)[emotion] == count
 
 
 def test_either_version_of_oreau_is_whole(tmp_path, caplog):
@@ -140,9 +137,9 @@ def test_either_version_of_oreau_is_whole(tmp_path, caplog):
 def test_what_is_no_name_of_the_corpus_has_no_label(tmp_path):
     strange = ["wav/17a01Fa.wav", "wav/03a01Xa.wav", "wav/03a01Fa copy.wav", "noise.flac"]
     known = [f"wav/03a0{i}Fa.wav" for i in range(4)]
-    listing = read("emodb", touch(tmp_path, [*known, *strange, "README.txt", "lab/03a01Fa.lab"]))
-    assert [each.id for each in listing.utterances] == [f"03a0{i}Fa" for i in range(4)]
-    assert set(listing.unlabelled) == {str(tmp_path / name) for name in strange}
+    catalog = read("emodb", touch(tmp_path, [*known, *strange, "README.txt", "lab/03a01Fa.lab"]))
+    assert [each.id for each in catalog.utterances] == [f"03a0{i}Fa" for i in range(4)]
+    assert set(catalog.unlabelled) == {str(tmp_path / name) for name in strange}
 
 
 def test_another_corpus_is_not_taken_for_this_one(tmp_path):
@@ -157,8 +154,8 @@ def test_another_corpus_is_not_taken_for_this_one(tmp_path):
 
 def test_hidden_files_are_no_recordings(tmp_path):
     hidden = ["wav/._03a01Fa.wav", ".trash/03a01Fa.wav", "__MACOSX/wav/._03a01Fa.wav"]
-    listing = read("emodb", touch(tmp_path / ".hidden", ["wav/03a01Fa.wav", *hidden]))
-    assert (len(listing.utterances), listing.unlabelled) == (1, ())
+    catalog = read("emodb", touch(tmp_path / ".hidden", ["wav/03a01Fa.wav", *hidden]))
+    assert (len(catalog.utterances), catalog.unlabelled) == (1, ())
 
 
 def test_a_link_into_nowhere_is_a_recording_that_is_missing(tmp_path):
@@ -167,14 +164,14 @@ def test_a_link_into_nowhere_is_a_recording_that_is_missing(tmp_path):
     assert [each.id for each in read("emodb", tmp_path).utterances] == ["03a01Fa"]
 
 
-def test_ravdess_song_and_video_are_passed_over(tmp_path, caplog):
+def test_ravdess_song_and_video_are_skipped(tmp_path, caplog):
     others = ["03-02-05-01-01-01-01.wav", "01-01-05-01-01-01-01.wav", "02-02-05-01-01-01-01.wav"]
     touch(tmp_path, ["03-01-05-01-01-01-01.wav", "01-01-05-01-01-01-01.mp4", *others])
     with caplog.at_level("INFO", "ser_jax"):
-        listing = read("ravdess", tmp_path)
-    assert [each.id for each in listing.utterances] == ["03-01-05-01-01-01-01"]
-    assert listing.unlabelled == ()
-    assert "3 recordings are passed over, " in caplog.text
+        catalog = read("ravdess", tmp_path)
+    assert [each.id for each in catalog.utterances] == ["03-01-05-01-01-01-01"]
+    assert catalog.unlabelled == ()
+    assert "3 recordings are skipped, " in caplog.text
     assert "01-01-05-01-01-01-01.wav the first" in caplog.text
 
 
@@ -187,12 +184,12 @@ def test_crema_ds_copies_in_mp3_are_read_only_on_request(tmp_path):
 
 @every_corpus
 def test_what_is_no_corpus_is_named(corpus, tmp_path):
-    rule = naming(corpus)
-    with pytest.raises(NamingError, match=rf"gone: no such folder, expected {rule.corpus}'s, which holds"):
+    rule = NAMED[corpus]
+    with pytest.raises(NamingError, match=rf"gone: no such folder, expected {rule.title}'s, which holds"):
         read(corpus, tmp_path / "gone")
     with pytest.raises(
         NamingError,
-        match=rf"no recording of {rule.corpus}, found no audio files, expected names like {rule.example}",
+        match=rf"no recording of {rule.title}, found no audio files, expected names like {rule.example}",
     ):
         read(corpus, tmp_path)
     touch(tmp_path, ["a/x.wav", "b/y.flac", "readme.txt"])
@@ -204,7 +201,7 @@ def test_what_is_no_corpus_is_named(corpus, tmp_path):
 
 @every_corpus
 def test_an_example_is_a_name_of_its_corpus(corpus, tmp_path):
-    assert len(read(corpus, touch(tmp_path, [naming(corpus).example])).utterances) == 1
+    assert len(read(corpus, touch(tmp_path, [NAMED[corpus].example])).utterances) == 1
 
 
 @pytest.mark.parametrize(
@@ -218,7 +215,7 @@ def test_an_example_is_a_name_of_its_corpus(corpus, tmp_path):
 def test_a_recording_stands_once(corpus, one, other, id, tmp_path):
     touch(tmp_path, [one, other])
     with pytest.raises(
-        NamingError, match=rf"{other}: \w+'s {id} stands already in .*{one}, expected one release"
+        NamingError, match=rf"{other}: \w+'s {id} is already in .*{one}, expected one release"
     ):
         read(corpus, tmp_path)
 
@@ -233,10 +230,10 @@ def test_real_files_say_what_is_known_of_them(corpus):
         pytest.skip(f"no {corpus} in {CORPORA}")
     with manifest.open(newline="") as file:
         known = {Path(row["path"]).stem: row for row in csv.DictReader(file)}
-    listing = read(corpus, CORPORA / corpus)
-    assert {each.id for each in listing.utterances} == set(known)
-    assert listing.unlabelled == ()
-    for each in listing.utterances:
+    catalog = read(corpus, CORPORA / corpus)
+    assert {each.id for each in catalog.utterances} == set(known)
+    assert catalog.unlabelled == ()
+    for each in catalog.utterances:
         row = known[each.id]
         assert each.path == manifest.parent / row["path"]
         for fact in ("speaker", "sex", "language", "emotion"):
@@ -262,13 +259,3 @@ def test_a_corpus_is_prepared_and_loaded(corpus, tmp_path):
         assert labels.classes(loaded, target).tolist() == ["-+".index(meaning[4][side]) for meaning in known]
     assert (loaded.database, loaded.synthetic, set(loaded.language)) == (corpus, False, {LANGUAGES[corpus]})
     assert loaded.seconds.tolist() == [0.2] * len(known)
-
-
-@every_corpus
-def test_every_builder_says_where_its_corpus_is(corpus):
-    builder = importlib.import_module(f"ser_jax.data.{corpus}.{corpus}_dataset_builder").Builder
-    metadata = builder.get_metadata()
-    assert metadata.description.startswith(f"# {naming(corpus).corpus}\n")
-    assert "http" in metadata.description
-    assert "http" in builder.MANUAL_DOWNLOAD_INSTRUCTIONS
-    assert f"content.language.{LANGUAGES[corpus]}" in metadata.tags

@@ -6,17 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_jax.data import onset as module
-from ser_jax.data.logmel import BANDS, FRAMES, HOP, RATE, logmel, pad
-from ser_jax.data.onset import RULE, Rule, extent
-from ser_jax.data.synthetic.plan import plan, say, stream
+from ser_jax.data.onset import extent
+from ser_jax.data.synthetic.plan import plan, speak_turn, stream
 from ser_jax.data.synthetic.voice import Manner, compose
+from ser_jax.features import pad
+from ser_jax.features.logmel import BANDS, FRAMES, HOP, RATE, logmel
 
 SEEDS = st.integers(0, 2**32 - 1)
 ROOM, SPEECH = -60.0, -10.0  # dB
 
 
-def onset(logmel, frames, rule=RULE):
-    return extent(logmel, frames, rule).lead
+def onset(logmel, frames):
+    return extent(logmel, frames).lead
 
 
 def bands(*levels):
@@ -84,15 +85,6 @@ def test_a_click_is_neither_speech_nor_what_speech_is_measured_by():
     level = curve(300, (100, 200, SPEECH))
     level[20:23] = SPEECH + 40
     assert onset(*bands(level)) == pytest.approx([1.0])
-
-
-def test_a_rule_may_be_changed():
-    features = bands(curve(300, (20, 24, SPEECH), (60, 100, -32), (100, 200, SPEECH)))
-    assert onset(*features) == pytest.approx([0.6])
-    assert onset(*features, Rule(below=20)) == pytest.approx([1.0])
-    assert onset(*features, Rule(lasting=4)) == pytest.approx([0.2])
-    assert onset(*features, Rule(lasting=100)) == pytest.approx([0.6])
-    assert np.isnan(onset(*features, Rule(lasting=141))).all()
 
 
 @pytest.mark.parametrize(
@@ -171,7 +163,7 @@ def spoken():
         tracks, _ = compose(turn.language, manner, round(100 * turn.seconds), rng)
         sounds = np.flatnonzero(tracks[:, :4].any(axis=1))
         bounds.append((sounds[0] / 100, sounds[-1] / 100 + 0.01))
-        samples.append(say(turn, seed=1))
+        samples.append(speak_turn(turn, seed=1))
     return samples, np.array(bounds)
 
 
@@ -180,8 +172,8 @@ def test_synthesised_speech_starts_when_it_was_made_to(spoken, room):
     rng = np.random.default_rng(0)
     samples, bounds = spoken
     assert len(samples) > 20
-    heard = [logmel(voice + 10 ** (room / 20) * rng.standard_normal(len(voice))) for voice in samples]
-    features, frames = zip(*map(pad, heard), strict=True)
+    noisy = (voice + 10 ** (room / 20) * rng.standard_normal(len(voice)) for voice in samples)
+    features, frames = zip(*(pad(logmel(voice), FRAMES) for voice in noisy), strict=True)
     found = extent(np.array(features), np.array(frames))
     late = found.lead - bounds[:, 0]
     assert late.min() > -0.025 - 1e-9  # a frame sees 25 ms
@@ -189,16 +181,3 @@ def test_synthesised_speech_starts_when_it_was_made_to(spoken, room):
     assert abs(np.median(late)) < 0.05
     stops = (np.array(frames) - 1) * HOP / RATE + 0.025 - found.tail
     assert abs(np.median(stops - bounds[:, 1])) < 0.05
-
-
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({"clear": 30}, "clear 30 dB, expected 0 to 25.0 dB"),
-        ({"clear": -1}, "clear -1 dB, expected 0 to 25.0 dB"),
-        ({"lasting": 0}, "lasting 0 frames, expected at least 1"),
-    ],
-)
-def test_a_rule_without_sense_is_refused(options, text):
-    with pytest.raises(ValueError, match=text):
-        Rule(**options)

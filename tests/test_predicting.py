@@ -18,7 +18,7 @@ import recognisers
 import soundfile
 
 from ser_jax.cli import main
-from ser_jax.model import ModelConfig
+from ser_jax.model import AttentiveCNN
 from ser_jax.recognizer import Recognizer, predicting, schema
 
 HEAD = (
@@ -29,7 +29,9 @@ HEAD = (
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return recognisers.kept(tmp_path_factory.mktemp("kept") / "model", seeds=2, sizes=ModelConfig(channels=4))
+    return recognisers.kept(
+        tmp_path_factory.mktemp("kept") / "model", seeds=2, sizes=AttentiveCNN(channels=4)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -28,18 +28,18 @@ def flawed(speech):
     return five_recordings.flawed(speech)
 
 
-def test_preparing_twice_is_said(speech, tmp_path, caplog):
+def test_preparing_twice_is_logged(speech, tmp_path, caplog):
     prepare(speech, tmp_path / "root")
     with caplog.at_level("INFO", "ser_jax"):
         prepare(speech, tmp_path / "root")
-    assert "tiny/1.0.0: already prepared" in caplog.text
+    assert "tiny/2.0.0: already prepared" in caplog.text
 
 
 def test_a_name_belongs_to_one_source(speech, tmp_path):
     prepare(speech, tmp_path / "root")
     with pytest.raises(
         UserError,
-        match=r"tiny/1\.0\.0: was prepared by manifest from another source, .* or choose another --name",
+        match=r"tiny/2\.0\.0: was prepared by manifest from another source, .* or choose another --name",
     ):
         prepare(speech, tmp_path / "root", arousal_threshold=0.2)
 
@@ -54,7 +54,7 @@ def test_an_interrupted_preparation_leaves_nothing_and_starts_again(tmp_path):
         rows.append(f"{i}.wav,{i % 3},low,positive")
     (folder / "manifest.csv").write_text("\n".join(rows))
     root = tmp_path / "root"
-    code = (  # whoever is started in the background is deaf to Ctrl-C, and so are all it starts
+    code = (  # what is started in the background ignores Ctrl-C, and so does all it starts
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from ser_jax.cli import main; sys.exit(main(sys.argv[1:]))"
     )
@@ -85,7 +85,7 @@ def test_a_full_disk_is_named(speech, tmp_path):
     done = subprocess.run(shell, capture_output=True, text=True)
     assert done.returncode == 2
     sentence = done.stderr.splitlines()[-1]
-    assert sentence.startswith(f"ser-jax: {tmp_path / 'root/manifest/tiny/1.0.0'}: cannot be written (")
+    assert sentence.startswith(f"ser-jax: {tmp_path / 'root/manifest/tiny/2.0.0'}: cannot be written (")
     assert sentence.endswith("expected a data directory to write to")
     assert list((tmp_path / "root").rglob("*")) == []
 
@@ -93,17 +93,17 @@ def test_a_full_disk_is_named(speech, tmp_path):
 def test_one_process_at_a_time_prepares_a_corpus(speech, tmp_path):
     folder = tmp_path / "root/manifest/tiny"
     folder.mkdir(parents=True)
-    (folder / "incomplete.XYZ_1.0.0").mkdir()
-    hold = "import sys, time; from pathlib import Path; from ser_jax import io\n"
-    hold += "with io.lock_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    (folder / "incomplete.XYZ_2.0.0").mkdir()
+    hold = "import sys, time; from pathlib import Path; from ser_jax.io import lock_folder\n"
+    hold += "with lock_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", hold, folder], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(UserError, match="tiny: another process prepares this corpus, expected it to end"):
             prepare(speech, tmp_path / "root")
-        assert (folder / "incomplete.XYZ_1.0.0").exists()
+        assert (folder / "incomplete.XYZ_2.0.0").exists()
         holder.kill()
     prepare(speech, tmp_path / "root")
-    assert not (folder / "incomplete.XYZ_1.0.0").exists()
+    assert not (folder / "incomplete.XYZ_2.0.0").exists()
 
 
 def test_labels_of_one_name_are_of_one_database(speech, tmp_path):
@@ -132,7 +132,9 @@ def test_labels_alone_need_no_recording(flawed, tmp_path):
     file = data.prepare("manifest", flawed, labels_only=True, **options)
     assert file == tmp_path / "root/manifest/tiny/labels.json"
     facts = data.facts("tiny", tmp_path / "root")
-    with pytest.raises(data.UnknownCorpusError, match=r"of corpus 'tiny' in .* the labels only are kept"):
+    with pytest.raises(
+        data.UnknownCorpusError, match=r"corpus 'tiny' in .* is prepared with its labels only"
+    ):
         data.load("tiny", tmp_path / "root")
     for i, letter in enumerate("edcba"):
         soundfile.write(flawed.parent / f"{letter}.wav", noise(0.5, i), RATE)
@@ -141,11 +143,11 @@ def test_labels_alone_need_no_recording(flawed, tmp_path):
     corpus = data.facts("tiny", tmp_path / "root")
     for key in LABELS:
         np.testing.assert_array_equal(getattr(facts, key), getattr(corpus, key))
-    with pytest.raises(UserError, match=r"1\.0\.0: is prepared with its recordings"):
+    with pytest.raises(UserError, match=r"2\.0\.0: is prepared with its recordings"):
         data.prepare("manifest", flawed, labels_only=True, **options)
 
 
-def test_recordings_without_a_label_are_said(tmp_path, caplog):
+def test_recordings_without_a_label_are_warned_of(tmp_path, caplog):
     folder = tmp_path / "Session1/dialog/EmoEvaluation"
     folder.mkdir(parents=True)
     (folder / "Ses01F_impro01.txt").write_text("[0.0 - 1.0]\tSes01F_impro01_F000\tneu\t[2.5, 2.5, 2.5]\n")
@@ -156,7 +158,7 @@ def test_recordings_without_a_label_are_said(tmp_path, caplog):
 
 
 def test_leftovers_of_a_kill_are_swept(speech, tmp_path):
-    leftover = tmp_path / "root/manifest/tiny/incomplete.ABCDEF_1.0.0"
+    leftover = tmp_path / "root/manifest/tiny/incomplete.ABCDEF_2.0.0"
     leftover.mkdir(parents=True)
     assert store.prepared(tmp_path / "root") == {}
     prepare(speech, tmp_path / "root")
@@ -171,7 +173,7 @@ def test_nothing_is_written_for_a_source_that_cannot_be_read(speech, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(speech, tmp_path):
     (tmp_path / "root").write_text("in the way")
-    with pytest.raises(UserError, match=r"root/manifest/tiny/1\.0\.0: cannot be written \(.+\)"):
+    with pytest.raises(UserError, match=r"root/manifest/tiny/2\.0\.0: cannot be written \(.+\)"):
         prepare(speech, tmp_path / "root")
 
 
@@ -206,7 +208,7 @@ def test_a_request_that_cannot_be_met_is_refused(tmp_path, name, options, messag
         data.prepare(name, tmp_path, data_dir=tmp_path / "root", **options)
 
 
-def test_importing_the_door_is_cheap():
+def test_importing_data_is_cheap():
     code = "import sys, ser_jax.data; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

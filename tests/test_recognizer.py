@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from ser_jax import model
 from ser_jax.data import audio
 from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.data.logmel import RATE, ShortSignalError, filterbank, logmel, pad
 from ser_jax.data.synthetic import plan, trees
 from ser_jax.errors import UserError
-from ser_jax.model import ModelConfig
+from ser_jax.features import pad
+from ser_jax.features.logmel import RATE, ShortSignalError, filterbank, logmel
+from ser_jax.model import AttentiveCNN
 from ser_jax.recognizer import HopError, Recognizer, SoundError, hearing, schema
 
 
@@ -30,7 +31,7 @@ def recogniser():
 
 @pytest.fixture(scope="module")
 def small():
-    return recognisers.recogniser(seeds=2, sizes=ModelConfig(channels=4))
+    return recognisers.recogniser(seeds=2, sizes=AttentiveCNN(channels=4))
 
 
 def plainly(trained, samples):
@@ -44,11 +45,11 @@ def plainly(trained, samples):
         for seed in range(trained.facts["seeds"]):
             params = jax.tree.map(lambda leaf: leaf[seed], target.params)  # noqa: B023
             for start in starts:
-                x, frames = pad(features[start:])
+                x, frames = pad(features[start:], 750)
                 x[:frames] = (x[:frames] - trained.mean) * trained.scale
                 said = model.apply(trained.sizes, params, x[None])
                 value, decay = target.temperature
-                scores = np.exp(np.asarray(said.logits[0], np.float64) / (value * (frames / 750) ** -decay))
+                scores = np.exp(np.asarray(said.outputs[0], np.float64) / (value * (frames / 750) ** -decay))
                 probability.append(scores[1] / scores.sum())
                 attention.append(np.asarray(said.attention[0]))
     shape = (len(trained.targets), trained.facts["seeds"], len(starts))
@@ -151,8 +152,8 @@ def test_no_more_recordings_are_held_than_fill_a_batch(batching):
 
 def test_what_stands_beside_a_window_never_matters(batching):
     features = batching.hear(recognisers.speech(7.5), RATE).logmel
-    cut = batching.say([features[:300]])
-    poisoned = batching.say([features[:300], np.full((750, 26), np.nan, np.float32)])
+    cut = batching.predict([features[:300]])
+    poisoned = batching.predict([features[:300], np.full((750, 26), np.nan, np.float32)])
     np.testing.assert_array_equal(poisoned.probability[:, :, 0], cut.probability[:, :, 0])
 
 
@@ -254,7 +255,7 @@ def test_a_bad_file_is_named(tmp_path, small):
 
 @pytest.mark.parametrize("targets", [("arousal",), ("valence",)])
 def test_one_target_and_one_seed(targets):
-    said = recognisers.recogniser(targets=targets, seeds=1, sizes=ModelConfig(channels=4))(
+    said = recognisers.recogniser(targets=targets, seeds=1, sizes=AttentiveCNN(channels=4))(
         recognisers.speech(2.0), RATE
     )
     assert tuple(said.targets) == targets
@@ -268,7 +269,7 @@ def test_one_target_and_one_seed(targets):
 def test_the_demonstration_knows_synthetic_speech(tmp_path):
     """Of another draw than it was trained on."""
     english = [turn for turn in plan.plan(92, 7) if turn.language is plan.ENGLISH]
-    turns = trees.iemocap(tmp_path / "speech", english, 7, lambda turn: plan.say(turn, 7))
+    turns = trees.iemocap(tmp_path / "speech", english, 7, lambda turn: plan.speak_turn(turn, 7))
     recognizer = Recognizer.load()
     assert recognizer.is_demonstration
     right = []

@@ -14,10 +14,10 @@ import pytest
 import recognisers
 from safetensors.numpy import load_file, save_file
 
-from ser_jax.model import ModelConfig
+from ser_jax.model import AttentiveCNN
 from ser_jax.recognizer import ModelError, folder
 
-SIZES = ModelConfig(channels=4)
+SIZES = AttentiveCNN(channels=4)
 DROPPED = object()
 
 
@@ -75,11 +75,11 @@ def put(config, place, value):
     ("place", "value", "sentence"),
     [
         ("format", "another", "not the configuration of a recogniser, expected format 'ser_jax recogniser'"),
-        ("version", 2, "version 2 of the format, expected 1; train it again"),
+        ("version", 1, "version 1 of the format, expected 2; train it again"),
         ("version", DROPPED, "version None of the format"),
         ("features.rate", 8000, "expected {'rate': 16000"),
         ("features", [], "features [], expected"),
-        ("standardization", "speaker", "standardization 'speaker', expected 'train'"),
+        ("standardize", "speaker", "standardize 'speaker', expected 'train'"),
         ("seeds", 0, "seeds 0, expected a whole number"),
         ("seeds", True, "seeds True"),
         ("seeds", 10**9, "seeds 1000000000, expected a whole number from 1 to 10,000"),
@@ -204,18 +204,18 @@ def test_damaged_weights_are_never_taken_for_whole(copy):
 def test_what_is_no_regular_file_is_named_and_not_waited_for(copy, name):
     (copy / name).unlink()
     os.mkfifo(copy / name)
-    with pytest.raises(ModelError, match=rf"{re.escape(name)}: not a regular file, expected that of a"):
+    with pytest.raises(ModelError, match=rf"{re.escape(name)}: not a regular file, expected a file of a"):
         folder.read(copy)
     (copy / name).unlink()
     (copy / name).mkdir()
-    with pytest.raises(ModelError, match=rf"{re.escape(name)}: not a regular file"):
+    with pytest.raises(ModelError, match=rf"{re.escape(name)}: is a folder"):
         folder.read(copy)
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
 def test_a_file_that_is_missing_is_named(copy, missing):
     (copy / missing).unlink()
-    with pytest.raises(ModelError, match=rf"{re.escape(missing)}: no such file, expected the"):
+    with pytest.raises(ModelError, match=rf"{re.escape(missing)}: no such file, expected a file of"):
         folder.read(copy)
 
 

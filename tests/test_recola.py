@@ -1,14 +1,16 @@
 """RECOLA's layout, its exact labels, and its irregularities."""
 
+import json
 import shutil
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_jax.data import recola
-from ser_jax.data.recola import RecolaError, tables
+from ser_jax.data.recola import Decimal, RecolaError, turn_means
 
 HEADER = ["time", "FM1 ", "FM2 ", "FM3 ", "FF1 ", "FF2 ", "FF3"]
 NAMES = {
@@ -75,10 +77,26 @@ def test_a_mean_of_zero_is_zero(tmp_path):
 
 @given(cells=st.lists(st.lists(st.floats(-1, 1), min_size=6, max_size=6), min_size=3, max_size=3))
 def test_the_mean_is_exact(cells):
-    sums = [tables.exact_sum(tables.Decimal(repr(v)) for v in row) for row in cells]
-    trace = tables.Trace(tuple(sums))
-    exact = sum(Fraction(repr(v)) for row in cells for v in row) / 18
-    assert trace.mean(tables.Decimal(0), tables.Decimal("0.12")) == float(exact)
+    trace = [[Decimal(repr(value)) for value in row] for row in cells]
+    exact = [[Fraction(repr(value)) for value in row] for row in cells]
+    consensus, of_raters = turn_means(trace, Decimal(0), Decimal("0.12"))
+    assert consensus == float(sum(map(sum, exact)) / 18)
+    assert of_raters == [float(sum(values) / 3) for values in zip(*exact, strict=True)]
+
+
+def test_every_raters_mean_is_kept(tmp_path):
+    values = {25: ["0.5", "0.1", "0", "0", "0", "-0.5"], 26: ["1", "0.2", "0", "0", "0", "-1"]}
+    catalog = recola.read(write(tmp_path, arousal=table(values), turns="1.0;1.08\n"))
+    (utterance,) = catalog.utterances
+    rated = json.loads(utterance.raters)
+    assert list(rated) == ["FM1", "FM2", "FM3", "FF1", "FF2", "FF3"]
+    assert (rated["FM1"], rated["FF3"]) == (
+        {"arousal": 0.75, "valence": 0.0},
+        {"arousal": -0.75, "valence": 0.0},
+    )
+    assert np.mean([rater["arousal"] for rater in rated.values()]) == pytest.approx(utterance.arousal)
+    assert (np.isnan(utterance.dominance), utterance.dialogue) == (True, "")
+    assert catalog.scales == {"arousal": (-1.0, 1.0), "valence": (-1.0, 1.0)}
 
 
 @pytest.mark.parametrize(
@@ -122,10 +140,10 @@ def test_metadata_may_be_absent_or_poorer(tmp_path):
     people(tmp_path, "User,Sex\nP16,male\n")
     assert (read(tmp_path)[0].sex, read(tmp_path)[0].session) == ("male", "P16")
     people(tmp_path, "Name;Sex\nP16;male\n")
-    refused(tmp_path, r"recola_user_info\.csv: no column user, found name, sex")
+    refused(tmp_path, r"recola_user_info\.csv: no column user, found Name, Sex")
 
 
-def test_a_sex_that_is_not_understood_is_said(tmp_path, caplog):
+def test_an_unknown_sex_is_warned_of(tmp_path, caplog):
     people(write(tmp_path), "User;Sex\nP16;2\n")
     assert read(tmp_path)[0].sex == "unknown"
     assert "recola_user_info.csv:2: sex '2' is taken as unknown" in caplog.text
@@ -156,7 +174,7 @@ def test_copies_made_on_a_mac_are_passed_over(tmp_path):
     assert len(read(tmp_path)) == 1
 
 
-def test_one_dimension_is_not_enough_and_said(tmp_path, caplog):
+def test_one_dimension_is_not_enough(tmp_path, caplog):
     write(tmp_path, "P16")
     write(tmp_path, "P17")
     (tmp_path / "RECOLA-Annotation/emotional_behaviour/valence/P17.csv").unlink()
@@ -221,9 +239,9 @@ def test_labels_are_read_without_recordings(tmp_path):
 def test_what_has_no_annotation_is_listed(tmp_path):
     write(tmp_path, turns="299;300\n300;301\n")
     (tmp_path / "RECOLA-Audio-recordings/P99.wav").touch()
-    listing = recola.read(tmp_path)
-    assert [u.id for u in listing.utterances] == ["P16_000"]
-    recording, turn = listing.unlabelled
+    catalog = recola.read(tmp_path)
+    assert [u.id for u in catalog.utterances] == ["P16_000"]
+    recording, turn = catalog.unlabelled
     assert recording.endswith("P99.wav")
     assert turn.endswith("P16.csv:3 (from 300 s, annotated are 300 s)")
 

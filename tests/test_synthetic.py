@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from ser_jax.data.marker import MARKER, marked
 from ser_jax.data.synthetic import SynthesisError, read_truth, synthesize
+from ser_jax.data.utterance import MARKER, is_marked
 from ser_jax.errors import UserError
 
 FEWEST = 92
@@ -242,13 +242,13 @@ def test_languages_share_the_cues_of_arousal_and_not_those_of_valence(
 def test_both_trees_carry_the_marker(out, tmp_path):
     for tree, name in (("IEMOCAP_full_release", "IEMOCAP"), ("RECOLA", "RECOLA")):
         assert f"no part of it is {name}" in (out / tree / MARKER).read_text()
-        assert marked(out / tree)
-        assert marked(out / tree / "a" / "b.wav")
-    assert not marked(tmp_path)
+        assert is_marked(out / tree)
+        assert is_marked(out / tree / "a" / "b.wav")
+    assert not is_marked(tmp_path)
 
 
 def test_asking_for_the_marker_loads_no_scipy():
-    code = "import sys, ser_jax.data.marker; sys.exit('scipy' in sys.modules)"
+    code = "import sys, ser_jax.data.utterance; sys.exit('scipy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

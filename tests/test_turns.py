@@ -94,10 +94,10 @@ class Held(Recognizer):
         super().__init__(model)
         self.go, self.heard = threading.Event(), []
 
-    def say(self, features):
+    def predict(self, features):
         self.heard += [len(one) for one in features]
         assert self.go.wait(30)
-        return super().say(features)
+        return super().predict(features)
 
 
 @pytest.fixture(params=["nameless", "named"])

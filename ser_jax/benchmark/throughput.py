@@ -139,8 +139,8 @@ def useful_flops(config: AttentiveCNN, frames: np.ndarray, winners_only: bool = 
 def useful_bytes(config: AttentiveCNN, frames: np.ndarray, batch: int) -> float:
     """Return the bytes that a step must move per utterance.
 
-    The frames that hold sound are read once; parameters and both of Adam's moments are read and written once
-    per batch.
+    The frames [N] that hold sound are read once; parameters and both of Adam's moments are read and written
+    once per batch.
     """
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(model.shapes(config)))
     return 4 * (float(frames.mean()) * config.bands + 6 * parameters / batch)

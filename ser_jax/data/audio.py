@@ -54,22 +54,13 @@ class AudioError(UserError):
 
 @dataclasses.dataclass(eq=False)
 class Sound:
-    """A segment of an open file.
-
-    Attributes:
-      path: the file.
-      rate: Hz.
-      channels: their number.
-      encoding: container and coding of the samples, as in "WAV PCM_16".
-      frames: the segment's length. If the file states none (`container.Container.counted`) this is an
-        estimate until `blocks` has come to the end.
-    """
+    """A segment of an open file."""
 
     path: Path
-    rate: int
+    rate: int  # Hz
     channels: int
-    encoding: str
-    frames: int
+    encoding: str  # container and coding of the samples, as in "WAV PCM_16"
+    frames: int  # an estimate until `blocks` has come to the end if the file does not state its length
     _file: "SoundFile"
     _first: int
     _counted: bool

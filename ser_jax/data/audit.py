@@ -15,7 +15,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,36 +36,26 @@ RUN = 3  # samples in a row at full scale; a peak-normalised recording has one o
 TRAP = 0.75  # UAR of loudness alone
 SHOWN = 5  # findings of a line that the table names
 
-ERRORS = {
-    "missing": "a label without its recording",
-    "undecodable": "not audio, truncated, or at odds with its own header",
-    "non-finite": "NaN, infinite or absurdly large samples",
-    "too short": "less than one frame of 25 ms",
-    "outside": "a segment that does not lie within its file",
+LINES = {  # line of the report to its severity and meaning
+    "missing": ("error", "a label without its recording"),
+    "undecodable": ("error", "not audio, truncated, or at odds with its own header"),
+    "non-finite": ("error", "NaN, infinite or absurdly large samples"),
+    "too short": ("error", "less than one frame of 25 ms"),
+    "outside": ("error", "a segment that does not lie within its file"),
+    "damaged tail": ("warning", f"undecodable or not finite after the first {SECONDS} s, which are used"),
+    "silent": ("warning", f"no sample of the first {SECONDS} s, which are used, above -60 dB of full scale"),
+    "clipped": ("warning", f"{RUN} or more samples in a row at full scale"),
+    "duplicate": ("warning", "the same samples as another utterance"),
+    "unlabelled": ("warning", "a recording or turn without a label"),
+    "one class": ("warning", "a speaker with one class only"),
+    "loudness": ("warning", f"the level alone separates the classes (UAR of {TRAP:.0%} or more)"),
+    "long": ("remark", f"longer than {SECONDS} s; the rest is not used"),
 }
-WARNINGS = {
-    "damaged tail": f"undecodable or not finite after the first {SECONDS} s, which are used",
-    "silent": f"no sample of the first {SECONDS} s, which are used, above -60 dB of full scale",
-    "clipped": f"{RUN} or more samples in a row at full scale",
-    "duplicate": "the same samples as another utterance",
-    "unlabelled": "a recording or turn without a label",
-    "one class": "a speaker with one class only",
-    "loudness": f"the level alone separates the classes (UAR of {TRAP:.0%} or more)",
-}
-REMARKS = {"long": f"longer than {SECONDS} s; the rest is not used"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One finding about one utterance, recording or speaker.
+class Finding(NamedTuple):
+    """What was found: the file or the speaker, and the reason in words."""
 
-    Attributes:
-      line: a key of `ERRORS`, `WARNINGS` or `REMARKS`.
-      what: the file, or the speaker.
-      reason: in words.
-    """
-
-    line: str
     what: str
     reason: str = ""
 
@@ -97,13 +87,11 @@ class Measurement:
     digest: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Separation:
-    """How well level separates two classes.
+class Separation(NamedTuple):
+    """How well level separates two classes; NaN if a class is empty.
 
     Attributes:
-      auc: the probability that an utterance of class 1 is louder than one of class 0, ties counted half;
-        NaN if a class is empty.
+      auc: the probability that an utterance of class 1 is louder than one of class 0, ties counted half.
       auc_within: the same after subtracting each speaker's mean level.
       uar: the UAR of the best threshold, in either direction, found on these very utterances.
       counts: utterances of class 0 and of class 1.
@@ -115,15 +103,11 @@ class Separation:
     counts: tuple[int, int]
 
     @property
-    def chance(self) -> float:
-        """The UAR that a meaningless level stays below 99 times of 100 (Kolmogorov-Smirnov)."""
-        low, high = self.counts
-        return 0.5 + 1.63 / 2 * np.sqrt((low + high) / (low * high)) if low and high else np.inf
-
-    @property
     def trap(self) -> bool:
-        """Whether a network could do well by level alone."""
-        return bool(self.uar >= max(TRAP, self.chance))
+        """Whether a network could do well by level alone, and 99 of 100 meaningless levels would do worse."""
+        low, high = self.counts
+        chance = 0.5 + 1.63 / 2 * math.sqrt((low + high) / (low * high)) if low and high else math.inf
+        return self.uar >= max(TRAP, chance)  # chance: Kolmogorov-Smirnov
 
     def in_words(self, second: str) -> str:
         """Return the separation as text, the second class by its name."""
@@ -145,7 +129,7 @@ class Audit:
       catalog: its utterances.
       facts: the same as arrays, in the same order; named after the database.
       measurements: of each utterance, in their order.
-      findings: by line, in the order of `ERRORS`, `WARNINGS`, `REMARKS`.
+      findings: of each line, in the order of `LINES`; may be none.
       loudness: dimension to how well the level alone separates its classes.
     """
 
@@ -153,33 +137,18 @@ class Audit:
     catalog: Catalog
     facts: Facts
     measurements: tuple[Measurement, ...]
-    findings: tuple[Finding, ...]
+    findings: dict[str, list[Finding]]
     loudness: dict[str, Separation]
+
+    @property
+    def errors(self) -> int:
+        """How many findings `prepare` would refuse."""
+        return sum(len(self.findings[line]) for line, (severity, _) in LINES.items() if severity == "error")
 
     @property
     def refused(self) -> bool:
         """Whether `prepare` would refuse it."""
-        return any(finding.line in ERRORS for finding in self.findings)
-
-    def by_line(self) -> dict[str, list[Finding]]:
-        """Return the findings of each line, which may be none."""
-        found: dict[str, list[Finding]] = {line: [] for line in (*ERRORS, *WARNINGS, *REMARKS)}
-        for finding in self.findings:
-            found[finding.line].append(finding)
-        return found
-
-    def classes_per_speaker(self) -> dict[str, dict[str, Any]]:
-        """Return speaker to sex, utterances, and the size of each dimension's classes by the default rule."""
-        found: dict[str, dict[str, Any]] = {}
-        for utterance in self.catalog.utterances:
-            none = {dimension: dict.fromkeys(names, 0) for dimension, names in CLASS_NAMES.items()}
-            facts = found.setdefault(utterance.speaker, {"sex": utterance.sex, "utterances": 0} | none)
-            facts["utterances"] += 1
-        for dimension, names in CLASS_NAMES.items():
-            for speaker, label in zip(self.facts.speaker, labels.classes(self.facts, dimension), strict=True):
-                if label >= 0:
-                    found[speaker][dimension][names[label]] += 1
-        return dict(sorted(found.items()))
+        return self.errors > 0
 
 
 def audit(database: str, source: Path | str, workers: int | None = None, **options: Any) -> Audit:
@@ -193,23 +162,25 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
     workers = how_many(workers)
     catalog = databases.read(database, source, **options)
     facts = Facts.of(database, database, catalog)
-    utterances = catalog.utterances
-    measurements = tuple(in_order(measure, utterances, workers, "decoding"))
-    loudness = _loudness(facts, measurements)
-    findings = [
-        *_of_utterances(utterances, measurements),
-        *_duplicates(utterances, measurements),
-        *(Finding("unlabelled", place) for place in catalog.unlabelled),
-        *_one_class(facts),
-        *(
-            Finding("loudness", dimension, found.in_words(CLASS_NAMES[dimension][1]))
-            for dimension, found in loudness.items()
-            if found.trap
-        ),
-    ]
-    order = [*ERRORS, *WARNINGS, *REMARKS]
-    findings.sort(key=lambda finding: order.index(finding.line))
-    return Audit(Path(source), catalog, facts, measurements, tuple(findings), loudness)
+    measurements = tuple(in_order(measure, catalog.utterances, workers, "decoding"))
+    level = np.array([found.level for found in measurements])
+    loudness = {}
+    findings: dict[str, list[Finding]] = {line: [] for line in LINES}
+    for line, finding in _of_utterances(catalog.utterances, measurements):
+        findings[line].append(finding)
+    findings["duplicate"] += _duplicates(catalog.utterances, measurements)
+    findings["unlabelled"] += map(Finding, catalog.unlabelled)
+    for dimension, names in CLASS_NAMES.items():
+        classes = labels.classes(facts, dimension)
+        for speaker in np.unique(facts.speaker):
+            own = np.unique(classes[(facts.speaker == speaker) & (classes >= 0)])
+            if len(own) == 1:
+                findings["one class"].append(Finding(speaker, f"{dimension} always {names[own[0]]}"))
+        usable = np.isfinite(level) & (classes >= 0)
+        loudness[dimension] = separation(level[usable], classes[usable], facts.speaker[usable])
+        if loudness[dimension].trap:
+            findings["loudness"].append(Finding(dimension, loudness[dimension].in_words(names[1])))
+    return Audit(Path(source), catalog, facts, measurements, findings, loudness)
 
 
 def measure(utterance: Utterance) -> Measurement:
@@ -254,20 +225,23 @@ def _clipped(before: np.ndarray, block: np.ndarray, full: float) -> int:
     return int(np.lib.stride_tricks.sliding_window_view(loud, RUN, axis=0).all(axis=-1).sum())
 
 
-def _of_utterances(utterances: Sequence[Utterance], measurements: Sequence[Measurement]) -> Iterator[Finding]:
+def _of_utterances(
+    utterances: Sequence[Utterance], measurements: Sequence[Measurement]
+) -> Iterator[tuple[str, Finding]]:
+    """Yield (line, finding) of each utterance alone."""
     for utterance, found in zip(utterances, measurements, strict=True):
         what = _what(utterance)
         if found.flaw is not None:
-            yield Finding(found.flaw.finding, what, found.flaw.reason)
+            yield found.flaw.finding, Finding(what, found.flaw.reason)
             continue
         if found.tail:
-            yield Finding("damaged tail", what, found.tail)
+            yield "damaged tail", Finding(what, found.tail)
         if found.peak <= SILENT:
-            yield Finding("silent", what, f"peak {found.peak:.2g} of full scale")
+            yield "silent", Finding(what, f"peak {found.peak:.2g} of full scale")
         if found.clipped:
-            yield Finding("clipped", what, f"{found.clipped:,} runs of {RUN} samples at full scale")
+            yield "clipped", Finding(what, f"{found.clipped:,} runs of {RUN} samples at full scale")
         if found.seconds > SECONDS:
-            yield Finding("long", what, f"{found.seconds:.2f} s")
+            yield "long", Finding(what, f"{found.seconds:.2f} s")
 
 
 def _duplicates(utterances: Sequence[Utterance], measurements: Sequence[Measurement]) -> Iterator[Finding]:
@@ -280,7 +254,7 @@ def _duplicates(utterances: Sequence[Utterance], measurements: Sequence[Measurem
             keys = ("speaker", *CLASS_NAMES)
             differ = [key for key in keys if str(getattr(first, key)) != str(getattr(other, key))]  # NaN too
             reason = f"as {_what(first)}" + (f", but another {' and '.join(differ)}" if differ else "")
-            yield Finding("duplicate", _what(other), reason)
+            yield Finding(_what(other), reason)
 
 
 def _what(utterance: Utterance) -> str:
@@ -288,41 +262,17 @@ def _what(utterance: Utterance) -> str:
     return str(utterance.path) if whole else f"{utterance.path} ({utterance.id})"
 
 
-def _one_class(facts: Facts) -> Iterator[Finding]:
-    for dimension, names in CLASS_NAMES.items():
-        classes = labels.classes(facts, dimension)
-        for speaker in np.unique(facts.speaker):
-            own = np.unique(classes[(facts.speaker == speaker) & (classes >= 0)])
-            if len(own) == 1:
-                yield Finding("one class", speaker, f"{dimension} always {names[own[0]]}")
-
-
-def _loudness(facts: Facts, measurements: Sequence[Measurement]) -> dict[str, Separation]:
-    level = np.array([found.level for found in measurements])
-    found = {}
-    for dimension in CLASS_NAMES:
-        classes = labels.classes(facts, dimension)
-        usable = np.isfinite(level) & (classes >= 0)
-        found[dimension] = separation(level[usable], classes[usable], facts.speaker[usable])
-    return found
-
-
 def separation(level: np.ndarray, classes: np.ndarray, speaker: np.ndarray) -> Separation:
-    """Return how well `level` separates the classes.
-
-    Args:
-      level: [N] finite, dB.
-      classes: [N] 0 or 1.
-      speaker: [N] who speaks.
-    Returns: NaN throughout if a class is empty.
-    """
+    """Return how well `level` [N], dB, separates `classes` [N], 0 or 1, given who speaks [N]."""
     counts = (int((classes == 0).sum()), int((classes == 1).sum()))
     if not all(counts):
         return Separation(np.nan, np.nan, np.nan, counts)
     who = np.unique(speaker, return_inverse=True)[1]
     mean = np.bincount(who, level) / np.bincount(who)
-    within = _auc(level - mean[who], classes)
-    return Separation(_auc(level, classes), within, _best_uar(level, classes), counts)
+    low, high = np.sort(level[classes == 0]), np.sort(level[classes == 1])
+    below = (np.searchsorted(values, level, "left") / len(values) for values in (low, high))
+    uar = float(0.5 + np.abs(np.subtract(*below)).max() / 2)
+    return Separation(_auc(level, classes), _auc(level - mean[who], classes), uar, counts)
 
 
 def _auc(level: np.ndarray, classes: np.ndarray) -> float:
@@ -331,19 +281,12 @@ def _auc(level: np.ndarray, classes: np.ndarray) -> float:
     return float(below.mean() / len(low))
 
 
-def _best_uar(level: np.ndarray, classes: np.ndarray) -> float:
-    low, high = np.sort(level[classes == 0]), np.sort(level[classes == 1])
-    below = (np.searchsorted(values, level, "left") / len(values) for values in (low, high))
-    return float(0.5 + np.abs(np.subtract(*below)).max() / 2)
-
-
 def as_dict(audit: Audit) -> dict[str, Any]:
     """Return everything found, as JSON has it; undefined numbers (an empty class's AUC) are None."""
     usable = [found for found in audit.measurements if found.flaw is None]
     paths = [utterance.path for utterance in audit.catalog.utterances]
     pairs = zip(paths, audit.measurements, strict=True)
     recordings = {path: found for path, found in pairs if found.flaw is None}.values()
-    named = audit.by_line()
     return {
         "database": audit.facts.database,
         "source": str(audit.source),
@@ -362,23 +305,32 @@ def as_dict(audit: Audit) -> dict[str, Any]:
             line: {
                 "severity": severity,
                 "meaning": meaning,
-                "count": len(named[line]),
-                "found": [{"what": finding.what, "reason": finding.reason} for finding in named[line]],
+                "count": len(audit.findings[line]),
+                "found": [finding._asdict() for finding in audit.findings[line]],
             }
-            for severity, lines in (("error", ERRORS), ("warning", WARNINGS), ("remark", REMARKS))
-            for line, meaning in lines.items()
+            for line, (severity, meaning) in LINES.items()
         },
-        "classes": audit.classes_per_speaker(),
+        "classes": _classes_per_speaker(audit.facts),
         "loudness": {
-            dimension: {
-                key: value if math.isfinite(value := getattr(found, key)) else None
-                for key in ("auc", "auc_within", "uar")
-            }
-            | {"counts": list(found.counts)}
+            dimension: {key: None if value != value else value for key, value in found._asdict().items()}
             for dimension, found in audit.loudness.items()
         },
         "refused": audit.refused,
     }
+
+
+def _classes_per_speaker(facts: Facts) -> dict[str, dict[str, Any]]:
+    """Return speaker to sex, utterances, and the size of each dimension's classes by the default rule."""
+    found = {}
+    for speaker in np.unique(facts.speaker):
+        own = facts.speaker == speaker
+        found[str(speaker)] = {"sex": str(facts.sex[own][0]), "utterances": int(own.sum())}
+    for dimension, names in CLASS_NAMES.items():
+        classes = labels.classes(facts, dimension)
+        for speaker, counts in found.items():
+            own = classes[facts.speaker == speaker]
+            counts[dimension] = {name: int((own == index).sum()) for index, name in enumerate(names)}
+    return found
 
 
 def table(audit: Audit) -> str:
@@ -394,45 +346,32 @@ def table(audit: Audit) -> str:
             f"  {'duration':<12} {_range(found['seconds'], 's')}, {hours:.2f} h in all",
             f"  {'level':<12} {_range(found['level_db'], 'dB of full scale')}",
         ]
-    for title, key, unit in (
-        ("sample rate", "sample_rates", " Hz"),
-        ("channels", "channels", ""),
-        ("encoding", "encodings", ""),
-    ):
+    for key, unit in (("sample_rates", " Hz"), ("channels", ""), ("encodings", "")):
         counts = ", ".join(f"{value}{unit} ({count:,})" for value, count in found[key].items())
+        title = key.replace("_", " ").removesuffix("s") if key != "channels" else key
         lines.append(f"  {title:<12} {counts or 'none could be read'}")
-    lines += ["", *_findings(found["findings"]), "", *_classes(found["classes"]), ""]
-    lines += ["loudness alone, within this database:"]
-    lines += [
-        f"  {dimension:<8} {separation.in_words(CLASS_NAMES[dimension][1])}"
-        for dimension, separation in audit.loudness.items()
-    ]
-    errors = sum(found["findings"][line]["count"] for line in ERRORS)
-    plural = "" if errors == 1 else "s"
-    verdict = f"prepare would refuse it for {errors:,} error{plural} (--skip-bad leaves out what they name)"
-    return "\n".join(map(one_line, [*lines, "", verdict if audit.refused else "prepare would accept it"]))
-
-
-def _findings(findings: dict[str, Any]) -> list[str]:
-    lines = []
-    for line, found in findings.items():
-        if found["count"]:
-            lines.append(f"{found['severity']:<8} {line:<13} {found['count']:>6,}  {found['meaning']}")
-            for each in found["found"][:SHOWN]:
-                lines.append(f"    {each['what']}" + (f": {each['reason']}" if each["reason"] else ""))
-        if found["count"] > SHOWN:
-            lines.append(f"    and {found['count'] - SHOWN:,} more (--json names all)")
-    return lines or ["nothing found: no errors, no warnings"]
-
-
-def _classes(speakers: dict[str, Any]) -> list[str]:
-    names = [(dimension, name) for dimension, pair in CLASS_NAMES.items() for name in pair]
-    width = max(7, *(len(speaker) for speaker in speakers))
-    lines = [f"{'speaker':<{width}} {'sex':<8}" + "".join(f"{name:>10}" for _, name in names)]
-    for speaker, counts in speakers.items():
-        row = "".join(f"{counts[dimension][name]:>10,}" for dimension, name in names)
-        lines.append(f"{speaker:<{width}} {counts['sex']:<8}{row}")
-    return lines
+    lines.append("")
+    for line, own in found["findings"].items():
+        if own["count"]:
+            lines.append(f"{own['severity']:<8} {line:<13} {own['count']:>6,}  {own['meaning']}")
+        for each in own["found"][:SHOWN]:
+            lines.append(f"    {each['what']}" + (f": {each['reason']}" if each["reason"] else ""))
+        if own["count"] > SHOWN:
+            lines.append(f"    and {own['count'] - SHOWN:,} more (--json names all)")
+    if not any(audit.findings.values()):
+        lines.append("nothing found: no errors, no warnings")
+    width = max(7, *map(len, found["classes"]))
+    names = [name for pair in CLASS_NAMES.values() for name in pair]
+    lines += ["", f"{'speaker':<{width}} {'sex':<8}" + "".join(f"{name:>10}" for name in names)]
+    for speaker, counts in found["classes"].items():
+        sizes = [size for dimension in CLASS_NAMES for size in counts[dimension].values()]
+        lines.append(f"{speaker:<{width}} {counts['sex']:<8}" + "".join(f"{size:>10,}" for size in sizes))
+    lines += ["", "loudness alone, within this database:"]
+    lines += [f"  {key:<8} {own.in_words(CLASS_NAMES[key][1])}" for key, own in audit.loudness.items()]
+    plural = "" if audit.errors == 1 else "s"
+    refused = f"refuse it for {audit.errors:,} error{plural} (--skip-bad leaves out what they name)"
+    lines += ["", f"prepare would {refused if audit.refused else 'accept it'}"]
+    return "\n".join(map(one_line, lines))
 
 
 def _counts(values: Iterable[object]) -> dict[str, int]:
@@ -440,16 +379,11 @@ def _counts(values: Iterable[object]) -> dict[str, int]:
 
 
 def _spread(values: list[float]) -> dict[str, float | None]:
+    names = ("sum", "mean", "min", "median", "max")
     if not values:
-        return dict.fromkeys(("sum", "mean", "std", "min", "median", "max"))
-    return {
-        "sum": float(np.sum(values)),
-        "mean": float(np.mean(values)),
-        "std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
-        "min": float(np.min(values)),
-        "median": float(np.median(values)),
-        "max": float(np.max(values)),
-    }
+        return dict.fromkeys((*names, "std"))
+    found: dict[str, float | None] = {name: float(getattr(np, name)(values)) for name in names}
+    return found | {"std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
 
 
 def _range(spread: dict[str, float | None], unit: str) -> str:

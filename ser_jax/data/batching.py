@@ -1,14 +1,16 @@
 """Padded batches for training loops outside this package."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser_jax.data.concatenated import Labelled
 from ser_jax.data.corpus import Corpus
-from ser_jax.data.standardize import Scaler
 from ser_jax.errors import UserError
+
+if TYPE_CHECKING:  # these import JAX, which the command line does without
+    from ser_jax.data.concatenated import Labelled
+    from ser_jax.data.standardize import Scaler
 
 Batch = dict[str, np.ndarray]
 
@@ -23,8 +25,8 @@ def batches(
     batch_size: int,
     key: Any = None,
     *,
-    task: Labelled | None = None,
-    scaler: Scaler | None = None,
+    task: "Labelled | None" = None,
+    scaler: "Scaler | None" = None,
     group: np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """Iterate once over utterances of a corpus, each exactly once, in batches of one shape.
@@ -77,7 +79,7 @@ def batches(
     return (batch(rows[first : first + batch_size]) for first in range(0, len(rows), batch_size))
 
 
-def _checked(corpus: Corpus, scaler: Scaler, group: np.ndarray | None) -> tuple[Scaler, np.ndarray]:
+def _checked(corpus: Corpus, scaler: "Scaler", group: np.ndarray | None) -> tuple["Scaler", np.ndarray]:
     """Return the scaler [G, F] and the group of every utterance [N]."""
     mean, scale = (np.atleast_2d(np.asarray(part, np.float32)) for part in scaler)
     single = np.zeros(len(corpus) if len(mean) == 1 else 0, np.int32)
@@ -89,4 +91,4 @@ def _checked(corpus: Corpus, scaler: Scaler, group: np.ndarray | None) -> tuple[
             f"a scaler of mean {mean.shape} and scale {scale.shape} with a group {group.shape}, expected "
             f"[{dims}], or [G, {dims}] with a number below G for each of the {len(corpus)} utterances"
         )
-    return Scaler(mean, scale), group
+    return scaler._replace(mean=mean, scale=scale), group

@@ -17,7 +17,8 @@ class ConcatenationError(UserError):
 class Labelled(Protocol):
     """What this package needs of a task: the labels [N] or [N, K] of a corpus."""
 
-    def labels(self, corpus: Facts, /) -> np.ndarray: ...
+    def labels(self, corpus: Facts, /) -> np.ndarray:
+        """Return [N] int64, -1 if unlabelled, or [N, K] float32, NaN if unlabelled."""
 
 
 class ConcatenatedArray:
@@ -60,14 +61,11 @@ class Concatenated:
         self.corpora = {corpus.name: corpus for corpus in corpora}
         self.names = list(self.corpora)
         if len(self.names) < len(corpora):
-            raise ConcatenationError(
-                f"corpora {', '.join(c.name for c in corpora)}, expected different names"
-            )
-        first = corpora[0]
+            raise ConcatenationError(f"corpora {[c.name for c in corpora]}, expected different names")
         for other in corpora:
-            if other.frontend != first.frontend:
+            if other.frontend != corpora[0].frontend:
                 raise ConcatenationError(
-                    f"corpora {first.name} and {other.name} have features of {first.frontend} and "
+                    f"corpora {self.names[0]} and {other.name} have features of {corpora[0].frontend} and "
                     f"{other.frontend}, expected one front end"
                 )
         self.corpus = np.repeat(np.arange(len(corpora)), [len(corpus) for corpus in corpora])

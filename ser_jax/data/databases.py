@@ -1,10 +1,9 @@
 """The databases that can be read: what each is read from, with which options, and where it comes from."""
 
-import dataclasses
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ser_jax.data import iemocap, manifest, recola
 from ser_jax.data.named import NAMED
@@ -16,8 +15,7 @@ class DatabaseError(UserError):
     """A database that does not exist, or an option it does not take."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Database:
+class Database(NamedTuple):
     """One database as users name it.
 
     Attributes:
@@ -45,8 +43,7 @@ DATABASES = {
         "IEMOCAP_full_release, or the folder that holds it",
         "IEMOCAP_full_release",
         iemocap.read,
-        "C. Busso et al.: IEMOCAP: interactive emotional dyadic motion capture database. Language Resources "
-        "and Evaluation 42(4), 2008, 335-359. doi:10.1007/s10579-008-9076-6",
+        "C. Busso et al., Language Resources and Evaluation 42(4), 2008, doi:10.1007/s10579-008-9076-6",
         "Request IEMOCAP from https://sail.usc.edu/iemocap/ and unpack IEMOCAP_full_release.",
     ),
     "recola": Database(
@@ -54,10 +51,8 @@ DATABASES = {
         "the folder that holds RECOLA-Annotation",
         "RECOLA",
         recola.read,
-        "F. Ringeval, A. Sonderegger, J. Sauer, D. Lalanne: Introducing the RECOLA multimodal corpus of "
-        "remote collaborative and affective interactions. IEEE FG 2013. doi:10.1109/FG.2013.6553805",
-        "Request RECOLA from https://diuf.unifr.ch/main/diva/recola/ and unpack RECOLA-Annotation, "
-        "RECOLA-Audio-recordings, RECOLA-Audio_timings and, if available, RECOLA-Metadata into one folder.",
+        "F. Ringeval, A. Sonderegger, J. Sauer, D. Lalanne, IEEE FG 2013, doi:10.1109/FG.2013.6553805",
+        "Request RECOLA from https://diuf.unifr.ch/main/diva/recola/ and unpack its folders into one.",
         ("annotation_delay",),
     ),
     "manifest": Database(
@@ -65,8 +60,7 @@ DATABASES = {
         "a CSV file with the columns path, speaker and labels (arousal, valence, emotion, ...)",
         "my/manifest.csv",
         manifest.read,
-        "M. Neumann, N. T. Vu: Cross-lingual and multilingual speech emotion recognition on English and "
-        "French. ICASSP 2018. arXiv:1803.00357",
+        "M. Neumann, N. T. Vu, ICASSP 2018, arXiv:1803.00357",
         "Write a CSV file with the columns path, speaker and labels beside the recordings.",
         ("arousal_threshold", "valence_threshold", "allow_outside"),
     ),
@@ -97,17 +91,15 @@ def read(database: str, source: Path | str, **options: Any) -> Catalog:
 
 
 def check(database: str, options: Mapping[str, Any]) -> None:
-    """Refuse a database without a reader, and options that its reader does not take.
-
-    Raises: DatabaseError.
-    """
+    """Raise DatabaseError if there is no such database, or its reader does not take these options."""
     if database not in DATABASES:
         raise DatabaseError(
             f"no database {database!r}, expected one of {', '.join(DATABASES)}{meant(database, DATABASES)}"
         )
+    known = DATABASES[database].options
     for option in options:
-        if option not in DATABASES[database].options:
-            takes = ", ".join(map(flag, DATABASES[database].options)) or "none"
+        if option not in known:
+            takes = ", ".join(map(flag, known)) or "none"
             raise DatabaseError(f"{database} does not take {flag(option)}, expected of such options {takes}")
 
 

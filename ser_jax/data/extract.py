@@ -22,19 +22,12 @@ Record = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Flaw:
-    """Why an utterance cannot be a record.
+    """Why an utterance cannot be a record."""
 
-    Attributes:
-      id: of the utterance.
-      path: the recording.
-      finding: its category in an audit, see `AudioError.finding`.
-      reason: what was found and expected.
-    """
-
-    id: str
-    path: Path
-    finding: str
-    reason: str
+    id: str  # of the utterance
+    path: Path  # the recording
+    finding: str  # its category in an audit, see `AudioError`
+    reason: str  # what was found and expected
 
     @classmethod
     def of(cls, utterance: Utterance, error: audio.AudioError) -> "Flaw":

@@ -10,18 +10,29 @@ No labels are used. Padding never counts.
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ser_jax import devices
-from ser_jax.arrays import Gathered
 from ser_jax.data.standardize import Membership, blocks, group
+from ser_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from ser_jax.arrays import Gathered
 
 CELL = 0.01  # dB; quantiles are off by half of it at most
+RANGE = 1000.0  # dB, between the smallest and the largest value
 LEVELS = np.sin(np.linspace(0, np.pi / 2, 129)) ** 2  # 0.012 apart in the middle, 0.00015 at the tails
 
 
-def histograms(features: Gathered, frames: np.ndarray, parts: Sequence[np.ndarray]) -> tuple[int, np.ndarray]:
+class HistogramError(UserError):
+    """Features whose histograms would need too many cells."""
+
+
+def histograms(
+    features: "Gathered", frames: np.ndarray, parts: Sequence[np.ndarray]
+) -> tuple[int, np.ndarray]:
     """Count the values of each dimension in cells around the multiples of `CELL`.
 
     Memory grows with the range of the values, not with their number: 1 MB for 26 bands over 100 dB.
@@ -30,10 +41,14 @@ def histograms(features: Gathered, frames: np.ndarray, parts: Sequence[np.ndarra
       features, frames: [N, T, F], finite, and [N] frames that are not padding.
       parts: sets of rows, each [M] int.
     Returns: (the lowest cell, [sets, F, cells] int32).
+    Raises: HistogramError if the values are not in dB or of a similar range.
     """
     ends = [(cells.min(), cells.max()) for part in parts for cells in _cells(features, frames, part)]
     lowest, highest = (int(end) for end in (np.min(ends or 0), np.max(ends or 0)))
     dims, width = features.shape[2], highest - lowest + 1
+    if width * CELL > RANGE:
+        span = f"from {lowest * CELL:g} to {highest * CELL:g}"
+        raise HistogramError(f"features {span}, expected them in dB or within {RANGE:g} of each other")
     places = np.arange(dims) * width - lowest
     counts = np.zeros((len(parts), dims * width), np.int32)
     for own, part in zip(counts, parts, strict=True):
@@ -61,7 +76,7 @@ def quantiles(lowest: int, counts: np.ndarray, levels: np.ndarray = LEVELS) -> n
 
 
 def equalize(
-    features: Gathered, frames: np.ndarray, number: np.ndarray, source: np.ndarray, reference: np.ndarray
+    features: "Gathered", frames: np.ndarray, number: np.ndarray, source: np.ndarray, reference: np.ndarray
 ) -> np.ndarray:
     """Map each dimension piecewise linearly, from the quantiles of an utterance's group to the reference's.
 
@@ -89,7 +104,7 @@ def equalize(
 
 
 def towards(
-    training: Collection[int], features: Gathered, frames: np.ndarray, member: Membership
+    training: Collection[int], features: "Gathered", frames: np.ndarray, member: Membership
 ) -> np.ndarray:
     """Equalize every corpus towards the training corpora, pooled, each frame with the same weight.
 
@@ -121,7 +136,7 @@ def towards(
     return equalize(features, frames, number, source, reference)
 
 
-def _cells(features: Gathered, frames: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+def _cells(features: "Gathered", frames: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the cells [frames, F] int of the frames of some rows; cell i is around i * `CELL`."""
     for part in blocks(features, rows):
         x = features[part]

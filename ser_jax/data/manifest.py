@@ -189,7 +189,7 @@ def _dimension(
     source: Path, rows: Sequence[Row], name: str, of_raters: Sequence[re.Match], threshold: float | None
 ) -> _Column:
     """Return one column of annotations as numbers."""
-    words = CLASS_NAMES.get(name, ())
+    words: tuple[str, ...] = CLASS_NAMES.get(name, ())
     filled = [(line, cells[name]) for line, cells in rows if cells.get(name)]
     if not filled:
         return _Column([math.nan] * len(rows))

@@ -151,192 +151,97 @@ _CREMA_D_WOMEN = (  # as in the release's VideoDemographics.csv; the other 48 ac
 )  # fmt: skip
 _OREAU_WOMEN = ("10", "11", "13", "21", "24", "37", "42")
 _OREAU_NOBODY = ("15", "17", "34", "35")  # numbers from 07 to 42 that are nobody's
-_FRENCH = {
-    "C": "anger",  # colère
-    "D": "disgust",  # dégoût
-    "J": "happiness",  # joie
-    "N": "neutral",
-    "P": "fear",  # peur
-    "S": "surprise",
-    "T": "sadness",  # tristesse
-}
+_FRENCH = {"C": "anger", "D": "disgust", "J": "happiness", "N": "neutral", "P": "fear", "S": "surprise",
+           "T": "sadness"}  # fmt: skip  # colère, dégoût, joie, neutre, peur, surprise, tristesse
 
 NAMED = {
     "emodb": Naming(
-        title="EmoDB",
-        about="German, 535 acted recordings",
-        url="http://emodb.bilderbar.info/",
-        licence="free for research",
-        citation="F. Burkhardt, A. Paeschke, M. Rolfes, W. F. Sendlmeier, B. Weiss: A database of German "
-        "emotional speech. Interspeech 2005, 1517-1520. doi:10.21437/Interspeech.2005-446",
-        folder="emodb",
-        language="de",
+        title="EmoDB", about="German, 535 acted recordings", folder="emodb", language="de", recordings=(535,),
+        url="http://emodb.bilderbar.info/", licence="free for research",
+        citation="F. Burkhardt et al., Interspeech 2005, doi:10.21437/Interspeech.2005-446",
         name=r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]",  # speaker, sentence, emotion, version
         example="wav/03a01Fa.wav",
-        recordings=(535,),
-        women=("08", "09", "13", "14", "16"),
-        men=("03", "10", "11", "12", "15"),
-        emotions={
-            "W": "anger",  # Wut
-            "L": "boredom",  # Langeweile
-            "E": "disgust",  # Ekel
-            "A": "fear",  # Angst
-            "F": "happiness",  # Freude
-            "T": "sadness",  # Trauer
-            "N": "neutral",
-        },
+        women=("08", "09", "13", "14", "16"), men=("03", "10", "11", "12", "15"),
+        # Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral
+        emotions={"W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness",
+                  "N": "neutral"},
     ),
     "ravdess": Naming(
-        title="RAVDESS",
-        about="English, 1,440 acted recordings",
-        url="https://zenodo.org/records/1188976",
-        licence="CC BY-NC-SA 4.0",
-        citation="S. R. Livingstone, F. A. Russo: The Ryerson Audio-Visual Database of Emotional Speech "
-        "and Song (RAVDESS): a dynamic, multimodal set of facial and vocal expressions in North "
-        "American English. PLoS ONE 13(5), e0196391, 2018. doi:10.1371/journal.pone.0196391",
-        folder="ravdess",
-        language="en",
+        title="RAVDESS", about="English, 1,440 acted recordings", folder="ravdess", language="en",
+        recordings=(1440,), url="https://zenodo.org/records/1188976", licence="CC BY-NC-SA 4.0",
+        citation="S. R. Livingstone, F. A. Russo, PLoS ONE 13(5), 2018, doi:10.1371/journal.pone.0196391",
         # modality (03: sound only), channel (01: speech), emotion, intensity, statement, repetition, actor
         name=r"03-01-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<speaker>\d\d)",
         example="Actor_01/03-01-05-01-02-01-01.wav",
-        recordings=(1440,),
-        women=_numbers(2, 24, 2),
-        men=_numbers(1, 23, 2),
-        emotions={
-            "01": "neutral",
-            "02": "calm",
-            "03": "happiness",
-            "04": "sadness",
-            "05": "anger",
-            "06": "fear",
-            "07": "disgust",
-            "08": "surprise",
-        },
-        prefix="actor",
+        women=_numbers(2, 24, 2), men=_numbers(1, 23, 2), prefix="actor",
+        emotions={"01": "neutral", "02": "calm", "03": "happiness", "04": "sadness", "05": "anger",
+                  "06": "fear", "07": "disgust", "08": "surprise"},
         skipped=r"(0[12]-0[12]|03-02)(-\d\d){5}",  # video with and without sound, song
     ),
     "cafe": Naming(
-        title="CaFE",
-        about="Canadian French, 936 acted recordings",
-        url="https://zenodo.org/records/1478765",
-        licence="CC BY-NC-SA 4.0",
-        citation="P. Gournay, O. Lahaie, R. Lefebvre: A Canadian French emotional speech dataset. ACM "
-        "Multimedia Systems Conference (MMSys) 2018. doi:10.1145/3204949.3208121",
-        folder="CaFE_48k",
-        language="fr",
+        title="CaFE", about="Canadian French, 936 acted recordings", folder="CaFE_48k", language="fr",
+        recordings=(936,), url="https://zenodo.org/records/1478765", licence="CC BY-NC-SA 4.0",
+        citation="P. Gournay, O. Lahaie, R. Lefebvre, ACM MMSys 2018, doi:10.1145/3204949.3208121",
         # actor, emotion, intensity (which the 192 kHz release leaves out for neutral), sentence
         name=r"(?P<speaker>\d\d)-(?P<emotion>[A-Z])(-[12])?-[1-6]",
         example="Colère/Faible/01-C-1-1.wav",
-        recordings=(936,),
-        women=_numbers(2, 12, 2),
-        men=_numbers(1, 11, 2),
-        emotions=_FRENCH,
+        women=_numbers(2, 12, 2), men=_numbers(1, 11, 2), emotions=_FRENCH,
     ),
     "oreau": Naming(
-        title="Oréau",
-        about="French, 502 or 434 recordings of 32 people",
+        title="Oréau", about="French, 502 or 434 recordings of 32 people", folder="OréauFR_02", language="fr",
+        recordings=(502, 434),  # all, and those whose emotion listeners recognised
         url="https://zenodo.org/records/4405783",
         licence="see its page; collections that include it name CC BY 4.0",
-        citation="L. Kerkeni, C. Cleder, Y. Serrestou, K. Raoof: French emotional speech database - Oréau. "
-        "Zenodo, 2020. doi:10.5281/zenodo.4405783",
-        folder="OréauFR_02",
-        language="fr",
+        citation="L. Kerkeni, C. Cleder, Y. Serrestou, K. Raoof, Zenodo 2020, doi:10.5281/zenodo.4405783",
         name=r"(?P<speaker>\d\d)[a-z]\d\d(?P<emotion>[A-Z])[a-z]",  # speaker, sentence, emotion, version
         example="f/sessc/10a01Ca.wav",
-        recordings=(502, 434),  # all, and those whose emotion listeners recognised
-        women=_OREAU_WOMEN,
-        men=tuple(person for person in _numbers(7, 41) if person not in (*_OREAU_WOMEN, *_OREAU_NOBODY)),
-        emotions=_FRENCH,
+        women=_OREAU_WOMEN, emotions=_FRENCH,
+        men=tuple(person for person in _numbers(7, 41) if person not in _OREAU_WOMEN + _OREAU_NOBODY),
     ),
     "crema_d": Naming(
-        title="CREMA-D",
-        about="English, 7,442 acted recordings",
-        url="https://github.com/CheyneyComputerScience/CREMA-D",
+        title="CREMA-D", about="English, 7,442 acted recordings", folder="CREMA-D", language="en",
+        recordings=(7442,), url="https://github.com/CheyneyComputerScience/CREMA-D",
         licence="Open Database License 1.0, contents under the Database Contents License 1.0",
-        citation="H. Cao, D. G. Cooper, M. K. Keutmann, R. C. Gur, A. Nenkova, R. Verma: CREMA-D: "
-        "crowd-sourced emotional multimodal actors dataset. IEEE Trans. Affective Computing 5(4), "
-        "2014. doi:10.1109/TAFFC.2014.2336244",
-        folder="CREMA-D",
-        language="en",
+        citation="H. Cao et al., IEEE Trans. Affective Computing 5(4), 2014, doi:10.1109/TAFFC.2014.2336244",
         # actor, sentence, emotion, intensity (low, medium, high, unspecified; once X for XX)
         name=r"(?P<speaker>\d{4})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(LO|MD|HI|XX?)",
         example="AudioWAV/1001_DFA_ANG_XX.wav",
-        recordings=(7442,),
         women=_CREMA_D_WOMEN,
         men=tuple(actor for actor in _numbers(1001, 1091) if actor not in _CREMA_D_WOMEN),
-        emotions={
-            "ANG": "anger",
-            "DIS": "disgust",
-            "FEA": "fear",
-            "HAP": "happiness",
-            "NEU": "neutral",
-            "SAD": "sadness",
-        },
+        emotions={"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral",
+                  "SAD": "sadness"},
         skipped=r"AudioMP3/[^/]+",  # the same recordings again
     ),
     "emovo": Naming(
-        title="EMOVO",
-        about="Italian, 588 acted recordings",
-        url="https://aclanthology.org/L14-1478/",
+        title="EMOVO", about="Italian, 588 acted recordings", folder="EMOVO", language="it",
+        recordings=(588,), url="https://aclanthology.org/L14-1478/",
         licence="for research; no licence is stated",
-        citation="G. Costantini, I. Iaderola, A. Paoloni, M. Todisco: EMOVO corpus: an Italian emotional "
-        "speech database. LREC 2014. https://aclanthology.org/L14-1478/",
-        folder="EMOVO",
-        language="it",
+        citation="G. Costantini, I. Iaderola, A. Paoloni, M. Todisco, LREC 2014",
         name=r"(?P<emotion>[a-z]{3})-(?P<speaker>[fm]\d)-[a-z]\d",  # emotion, speaker, sentence
         example="f1/dis-f1-b1.wav",
-        recordings=(588,),
-        women=("f1", "f2", "f3"),
-        men=("m1", "m2", "m3"),
-        emotions={
-            "dis": "disgust",  # disgusto
-            "gio": "happiness",  # gioia
-            "neu": "neutral",
-            "pau": "fear",  # paura
-            "rab": "anger",  # rabbia
-            "sor": "surprise",  # sorpresa
-            "tri": "sadness",  # tristezza
-        },
+        women=("f1", "f2", "f3"), men=("m1", "m2", "m3"),
+        # disgusto, gioia, neutro, paura, rabbia, sorpresa, tristezza
+        emotions={"dis": "disgust", "gio": "happiness", "neu": "neutral", "pau": "fear", "rab": "anger",
+                  "sor": "surprise", "tri": "sadness"},
     ),
     "savee": Naming(
-        title="SAVEE",
-        about="English, 480 acted recordings of four men",
-        url="http://kahlan.eps.surrey.ac.uk/savee/",
+        title="SAVEE", about="English, 480 acted recordings of four men", folder="AudioData", language="en",
+        recordings=(480,), url="http://kahlan.eps.surrey.ac.uk/savee/",
         licence="free for research, after registration",
-        citation="S. Haq, P. J. B. Jackson: Multimodal emotion recognition. In: Machine Audition: "
-        "Principles, Algorithms and Systems. IGI Global, 2010, 398-423. "
-        "doi:10.4018/978-1-61520-919-4.ch017",
-        folder="AudioData",
-        language="en",
+        citation="S. Haq, P. J. B. Jackson, in: Machine Audition, 2010, doi:10.4018/978-1-61520-919-4.ch017",
         name=r"(?P<speaker>[A-Z]{2})[/_](?P<emotion>[a-z]{1,2})\d\d",  # DC_a01 if all are in one folder
         example="AudioData/DC/a01.wav",
-        recordings=(480,),
         men=("DC", "JE", "JK", "KL"),
-        emotions={
-            "a": "anger",
-            "d": "disgust",
-            "f": "fear",
-            "h": "happiness",
-            "n": "neutral",
-            "sa": "sadness",
-            "su": "surprise",
-        },
+        emotions={"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral",
+                  "sa": "sadness", "su": "surprise"},
     ),
     "urdu": Naming(
-        title="URDU",
-        about="Urdu, 400 utterances of talk shows",
-        url="https://github.com/siddiquelatif/URDU-Dataset",
-        licence="for research only",
-        citation="S. Latif, A. Qayyum, M. Usman, J. Qadir: Cross lingual speech emotion recognition: Urdu "
-        "vs. Western languages. Frontiers of Information Technology (FIT) 2018, 88-93. "
-        "doi:10.1109/FIT.2018.00023",
-        folder="URDU-Dataset",
-        language="ur",
+        title="URDU", about="Urdu, 400 utterances of talk shows", folder="URDU-Dataset", language="ur",
+        recordings=(400,), url="https://github.com/siddiquelatif/URDU-Dataset", licence="for research only",
+        citation="S. Latif, A. Qayyum, M. Usman, J. Qadir, FIT 2018, doi:10.1109/FIT.2018.00023",
         name=r"(?P<speaker>S[FM]\d+)_F\d+_(?P<emotion>[A-Z])\d+",  # speaker, their file, emotion, number
         example="Angry/SM1_F1_A01.wav",
-        recordings=(400,),
-        women=_numbers(1, 11, form="SF{}"),
-        men=_numbers(1, 27, form="SM{}"),
+        women=_numbers(1, 11, form="SF{}"), men=_numbers(1, 27, form="SM{}"),
         emotions={"A": "anger", "H": "happiness", "N": "neutral", "S": "sadness"},
     ),
-}
+}  # fmt: skip

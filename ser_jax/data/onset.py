@@ -30,18 +30,14 @@ BLOCK = 64  # utterances converted to float64 at once; 10 MB
 
 
 class Extent(NamedTuple):
-    """Silence around the speech of every utterance; `lead` and `tail` are NaN if there is no speech.
+    """Silence around the speech of every utterance, [N] float64; lead and tail are NaN if there is none.
 
-    Attributes:
-      lead: [N] float64, s before the first frame of speech: a multiple of 0.01 s.
-      tail: [N] float64, s after the last one, in the first 7.5 s.
-      contrast: [N] float64, dB between loud and quiet frames. Far below 20 dB the room is loud or nobody
-        pauses, and a lead of 0 s means little.
+    If the contrast is far below 20 dB, the room is loud or nobody pauses, and a lead of 0 s means little.
     """
 
-    lead: np.ndarray
-    tail: np.ndarray
-    contrast: np.ndarray
+    lead: np.ndarray  # s before the first frame of speech
+    tail: np.ndarray  # s after the last one, in the first 7.5 s
+    contrast: np.ndarray  # dB between loud and quiet frames
 
 
 def extent(logmel: np.ndarray, frames: np.ndarray) -> Extent:

@@ -71,20 +71,19 @@ def prepare(
     if beam_options and beam_runner is None:
         raise PrepareError("--beam-options without --beam-runner, expected both")
     databases.check(database, options)
-    name, root = _checked(database if name is None else name), store.data_dir_or_default(data_dir)
+    name, root = database if name is None else name, store.data_dir_or_default(data_dir)
+    if not _NAME.fullmatch(name):
+        raise PrepareError(f"name {name!r}, expected small letters, digits and underscores, a letter first")
+    if len(name) > _LONGEST:
+        raise PrepareError(f"name {name[:20]}... has {len(name)} characters, expected {_LONGEST} at most")
     if labels_only:
         return _prepare_labels(database, Path(source), name, root, options)
     from ser_jax.data.beam import Engine  # imported here, since they start processes
     from ser_jax.data.workers import how_many
 
+    settings = {"source": Path(source), "options": options, "frontend": features, "skip_bad": skip_bad}
+    settings["workers"] = how_many(workers)
     engine = None if beam_runner is None else Engine(beam_runner, tuple(beam_options))
-    settings = {
-        "source": Path(source),
-        "options": options,
-        "frontend": features,
-        "workers": how_many(workers),
-        "skip_bad": skip_bad,
-    }
     return _prepare_records(database, name, root, settings, engine)
 
 
@@ -100,13 +99,8 @@ def _prepare_labels(database: str, source: Path, name: str, root: Path, options:
         )
     catalog = databases.read(database, source, **options)
     _warn(source, catalog.unlabelled)
-    folder = root / database / name
-    absent = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
+    with _folder(root / database / name) as folder:
         return labels_only.write(folder, Facts.of(name, database, catalog))
-    except OSError as error:
-        _remove_empty(absent)
-        raise _not_written(folder, error) from error
 
 
 def _prepare_records(
@@ -122,25 +116,33 @@ def _prepare_records(
         builder = BUILDERS[database](config=CorpusConfig(name=tagged, **settings), data_dir=root)
         folder = Path(builder.data_dir)
         if present is None and folder.exists():
-            raise PrepareError(f"{folder}: not a whole corpus (no dataset_info.json); delete this folder")
+            raise PrepareError(f"{folder}: not a complete corpus (no dataset_info.json); delete this folder")
         notes = builder.notes  # before anything is written, as the source may not be readable
         if present is not None:
-            return _reuse(present, notes, settings["skip_bad"])
+            _check_same(present, notes, settings["skip_bad"])
+            _log.info("%s: already prepared", present)
+            return present
         _warn(settings["source"], builder.catalog.unlabelled)
         _build(builder, folder, engine)
-    left_out = store.metadata(folder)["left_out"]
-    if left_out:
+    if left_out := store.metadata(folder)["left_out"]:
         _log.warning("%s: %d utterances are left out, %s the first", folder, len(left_out), left_out[0]["id"])
     (root / database / name / labels_only.FILE).unlink(missing_ok=True)
     return folder
 
 
-def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise PrepareError(f"name {name!r}, expected small letters, digits and underscores, a letter first")
-    if len(name) > _LONGEST:
-        raise PrepareError(f"name {name[:20]}... has {len(name)} characters, expected {_LONGEST} at most")
-    return name
+def _check_same(folder: Path, notes: dict[str, Any], skip_bad: bool) -> None:
+    """Raise PrepareError if a prepared corpus is not what was requested."""
+    before = store.metadata(folder)
+    if any(before[key] != notes[key] for key in ("builder", "frontend", "source_fingerprint")):
+        raise PrepareError(
+            f"{folder}: was prepared by {before['builder']} from another source, or from this one before it "
+            "changed; delete this folder to prepare it again, or choose another --name"
+        )
+    if before["left_out"] and not skip_bad:
+        raise PrepareError(
+            f"{folder}: was prepared with --skip-bad and lacks {len(before['left_out'])} utterances, "
+            f"{before['left_out'][0]['id']} the first; delete this folder to prepare it again"
+        )
 
 
 def _warn(source: Path, unlabelled: tuple[str, ...]) -> None:
@@ -150,25 +152,65 @@ def _warn(source: Path, unlabelled: tuple[str, ...]) -> None:
 
 
 def _build(builder: "CorpusBuilder", folder: Path, engine: "Engine | None") -> None:
+    """Run tfds's preparation, alone in the corpus's folder; leave nothing of what failed or was killed."""
     import tensorflow_datasets as tfds
 
     configure = tfds.download.DownloadConfig if engine is None else engine.download_config
     config = configure(try_download_gcs=False)
-    try:
-        with _exclusive(folder.parent):
-            builder.download_and_prepare(
-                file_format="array_record",
-                download_dir=tempfile.gettempdir(),  # nothing is downloaded, but tfds requires it
-                download_config=config,
-            )
-    except OSError as error:
-        raise _not_written(folder, error) from error
-    except UserError:
-        raise
-    except Exception as error:
-        if engine is None:
+    with _folder(folder.parent, folder) as parent:
+        try:
+            with lock_folder(parent), _swept(parent):
+                # Nothing is downloaded, but tfds requires a folder for it.
+                builder.download_and_prepare(
+                    file_format="array_record",
+                    download_dir=tempfile.gettempdir(),
+                    download_config=config,
+                )
+        except LockedError as error:
+            sentence = f"{parent}: another process prepares this corpus, expected it to end first"
+            raise PrepareError(sentence) from error
+        except (OSError, UserError):
             raise
-        raise engine.failed(error) from error
+        except Exception as error:
+            if engine is None:
+                raise
+            raise engine.failed(error) from error
+
+
+@contextlib.contextmanager
+def _folder(folder: Path, shown: Path | None = None) -> Iterator[Path]:
+    """Create a folder, and remove it and its parents at the end if they are empty.
+
+    Raises: PrepareError, naming `shown`, if something cannot be written.
+    """
+    absent = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except OSError as error:
+        raise PrepareError(
+            f"{shown or folder}: cannot be written ({error.strerror or error}), expected a data directory "
+            "to write to"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            for place in absent or [folder, folder.parent]:
+                place.rmdir()
+
+
+@contextlib.contextmanager
+def _swept(folder: Path) -> Iterator[None]:
+    """Remove tfds's incomplete datasets before and after."""
+
+    def sweep() -> None:
+        for leftover in folder.glob("incomplete.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    sweep()
+    try:
+        yield
+    finally:
+        sweep()
 
 
 @contextlib.contextmanager
@@ -181,57 +223,3 @@ def _scratch() -> Iterator[None]:
             yield
         finally:
             tempfile.tempdir = before
-
-
-@contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Keep other processes from preparing the same corpus; remove what failed or killed ones leave."""
-    absent = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with lock_folder(folder):
-            try:
-                _sweep(folder)
-                yield
-            finally:
-                _sweep(folder)
-    except LockedError as error:
-        raise PrepareError(
-            f"{folder}: another process prepares this corpus, expected it to end first"
-        ) from error
-    finally:
-        _remove_empty(absent or [folder, folder.parent])
-
-
-def _sweep(folder: Path) -> None:
-    for leftover in folder.glob("incomplete.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders, the innermost first, up to one that is not empty."""
-    with contextlib.suppress(OSError):
-        for folder in folders:
-            folder.rmdir()
-
-
-def _not_written(folder: Path, error: OSError) -> PrepareError:
-    return PrepareError(
-        f"{folder}: cannot be written ({error.strerror or error}), expected a data directory to write to"
-    )
-
-
-def _reuse(folder: Path, notes: dict[str, Any], skip_bad: bool) -> Path:
-    before = store.metadata(folder)
-    if any(before[key] != notes[key] for key in ("builder", "frontend", "source_fingerprint")):
-        raise PrepareError(
-            f"{folder}: was prepared by {before['builder']} from another source, or from this one before it "
-            "changed; delete this folder to prepare it again, or choose another --name"
-        )
-    if before["left_out"] and not skip_bad:
-        raise PrepareError(
-            f"{folder}: was prepared with --skip-bad and lacks {len(before['left_out'])} utterances, "
-            f"{before['left_out'][0]['id']} the first; delete this folder to prepare it again"
-        )
-    _log.info("%s: already prepared", folder)
-    return folder

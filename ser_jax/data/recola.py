@@ -34,7 +34,6 @@ LONGEST = 400  # characters of a number; likewise
 SEXES = {"female": "female", "f": "female", "male": "male", "m": "male"}
 
 _EXACT = decimal.Context(prec=2000, traps=[decimal.Inexact, decimal.InvalidOperation])  # any sum of doubles
-_RATER = re.compile(r"f[fm]\d+")
 _log = logging.getLogger(__name__)
 
 Trace = Sequence[Sequence[Decimal]]  # [ROWS][raters], one dimension of one participant
@@ -127,15 +126,12 @@ def _sum(values: Iterable[Decimal]) -> Decimal:
 
 def read_trace(file: Path) -> Trace:
     """Read `time;FM1 ;FM2 ;...`: 7,501 rows, 0.00 to 300.00 s, six raters."""
-    rows = _table(file)
-    columns = _columns(file, next(rows, (1, []))[1], ("time", *RATERS), known=_RATER)
     trace: list[Sequence[Decimal]] = []
-    for line, cells in rows:
-        time, *values = (_number(file, line, cells, name, column) for name, column in columns.items())
-        odd = next((value for value in values if abs(value) > 1), None)
-        if odd is not None:
-            raise RecolaError(f"{file}:{line}: annotation {odd}, expected a number from -1 to 1")
+    for line, cells in _table(file, ("time", *RATERS), others=re.compile("(?!f[fm][0-9])")):
+        time, *values = (_number(f"{file}:{line}", name, text) for name, text in cells.items())
         expected = len(trace) * STEP
+        if (highest := max(values, key=abs)) and abs(highest) > 1:
+            raise RecolaError(f"{file}:{line}: annotation {highest}, expected a number from -1 to 1")
         if abs(time - expected) > STEP / 100:
             raise RecolaError(f"{file}:{line}: time {time} s, expected {expected} s (steps of {STEP} s)")
         trace.append(values)
@@ -146,11 +142,9 @@ def read_trace(file: Path) -> Trace:
 
 def read_turns(file: Path) -> list[tuple[int, Decimal, Decimal]]:
     """Read `start;stop` in s: (line, start, stop) of every speech turn, in file order."""
-    rows = _table(file)
-    columns = _columns(file, next(rows, (1, []))[1], ("start", "stop"))
     found = []
-    for line, cells in rows:
-        start, stop = (_number(file, line, cells, name, column) for name, column in columns.items())
+    for line, cells in _table(file, ("start", "stop")):
+        start, stop = (_number(f"{file}:{line}", name, text) for name, text in cells.items())
         if not 0 <= start < stop:
             raise RecolaError(f"{file}:{line}: turn from {start} s to {stop} s, expected 0 <= start < stop")
         found.append((line, start, stop))
@@ -161,20 +155,15 @@ def read_turns(file: Path) -> list[tuple[int, Decimal, Decimal]]:
 
 def read_people(file: Path) -> dict[str, tuple[str, str]]:
     """Read the user table: participant ("P16") to (sex, dyad), dyad "" if the table has none."""
-    rows = _rows(file)
-    header = [name.strip().lower() for name in next(rows, (1, []))[1]]
-    user = _columns(file, header, ("user",))["user"]
-    optional = _columns(file, header, [name for name in ("sex", "group_id") if name in header])
     found: dict[str, tuple[str, str]] = {}
     lines: dict[str, int] = {}
-    for line, cells in rows:
-        values = {name: cells[column].strip() for name, column in optional.items() if column < len(cells)}
-        if user >= len(cells) or not cells[user].strip():
+    for line, cells in _table(file, ("user",), ("sex", "group_id"), exact=False):
+        if not cells["user"]:
             raise RecolaError(f"{file}:{line}: no user, expected one like P16 or 16")
-        sex = SEXES.get(values.get("sex", "").lower(), "unknown")
+        sex = SEXES.get(cells.get("sex", "").lower(), "unknown")
         if sex == "unknown":
-            _log.warning("%s:%d: sex %r is taken as unknown", file, line, values.get("sex", ""))
-        name, facts = f"P{cells[user].strip().upper().removeprefix('P')}", (sex, values.get("group_id", ""))
+            _log.warning("%s:%d: sex %r is taken as unknown", file, line, cells.get("sex", ""))
+        name, facts = f"P{cells['user'].upper().removeprefix('P')}", (sex, cells.get("group_id", ""))
         if found.setdefault(name, facts) != facts:
             raise RecolaError(
                 f"{file}:{line}: {name} is already in line {lines[name]} with another sex or group, "
@@ -190,13 +179,12 @@ def _plain(name: str) -> str:
 
 
 def _child(folder: Path, name: str) -> Path | None:
-    found = sorted(
-        child for child in folder.iterdir() if child.is_dir() and _plain(child.name) == _plain(name)
-    )
+    found = [
+        child for child in sorted(folder.iterdir()) if child.is_dir() and _plain(child.name) == _plain(name)
+    ]
     if len(found) > 1:
-        raise RecolaError(
-            f"{folder}: holds {' and '.join(child.name for child in found)}, expected one of them"
-        )
+        names = " and ".join(child.name for child in found)
+        raise RecolaError(f"{folder}: holds {names}, expected one of them")
     return found[0] if found else None
 
 
@@ -215,9 +203,8 @@ def _root(source: Path) -> Path:
         raise RecolaError(f"{source}: {no_folder(source)}, expected the one that holds RECOLA-Annotation")
     if _child(source, "RECOLA-Annotation"):
         return source
-    roots = [
-        child for child in sorted(source.iterdir()) if child.is_dir() and _child(child, "RECOLA-Annotation")
-    ]
+    children = [child for child in sorted(source.iterdir()) if child.is_dir()]
+    roots = [child for child in children if _child(child, "RECOLA-Annotation")]
     if len(roots) != 1:
         found = " and ".join(child.name for child in roots) or "none"
         raise RecolaError(
@@ -259,76 +246,82 @@ def _people(root: Path, participants: Sequence[str]) -> dict[str, tuple[str, str
     folder = _child(root, "RECOLA-Metadata")
     if folder is None:
         return {}
-    files = [file for file in sorted(folder.glob("[!.]*.csv")) if _plain(file.stem) == "recolauserinfo"]
-    if not files:
-        names = ", ".join(sorted(file.name for file in folder.glob("[!.]*"))) or "nothing"
+    names = sorted(file.name for file in folder.glob("[!.]*"))
+    tables = [name for name in names if _plain(name) == "recolauserinfo.csv"]
+    if not tables:
         _log.warning(
             "%s: found %s, expected recola_user_info.csv (a spreadsheet: save it as CSV); "
             "sexes and dyads are unknown",
             folder,
-            names,
+            ", ".join(names) or "nothing",
         )
         return {}
-    people = read_people(files[0])
+    people = read_people(folder / tables[0])
     unknown = [participant for participant in participants if participant not in people]
     if unknown:
-        _log.warning("%s: no %s, sex and dyad are unknown", files[0], ", ".join(unknown))
+        _log.warning("%s: no %s, sex and dyad are unknown", folder / tables[0], ", ".join(unknown))
     return people
 
 
-def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, cells) of every line that is not blank, separated by semicolons or commas."""
+def _table(
+    file: Path,
+    names: Sequence[str],
+    optional: Sequence[str] = (),
+    others: re.Pattern = re.compile(""),
+    exact: bool = True,
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line, column to cell) of the rows of a table, separated by semicolons or commas.
+
+    Args:
+      names, optional: the columns, in any case; a cell that is missing is "".
+      others: what the names of other columns begin with.
+      exact: refuse rows with more cells than the header, as decimal commas make them.
+    """
     text = read_bytes(file, RecolaError, "a table (a CSV file)").decode("utf-8-sig", errors="replace")
     if "\0" in text:
         raise RecolaError(f"{file}: holds null characters, expected text in UTF-8 or Latin letters")
     mark = ";" if ";" in text.lstrip().partition("\n")[0] else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield reader.line_num, cells
+        rows = filter(any, ([cell.strip() for cell in cells] for cells in reader))
+        header = next(rows, [])
+        places = _columns(file, header, names, optional, others)
+        for cells in rows:
+            if exact and any(cells[len(header) :]):
+                raise RecolaError(
+                    f"{file}:{reader.line_num}: {len(cells)} cells, expected {len(header)}, "
+                    "and decimal points in them"
+                )
+            row = {name: cells[place] if place < len(cells) else "" for name, place in places.items()}
+            yield reader.line_num, row
     except csv.Error as error:
         raise RecolaError(f"{file}:{reader.line_num}: not a table ({error})") from None
 
 
-def _table(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield as `_rows`; refuse rows with more cells than the header, as decimal commas make them."""
-    width = None
-    for line, cells in _rows(file):
-        width = len(cells) if width is None else width
-        if any(cell.strip() for cell in cells[width:]):
-            raise RecolaError(
-                f"{file}:{line}: {len(cells)} cells, expected {width}, and decimal points in them"
-            )
-        yield line, cells
-
-
 def _columns(
-    file: Path, header: Sequence[str], names: Sequence[str], known: re.Pattern | None = None
+    file: Path, header: list[str], names: Sequence[str], optional: Sequence[str], others: re.Pattern
 ) -> dict[str, int]:
-    """Return the places of these columns; no other column may match `known`."""
-    found = [name.strip().lower() for name in header]
-    for name in names:
-        if name.lower() not in found:
-            raise RecolaError(
-                f"{file}: no column {name}, found {', '.join(n.strip() for n in header) or 'nothing'}; "
-                f"expected {', '.join(names)}"
-            )
-        if (count := found.count(name.lower())) > 1:
+    """Return the places of the columns in a header."""
+    found = [name.lower() for name in header]
+    places = {name: found.index(name.lower()) for name in (*names, *optional) if name.lower() in found}
+    for name, place in places.items():
+        if (count := found.count(found[place])) > 1:
             raise RecolaError(f"{file}: column {name} appears {count} times, expected once")
-    wanted = {name.lower() for name in names}
-    odd = next((name for name in found if known and known.fullmatch(name) and name not in wanted), None)
-    if odd is not None:
-        raise RecolaError(f"{file}: a column {odd.upper()} as well, expected the raters {', '.join(RATERS)}")
-    return {name: found.index(name.lower()) for name in names}
+    for name in names:
+        if name not in places:
+            shown, wanted = ", ".join(header) or "nothing", ", ".join(names)
+            raise RecolaError(f"{file}: no column {name}, found {shown}; expected {wanted}")
+    for place, name in enumerate(found):
+        if place not in places.values() and not others.match(name):
+            raise RecolaError(f"{file}: a column {name.upper()} as well, expected {', '.join(names)}")
+    return places
 
 
-def _number(file: Path, line: int, cells: Sequence[str], name: str, column: int) -> Decimal:
-    text = cells[column].strip() if column < len(cells) else ""
+def _number(place: str, name: str, text: str) -> Decimal:
     try:
         value = Decimal(text if len(text) <= LONGEST else "nan")
     except decimal.InvalidOperation:
         value = Decimal("nan")
     if not value.is_finite() or (value and abs(value.adjusted()) > -SMALLEST):
-        raise RecolaError(f"{file}:{line}: column {name} holds {begun(text, 40)!r}, expected a number")
+        raise RecolaError(f"{place}: column {name} holds {begun(text, 40)!r}, expected a number")
     return value

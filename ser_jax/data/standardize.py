@@ -11,12 +11,14 @@ Only `speaker` and `utterance` look at speech of the person under test. Padding 
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ser_jax.arrays import Gathered
 from ser_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from ser_jax.arrays import Gathered  # whose module imports JAX
 
 MODES = ("train", "corpus", "speaker", "utterance", "none")
 CONSTANT = 1e-5  # of the mean; a dimension that deviates by less is only centred
@@ -50,13 +52,13 @@ class Scaler(NamedTuple):
     scale: Any
 
 
-def blocks(features: Gathered, rows: np.ndarray) -> Iterator[np.ndarray]:
+def blocks(features: "Gathered", rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yield consecutive parts of rows [M] whose features hold `BLOCK` numbers at most."""
     size = max(1, BLOCK // (features.shape[1] * features.shape[2]))
     return (rows[first : first + size] for first in range(0, len(rows), size))
 
 
-def moments(features: Gathered, frames: np.ndarray) -> Moments:
+def moments(features: "Gathered", frames: np.ndarray) -> Moments:
     """Return the sums of features [N, T, F] that are zero from `frames` [N] on, in float64."""
     total, square = (np.empty((features.shape[0], features.shape[2])) for _ in range(2))
     for rows in blocks(features, np.arange(features.shape[0])):

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def _reading(folder: Path) -> Iterator[None]:
             raise _damaged(folder, type(error).__name__) from error
         raise DamagedCorpusError(f"{folder}: cannot be read ({error.strerror or error})") from error
     except Exception as error:
-        raise _damaged(folder, str(error) if type(error) is ValueError else type(error).__name__) from error
+        raise _damaged(folder, type(error).__name__) from error
 
 
 def _damaged(folder: Path, reason: str) -> DamagedCorpusError:
@@ -204,28 +204,24 @@ def facts(name: str, data_dir: Path | str | None = None) -> Facts:
 def _load(name: str, folder: Path) -> Corpus:
     notes, shape = metadata(folder), validate(folder)
     with _reading(folder):
-        columns, digest = cache.through(folder, shape, functools.partial(_records, folder, shape))
-    return Corpus(
-        name=name,
-        database=notes["builder"],
-        synthetic=notes["synthetic"],
-        left_out=len(notes["left_out"]),
-        thresholds=notes["thresholds"],
-        scales={dimension: (low, high) for dimension, (low, high) in notes["scales"].items()},
-        frontend=notes["frontend"],
-        fingerprint=_fingerprint(notes, columns, digest),
-        **columns,
-    )
-
-
-def _fingerprint(notes: Mapping[str, Any], columns: Mapping[str, np.ndarray], features: str) -> str:
-    shared = [notes["thresholds"], notes["scales"], notes["frontend"], features]
-    digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode())
-    for key in TEXTS:
-        digest.update(json.dumps(columns[key].tolist()).encode())
-    for key in NUMBERS:
-        digest.update(columns[key].data)
-    return digest.hexdigest()
+        columns, features = cache.through(folder, shape, functools.partial(_records, folder, shape))
+        shared = [notes["thresholds"], notes["scales"], notes["frontend"], features]
+        fingerprint = hashlib.sha256(json.dumps(shared, sort_keys=True).encode())
+        for key in TEXTS:
+            fingerprint.update(json.dumps(columns[key].tolist()).encode())
+        for key in NUMBERS:
+            fingerprint.update(columns[key].data)
+        return Corpus(
+            name=name,
+            database=notes["builder"],
+            synthetic=notes["synthetic"],
+            left_out=len(notes["left_out"]),
+            thresholds=notes["thresholds"],
+            scales={dimension: (low, high) for dimension, (low, high) in notes["scales"].items()},
+            frontend=notes["frontend"],
+            fingerprint=fingerprint.hexdigest(),
+            **columns,
+        )
 
 
 def _unknown(name: str, root: Path, features: Frontend) -> str:

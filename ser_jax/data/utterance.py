@@ -28,7 +28,7 @@ class Utterance:
       emotion: the category as the database names it; "" if it names none.
       dialogue: "improvised", "scripted" or "".
       raters: each rater's annotation, see `ratings`.
-      place: where the label stands, "file:line"; "" if the recording's own name tells it.
+      place: of the label, "file:line"; "" if the recording's own name tells it.
     """
 
     id: str

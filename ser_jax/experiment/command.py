@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import math
 import os
 import sys
 import typing
@@ -12,7 +13,8 @@ from types import TracebackType
 from typing import Annotated, Any, NoReturn
 
 from ser_jax import shutdown
-from ser_jax.experiment.config import KINDS, Config, ConfigError, choose, rebuild
+from ser_jax.errors import UserError
+from ser_jax.experiment.config import KINDS, Config, ConfigError, choose, flag, rebuild
 from ser_jax.experiment.settings import Setting
 
 SHORT = {  # what is typed most, without its place in the tree
@@ -20,14 +22,18 @@ SHORT = {  # what is typed most, without its place in the tree
     "protocol.finetune_samples": "finetune-samples", "protocol.finetune_epochs": "finetune-epochs",
     "model.precision": "precision",
 }  # fmt: skip
-DERIVED = {"model.bands", "model.frames", "model.outputs"}  # they follow from features and tasks
+DERIVED = {  # follow from features and tasks, or from --protocol.label-rule
+    "model.bands", "model.frames", "model.outputs", "task.rule",
+}  # fmt: skip
 WRITTEN = ".md, .csv, .tex, .png, .svg, report.html, config.json, predictions, training, models"
 
 
 def parse(
-    description: str, name: str, arguments: Sequence[str] | None = None, fewest: int = 2
+    description: str | None, name: str, arguments: Sequence[str] | None = None, fewest: int = 2
 ) -> tuple[Config, bool]:
     """Parse the flags of `python -m experiments.<name>`.
+
+    Names that choose parts of the tree are read first; the flags are then those of the parts they chose.
 
     Args:
       description: of the experiment.
@@ -42,17 +48,18 @@ def parse(
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     config = dataclasses.replace(Config(), out=Path("results") / name)
-    stored = _values(words, "config")
-    if stored:
+    if stored := _values(words, "config"):
         config = dataclasses.replace(_stored(Path(stored[0])), out=config.out)
     chosen = {kind: _values(words, kind) for kind in KINDS}
-    config = _replaced(config, {k: tuple(choose(k, one) for one in v) for k, v in chosen.items() if v})
-    kind = _flags(config, chosen)
+    for kind, names in chosen.items():
+        if names:
+            values = tuple(choose(kind, one) for one in names)
+            config = _put(config, kind.split("."), values if kind == "tasks" else values[-1])
     found: Any = tyro.cli(
-        kind, prog=f"python -m experiments.{name}", description=description, args=words,
+        _flags(config, chosen), prog=f"python -m experiments.{name}", description=description, args=words,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
     )  # fmt: skip
-    config = _rebuilt(config, found, "")
+    config = _with_flags(config, found, "")
     if len(config.corpora) < fewest:
         raise ConfigError(
             f"--corpora {' '.join(config.corpora)}, expected {fewest} or more, separated by blanks"
@@ -63,11 +70,10 @@ def parse(
 def _values(words: Sequence[str], name: str) -> list[str]:
     """Return what follows the last `--name` or `--name=` in some words, up to the next flag."""
     found: list[str] = []
-    spelled = f"--{name}"
     for i, word in enumerate(words):
-        if word.startswith(f"{spelled}="):
+        if word.startswith(f"--{name}="):
             found = [word.partition("=")[2]]
-        elif word == spelled:
+        elif word == f"--{name}":
             rest = words[i + 1 :]
             end = next((n for n, one in enumerate(rest) if one.startswith("-")), len(rest))
             found = list(rest[:end])
@@ -77,30 +83,19 @@ def _values(words: Sequence[str], name: str) -> list[str]:
 def _stored(path: Path) -> Config:
     """Read the configuration of a results folder's config.json."""
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))["config"]
-        config = rebuild(tree)
-    except OSError as error:
-        raise ConfigError(
-            f"--config {path}: {error.strerror}, expected an experiment's config.json"
-        ) from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"--config {path}: {error}, expected an experiment's config.json") from error
-    if not isinstance(config, Config):
-        raise ConfigError(f"--config {path}: no configuration, expected an experiment's config.json")
-    return config
+        found = rebuild(json.loads(path.read_text(encoding="utf-8"))["config"])
+        reason = "" if isinstance(found, Config) else "no configuration"
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = str(getattr(error, "strerror", None) or error)
+    if reason:
+        raise ConfigError(f"--config {path}: {reason}, expected an experiment's config.json")
+    return found
 
 
-def _replaced(config: Config, chosen: dict[str, tuple]) -> Config:
-    """Put what names chose into the tree."""
-    for kind, values in chosen.items():
-        group, _, field = kind.partition(".")
-        if field:
-            inner = dataclasses.replace(getattr(config, group), **{field: values[0]})
-            changes: dict[str, Any] = {group: inner}
-        else:
-            changes = {group: values if group == "tasks" else values[0]}
-        config = dataclasses.replace(config, **changes)
-    return config
+def _put(value: Any, place: Sequence[str], new: Any) -> Any:
+    """Return a dataclass value with a new value at a place of the tree."""
+    first, *rest = place
+    return dataclasses.replace(value, **{first: _put(getattr(value, first), rest, new) if rest else new})
 
 
 def _flags(config: Config, chosen: dict[str, list[str]]) -> type:
@@ -110,30 +105,26 @@ def _flags(config: Config, chosen: dict[str, list[str]]) -> type:
     """
     import tyro
 
-    def named(kind: str, default: Any, several: bool = False) -> tuple[str, Any, Any]:
-        known = ", ".join(KINDS[kind])
+    def named(kind: str) -> tuple[str, Any, Any]:
+        several = kind == "tasks"
+        known = ", ".join(KINDS[kind][0])
         text = tyro.conf.arg(name=kind, help=f"{kind.partition('.')[2] or kind}: {known}, or module:Name")
-        kind_ = tuple[str, ...] if several else str
-        return f"name_of_{kind.replace('.', '_')}", Annotated[kind_, text], default
+        names = chosen[kind] or ([one.name for one in config.tasks] if several else [_name(config, kind)])
+        hint: Any = Annotated[tuple[str, ...] if several else str, text]
+        return f"name_of_{kind.replace('.', '_')}", hint, tuple(names) if several else names[-1]
+
+    def other(kind: Any, help_: str, default: Any) -> tuple[Any, Any]:
+        return Annotated[kind, tyro.conf.arg(help=help_)], default
 
     fields: list[tuple[str, Any, Any]] = [
         ("corpora", tuple[str, ...], config.corpora),
         ("data_dir", Path | None, config.data_dir),
         ("out", Path, config.out),
-        named("tasks", tuple(chosen["tasks"] or (one.name for one in config.tasks)), several=True),
-        *(named(kind, (chosen[kind] or [_name(config, kind)])[0]) for kind in KINDS if kind != "tasks"),
+        *map(named, KINDS),
+        ("config", *other(Path | None, "config.json of the results to repeat", None)),
+        ("accept_changed_code", *other(bool, "continue results whose code was changed since", False)),
     ]
-    help_ = "config.json of the results to repeat"
-    fields.append(("config", Annotated[Path | None, tyro.conf.arg(help=help_)], None))
-    help_ = "continue results whose code was changed since"
-    fields.append(
-        (
-            "accept_changed_code",
-            Annotated[bool, tyro.conf.arg(help=help_)],
-            False,
-        )
-    )
-    if len(config.tasks) == 1 and dataclasses.is_dataclass(config.tasks[0]):
+    if len(config.tasks) == 1:
         fields.append(("task", *_mirrored(config.tasks[0], "task")))
     for group in ("features", "model", "train", "protocol", "compute"):
         fields.append((group, *_mirrored(getattr(config, group), group)))
@@ -146,9 +137,8 @@ def _name(config: Config, kind: str) -> str:
     for part in kind.split("."):
         value = getattr(value, part)
     own = type(value)
-    return next(
-        (name for name, one in KINDS[kind].items() if one is own), f"{own.__module__}:{own.__qualname__}"
-    )
+    known = (name for name, one in KINDS[kind][0].items() if one is own)
+    return next(known, f"{own.__module__}:{own.__qualname__}")
 
 
 def _mirrored(value: Any, path: str) -> tuple[Any, Any]:
@@ -161,49 +151,57 @@ def _mirrored(value: Any, path: str) -> tuple[Any, Any]:
         own, place = getattr(value, field.name), f"{path}.{field.name}"
         if place in DERIVED or not field.init:
             continue
+        hint, default = hints[field.name], own
         if dataclasses.is_dataclass(own):
-            fields.append((field.name, *_mirrored(own, place)))
+            hint, default = _mirrored(own, place)
         elif place in SHORT:
-            alias = tyro.conf.arg(aliases=(f"--{SHORT[place]}",))
-            fields.append((field.name, Annotated[hints[field.name], alias], own))
-        else:
-            fields.append((field.name, hints[field.name], own))
+            hint = Annotated[hint, tyro.conf.arg(aliases=(f"--{SHORT[place]}",))]
+        fields.append((field.name, hint, default))
     kind = _dataclass(type(value).__name__, fields, type(value).__doc__)
     return kind, kind()
 
 
 def _dataclass(name: str, fields: list[tuple[str, Any, Any]], doc: str | None) -> type:
-    made = dataclasses.make_dataclass(
-        name, [(key, hint, dataclasses.field(default=default)) for key, hint, default in fields], frozen=True
-    )
+    each = [(key, hint, dataclasses.field(default=default)) for key, hint, default in fields]
+    made = dataclasses.make_dataclass(name, each, frozen=True)
     made.__doc__ = doc
     return made
 
 
-def _rebuilt(value: Any, flags: Any, path: str) -> Any:
-    """Return a dataclass value with what its flags say."""
+def _with_flags(value: Any, flags: Any, path: str) -> Any:
+    """Return a dataclass value with what was typed.
+
+    Raises: UserError if a value of these kinds is refused, with the group of flags.
+    """
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(flags):
         own = getattr(flags, field.name)
         if field.name == "task" and not path:
-            changes["tasks"] = (_rebuilt(value.tasks[0], own, "task"),)
+            changes["tasks"] = (_with_flags(value.tasks[0], own, "task"),)
         elif hasattr(value, field.name):
             before = getattr(value, field.name)
-            changes[field.name] = (
-                _rebuilt(before, own, field.name) if dataclasses.is_dataclass(before) else own
-            )
-    return dataclasses.replace(value, **changes)
+            inner = f"{path}.{field.name}".strip(".")
+            changes[field.name] = _with_flags(before, own, inner) if dataclasses.is_dataclass(before) else own
+            if isinstance(own, float) and not math.isfinite(own):
+                raise ConfigError(f"{flag(path, field.name)} is {own}, expected a finite number")
+    try:
+        return dataclasses.replace(value, **changes)
+    except UserError as error:
+        prefix = "" if str(error).startswith("--") else f"--{path}: "
+        raise ConfigError(f"{prefix}{error}") from error
+    except (TypeError, ValueError) as error:  # of one's own class
+        raise ConfigError(f"--{path}: {error}, expected values that {type(value).__name__} takes") from error
 
 
 def main(
-    description: str,
+    description: str | None,
     name: str,
     settings: Callable[[Config], list[Setting]],
     arguments: Sequence[str] | None = None,
     *,
     shown: Sequence[str] | None = None,
     figure: str | None = None,
-    after: Callable[[Any], None] | None = None,
+    after: Callable[..., None] | None = None,
     printed: Callable[[Any], str] | None = None,
     check: Callable[[Config], None] | None = None,
     fewest: int = 2,
@@ -219,13 +217,12 @@ def main(
       arguments: flags; those of the command line by default.
       shown: names of the settings in the table; those of `settings` by default.
       figure: the figure that shows the whole table, "tuning" or "learning_curve"; None for the usual ones.
-      after: work on the `Experiment` once everything is stored, before the table is made.
+      after: work on (config, pool, machine) once everything is stored, before the table is made.
       printed: what is printed of the results folder instead of the table.
       check: raises UserError for configurations that the experiment cannot use.
       fewest: corpora that it needs.
     """
     coordinated: list[bool] = []
-    stopped: list[str] = []
 
     def work() -> int:
         config, accept_changed_code = parse(description, name, arguments, fewest)
@@ -236,11 +233,13 @@ def main(
         _start(config)
         from ser_jax.experiment.run import run  # imported late, since it starts JAX
 
-        def report(experiment: Any) -> None:
-            from ser_jax import report
+        stopped: list[str] = []
+
+        def report(*everything: Any) -> None:
+            from ser_jax import report  # imported late, since it takes matplotlib
 
             if after is not None:
-                after(experiment)
+                after(*everything)
             found = report.Results(config.out)
             names = list(shown or dict.fromkeys(one.name for one in own))
             table = report.write_table(found, name, names, figure)
@@ -264,6 +263,24 @@ def main(
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def run_function(
+    function: Callable[..., int | None], description: str | None, arguments: Sequence[str] | None = None
+) -> NoReturn:
+    """Run the function of an experiment that trains nothing, its arguments being flags, and exit.
+
+    The status is what the function returns, 2 if a flag or the input is wrong.
+    """
+    import tyro
+
+    def work() -> int | None:
+        return tyro.cli(
+            function, prog=f"python -m experiments.{function.__name__}", description=description,
+            args=arguments, config=(tyro.conf.FlagCreatePairsOff,),
+        )  # fmt: skip
+
+    shutdown.run_script(function.__name__, work)
 
 
 def _start(config: Config) -> None:

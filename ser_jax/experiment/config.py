@@ -8,7 +8,8 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,7 +61,7 @@ class ProtocolConfig:
       folds: of the cross-validation; fewer for a corpus with fewer separate groups of speakers.
       finetune_samples: utterances of the tested corpus that fine-tuning sees per fold.
       finetune_epochs: epochs of fine-tuning.
-      standardize: whose statistics standardize features; by default those of the training utterances within a
+      standardize: whose statistics standardize features; auto is those of the training utterances within a
         corpus, and each corpus's own across corpora.
       label_rule: where IEMOCAP's valence of 2.5 falls, see `data.labels.classes`.
     """
@@ -69,7 +70,7 @@ class ProtocolConfig:
     folds: int = 5
     finetune_samples: int = 100
     finetune_epochs: int = 10
-    standardize: Literal["train", "corpus", "speaker", "utterance", "none"] | None = None
+    standardize: Literal["auto", "train", "corpus", "speaker", "utterance", "none"] = "auto"
     label_rule: Literal["footnote", "table1"] = "footnote"
 
     def __post_init__(self) -> None:
@@ -156,14 +157,18 @@ class Config:
     compute: ComputeConfig = COMPUTE
 
     def __post_init__(self) -> None:
+        at_least(self.train, epochs=1)
         ruled = tuple(
             dataclasses.replace(one, rule=self.protocol.label_rule) if type(one) is Binary else one
             for one in self.tasks
         )
         object.__setattr__(self, "tasks", ruled)
-        for what, names in (("corpora", self.corpora), ("tasks", tuple(one.name for one in ruled))):
-            if not names or len(set(names)) < len(names):
-                raise ConfigError(f"{what} {' '.join(names) or 'of no name'}, expected different ones")
+        names = [one.name for one in ruled]
+        for what, each in (("corpora", self.corpora), ("tasks", names)):
+            if not each or len(set(each)) < len(each):
+                raise ConfigError(f"--{what} {' '.join(each)}, expected one or more, all different")
+        if odd := [name for name in names if not re.fullmatch(r"\w+", name, re.ASCII)]:
+            raise ConfigError(f"task {odd[0]!r}, expected a name of letters, digits and underscores")
 
     def network(self, task: Task) -> Architecture:
         """Return the network for a task: of the front end's sizes and the task's outputs."""
@@ -177,12 +182,12 @@ class Config:
             ) from error
 
 
-KINDS: dict[str, Mapping[str, Any]] = {  # name to class or value, by what it chooses
-    "tasks": TASKS,
-    "features": FRONTENDS,
-    "model": MODELS,
-    "train.augment": AUGMENTATIONS,
-    "train.objective": OBJECTIVES,
+KINDS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {  # what names choose, and what it must have
+    "tasks": (TASKS, ("labels", "loss", "predict", "score")),
+    "features": (FRONTENDS, ("extract",)),
+    "model": (MODELS, ("network",)),
+    "train.augment": (AUGMENTATIONS, ("__call__",)),
+    "train.objective": (OBJECTIVES, ("__call__", "heads")),
 }
 
 
@@ -192,35 +197,47 @@ def choose(kind: str, name: str) -> Any:
     Args:
       kind: a key of `KINDS`.
       name: a name there, or "module:Name" of a class or value of one's own.
-    Raises: ConfigError if there is none.
+    Raises: ConfigError if there is none, or it is not what it should be.
     """
-    known = KINDS[kind]
-    found = known[name] if name in known else _import(f"--{kind} {name}", name, tuple(known))
-    if not inspect.isclass(found):
-        return found
-    try:
-        return found()
-    except TypeError as error:
-        raise ConfigError(
-            f"--{kind} {name}: {error}, expected a class with a default for every field"
-        ) from error
-
-
-def _import(what: str, name: str, known: tuple[str, ...] = ()) -> Any:
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    known, needed = KINDS[kind]
+    what = f"--{kind} {name}"
+    if name not in known and ":" not in name:
         raise ConfigError(f"{what}: expected one of {', '.join(known)}, or module:Name{meant(name, known)}")
+    found = known[name] if name in known else import_name(what, name)
+    try:
+        found = found() if inspect.isclass(found) else found
+        hash(found)
+    except Exception as error:  # of any class
+        raise ConfigError(
+            f"{what}: {error}, expected a frozen dataclass with a default for every field"
+        ) from error
+    lacking = [method for method in needed if not callable(getattr(found, method, None))]
+    if lacking or not dataclasses.is_dataclass(found):
+        reason = f"no {lacking[0]}" if lacking else "no dataclass"
+        raise ConfigError(f"{what}: {reason}, expected a frozen dataclass with {', '.join(needed)}")
+    return found
+
+
+def import_name(what: str, name: str) -> Any:
+    """Import "module:Name".
+
+    Raises: ConfigError, which begins with `what`.
+    """
+    module, _, attribute = name.partition(":")
     try:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{what}: {error}, expected an importable module:Name") from error
+    except Exception as error:  # of any module
+        raise ConfigError(f"{what}: {error}, expected module:Name that can be imported") from error
     return found
 
 
 def describe(value: Any) -> Any:
-    """Return a part of the tree as JSON; a dataclass as its fields and its class, "module:Name"."""
+    """Return a part of the tree as JSON; a dataclass as its fields and its class, "module:Name".
+
+    Raises: ConfigError if it is anything else than numbers, text, paths, tuples and dataclasses.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
         fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -235,7 +252,7 @@ def describe(value: Any) -> Any:
 
 
 def rebuild(content: Any) -> Any:
-    """Return the value that `describe` described. It imports the modules that the description names.
+    """Return the value that `describe` described, its class imported.
 
     Raises: ConfigError if it describes nothing.
     """
@@ -243,16 +260,14 @@ def rebuild(content: Any) -> Any:
         return tuple(map(rebuild, content))
     if not isinstance(content, dict):
         return content
-    kind = _import("a stored configuration", str(content.get("class")))
+    kind = import_name("a stored configuration", str(content.get("class")))
     try:
-        names = {field.name: field for field in dataclasses.fields(kind)}
+        fields = {field.name: field.init for field in dataclasses.fields(kind)}
         values = {name: rebuild(value) for name, value in content.items() if name != "class"}
-        for name in ("out", "data_dir"):
-            values |= {name: Path(values[name])} if values.get(name) and name in names else {}
-        return kind(**{name: value for name, value in values.items() if names[name].init})
-    except (TypeError, KeyError) as error:
+        return kind(**{name: value for name, value in values.items() if fields[name]})
+    except (TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
-            f"a stored {content['class']} does not fit ({error}), expected its fields"
+            f"a stored {content['class']} does not fit ({error}), expected the fields of the class"
         ) from error
 
 
@@ -261,7 +276,25 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def own_classes(config: Config) -> list[type]:
-    """Return the classes in a configuration that are not part of this package."""
-    parts = [*config.tasks, config.features, config.model, config.train.augment, config.train.objective]
-    return [type(one) for one in parts if not type(one).__module__.startswith("ser_jax.")]
+def differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    """Yield what differs between two JSON values by name, with both values if they are short.
+
+    >>> list(differences({"train": {"epochs": 5}, "folds": {}}, {"train": {"epochs": 6}, "folds": {"a": 1}}))
+    ['train epochs: 5 there, 6 expected', 'other folds a']
+    """
+    if found == wanted:
+        return
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted(found.keys() | wanted.keys()):
+            yield from differences(found.get(key), wanted.get(key), f"{name} {key}".strip())
+        return
+    there, expected = _short(found), _short(wanted)
+    known = there and expected and there != expected
+    yield f"{name}: {there} there, {expected} expected" if known else f"other {name}"
+
+
+def _short(value: Any) -> str:
+    """Return a value as it stands in a sentence; "" if it is too long, or an object."""
+    if isinstance(value, list):
+        value = " ".join(str(one.get("name", "...") if isinstance(one, dict) else one) for one in value)
+    return "" if isinstance(value, dict) or len(str(value)) > 80 else str(value)

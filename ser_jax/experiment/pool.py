@@ -1,5 +1,6 @@
 """The corpora of an experiment as one set of rows, and what every run needs of them."""
 
+import contextlib
 import gc
 from collections.abc import Callable
 from functools import cache, cached_property, partial
@@ -20,15 +21,10 @@ Place = Callable[[Gathered, np.ndarray], tuple[Array, Array]]
 
 
 class Features(NamedTuple):
-    """Features of all rows.
+    """Features of all rows, on the device as `Machine.place` leaves them, and their sums per utterance."""
 
-    Attributes:
-      features, frames: on the device, as `Machine.place` leaves them.
-      moments: sums per utterance, from which all statistics follow.
-    """
-
-    features: Array
-    frames: Array
+    features: Array  # [N, T F], or [N, T, F] on the host
+    frames: Array  # [N]
     moments: standardize.Moments
 
 
@@ -63,6 +59,14 @@ class Pool(Concatenated):
         start, own = self._starts[name], folds(self.corpora[name], self._fold_count)
         return [Fold(fold.train + start, fold.dev + start, fold.test + start) for fold in own]
 
+    def every_fold(self) -> dict[str, list[Fold]]:
+        """Return the folds of every corpus; none of one that cannot be divided."""
+        found: dict[str, list[Fold]] = {name: [] for name in self.names}
+        for name in self.names:
+            with contextlib.suppress(FoldError):  # stops only settings that divide it
+                found[name] = self.folds(name)
+        return found
+
     @cache  # noqa: B019
     def labels(self, task: Task) -> np.ndarray:  # type: ignore[override]  # cached
         """Return the labels of all rows: [N] int32, -1 unlabelled; or [N, K] float32, NaN unlabelled."""
@@ -79,7 +83,7 @@ class Pool(Concatenated):
         """Return the fold that tests each utterance; all 0 if the corpus cannot be divided."""
         try:
             return groups(corpus, self._fold_count)
-        except FoldError:  # stops only settings that divide it
+        except FoldError:
             return np.zeros(len(corpus), np.int32)
 
     def data(self, mode: str, train: tuple[str, ...] | None) -> Data:

@@ -4,13 +4,14 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ser_jax.arrays import Tree
 from ser_jax.checkpoint import CheckpointError, Series
 from ser_jax.errors import Interrupted
+from ser_jax.experiment.config import differences
 from ser_jax.io import move_aside, write_json
 from ser_jax.shutdown import Shutdown
 
@@ -155,24 +156,6 @@ def discard(out: Path, stored: set[str]) -> None:
             shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # missing, or not empty
         (out / UNFINISHED).rmdir()
-
-
-def differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
-    """Yield what differs between two JSON values, with both values of numbers, strings and lists."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted(found.keys() | wanted.keys()):
-            if found.get(key) != wanted.get(key):
-                yield from differences(found.get(key), wanted.get(key), f"{name} {key}".strip())
-    elif isinstance(found, list) and isinstance(wanted, list):
-        yield f"{name}: {_listed(found)} there, {_listed(wanted)} asked for"
-    elif isinstance(found, dict | list) or isinstance(wanted, dict | list):
-        yield f"other {name}"
-    else:
-        yield f"{name}: {found} there, {wanted} asked for"
-
-
-def _listed(values: list) -> str:
-    return " ".join(str(one.get("name", one)) if isinstance(one, dict) else str(one) for one in values)
 
 
 def _note(folder: Path) -> Path:

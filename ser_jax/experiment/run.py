@@ -6,12 +6,10 @@ last run is done, and an interrupted experiment is resumed by the same command.
 
 import contextlib
 import dataclasses
-import itertools
 import sys
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -28,37 +26,21 @@ from ser_jax.experiment import provenance, results
 from ser_jax.experiment.config import Config, describe, digest
 from ser_jax.experiment.lock import run_lock
 from ser_jax.experiment.pool import Pool
+from ser_jax.experiment.predictions import read_training
 from ser_jax.experiment.resume import UNFINISHED, Checkpointing, Interval, discard
 from ser_jax.experiment.settings import ExperimentError, Setting
-from ser_jax.runs import Data
 from ser_jax.shutdown import Shutdown
 
 DEV_TIMES = 10  # times that development utterances are predicted while a run trains
-NAMED = 3  # runs of a setting that are named if they were stopped
 
-
-class Planned(NamedTuple):
-    """A setting with its runs, the cells it yields, and the cells it cannot, with the reason."""
-
-    setting: Setting
-    specs: list[RunSpec]
-    cells: list[tuple[str, ...]]
-    missing: dict[tuple[str, ...], str]
-
-
-class Experiment(NamedTuple):
-    """An experiment in progress: its configuration, its corpora, and what computes it."""
-
-    config: Config
-    pool: Pool
-    machine: Machine
-    hash: str
+Specs = dict[Setting, list[RunSpec]]  # the runs of every setting that yields a cell
+Missing = dict[tuple[Setting, tuple[str, ...]], str]  # setting and tested corpora to why there is no cell
 
 
 def run(
     settings: Sequence[Setting],
     config: Config,
-    after: Callable[[Experiment], None] | None = None,
+    after: Callable[[Config, Pool, Machine], None] | None = None,
     accept_changed_code: bool = False,
 ) -> None:
     """Train and test every setting whose results `config.out` does not hold yet.
@@ -83,189 +65,211 @@ def run(
     memory = None if compute.memory is None else max(1, int(compute.memory * 1e9))
     machine = Machine.here(compute.devices, memory, compute.runs_at_once, compute.stacking)
     pool = Pool(corpora, config.protocol.folds, machine.place)
-    every = plan(settings, pool)
-    if not any(one.cells for one in every if one.setting in settings):
-        one = [one for one in every if one.setting in settings][-1]
-        test, reason = list(one.missing.items())[-1]
-        raise ExperimentError(f"{one.setting.name} {'+'.join(test)} {one.setting.task.name}: {reason}")
-    wanted = results.protocol(config, pool)
-    experiment = Experiment(config, pool, machine, wanted["hash"])
+    specs, missing = plan(settings, pool)
+    if not any(setting in specs for setting in settings):
+        setting, test = next(key for key in reversed(missing) if key[0] in settings)
+        raise ExperimentError(
+            f"{setting.name} {'+'.join(test)} {setting.task.name}: {missing[setting, test]}"
+        )
+    protocol = results.protocol(config, pool)
     first = machine.host == 0
     with run_lock(config.out) if first else contextlib.nullcontext():
         if first:
-            results.claim(config.out, wanted, accept_changed_code)
-            results.check_settings(config.out, [one.setting for one in every])
-            _note_missing(config.out, every)
+            results.claim(config.out, protocol, specs, accept_changed_code)
+            _note_missing(config.out, missing)
         machine.wait("the folder is claimed")
-        _compute_missing(experiment, [one for one in every if one.specs])
+        _compute_missing(config, pool, machine, digest(results.without_code(protocol)), specs, missing)
         if after is not None and first:
-            after(experiment)
+            after(config, pool, machine)
 
 
-def plan(settings: Sequence[Setting], pool: Pool) -> list[Planned]:
-    """Plan the runs of all settings, each after the one whose models it starts from."""
+def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
+    """Plan the runs of all settings, each after the one whose models it starts from.
+
+    Raises: ExperimentError if two settings have the same name and corpora.
+    """
     ordered: dict[str, Setting] = {}
     for setting in settings:
-        if setting.start is not None:
-            ordered.setdefault(setting.start.slug, setting.start)
-        ordered.setdefault(setting.slug, setting)
-    found: dict[str, Planned] = {}
-    for name, setting in ordered.items():
-        found[name] = _planned(setting, pool, found)
-    return list(found.values())
-
-
-def _planned(setting: Setting, pool: Pool, before: dict[str, Planned]) -> Planned:
-    try:
-        if setting.start is not None and not before[setting.start.slug].specs:
-            raise ExperimentError(
-                f"there is no {setting.start.name} model of {setting.task.name} to start from"
-            )
-        specs = setting.plan(pool, setting)
-        if setting.start is None:  # a few utterances for fine-tuning may all be of one class
-            for spec in specs:
-                _check_part(pool, setting, spec, "training", spec.train)
-    except (ExperimentError, FoldError) as error:
-        return Planned(setting, [], [], dict.fromkeys(setting.cells, str(error)))
-    cells, missing = [], {}
-    for test in setting.cells:
-        rows = np.concatenate([pool.rows(name) for name in test])
+        for one in (setting,) if setting.start is None else (setting.start, setting):
+            if ordered.setdefault(one.slug, one) != one:
+                raise ExperimentError(f"two settings {one.label}, expected names that differ")
+    specs: Specs = {}
+    missing: Missing = {}
+    for setting in ordered.values():
         try:
-            tested = [(spec, np.intersect1d(spec.test, rows)) for spec in specs]
-            for spec, own in tested:
-                if len(own) or all(not len(other) for _, other in tested):
-                    _check_part(pool, setting, spec, f"{'+'.join(test)} test", own)
-            cells.append(test)
-        except ExperimentError as error:
-            missing[test] = str(error)
-    return Planned(setting, specs if cells else [], cells, missing)
+            planned = _planned(setting, pool, specs)
+        except (ExperimentError, FoldError) as error:
+            missing |= dict.fromkeys(((setting, test) for test in setting.cells), str(error))
+            continue
+        for test in setting.cells:
+            try:
+                _check_cell(setting, pool, planned, test)
+                specs[setting] = planned
+            except ExperimentError as error:
+                missing[setting, test] = str(error)
+    return specs, missing
 
 
-def _check_part(pool: Pool, setting: Setting, spec: RunSpec, part: str, rows: np.ndarray) -> None:
+def _planned(setting: Setting, pool: Pool, specs: Specs) -> list[RunSpec]:
+    if setting.start is not None and setting.start not in specs:
+        raise ExperimentError(f"there is no {setting.start.name} model of {setting.task.name} to start from")
+    planned = setting.plan(pool, setting)
+    if setting.start is None:  # a few utterances for fine-tuning may all be of one class
+        for spec in planned:
+            _check_part(pool, setting, spec.fold, "training", spec.train)
+    return planned
+
+
+def _check_cell(setting: Setting, pool: Pool, planned: list[RunSpec], test: tuple[str, ...]) -> None:
+    """Raise ExperimentError if some tested corpora lack what their cell needs."""
+    rows = np.concatenate([pool.rows(name) for name in test])
+    foreign = set(test) - {pool.names[i] for i in np.unique(pool.corpus[planned[0].train])}
+    groups = {name: len(np.unique(pool.membership.fold[pool.rows(name)])) for name in foreign}
+    if setting.standardize == "corpus" and 1 in groups.values():
+        raise ExperimentError(
+            f"{'+'.join(test)} has a single session, expected two or more for statistics of other speakers, "
+            "or another --protocol.standardize"
+        )
+    tested = [(spec.fold, np.intersect1d(spec.test, rows)) for spec in planned]
+    anywhere = any(len(own) for _, own in tested)
+    for fold, own in tested:  # a corpus of fewer folds is not in every test
+        if len(own) or not anywhere:
+            _check_part(pool, setting, fold, f"{'+'.join(test)} test", own)
+
+
+def _check_part(pool: Pool, setting: Setting, fold: int, part: str, rows: np.ndarray) -> None:
     """Raise ExperimentError if a part of a run lacks a class, or labels at all."""
     task = setting.task
     if not task.class_names:
         if len(rows) < 2:
             raise ExperimentError(
-                f"fold {spec.fold + 1}: {len(rows)} {part} utterances are rated ({task.name}), expected at "
-                "least two"
+                f"fold {fold + 1}: {len(rows)} {part} utterances have {task.name}, expected at least two"
             )
         return
     counts = np.bincount(pool.labels(task)[rows], minlength=task.outputs)
     if not counts.all():
         raise ExperimentError(
-            f"fold {spec.fold + 1}: none of the {len(rows)} {part} utterances has {task.name} "
+            f"fold {fold + 1}: none of the {len(rows)} labelled {part} utterances has {task.name} "
             f"{task.class_names[int(np.argmin(counts))]}, expected all classes"
         )
 
 
-def _note_missing(out: Path, every: Sequence[Planned]) -> None:
+def _note_missing(out: Path, missing: Missing) -> None:
     """Note and print what no table will have, before anybody waits for it; a line for every reason."""
-    cells = [(one.setting, test, why) for one in every for test, why in one.missing.items()]
-    if cells:
-        results.note_missing(
-            out,
-            [
-                {"setting": s.name, "train": s.train, "test": test, "task": s.task.name, "reason": why}
-                for s, test, why in cells
-            ],
-        )
-    for reason in dict.fromkeys(why for *_, why in cells):
+    if missing:
+        names = ("setting", "train", "test", "task", "reason")
+        each = [(s.name, s.train, test, s.task.name, why) for (s, test), why in missing.items()]
+        results.note_missing(out, [dict(zip(names, one, strict=True)) for one in each])
+    for reason in dict.fromkeys(missing.values()):
         named = dict.fromkeys(
-            f"{s.name}, {'+'.join(test)} {s.task.name}" for s, test, why in cells if why == reason
+            f"{s.name}, {'+'.join(test)} {s.task.name}" for (s, test), why in missing.items() if why == reason
         )
         _print(f"Not computed: {'; '.join(named)}: {reason}.")
 
 
-def _compute_missing(experiment: Experiment, every: list[Planned]) -> None:
-    config, _, machine, _ = experiment
-    ahead = [one for one in every if not results.is_stored(config.out, one.setting, one.cells)]
+def _compute_missing(
+    config: Config, pool: Pool, machine: Machine, protocol: str, specs: Specs, missing: Missing
+) -> None:
+    """Train and store every setting that is not stored yet."""
+    out = config.out
+    cells = {one: [test for test in one.cells if (one, test) not in missing] for one in specs}
+    stored = {one for one in specs if results.is_stored(out, one, cells[one])}
     machine.wait("what is missing is known")
-    if not ahead:
-        print(f"{config.out} holds these results already", file=sys.stderr)
-        _discard_checkpoints(experiment, every)
+    if len(stored) == len(specs):
+        print(f"{out} holds these results already", file=sys.stderr)
+        _discard_checkpoints(machine, out, stored)
         return
-    names = {one.setting.slug for one in ahead}
-    steps = sum(len(spec.train) * one.setting.training.epochs for one in ahead for spec in one.specs)
+    ahead = [one for one in specs if one not in stored]
+    steps = sum(len(spec.train) * one.training.epochs for one in ahead for spec in specs[one])
     with (
-        results.session(config.out, machine) as computed,
+        results.session(out, machine) as computed,
         tqdm(
             total=steps, unit=" utterance-steps", unit_scale=True, smoothing=0.05, mininterval=0.5,
             disable=machine.host != 0,
         ) as progress,
         shutdown.graceful_shutdown(_print, machine.hosts) as stop,
     ):  # fmt: skip
-        stored = [one for one in every if one.setting.slug not in names]
-        for alike in by_stack(every):
-            wanted = [one for one in alike if one.setting.slug in names]
-            for one in _computed(experiment, alike, wanted, stop, progress) if wanted else ():
-                stored.append(one)
-                computed(one.setting.label)
-            _discard_checkpoints(experiment, stored)
+        for group in by_stack(specs):
+            if stored.issuperset(group):
+                continue
+            own = {one: _with_params(out, one, specs[one]) for one in group}
+            checkpointing = _checkpointing(config, machine, protocol, own, stop)
+            for setting, found in _trained(pool, machine, own, stored, checkpointing, progress):
+                if machine.host == 0:
+                    _name_stopped(setting, specs[setting], found)
+                    epochs = dev_epochs(setting)
+                    results.store(pool, out, setting, cells[setting], specs[setting], found, epochs)
+                machine.wait(f"{setting.label} is stored")
+                stored.add(setting)
+                computed(setting.label)
+            _discard_checkpoints(machine, out, stored)
         if stop.requested is not None:
             raise Interrupted(
                 "ended; everything is trained and stored, the same command makes the tables", stop.requested
             )
 
 
-def by_stack(every: Sequence[Planned]) -> list[list[Planned]]:
+def by_stack(settings: Iterable[Setting]) -> list[list[Setting]]:
     """Group settings whose runs may share a stack: of one network and loss, trained alike on the same."""
-    kinds: dict[Hashable, list[Planned]] = {}
-    for one in every:
-        s = one.setting
-        start = None if s.start is None else s.start.name
-        kind = s.model, s.training, s.task.loss, s.standardize, s.equalize, s.train, start
-        kinds.setdefault(kind, []).append(one)
+
+    def kind(s: Setting) -> Hashable:
+        start = None if s.start is None else kind(s.start)
+        return s.plan, s.model, s.training, s.task.loss, s.standardize, s.equalize, s.train, start
+
+    kinds: dict[Hashable, list[Setting]] = {}
+    for one in settings:
+        kinds.setdefault(kind(one), []).append(one)
     return list(kinds.values())
 
 
-def _computed(
-    experiment: Experiment, alike: list[Planned], wanted: list[Planned], stop: Shutdown, progress: tqdm
-) -> Iterator[Planned]:
-    """Train the runs of settings that share stacks; yield each wanted one once it is stored.
+def dev_epochs(setting: Setting) -> list[int]:
+    """Return the epochs after which development utterances are predicted."""
+    return sorted({round(i) for i in np.linspace(0, setting.training.epochs, DEV_TIMES + 1)[1:]} - {0})
 
-    The runs are stacked as if all settings were wanted, so that each has the same neighbours as without an
+
+def _trained(
+    pool: Pool,
+    machine: Machine,
+    specs: Specs,
+    stored: set[Setting],
+    checkpointing: Checkpointing,
+    progress: tqdm,
+) -> Iterator[tuple[Setting, list[RunResult]]]:
+    """Train settings that share stacks; yield each that is not stored, with the results of its runs.
+
+    The runs are stacked as if none were stored, so that each has the same neighbours as without an
     interruption.
     """
-    config, pool, machine, _ = experiment
-    setting = alike[0].setting
-    training = setting.training
-    numbers = itertools.count()
-    places = {one.setting.slug: [next(numbers) for _ in one.specs] for one in alike}
-    specs = [spec for one in alike for spec in _with_params(config.out, one)]
-    dev_epochs = sorted({round(i) for i in np.linspace(0, training.epochs, DEV_TIMES + 1)[1:]} - {0})
+    first, every = next(iter(specs)), [spec for own in specs.values() for spec in own]
+    numbers = iter(range(len(every)))
+    places = {one: [next(numbers) for _ in own] for one, own in specs.items()}
+    ahead = [one for one in specs if one not in stored]
     computed = engine.compute(
         machine,
-        setting.model,
-        training,
-        pool.data(setting.standardize, setting.equalized),
-        specs,
-        loss=setting.task.loss,
-        dev_epochs=dev_epochs,
+        first.model,
+        first.training,
+        pool.data(first.standardize, first.equalized),
+        every,
+        loss=first.task.loss,
+        dev_epochs=dev_epochs(first),
         on_epoch=partial(_show, progress),
-        checkpointing=_checkpointing(experiment, alike, specs, stop),
-        needed={place for one in wanted for place in places[one.setting.slug]},
+        checkpointing=checkpointing,
+        needed={place for one in ahead for place in places[one]},
     )
     found: dict[int, RunResult] = {}
-    for one in wanted:
-        progress.set_description(one.setting.label)
-        own = places[one.setting.slug]
-        while not found.keys() >= set(own):
+    for one in ahead:
+        progress.set_description(one.label)
+        while not found.keys() >= set(places[one]):
             found |= next(computed)
-        if machine.host == 0:
-            runs = [found.pop(place) for place in own]
-            _name_stopped(one, runs)
-            results.store(pool, config.out, one.setting, one.cells, one.specs, runs, dev_epochs)
-        machine.wait(f"{one.setting.label} is stored")
-        yield one
+        yield one, [found.pop(place) for place in places[one]]
 
 
-def _with_params(out: Path, one: Planned) -> list[RunSpec]:
+def _with_params(out: Path, setting: Setting, specs: list[RunSpec]) -> list[RunSpec]:
     """Return the runs of a setting, with the parameters that they start from, if they do."""
-    start = one.setting.start
+    start = setting.start
     if start is None:
-        return one.specs
-    seeds = results.read_training(out / "training" / f"{start.slug}.npz").seed.tolist()
+        return specs
+    seeds = read_training(out / "training" / f"{start.slug}.npz").seed.tolist()
     like = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((len(seeds), *leaf.shape), leaf.dtype), model.shapes(start.model)
     )
@@ -274,55 +278,55 @@ def _with_params(out: Path, one: Planned) -> list[RunSpec]:
     def of(seed: int) -> Tree:
         return jax.tree.map(lambda leaf: leaf[seeds.index(seed)], params)
 
-    return [dataclasses.replace(spec, params=of(spec.seed)) for spec in one.specs]
+    return [dataclasses.replace(spec, params=of(spec.seed)) for spec in specs]
 
 
 def _checkpointing(
-    experiment: Experiment, alike: list[Planned], specs: Sequence[RunSpec], stop: Shutdown
+    config: Config, machine: Machine, protocol: str, specs: Specs, stop: Shutdown
 ) -> Checkpointing:
-    config, _, machine, protocol_hash = experiment
-    setting = alike[0].setting
-    params = [spec.params for spec in specs]
+    first = next(iter(specs))
+    params = [spec.params for own in specs.values() for spec in own]
     work = {
-        "protocol": protocol_hash,
-        "runs": [[one.setting.slug, len(one.specs)] for one in alike],
-        "settings": digest([one.setting.describe() for one in alike]),
-        "training": describe(setting.training),
+        "protocol": protocol,
+        "runs": [[one.slug, len(own)] for one, own in specs.items()],
+        "settings": digest([results.without_code(one.describe()) for one in specs]),
+        "training": describe(first.training),
         "starts from": None if params[0] is None else checkpoint.digest(params),
         "hosts": machine.hosts,
     }
+    where = {"devices": machine.mesh.size, "stacking": machine.stacking}
     return Checkpointing(
-        checkpoints_folder(config.out, alike) / f"host-{machine.host}",
+        checkpoints_folder(config.out, list(specs)) / f"host-{machine.host}",
         work=work,
-        environment={"devices": machine.mesh.size, **provenance.describe_environment()},
+        environment=where | provenance.describe_environment(),
         interval=Interval(60 * config.compute.save_minutes, config.compute.save_epochs),
-        label=", ".join(one.setting.label for one in alike),
+        label=", ".join(one.label for one in specs),
         shutdown=stop,
         say=_print,
         enabled=machine.host == 0,
     )
 
 
-def checkpoints_folder(out: Path, alike: Sequence[Planned]) -> Path:
+def checkpoints_folder(out: Path, group: Sequence[Setting]) -> Path:
     """Return where the stacks of settings that share them are saved while they train."""
-    names = [one.setting.slug for one in alike]
+    names = [one.slug for one in group]
     others = f"+{len(names) - 1}-{digest(names)[:8]}" if len(names) > 1 else ""
     return out / UNFINISHED / f"{names[0]}{others}"
 
 
-def _discard_checkpoints(experiment: Experiment, stored: Sequence[Planned]) -> None:
+def _discard_checkpoints(machine: Machine, out: Path, stored: set[Setting]) -> None:
     """Discard the checkpoints of settings whose results are stored."""
-    experiment.machine.wait("the results are stored")
-    if experiment.machine.host == 0:
-        discard(experiment.config.out, {one.setting.slug for one in stored})
+    machine.wait("the results are stored")
+    if machine.host == 0:
+        discard(out, {one.slug for one in stored})
 
 
-def _name_stopped(one: Planned, runs: Sequence[RunResult]) -> None:
-    for spec, run in zip(one.specs, runs, strict=True):
-        epoch, step = run.stopped.tolist()
+def _name_stopped(setting: Setting, specs: Sequence[RunSpec], found: Sequence[RunResult]) -> None:
+    for spec, one in zip(specs, found, strict=True):
+        epoch, step = one.stopped.tolist()
         if epoch:
             _print(
-                f"{one.setting.label}: fold {spec.fold + 1}, seed {spec.seed} was stopped in epoch {epoch}, "
+                f"{setting.label}: fold {spec.fold + 1}, seed {spec.seed} was stopped in epoch {epoch}, "
                 f"step {step}: its numbers were not finite any more"
             )
 
@@ -342,8 +346,3 @@ def _show(progress: tqdm, steps: int, before: bool) -> None:
 
 def _print(sentence: str) -> None:
     tqdm.write(sentence, file=sys.stderr)
-
-
-def stored_data(experiment: Experiment, setting: Setting) -> Data:
-    """Return the features of all rows as a setting's runs see them."""
-    return experiment.pool.data(setting.standardize, setting.equalized)

@@ -17,6 +17,7 @@ from ser_jax import runs
 from ser_jax.data.folds import Fold
 from ser_jax.engine import NO_ROWS, RunSpec
 from ser_jax.errors import UserError
+from ser_jax.experiment.code import own_digest
 from ser_jax.experiment.config import Config, describe, digest
 from ser_jax.experiment.pool import Pool
 from ser_jax.features import Frontend
@@ -92,13 +93,15 @@ class Setting:
         return slug(self.name, self.train, self.test, self.task.name)
 
     def describe(self) -> dict[str, Any]:
-        """Return everything that its results depend on, apart from corpora and code, as JSON."""
+        """Return what its results depend on, apart from corpora and this package's code, as JSON."""
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        start = None if self.start is None else self.start.describe()
-        plan = f"{self.plan.__module__}:{self.plan.__qualname__}"
-        return {name: describe(value) for name, value in found.items() if name not in ("plan", "start")} | {
-            "plan": plan,
-            "start": start,
+        plan, start, training = found.pop("plan"), found.pop("start"), self.training
+        parts = (self.task, self.frontend, self.model, training.augment, training.objective, plan)
+        return {name: describe(value) for name, value in found.items()} | {
+            "task": {"name": self.task.name} | describe(self.task),
+            "plan": f"{plan.__module__}:{plan.__qualname__}",
+            "start": None if start is None else start.describe(),
+            "code": own_digest(parts),
         }
 
 
@@ -125,7 +128,7 @@ def run_spec(
     Args:
       pool, setting: the corpora and the setting.
       fold, seed: which run it is.
-      train, dev, test: rows.
+      train, dev, test: [M] rows.
       statistics: rows whose statistics standardize features; those of `train` by default.
       unlabelled: rows of which an objective that wants it may use features, speakers and corpora.
     """
@@ -222,14 +225,9 @@ def few_samples(pool: Pool, setting: Setting) -> list[RunSpec]:
         for seed in range(setting.seeds):
             draw = np.random.default_rng((i, seed) if setting.draw == "seed" else i)
             train = np.sort(draw.permutation(rows)[:samples])
-            spec: dict[str, Any] = {
-                "fold": i,
-                "seed": seed,
-                "train": train,
-                "dev": fold.dev,
-                "test": fold.test,
-            }
-            found.append(run_spec(pool, setting, statistics=source, unlabelled=fold.train, **spec))
+            spec: dict[str, Any] = {"train": train, "dev": fold.dev, "test": fold.test}
+            spec |= {"statistics": source, "unlabelled": fold.train}
+            found.append(run_spec(pool, setting, fold=i, seed=seed, **spec))
     return found
 
 
@@ -245,16 +243,8 @@ def cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
     if len(rows) <= size:
         raise ExperimentError(f"its {len(rows)} utterances are no more than the {size} of {smallest}")
     left = np.random.default_rng(0).choice(rows, size, replace=False)
-    return [
-        spec
-        for i, fold in enumerate(pool.folds(name))
-        for spec in _seeds(
-            pool,
-            setting,
-            Fold(*(np.intersect1d(part, left) for part in (fold.train, fold.dev, fold.test))),
-            i,
-        )
-    ]
+    cut = [Fold(*(np.intersect1d(part, left) for part in vars(fold).values())) for fold in pool.folds(name)]
+    return [spec for i, fold in enumerate(cut) for spec in _seeds(pool, setting, fold, i)]
 
 
 def development(pool: Pool, setting: Setting) -> list[RunSpec]:
@@ -277,7 +267,7 @@ def setting(
         "frontend": config.features,
         "model": config.network(task),
         "training": config.train,
-        "standardize": config.protocol.standardize or across,
+        "standardize": across if config.protocol.standardize == "auto" else config.protocol.standardize,
         "seeds": config.protocol.seeds,
     }
     return Setting(name=name, task=task, train=train, test=test, plan=plan, **(chosen | changes))
@@ -343,7 +333,7 @@ def english_1308(config: Config) -> list[Setting]:
 def tuning(config: Config) -> list[Setting]:
     """Return (a) for every kernel width and pool size, tested on the development speakers.
 
-    Raises: ConfigError if the network has no kernel and pool.
+    Raises: ExperimentError if the network has no kernel and pool.
     """
     found: list[Setting] = []
     for kernel, pool in itertools.product(KERNELS, POOLS):
@@ -360,19 +350,11 @@ def tuning(config: Config) -> list[Setting]:
 
 def related(config: Config) -> list[Setting]:
     """Return what related systems are made of: language identification, and equalized histograms."""
-    task = CorpusIdentity(config.corpora)
+    every, task = config.corpora, CorpusIdentity(config.corpora)
     # Each corpus standardized by itself would be harder to tell apart.
-    language = setting(
-        config,
-        "language",
-        task,
-        config.corpora,
-        config.corpora,
-        cross_validation,
-        standardize="train",
-        together=True,
-    )
-    equalized = {"equalize": True, "standardize": "train"}
+    apart: dict[str, Any] = {"standardize": "train", "together": True}
+    language = setting(config, "language", task, every, every, cross_validation, **apart)
+    equalized: dict[str, Any] = {"standardize": "train", "equalize": True}
     return [
         *monolingual(config),
         *multilingual(config),

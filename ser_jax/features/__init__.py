@@ -78,7 +78,7 @@ def describe(frontend: Frontend) -> dict[str, Any]:
             whole = key not in ("frames", "dims") or isinstance(found[key], int)
             if not (whole and 0 < found[key] < math.inf):
                 raise ValueError(f"its {key} are {found[key]}, expected a positive number")
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise FrontendError(f"front end {kind.__name__} cannot be used: {error}") from error
     return (
         found if kind in FRONTENDS.values() else found | {"class": f"{kind.__module__}:{kind.__qualname__}"}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser_jax.data import logmel
-from ser_jax.data.labels import CLASS_NAMES
+from ser_jax.features import logmel
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import schema
+from ser_jax.recognizer.trained import TARGETS
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -104,7 +104,7 @@ def described(recognizer: "Recognizer", most: int) -> dict[str, Any]:
     facts = json.dumps(recognizer.model.facts)
     return {
         "demonstration": recognizer.is_demonstration,
-        "targets": {target: CLASS_NAMES[target] for target in recognizer.targets},
+        "targets": {target: TARGETS[target].class_names for target in recognizer.targets},
         "seeds": recognizer.model.facts["seeds"],
         "bytes": most,
         "facts": json.loads(facts, parse_constant=lambda name: None),  # NaN is no JSON

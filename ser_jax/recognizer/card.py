@@ -3,8 +3,7 @@
 import json
 from typing import Any
 
-from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.recognizer.trained import Trained
+from ser_jax.recognizer.trained import TARGETS, Trained
 
 SYNTHETIC = (
     "**This is a demonstration.** It was trained on synthetic speech, whose classes a program made up. What "
@@ -72,7 +71,7 @@ def _header(trained: Trained, metrics: dict[str, Any]) -> str:
 
 def _what(trained: Trained) -> str:
     facts = trained.facts
-    classes = "; ".join(f"{target}: {' or '.join(CLASS_NAMES[target])}" for target in trained.targets)
+    classes = "; ".join(f"{target}: {' or '.join(TARGETS[target].class_names)}" for target in trained.targets)
     return (
         f"Tells from 7.5 s of speech ({classes}). {_counted(facts['seeds'], 'attentive CNN')} a target, each "
         "trained from another seed: their mean is the probability, their deviation the spread. The "

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.data.logmel import HOP, RATE, SECONDS
 from ser_jax.errors import one_line
+from ser_jax.features.logmel import HOP, RATE, SECONDS
 from ser_jax.io import atomic_file
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import Estimate, Recognition, in_words
+from ser_jax.recognizer.trained import TARGETS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -179,7 +179,7 @@ def _probability(axis: "Axes", name: str, recognition: Recognition) -> None:
     axis.stairs(mean, edges, baseline=None, color=colour, linewidth=1.8 if len(groups) < 200 else 0.8)
     axis.axhline(0.5, color="gray", linewidth=0.8, linestyle=":")
     axis.set_ylim(-0.04, 1.04)  # lines at 0 and 1 are seen whole
-    low, high = CLASS_NAMES[name]
+    low, high = TARGETS[name].class_names
     axis.set_yticks([0, 0.5, 1], [f"{low} 0", "0.5", f"{high} 1"])
     axis.set_ylabel(name)
 

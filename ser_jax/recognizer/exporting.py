@@ -28,19 +28,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
 
-from ser_jax.data import logmel
 from ser_jax.errors import UserError, meant
+from ser_jax.features import logmel
 from ser_jax.io import atomic_file
-from ser_jax.recognizer import network, onnx_graph
+from ser_jax.recognizer import onnx_graph
 from ser_jax.recognizer.recognizer import Recognizer
-from ser_jax.recognizer.trained import Trained
+from ser_jax.recognizer.trained import Trained, predict, weights
 
 FORMATS = ("onnx", "stablehlo")
 PLATFORMS = ("cpu", "cuda", "tpu")  # that the StableHLO is lowered for
 LARGEST = 2**31 - 2**24  # bytes of weights; neither format holds 2 GiB in one file
 
 
-Listener = Callable[[jax.Array, jax.Array], dict[str, jax.Array]]
+Exported = Callable[[jax.Array, jax.Array], dict[str, jax.Array]]
 
 
 class ExportError(UserError):
@@ -85,8 +85,8 @@ def stablehlo(trained: Trained) -> bytes:
 
     Raises: ExportError without the package flatbuffers.
     """
-    listen = _listener(trained)
-    listen.__name__ = "demonstration" if trained.facts.get("synthetic") else "recogniser"
+    function = _exported(trained)
+    function.__name__ = "demonstration" if trained.facts.get("synthetic") else "recogniser"
     inputs = (
         jax.ShapeDtypeStruct((reach(trained),), np.float32),
         jax.ShapeDtypeStruct((), np.int32),
@@ -94,16 +94,16 @@ def stablehlo(trained: Trained) -> bytes:
     with _needing("flatbuffers"):
         import flatbuffers  # noqa: F401  jax.export serialises by it
     with jax.enable_x64(True), _no_locations():
-        return bytes(jax_export.export(jax.jit(listen), platforms=PLATFORMS)(*inputs).serialize())
+        return bytes(jax_export.export(jax.jit(function), platforms=PLATFORMS)(*inputs).serialize())
 
 
 def reach(trained: Trained) -> int:
-    """Samples of a window: 120,240, to the end of its last frame."""
+    """Return the samples of a window: 120,240, to the end of its last frame."""
     return (trained.sizes.frames - 1) * logmel.HOP + logmel.WINDOW
 
 
 def spectrum() -> np.ndarray:
-    """[400, 402] float64: a frame times it is its windowed spectrum, 201 real, then 201 imaginary parts."""
+    """Return [400, 402] float64: a frame times it is its windowed spectrum, real, then imaginary parts."""
     time = np.arange(logmel.WINDOW)
     bins = np.arange(logmel.WINDOW // 2 + 1)
     # Whole turns are taken off first, so that a large angle is no less exact than a small one.
@@ -112,40 +112,40 @@ def spectrum() -> np.ndarray:
 
 
 def energies(trained: Trained) -> np.ndarray:
-    """[402, F] float64: squares of what `spectrum` gives times it are the energies of the mel bands."""
+    """Return [402, F] float64: squares of the products with `spectrum`, times it, are the bands' energies."""
     return np.concatenate([trained.filters.T, trained.filters.T])
 
 
-def _listener(trained: Trained) -> Listener:
-    """The function that StableHLO is made of; to be traced where float64 is allowed."""
+def _exported(trained: Trained) -> Exported:
+    """Return the function that is exported as StableHLO; trace it with float64 enabled."""
     frames, hop, window = trained.sizes.frames, logmel.HOP, logmel.WINDOW
     transform, filters = spectrum(), energies(trained)
-    weights = jax.tree.map(np.asarray, network.weights(trained))
+    own = jax.tree.map(np.asarray, weights(trained))
 
-    def listen(samples: jax.Array, count: jax.Array) -> dict[str, jax.Array]:
+    def function(samples: jax.Array, count: jax.Array) -> dict[str, jax.Array]:
         sound = jnp.where(jnp.arange(len(samples)) < count, samples, 0).astype(jnp.float64)
         is_sound = (count >= window) & jnp.isfinite(sound).all()  # maxima would hide what is not finite
         start, within = hop * jnp.arange(frames), jnp.arange(window)
         power = jnp.dot(sound[start[:, None] + within[None, :]], transform, precision="highest") ** 2
         energy = jnp.dot(power, filters, precision="highest")
         level = (10 * jnp.log10(jnp.maximum(energy, logmel.FLOOR))).astype(jnp.float32)
-        heard = jnp.clip(logmel.frame_count(count), 0, frames).astype(jnp.int32)
-        said = network.say(trained.sizes, weights, level[None], heard[None])
+        valid = jnp.clip(logmel.frame_count(count), 0, frames).astype(jnp.int32)
+        predicted = predict(trained.sizes, own, level[None], valid[None])
         found = {}
         for target, probability, attention in zip(
-            trained.targets, said.probability[:, :, 0], said.attention[:, :, 0], strict=True
+            trained.targets, predicted.probability[:, :, 0], predicted.attention[:, :, 0], strict=True
         ):
             found[f"{target}_probability"] = probability.mean()
             found[f"{target}_spread"] = probability.std(ddof=min(1, len(probability) - 1))
             found[f"{target}_attention"] = attention.mean(axis=0)
         return {name: jnp.where(is_sound, value, jnp.nan) for name, value in found.items()}
 
-    return listen
+    return function
 
 
 @contextlib.contextmanager
 def _no_locations() -> Iterator[None]:
-    """Keeps folders and lines of the source out of what is exported."""
+    """Keep folders and lines of the source out of what is exported."""
     option = "jax_traceback_in_locations_limit"
     before = getattr(jax.config, option)
     jax.config.update(option, 0)

@@ -1,11 +1,11 @@
 """A trained recogniser on disk: weights in safetensors, everything else in JSON.
 
-    config.json         sizes, features, standardisation, classes, calibration, what it was trained on
+    config.json         sizes, features, standardisation, classes, calibration, training corpora
     model.safetensors   the mel filters, the standardisation, and the parameters of all seeds
-    metrics.json        what was measured on held-out speakers
+    metrics.json        evaluation on held-out speakers
     README.md           the model card
 
-Nothing in it is run. Names, types and shapes are those that the configuration calls for, or it is refused.
+Nothing in it is executed. Tensors must have the names, types and shapes that its configuration implies.
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ import numpy as np
 
 from ser_jax import model
 from ser_jax.arrays import leaves_by_path
-from ser_jax.data import logmel
-from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.errors import no_folder
-from ser_jax.model import ModelConfig
-from ser_jax.recognizer.trained import DECAYS, VALUES, ModelError, Target, Temperature, Trained
+from ser_jax.features import logmel
+from ser_jax.io import read_bytes
+from ser_jax.model import ArchitectureError, AttentiveCNN
+from ser_jax.recognizer.trained import DECAYS, TARGETS, VALUES, ModelError, Target, Temperature, Trained
 
 FORMAT = "ser_jax recogniser"
-VERSION = 1
+VERSION = 2
 FEATURES = {
     "rate": logmel.RATE,
     "window": logmel.WINDOW,
@@ -37,11 +37,12 @@ FEATURES = {
     "floor": logmel.FLOOR,
 }
 MOST = 10_000  # seeds
+EXPECTED = "a file of a recogniser's folder"
 BINS = logmel.WINDOW // 2 + 1  # of the spectrum
 
 
 def write(folder: Path, trained: Trained) -> None:
-    """Writes `config.json` and `model.safetensors` into a folder that is there.
+    """Write `config.json` and `model.safetensors` into an existing folder.
 
     Raises: OSError.
     """
@@ -58,9 +59,9 @@ def write(folder: Path, trained: Trained) -> None:
         "version": VERSION,
         "features": FEATURES,
         "model": dataclasses.asdict(trained.sizes),
-        "standardization": "train",
+        "standardize": "train",
         "targets": {
-            name: {"classes": list(CLASS_NAMES[name]), "temperature": target.temperature._asdict()}
+            name: {"classes": list(TARGETS[name].class_names), "temperature": target.temperature._asdict()}
             for name, target in trained.targets.items()
         },
         **trained.facts,
@@ -70,7 +71,7 @@ def write(folder: Path, trained: Trained) -> None:
 
 
 def read(folder: Path | str) -> Trained:
-    """Reads what `write` wrote.
+    """Read what `write` wrote.
 
     Raises: ModelError naming the file and what is wrong with it.
     """
@@ -86,7 +87,7 @@ def read(folder: Path | str) -> Trained:
     for name, temperature in temperatures.items():
         leaves = [tensors[f"{name}.{key}"] for key in leaves_by_path(model.shapes(sizes))]
         targets[name] = Target(temperature, jax.tree.unflatten(one, leaves))
-    ours = ("format", "version", "features", "model", "standardization", "targets", "sha256")
+    ours = ("format", "version", "features", "model", "standardize", "targets", "sha256")
     return Trained(
         sizes=sizes,
         filters=tensors["features.filters"],
@@ -98,25 +99,13 @@ def read(folder: Path | str) -> Trained:
 
 
 def demonstration() -> Path:
-    """The folder of the model that comes with the package, trained on embedded synthetic speech."""
+    """Return the folder of the model that comes with the package, trained on embedded synthetic speech."""
     return Path(__file__).parent / "demonstration"
-
-
-def _content(place: Path) -> bytes:
-    """What a file holds; a FIFO, say, would be waited for."""
-    if not place.exists():
-        raise ModelError(f"{place}: no such file, expected the folder of a recogniser")
-    if not place.is_file():
-        raise ModelError(f"{place}: not a regular file, expected that of a recogniser")
-    try:
-        return place.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{place}: {error.strerror or error}, expected that of a recogniser") from error
 
 
 def _config(place: Path) -> dict[str, Any]:
     try:
-        config = json.loads(_content(place))
+        config = json.loads(read_bytes(place, ModelError, EXPECTED))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{place}: not JSON ({error}), expected what ser-jax train wrote") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
@@ -127,16 +116,16 @@ def _config(place: Path) -> dict[str, Any]:
         )
     if config.get("features") != FEATURES:
         raise ModelError(f"{place}: features {config.get('features')!r}, expected {FEATURES}")
-    if config.get("standardization") != "train":
-        raise ModelError(f"{place}: standardization {config.get('standardization')!r}, expected 'train'")
+    if config.get("standardize") != "train":
+        raise ModelError(f"{place}: standardize {config.get('standardize')!r}, expected 'train'")
     seeds = config.get("seeds")
     if not isinstance(seeds, int) or isinstance(seeds, bool) or not 1 <= seeds <= MOST:
         raise ModelError(f"{place}: seeds {seeds!r}, expected a whole number from 1 to {MOST:,}")
     return config
 
 
-def _sizes(place: Path, config: dict[str, Any]) -> ModelConfig:
-    given, defaults = config.get("model"), dataclasses.asdict(ModelConfig())
+def _sizes(place: Path, config: dict[str, Any]) -> AttentiveCNN:
+    given, defaults = config.get("model"), dataclasses.asdict(AttentiveCNN())
     if not isinstance(given, dict) or given.keys() != defaults.keys():
         raise ModelError(f"{place}: model {given!r}, expected {', '.join(defaults)}")
     for name, default in defaults.items():
@@ -145,12 +134,12 @@ def _sizes(place: Path, config: dict[str, Any]) -> ModelConfig:
         if whole or type(value) is not type(default):
             raise ModelError(f"{place}: model's {name} {value!r}, expected something like {default!r}")
     try:
-        sizes = ModelConfig(**given)
-    except ValueError as error:
+        sizes = AttentiveCNN(**given)
+    except ArchitectureError as error:
         raise ModelError(f"{place}: {error}") from error
-    if (sizes.bands, sizes.frames, sizes.classes) != (logmel.BANDS, logmel.FRAMES, 2):
+    if (sizes.bands, sizes.frames, sizes.outputs) != (logmel.BANDS, logmel.FRAMES, 2):
         raise ModelError(
-            f"{place}: a model of {sizes.bands} bands, {sizes.frames} frames and {sizes.classes} classes, "
+            f"{place}: a model of {sizes.bands} bands, {sizes.frames} frames and {sizes.outputs} outputs, "
             f"expected {logmel.BANDS}, {logmel.FRAMES} and 2"
         )
     return sizes
@@ -158,15 +147,14 @@ def _sizes(place: Path, config: dict[str, Any]) -> ModelConfig:
 
 def _temperatures(place: Path, config: dict[str, Any]) -> dict[str, Temperature]:
     targets = config.get("targets")
-    if not isinstance(targets, dict) or not targets or not targets.keys() <= CLASS_NAMES.keys():
-        raise ModelError(f"{place}: targets {targets!r}, expected some of {', '.join(CLASS_NAMES)}")
+    if not isinstance(targets, dict) or not targets or not targets.keys() <= TARGETS.keys():
+        raise ModelError(f"{place}: targets {targets!r}, expected some of {', '.join(TARGETS)}")
     found = {}
-    for name in (name for name in CLASS_NAMES if name in targets):
+    for name in (name for name in TARGETS if name in targets):
         own = targets[name] if isinstance(targets[name], dict) else {}
-        if own.get("classes") != list(CLASS_NAMES[name]):
-            raise ModelError(
-                f"{place}: classes {own.get('classes')!r} of {name}, expected {list(CLASS_NAMES[name])}"
-            )
+        classes = list(TARGETS[name].class_names)
+        if own.get("classes") != classes:
+            raise ModelError(f"{place}: classes {own.get('classes')!r} of {name}, expected {classes}")
         found[name] = _temperature(f"{place}: temperature of {name}", own.get("temperature"))
     return found
 
@@ -181,9 +169,9 @@ def _temperature(what: str, given: Any) -> Temperature:
 
 
 def _expected(
-    sizes: ModelConfig, config: dict[str, Any], targets: Iterable[str]
+    sizes: AttentiveCNN, config: dict[str, Any], targets: Iterable[str]
 ) -> dict[str, tuple[str, list[int]]]:
-    """Type and shape of every tensor, by name."""
+    """Return the type and shape of every tensor, by name."""
     bands = [sizes.bands]
     expected = {
         "features.filters": ("F64", [sizes.bands, BINS]),
@@ -202,7 +190,7 @@ def _tensors(
     from safetensors import SafetensorError, safe_open
     from safetensors.numpy import load
 
-    content = _content(place)
+    content = read_bytes(place, ModelError, EXPECTED)
     try:
         with safe_open(place, framework="np") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  no mapping

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ser_jax.data import audio
-from ser_jax.data.logmel import HOP, RATE, WINDOW, Filters, frame_count, logmel
 from ser_jax.errors import UserError
+from ser_jax.features.logmel import HOP, RATE, WINDOW, Filters, frame_count, logmel
 
 HEADROOM = 8.0  # times full scale: floating-point recordings pass it by a little, unscaled integers by far
 CHANNELS = 64  # more of them than samples are samples where channels should be
@@ -77,7 +77,7 @@ def from_file(path: Path | str, filters: Filters) -> Heard:
     Args:
       path: see `audio.opened`.
       filters: of `logmel.filterbank()`.
-    Raises: audio.AudioError (a subclass) naming the file.
+    Raises: audio.AudioError naming the file.
     """
     with audio.opened(path) as sound:
         return from_sound(sound, filters)
@@ -90,14 +90,13 @@ def from_sound(sound: audio.Sound, filters: Filters, check: Callable[[], None] |
       sound: what `audio.opened` gave.
       filters: of `logmel.filterbank()`.
       check: called block by block; what it raises ends it.
-    Raises: audio.AudioError (a subclass) naming the file.
+    Raises: audio.AudioError naming the file.
     """
     heard = from_blocks(sound.rate, _mono(sound, check), filters)
     if not len(heard.logmel):
-        raise audio.TooShortError(
-            sound.path,
-            f"the file holds {sound.seconds:.4f} s of sound, expected at least one frame of "
-            f"{WINDOW / RATE} s",
+        found = f"the file holds {sound.seconds:.4f} s of sound"
+        raise audio.AudioError(
+            sound.path, "too short", f"{found}, expected at least one frame of {WINDOW / RATE} s"
         )
     return heard
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ser_jax.data.logmel import BANDS, FRAMES, HOP, RATE, SECONDS, WINDOW
+from ser_jax.features.logmel import BANDS, FRAMES, HOP, RATE, SECONDS, WINDOW
 from ser_jax.recognizer import pipe
 from ser_jax.recognizer.hearing import Ear
 from ser_jax.recognizer.pipe import StreamError

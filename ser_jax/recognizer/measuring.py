@@ -1,30 +1,30 @@
-"""What a recogniser knows of speakers it never heard: whole utterances, short, louder and softer ones."""
+"""Evaluation on held-out speakers: whole utterances, short, louder and softer ones."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ser_jax.data import logmel
-from ser_jax.data.joined import Joined
-from ser_jax.inference import interval
-from ser_jax.metrics import confusion, pooled_uar
-from ser_jax.recognizer import calibration, network
+from ser_jax.arrays import Gathered
+from ser_jax.features import logmel
+from ser_jax.metrics import confusion, uar
+from ser_jax.recognizer import calibration, trained
 from ser_jax.recognizer.trained import Temperature, Trained
+from ser_jax.statistics import interval
 
-BATCH = 64  # that networks are asked about at once
+BATCH = 64  # windows predicted at once
 CUTS = (0.5, 1.0, 2.0, 4.0)  # s, to which longer utterances are cut
 LEVELS = (-10.0, 10.0)  # dB
 LEAST = 10 * np.log10(logmel.FLOOR)  # dB
 
 
 class Variants(NamedTuple):
-    """Utterances that networks are asked about, most of them several times.
+    """Versions of utterances that are predicted, several of most.
 
     Attributes:
       row: [M] which of the N utterances.
-      frames: [M] of each that are heard.
-      cut: [M] s that it was cut to, one of `CUTS`; infinite of whole ones.
-      level: [M] dB by which it was made louder; 0 of those that were not.
+      frames: [M] of each that are used.
+      cut: [M] s that it was cut to, one of `CUTS`; infinite for whole ones.
+      level: [M] dB by which it was made louder; 0 for those that were not.
     """
 
     row: np.ndarray
@@ -33,15 +33,15 @@ class Variants(NamedTuple):
     level: np.ndarray
 
     def only(self, which: np.ndarray) -> "Variants":
-        """Those at some places: [n] int, or [M] bool."""
+        """Return those at some places: [n] int, or [M] bool."""
         return Variants(*(part[which] for part in self))
 
 
 class HeldOut(NamedTuple):
-    """What is known of the N held-out utterances.
+    """The N held-out utterances.
 
     Attributes:
-      labels: [N] 0 or 1.
+      labels: [N] 0 or 1; -1 without a label.
       speaker, corpus: [N] str.
     """
 
@@ -51,7 +51,7 @@ class HeldOut(NamedTuple):
 
 
 def variants(frames: np.ndarray) -> Variants:
-    """Utterances of `frames` [N], whole, at each of `LEVELS`, and cut to each of `CUTS` that is shorter."""
+    """Return utterances of `frames` [N] whole, at each of `LEVELS`, and cut to each shorter of `CUTS`."""
     rows = np.arange(len(frames))
     inf = np.full(len(frames), np.inf)
     parts = [Variants(rows, frames, inf, np.full(len(rows), level)) for level in (0.0, *LEVELS)]
@@ -63,29 +63,34 @@ def variants(frames: np.ndarray) -> Variants:
     return Variants(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def margins(trained: Trained, features: Joined, rows: np.ndarray, wanted: Variants) -> np.ndarray:
-    """[A, R, M] differences of logits, of what is asked of `features[rows]` [N, T, F]."""
-    own, found = network.weights(trained), []
+def margins(model: Trained, features: Gathered, rows: np.ndarray, wanted: Variants) -> np.ndarray:
+    """Return the differences of logits [A, R, M] for variants of `features[rows]` [N, T, F]."""
+    own, found = trained.weights(model), []
     for first in range(0, len(wanted.row), BATCH):
         places = np.arange(first, first + BATCH) % len(wanted.row)  # one program for all
         some = wanted.only(places)
         x = np.maximum(features[rows[some.row]] + some.level[:, None, None], LEAST).astype(np.float32)
-        found.append(np.asarray(network.answer(trained.sizes, own, x, some.frames.astype(np.int32)).margin))
+        found.append(np.asarray(trained.margins(model.sizes, own, x, some.frames.astype(np.int32))[0]))
     return np.concatenate(found, axis=2)[:, :, : len(wanted.row)]
 
 
 def measured(margin: np.ndarray, wanted: Variants, held_out: HeldOut) -> tuple[Temperature, dict[str, Any]]:
-    """Calibrates one target's networks, and says what they know.
+    """Calibrate and evaluate one target's networks; utterances without a label are left out.
 
-    What is said of a speaker is calibrated, and decided, by the temperature of the others; of a single
-    speaker by none, that is 1.
+    The probabilities of a speaker are calibrated by the temperature of the others; those of the only speaker
+    by none, that is 1.
 
     Args:
       margin: [R, M].
-      wanted: what was asked.
-      held_out: of whom.
-    Returns: (the temperature of all of them; JSON: fractions, null where something is not defined).
+      wanted: the variants.
+      held_out: their utterances.
+    Returns: (the temperature of all of them; JSON: fractions, null if something is not defined).
     """
+    known = held_out.labels >= 0
+    counted = known[wanted.row]
+    margin, wanted = margin[:, counted], wanted.only(counted)
+    wanted = wanted._replace(row=(np.cumsum(known) - 1)[wanted.row])
+    held_out = HeldOut(*(part[known] for part in held_out))
     temperature, fair = _calibrated(margin, wanted, held_out)
     labels, corpus = held_out.labels[wanted.row], held_out.corpus[wanted.row]
     whole = (wanted.level == 0) & np.isinf(wanted.cut)
@@ -94,8 +99,8 @@ def measured(margin: np.ndarray, wanted: Variants, held_out: HeldOut) -> tuple[T
         return _quality(probability[which], labels[which])
 
     decided = (fair[whole] > 0.5).astype(int)
-    low, high = interval(held_out.labels, decided[None, :], held_out.speaker)
-    seeds = pooled_uar(held_out.labels, (margin[:, whole] > 0).astype(int))
+    low, high = interval("UAR", held_out.labels, decided[None, :], held_out.speaker)
+    seeds = uar(held_out.labels, (margin[:, whole] > 0).astype(int))
     return temperature, {
         "utterances": len(held_out.labels),
         "speakers": len(np.unique(held_out.speaker)),
@@ -115,7 +120,7 @@ def measured(margin: np.ndarray, wanted: Variants, held_out: HeldOut) -> tuple[T
 
 
 def _calibrated(margin: np.ndarray, wanted: Variants, held_out: HeldOut) -> tuple[Temperature, np.ndarray]:
-    """The temperature of all, and the probabilities [M] of every speaker by that of the others."""
+    """Return the temperature of all, and the probabilities [M] of every speaker by that of the others."""
     labels, speaker = held_out.labels[wanted.row], held_out.speaker[wanted.row]
     share, fits = wanted.frames / logmel.FRAMES, wanted.level == 0
     members = {
@@ -129,16 +134,16 @@ def _calibrated(margin: np.ndarray, wanted: Variants, held_out: HeldOut) -> tupl
 
 
 def _quality(probability: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """How right probabilities [M] of class 1 are."""
-    decided, both = (probability > 0.5).astype(int)[None, :], len(np.unique(labels)) == 2
+    """Evaluate probabilities [M] of class 1."""
+    both = len(np.unique(labels)) == 2
     return {
         "asked": len(labels),
-        "uar": _number(pooled_uar(labels, decided)[0]) if both else None,
+        "uar": _number(uar(labels, (probability > 0.5).astype(int))) if both else None,
         "log_loss": _number(calibration.log_loss(probability, labels)),
         "brier": _number(calibration.brier(probability, labels)),
         "calibration_error": _number(calibration.calibration_error(probability, labels)),
     }
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | np.ndarray) -> float | None:
     return round(float(value), 6) if np.isfinite(value) else None

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ser_jax.data.logmel import RATE
 from ser_jax.errors import one_line
+from ser_jax.features.logmel import RATE
 from ser_jax.recognizer.hearing import as_sound
 from ser_jax.recognizer.listening import Live, Moment
 from ser_jax.recognizer.pipe import BLOCKS, StreamError

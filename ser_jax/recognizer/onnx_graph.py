@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import ser_jax
-from ser_jax.data import logmel
-from ser_jax.data.labels import CLASS_NAMES
+from ser_jax.features import logmel
 from ser_jax.recognizer import folder
-from ser_jax.recognizer.trained import Trained
+from ser_jax.recognizer.trained import TARGETS, Trained
 
 SAYS = {
     "probability": "calibrated probability of {1} {0}, from 0 to 1: the mean of the networks",
@@ -243,13 +242,13 @@ def _describe(model: Any, trained: Trained) -> None:
     )
     for output in model.graph.output:
         target, what = output.name.rsplit("_", 1)
-        output.doc_string = SAYS[what].format(target, CLASS_NAMES[target][1], segment)
+        output.doc_string = SAYS[what].format(target, TARGETS[target].class_names[1], segment)
 
 
 def _metadata(trained: Trained) -> dict[str, str]:
     """What a program may want to know: `rate` in Hz, and as JSON `classes` and `facts`."""
     return {
         "rate": str(logmel.RATE),
-        "classes": json.dumps({name: CLASS_NAMES[name] for name in trained.targets}),
+        "classes": json.dumps({name: TARGETS[name].class_names for name in trained.targets}),
         "facts": json.dumps(trained.facts),
     }

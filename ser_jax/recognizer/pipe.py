@@ -12,8 +12,8 @@ import numpy as np
 
 from ser_jax.data.audio import RATES
 from ser_jax.data.container import is_endless
-from ser_jax.data.logmel import RATE, WINDOW, Filters
 from ser_jax.errors import UserError
+from ser_jax.features.logmel import RATE, WINDOW, Filters
 from ser_jax.recognizer.hearing import Heard, as_sound, from_blocks
 
 BLOCKS = 20  # per second of sound, at which it is read

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
-from ser_jax.data.labels import CLASS_NAMES
+from ser_jax.recognizer.trained import TARGETS
 
 
 class Segment(NamedTuple):
@@ -51,7 +51,7 @@ def in_words(target: str, estimate: Estimate, width: int = 0) -> str:
       width: that the class takes at least, so that lines below one another can be compared.
     """
     spread = f" ± {estimate.spread:.2f}" if estimate.spread else ""
-    probability = f"{CLASS_NAMES[target][1]}: {estimate.probability:.2f}{spread}"
+    probability = f"{TARGETS[target].class_names[1]}: {estimate.probability:.2f}{spread}"
     return f"{target} {estimate.label:<{width}} ({probability})"
 
 

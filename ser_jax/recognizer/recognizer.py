@@ -1,4 +1,4 @@
-"""The recogniser: a recording in windows of 7.5 s, each of which all networks are asked about."""
+"""The recogniser: a recording in windows of 7.5 s, each predicted by all networks."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,81 +10,79 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ser_jax.arrays import Array
-from ser_jax.data import logmel
-from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.errors import UserError
-from ser_jax.recognizer import folder, hearing, network
+from ser_jax.features import logmel
+from ser_jax.recognizer import folder, hearing, trained
 from ser_jax.recognizer.hearing import Heard, SoundError
 from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window
-from ser_jax.recognizer.trained import ModelError, Trained
+from ser_jax.recognizer.trained import TARGETS, ModelError, Probabilities, Trained
 
-# Windows asked about at once. On a CPU several take as long as one after another, 3.5 ms each, and places
-# left empty would cost as much; an accelerator is left idle by one.
+# Windows predicted at once. On a CPU several take as long as one after another, 3.5 ms each, and empty places
+# would cost as much; an accelerator is left idle by one.
 BATCH = {"cpu": 1}
 ELSEWHERE = 64
 
 
 class HopError(UserError):
-    """Windows that cannot be laid as asked."""
+    """A distance between windows that is not possible."""
 
 
 class Recognizer:
     """A trained recogniser.
 
     Attributes:
-      model: what it consists of.
+      model: the trained networks and all they need.
       targets: their names.
-      batch: windows that are asked about at once; by default what suits the device.
+      batch: windows predicted at once; by default what suits the device.
       segment: s from one segment of the attention to the next, 0.9.
-      default_hop: s from one window to the next where nobody says otherwise, four segments.
+      default_hop: s from one window to the next by default, four segments.
       filters: of its features, as `logmel.logmel` takes them.
     """
 
-    def __init__(self, trained: Trained, batch: int | None = None):
-        self.model = trained
+    def __init__(self, model: Trained, batch: int | None = None):
+        self.model = model
         self.batch = BATCH.get(jax.default_backend(), ELSEWHERE) if batch is None else batch
-        self.targets = tuple(trained.targets)
-        self.segment = _seconds(trained.sizes.segment_frames)
+        self.targets = tuple(model.targets)
+        self.segment = _seconds(model.sizes.segment_frames)
         self.default_hop = 4 * self.segment
-        self.filters = csr_array(trained.filters)
-        self._weights = network.weights(trained)
+        self.filters = csr_array(model.filters)
+        self._weights = trained.weights(model)
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> "Recognizer":
-        """Reads a folder that `ser-jax train` wrote.
+        """Read a folder that `ser-jax train` wrote.
 
         Args:
-          path: the folder; without one the demonstration that comes with the package, which knows synthetic
-            speech only.
+          path: the folder; by default that of the demonstration, which was trained on synthetic speech only.
         Raises: ModelError naming the file and what is wrong with it.
         """
         return cls(folder.read(folder.demonstration() if path is None else path))
 
     @property
     def is_demonstration(self) -> bool:
-        """Whether it was trained on synthetic speech, and says nothing about people."""
+        """Whether it was trained on synthetic speech, so that its predictions for people mean nothing."""
         return bool(self.model.facts.get("synthetic"))
 
     def compile(self) -> None:
-        """Does now what the first recording would wait for, a second or so."""
-        self.say([np.zeros((1, self.model.sizes.bands), np.float32)])
+        """Compile now what the first recording would wait for, a second or so."""
+        self.predict([np.zeros((1, self.model.sizes.bands), np.float32)])
 
     def __call__(
         self, sound: Path | str | np.ndarray, rate: int | None = None, hop: float | None = None
     ) -> Recognition:
-        """Says what it hears in a recording.
+        """Predict a recording.
 
         Args:
           sound: a file (WAV, AIFF, FLAC, OGG, MP3), or samples [n] or [n, channels]: floating-point from -1
             to 1, or signed integers.
-          rate: of the samples, Hz; of a file its own is taken.
+          rate: of the samples, Hz; None for a file.
           hop: s from one window to the next, a multiple of `segment`; `default_hop`, 3.6 s, by default.
         Raises: AudioError naming the file, SoundError, HopError.
         """
         return next(self.recognise([self.hear(sound, rate)], hop))
 
     def hear(self, sound: Path | str | np.ndarray, rate: int | None = None) -> Heard:
-        """Computes the features of a file, or of samples [n] or [n, channels]; errors as in a call."""
+        """Compute the features of a file, or of samples [n] or [n, channels]; errors as in a call."""
         if isinstance(sound, (str, Path)):
             if rate is not None:
                 raise SoundError(f"rate {rate} for the file {sound}, expected none: the file says its own")
@@ -99,12 +97,12 @@ class Recognizer:
     def recognise(
         self, sounds: Iterable[Heard], hop: float | None = None, check: Callable[[], None] | None = None
     ) -> Iterator[Recognition]:
-        """Says what it hears in many recordings, `batch` windows at a time, however they are spread.
+        """Predict many recordings, `batch` windows at a time, also of several recordings.
 
         Args:
-          sounds: what `hear` gave; no more of them are held than fill a batch.
+          sounds: results of `hear`; no more of them are held than fill a batch.
           hop: as in a call.
-          check: called whenever the networks are about to be asked; what it raises ends it.
+          check: called before every batch; what it raises ends the prediction.
         Yields: a Recognition for each, in order.
         """
         step = self._step(hop)
@@ -116,51 +114,51 @@ class Recognizer:
             for start in recording.starts:
                 batch.append((recording, start))
                 if len(batch) == self.batch:
-                    self._ask(batch, check)
+                    self._predict(batch, check)
                     batch = []
             while waiting and waiting[0].is_done:
                 yield self._recognition(waiting.popleft())
         if batch:
-            self._ask(batch, check)
+            self._predict(batch, check)
         yield from (self._recognition(recording) for recording in waiting)
 
-    def say(self, features: list[np.ndarray]) -> network.Said:
-        """What every network says of some windows, at most `batch`.
+    def predict(self, features: list[np.ndarray]) -> Probabilities:
+        """Predict some windows, at most `batch`, by every network.
 
         Args:
-          features: of each [t, F] float32, dB, 1 <= t; what is beyond 7.5 s is not heard.
-        Returns: Said(probability [A, R, B], attention [A, R, B, S]) on the host.
-        Raises: ModelError where its weights, finite though they are, lead to answers that are not.
+          features: of each [t, F] float32, dB, 1 <= t; what is beyond 7.5 s is not used.
+        Returns: Probabilities(probability [A, R, B], attention [A, R, B, S]) on the host.
+        Raises: ModelError if its weights, although finite, lead to outputs that are not.
         """
         sizes = self.model.sizes
-        heard = np.zeros((self.batch, sizes.frames, sizes.bands), np.float32)
+        padded = np.zeros((self.batch, sizes.frames, sizes.bands), np.float32)
         frames = np.zeros(self.batch, np.int32)
         for place, one in enumerate(features):
             frames[place] = min(len(one), sizes.frames)
-            heard[place, : frames[place]] = one[: sizes.frames]
-        said = network.say(sizes, self._weights, heard, frames)
-        found = network.Said(*(np.asarray(part)[:, :, : len(features)] for part in said))
+            padded[place, : frames[place]] = one[: sizes.frames]
+        every = trained.predict(sizes, self._weights, padded, frames)
+        found = Probabilities(*(np.asarray(part)[:, :, : len(features)] for part in every))
         if not all(np.isfinite(part).all() for part in found):
             raise ModelError("the model's answers are not finite numbers, expected one that was trained")
         return found
 
     def window(self, features: np.ndarray, start: float = 0.0) -> Window:
-        """What is said of a single window.
+        """Predict a single window.
 
         Args:
-          features: [t, F] float32, dB, as in `say`.
+          features: [t, F] float32, dB, as in `predict`.
           start: of the window in its recording, s.
         """
         frames = min(len(features), self.model.sizes.frames)
         end = start + _seconds(frames)
-        return self._window(start, end, _One(*(part[:, :, 0] for part in self.say([features]))))
+        return self._window(start, end, _One(*(part[:, :, 0] for part in self.predict([features]))))
 
     def check(self, hop: float | None) -> None:
-        """Raises HopError where windows cannot be laid so."""
+        """Raise HopError if windows cannot be this far apart."""
         self._step(hop)
 
     def _step(self, hop: float | None) -> int:
-        """Frames from one window to the next."""
+        """Return the frames from one window to the next."""
         hop = self.default_hop if hop is None else hop
         count = hop / self.segment
         if not 0.5 < count < 1e6 or abs(count - round(count)) > 1e-6 or hop > logmel.SECONDS:
@@ -170,19 +168,21 @@ class Recognizer:
             )
         return round(count) * self.model.sizes.segment_frames
 
-    def _ask(self, batch: list[tuple["_Recording", int]], check: Callable[[], None] | None) -> None:
+    def _predict(self, batch: list[tuple["_Recording", int]], check: Callable[[], None] | None) -> None:
         if check is not None:
             check()
         length = self.model.sizes.frames
-        said = self.say([recording.heard.logmel[start : start + length] for recording, start in batch])
+        predicted = self.predict(
+            [recording.heard.logmel[start : start + length] for recording, start in batch]
+        )
         for place, (recording, _) in enumerate(batch):
-            recording.said.append(_One(*(part[:, :, place] for part in said)))
+            recording.windows.append(_One(*(part[:, :, place] for part in predicted)))
 
     def _recognition(self, recording: "_Recording") -> Recognition:
         heard, length = recording.heard, self.model.sizes.frames
         windows = tuple(
             self._window(_seconds(start), min(heard.seconds, _seconds(start + length)), one)
-            for start, one in zip(recording.starts, recording.said, strict=True)
+            for start, one in zip(recording.starts, recording.windows, strict=True)
         )
         sound = np.array([min(length, len(heard.logmel) - start) for start in recording.starts], float)
         share = sound / sound.sum()
@@ -193,20 +193,20 @@ class Recognizer:
         return Window(start, end, self._estimates(one.probability, attention, start))
 
     def _together(self, recording: "_Recording", share: np.ndarray) -> dict[str, Estimate]:
-        """The windows' mean; segments of several windows that stand for the same sound are added."""
+        """Average the windows; weights of the same sound in several windows are added."""
         segment, segments = self.model.sizes.segment_frames, self.model.sizes.segments
         probability = sum(
             weight * one.probability.astype(np.float64)
-            for weight, one in zip(share, recording.said, strict=True)
+            for weight, one in zip(share, recording.windows, strict=True)
         )
         attention = np.zeros((len(self.targets), recording.starts[-1] // segment + segments))
-        for start, weight, one in zip(recording.starts, share, recording.said, strict=True):
+        for start, weight, one in zip(recording.starts, share, recording.windows, strict=True):
             first = start // segment
             attention[:, first : first + segments] += weight * one.attention.mean(axis=1, dtype=np.float64)
         return self._estimates(probability, attention, 0.0)
 
     def _estimates(self, probability: Array, attention: Array, start: float) -> dict[str, Estimate]:
-        """Of every target, from what the seeds say [A, R] and the weights of segments [A, S]."""
+        """Return the estimates from the seeds' probabilities [A, R] and weights of segments [A, S]."""
         found = {}
         for target, own, weight in zip(self.targets, probability, attention, strict=True):
             mean = float(np.mean(own, dtype=np.float64))
@@ -215,12 +215,12 @@ class Recognizer:
                 Segment(start + i * self.segment, start + (i + 1) * self.segment, float(part))
                 for i, part in enumerate(weight)
             )
-            found[target] = Estimate(CLASS_NAMES[target][int(mean > 0.5)], mean, spread, segments)
+            found[target] = Estimate(TARGETS[target].class_names[int(mean > 0.5)], mean, spread, segments)
         return found
 
 
 class _One(NamedTuple):
-    """What is said of one window: [A, R] and [A, R, S]."""
+    """The prediction of one window: [A, R] and [A, R, S]."""
 
     probability: Array
     attention: Array
@@ -229,15 +229,15 @@ class _One(NamedTuple):
 class _Recording(NamedTuple):
     heard: Heard
     starts: list[int]
-    said: list[_One]
+    windows: list[_One]
 
     @property
     def is_done(self) -> bool:
-        return len(self.said) == len(self.starts)
+        return len(self.windows) == len(self.starts)
 
 
 def _starts(frames: int, length: int, step: int) -> list[int]:
-    """First frames of the windows that cover all: the last one is the first to reach the end."""
+    """Return the first frames of the windows; the last one is the first to reach the end."""
     return [i * step for i in range(1 + max(0, -(-(frames - length) // step)))]
 
 

@@ -57,7 +57,7 @@ def plan(utterances: int, seed: int) -> list[Turn]:
         )
     most = int(RECORDING / (SHORTEST + PAUSE)) * len(SPEAKERS[FRENCH])
     if utterances > most:  # checked before drawing them
-        raise too_many(utterances, f"no recording of {RECORDING:.0f} s holds so many")
+        raise _too_many(utterances, f"no recording of {RECORDING:.0f} s holds so many")
     turns = []
     for language in LANGUAGES:
         speakers = SPEAKERS[language]
@@ -69,15 +69,14 @@ def plan(utterances: int, seed: int) -> list[Turn]:
             ]
             needed = sum(turn.seconds + PAUSE for turn in mine) + PAUSE
             if language is FRENCH and needed > RECORDING:
-                raise too_many(
+                raise _too_many(
                     utterances, f"the {count} turns of P{speaker[:2]} need {needed:.0f} of {RECORDING:.0f} s"
                 )
             turns += mine
     return turns
 
 
-def too_many(utterances: int, why: str) -> SynthesisError:
-    """Return the error for more utterances than fit."""
+def _too_many(utterances: int, why: str) -> SynthesisError:
     return SynthesisError(f"utterances: found {utterances}, expected fewer per language, because {why}")
 
 

@@ -33,15 +33,12 @@ class Phone(NamedTuple):
 
 
 CONSONANTS = {
-    "p": (Phone(0.06), Phone(0.01, hush=0.5)),
-    "t": (Phone(0.05), Phone(0.02, hiss=0.25)),
-    "k": (Phone(0.05), Phone(0.02, shush=0.4)),
+    "p": (Phone(0.06), Phone(0.01, hush=0.5)), "t": (Phone(0.05), Phone(0.02, hiss=0.25)),
+    "k": (Phone(0.05), Phone(0.02, shush=0.4)), "f": (Phone(0.08, hush=0.22),),
     "b": (Phone(0.05, 0.08, formants=(250, 900, 2200)), Phone(0.01, 0.1, hush=0.3)),
     "d": (Phone(0.05, 0.08, formants=(250, 1700, 2600)), Phone(0.01, 0.1, hiss=0.15)),
     "g": (Phone(0.05, 0.08, formants=(250, 1900, 2300)), Phone(0.01, 0.1, shush=0.25)),
-    "f": (Phone(0.08, hush=0.22),),
-    "sh": (Phone(0.09, shush=0.35),),
-    "s": (Phone(0.08, hiss=0.30),),
+    "sh": (Phone(0.09, shush=0.35),), "s": (Phone(0.08, hiss=0.30),),
     "v": (Phone(0.05, 0.25, hush=0.12, formants=(300, 1200, 2300)),),
     "z": (Phone(0.06, 0.20, hiss=0.18, formants=(280, 1700, 2600)),),
     "m": (Phone(0.06, 0.40, formants=(270, 1000, 2200)),),
@@ -51,7 +48,7 @@ CONSONANTS = {
     "R": (Phone(0.05, 0.35, hush=0.10, formants=(500, 1150, 2400)),),
     "w": (Phone(0.05, 0.50, formants=(310, 700, 2200)),),
     "j": (Phone(0.05, 0.50, formants=(280, 2150, 2900)),),
-}
+}  # fmt: skip
 NOISES = tuple(
     signal.butter(2, band, "bandpass", fs=RATE) for band in ((1200, 7000), (2200, 5000), (4800, 7400))
 )
@@ -77,37 +74,20 @@ class Language:
 
 
 ENGLISH = Language(
-    "english",
-    vowels=(
-        (270, 2290, 3010), (390, 1990, 2550), (530, 1840, 2480), (660, 1720, 2410), (730, 1090, 2440),
-        (640, 1190, 2390), (440, 1020, 2240), (300, 870, 2240), (490, 1350, 1750),
-    ),
-    reduced=(500, 1500, 2500),
+    "english", reduced=(500, 1500, 2500), coda=0.45, long=0.17, short=0.07, final=1.2, valence="ring",
+    vowels=((270, 2290, 3010), (390, 1990, 2550), (530, 1840, 2480), (660, 1720, 2410), (730, 1090, 2440),
+            (640, 1190, 2390), (440, 1020, 2240), (300, 870, 2240), (490, 1350, 1750)),
     onsets=("p", "t", "k", "b", "d", "g", "f", "sh", "s", "v", "z", "m", "n", "l", "r", "w", "j"),
-    coda=0.45,
-    long=0.17,
-    short=0.07,
-    final=1.2,
-    valence="ring",
 )  # fmt: skip
 FRENCH = Language(
-    "french",
-    vowels=(
-        (280, 2250, 3100), (370, 2050, 2650), (530, 1800, 2500), (700, 1350, 2500), (530, 1100, 2400),
-        (380, 850, 2350), (290, 750, 2250), (280, 1850, 2150), (380, 1450, 2250), (600, 1000, 2550),
-    ),
-    reduced=None,
+    "french", reduced=None, coda=0.15, long=0.11, short=0.11, final=1.8, valence="breath",
+    vowels=((280, 2250, 3100), (370, 2050, 2650), (530, 1800, 2500), (700, 1350, 2500), (530, 1100, 2400),
+            (380, 850, 2350), (290, 750, 2250), (280, 1850, 2150), (380, 1450, 2250), (600, 1000, 2550)),
     onsets=("p", "t", "k", "b", "d", "g", "f", "sh", "s", "v", "z", "m", "n", "l", "R", "R", "j"),
-    coda=0.15,
-    long=0.11,
-    short=0.11,
-    final=1.8,
-    valence="breath",
 )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
-class Voice:
+class Voice(NamedTuple):
     """A speaker: median pitch (Hz), formants relative to a man's, flatness of the spectrum (octaves)."""
 
     pitch: float

@@ -1,4 +1,4 @@
-"""Training a recogniser: nobody held out is heard, what is stored was measured, whole or not at all."""
+"""Training a recogniser: no network sees held-out speakers, and a folder is written whole or not at all."""
 
 import dataclasses
 import json
@@ -13,10 +13,12 @@ from ser_jax import engine
 from ser_jax.cli import main
 from ser_jax.devices import Machine
 from ser_jax.errors import UserError
+from ser_jax.features import Waveform, describe
 from ser_jax.metrics import uar
-from ser_jax.recognizer import Recognizer, fitting, making
+from ser_jax.recognizer import Recognizer, train
 from ser_jax.recognizer.card import card
-from ser_jax.recognizer.fitting import Recipe, TrainingError
+from ser_jax.recognizer.train import Recipe, TrainingError
+from ser_jax.tasks import Binary
 
 RECIPE = Recipe(name="noise", seeds=2, epochs=3)
 pytestmark = pytest.mark.usefixtures("hastily")
@@ -28,7 +30,7 @@ def corpora(**more):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fitting.fit(corpora(), RECIPE, Machine.here())
+    return train.fit(corpora(), RECIPE, Machine.here())
 
 
 def arrays(trained):
@@ -41,12 +43,12 @@ def same(one, other):
 
 def test_it_learns_and_the_metrics_are_those_of_the_stored_model(fitted):
     trained, metrics = fitted
-    every, held_out = fitting.divide(corpora(), RECIPE)
+    every, held_out = train.divide(corpora(), RECIPE)
     rows, recognizer = np.flatnonzero(held_out), Recognizer(trained)
-    features = [np.asarray(every.logmel[rows[[i]]])[0, : every.frames[rows[i]]] for i in range(len(rows))]
+    features = [np.asarray(every.features[rows[[i]]])[0, : every.frames[rows[i]]] for i in range(len(rows))]
     said = [recognizer.window(one).targets for one in features]
     for target in ("arousal", "valence"):
-        labels = every.labels(target)[rows]
+        labels = every.labels(Binary(target))[rows]
         decided = [int(one[target].probability > 0.5) for one in said]
         assert metrics[target]["uar"] == pytest.approx(uar(labels, np.array(decided)), abs=1e-6)
         assert metrics[target]["uar"] > 0.9
@@ -60,21 +62,21 @@ def test_it_learns_and_the_metrics_are_those_of_the_stored_model(fitted):
 def test_what_held_out_speakers_say_changes_no_weight(fitted):
     changed = []
     for corpus in corpora():
-        groups = fitting.groups(corpus, 5)
-        logmel = corpus.logmel.copy()
-        logmel[groups == 0] *= 0.5
+        groups = train.groups(corpus, 5)
+        features = corpus.features.copy()
+        features[groups == 0] *= 0.5
         arousal = np.where(groups == 0, 1 - corpus.arousal, corpus.arousal)
-        changed.append(dataclasses.replace(corpus, logmel=logmel, arousal=arousal))
-    trained, metrics = fitting.fit(changed, RECIPE, Machine.here())
+        changed.append(dataclasses.replace(corpus, features=features, arousal=arousal))
+    trained, metrics = train.fit(changed, RECIPE, Machine.here())
     assert same(trained, fitted[0])
     assert metrics != fitted[1]
 
 
 def test_a_fifth_of_every_corpus_is_held_out_by_speaker():
-    every, held_out = fitting.divide(corpora(), RECIPE)
+    every, held_out = train.divide(corpora(), RECIPE)
     for number in range(2):
         own = every.corpus == number
-        heard, kept = set(every.voice[own & ~held_out]), set(every.voice[own & held_out])
+        heard, kept = set(every.speaker_id[own & ~held_out]), set(every.speaker_id[own & held_out])
         assert not heard & kept
         assert (len(heard), len(kept)) == (8, 2)
 
@@ -82,15 +84,15 @@ def test_a_fifth_of_every_corpus_is_held_out_by_speaker():
 def test_features_are_brought_to_the_training_speakers_mean(fitted):
     sounds = []
     for corpus in corpora():
-        rows = np.flatnonzero(fitting.groups(corpus, 5) != 0)
-        sounds += [corpus.logmel[i, : corpus.frames[i]] for i in rows]
+        rows = np.flatnonzero(train.groups(corpus, 5) != 0)
+        sounds += [corpus.features[i, : corpus.frames[i]] for i in rows]
     every = np.concatenate(sounds).astype(np.float64)
     np.testing.assert_allclose(fitted[0].mean, every.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(fitted[0].scale, 1 / every.std(axis=0), rtol=1e-4)
 
 
 def test_a_network_does_not_depend_on_those_trained_beside_it(fitted):
-    alone, _ = fitting.fit(
+    alone, _ = train.fit(
         corpora(), dataclasses.replace(RECIPE, targets=("valence",), seeds=1), Machine.here()
     )
     one = jax.tree.leaves(alone.targets["valence"].params)
@@ -108,33 +110,58 @@ def test_who_trains_is_never_held_out_under_another_name():
         with pytest.raises(
             TrainingError, match=rf"corpora de and {other.name} hold the same speakers \(s0F\)"
         ):
-            fitting.divide([corpus, other], RECIPE)
-    fitting.divide([corpus, noise_corpus("more", seed=3, database="ravdess")], RECIPE)
+            train.divide([corpus, other], RECIPE)
+    train.divide([corpus, noise_corpus("more", seed=3, database="ravdess")], RECIPE)
 
 
 def test_corpora_that_cannot_be_divided_or_lack_a_class_are_refused():
     with pytest.raises(
         TrainingError, match="corpus one has one speaker, or people who all met, expected two"
     ):
-        fitting.divide([noise_corpus("one", sessions=1)], RECIPE)
+        train.divide([noise_corpus("one", sessions=1)], RECIPE)
     positive = dataclasses.replace(noise_corpus("glad"), valence=np.ones(60))
     with pytest.raises(
         TrainingError, match="none of the 48 training utterances of glad has valence negative"
     ):
-        fitting.divide([positive], RECIPE)
-    fitting.divide([positive], dataclasses.replace(RECIPE, targets=("arousal",)))
+        train.divide([positive], RECIPE)
+    train.divide([positive], dataclasses.replace(RECIPE, targets=("arousal",)))
     quiet = noise_corpus("quiet")
-    calm = np.where(fitting.groups(quiet, 5) == 0, 0.0, quiet.arousal)
+    calm = np.where(train.groups(quiet, 5) == 0, 0.0, quiet.arousal)
     with pytest.raises(TrainingError, match="none of the 12 held-out utterances of quiet has arousal high"):
-        fitting.divide([dataclasses.replace(quiet, arousal=calm)], RECIPE)
+        train.divide([dataclasses.replace(quiet, arousal=calm)], RECIPE)
+
+
+def test_features_of_another_front_end_are_refused():
+    waves = dataclasses.replace(noise_corpus("waves"), frontend=describe(Waveform()))
+    with pytest.raises(
+        TrainingError, match=r"waves has features of .*waveform.*, expected those of logmel"
+    ):
+        train.divide([waves], RECIPE)
+
+
+def test_utterances_without_a_label_are_left_out_of_that_target_alone():
+    corpus = noise_corpus("de")
+    unknown = np.arange(60) % 4 == 0
+    some = dataclasses.replace(corpus, arousal=np.where(unknown, np.nan, corpus.arousal))
+    counts, computed = [], engine.compute
+
+    def compute(machine, config, training, data, specs, **options):
+        counts.extend(len(spec.train) for spec in specs)
+        return computed(machine, config, training, data, specs, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "compute", compute)
+        _, metrics = train.fit([some], dataclasses.replace(RECIPE, seeds=1, epochs=1), Machine.here())
+    assert counts == [36, 48]
+    assert [metrics[target]["utterances"] for target in ("arousal", "valence")] == [9, 12]
 
 
 def test_features_that_are_not_finite_are_refused():
     for value in (np.nan, np.inf):
         corpus = noise_corpus("loud")
-        corpus.logmel[-1, 0] = value
-        with pytest.raises(UserError, match="features that are not finite numbers among 48 utterances"):
-            fitting.fit([corpus], RECIPE, Machine.here())
+        corpus.features[-1, 0] = value
+        with pytest.raises(UserError, match=r"features of .* frames are not all finite numbers"):
+            train.fit([corpus], RECIPE, Machine.here())
 
 
 def test_a_run_that_was_stopped_ends_it(monkeypatch):
@@ -142,13 +169,13 @@ def test_a_run_that_was_stopped_ends_it(monkeypatch):
 
     def compute(*arguments, **options):
         for done in computed(*arguments, **options):
-            yield done._replace(stopped=np.array([[0, 0], [2, 7], [0, 0], [0, 0]]))
+            yield {**done, 1: done[1]._replace(stopped=np.array([2, 7]))}
 
-    monkeypatch.setattr(fitting.engine, "compute", compute)
+    monkeypatch.setattr(engine, "compute", compute)
     with pytest.raises(
         TrainingError, match="arousal, seed 1: the numbers of epoch 2, step 7 were not finite"
     ):
-        fitting.fit(corpora(), RECIPE, Machine.here())
+        train.fit(corpora(), RECIPE, Machine.here())
 
 
 def header(markdown):
@@ -184,7 +211,7 @@ def test_the_card_says_what_was_trained_and_measured(fitted):
 @pytest.fixture
 def loads(monkeypatch):
     known = {corpus.name: corpus for corpus in corpora()}
-    monkeypatch.setattr(making.data, "load", lambda name, data_dir: known[name])
+    monkeypatch.setattr(train.data, "load", lambda name, data_dir: known[name])
 
 
 def typed(out, *more):
@@ -213,7 +240,7 @@ def test_what_ends_before_its_end_leaves_nothing(loads, tmp_path, monkeypatch, c
     def ended(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(making.fitting, "fit", ended)
+    monkeypatch.setattr(train, "fit", ended)
     assert typed(tmp_path / "new" / "model") == 130
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().err.splitlines()[-1] == "ser-jax: interrupted"

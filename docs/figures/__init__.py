@@ -1,1 +1,0 @@
-"""What docs/measure.py gathers, and the tables that docs/places.py writes."""

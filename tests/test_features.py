@@ -1,0 +1,199 @@
+"""Front ends: librosa's log-mels, what any spectrogram owes its signal, and configurations."""
+
+import dataclasses
+import pickle
+import subprocess
+import sys
+from typing import ClassVar
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ser_jax.features import Frontend, FrontendError, LogMel, Waveform, describe, named, pad, rebuild, tag
+from ser_jax.features.logmel import BANDS, HOP, RATE, WINDOW, ShortSignalError, filterbank, logmel
+
+SIGNALS = arrays(np.float64, 720, elements=st.floats(-1, 1))
+
+
+def noise(count, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, count)
+
+
+@given(samples=SIGNALS, level=st.sampled_from([1.0, 1e-3, 1e-6]))
+def test_equals_librosa(samples, level):
+    power = librosa.feature.melspectrogram(
+        y=level * samples, sr=RATE, n_fft=WINDOW, hop_length=HOP, window="hann", center=False, n_mels=BANDS
+    )
+    expected = librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None)
+    np.testing.assert_allclose(logmel(level * samples), expected.T, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [400, 559, 560, 719, 720, 16000, 120000])
+def test_counts_the_windows_that_fit(count):
+    assert logmel(noise(count)).shape == (1 + (count - 400) // 160, BANDS)
+
+
+def test_silence_is_100_db_below_one():
+    np.testing.assert_array_equal(logmel(np.zeros(4000)), -100.0)
+
+
+def test_twice_the_amplitude_is_six_decibels_everywhere():
+    np.testing.assert_allclose(logmel(2 * noise(4000)) - logmel(noise(4000)), 20 * np.log10(2), atol=1e-9)
+
+
+def test_a_frame_depends_on_its_own_400_samples_only():
+    samples = noise(4000)
+    changed = samples.copy()
+    frame = 5
+    changed[: frame * HOP] = 0
+    changed[frame * HOP + WINDOW :] = 0
+    np.testing.assert_array_equal(logmel(samples)[frame], logmel(changed)[frame])
+
+
+@pytest.mark.parametrize("band", [3, 12, 22])
+def test_a_tone_is_loudest_in_its_own_band(band):
+    edges = librosa.mel_frequencies(n_mels=BANDS + 2, fmin=0, fmax=RATE / 2)
+    tone = np.sin(2 * np.pi * edges[band + 1] * np.arange(8000) / RATE)
+    assert (logmel(tone).argmax(axis=1) == band).all()
+
+
+def test_too_short_a_signal_is_refused():
+    with pytest.raises(ShortSignalError, match="holds 399 samples, expected at least 400"):
+        logmel(np.zeros(399))
+
+
+def test_the_front_end_extracts_the_same_and_takes_its_filters_along():
+    frontend = LogMel()
+    np.testing.assert_array_equal(frontend.extract(noise(4000)), logmel(noise(4000), filterbank()))
+    code = (
+        "import pickle, sys; import numpy as np; found = pickle.load(sys.stdin.buffer);"
+        "found.extract(np.zeros(4000)); assert 'librosa' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], input=pickle.dumps(frontend), check=True)
+
+
+def test_the_waveform_is_the_samples():
+    frontend = Waveform()
+    assert (frontend.frames, frontend.dims, frontend.rate) == (120000, 1, 16000)
+    np.testing.assert_array_equal(frontend.extract(noise(4000)), noise(4000).astype(np.float32)[:, None])
+
+
+@pytest.mark.parametrize("count", [1, 748, 750, 900])
+def test_padding_keeps_what_fits_and_is_zero_elsewhere(count):
+    features = np.random.default_rng(count).normal(-50, 10, (count, BANDS))
+    padded, frames = pad(features, 750)
+    assert padded.shape == (750, BANDS)
+    assert padded.dtype == np.float32
+    assert frames == min(count, 750)
+    np.testing.assert_array_equal(padded[:frames], features[:frames].astype(np.float32))
+    assert not padded[frames:].any()
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """Meets the protocol without the base class."""
+
+    name: ClassVar[str] = "own"
+    rate: ClassVar[int] = 50
+    dims: int = 7
+    seconds: float = 7.5
+    edges: tuple[float, ...] = (1.0, 2.0)
+
+    @property
+    def frames(self):
+        return round(self.seconds * self.rate)
+
+    def extract(self, samples):
+        return np.zeros((3, self.dims))
+
+
+@pytest.mark.parametrize(
+    "frontend", [LogMel(), LogMel(3.0), Waveform(), Waveform(2.0), Own(), Own(9, 1.0, ())]
+)
+def test_a_description_is_all_that_is_needed(frontend):
+    assert rebuild(describe(frontend)) == frontend
+
+
+def test_descriptions_and_tags():
+    assert describe(LogMel()) == {"name": "logmel", "rate": 100, "frames": 750, "dims": 26, "seconds": 7.5}
+    assert describe(Own()) == {
+        "name": "own", "rate": 50, "frames": 375, "dims": 7, "seconds": 7.5, "edges": [1.0, 2.0],
+        "class": f"{__name__}:Own",
+    }  # fmt: skip
+    assert [tag(it) for it in (LogMel(), Waveform(), Own())] == ["", "-waveform", "-own"]
+    changed = [tag(it) for it in (LogMel(3.0), LogMel(4.0), Waveform(3.0), Own(3))]
+    assert [it[:-9] for it in changed] == ["-logmel", "-logmel", "-waveform", "-own"]
+    assert len(set(changed)) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "wavform",
+            "no front end 'wavform', expected logmel, waveform or module:Name; did you mean 'waveform'",
+        ),
+        ("", "no front end ''"),
+        ("os:path", "no front end 'os:path'"),
+        (
+            "os:nothing",
+            "front end 'os:nothing': .* has no attribute 'nothing', expected module:Name",
+        ),
+        (
+            "nowhere.at_all:It",
+            "'nowhere.at_all:It': No module named 'nowhere', expected module:Name",
+        ),
+        (":It", "front end ':It': Empty module name"),
+    ],
+)
+def test_an_unknown_name_is_refused(name, sentence):
+    with pytest.raises(FrontendError, match=sentence):
+        named(name)
+
+
+def test_names_choose_classes():
+    assert (named("logmel"), named("waveform"), named(f"{__name__}:Own")) == (LogMel, Waveform, Own)
+
+
+@dataclasses.dataclass(frozen=True)
+class Nameless(Frontend):
+    rate: ClassVar[float] = 50
+    dims: ClassVar[int] = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Shouting(Nameless):
+    name: ClassVar[str] = "../Own"
+
+
+@pytest.mark.parametrize(
+    ("frontend", "sentence"),
+    [
+        (LogMel(-1.0), "front end LogMel cannot be used: its seconds are -1.0, expected a positive number"),
+        (LogMel(float("inf")), "front end LogMel cannot be used"),
+        (LogMel(1e-3), "its frames are 0, expected a positive number"),
+        (Own(dims=2.5), "its dims are 2.5"),
+        (Own(edges={1}), "front end Own cannot be used: Object of type set is not JSON serializable"),
+        (Nameless(), "front end Nameless cannot be used: .* has no attribute 'name'"),
+        (Shouting(), r"its name is '\.\./Own', expected lower-case letters"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(frontend, sentence):
+    with pytest.raises(FrontendError, match=sentence):
+        tag(frontend)
+
+
+def test_a_description_of_other_fields_is_refused():
+    with pytest.raises(FrontendError, match=r"front end OwnToo does not take {.*'edges': 3}: no edges"):
+        rebuild(describe(OwnToo()) | {"class": f"{__name__}:OwnToo", "edges": 3})
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnToo(Own):
+    def __post_init__(self):
+        if not isinstance(self.edges, tuple):
+            raise TypeError("no edges")
