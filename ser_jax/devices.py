@@ -36,7 +36,7 @@ def cores() -> int:
 
 
 def aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Return an uninitialised array [*shape] float32 that begins at a multiple of `ALIGNMENT` bytes."""
+    """Return an uninitialised float32 array that begins at a multiple of `ALIGNMENT` bytes."""
     count = math.prod(shape)
     memory = np.empty(count + ALIGNMENT // 4, np.float32)
     start = -memory.ctypes.data % ALIGNMENT // 4
@@ -210,7 +210,7 @@ def free_memory(device: "jax.Device") -> int:
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    import psutil  # not needed on an accelerator, whose images may lack it
+    import psutil  # imported late, since bare accelerator images lack it
 
     return psutil.virtual_memory().available
 

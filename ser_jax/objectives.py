@@ -53,11 +53,11 @@ def ccc_loss(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.A
     weight = jnp.where(known, weights[:, None], 0)
     truth = jnp.where(known, labels, 0)
     count = jnp.sum(weight, axis=0)
-    weight = weight / jnp.maximum(count, TINY)
-    mean_x, mean_y = jnp.sum(weight * outputs, axis=0), jnp.sum(weight * truth, axis=0)
+    weight = weight / jnp.maximum(count, TINY)[None, :]
+    mean_x, mean_y = (jnp.sum(weight * one, axis=0, keepdims=True) for one in (outputs, truth))
     x, y = outputs - mean_x, truth - mean_y
     covariance = jnp.sum(weight * x * y, axis=0)
-    spread = jnp.sum(weight * (x**2 + y**2), axis=0) + (mean_x - mean_y) ** 2
+    spread = jnp.sum(weight * (x**2 + y**2), axis=0) + (mean_x - mean_y)[0] ** 2
     ccc = 2 * covariance / (spread + TINY)
     return jnp.sum(jnp.where(count > 0, 1 - ccc, 0)) / jnp.maximum(jnp.sum(count > 0), 1)
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ser_jax import engine
@@ -50,7 +51,7 @@ def spec(seed, count, **changes):
 
 
 def a_run(seed, count, **changes):
-    return spec(seed, count, **changes).run()
+    return jax.tree.map(jnp.asarray, spec(seed, count, **changes).run())
 
 
 def specs(**changes):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_jax.experiment import config as configuration
+from ser_jax.experiment import predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.experiment.config import Config, ProtocolConfig
@@ -54,14 +55,14 @@ def claim(out: Path, config: Config, corpora=None, tables=None, folds=None, **fa
         "folds": {name: every for name in config.corpora} if folds is None else folds,
         "code": "c0de" * 16,
     }
-    hashed = json.loads(json.dumps(hashed))
+    hashed = json.loads(json.dumps(hashed | {"settings": {}}))
     shown = {
         name: dict(zip(("settings", "figure"), one, strict=True))
         if isinstance(one, tuple)
         else {"settings": one, "figure": None}
         for name, one in (tables or {}).items()
     }
-    rest = {"settings": {}, "missing": [], "tables": {n: {**one, "cells": []} for n, one in shown.items()}}
+    rest = {"missing": [], "tables": {n: {**one, "cells": []} for n, one in shown.items()}}
     out.mkdir(parents=True, exist_ok=True)
     document = {"hash": configuration.digest(hashed), **hashed, **rest, "sessions": [SESSION]}
     (out / "config.json").write_text(json.dumps(document))  # fmt: skip
@@ -85,7 +86,7 @@ def predicted(task, right, *, name, train, test, seed=0, runs=3, folds=5, dev=Fa
         fold = (fold - 1) % folds
     speakers = np.repeat([f"s{i}" for i in range(SPEAKERS)], EACH)
     facts = {"utterance": np.array(UTTERANCES), "speaker": speakers, "session": speakers, "fold": fold}
-    return stored.cell(
+    return predictions.cell(
         task, name=name, train=train, test=test, labels=labels, seed=np.arange(runs),
         outputs=outputs.astype(np.float32), **facts,
     )  # fmt: skip
@@ -95,7 +96,7 @@ def log(epochs=12, runs=6, dev=True):
     rng = np.random.default_rng(0)
     fall = 0.7 * np.exp(-np.arange(epochs) / 8) + rng.uniform(0, 0.1, (runs, epochs))
     unknown = np.full((runs, epochs // 2), np.nan)
-    return stored.TrainingLog(
+    return predictions.TrainingLog(
         fold=np.arange(runs), seed=np.zeros(runs, int), loss=fall, dev_epochs=np.arange(2, epochs + 1, 2),
         dev_loss=fall[:, 1::2] + 0.1 if dev else unknown,
         dev_score=1 - 0.6 * fall[:, 1::2] if dev else unknown,
@@ -107,20 +108,22 @@ def keep(out, setting, right, training=False, dev=True):
     """Store a setting's description and predictions, and how it was trained."""
     stored.note(out, settings={setting.slug: setting.describe()})
     if training:
-        stored.write_arrays(out / "training" / f"{setting.slug}.npz", vars(log(dev=dev)))
+        predictions.write_arrays(out / "training" / f"{setting.slug}.npz", vars(log(dev=dev)))
     single = setting.plan is known.whole_corpora
     for test in setting.cells:
         found = predicted(
             setting.task, right, name=setting.name, train=setting.train, test=test, runs=setting.seeds,
             folds=1 if single else 5, seed=sum(map(ord, setting.slug + "".join(test))), dev=setting.tuned,
         )  # fmt: skip
-        stored.write_predictions(out, found)
+        predictions.write_predictions(out, found)
 
 
 def keep_derived(out, name, task, train, test, right):
     """Store a cell that follows from others."""
     seed = sum(map(ord, name + test))
-    stored.write_predictions(out, predicted(task, right, name=name, train=train, test=(test,), seed=seed))
+    predictions.write_predictions(
+        out, predicted(task, right, name=name, train=train, test=(test,), seed=seed)
+    )
 
 
 def missing(setting, reason, test=None):

@@ -13,7 +13,7 @@ from predicted_by_hand import AROUSAL, CORPORA, HIGH, LABEL, claimed, config, ke
 
 from ser_jax import report
 from ser_jax.errors import ResultsError
-from ser_jax.experiment import ensembles
+from ser_jax.experiment import ensembles, predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.report import tables
@@ -90,7 +90,7 @@ def test_a_missing_cell_stands_in_its_place_with_the_reason(out):
     text = tables.markdown(Results(out), rows)
     assert "| multilingual | not computed" in text
     assert "Not computed: multilingual, de arousal: fold 1: too few." in text
-    stored.write_predictions(out, predicted(name="multilingual", train=("de", "en")))
+    predictions.write_predictions(out, predicted(name="multilingual", train=("de", "en")))
     assert not any(row.missing for row in Results(out).rows(["monolingual", "multilingual"]))
 
 
@@ -98,7 +98,7 @@ def test_settings_of_several_sources_are_told_apart_and_compared(tmp_path):
     out = keep(claimed(tmp_path, [*CORPORA, dict(CORPORA[0], name="fr")]))
     for source in ("en", "fr"):
         right = LABEL[None].repeat(2, axis=0)
-        stored.write_predictions(out, predicted(right, "crosslingual", (source,)))
+        predictions.write_predictions(out, predicted(right, "crosslingual", (source,)))
     rows = Results(out).rows(["monolingual", "crosslingual"])
     assert list(labels(rows).values()) == [
         "monolingual", "monolingual", "crosslingual from en", "crosslingual from fr",
@@ -117,7 +117,7 @@ def test_settings_of_several_sources_are_told_apart_and_compared(tmp_path):
 def test_settings_are_compared_on_the_utterances_both_were_tested_on(out):
     left = np.array([0, 2, 3, 4, 5, 6, 7])
     right = LABEL[None].repeat(2, axis=0)
-    stored.write_predictions(out, predicted(right, "monolingual_cut", rows=left))
+    predictions.write_predictions(out, predicted(right, "monolingual_cut", rows=left))
     [one] = Results(out).comparisons(Results(out).rows(["monolingual", "monolingual_cut"]))
     # Of seven: 3 of 4 and 2 of 3 in the first run, 3 of 4 and 3 of 3 in the second.
     assert one.difference == pytest.approx(100 - 100 * np.mean([(3 / 4 + 2 / 3) / 2, (3 / 4 + 1) / 2]))
@@ -151,13 +151,13 @@ def test_a_seed_of_which_a_fold_was_stopped_is_left_out_and_named(out):
     before = predicted()
     outputs = before.outputs.copy()
     outputs[1, before.fold == 1] = np.nan
-    stored.write_predictions(out, dataclasses.replace(before, outputs=outputs))
+    predictions.write_predictions(out, dataclasses.replace(before, outputs=outputs))
     stopped = np.array([[0, 0], [0, 0], [0, 0], [7, 12]])
     log = dataclasses.replace(
         invented.log(runs=4), fold=np.array([0, 0, 1, 1]), seed=np.array([0, 1, 0, 1]), stopped=stopped
     )
     setting = known.monolingual(config())[0]
-    stored.write_arrays(out / "training" / f"{setting.slug}.npz", vars(log))
+    predictions.write_arrays(out / "training" / f"{setting.slug}.npz", vars(log))
     results = Results(out)
     row = results.rows(["monolingual"])[0]
     assert (row.runs, row.stopped) == (1, "seed 1 in epoch 7, step 12 of fold 2")
@@ -207,7 +207,7 @@ def test_tasks_of_different_metrics_stand_in_one_table(mixed):
 
 def test_a_metric_of_ones_own_is_known_by_its_scores_alone(out):
     own = dataclasses.replace(predicted(), metric="F2", scores=np.array([[0.5, 0.25, 0.75], [0.7, 0.5, 0.5]]))
-    stored.write_predictions(out, own)
+    predictions.write_predictions(out, own)
     row = Results(out).rows(["monolingual"])[0]
     assert (row.metric, row.score_mean, row.pooled) == ("F2", 0.5, 0.6)
     assert np.isnan([row.low, row.high, row.chance_low]).all()
@@ -259,7 +259,7 @@ def test_verification_finds_what_was_changed_lost_or_is_of_other_utterances(out)
     assert [one.split()[1].strip(",") for one in report.verify(out)] == ["LOST", "DIFFERS"]
     report.write_table(Results(out), "results", ["monolingual"])
     moved = dataclasses.replace(predicted(), fold=predicted().fold[::-1])
-    stored.write_predictions(out, moved)
+    predictions.write_predictions(out, moved)
     assert any("OTHER UTTERANCES" in one for one in report.verify(out))
     (out / "predictions" / f"{moved.slug}.npz").unlink()
     assert any(one.startswith(f"{moved.slug}.npz: LOST") for one in report.verify(out))
@@ -282,7 +282,7 @@ def test_an_utterance_is_given_to_the_model_of_the_corpus_it_is_taken_for():
     base = predicted()
     facts = {key: getattr(base, key) for key in ("utterance", "speaker", "session", "fold", "labels", "seed")}
     cells = {"train": ("a",), "test": ("b",)}
-    models = [stored.cell(task, name="m", outputs=own, **cells, **facts) for own in outputs]
+    models = [predictions.cell(task, name="m", outputs=own, **cells, **facts) for own in outputs]
     whole = {
         key: np.concatenate([value, value[::-1]])
         for key, value in facts.items()

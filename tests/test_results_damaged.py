@@ -10,6 +10,7 @@ from predicted_by_hand import LABEL, claimed, keep, predicted
 from experiments.report import report
 from experiments.verify import verify
 from ser_jax.errors import ResultsError
+from ser_jax.experiment import predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment.command import run_function
 from ser_jax.experiment.config import digest
@@ -45,7 +46,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["config.json", "predictions", "training", "attention.json"])
 def test_a_damaged_file_is_named_with_a_remedy(out, capsys, name, damage):
-    stored.write_arrays(out / "training" / "monolingual-de-de-arousal.npz", vars(invented.log()))
+    predictions.write_arrays(out / "training" / "monolingual-de-de-arousal.npz", vars(invented.log()))
     (out / "attention.json").write_text(json.dumps(invented.attention(["de"])))
     file = sorted((out / name).iterdir())[0] if (out / name).is_dir() else out / name
     file.write_bytes(DAMAGES[damage](file.read_bytes()))
@@ -124,7 +125,7 @@ def test_predictions_of_other_corpora_or_under_another_name_are_named(out):
     with pytest.raises(ResultsError, match=r"copy.npz is not a predictions file"):
         Results(out)
     (out / "predictions" / "copy.npz").unlink()
-    stored.write_predictions(out, predicted(test=("fr",)))
+    predictions.write_predictions(out, predicted(test=("fr",)))
     with pytest.raises(
         ResultsError, match=r"fr-arousal.npz is of de and fr, expected the corpora .* \(de en\)"
     ):
@@ -132,7 +133,7 @@ def test_predictions_of_other_corpora_or_under_another_name_are_named(out):
 
 
 def test_predictions_of_unequal_lengths_are_named(out):
-    stored.write_predictions(out, dataclasses.replace(predicted(), labels=LABEL[:7]))
+    predictions.write_predictions(out, dataclasses.replace(predicted(), labels=LABEL[:7]))
     with pytest.raises(ResultsError, match=r"monolingual-de-de-arousal.npz is not a predictions file"):
         Results(out)
 

@@ -105,8 +105,7 @@ class Workload(NamedTuple):
     def data(self, machine: Machine | None) -> dict[str, Data]:
         """Return the utterances by distribution of lengths, on a machine or, for None, on the host."""
         group = np.zeros(len(self.features), np.int32)
-        roomy = machine and dataclasses.replace(machine, budget=sys.maxsize)
-        features = roomy.place(self.features, group)[0] if roomy else self.features
+        features = machine.place(self.features, group)[0] if machine else self.features
         own = partial(Data, features=features, group=group)
         return {name: own(frames=frames) for name, frames in self.frames.items()}
 
@@ -317,9 +316,9 @@ def variants(
     With `every`, alternatives to what the engine chooses are among them, and all of PyTorch's; with `costs`,
     stacks of more and more runs, and one run on more and on longer utterances.
     """
-    machine, most = Machine.here(), sizes.epoch
+    machine, most = Machine.here(budget=sys.maxsize), sizes.epoch
     chosen, on_mesh = default_stacking(machine.platform), workload.data(machine)
-    on_one = on_mesh if machine.mesh.size == 1 else workload.data(Machine.here(devices=1))
+    on_one = on_mesh if machine.mesh.size == 1 else workload.data(Machine.here(1, budget=sys.maxsize))
 
     def stacked(count: int, most: int, stacking: str = chosen, data: dict[str, Data] = on_mesh) -> Trainer:
         how = Procedure(config, training, stacking=stacking, mesh=machine.mesh)

@@ -57,7 +57,10 @@ def grid(results: Results, rows: Sequence[Row]) -> list[list[str]]:
     metric = {(row.test, row.task): row.metric for row in rows if row.metric}
     head = ["UAR, %" if "UAR" in metric.values() else ""]
     for column in shown:
-        head += [heading(results, *column, metric.get(column, "UAR")), *(["paper"] if column in paper else [])]
+        head += [
+            heading(results, *column, metric.get(column, "UAR")),
+            *(["paper"] if column in paper else []),
+        ]
     there = {(names[row.slug], row.test, row.task): row for row in rows}
     lines = [head]
     for name in dict.fromkeys(names[row.slug] for row in rows):
