@@ -1,8 +1,7 @@
-"""What the readers of databases share: finding a release, reading a table, refusing an id that appears twice."""
+"""What readers of databases share: find a release, read a table, refuse an id that appears twice."""
 
 import csv
 import io
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 

@@ -70,7 +70,7 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Catalog:
             raise RecolaError(f"{root}: participant {participant} is annotated, expected also audio timings")
         traces = {dimension: read_trace(files[participant]) for dimension, files in annotated.items()}
         sex, dyad = people.get(participant, ("unknown", ""))
-        for number, (place, start, stop) in enumerate(read_turns(timings[participant])):
+        for number, (place, (start, stop)) in enumerate(read_turns(timings[participant])):
             if start >= END:
                 unlabelled.append(f"{place} (from {start} s, annotated are {END} s)")
                 continue
@@ -123,7 +123,7 @@ def turn_means(trace: Trace, start: Decimal, stop: Decimal) -> tuple[float, list
 def read_trace(file: Path) -> Trace:
     """Read `time;FM1 ;FM2 ;...`: 7,501 rows, 0.00 to 300.00 s, six raters."""
     trace: list[Sequence[Decimal]] = []
-    for place, time, *values in _numbers(file, "time", *RATERS):
+    for place, (time, *values) in _numbers(file, "time", *RATERS):
         expected = len(trace) * STEP
         if abs(highest := max(values, key=abs)) > 1:
             raise RecolaError(f"{place}: annotation {highest}, expected a number from -1 to 1")
@@ -135,10 +135,10 @@ def read_trace(file: Path) -> Trace:
     return trace
 
 
-def read_turns(file: Path) -> list[tuple[str, Decimal, Decimal]]:
-    """Read `start;stop` in s: ("file:line", start, stop) of every speech turn, in file order."""
+def read_turns(file: Path) -> list[tuple[str, list[Decimal]]]:
+    """Read `start;stop` in s: ("file:line", [start, stop]) of every speech turn, in file order."""
     found = list(_numbers(file, "start", "stop"))
-    for place, start, stop in found:
+    for place, (start, stop) in found:
         if not 0 <= start < stop:
             raise RecolaError(f"{place}: turn from {start} s to {stop} s, expected 0 <= start < stop")
     if not found:
@@ -205,13 +205,12 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
     return {file.stem.upper(): file for file in sorted(folder.iterdir()) if pattern.fullmatch(file.name)}
 
 
-def _numbers(file: Path, *names: str) -> Iterator[tuple[str, *tuple[Decimal, ...]]]:
+def _numbers(file: Path, *names: str) -> Iterator[tuple[str, list[Decimal]]]:
     """Yield "file:line" and the numbers in the named columns of every row."""
     _, rows = read_table(file, RecolaError, "a table", names, errors="replace")
     for place, cells in rows:
         for name in names:
             if not _NUMBER.fullmatch(cells[name]):
-                raise RecolaError(
-                    f"{place}: column {name} holds {begun(cells[name], 40)!r}, expected a number"
-                )
-        yield place, *(Decimal(cells[name]) for name in names)
+                found = begun(cells[name], 40)
+                raise RecolaError(f"{place}: column {name} holds {found!r}, expected a number")
+        yield place, [Decimal(cells[name]) for name in names]
