@@ -10,12 +10,11 @@ corpus, whose recordings were normalised.
 """
 
 import collections
-import dataclasses
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +33,7 @@ FULL = 0.999  # of full scale: clipped samples reach it
 FULL_BY_CODING = {"PCM_U8": 0.99, "PCM_S8": 0.99, "ULAW": 0.98, "ALAW": 0.98}  # their largest are smaller
 RUN = 3  # samples in a row at full scale; a peak-normalised recording has one or two
 TRAP = 0.75  # UAR of loudness alone
+DIFFERING = ("speaker", *CLASS_NAMES)  # facts in which a duplicate should not differ
 SHOWN = 5  # findings of a line that the table names
 
 LINES = {  # line of the report to its severity and meaning
@@ -53,31 +53,24 @@ LINES = {  # line of the report to its severity and meaning
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """What decoding an utterance shows; `flaw` alone if its recording is unusable.
+class Measurement(NamedTuple):
+    """What decoding an utterance shows; `findings` alone if its recording is unusable.
 
     Attributes:
-      flaw: why `prepare` would refuse it.
-      tail: what is wrong after the part that is used.
+      findings: the lines of what is wrong with it, and the reasons.
+      level: of the part that is used, as a root mean square, dB of full scale.
+      digest: of all its samples; "" if the part that is used is digital silence, the same everywhere.
       seconds: its duration.
       rate, channels, encoding: of its file; Hz.
-      level: of the part that is used, as a root mean square, dB of full scale.
-      peak: of the part that is used, of full scale.
-      clipped: runs of `RUN` samples at full scale, overlapping ones counted, all channels.
-      digest: of all its samples.
     """
 
-    flaw: Flaw | None = None
-    tail: str = ""
+    findings: list[tuple[str, str]]
+    level: float = -math.inf
+    digest: str = ""
     seconds: float = 0.0
     rate: int = 0
     channels: int = 0
     encoding: str = ""
-    level: float = -np.inf
-    peak: float = 0.0
-    clipped: int = 0
-    digest: str = ""
 
 
 def audit(database: str, source: Path | str, workers: int | None = None, **options: Any) -> dict[str, Any]:
@@ -95,14 +88,23 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
     catalog = databases.read(database, source, **options)
     facts = Facts.of(database, database, catalog)
     measured = list(in_order(measure, catalog.utterances, workers, "decoding"))
-    pairs = list(zip(catalog.utterances, measured, strict=True))
     findings: dict[str, list[dict[str, str]]] = {line: [] for line in LINES}
 
     def note(line: str, what: str, reason: str = "") -> None:
         findings[line].append({"what": what, "reason": reason})
 
-    for finding in _of_utterances(pairs):
-        note(*finding)
+    same: dict[str, Utterance] = {}  # digest of samples to the first utterance that has it
+    recordings: dict[Path, Measurement] = {}
+    for utterance, found in zip(catalog.utterances, measured, strict=True):
+        for line, reason in found.findings:
+            note(line, _what(utterance), reason)
+        if found.rate:
+            recordings[utterance.path] = found
+        if found.digest and (first := same.setdefault(found.digest, utterance)) is not utterance:
+            values = ([str(getattr(one, key)) for one in (first, utterance)] for key in DIFFERING)  # NaN too
+            differ = [key for key, (one, other) in zip(DIFFERING, values, strict=True) if one != other]
+            but = f", but another {' and '.join(differ)}" if differ else ""
+            note("duplicate", _what(utterance), f"as {_what(first)}{but}")
     for place in catalog.unlabelled:
         note("unlabelled", place)
     level = np.array([found.level for found in measured])
@@ -123,8 +125,7 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
         loudness[dimension] = separation(level[valid], each[valid], facts.speaker[valid])
         if is_trap(loudness[dimension]):
             note("loudness", dimension, _in_words(loudness[dimension], names[1]))
-    usable = [found for found in measured if found.flaw is None]
-    recordings = {utterance.path: found for utterance, found in pairs if found.flaw is None}.values()
+    usable = [found for found in measured if found.rate]
     return {
         "database": database,
         "source": str(source),
@@ -136,9 +137,9 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
         "sessions": len(set(facts.session)),
         "seconds": _spread([found.seconds for found in usable]),
         "level_db": _spread([found.level for found in usable if math.isfinite(found.level)]),
-        "sample_rates": _counts(found.rate for found in recordings),
-        "channels": _counts(found.channels for found in recordings),
-        "encodings": _counts(found.encoding for found in recordings),
+        "sample_rates": _counts(found.rate for found in recordings.values()),
+        "channels": _counts(found.channels for found in recordings.values()),
+        "encodings": _counts(found.encoding for found in recordings.values()),
         "findings": {
             line: {"severity": severity, "meaning": meaning, "count": len(found), "found": found}
             for (line, (severity, meaning)), found in zip(LINES.items(), findings.values(), strict=True)
@@ -150,66 +151,38 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
 
 
 def measure(utterance: Utterance) -> Measurement:
-    """Decode the part that features are made of, as `prepare` does, and then all of it.
-
-    Flaws of the recording are not raised but returned, as `Measurement.flaw` or `Measurement.tail`.
-    """
+    """Decode the part that features are made of, as `prepare` does, and then all of it."""
     try:
         used, _ = audio.read(utterance.path, utterance.start, utterance.stop, SECONDS)
     except audio.AudioError as error:
-        return Measurement(flaw=Flaw.of(utterance, error))
-    power = float(np.mean(used**2))
-    digest, clipped, tail = hashlib.blake2b(digest_size=16), 0, ""
+        flaw = Flaw.of(utterance, error)
+        return Measurement([(flaw.finding, flaw.reason)])
+    power, peak = float(np.mean(used**2)), float(np.abs(used).max())
+    findings, clipped, digest = [], 0, hashlib.blake2b(digest_size=16)
     with audio.opened(utterance.path, utterance.start, utterance.stop) as sound:
         digest.update(f"{sound.rate} {sound.channels}".encode())
-        before, full = np.zeros((0, sound.channels)), FULL_BY_CODING.get(sound.encoding.split()[-1], FULL)
+        full = FULL_BY_CODING.get(sound.encoding.split()[-1], FULL)
+        last = np.zeros((0, sound.channels))
         try:
             for block in sound.blocks():
                 digest.update(block.data)
-                loud = np.abs(joined := np.concatenate([before, block])) >= full
+                last = np.concatenate([last, block])
+                loud = np.abs(last) >= full
                 if len(loud) >= RUN and loud.any():
                     runs = np.lib.stride_tricks.sliding_window_view(loud, RUN, axis=0)
-                    clipped += int(runs.all(axis=-1).sum())
-                before = joined[-RUN + 1 :]
+                    clipped += int(runs.all(axis=-1).sum())  # overlapping ones too, in all channels
+                last = last[-RUN + 1 :]
         except audio.AudioError as error:
-            tail = error.reason
-    return Measurement(
-        tail=tail,
-        seconds=sound.seconds,
-        rate=sound.rate,
-        channels=sound.channels,
-        encoding=sound.encoding,
-        level=10 * np.log10(power) if power else -np.inf,
-        peak=float(np.abs(used).max()),
-        clipped=clipped,
-        digest=digest.hexdigest(),
-    )
-
-
-def _of_utterances(pairs: Iterable[tuple[Utterance, Measurement]]) -> Iterator[tuple[str, str, str]]:
-    """Yield (line, utterance, reason) of everything wrong with single utterances."""
-    same: dict[str, Utterance] = {}  # digest of samples to the first utterance that has it
-    for utterance, found in pairs:
-        what = _what(utterance)
-        if found.flaw is not None:
-            yield found.flaw.finding, what, found.flaw.reason
-            continue
-        if found.tail:
-            yield "damaged tail", what, found.tail
-        if found.peak <= SILENT:
-            yield "silent", what, f"peak {found.peak:.2g} of full scale"
-        if found.clipped:
-            yield "clipped", what, f"{found.clipped:,} runs of {RUN} samples at full scale"
-        if found.seconds > SECONDS:
-            yield "long", what, f"{found.seconds:.2f} s"
-        first = same.setdefault(found.digest, utterance)
-        if first is not utterance and found.peak > 0:  # digital silence is the same everywhere
-            keys = ("speaker", *CLASS_NAMES)
-            differ = [
-                key for key in keys if str(getattr(first, key)) != str(getattr(utterance, key))
-            ]  # NaN too
-            but = f", but another {' and '.join(differ)}" if differ else ""
-            yield "duplicate", what, f"as {_what(first)}{but}"
+            findings.append(("damaged tail", error.reason))
+    if peak <= SILENT:
+        findings.append(("silent", f"peak {peak:.2g} of full scale"))
+    if clipped:
+        findings.append(("clipped", f"{clipped:,} runs of {RUN} samples at full scale"))
+    if sound.seconds > SECONDS:
+        findings.append(("long", f"{sound.seconds:.2f} s"))
+    level = 10 * np.log10(power) if power else -math.inf
+    same = digest.hexdigest() if peak else ""
+    return Measurement(findings, level, same, sound.seconds, sound.rate, sound.channels, sound.encoding)
 
 
 def _what(utterance: Utterance) -> str:
