@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 MARKER = "SYNTHETIC.txt"  # marks a folder of synthesised speech
-NOTICE = "This is synthesised sound in the layout of {name}; no part of it is {name} or human speech.\n"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
