@@ -73,8 +73,9 @@ def read(
             if text := cells.get(name, ""):
                 facts[name] = _rating(place, name, text, name)
                 values[name].append(facts[name])
-                word, other, before = first.setdefault(name, (_is_word(name, text), text, place))
-                if word != _is_word(name, text):
+                is_word = text.lower() in CLASS_NAMES.get(name, ())
+                word, other, before = first.setdefault(name, (is_word, text, place))
+                if word != is_word:
                     raise ManifestError(
                         f"{place}: {name} is {text!r}, but {other!r} in {before}; "
                         "expected all words or all numbers"
@@ -113,7 +114,11 @@ def read(
             thresholds[name] = 0.5
             continue
         if name in given:
-            thresholds[name] = _threshold(source, name, given[name])
+            threshold = given[name]
+            if threshold is None or not math.isfinite(threshold):
+                expected = f"expected --{name}-threshold, a finite number"
+                raise ManifestError(f"{source}: {name} is given in numbers, {expected}")
+            thresholds[name] = float(threshold)
         if min(values[name]) < max(values[name]):
             scales[name] = (min(values[name]), max(values[name]))
     named = {os.path.normpath(utterance.path) for utterance in utterances}
@@ -130,18 +135,6 @@ def _beside(named: set[str]) -> tuple[str, ...]:
         for file in sorted(folder.iterdir())
         if file.suffix.lower() in audio.SUFFIXES and file.name[0] != "." and str(file) not in named
     )
-
-
-def _threshold(source: Path, name: str, threshold: float | None) -> float:
-    if threshold is None:
-        raise ManifestError(f"{source}: {name} is given in numbers, expected --{name}-threshold")
-    if not math.isfinite(threshold):
-        raise ManifestError(f"--{name}-threshold is {threshold}, expected a finite number")
-    return float(threshold)
-
-
-def _is_word(dimension: str, text: str) -> bool:
-    return text.lower() in CLASS_NAMES.get(dimension, ())
 
 
 def _rating(place: str, column: str, text: str, dimension: str = "") -> float:
