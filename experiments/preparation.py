@@ -1,7 +1,9 @@
 """Time and memory of preparing and loading a corpus of IEMOCAP's size.
 
-python -m experiments.preparation                      # by one worker and by two
-python -m experiments.preparation --utterances 500     # in a minute
+    python -m experiments.preparation                      # by one worker and by two
+    python -m experiments.preparation --utterances 500     # in a minute
+
+The corpus is white noise; the datasets are compared byte by byte.
 """
 
 import dataclasses

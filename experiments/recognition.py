@@ -1,7 +1,9 @@
 """Latency of a recogniser: one utterance, the start of the program, an hour of speech.
 
-python -m experiments.recognition                      # the model of the package; a minute
-python -m experiments.recognition --model my-model     # another; the time depends on its tasks and seeds
+    python -m experiments.recognition                      # the model of the package; a minute
+    python -m experiments.recognition --model my-model     # another; the time depends on its tasks and seeds
+
+Every process may use one core; the start of the program is measured with all cores as well.
 """
 
 import dataclasses

@@ -210,7 +210,7 @@ def free_memory(device: "jax.Device") -> int:
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    import psutil  # not needed on an accelerator, whose images may lack it
+    import psutil  # imported late, since bare accelerator images lack it
 
     return psutil.virtual_memory().available
 

@@ -227,13 +227,13 @@ def supervised_contrast(
 
 
 def reverse_gradient(x: jax.Array, strength: ArrayLike) -> jax.Array:
-    """Return x, whose gradient is multiplied by -strength."""
+    """Return x [...], whose gradient is multiplied by -strength."""
     strength = jnp.asarray(strength)
     return (1 + strength) * jax.lax.stop_gradient(x) - strength * x
 
 
 def embedding_of(output: Output) -> jax.Array:
-    """Return the embedding of a network's output.
+    """Return the embedding [B, D] of a network's output.
 
     Raises: ObjectiveError if the network has none.
     """

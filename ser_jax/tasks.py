@@ -68,7 +68,10 @@ class Task(Protocol):
         """Return the classes [...] or numbers [..., K] of outputs [..., K]."""
 
     def score(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        """Return scores by name, the headline first; utterances without a label are left out."""
+        """Return scores of predictions [N] or [N, K] by name, the headline first.
+
+        Utterances without a label are left out.
+        """
 
 
 class _Classes:
@@ -258,15 +261,6 @@ def task(name: str) -> Task:
     if name not in TASKS:
         raise TaskError(f"no task {name!r}, expected one of {', '.join(TASKS)}{meant(name, TASKS)}")
     return TASKS[name]
-
-
-def is_labelled(labels: np.ndarray) -> np.ndarray:
-    """Return which labels [N] or [N, K] are there: [N] bool; of numbers, in any dimension.
-
-    >>> is_labelled(np.array([0, -1])).tolist()
-    [True, False]
-    """
-    return labels >= 0 if labels.ndim == 1 else np.isfinite(labels).any(axis=1)
 
 
 def probabilities(task: Task, outputs: Array) -> Array:

@@ -3,10 +3,11 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ser_jax import engine
-from ser_jax.arrays import Scaler
+from ser_jax.data.standardize import Scaler
 from ser_jax.engine import RunSpec
 from ser_jax.model import AttentiveCNN
 from ser_jax.runs import Data
@@ -50,7 +51,7 @@ def spec(seed, count, **changes):
 
 
 def a_run(seed, count, **changes):
-    return spec(seed, count, **changes).run()
+    return jax.tree.map(jnp.asarray, spec(seed, count, **changes).run())
 
 
 def specs(**changes):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_jax.experiment import config as configuration
+from ser_jax.experiment import predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.experiment.config import Config, ProtocolConfig
@@ -31,7 +32,13 @@ def config(names=NAMES, tasks=("arousal", "valence"), seeds=3, folds=5, **option
 
 def corpus(name, **facts):
     size = {"utterances": SPEAKERS * EACH, "speakers": SPEAKERS, "languages": [name[:2]]}
-    start = {"name": name, "builder": "manifest", "synthetic": False, "left_out": 0, "fingerprint": f"{name}0" * 8}
+    start = {
+        "name": name,
+        "builder": "manifest",
+        "synthetic": False,
+        "left_out": 0,
+        "fingerprint": f"{name}0" * 8,
+    }
     return start | size | facts
 
 
@@ -39,22 +46,23 @@ def claim(out: Path, config: Config, corpora=None, tables=None, folds=None, **fa
     """Write config.json as an experiment does; `tables` are names to settings, or to (settings, figure)."""
     described = configuration.describe(config)
     tree = {key: value for key, value in described.items() if key not in stored.NEUTRAL}
-    size = len(UTTERANCES) // config.protocol.folds
-    every = [{"test": UTTERANCES[i * size : (i + 1) * size], "dev": UTTERANCES[:0]} for i in range(config.protocol.folds)]
-    for one, other in zip(every, [*every[1:], every[0]], strict=True):
-        one["dev"] = other["test"]
+    parts = np.split(np.array(UTTERANCES), config.protocol.folds)
+    following = [*parts[1:], parts[0]]
+    every = [{"test": one.tolist(), "dev": two.tolist()} for one, two in zip(parts, following, strict=True)]
     hashed = {
         "config": tree,
         "corpora": corpora or [corpus(name, **facts) for name in config.corpora],
         "folds": {name: every for name in config.corpora} if folds is None else folds,
         "code": "c0de" * 16,
     }
-    hashed = json.loads(json.dumps(hashed))
+    hashed = json.loads(json.dumps(hashed | {"settings": {}}))
     shown = {
-        name: dict(zip(("settings", "figure"), one, strict=True)) if isinstance(one, tuple) else {"settings": one, "figure": None}
+        name: dict(zip(("settings", "figure"), one, strict=True))
+        if isinstance(one, tuple)
+        else {"settings": one, "figure": None}
         for name, one in (tables or {}).items()
     }
-    rest = {"settings": {}, "missing": [], "tables": {n: {**one, "cells": []} for n, one in shown.items()}}
+    rest = {"missing": [], "tables": {n: {**one, "cells": []} for n, one in shown.items()}}
     out.mkdir(parents=True, exist_ok=True)
     document = {"hash": configuration.digest(hashed), **hashed, **rest, "sessions": [SESSION]}
     (out / "config.json").write_text(json.dumps(document))  # fmt: skip
@@ -69,7 +77,8 @@ def predicted(task, right, *, name, train, test, seed=0, runs=3, folds=5, dev=Fa
         labels[:, 2:] = np.nan if task.outputs > 2 else labels[:, 2:]
         outputs = np.nan_to_num(labels) + rng.normal(0, 1.5 - right, (runs, n, task.outputs))
     else:
-        labels = np.minimum((np.arange(n) % 3 > 0) * (1 + np.arange(n) % (task.outputs - 1 or 1)), task.outputs - 1)
+        labels = np.arange(n) % task.outputs if task.outputs > 2 else np.arange(n) % 3 > 0
+        labels = labels.astype(int)
         hit = rng.random((runs, n)) < np.clip(right + rng.normal(0, 0.03, (runs, 1)), 0, 1)
         taken = np.where(hit, labels, (labels + 1) % task.outputs)
         outputs = 1.4 * (taken[..., None] == np.arange(task.outputs))
@@ -77,7 +86,7 @@ def predicted(task, right, *, name, train, test, seed=0, runs=3, folds=5, dev=Fa
         fold = (fold - 1) % folds
     speakers = np.repeat([f"s{i}" for i in range(SPEAKERS)], EACH)
     facts = {"utterance": np.array(UTTERANCES), "speaker": speakers, "session": speakers, "fold": fold}
-    return stored.cell(
+    return predictions.cell(
         task, name=name, train=train, test=test, labels=labels, seed=np.arange(runs),
         outputs=outputs.astype(np.float32), **facts,
     )  # fmt: skip
@@ -87,9 +96,10 @@ def log(epochs=12, runs=6, dev=True):
     rng = np.random.default_rng(0)
     fall = 0.7 * np.exp(-np.arange(epochs) / 8) + rng.uniform(0, 0.1, (runs, epochs))
     unknown = np.full((runs, epochs // 2), np.nan)
-    return stored.TrainingLog(
+    return predictions.TrainingLog(
         fold=np.arange(runs), seed=np.zeros(runs, int), loss=fall, dev_epochs=np.arange(2, epochs + 1, 2),
-        dev_loss=fall[:, 1::2] + 0.1 if dev else unknown, dev_score=1 - 0.6 * fall[:, 1::2] if dev else unknown,
+        dev_loss=fall[:, 1::2] + 0.1 if dev else unknown,
+        dev_score=1 - 0.6 * fall[:, 1::2] if dev else unknown,
         stopped=np.zeros((runs, 2), int),
     )  # fmt: skip
 
@@ -98,31 +108,39 @@ def keep(out, setting, right, training=False, dev=True):
     """Store a setting's description and predictions, and how it was trained."""
     stored.note(out, settings={setting.slug: setting.describe()})
     if training:
-        stored.write_arrays(out / "training" / f"{setting.slug}.npz", vars(log(dev=dev)))
+        predictions.write_arrays(out / "training" / f"{setting.slug}.npz", vars(log(dev=dev)))
     single = setting.plan is known.whole_corpora
     for test in setting.cells:
         found = predicted(
             setting.task, right, name=setting.name, train=setting.train, test=test, runs=setting.seeds,
             folds=1 if single else 5, seed=sum(map(ord, setting.slug + "".join(test))), dev=setting.tuned,
         )  # fmt: skip
-        stored.write_predictions(out, found)
+        predictions.write_predictions(out, found)
 
 
 def keep_derived(out, name, task, train, test, right):
     """Store a cell that follows from others."""
     seed = sum(map(ord, name + test))
-    stored.write_predictions(out, predicted(task, right, name=name, train=train, test=(test,), seed=seed))
+    predictions.write_predictions(
+        out, predicted(task, right, name=name, train=train, test=(test,), seed=seed)
+    )
 
 
 def missing(setting, reason, test=None):
     test = setting.test if test is None else test
-    return {"setting": setting.name, "train": setting.train, "test": test, "task": setting.task.name, "reason": reason}
+    return {
+        "setting": setting.name,
+        "train": setting.train,
+        "test": test,
+        "task": setting.task.name,
+        "reason": reason,
+    }
 
 
 TABLES = {
     "monolingual": ["monolingual"],
     "table2": ["monolingual", "multilingual", "crosslingual", "finetuned"],
-    "learning_curve": (["crosslingual", "finetuned_10", "finetuned_50", "finetuned_200", "finetuned_400"], "learning_curve"),
+    "learning_curve": (["crosslingual", *(f"finetuned_{n}" for n in (10, 50, 200, 400))], "learning_curve"),
     "related": ["monolingual", "voted", "multilingual", "multilingual_equalized", "language"],
     "tuning": ([f"tuning_k{k}_p{p}" for k in known.KERNELS for p in known.POOLS], "tuning"),
     "english_1308": ["monolingual", "monolingual_cut"],
@@ -142,10 +160,18 @@ def everything(out, names=NAMES, tasks=("arousal", "valence"), **facts):
         keep(out, setting, base[setting.task.name], training=True, dev=False)
     for setting in known.finetuned(own):
         keep(out, setting, base[setting.task.name] + 0.12)
-    for setting in [*known.crosslingual(own, "aside"), *known.multilingual(own, "multilingual_equalized", equalize=True)]:
+    for setting in [
+        *known.crosslingual(own, "aside"),
+        *known.multilingual(own, "multilingual_equalized", equalize=True),
+    ]:
         keep(out, setting, base[setting.task.name] - 0.02)
     for setting in known.tuning(own):
-        keep(out, setting, base[setting.task.name] + setting.model.pool / 300, training=setting.name == "tuning_k5_p15")
+        keep(
+            out,
+            setting,
+            base[setting.task.name] + setting.model.pool / 300,
+            training=setting.name == "tuning_k5_p15",
+        )
     for n in (10, 50, 200):
         for setting in known.finetuned(own, f"finetuned_{n}", samples=n, draw="seed"):
             keep(out, setting, base[setting.task.name] + 0.05 * np.log10(n))
@@ -155,7 +181,11 @@ def everything(out, names=NAMES, tasks=("arousal", "valence"), **facts):
     two = dataclasses.replace(own, corpora=names[:2])
     keep(out, known.related(two)[-1], 0.9)
     keep(out, known.monolingual(two, "monolingual_cut", plan=known.cut_to_smallest)[0], 0.77)
-    lost = [one for one in known.finetuned(two, "finetuned_400", samples=400, draw="seed") if one.train == names[:1]]
+    lost = [
+        one
+        for one in known.finetuned(two, "finetuned_400", samples=400, draw="seed")
+        if one.train == names[:1]
+    ]
     stored.note_missing(out, [missing(one, "fold 1: 300, fewer than 400") for one in lost])
     (out / "attention.json").write_text(json.dumps(attention(names[:2])))
     return out
@@ -170,5 +200,3 @@ def attention(names):
         each = [*shares, *rng.uniform(0.3, 0.7, (4, 3)), np.array([0, *[10] * 7]), np.stack([even] * 3)]
         found[name] = {key: value.tolist() for key, value in zip(SHARES, each, strict=True)}
     return found
-
-

@@ -1,35 +1,49 @@
-"""A results folder of predictions by hand: eight utterances, two runs."""
+"""A results folder of predictions by hand: eight utterances, two runs, two folds."""
 
 import invented
 import numpy as np
 
-from experiments import predictions, protocol
-from experiments.predictions import Cell, Predictions
+from ser_jax.experiment import predictions
+from ser_jax.experiment import results as stored
+from ser_jax.experiment import settings as known
+from ser_jax.tasks import TASKS
 
 CORPORA = [invented.corpus(name, fingerprint=name) for name in ("de", "en")]
-FEW = {"targets": ["arousal"], "seeds": 2, "folds": 2, "fold_hashes": {}}
-
+AROUSAL = TASKS["arousal"]
 # Fold 0 tests six utterances, fold 1 two.
 FOLD = np.array([0, 0, 0, 0, 0, 0, 1, 1])
-LABEL = np.array([0, 0, 0, 0, 1, 1, 0, 1], np.int8)
+LABEL = np.array([0, 0, 0, 0, 1, 1, 0, 1])
 HIGH = np.array([[0, 0, 0, 1, 1, 0, 0, 1], [0, 0, 0, 0, 1, 1, 1, 1]])
 
 
-def claimed(out, corpora=CORPORA, **options):
-    chosen = invented.chosen(corpora, **FEW | options)
-    protocol.claim(out, {"hash": protocol.sha256(chosen), "protocol": chosen, "folds": {}})
+def config(names=("de", "en"), seeds=2):
+    return invented.config(names, ("arousal",), seeds=seeds, folds=2)
+
+
+def claimed(out, corpora=CORPORA):
+    names = [f"u{i}" for i in range(8)]
+    folds = {one["name"]: [{"test": names[:6], "dev": []}, {"test": names[6:], "dev": []}] for one in corpora}
+    invented.claim(out, config(tuple(one["name"] for one in corpora)), corpora, folds=folds)
     return out
 
 
-def said(high=HIGH):
-    names = np.array([f"u{i}" for i in range(8)])
-    speakers = np.array(list("aabbccdd"))
-    return Predictions(
-        names, speakers, FOLD, LABEL, np.arange(len(high)), np.where(high, 0.9, 0.1).astype(np.float32)
+def predicted(high=HIGH, name="monolingual", train=("de",), test=("de",), rows=slice(None)):
+    """Predictions of class 1 as `high` has them."""
+    facts = {
+        "utterance": np.array([f"u{i}" for i in range(8)]), "speaker": np.array(list("aabbccdd")),
+        "session": np.array(list("aabbccdd")), "fold": FOLD, "labels": LABEL,
+    }  # fmt: skip
+    facts = {key: value[rows] for key, value in facts.items()}
+    outputs = np.stack([1 - high[:, rows], high[:, rows]], axis=-1).astype(np.float32)
+    return predictions.cell(
+        AROUSAL, name=name, train=train, test=test, outputs=outputs, seed=np.arange(len(high)), **facts
     )
 
 
-def keep(out, corpora=CORPORA, **what):
+def keep(out, corpora=CORPORA, **how):
+    own = config(tuple(one["name"] for one in corpora))
+    for setting in known.monolingual(own):
+        stored.note(out, settings={setting.slug: setting.describe()})
     for corpus in corpora:
-        predictions.write(out, Cell("monolingual", corpus["name"], corpus["name"], "arousal"), said(**what))
+        predictions.write_predictions(out, predicted(train=(corpus["name"],), test=(corpus["name"],), **how))
     return out

@@ -1,12 +1,16 @@
-"""Found beside published counts, on a release of full size without any recording."""
+"""Class counts beside published ones, on a release of full size without any recording; speech onsets."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
+from corpora import noise_corpus
 
-from experiments import class_distribution
-from ser_jax import cli, data
+from experiments.class_distribution import class_distribution
+from ser_jax import data
+from ser_jax.experiment.command import run_function
+from ser_jax.report.corpora import class_counts, onset_table, speech_onset
 
 DIALOGS = (28, 30, 32, 30, 31)
 TURNS = (1819, 1811, 2136, 2103, 2170)
@@ -56,17 +60,13 @@ def release(tmp_path_factory):
 
 def run(capsys, *arguments):
     with pytest.raises(SystemExit) as ended:
-        class_distribution.main([str(argument) for argument in arguments])
+        run_function(class_distribution, "", [str(argument) for argument in arguments])
     return ended.value.code, *capsys.readouterr()
 
 
 @pytest.fixture
-def kept(release, tmp_path, capsys):
-    arguments = ["--source", release, "--labels-only", "--data-dir", tmp_path]
-    assert cli.main(["prepare", "iemocap", *map(str, arguments)]) == 0
-    printed = capsys.readouterr().out
-    assert "LABELS ONLY" in printed
-    assert printed.endswith(f"{tmp_path / 'iemocap/iemocap/labels.json'}\n")
+def kept(release, tmp_path):
+    data.prepare("iemocap", release, data_dir=tmp_path, labels_only=True)
     return tmp_path
 
 
@@ -110,19 +110,20 @@ def test_recolas_counts_are_known():
         thresholds={"arousal": 0.0, "valence": 0.0},
         id=np.arange(n).astype(str),
         speaker=(np.arange(n) % 23).astype(str),
-        **{key: np.full(n, "") for key in ("session", "sex", "language", "emotion")},
+        **{key: np.full(n, "") for key in ("session", "sex", "language", "emotion", "dialogue", "raters")},
         arousal=arousal,
         valence=valence,
+        dominance=np.full(n, np.nan),
     )
-    rows = class_distribution.compare(facts, "footnote")
-    assert [row["verdict"] for row in rows] == ["equal"] * 6
+    assert [row["verdict"] for row in class_counts(facts, "footnote")] == ["equal"] * 6
 
 
 def test_other_corpora_are_counted_only(kept, capsys):
     (kept / "a.csv").write_text("path,speaker,arousal,valence,emotion\na.wav,a,low,positive,joy\n")
     data.prepare("manifest", kept / "a.csv", name="mine", data_dir=kept, labels_only=True)
-    status, out, _ = run(capsys, "--data-dir", kept, "--corpora", "mine")
+    status, out, _ = run(capsys, "--data-dir", kept, "--corpora", "mine", "--tasks", "all")
     assert status == 0
+    assert "all happiness                   0" in out
     assert out.startswith("label rule footnote\n\nmine (manifest, labels only)\n")
     assert "emotion joy                     1" in out
     assert "published" not in out
@@ -136,12 +137,16 @@ def test_a_corpus_that_is_not_there_is_named(tmp_path, capsys):
     assert run(capsys, "--data-dir", tmp_path, "--corpora", "iemocap")[0] == 2
 
 
-def test_labels_alone_are_no_corpus(kept):
-    with pytest.raises(data.UnknownCorpusError, match=r"of corpus 'iemocap' in .* the labels only are kept"):
-        data.load("iemocap", kept)
-
-
-def test_damaged_labels_are_named(kept):
-    (kept / "iemocap/iemocap/labels.json").write_text('{"builder": "iemocap"}')
-    with pytest.raises(data.DamagedCorpusError, match=r"labels\.json: cannot be read"):
-        data.facts("iemocap", kept)
+def test_speech_onset_is_told_of_every_corpus():
+    """Silence of 0.3 s, speech of 1 s, silence of 0.2 s; and a corpus without speech."""
+    level = np.repeat([-80.0, -20.0, -80.0], [30, 100, 20])
+    corpus = noise_corpus(sessions=1, each=2)
+    features = np.zeros_like(corpus.features)
+    features[:, :150] = level[:, None]
+    spoken = dataclasses.replace(corpus, features=features, frames=np.full(len(corpus), 150, np.int32))
+    silent = dataclasses.replace(spoken, name="silent", synthetic=True, features=np.full_like(features, -100))
+    lines = [
+        line.split(" | ") for line in onset_table(list(map(speech_onset, (spoken, silent)))).splitlines()[2:4]
+    ]
+    assert [field.strip(" |") for field in lines[0]][1:] == ["4", *["0.30"] * 5, "0.0 %", "0.20", "60", "0"]
+    assert [field.strip(" |") for field in lines[1]] == ["silent (synthetic)", "4", *["?"] * 8, "4"]

@@ -1,9 +1,11 @@
 """The command line: what it prints, and how it ends."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import soundfile
 
 import ser_jax
 from ser_jax import cli, data
+from ser_jax.features import Waveform
 
 
 @pytest.fixture
@@ -70,9 +73,64 @@ def test_describe_as_json(capsys, speech):
         "synthetic": False,
         "left_out": 0,
         "seconds": 1.5,
+        "emotions": {},
+        "ratings": {},
         "arousal": {"low": 1, "high": 2},
         "valence": {"negative": 0, "positive": 3},
     }
+
+
+def test_describe_counts_emotions_and_ratings(capsys, speech):
+    rows = ["path,speaker,arousal,emotion", "0.wav,a,1.5,Anger", "1.wav,a,,joy", "2.wav,b,4,anger"]
+    speech.write_text("\n".join(rows))
+    where = ("--data-dir", speech.parent / "root")
+    more = ("--name", "rated", *where, "--arousal-threshold", 3)
+    assert run(capsys, "prepare", "manifest", "--source", speech, *more, "--labels-only")[0] == 0
+    counted = json.loads(run(capsys, "describe", "rated", *where, "--json")[1])
+    assert (counted["emotions"], counted["ratings"]) == ({"anger": 2, "joy": 1}, {"arousal": 2})
+    assert counted["arousal"] == {"low": 1, "high": 1}
+    shown = run(capsys, "describe", "rated", *where)[1]
+    assert "emotions    anger 2 (66.7%)   joy 1 (33.3%)" in shown
+    assert "ratings     arousal 2 (66.7%)" in shown
+
+
+OWN = """
+import dataclasses
+from typing import ClassVar
+from ser_jax.features import Frontend
+
+@dataclasses.dataclass(frozen=True)
+class Blocks(Frontend):
+    name: ClassVar[str] = "blocks"
+    rate: ClassVar[float] = 40.0
+    dims: ClassVar[int] = 400
+
+    def extract(self, samples):
+        return samples[: len(samples) // 400 * 400].reshape(-1, 400)
+"""
+
+
+def test_prepare_extracts_the_features_that_are_chosen(capsys, speech, monkeypatch):
+    monkeypatch.chdir(speech.parent)
+    (speech.parent / "own_front_end.py").write_text(OWN)
+    root, found = speech.parent / "root", {}
+    for name in ("logmel", "waveform", "own_front_end:Blocks"):
+        more = ("--features", name, "--features.seconds", 0.4) if name == "waveform" else ("--features", name)
+        where = ("--source", speech, "--name", "tiny", "--data-dir", root, "--workers", 1)
+        status, out, err = run(capsys, "prepare", "manifest", *where, *more)
+        assert status == 0, err
+        found[name] = out
+    assert [Path(out).parent.name.partition("-")[2][:6] for out in found.values()] == ["", "wavefo", "blocks"]
+    front_end = importlib.import_module("own_front_end").Blocks()
+    assert data.load("tiny", root, front_end).features.shape == (3, 300, 400)
+    assert data.load("tiny", root, Waveform(seconds=0.4)).features.shape == (3, 6400, 1)
+
+
+def test_a_front_end_that_is_not_there_is_a_mistake(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["prepare", "emodb", "--source", "x", "--features", "logmle"])
+    assert end.value.code == 2
+    assert "expected logmel, waveform or module:Name; did you mean 'logmel'?" in capsys.readouterr().err
 
 
 def test_describe_for_people(capsys, speech):

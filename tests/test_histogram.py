@@ -89,12 +89,6 @@ def test_quantiles_are_those_of_numpy_to_half_a_cell(seed, rows):
         np.testing.assert_allclose(found, expected, rtol=0, atol=CELL / 2 + ROUNDING)
 
 
-def test_quantiles_of_more_utterances_than_are_read_at_once():
-    expected = plainly_quantiles(valid(FEATURES, FRAMES), LEVELS)
-    found = quantiles(FEATURES, FRAMES, np.arange(550), LEVELS)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=CELL / 2 + ROUNDING)
-
-
 def test_levels_reach_from_the_smallest_to_the_largest_and_are_finer_at_the_tails():
     assert (LEVELS[0], LEVELS[-1]) == (0, 1)
     steps = np.diff(LEVELS)
@@ -128,15 +122,6 @@ def test_values_between_the_quantiles_stay_between_the_references(x, source, ref
 def test_a_distribution_is_mapped_to_itself_by_nothing(x, curve):
     np.testing.assert_array_equal(moved(x, curve, curve), x)
     np.testing.assert_allclose(moved(x, curve, curve + 1e-9), x, rtol=0, atol=ROUNDING)
-
-
-def test_an_equal_distribution_changes_nothing_to_the_resolution():
-    features, frames = utterances(5, 40)
-    features, frames = np.tile(features, (10, 1, 1)), np.tile(frames, 10)
-    member = Membership(np.repeat([0, 1], 200), np.repeat(np.arange(10), 40) % 5, np.arange(400))
-    found = towards({0}, features, frames, member)
-    np.testing.assert_allclose(found, features, rtol=0, atol=20 * CELL)
-    assert np.abs(found - features).mean() < CELL
 
 
 def test_a_value_of_many_frames_goes_to_the_middle_of_its_levels():
@@ -233,19 +218,6 @@ def test_an_utterances_own_fold_never_matters(training, fold):
         np.testing.assert_array_equal(after[probe], before[probe])
 
 
-def test_a_map_belongs_to_corpus_and_fold():
-    features = FEATURES.copy()
-    same = np.flatnonzero((MEMBER.corpus == 2) & (MEMBER.fold == 1))[:2]
-    other = np.flatnonzero((MEMBER.corpus == 2) & (MEMBER.fold == 2))[0]
-    frames = FRAMES.copy()
-    features[same[1]], frames[same[1]] = features[same[0]], frames[same[0]]
-    found = towards({0, 1}, features, frames, MEMBER)
-    np.testing.assert_array_equal(found[same[0]], found[same[1]])
-    features[other], frames[other] = features[same[0]], frames[same[0]]
-    found = towards({0, 1}, features, frames, MEMBER)
-    assert (valid(found, frames, same[:1]) != valid(found, frames, [other])).any()
-
-
 @pytest.mark.parametrize("padding", [np.nan, np.inf, 1e30])
 def test_what_lies_in_the_padding_never_matters_and_stays(padding):
     poisoned = silenced(FEATURES, FRAMES, padding)
@@ -275,14 +247,6 @@ def test_without_a_frame_there_is_no_map(training, fold):
         towards(training, FEATURES, FRAMES, MEMBER._replace(fold=fold))
 
 
-def test_without_a_frame_there_are_no_quantiles():
-    for rows, frames in ((np.arange(0), FRAMES), (np.arange(550), np.zeros(550, int))):
-        with pytest.raises(ValueError, match="no frame to take quantiles of, expected at least one"):
-            quantiles(FEATURES, frames, rows)
-
-
 def test_features_of_too_wide_a_range_are_refused():
-    with pytest.raises(
-        HistogramError, match=r"features from .* to .*, expected them in dB or within 1000 of"
-    ):
+    with pytest.raises(HistogramError, match=r"features from .*, expected them in dB or within 1000"):
         histograms(100 * FEATURES, FRAMES, [np.arange(550)])

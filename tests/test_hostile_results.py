@@ -5,33 +5,32 @@ import dataclasses
 import invented
 import numpy as np
 import pytest
+from predicted_by_hand import claimed, keep, predicted
 from test_hostile_files import bomb
 
-from experiments import page, predictions
-from experiments.predictions import Cell, ResultsError
-from experiments.results import Results
+from ser_jax.errors import ResultsError
+from ser_jax.experiment.predictions import read_predictions, write_predictions
+from ser_jax.report.page import page
+from ser_jax.report.results import Results
 
 
-@pytest.mark.parametrize("name", ["utterance", "probability", "seed"])
+@pytest.mark.parametrize("name", ["utterance", "outputs", "seed", "facts"])
 def test_predictions_that_hold_objects_are_refused(tmp_path, name):
-    cell = Cell("monolingual", "de", "de", "arousal")
-    invented.keep(tmp_path, cell, 0.8)
-    path = predictions.file(tmp_path, cell)
+    path = keep(claimed(tmp_path)) / "predictions" / f"{predicted().slug}.npz"
     with np.load(path) as arrays:
         held = dict(arrays) | {name: bomb(tmp_path / "boom")}
     np.savez(path, allow_pickle=True, **held)
     with pytest.raises(ResultsError, match="is not a predictions file"):
-        predictions.read(tmp_path, cell)
+        read_predictions(path)
     assert not (tmp_path / "boom").exists()
 
 
 def test_names_of_people_and_utterances_are_no_markup(tmp_path):
     evil = "<script>alert(1)</script>"
-    invented.claim(tmp_path, [invented.corpus("de"), invented.corpus("en")], {"table2": ["monolingual"]})
-    for name in ("de", "en"):
-        cell = Cell("monolingual", name, name, "arousal")
-        said = invented.said(0.8)
-        said.utterance[:] = evil
-        people = np.char.add(evil, said.speaker)
-        predictions.write(tmp_path, cell, dataclasses.replace(said, speaker=people))
-    assert "<script" not in page.of(Results(tmp_path))
+    found = predicted()
+    names = np.char.add(evil, found.utterance), np.char.add(evil, found.speaker)
+    write_predictions(
+        keep(claimed(tmp_path)), dataclasses.replace(found, utterance=names[0], speaker=names[1])
+    )
+    assert invented.NAMES[0] in page(Results(tmp_path))
+    assert "<script" not in page(Results(tmp_path))

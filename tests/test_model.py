@@ -12,16 +12,16 @@ from hypothesis.extra.numpy import arrays
 from jax import lax
 
 from ser_jax.convolution import PRECISIONS
-from ser_jax.model import ModelConfig, apply, attend, init
+from ser_jax.model import ArchitectureError, AttentiveCNN, apply, attend, init
 
-SMALL = ModelConfig(bands=3, frames=100, channels=5, kernel=4, stride=3, pool=4)
+SMALL = AttentiveCNN(bands=3, frames=100, channels=5, kernel=4, stride=3, pool=4)
 
 scores_of_eight = arrays(np.float32, 8, elements=st.floats(-1e4, 1e4, width=32))
 precisions = pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 
 
 def weigh(scores, dtype):
-    """Attention of segments that have one channel, so that they are their own scores."""
+    """Attend to segments of one channel, which are their own scores."""
     column = jnp.asarray(scores, dtype)[:, None]
     attended, alpha = attend(column, jnp.ones(1, dtype))
     return np.asarray(attended, np.float64), np.asarray(alpha, np.float64)
@@ -39,7 +39,7 @@ def test_attention_is_a_distribution(dtype, scores):
 
 @precisions
 @given(scores=arrays(np.float32, 8, elements=st.floats(-8, 8, width=32)))
-def test_attention_is_positive_where_the_precision_can_tell(dtype, scores):
+def test_attention_is_positive_within_the_precision(dtype, scores):
     assert (weigh(scores, dtype)[1] > 0).all()
 
 
@@ -70,17 +70,18 @@ def test_attended_sum_is_equation_2(segments):
 
 
 def test_the_papers_sizes():
-    config = ModelConfig()
+    config = AttentiveCNN()
     params = init(config, jax.random.key(0))
     assert config.segments == 8
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 56_002
     output = apply(config, params, jnp.zeros((2, 750, 26)))
-    assert output.logits.shape == (2, 2)
+    assert output.outputs.shape == (2, 2)
     assert output.attention.shape == (2, 8)
+    assert output.embedding.shape == (2, 9 * 200)
 
 
 def test_only_a_stride_of_three_yields_eight_segments():
-    assert [stride for stride in range(1, 11) if ModelConfig(stride=stride).segments == 8] == [3]
+    assert [stride for stride in range(1, 11) if AttentiveCNN(stride=stride).segments == 8] == [3]
 
 
 def utterances(key, lengths, config):
@@ -103,62 +104,69 @@ def test_the_network_is_the_papers_written_out():
     )
     alpha = jax.nn.softmax((maps @ params["attention"])[..., 0], axis=1)
     features = jnp.concatenate([jnp.einsum("bs,bsc->bc", alpha, maps), maps.reshape(3, -1)], axis=1)
-    logits = features @ params["classifier"]["kernel"] + params["classifier"]["bias"][None]
+    outputs = features @ params["classifier"]["kernel"] + params["classifier"]["bias"][None]
     output = apply(c, params, x)
     np.testing.assert_allclose(output.attention, alpha, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(output.logits, logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(output.outputs, outputs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_whatever_the_precision_all_that_leaves_the_network_is_float32(precision):
+def test_outputs_and_gradients_are_float32_at_every_precision(precision):
     config = dataclasses.replace(SMALL, precision=precision)
     params = init(config, jax.random.key(4))
     x = utterances(jax.random.key(6), (100, 20, 3), SMALL)
-    gradient = jax.grad(lambda params: apply(config, params, x, key=jax.random.key(1)).logits.sum())(params)
+    gradient = jax.grad(lambda params: apply(config, params, x, key=jax.random.key(1)).outputs.sum())(params)
     for leaf in jax.tree.leaves((params, apply(config, params, x), gradient)):
         assert leaf.dtype == jnp.float32
 
 
-def test_bfloat16_judges_as_float32_does_to_its_accuracy():
+def test_bfloat16_predicts_as_float32_does_to_its_accuracy():
     params = init(SMALL, jax.random.key(4))
     x = utterances(jax.random.key(6), (100, 20, 3), SMALL)
     rounded = apply(dataclasses.replace(SMALL, precision="bfloat16"), params, x)
     exact = apply(SMALL, params, x)
     eps = float(jnp.finfo(jnp.bfloat16).eps)
-    np.testing.assert_allclose(rounded.logits, exact.logits, rtol=0, atol=4 * eps)
+    np.testing.assert_allclose(rounded.outputs, exact.outputs, rtol=0, atol=4 * eps)
     np.testing.assert_allclose(rounded.attention, exact.attention, rtol=0, atol=4 * eps)
-    assert not np.array_equal(rounded.logits, exact.logits)
+    assert not np.array_equal(rounded.outputs, exact.outputs)
 
 
-def test_an_utterance_is_judged_alike_in_any_company():
+def test_outputs_do_not_depend_on_the_rest_of_the_batch():
     params = init(SMALL, jax.random.key(7))
     x = utterances(jax.random.key(8), (100, 40, 7, 61), SMALL)
     together = apply(SMALL, params, x)
     for i in range(len(x)):
         alone = apply(SMALL, params, x[i : i + 1])
-        np.testing.assert_allclose(alone.logits[0], together.logits[i], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(alone.outputs[0], together.outputs[i], rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_acts_only_with_a_key_and_keeps_the_mean():
     params = init(SMALL, jax.random.key(9))
     x = utterances(jax.random.key(10), (100,), SMALL)
     steady = apply(SMALL, params, x)
-    many = jax.vmap(lambda key: apply(SMALL, params, x, key=key).logits)(
+    many = jax.vmap(lambda key: apply(SMALL, params, x, key=key).outputs)(
         jax.random.split(jax.random.key(0), 4000)
     )
     spread = np.std(many, axis=0)
     assert (spread > 0).all()
-    np.testing.assert_allclose(many.mean(0), steady.logits, atol=5 * spread.max() / np.sqrt(4000))
+    np.testing.assert_allclose(many.mean(0), steady.outputs, atol=5 * spread.max() / np.sqrt(4000))
 
 
 def test_wrong_shapes_are_named():
     params = init(SMALL, jax.random.key(0))
     with pytest.raises(ValueError, match=r"shape \(2, 99, 3\), expected \[B, 100, 3\]"):
         apply(SMALL, params, jnp.zeros((2, 99, 3)))
-    with pytest.raises(ValueError, match="50 frames hold no segment"):
-        ModelConfig(frames=50)
 
 
-def test_an_unknown_precision_is_named():
-    with pytest.raises(ValueError, match="precision 'half', expected one of float32, tf32, bfloat16"):
-        ModelConfig(precision="half")
+@pytest.mark.parametrize(
+    ("sizes", "sentence"),
+    [
+        ({"frames": 50}, "50 frames hold no segment of 30 positions, 3 frames apart"),
+        ({"precision": "half"}, "precision 'half', expected one of float32, tf32, bfloat16"),
+        ({"stride": 0}, "stride 0, .* expected at least 1 each"),
+        ({"dropout": 1.0}, "dropout 1.0, expected .* below 1"),
+    ],
+)
+def test_sizes_that_make_no_network_are_named(sizes, sentence):
+    with pytest.raises(ArchitectureError, match=sentence):
+        AttentiveCNN(**sizes)

@@ -8,24 +8,30 @@ import subprocess
 import xml.etree.ElementTree as ET
 
 import invented
+import numpy as np
 import pytest
 from elements import Read
 
-from experiments import keeping, page, protocol, tables
-from experiments.predictions import Cell
-from experiments.results import Results
+from ser_jax.errors import ResultsError
+from ser_jax.experiment import predictions
+from ser_jax.experiment import results as stored
+from ser_jax.experiment import settings as known
+from ser_jax.report import tables
+from ser_jax.report.page import TITLES, page
+from ser_jax.report.results import Results
+from ser_jax.tasks import TASKS
 
 SVG = "http://www.w3.org/2000/svg"
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    return invented.everything(tmp_path_factory.mktemp("results"), targets=("arousal",))
+    return invented.everything(tmp_path_factory.mktemp("results"), tasks=("arousal",))
 
 
 @pytest.fixture(scope="module")
 def document(out):
-    return page.of(Results(out))
+    return page(Results(out))
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +39,11 @@ def read(document):
     return Read(document)
 
 
-def test_it_is_a_whole_document(document, read):
+def test_it_is_a_whole_document_that_reaches_nothing_outside(document, read):
     assert document.startswith("<!doctype html>")
     assert read.all("html") == [{"lang": "en"}]
     assert len(read.all("title")) == len(read.all("h1")) == len(read.all("main")) == 1
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in read.all("meta")
-
-
-def test_it_reaches_nothing_outside_and_runs_nothing(document, read):
     assert set(re.findall(r"[a-z]+://[^\s\"'<>]*", document)) == {SVG}
     assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in read.elements}
     assert not re.search(r"url\((?!#)|@import|\bon\w+=", document)
@@ -61,8 +64,7 @@ def test_every_figure_is_whole_and_says_what_it_shows(document):
     assert len(drawn) > 20
     roots = [ET.fromstring(svg) for svg in drawn]
     assert all(root.get("role") == "img" and root.get("aria-label") for root in roots)
-    labels = [root.get("aria-label") for root in roots]
-    assert "UAR of every run by setting, de arousal" in labels
+    assert "Scores of every run by setting, de arousal" in [root.get("aria-label") for root in roots]
     assert not [svg for svg in drawn if "#000000" in svg], "drawn in an ink that a dark page swallows"
 
 
@@ -74,67 +76,143 @@ def test_every_table_names_its_columns_and_rows(read):
 
 
 def test_every_cell_of_the_folder_stands_in_it_with_its_numbers(out, read):
-    names = {file.name.split("-")[0] for file in (out / "predictions").iterdir()}
     results = Results(out)
-    rows = results.rows(sorted(names))
+    rows = results.rows(results.settings)
     assert len(rows) > 60
     for row in rows:
         [line] = tables.intervals(results, [row])[1:]
         assert all(field in read.text for field in line[1:]), row
 
 
-def test_every_section_has_something_to_say(read):
-    wanted = [*page.TITLES.values(), "Every corpus on every corpus", "Where the attention lies"]
-    wanted += ["Beside the tables", "How training went", "The corpora", "How it was computed"]
-    wanted += ["What could not be computed"]
-    absent = ("monolingual", "multilingual", "crosslingual", "finetuning", "results")
-    for heading in set(wanted) - {page.TITLES[name] for name in absent}:
+def test_every_section_is_there_and_a_table_within_another_is_left_out(read):
+    wanted = ["Every corpus on every corpus", "Where the attention lies", "Beside the tables"]
+    wanted += ["How training went", "The corpora", "How it was computed", "What could not be computed"]
+    absent = {
+        TITLES[name] for name in ("monolingual", "multilingual", "crosslingual", "finetuning", "results")
+    }
+    for heading in {*wanted, *TITLES.values()} - absent:
         assert read.text.count(heading) >= 2, heading  # in the contents, and above the section
+    assert TITLES["monolingual"] not in read.text
 
 
-def test_a_table_within_another_is_not_told_twice(read):
-    assert page.TITLES["monolingual"] not in read.text
-
-
-def test_what_is_missing_is_named_with_its_reason(read):
+def test_what_is_missing_and_how_it_was_computed_are_told(out, document, read):
     assert read.text.count("fold 1: 300, fewer than 400") == 1
-    assert "finetuned_400" in read.text
-
-
-def test_names_and_reasons_are_text_and_never_markup(tmp_path):
-    evil = "<script>alert('x')&"
-    invented.claim(tmp_path, [invented.corpus(evil), invented.corpus("en")], {"table2": ["monolingual"]})
-    for name in (evil, "en"):
-        invented.keep(tmp_path, Cell("monolingual", name, name, "arousal"), 0.8)
-    invented.keep_training(tmp_path, "monolingual", evil)
-    (tmp_path / "attention.json").write_text(json.dumps(invented.attention([evil])))
-    keeping.note_missing(tmp_path, {Cell("monolingual", evil, evil, "valence"): f'{evil} `<b>` "no"'})
-    document = page.of(Results(tmp_path))
-    assert not re.search(r"<script|<b>|<fast>", document)
-    read = Read(document)
-    assert f'{evil} <b> "no"' in read.text
-    assert "A processor <fast>" in read.text
-    assert f"UAR of every run by setting, {evil} arousal" in [svg["aria-label"] for svg in read.all("svg")]
-
-
-def test_a_corpus_is_described_by_its_largest_cell(document):
-    card = re.search(r"What was trained and tested on</caption>(.*?)</table>", document)[1]
-    fields = re.findall(r"<td>(.*?)</td>", re.search(r'<th scope="row">de</th>(.*?)</tr>', card)[1])
-    assert fields[:5] == ["manifest", "recorded", "80", "10", "27 low, 53 high"]
-    assert fields[-1] == "<code>de0de0de0de0</code>"
-
-
-def test_how_it_was_computed_is_told(out, read):
-    for known in (
-        protocol.document(out)["hash"],
+    for part in (
+        stored.read_document(out)["hash"],
         "2026-03-01 10:00:00 UTC",
         "0:01:15",
         "python 3.11.9, jax 0.10.2, numpy 2.4.0",
         "0123456789ab+",
         "model: channels",
         "monolingual de, crosslingual de>en",
+        "5, testing 16, 16, 16, 16, 16 utterances",
     ):
-        assert known in read.text
+        assert part in read.text
+    card = re.search(r"What was trained and tested on</caption>(.*?)</table>", document, re.DOTALL)[1]
+    fields = re.findall(r"<td>(.*?)</td>", re.search(r'<th scope="row">de</th>(.*?)</tr>', card)[1])
+    assert fields[:6] == ["manifest", "recorded", "de", "80", "10", "27 low, 53 high"]
+    assert fields[-1] == "<code>de0de0de0de0</code>"
+
+
+def small(out, names=("de", "en"), shown=("monolingual", "multilingual"), **facts):
+    """A folder of one task of two corpora."""
+    own = invented.config(names, ("arousal",))
+    invented.claim(out, own, tables={"table2": list(shown)}, **facts)
+    for setting in [*known.monolingual(own), *known.multilingual(own)]:
+        if setting.name in shown:
+            invented.keep(out, setting, 0.8, training=setting.name == "monolingual")
+    return out
+
+
+def test_names_and_reasons_are_text_and_never_markup(tmp_path):
+    evil = "<script>alert('x')&"
+    small(tmp_path, (evil, "en"), ("multilingual",))
+    [setting] = known.monolingual(invented.config(("en",), ("arousal",)))
+    (tmp_path / "attention.json").write_text(json.dumps(invented.attention([evil])))
+    stored.note_missing(tmp_path, [invented.missing(setting, f'{evil} `<b>` "no"')])
+    document = page(Results(tmp_path))
+    assert not re.search(r"<script|<b>|<fast>", document)
+    read = Read(document)
+    assert f'{evil} <b> "no"' in read.text
+    assert "A processor <fast>" in read.text
+    labels = [svg["aria-label"] for svg in read.all("svg")]
+    assert f"Scores of every run by setting, {evil} arousal" in labels
+    assert f"How often each segment has the largest weight, {evil}" in labels
+
+
+def test_a_folder_of_one_table_has_no_sections_of_others(tmp_path):
+    document = page(Results(small(tmp_path)))
+    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", document)
+    assert headings == ["Table 2", "How training went", "The corpora", "How it was computed"]
+    assert "Synthetic" not in document
+    kept = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(kept | {"tables": {}}))
+    assert TITLES["results"] in page(Results(tmp_path))
+
+
+def test_an_empty_folder_has_a_page(tmp_path):
+    invented.claim(tmp_path, invented.config(("de", "en")), tables={"table2": ["monolingual"]})
+    assert "Emotion from speech: de, en" in Read(page(Results(tmp_path))).text
+    with pytest.raises(ResultsError, match=r"no .*config\.json.*; expected a folder that an experiment has"):
+        page(Results(tmp_path / "other"))
+
+
+def test_the_same_folder_gives_the_same_bytes(tmp_path):
+    small(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
+    assert page(Results(tmp_path / "one")) == page(Results(tmp_path / "other"))
+
+
+def test_synthetic_speech_is_told_first(tmp_path):
+    document = page(Results(small(tmp_path, synthetic=True)))
+    assert document.index("Synthetic speech (de, en): no person spoke it") < document.index("<nav")
+    assert "de (synthetic) arousal" in document
+
+
+def test_a_page_of_twelve_corpora_is_made(tmp_path):
+    names = tuple(f"corpus_{i}" for i in range(12))
+    own = invented.config(names, ("arousal",), seeds=1)
+    invented.claim(tmp_path, own, tables={"table2": ["monolingual", "crosslingual"]})
+    for setting in [*known.monolingual(own), *known.crosslingual(own)[:2]]:
+        invented.keep(tmp_path, setting, 0.7)
+    assert "crosslingual from corpus_1" in page(Results(tmp_path))
+
+
+def certain(out, speakers=16, tasks=("valence",)):
+    """One setting is always right, the other about half of the utterances of every speaker."""
+    own = invented.config(("de",), tasks, seeds=1)
+    invented.claim(out, own, tables={"table2": ["monolingual", "multilingual"]})
+    n = 4 * speakers
+    label, who = np.arange(n) % 2, np.repeat(np.arange(speakers), 4).astype(str)
+    facts = {"utterance": np.arange(n).astype(str), "speaker": who, "session": who, "fold": 0 * label}
+    for setting, right in (("monolingual", np.arange(n) // 2 % 2), ("multilingual", label)):
+        outputs = np.stack([1 - right, right], axis=-1)[None].astype(np.float32)
+        for task in tasks:
+            found = predictions.cell(
+                TASKS[task], name=setting, train=("de",), test=("de",), labels=label, seed=np.zeros(1, int),
+                outputs=outputs, **facts,
+            )  # fmt: skip
+            predictions.write_predictions(out, found)
+    return Read(page(Results(out))).text
+
+
+def test_what_differs_is_told_in_words(tmp_path):
+    text = certain(tmp_path)
+    assert "1 of 1 differences is larger than chance explains (p < 0.05, Holm), in the pooled score" in text
+    assert "de valence: multilingual above monolingual by 50.0" in text
+
+
+def test_what_few_speakers_cannot_show_is_told(tmp_path):
+    text = certain(tmp_path, speakers=5)
+    assert "None of 1 differences is larger than chance explains (p < 0.05, Holm)." in text
+    assert "The 5 speakers of de allow no p below 0.0625" in text
+
+
+def test_p_is_corrected_for_its_column_alone(tmp_path):
+    """Six speakers allow p = 0.031: enough for one comparison of each task, not for both at once."""
+    text = certain(tmp_path, 6, ("arousal", "valence"))
+    assert "2 of 2 differences are larger than chance explains (p < 0.05, Holm)" in text
+    assert "allow no p below" not in text
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

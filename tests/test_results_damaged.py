@@ -1,36 +1,38 @@
-"""Results folders that are damaged: one sentence that names the file, and no table of what is left."""
+"""Results folders that are damaged: one sentence that names the file, and no table of the rest."""
 
 import dataclasses
 import json
 
+import invented
 import pytest
-from predicted_by_hand import CORPORA, LABEL, claimed, keep, said
+from predicted_by_hand import LABEL, claimed, keep, predicted
 
-from experiments import keeping, predictions, protocol, report, verify
-from experiments.predictions import Cell, ResultsError
-from experiments.results import Results
+from experiments.report import report
+from experiments.verify import verify
+from ser_jax.errors import ResultsError
+from ser_jax.experiment import predictions
+from ser_jax.experiment import results as stored
+from ser_jax.experiment.command import run_function
+from ser_jax.experiment.config import digest
+from ser_jax.report import rewrite
+from ser_jax.report.results import Results
 
 DEEP = "[" * 100_000
+COMMANDS = [report, verify]
 
 
 @pytest.fixture
 def out(tmp_path):
-    claimed(tmp_path / "out")
-    keep(tmp_path / "out", CORPORA)
-    return tmp_path / "out"
+    return keep(claimed(tmp_path / "out"))
 
 
-def ended(command, out, capsys):
-    """Exit status and the last line on standard error."""
+def ended(command, capsys, *flags):
+    """Exit status and what is on standard error."""
     with pytest.raises(SystemExit) as stop:
-        command([str(out)])
+        run_function(command, "", [str(flag) for flag in flags])
     error = capsys.readouterr().err
     assert "Traceback" not in error
-    return stop.value.code, error.strip().splitlines()[-1]
-
-
-def cells(out):
-    return sorted((out / "predictions").iterdir())
+    return stop.value.code, error.strip()
 
 
 DAMAGES = {
@@ -42,14 +44,14 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["protocol.json", "predictions", "missing.json", "attention.json"])
-def test_a_damaged_file_is_named(out, capsys, name, damage):
-    (out / "missing.json").write_text("[]")
-    (out / "attention.json").write_text("{}")
-    file = cells(out)[0] if name == "predictions" else out / name
+@pytest.mark.parametrize("name", ["config.json", "predictions", "training", "attention.json"])
+def test_a_damaged_file_is_named_with_a_remedy(out, capsys, name, damage):
+    predictions.write_arrays(out / "training" / "monolingual-de-de-arousal.npz", vars(invented.log()))
+    (out / "attention.json").write_text(json.dumps(invented.attention(["de"])))
+    file = sorted((out / name).iterdir())[0] if (out / name).is_dir() else out / name
     file.write_bytes(DAMAGES[damage](file.read_bytes()))
     before = sorted(path.name for path in out.iterdir())
-    status, line = ended(report.main, out, capsys)
+    status, line = ended(report, capsys, "--results", out)
     assert status == 2
     assert str(file) in line
     assert "delete it" in line or "restore it" in line
@@ -57,107 +59,87 @@ def test_a_damaged_file_is_named(out, capsys, name, damage):
         assert sorted(path.name for path in out.iterdir()) == before
 
 
-def changed(out, change):
-    document = json.loads((out / "protocol.json").read_text())
-    change(document)
-    (out / "protocol.json").write_text(json.dumps(document))
+def changed(out, **parts):
+    document = json.loads((out / "config.json").read_text()) | parts
+    document["hash"] = digest({name: document[name] for name in stored.HASHED})
+    (out / "config.json").write_text(json.dumps(document))
 
 
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
-    "content",
+    "parts",
     [
-        {},
-        {"fold_hashes": {}},
-        {"fold_hashes": {}, "corpora": [{"name": "x"}]},
-        {"fold_hashes": {}, "corpora": 3},
+        {"corpora": [{"name": "x"}]},
+        {"corpora": 3},
+        {"folds": []},
+        {"tables": {"table2": {"settings": []}}},
+        {"tables": {"../../outside": {"settings": ["monolingual"], "figure": None, "cells": []}}},
+        {"tables": {"/tmp/outside": {"settings": ["monolingual"], "figure": None, "cells": []}}},
+        {"missing": [{"setting": "x"}]},
     ],
 )
-@pytest.mark.parametrize("command", [report.main, verify.main])
-def test_a_hollow_protocol_is_refused_though_its_hash_is_right(out, capsys, content, command):
-    changed(out, lambda document: document.update(protocol=content, hash=protocol.sha256(content)))
-    status, line = ended(command, out, capsys)
+def test_an_incomplete_config_is_refused_though_its_hash_is_right(out, capsys, parts, command):
+    changed(out, **parts)
+    status, line = ended(command, capsys, "--results", out)
     assert status == 2
-    assert "protocol.json is not a protocol, " in line
+    assert "config.json is not an experiment's, " in line
 
 
-def test_a_damaged_training_file_is_named(out, capsys):
-    file = out / "training" / "monolingual-de-de.npz"
-    file.parent.mkdir()
-    file.write_bytes(b"PK")
-    status, line = ended(report.main, out, capsys)
-    assert status == 2
-    assert f"{file} is not a training file" in line
-
-
-def test_a_table_that_is_gone_differs(out, capsys):
-    with pytest.raises(SystemExit) as stop:
-        report.main([str(out)])
-    assert stop.value.code == 0
-    (out / "results.md").unlink()
-    with pytest.raises(SystemExit) as stop:
-        verify.main([str(out)])
-    assert stop.value.code == 1
-    assert "results.md: LOST" in capsys.readouterr().out
+def test_a_config_that_was_edited_is_refused(out):
+    document = json.loads((out / "config.json").read_text())
+    document["config"]["train"]["epochs"] = 51
+    (out / "config.json").write_text(json.dumps(document))
+    with pytest.raises(
+        ResultsError, match=r"it was changed since it was written: its hash is of something else"
+    ):
+        Results(out)
 
 
 def test_what_is_no_results_folder_is_named(tmp_path, capsys):
     for place in (tmp_path / "nowhere", tmp_path, "/dev/null"):
-        for command in (report.main, verify.main):
-            status, line = ended(command, place, capsys)
+        for command in COMMANDS:
+            status, line = ended(command, capsys, "--results", place)
             assert status == 2
             assert "expected" in line, line
-    assert keeping.read_missing(tmp_path) == {}
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"not a zip"])
-def test_damaged_or_absent_predictions_are_named(tmp_path, content):
-    cell = Cell("monolingual", "de", "de", "arousal")
-    with pytest.raises(ResultsError, match=r"no predictions .*monolingual-de-de-arousal.npz"):
-        predictions.read(tmp_path, cell)
-    path = predictions.file(tmp_path, cell)
-    path.parent.mkdir()
-    path.write_bytes(content)
-    with pytest.raises(ResultsError, match=r"monolingual-de-de-arousal.npz is not a predictions file"):
-        predictions.read(tmp_path, cell)
-
-
-@pytest.mark.parametrize("name", ["copy", "monolingual-de-de-arousal (copy)", "monolingual-de-fr-arousal"])
-def test_a_file_that_is_no_cell_is_named(out, name):
-    (out / "predictions" / f"{name}.npz").touch()
-    with pytest.raises(
-        ResultsError, match=r"is no cell of de and en, expected SETTING-TRAIN-TEST-TARGET.npz"
-    ):
-        Results(out).rows(["monolingual"])
-
-
-def test_predictions_of_unequal_lengths_are_named(out):
-    short = dataclasses.replace(said(), label=LABEL[:7])
-    predictions.write(out, Cell("monolingual", "de", "de", "arousal"), short)
-    with pytest.raises(ResultsError, match=r"monolingual-de-de-arousal.npz .*its arrays differ in length"):
-        Results(out).rows(["monolingual"])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    "tables",
+    ("command", "flags", "named"),
     [
-        {"../../outside": {"settings": ["monolingual"], "cells": []}},
-        {"/tmp/outside": {"settings": ["monolingual"], "cells": []}},
-        {"table2": {"settings": ["monolingual"], "cells": ["../x-a-a-arousal"]}},
-        {"table2": {"settings": ["monolingual"], "cells": ["monolingual-a-arousal"]}},
+        (report, [], "--results"),
+        (report, ["--results"], "--results"),
+        (report, ["--results", "x", "--mixd"], "--mixd"),
+        (verify, ["--result", "x"], "--result"),
     ],
 )
-def test_names_that_would_lead_out_of_the_folder_are_refused(out, tables):
-    document = json.loads((out / "protocol.json").read_text()) | {"tables": tables}
-    (out / "protocol.json").write_text(json.dumps(document))
-    with pytest.raises(ResultsError, match=r"its tables have names that no experiment gives"):
-        Results(out).rows(["monolingual"])
+def test_wrong_flags_are_named(capsys, command, flags, named):
+    status, text = ended(command, capsys, *flags)
+    assert status == 2
+    assert named in text
 
 
-def test_a_protocol_that_was_changed_by_hand_is_refused(out):
-    document = json.loads((out / "protocol.json").read_text())
-    document["protocol"]["epochs"] = 51
-    (out / "protocol.json").write_text(json.dumps(document))
+def test_predictions_of_other_corpora_or_under_another_name_are_named(out):
+    path = out / "predictions" / "monolingual-de-de-arousal.npz"
+    (out / "predictions" / "copy.npz").write_bytes(path.read_bytes())
+    with pytest.raises(ResultsError, match=r"copy.npz is not a predictions file"):
+        Results(out)
+    (out / "predictions" / "copy.npz").unlink()
+    predictions.write_predictions(out, predicted(test=("fr",)))
     with pytest.raises(
-        ResultsError, match=r"it was changed since it was written, its hash is of something else; restore"
+        ResultsError, match=r"fr-arousal.npz is of de and fr, expected the corpora .* \(de en\)"
     ):
-        Results(out).rows(["monolingual"])
+        Results(out)
+
+
+def test_predictions_of_unequal_lengths_are_named(out):
+    predictions.write_predictions(out, dataclasses.replace(predicted(), labels=LABEL[:7]))
+    with pytest.raises(ResultsError, match=r"monolingual-de-de-arousal.npz is not a predictions file"):
+        Results(out)
+
+
+def test_a_table_that_is_gone_is_found(out, capsys):
+    rewrite(out)
+    (out / "results.md").unlink()
+    assert verify(out) == 1
+    assert "results.md: LOST" in capsys.readouterr().out

@@ -1,30 +1,28 @@
 """Training against a plain loop, and runs in a stack against runs alone."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from five_runs import CONFIG, N, a_run, features
-from ser_jax.schedule import Batch
+from five_runs import CONFIG, GROUP, N, a_run, close, equal, features
 
-from ser_jax import model, runs, schedule, train
-from ser_jax.model import ModelConfig
+from ser_jax import model, runs, train
+from ser_jax.augment import Gain
+from ser_jax.objectives import DomainAdversarial, SupervisedContrastive, ccc_loss, cross_entropy
 from ser_jax.runs import Data
-from ser_jax.train import TrainConfig
+from ser_jax.train import Batch, Procedure, TrainConfig, TrainError
 
 pytestmark = pytest.mark.usefixtures("hastily")
+STEADY = dataclasses.replace(CONFIG, dropout=0.0)
 
 
 @pytest.fixture(scope="module")
 def data():
-    logmel, frames = map(jnp.asarray, features())
-    return Data(logmel, frames, jnp.arange(N, dtype=jnp.int32) % 2)
-
-
-def close(left, right):
-    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    raw, frames = features()
+    return jax.tree.map(jnp.asarray, Data(features=raw.reshape(N, -1), frames=frames, group=GROUP))
 
 
 @pytest.fixture(scope="module")
@@ -33,106 +31,200 @@ def alone(data):
     return each, [train.fit(CONFIG, TrainConfig(batch=16, epochs=3), data, run) for run in each]
 
 
+def place(stack, i):
+    return jax.tree.map(lambda leaf: leaf[i], stack)
+
+
+def step(training, data, run, state, batch, config=STEADY, loss=cross_entropy):
+    procedure = Procedure(config, training, loss)
+    return jax.jit(train.step, static_argnums=0)(procedure, runs.gather(data, batch.rows), run, state, batch)
+
+
+def a_batch(rows):
+    return Batch(np.asarray(rows), np.ones(len(rows), bool), jax.random.key(0), np.ones(2, np.int32))
+
+
 @pytest.mark.parametrize("stacking", ["vmap", "map"])
 def test_each_run_of_a_stack_trains_as_if_alone(data, alone, stacking):
-    training = TrainConfig(batch=16, epochs=3, stacking=stacking)  # 64 segments: more than one block
+    training = TrainConfig(batch=16, epochs=3)  # 64 segments: more than one block
     each, wanted = alone
-    _, (params, *_), losses = train.fit_runs(CONFIG, training, data, runs.stack(each))
-    for r, (own, own_losses) in enumerate(wanted):
-        close(jax.tree.map(lambda leaf: leaf[r], params), own)  # noqa: B023
-        np.testing.assert_allclose(losses[:, r], own_losses, rtol=1e-3)
+    state, losses = train.fit_runs(CONFIG, training, data, runs.stack(each), stacking=stacking)
+    close([(place(state.params, i), losses[:, i]) for i in range(3)], wanted)
 
 
 def test_the_same_stack_trains_to_the_same_bits(data, optimised):
-    training = TrainConfig(batch=8, epochs=2)
     stack = runs.stack([a_run(0, 30), a_run(1, 41)])
-    first, second = (train.fit_runs(CONFIG, training, data, stack).state.params for _ in range(2))
-    assert all(
-        np.array_equal(a, b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
-    )
+    equal(*(train.fit_runs(CONFIG, TrainConfig(batch=8, epochs=2), data, stack) for _ in range(2)))
 
 
 def test_steps_past_a_runs_count_leave_its_state_untouched(data):
     run = a_run(3, 7)
-    longer = run._replace(train=np.pad(run.train, (0, 30), constant_values=1))
+    longer = dataclasses.replace(run, train=np.pad(run.train, (0, 30), constant_values=1))
     training = TrainConfig(batch=8, epochs=2)
-    close(train.fit(CONFIG, training, data, run)[0], train.fit(CONFIG, training, data, longer)[0])
+    close(train.fit(CONFIG, training, data, run), train.fit(CONFIG, training, data, longer))
 
 
 def test_an_epoch_visits_every_utterance_once_whatever_the_padding():
     run = a_run(4, 23)
-    padded = run._replace(train=np.pad(run.train, (0, 50)))
+    padded = dataclasses.replace(run, train=np.pad(run.train, (0, 50)))
     for number in range(3):
         key = jax.random.key(number)
-        own = schedule.order(run, key)
+        own = train.order(run, key)
         assert sorted(own.tolist()) == sorted(run.train.tolist())
-        assert schedule.order(padded, key)[:23].tolist() == own.tolist()
+        assert train.order(padded, key)[:23].tolist() == own.tolist()
 
 
-def test_what_lies_in_the_padding_never_matters(data):
-    run, training = a_run(5, 20), TrainConfig(batch=8, epochs=2)
-    sound = np.arange(CONFIG.frames)[None, :] < np.asarray(data.frames)[:, None]
-    poisoned = data._replace(logmel=jnp.where(sound[:, :, None], data.logmel, 1e6))
-    assert np.abs(np.asarray(poisoned.logmel) - np.asarray(data.logmel)).max() > 1e5
-    close(train.fit(CONFIG, training, data, run)[0], train.fit(CONFIG, training, poisoned, run)[0])
+@pytest.mark.parametrize("augment", [TrainConfig().augment, Gain()], ids=["plain", "augmented"])
+def test_the_values_in_the_padding_never_matter(data, augment):
+    run, training = a_run(5, 20), TrainConfig(batch=8, epochs=2, augment=augment)
+    valid = np.arange(CONFIG.frames)[None, :] < np.asarray(data.frames)[:, None]
+    valid = np.repeat(valid, CONFIG.bands, axis=1)
+    poisoned = dataclasses.replace(data, features=jnp.where(valid, data.features, 1e6))
+    assert not valid.all()
+    close(train.fit(CONFIG, training, data, run), train.fit(CONFIG, training, poisoned, run))
 
 
-def test_inputs_are_standardised_by_group_and_zero_in_the_padding(data):
+def test_inputs_are_standardized_by_group_and_zero_in_the_padding(data):
     run = a_run(6, 10)
     rows = np.array([3, 8, 0, 40], np.int32)
+    raw, frames = features()
+    mean, scale = map(np.asarray, run.scaler)
     x = np.asarray(runs.inputs(data, run, rows))
     for i, row in enumerate(rows):
-        n, group = int(data.frames[row]), int(data.group[row])
-        wanted = (np.asarray(data.logmel[row, :n]) - np.asarray(run.mean[group])) * np.asarray(
-            run.scale[group]
-        )
+        n, group = frames[row], GROUP[row]
+        wanted = (raw[row, :n] - mean[group]) * scale[group]
         np.testing.assert_allclose(x[i, :n], wanted, rtol=1e-5, atol=1e-5)
         assert not x[i, n:].any()
 
 
 def test_the_last_partial_batch_counts_by_its_mask(data):
     """Loss and gradient of five masked utterances are those of a batch of the five."""
-    params = model.init(CONFIG, jax.random.key(0))
-    run = a_run(7, 20)
-    rows = run.train[:8]
-    mask = np.arange(8) < 5
-    config = ModelConfig(**{**vars(CONFIG), "dropout": 0.0})
+    params, run = model.init(STEADY, jax.random.key(0)), a_run(7, 20)
 
     @jax.jit
-    def value(rows, mask):
-        labels = run.labels[rows].astype(jnp.int32)
-        return jax.value_and_grad(train.loss, 1)(
-            config, params, runs.inputs(data, run, rows), labels, mask, jax.random.key(1)
+    def value(batch):
+        gathered = runs.gather(data, batch.rows)
+        objective = train.objective
+        return jax.value_and_grad(objective, 1)(
+            Procedure(STEADY, TrainConfig()), (params, {}), gathered, run, batch
         )
 
-    close(value(rows, mask), value(rows[:5], np.ones(5, bool)))
+    batch = a_batch(run.train[:8])
+    close(value(batch._replace(mask=np.arange(8) < 5)), value(a_batch(run.train[:5])))
 
 
-def test_a_step_is_adam_on_the_mean_cross_entropy(data):
-    config = ModelConfig(**{**vars(CONFIG), "dropout": 0.0})
-    training, run = TrainConfig(batch=8), a_run(8, 8)
-    state = train.start(config, training, run)
+@pytest.mark.parametrize(
+    ("training", "rule"),
+    [
+        (TrainConfig(), optax.adam(1e-3)),
+        (TrainConfig(optimizer="adamw", weight_decay=0.1), optax.adamw(1e-3, weight_decay=0.1)),
+        (TrainConfig(optimizer="sgd", learning_rate=0.1), optax.sgd(0.1, momentum=0.9)),
+        (
+            TrainConfig(optimizer="sgd", learning_rate=0.1, weight_decay=0.5),
+            optax.chain(optax.sgd(0.1, momentum=0.9), optax.add_decayed_weights(-0.1 * 0.5)),
+        ),
+    ],
+    ids=["adam", "adamw", "sgd", "sgd with decay"],
+)
+def test_a_step_is_the_optimizers_on_the_mean_cross_entropy(data, training, rule):
+    run = a_run(8, 8)
+    state = train.start(STEADY, training, run)
 
     def plain(params):
-        logits = model.apply(config, params, runs.inputs(data, run, run.train)).logits
-        chosen = jax.nn.log_softmax(logits)[jnp.arange(8), run.labels[run.train].astype(int)]
-        return -chosen.mean()
+        logits = model.apply(STEADY, params, runs.inputs(data, run, run.train)).outputs
+        return -jax.nn.log_softmax(logits)[jnp.arange(8), run.labels[run.train]].mean()
 
-    gradient = jax.jit(jax.grad(plain))(state.params)
-    rule = optax.adam(1e-3)
-    wanted = optax.apply_updates(state.params, rule.update(gradient, rule.init(state.params))[0])
-    step = jax.jit(train.step, static_argnums=(0, 1))
-    batch = Batch(run.train, np.ones(8, bool), jax.random.key(0), np.ones(2, np.int32))
-    got, value = step(config, training, runs.gather(data, run.train), run, state, batch)
-    assert float(value) == pytest.approx(float(plain(state.params)), rel=1e-5)
-    close(got.params, wanted)
+    wanted, moments = state.params, rule.init(state.params)
+    for _ in range(2):
+        value, gradient = jax.jit(jax.value_and_grad(plain))(wanted)
+        updates, moments = rule.update(gradient, moments, wanted)
+        wanted = optax.apply_updates(wanted, updates)
+        state, found = step(training, data, run, state, a_batch(run.train))
+        assert float(found) == pytest.approx(float(value), rel=1e-4)
+    close(state.params, wanted)
+
+
+def test_weights_and_missing_labels_weigh_the_loss(data):
+    """A weight of 2 is an utterance twice; a weight of 0, or no label, is none."""
+    run, state = a_run(8, 8), train.start(STEADY, TrainConfig(), a_run(8, 8))
+    weights, labels = np.ones(N, np.float32), np.array(run.labels)
+    weights[run.train[:2]], weights[run.train[2]] = 2, 0
+    labels[run.train[2:4]] = -1
+    weighted = dataclasses.replace(run, weights=weights, labels=labels)
+    _, found = step(TrainConfig(), data, weighted, state, a_batch(run.train))
+    often = np.concatenate([run.train[4:], run.train[:2], run.train[:2]])
+    _, wanted = step(TrainConfig(), data, run, state, a_batch(often))
+    assert float(found) == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_regression_trains_on_numbers_of_which_some_are_missing(data):
+    config = dataclasses.replace(STEADY, outputs=3)
+    labels = np.random.default_rng(0).uniform(-1, 1, (N, 3)).astype(np.float32)
+    labels[::3, 1], labels[:, 2] = np.nan, np.nan
+    run = a_run(0, 30, labels=labels)
+    params, losses = train.fit(config, TrainConfig(batch=16, epochs=8), data, run, loss=ccc_loss)
+    assert losses[-1] < losses[0]
+    assert not params["classifier"]["bias"][2].any()  # nothing was learnt of the dimension without labels
+    stack, training = runs.stack([run, a_run(1, 41, labels=labels)]), TrainConfig(batch=16, epochs=8)
+    state, _ = train.fit_runs(config, training, data, stack, loss=ccc_loss, stacking="vmap")
+    close(place(state.params, 0), params)
+
+
+def test_unlabelled_rows_come_along_without_their_labels(data):
+    others = np.array([3, 9, 11], np.int32)
+    run = a_run(0, 20, unlabelled=others)
+    longer = runs.stack([run, a_run(1, 20, unlabelled=np.arange(30, dtype=np.int32))])
+    alone, padded = (train.schedule(one, 8, 2) for one in (run, place(longer, 0)))
+    assert alone.rows.shape == (3, 16)
+    assert set(alone.rows[:, 8:].ravel().tolist()) == set(others.tolist())
+    equal(padded.rows, alone.rows)
+    seen = {}
+
+    @dataclasses.dataclass(frozen=True)
+    class Spy:
+        unlabelled: bool = True
+
+        def heads(self, key, output, corpora):
+            return {}
+
+        def __call__(self, loss, step, heads):
+            seen.update(step._asdict())
+            return loss(step.output.outputs, step.labels, step.weights)
+
+    batch = place(alone, 2)._replace(mask=np.arange(8) < 4)
+    procedure = Procedure(STEADY, TrainConfig(objective=Spy(), epochs=4))
+    variables = model.init(STEADY, jax.random.key(0)), {}
+    train.objective(procedure, variables, runs.gather(data, batch.rows), run, batch)
+    assert seen["valid"].tolist() == seen["weights"].astype(bool).tolist()[:8] + [True] * 8
+    assert seen["weights"].tolist() == [1.0] * 4 + [0.0] * 12
+    assert seen["labels"][8:].tolist() == [-1] * 8
+    assert float(seen["progress"]) == 0.5
+    none = dataclasses.replace(run, unlabelled=(others, np.int32(0)))
+    train.objective(procedure, variables, runs.gather(data, batch.rows), none, batch)
+    assert not seen["valid"][8:].any()
+
+
+@pytest.mark.parametrize("objective", [DomainAdversarial(hidden=5), SupervisedContrastive()], ids=repr)
+def test_objectives_and_their_heads_train_in_a_stack_as_alone(data, objective):
+    data = dataclasses.replace(data, corpus=jnp.arange(N) % 3, speaker=jnp.arange(N) % 7, corpora=3)
+    rows = {"unlabelled": np.arange(25, 41, dtype=np.int32)} if objective.unlabelled else {}
+    each = [a_run(0, 20, **rows), a_run(1, 13, **rows)]
+    training = TrainConfig(batch=8, epochs=2, objective=objective)
+    wanted = [train.fit(CONFIG, training, data, run) for run in each]
+    for stacking in ("map", "vmap"):
+        state, losses = train.fit_runs(CONFIG, training, data, runs.stack(each), stacking=stacking)
+        close([(place(state.params, i), losses[:, i]) for i in range(2)], wanted)
+    first = train.start_runs(CONFIG, training, runs.stack(each), None, 3)
+    for before, after in zip(jax.tree.leaves(first.heads), jax.tree.leaves(state.heads), strict=True):
+        assert not np.array_equal(before, after)
+    assert bool(state.heads) == objective.unlabelled
 
 
 def test_fine_tuning_starts_from_the_parameters_given(data):
     stack = runs.stack([a_run(0, 10), a_run(1, 10)])
     start = jax.vmap(lambda key: model.init(CONFIG, key))(jax.random.split(jax.random.key(9), 2))
-    _, (params, *_), losses = train.fit_runs(CONFIG, TrainConfig(epochs=0), data, stack, start)
-    close(params, start)
+    state, losses = train.fit_runs(CONFIG, TrainConfig(epochs=0), data, stack, start)
+    close(state.params, start)
     assert losses.shape == (0, 2)
 
 
@@ -140,37 +232,61 @@ def test_predictions_are_the_networks_and_ignore_the_padding(data):
     stack = runs.stack([a_run(0, 10), a_run(1, 10)])
     params = train.start_runs(CONFIG, TrainConfig(), stack).params
     rows = np.stack([np.arange(N), np.arange(N)[::-1]]).astype(np.int32)
-    said = runs.predict(CONFIG, data, stack, params, rows, np.array([N, 7]))
+    found = runs.predict(CONFIG, data, stack, params, rows, np.array([N, 7]))
     for r, count in enumerate((N, 7)):
-        run = jax.tree.map(lambda leaf: leaf[r], stack)  # noqa: B023
-        own = jax.tree.map(lambda leaf: leaf[r], params)  # noqa: B023
-        output = model.apply(CONFIG, own, runs.inputs(data, run, rows[r, :count]))
-        np.testing.assert_allclose(
-            said.probability[r, :count], jax.nn.softmax(output.logits)[:, 1], rtol=1e-4, atol=1e-5
-        )
-        np.testing.assert_allclose(said.attention[r, :count], output.attention, rtol=1e-4, atol=1e-5)
-
-
-def test_an_unknown_stacking_is_named():
-    with pytest.raises(ValueError, match="stacking 'pmap', expected one of auto, vmap, map"):
-        TrainConfig(stacking="pmap")
+        x = runs.inputs(data, place(stack, r), rows[r, :count])
+        wanted = model.apply(CONFIG, place(params, r), x)
+        np.testing.assert_allclose(found.outputs[r, :count], wanted.outputs, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found.attention[r, :count], wanted.attention, rtol=1e-4, atol=1e-5)
+    nothing = runs.predict(CONFIG, data, stack, params, rows[:, :0], np.zeros(2, int))
+    assert nothing.outputs.shape == (2, 0, 2)
 
 
 @pytest.mark.parametrize(("stacking", "chunk"), [("vmap", 2), ("map", 4)])
 def test_streamed_features_train_and_predict_as_resident_ones(data, stacking, chunk, monkeypatch, tmp_path):
     monkeypatch.setattr(train, "CHUNK", chunk)
-    np.save(tmp_path / "logmel.npy", data.logmel)
-    mapped = np.load(tmp_path / "logmel.npy", mmap_mode="r")
-    streamed = Data(mapped, np.asarray(data.frames), np.asarray(data.group))
-    training = TrainConfig(batch=8, epochs=2, stacking=stacking)
+    raw, frames = features()
+    np.save(tmp_path / "features.npy", raw)
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    streamed = Data(features=mapped, frames=frames, group=GROUP)
+    training = TrainConfig(batch=8, epochs=2)
     stack = runs.stack([a_run(0, 30), a_run(1, 41), a_run(2, 5)])
-    _, (params, *_), losses = train.fit_runs(CONFIG, training, data, stack)
-    _, (others, *_), other_losses = train.fit_runs(CONFIG, training, streamed, stack)
-    close(others, params)
-    np.testing.assert_allclose(other_losses, losses, rtol=1e-4)
+    state, losses = train.fit_runs(CONFIG, training, data, stack, stacking=stacking)
+    close(train.fit_runs(CONFIG, training, streamed, stack, stacking=stacking), (state, losses))
     rows = np.tile(np.arange(N, dtype=np.int32), (3, 4))
-    asked = (stack, params, rows, np.full(3, rows.shape[1]))
-    for said, wanted in zip(
-        runs.predict(CONFIG, streamed, *asked), runs.predict(CONFIG, data, *asked), strict=True
-    ):
-        np.testing.assert_allclose(said, wanted, rtol=1e-4, atol=1e-6)
+    asked = (stack, state.params, rows, np.full(3, rows.shape[1]))
+    close(runs.predict(CONFIG, streamed, *asked), runs.predict(CONFIG, data, *asked))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"optimizer": "lion"}, "optimizer 'lion', expected one of adam, adamw, sgd"),
+        ({"weight_decay": 0.1}, "a weight decay of 0.1 with adam, expected adamw or sgd"),
+        ({"batch": 0}, "batch 0, .* expected a rate above 0, a batch of at least 1"),
+        ({"learning_rate": float("nan")}, "learning rate nan, .* expected a rate above 0"),
+    ],
+)
+def test_a_configuration_that_cannot_train_is_named(changes, sentence):
+    with pytest.raises(TrainError, match=sentence):
+        TrainConfig(**changes)
+
+
+def test_balanced_class_weights_give_every_class_the_same_part_of_the_loss(data):
+    training = TrainConfig(batch=8, epochs=2, class_weights="balanced")
+    labels = (np.arange(N) % 4 == 0).astype(int)
+    labels[::5] = -1
+    run = a_run(0, 30, labels=labels)
+    own = labels[run.train][labels[run.train] >= 0]
+    found = np.asarray(train.weighted(training, run, 3).weights)
+    for k in (0, 1):  # the third class has no utterances
+        np.testing.assert_allclose(found[labels == k], len(own) / 2 / (own == k).sum(), rtol=1e-6)
+    padded = place(runs.stack([run, a_run(1, 41)]), 0)
+    close(train.weighted(training, padded, 3).weights, found)
+    plain, given = TrainConfig(batch=8, epochs=2), dataclasses.replace(run, weights=found)
+    wanted = train.fit(CONFIG, plain, data, given)
+    stack = runs.stack([run, a_run(1, 41)])
+    state, losses = train.fit_runs(CONFIG, training, data, stack)
+    close((place(state.params, 0), losses[:, 0]), wanted)
+    with pytest.raises(TrainError, match="balanced class weights for a task of numbers"):
+        train.fit(CONFIG, training, data, dataclasses.replace(run, labels=jnp.zeros((N, 2))))

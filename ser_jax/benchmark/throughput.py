@@ -105,8 +105,7 @@ class Workload(NamedTuple):
     def data(self, machine: Machine | None) -> dict[str, Data]:
         """Return the utterances by distribution of lengths, on a machine or, for None, on the host."""
         group = np.zeros(len(self.features), np.int32)
-        roomy = machine and dataclasses.replace(machine, budget=sys.maxsize)
-        features = roomy.place(self.features, group)[0] if roomy else self.features
+        features = machine.place(self.features, group)[0] if machine else self.features
         own = partial(Data, features=features, group=group)
         return {name: own(frames=frames) for name, frames in self.frames.items()}
 
@@ -140,8 +139,8 @@ def useful_flops(config: AttentiveCNN, frames: np.ndarray, winners_only: bool = 
 def useful_bytes(config: AttentiveCNN, frames: np.ndarray, batch: int) -> float:
     """Return the bytes that a step must move per utterance.
 
-    The frames that hold sound are read once; parameters and both of Adam's moments are read and written once
-    per batch.
+    The frames [N] that hold sound are read once; parameters and both of Adam's moments are read and written
+    once per batch.
     """
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(model.shapes(config)))
     return 4 * (float(frames.mean()) * config.bands + 6 * parameters / batch)
@@ -317,9 +316,9 @@ def variants(
     With `every`, alternatives to what the engine chooses are among them, and all of PyTorch's; with `costs`,
     stacks of more and more runs, and one run on more and on longer utterances.
     """
-    machine, most = Machine.here(), sizes.epoch
+    machine, most = Machine.here(budget=sys.maxsize), sizes.epoch
     chosen, on_mesh = default_stacking(machine.platform), workload.data(machine)
-    on_one = on_mesh if machine.mesh.size == 1 else workload.data(Machine.here(devices=1))
+    on_one = on_mesh if machine.mesh.size == 1 else workload.data(Machine.here(1, budget=sys.maxsize))
 
     def stacked(count: int, most: int, stacking: str = chosen, data: dict[str, Data] = on_mesh) -> Trainer:
         how = Procedure(config, training, stacking=stacking, mesh=machine.mesh)

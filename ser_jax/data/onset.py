@@ -37,7 +37,7 @@ class Extent(NamedTuple):
 
     lead: np.ndarray  # s before the first frame of speech
     tail: np.ndarray  # s after the last one, in the first 7.5 s
-    contrast: np.ndarray  # dB between loud and quiet frames; not NaN
+    contrast: np.ndarray  # dB between loud and quiet frames
 
 
 def extent(logmel: np.ndarray, frames: np.ndarray) -> Extent:

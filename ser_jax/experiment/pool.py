@@ -23,8 +23,8 @@ Place = Callable[[Gathered, np.ndarray], tuple[Array, Array]]
 class Features(NamedTuple):
     """Features of all rows, on the device as `Machine.place` leaves them, and their sums per utterance."""
 
-    features: Array
-    frames: Array
+    features: Array  # [N, T F], or [N, T, F] on the host
+    frames: Array  # [N]
     moments: standardize.Moments
 
 

@@ -97,7 +97,7 @@ class TrainingLog:
 
 
 def headline(task: Task, labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Return a task's headline score; NaN if it is not defined, or predictions are not finite."""
+    """Return a task's headline score of predictions [N] or [N, K]; NaN if undefined or not finite."""
     if not len(labels) or not np.isfinite(predictions).all():
         return float("nan")
     try:

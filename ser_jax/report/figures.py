@@ -22,13 +22,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ser_jax.experiment.predictions import Predictions, TrainingLog
-from ser_jax.report.results import Results, Row, columns, confusion, fold_means, labels, scale
+from ser_jax.report.results import Results, Row, columns, confusion, fold_means, labels, outline, scale
 from ser_jax.report.tables import number
 
 PANEL = 3.4  # inches wide: 326 px on a screen
 COLOURS = ("#1f83c4", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f")
 MARKS = {"arousal": (COLOURS[0], "o"), "valence": (COLOURS[1], "s"), "language": (COLOURS[2], "^")}
-OTHERS = (("#009e73", "^"), ("#cc79a7", "D"), ("#7f7f7f", "v"))  # of tasks without a mark of their own
+OTHERS = (("#009e73", "^"), ("#bf649a", "D"), ("#7f7f7f", "v"))  # of tasks without a mark of their own
 INK = "#010101"  # black on the light fields of a heat map; a page draws "#000000" in its own ink
 NARROW = 3  # classes that a confusion matrix of half a panel has room for
 GUESSING: dict[str, Any] = {"color": "gray", "linewidth": 0.8, "linestyle": ":"}
@@ -67,22 +67,33 @@ def svg(drawing: Figure) -> str:
 def runs(results: Results, rows: Sequence[Row]) -> Figure:
     """Draw every run's score by setting, the interval over speakers and the paper's, a panel per column."""
     known = labels(rows)
-    names = list(dict.fromkeys(known[row.slug] for row in rows))
-    drawing, axes = panels(len(columns(rows)), 1.4 + 0.36 * len(names), sharey=True)
-    for axis, column in zip(axes, columns(rows), strict=True):
-        own = [row for row in rows if (row.test, row.task) == column]
+    names = list(dict.fromkeys(known.values()))
+
+    def draw(axis: Axes, own: list[Row]) -> None:
         for row in own:
             if not row.missing:
-                place = names.index(known[row.slug])
-                _draw_runs(axis, place, row, fold_means(results.cells[row.slug]))
-        metric = _label_column(axis, results, own)
+                _draw_runs(axis, names.index(known[row.slug]), row, fold_means(results.cells[row.slug]))
         axis.set_yticks(range(len(names)), [name.replace(" from ", "\nfrom ") for name in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.set_xlim(*_limits(own, axis.get_xlim()))
-        axis.set_xlabel(metric)
+        axis.set_xlabel(_axis_name(own))
+
     text = "Dots: runs. Lines: their mean over folds. Grey: 95 % over speakers, pooled. Dotted: chance."
     if any(not math.isnan(row.paper) for row in rows):
         text += " Diamonds: the paper, on IEMOCAP and RECOLA."
+    return _by_column(results, rows, 1.4 + 0.36 * len(names), text, draw, sharey=True)
+
+
+def _by_column(
+    results: Results, rows: Sequence[Row], height: float, text: str, draw: Callable[[Axes, list[Row]], None],
+    **shared: Any,
+) -> Figure:  # fmt: skip
+    """Draw a panel for the rows of each column."""
+    shown = columns(rows)
+    drawing, axes = panels(len(shown), height, **shared)
+    for axis, (test, task) in zip(axes, shown, strict=True):
+        axis.set_title(f"{results.title(test)}\n{task}", fontsize=10)
+        draw(axis, [row for row in rows if (row.test, row.task) == (test, task)])
     return explained(drawing, text, results.synthetic)
 
 
@@ -95,14 +106,9 @@ def _draw_runs(axis: Axes, place: int, row: Row, each: np.ndarray) -> None:
     axis.plot([row.paper], [place], "D", color="black", fillstyle="none", markersize=6)
 
 
-def _label_column(axis: Axes, results: Results, rows: Sequence[Row]) -> str:
-    """Title a panel with its column; return the name of its axis of scores."""
-    axis.set_title(f"{results.title(rows[0].test)}\n{rows[0].task}", fontsize=10)
-    return axis_name(next((row.metric for row in rows if row.metric), "UAR"))
-
-
-def axis_name(metric: str) -> str:
-    """Return a metric with its unit."""
+def _axis_name(rows: Sequence[Row]) -> str:
+    """Return the metric of rows with its unit."""
+    metric = next((row.metric for row in rows if row.metric), "UAR")
     return f"{metric}, %" if scale(metric) == 100 else metric
 
 
@@ -168,14 +174,13 @@ def _draw_confusion(axis: Axes, found: Predictions) -> None:
 
 def training(results: Results, curves: Mapping[str, Mapping[str, TrainingLog]]) -> Figure:
     """Draw loss by epoch of training and development speakers, and the latter's score, a column per title."""
-    metric = {cell.task: cell.metric for cell in results.cells.values()}
-    high = (
-        2 if any(np.isfinite(log.dev_score).any() for one in curves.values() for log in one.values()) else 1
-    )
+    logs = [log for one in curves.values() for log in one.values()]
+    high = 2 if any(np.isfinite(log.dev_score).any() for log in logs) else 1
     drawing = Figure(figsize=(PANEL * len(curves), 1.1 + 1.9 * high), layout="constrained")
     grid = drawing.subplots(high, len(curves), squeeze=False, sharex="col")
     for (name, one), column in zip(curves.items(), grid.T, strict=True):
-        kind = metric.get(next(iter(one)), "UAR")
+        rows = [outline(cell) for cell in results.cells.values() if cell.task in one]
+        factor = scale(rows[0].metric) if rows else 100
         column[0].set_title(name.replace(" ", "\n", 1), fontsize=10)
         column[0].set_ylabel("loss")
         column[-1].set_xlabel("epoch")
@@ -185,16 +190,14 @@ def training(results: Results, curves: Mapping[str, Mapping[str, TrainingLog]]) 
             _band(column[0], epochs, log.loss, task, f"{task}, training", "-")
             _band(column[0], log.dev_epochs, log.dev_loss, task, f"{task}, development", "--")
             if high == 2:
-                _band(column[1], log.dev_epochs, scale(kind) * log.dev_score, task, "", "--")
+                _band(column[1], log.dev_epochs, factor * log.dev_score, task, "", "--")
         column[0].set_ylim(bottom=0)
         for axis in column[1:]:
-            axis.set_ylabel(f"development {axis_name(kind)}")
+            axis.set_ylabel(f"development {_axis_name(rows)}")
             axis.set_visible(axis.has_data())
-            own = [row for row in results.cells.values() if row.task in one]
-            for chance in {scale(kind) * row.chance for row in own}:
+            axis.set_ylim(*_limits(rows, axis.get_ylim()))
+            for chance in {row.chance for row in rows}:
                 axis.axhline(chance, **GUESSING)
-                low = 0.7 * chance if kind == "UAR" else -0.2
-                axis.set_ylim(min(low, axis.get_ylim()[0]), scale(kind))
     known = {n: h for axis in grid[0] for h, n in zip(*axis.get_legend_handles_labels(), strict=True)}
     drawing.legend(
         known.values(), known.keys(), loc="outside upper center", ncols=2, fontsize=8, frameon=False
@@ -219,9 +222,8 @@ def learning_curve(results: Results, rows: Sequence[Row]) -> Figure:
     samples = {row.slug: results.description(row).get("samples") or 0 for row in rows if not row.missing}
     counts = sorted(set(samples.values()))
     sources = list(dict.fromkeys(row.train for row in rows))
-    drawing, axes = panels(len(columns(rows)), 3.1)
-    for axis, column in zip(axes, columns(rows), strict=True):
-        every = [row for row in rows if (row.test, row.task) == column]
+
+    def draw(axis: Axes, every: list[Row]) -> None:
         own = sorted((row for row in every if not row.missing), key=lambda row: samples[row.slug])
         trained = [name for name in sources if any(row.train == name for row in own)]
         for i, name in enumerate(trained):
@@ -229,17 +231,17 @@ def learning_curve(results: Results, rows: Sequence[Row]) -> Figure:
             shift = 0.18 * (i - (len(trained) - 1) / 2)
             place = [counts.index(samples[row.slug]) + shift for row in line]
             _draw_curve(axis, results, line, place, COLOURS[sources.index(name) % len(COLOURS)])
-        for row in own[:1]:
-            axis.axhline(row.chance, **GUESSING)
-        axis.set_ylabel(_label_column(axis, results, every))
+        axis.set_ylabel(_axis_name(every))
         axis.set_xticks(range(len(counts)), [str(count) for count in counts])
         axis.set_xlim(-0.5, len(counts) - 0.5)
         axis.set_xlabel("utterances per fold")
         axis.set_ylim(*_limits(own, axis.get_ylim()))
-        if trained:
+        if own:
+            axis.axhline(own[0].chance, **GUESSING)
             axis.legend(fontsize=8, frameon=False, loc="lower right")
+
     text = "Pooled over utterances. Dots: runs. Lines: their mean. Bars: 95 % over speakers. Dotted: chance."
-    return explained(drawing, text, results.synthetic)
+    return _by_column(results, rows, 3.1, text, draw)
 
 
 def _draw_curve(axis: Axes, results: Results, line: list[Row], place: list[float], colour: str) -> None:
@@ -271,9 +273,7 @@ def matrix(results: Results, rows: Sequence[Row]) -> Figure:
         limits = _limits(own, (math.inf, -math.inf))
         _draw_scores(axis, own, places, ticks, ticks, limits if limits[0] < limits[1] else None)
         outlined(axis, [(i, i) for i in range(len(names))])
-        axis.set_title(
-            f"{task}, {axis_name(next((row.metric for row in own if row.metric), 'UAR'))}", fontsize=10
-        )
+        axis.set_title(f"{task}, {_axis_name(own)}", fontsize=10)
         axis.set_xlabel("tested on")
         axis.set_ylabel("trained on")
     text = "Means over runs. Outlined: within a corpus, by cross-validation."
@@ -282,21 +282,23 @@ def matrix(results: Results, rows: Sequence[Row]) -> Figure:
 
 def tuning(results: Results, rows: Sequence[Row]) -> Figure:
     """Draw the score by kernel width and pool size, a panel per column."""
-    sizes = {row.slug: results.description(row).get("model", {}) for row in rows}
-    known = [(one["kernel"], one["pool"]) for one in sizes.values() if one]
-    kernels, pools = (sorted(set(part)) for part in zip(*known, strict=True)) if known else ([], [])
-    drawing, axes = panels(len(columns(rows)), 1.9 + 0.4 * max(1, len(kernels)))
-    for axis, column in zip(axes, columns(rows), strict=True):
-        every = [row for row in rows if (row.test, row.task) == column]
-        own = [row for row in every if sizes[row.slug]]
-        places = [(kernels.index(sizes[r.slug]["kernel"]), pools.index(sizes[r.slug]["pool"])) for r in own]
-        if known:
+    models = {row.slug: results.description(row).get("model") for row in rows}
+    sizes = {name: (one["kernel"], one["pool"]) for name, one in models.items() if one}
+    kernels, pools = (sorted({pair[i] for pair in sizes.values()}) for i in range(2))
+
+    def draw(axis: Axes, every: list[Row]) -> None:
+        own = [row for row in every if row.slug in sizes]
+        pairs = [sizes[row.slug] for row in own]
+        if pairs:
+            places = [(kernels.index(kernel), pools.index(pool)) for kernel, pool in pairs]
             values = _draw_scores(axis, own, places, pools, kernels)
             outlined(axis, np.argwhere(values == np.nanmax(values)) if np.isfinite(values).any() else [])
         axis.set_ylabel("kernel width, frames")
-        axis.set_title(f"{_label_column(axis, results, every)}\n{axis.get_title()}", fontsize=10)
+        axis.set_title(f"{axis.get_title()}, {_axis_name(every)}", fontsize=10)
         axis.set_xlabel("pool size, positions")
-    return explained(drawing, "Means over runs. Outlined: the greatest.", results.synthetic)
+
+    text = "Means over runs. Outlined: the greatest."
+    return _by_column(results, rows, 1.9 + 0.4 * max(1, len(kernels)), text, draw)
 
 
 def _draw_scores(

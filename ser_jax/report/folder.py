@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from ser_jax import io
 from ser_jax.errors import ResultsError
+from ser_jax.experiment.config import differences
 from ser_jax.experiment.lock import run_lock
 from ser_jax.experiment.predictions import Predictions
-from ser_jax.experiment.results import HASHED, differences, note, read_document
+from ser_jax.experiment.results import PROTOCOL, note, read_document
 from ser_jax.report import attention, figures, tables
 from ser_jax.report.page import page
 from ser_jax.report.results import Results, Row
@@ -104,12 +105,13 @@ def compare(folders: Sequence[Path], mixed: bool = False) -> str:
       mixed: whether they may be of different protocols.
     Raises: ResultsError if their protocols differ and `mixed` is False.
     """
-    first, *_ = every = [Results(folder) for folder in folders]
-    other = [one for one in every if one.document["hash"] != first.document["hash"]]
+    every = [Results(folder) for folder in folders]
+    protocols = [{name: one.document[name] for name in PROTOCOL} for one in every]
+    other = [i for i, one in enumerate(protocols) if one != protocols[0]]
     if other and not mixed:
-        mine, its = ({name: each.document[name] for name in HASHED} for each in (first, other[0]))
         raise ResultsError(
-            f"{other[0].out} is of another protocol than {first.out} ({', '.join(differences(mine, its))})"
+            f"{folders[other[0]]} is of another protocol than {folders[0]} "
+            f"({', '.join(differences(protocols[0], protocols[other[0]]))})"
             ", expected results that can be compared; --mixed puts them in one table all the same"
         )
     lines: list[list[str]] = []

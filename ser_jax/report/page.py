@@ -12,7 +12,6 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ser_jax.experiment.results import HASHED
 from ser_jax.report import attention, figures, tables
 from ser_jax.report.results import Comparison, Results, Row, columns
 
@@ -348,9 +347,9 @@ def _protocol(results: Results) -> list[Block]:
     head = ["started", "took, h:min:s", "finished", "on", "with", "source", "computed"]
     sessions = [head, *map(_session, document["sessions"])]
     return [
-        text(f"Protocol `{document['hash']}`: results of the same one may stand in one table."),
+        text(f"Hash of configuration, corpora, folds, code and settings: `{document['hash']}`."),
         *([table(sessions, "Sessions", prose=True)] if document["sessions"] else []),
-        table(options, f"Configuration ({', '.join(HASHED)} are hashed)", prose=True),
+        table(options, "Configuration", prose=True),
     ]
 
 

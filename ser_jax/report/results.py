@@ -201,7 +201,7 @@ class Results:
         about = self.description(found)
         stopped = self._stopped(found, about)
         if not len(found.seed):
-            return Row(*_cell(found), metric=found.metric, missing=f"no seed is complete ({stopped})")
+            return outline(found)._replace(missing=f"no seed is complete ({stopped})")
         return measured(found, about.get("task", {}).get("dimensions", ()))._replace(
             paper=self._paper(found), stopped=stopped
         )
@@ -256,21 +256,16 @@ class Results:
         known = self.document["settings"]
 
         def place(name: str) -> tuple[int, list[int], list[int], str]:
-            one = known[name]
-            train, test = (list(map(self.names.index, one[part])) for part in ("train", "test"))
-            return settings.index(one["name"]), train, test, one["task"]["name"]
+            train, test = (list(map(self.names.index, known[name][part])) for part in ("train", "test"))
+            return settings.index(known[name]["name"]), train, test, known[name]["task"]["name"]
 
-        own = [name for name in self.logs if name in known and known[name]["name"] in settings]
-        titles = [f"{known[n]['name']} {'+'.join(known[n]['train'])}" for n in own]
-        tasks = [known[n]["task"]["name"] for n in own]
-        alike = Counter(zip(titles, tasks, strict=True))
         found: dict[str, dict[str, TrainingLog]] = {}
-        for title, task, name in sorted(zip(titles, tasks, own, strict=True), key=lambda one: place(one[2])):
-            several = alike[title, task] > 1
-            kind = metric.get(task, "UAR")
-            title += f" > {'+'.join(known[name]['test'])}" if several else ""
-            title += "" if kind == "UAR" else f" ({kind})"
-            found.setdefault(title, {})[task] = _running(self.logs[name])
+        own = [name for name in self.logs if name in known and known[name]["name"] in settings]
+        for one, log in ((known[name], self.logs[name]) for name in sorted(own, key=place)):
+            train, test, kind = "+".join(one["train"]), "+".join(one["test"]), metric.get(one["task"]["name"])
+            title = f"{one['name']} {train}" + ("" if train == test else f" > {test}")
+            title += "" if kind in ("UAR", None) else f" ({kind})"
+            found.setdefault(title, {})[one["task"]["name"]] = _running(log)
         return found
 
 
@@ -282,13 +277,15 @@ def _running(log: TrainingLog) -> TrainingLog:
     )
 
 
-def _cell(found: Predictions) -> tuple[str, tuple[str, ...], tuple[str, ...], str]:
-    return found.setting, found.train, found.test, found.task
-
-
 def scale(metric: str) -> int:
     """Return the factor that a metric is shown with."""
     return 100 if metric == "UAR" else 1
+
+
+def outline(found: Predictions) -> Row:
+    """Return a row of what is known of a cell without its predictions."""
+    cell = found.setting, found.train, found.test, found.task
+    return Row(*cell, metric=found.metric, chance=scale(found.metric) * found.chance)
 
 
 def fold_means(found: Predictions) -> np.ndarray:
@@ -304,9 +301,7 @@ def measured(found: Predictions, dimensions: Sequence[str] = ()) -> Row:
       dimensions: names of the numbers that are predicted, if they are.
     """
     each, factor = fold_means(found), scale(found.metric)
-    row = Row(
-        *_cell(found),
-        metric=found.metric,
+    row = outline(found)._replace(
         score_mean=float(each.mean()),
         score_sd=float(each.std(ddof=1)) if len(each) > 1 else NAN,
         runs=len(each),
@@ -314,7 +309,6 @@ def measured(found: Predictions, dimensions: Sequence[str] = ()) -> Row:
         speakers=len(np.unique(found.speaker)),
         utterances=len(found.labels),
         pooled=float(factor * found.scores[:, 0].mean()),
-        chance=factor * found.chance,
     )
     with contextlib.suppress(ValueError):  # a class without utterances: only the scores are known
         if found.metric == "UAR":

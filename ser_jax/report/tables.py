@@ -53,11 +53,14 @@ def synthetic_notice(synthetic: Sequence[str], more: str = "") -> str:
 def grid(results: Results, rows: Sequence[Row]) -> list[list[str]]:
     """Return a line per setting and a column per test corpus and task, the head first."""
     shown, names = columns(rows), labels(rows)
-    paper = _with_paper(rows)
+    paper = {(row.test, row.task) for row in rows if not math.isnan(row.paper)}
     metric = {(row.test, row.task): row.metric for row in rows if row.metric}
     head = ["UAR, %" if "UAR" in metric.values() else ""]
     for column in shown:
-        head += [heading(results, *column, metric.get(column, "UAR")), *(["paper"] if paper else [])]
+        head += [
+            heading(results, *column, metric.get(column, "UAR")),
+            *(["paper"] if column in paper else []),
+        ]
     there = {(names[row.slug], row.test, row.task): row for row in rows}
     lines = [head]
     for name in dict.fromkeys(names[row.slug] for row in rows):
@@ -65,7 +68,7 @@ def grid(results: Results, rows: Sequence[Row]) -> list[list[str]]:
         for column in shown:
             row = there.get((name, *column))
             line.append("" if row is None else _mean(row) + _fewer(results, row))
-            if paper:
+            if column in paper:
                 line.append("" if row is None or math.isnan(row.paper) else f"{row.paper:.2f}")
         lines.append(line)
     return lines
