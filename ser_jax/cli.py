@@ -198,8 +198,8 @@ def _audit(arguments: argparse.Namespace) -> int:
     shutdown.raise_on_interrupt()
     options = {key: vars(arguments)[key] for key in READING if key in vars(arguments)}
     found = audit.audit(arguments.database, arguments.source, arguments.workers, **options)
-    print(json.dumps(audit.as_dict(found), indent=2) if arguments.json else audit.table(found))
-    return 1 if found.refused else 0
+    print(json.dumps(found, indent=2) if arguments.json else audit.table(found))
+    return 1 if found["refused"] else 0
 
 
 def _add_describe(commands: "Commands") -> None:

@@ -178,8 +178,8 @@ class Machine:
             return getattr(multihost_utils, function)(argument)
         except jax.errors.JaxRuntimeError as error:
             raise MachineError(
-                f"host {self.host} of {self.hosts} is alone, expected all of them: another one has ended and "
-                "says why; the same command on all goes on from what is saved"
+                f"host {self.host} of {self.hosts} is alone, expected all of them: another one has ended "
+                "and shows its error; the same command on all hosts resumes the computation"
             ) from error
 
 

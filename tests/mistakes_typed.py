@@ -81,7 +81,7 @@ REQUESTS = [
     ("audit iemocap --source speech/folder", "speech/folder: no Session1 to Session5 in it"),
     ("audit iemocap --source speech/a.wav", "speech/a.wav: is a file, expected IEMOCAP_full_release"),
     ("audit iemocap --source RECOLA", "RECOLA: no Session1 to Session5 in it or in a folder of it"),
-    ("audit recola --source IEMOCAP", "IEMOCAP: no RECOLA-Annotation, and among its folders none with one"),
+    ("audit recola --source IEMOCAP", "IEMOCAP: no RECOLA-Annotation in it or in a folder of it, expected"),
     ("audit recola --source nowhere", "nowhere: no such folder, expected the one that holds RECOLA-Annot"),
     (f"{PREPARE} --name ''", "name '', expected small letters, digits and underscores, a letter first"),
     (f"{PREPARE} --name ../x", "name '../x', expected small letters"),
@@ -144,8 +144,8 @@ REQUESTS = [
     ("synthesize speech/a.wav/x", "speech/a.wav/x: cannot be written (Not a directory), expected a folder"),
     ("synthesize /proc/new/x", "/proc/new/x: cannot be written ("),
     (f"synthesize new/{LONG}", "cannot be written (File name too long), expected a folder to write to"),
-    ("synthesize new/deep --utterances 91", "utterances: found 91, expected at least 92 per language"),
-    (f"synthesize new --utterances {10**30}", f"utterances: found {10**30}, expected fewer per language"),
+    ("synthesize new/deep --utterances 91", "utterances: found 91, expected 92 to 1,200 per language"),
+    (f"synthesize new --utterances {10**30}", f"utterances: found {10**30}, expected 92 to 1,200"),
 ]
 
 # The same where Apache Beam is installed.

@@ -1,4 +1,4 @@
-"""PyTorch's counterpart of the network computes and learns the same."""
+"""The PyTorch reference computes and learns what the network does."""
 
 import dataclasses
 
@@ -9,111 +9,91 @@ import optax
 import pytest
 
 from ser_jax import model
-from ser_jax.model import ModelConfig
-from ser_jax.runs import Data, Runs, inputs
+from ser_jax.benchmark.throughput import IEMOCAP, Workload
+from ser_jax.model import AttentiveCNN
+from ser_jax.train import TrainConfig
+
+torch = pytest.importorskip("torch")
+from torch.func import grad, vmap  # noqa: E402
+
+from ser_jax.benchmark import torch_reference  # noqa: E402
+from ser_jax.benchmark.torch_reference import Data, convert, loss, single_step, stacked_step  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("hastily")
+CONFIG = AttentiveCNN()
+FRAMES = np.array([750, 748, 91, 90, 58, 300, 500, 1], np.int32)
 
 
 @pytest.fixture(scope="module")
-def pair():
-    """The same utterances, of several lengths, and the same parameters for both: (ours, PyTorch's)."""
-    torch = pytest.importorskip("torch")
-    from experiments import torch_model
-
+def both():
+    """The same utterances and parameters for both: (standardized features, labels, parameters), Data."""
     draw = np.random.default_rng(0)
-    config, count = ModelConfig(), 8
-    logmel = draw.normal(-40, 9, (count, 750, 26)).astype(np.float32)
-    frames = np.array([750, 748, 91, 90, 58, 300, 500, 1], np.int32)
-    mean, scale = draw.normal(-40, 3, 26), draw.uniform(0.05, 0.2, 26)
-    labels = draw.integers(0, 2, count, dtype=np.int8)
-    run = Runs(
-        jax.random.key(0), np.arange(count), count, labels, *(np.float32(a)[None] for a in (mean, scale))
-    )
-    data = Data(jnp.asarray(logmel), jnp.asarray(frames), jnp.zeros(count, jnp.int32))
-    theirs = torch_model.Data(
-        torch.from_numpy(logmel).transpose(1, 2).contiguous(),
-        torch.from_numpy(frames),
-        torch.from_numpy(labels).long(),
-        *(torch.from_numpy(np.float32(a)) for a in (mean, scale)),
-    )
-    params = [model.init(config, jax.random.key(seed)) for seed in range(2)]
+    features = draw.normal(-40, 9, (8, 750, 26)).astype(np.float32)
+    mean, scale = (part.astype(np.float32) for part in (draw.normal(-40, 3, 26), draw.uniform(0.05, 0.2, 26)))
+    labels = draw.integers(0, 2, 8)
     params = [
-        jax.tree.map(lambda leaf: leaf + draw.normal(0, 0.02, leaf.shape).astype(np.float32), one)
-        for one in params
+        jax.tree.map(
+            lambda leaf: leaf + draw.normal(0, 0.02, leaf.shape).astype(np.float32),
+            model.init(CONFIG, jax.random.key(seed)),
+        )
+        for seed in range(2)
     ]
-    return (config, data, run, params), theirs
+    tensors = map(torch.from_numpy, (features.transpose(0, 2, 1).copy(), FRAMES, labels, mean, scale))
+    return (model.standardize(features, FRAMES, mean, scale), labels, params), Data(*tensors)
 
 
-def our_gradient(config, params, x, labels):
-    def loss(params):
-        logits = model.apply(config, params, x).logits
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+def gradient(params, x, labels):
+    def own(params):
+        outputs = model.apply(CONFIG, params, x).outputs
+        return optax.softmax_cross_entropy_with_integer_labels(outputs, labels).mean()
 
-    return jax.grad(loss)(params)
+    return convert(jax.grad(own)(params))
 
 
-def test_pytorch_computes_the_same_logits_and_gradient(pair):
-    import torch
-
-    from experiments import torch_model
-
-    (config, data, run, params), theirs = pair
+def test_outputs_and_gradient_are_the_same(both):
+    (x, labels, params), data = both
     rows = np.array([3, 5, 1, 0, 7, 4])
-    x = inputs(data, run, jnp.asarray(rows))
-    np.testing.assert_allclose(
-        theirs.inputs(torch.from_numpy(rows)).transpose(1, 2), np.asarray(x), rtol=1e-6, atol=1e-6
-    )
-    network = torch_model.AttentiveCNN(config).eval()
-    network.load_state_dict(torch_model.converted(params[0]))
-    logits = network(theirs.inputs(torch.from_numpy(rows)))
-    np.testing.assert_allclose(
-        logits.detach().numpy(), np.asarray(model.apply(config, params[0], x).logits), rtol=1e-4, atol=1e-5
-    )
-    torch.nn.functional.cross_entropy(logits, theirs.labels[torch.from_numpy(rows)]).backward()
-    ours = torch_model.converted(our_gradient(config, params[0], x, jnp.asarray(run.labels[rows], int)))
+    inputs = data.inputs(torch.from_numpy(rows))
+    np.testing.assert_allclose(inputs.transpose(1, 2), x[rows], rtol=1e-6, atol=1e-6)
+    network = torch_reference.AttentiveCNN(CONFIG).eval()
+    network.load_state_dict(convert(params[0]))
+    outputs = network(inputs)
+    expected = model.apply(CONFIG, params[0], x[rows]).outputs
+    np.testing.assert_allclose(outputs.detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+    torch.nn.functional.cross_entropy(outputs, data.labels[rows]).backward()
+    ours = gradient(params[0], x[rows], jnp.asarray(labels[rows]))
     for name, parameter in network.named_parameters():
         np.testing.assert_allclose(parameter.grad, ours[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
-def test_pytorchs_stack_computes_what_each_of_its_models_would(pair):
-    import torch
-    from torch.func import grad, vmap
-
-    from experiments import torch_model
-
-    (config, data, run, params), theirs = pair
+def test_a_stack_computes_what_each_of_its_models_would(both):
+    (x, labels, params), data = both
     rows = np.array([[3, 5, 1], [0, 7, 2]])
-    network = torch_model.AttentiveCNN(config).eval()
-    each = [torch_model.converted(one) for one in params]
-    stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
+    network = torch_reference.AttentiveCNN(CONFIG).eval()
+    stacked = jax.tree.map(lambda *leaves: torch.stack(leaves), *map(convert, params))
     chosen = torch.from_numpy(rows)
-    loss = torch_model.loss_of
-    found = vmap(grad(lambda *one: loss(network, *one)))(
-        stacked, theirs.inputs(chosen), theirs.labels[chosen]
-    )
+    each = vmap(grad(lambda *one: loss(network, *one)))
+    found = each(stacked, data.inputs(chosen), data.labels[chosen])
     for i, one in enumerate(params):
-        x = inputs(data, run, jnp.asarray(rows[i]))
-        ours = torch_model.converted(our_gradient(config, one, x, jnp.asarray(run.labels[rows[i]], int)))
-        for name, gradient in found.items():
-            np.testing.assert_allclose(gradient[i], ours[name], rtol=1e-3, atol=1e-5, err_msg=name)
+        ours = gradient(one, x[rows[i]], jnp.asarray(labels[rows[i]]))
+        for name, own in found.items():
+            np.testing.assert_allclose(own[i], ours[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_pytorch_learns(pair, precision):
-    """Both of its ways fit a handful of utterances."""
-    import torch
+@pytest.mark.parametrize("runs", [(), (2,)])
+def test_it_learns(both, precision, runs):
+    config, data = dataclasses.replace(CONFIG, precision=precision), both[1]
+    torch.manual_seed(0)
+    step = stacked_step(config, 1e-3, "cpu", 2) if runs else single_step(config, 1e-3, "cpu")
+    losses = [float(step(data, torch.arange(8).expand(*runs, 8))) for _ in range(30)]
+    assert losses[-1] < 0.5 * losses[0]
 
-    from experiments import torch_model
 
-    (config, *_), theirs = pair
-    config = dataclasses.replace(config, precision=precision)
-    torch_model.allow(precision)
-    for runs, make in (
-        (0, lambda: torch_model.train_one(config, 1e-3, "cpu", compiled=False)),
-        (2, lambda: torch_model.train_stack(config, 1e-3, "cpu", 2)),
-    ):
-        torch.manual_seed(0)
-        rows, step = torch.arange(8).expand(*([runs] if runs else []), 8), make()
-        losses = [float(step(theirs, rows)) for _ in range(30)]
-        assert losses[-1] < 0.5 * losses[0]
+def test_a_call_does_as_many_steps_as_its_time_allows():
+    workload = Workload.of(CONFIG, 40, (7.5,))
+    made = torch_reference.variants(CONFIG, TrainConfig(), workload, "cpu", (1e9, 3))
+    assert list(made) == ["torch eager", "torch compile", "torch func"]
+    assert [made["torch func"](IEMOCAP) for _ in range(3)] == [5 * 32, 5 * 32, 3 * 5 * 32]
+    slow = torch_reference.variants(CONFIG, TrainConfig(), workload, "cpu", (0, 3))["torch eager"]
+    assert [slow("7.5 s") for _ in range(3)] == [32, 32, 32]

@@ -10,8 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from ser_jax.data.audio import RATES
-from ser_jax.data.container import is_endless
+from ser_jax.data.audio import RATES, is_endless
 from ser_jax.errors import UserError
 from ser_jax.features.logmel import RATE, WINDOW, Filters
 from ser_jax.recognizer.hearing import Heard, as_sound, from_blocks
