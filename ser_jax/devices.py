@@ -36,7 +36,7 @@ def cores() -> int:
 
 
 def aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Return an uninitialised float32 array that begins at a multiple of `ALIGNMENT` bytes."""
+    """Return an uninitialised array [*shape] float32 that begins at a multiple of `ALIGNMENT` bytes."""
     count = math.prod(shape)
     memory = np.empty(count + ALIGNMENT // 4, np.float32)
     start = -memory.ctypes.data % ALIGNMENT // 4
