@@ -37,8 +37,8 @@ def write_table(results: Results, name: str, settings: Sequence[str], figure: st
     written = _contents(results, name, rows)
     for file, content in written.items():
         write_text(results.out / file, content)
-    for kind, drawn in figures.of(results, rows, figure).items():
-        write_figure(results.out / f"{name}{kind}", drawn)
+    for kind, chart in figures.charts(results, rows, figure).items():
+        write_figure(results.out / f"{name}{kind}", figures.drawn(chart, results.synthetic))
     return written[f"{name}.md"].rstrip("\n")
 
 
@@ -64,7 +64,7 @@ def write_figure(path: Path, figure: Figure) -> None:
 def _contents(results: Results, name: str, rows: Sequence[Row]) -> dict[str, str]:
     """Return the text files of a table by name."""
     return {
-        f"{name}.md": tables.markdown(results, rows) + "\n",
+        f"{name}.md": tables.markdown(results.synthetic, tables.parts(results, rows)),
         f"{name}.csv": tables.comma_separated(results, rows),
         f"{name}.tex": tables.latex(results, rows),
     }
@@ -120,9 +120,9 @@ def compare(folders: Sequence[Path], mixed: bool = False) -> str:
         lines += [] if lines else [["results", *head]]
         lines += [[str(one.out), *line] for line in body]
     synthetic = sorted({name for one in every for name in one.synthetic})
-    notice = "**Results of different protocols: they cannot be compared line by line.**" if other else ""
-    parts = [tables.synthetic_notice(synthetic), notice, tables.aligned(lines)]
-    return "\n\n".join(part for part in parts if part)  # fmt: skip
+    notice = "**Results of different protocols: they cannot be compared line by line.**"
+    table = tables.Table("Results", lines, tables.POOLED)
+    return tables.markdown(synthetic, [notice, table] if other else [table]).rstrip("\n")
 
 
 def verify(out: Path) -> list[str]:
@@ -143,7 +143,7 @@ def verify(out: Path) -> list[str]:
         for file, content in _contents(results, name, results.rows(shown["settings"])).items():
             wrong |= dict.fromkeys(_differs(out / file, content, "the predictions"))
     if known := attention.read(out):
-        content = attention.table(known, results.synthetic) + "\n"
+        content = tables.markdown(results.synthetic, [attention.summary(known)])
         wrong |= dict.fromkeys(_differs(out / "attention.md", content, attention.FILE))
     return list(wrong)
 
