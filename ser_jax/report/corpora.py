@@ -148,5 +148,6 @@ def onset_table(onsets: Sequence[dict[str, Any]]) -> str:
     return (
         f"{aligned([list(onsets[0]), *shown])}\n\nSpeech: {onset.LASTING} frames in a row that are at most "
         f"{onset.BELOW:g} dB below the loud ones and {onset.ABOVE:g} dB above the quiet ones. Contrast: "
-        "median level of loud over quiet frames; far below 20 dB the room is loud, and an early start means little."
+        "median level of loud over quiet frames; far below 20 dB the room is loud, and an early start "
+        "means little."
     )

@@ -210,7 +210,7 @@ def _band(axis: Axes, x: np.ndarray, values: np.ndarray, task: str, line: str, l
     """Draw values [R, X] as mean and spread of the runs that have them."""
     values, (colour, mark) = values[np.isfinite(values).all(axis=1)], style(task)
     axis.set_xlabel("epoch")
-    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     if values.size:
         marked: dict[str, Any] = {"marker": mark, "markersize": 3} if line == "--" or len(x) == 1 else {}
         axis.fill_between(x, *np.quantile(values, (0.1, 0.9), axis=0), color=colour, alpha=0.15, linewidth=0)
@@ -324,9 +324,9 @@ def heat(
       ends: the values of the lightest and the darkest colour; those of `values` by default.
     """
     look: dict[str, Any] = {"cmap": "Blues", "edgecolors": "white", "linewidth": 1}
-    fields = axis.pcolormesh(np.ma.masked_invalid(values), vmin=ends[0], vmax=ends[1], **look)
+    fields: Any = axis.pcolormesh(np.ma.masked_invalid(values), vmin=ends[0], vmax=ends[1], **look)
     for ((y, x), value), text in zip(np.ndenumerate(values), texts, strict=True):
-        ink = "black" if np.isnan(value) else "white" if float(fields.norm(value)) >= DARK else INK
+        ink = "black" if np.isnan(value) else "white" if fields.norm(value) >= DARK else INK
         axis.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=9, color=ink)
     axis.set_xticks(np.arange(len(xs)) + 0.5, [str(x).replace("_", "_\n", 1) for x in xs])
     axis.set_yticks(np.arange(len(ys)) + 0.5, [str(y).replace("_", "_\n", 1) for y in ys])

@@ -78,23 +78,20 @@ def rewrite(out: Path) -> dict[str, str]:
     read_document(out)  # before a folder that is none is locked
     with run_lock(out):
         results = Results(out)
-        known = results.document["tables"]
-        lost = sorted({cell for shown in known.values() for cell in shown["cells"]} - _there(results))
+        known = results.document["tables"] or {
+            "results": {"settings": results.settings, "figure": None, "cells": []}
+        }
+        lost = sorted({cell for shown in known.values() for cell in shown["cells"]} - results.known.keys())
         if lost:
             raise ResultsError(
                 f"{out} has lost the predictions of {', '.join(lost)}; the experiment computes them again"
             )
-        known = known or {"results": {"settings": results.settings, "figure": None}}
         found = {
             name: write_table(results, name, shown["settings"], shown["figure"])
             for name, shown in known.items()
         }
         write_page(results)
-    return found  # fmt: skip
-
-
-def _there(results: Results) -> set[str]:
-    return {*results.cells, *results.missing}
+    return found
 
 
 def compare(folders: Sequence[Path], mixed: bool = False) -> str:
@@ -133,25 +130,23 @@ def verify(out: Path) -> list[str]:
     results = Results(out)
     if not results.document["tables"]:
         raise ResultsError(f"{out} holds no table, expected one that an experiment has written")
-    wrong: dict[str, None] = {}
-    for name, shown in results.document["tables"].items():
-        for cell in shown["cells"]:
-            if cell not in _there(results):
-                wrong[f"{cell}.npz: LOST, expected in {out / 'predictions'}"] = None
-            elif cell in results.cells and not _fits(results, results.cells[cell]):
-                wrong[f"{cell}.npz: OTHER UTTERANCES than the folds of config.json"] = None
-        for file, content in _contents(results, name, results.rows(shown["settings"])).items():
-            wrong |= dict.fromkeys(_differs(out / file, content, "the predictions"))
+    every, expected = results.document["tables"], {}
+    for name, shown in every.items():
+        expected |= _contents(results, name, results.rows(shown["settings"]))
     if known := attention.read(out):
-        content = tables.markdown(results.synthetic, [attention.summary(known)])
-        wrong |= dict.fromkeys(_differs(out / "attention.md", content, attention.FILE))
-    return list(wrong)
-
-
-def _differs(path: Path, content: str, source: str) -> list[str]:
-    if not path.exists():
-        return [f"{path.name}: LOST, expected as it follows from {source}"]
-    return [] if path.read_bytes() == content.encode() else [f"{path.name}: DIFFERS from {source}"]
+        expected["attention.md"] = tables.markdown(results.synthetic, [attention.summary(known)])
+    wrong = []
+    for cell in dict.fromkeys(cell for shown in every.values() for cell in shown["cells"]):
+        if cell not in results.known:
+            wrong.append(f"{cell}.npz: LOST, expected in {out / 'predictions'}")
+        elif cell in results.cells and not _fits(results, results.cells[cell]):
+            wrong.append(f"{cell}.npz: OTHER UTTERANCES than the folds of config.json")
+    for file, content in expected.items():
+        if not (out / file).exists():
+            wrong.append(f"{file}: LOST, expected as it follows from what is stored")
+        elif (out / file).read_bytes() != content.encode():
+            wrong.append(f"{file}: DIFFERS from what is stored")
+    return wrong
 
 
 def _fits(results: Results, found: Predictions) -> bool:

@@ -117,6 +117,7 @@ class Results:
       logs: how the runs of each setting were trained, by the setting's slug.
       metric: of each task that has cells.
       missing: rows of cells that could not be computed, by slug.
+      known: both cells and missing ones, by slug.
 
     Raises: ResultsError if it has no config.json, or a file is damaged or of other corpora.
     """
@@ -135,6 +136,7 @@ class Results:
             row = Row(*cell, metric=self.metric.get(one["task"], ""), missing=one["reason"])
             if row.slug not in self.cells:
                 self.missing[row.slug] = row
+        self.known: dict[str, Row | Predictions] = {**self.missing, **self.cells}
         self._row = functools.cache(self._computed_row)
         self._compared = functools.cache(lambda one, other: compared(self.cells[one], self.cells[other]))
 
@@ -155,7 +157,7 @@ class Results:
     @property
     def settings(self) -> list[str]:
         """Names of all settings of which something is stored or missing, the paper's first."""
-        there = {one.setting for one in (*self.cells.values(), *self.missing.values())}
+        there = {one.setting for one in self.known.values()}
         first = [name for name in TABLE2 if name in there]
         return [*first, *sorted(there.difference(first))]
 
@@ -179,8 +181,7 @@ class Results:
             test, train = (list(map(self.names.index, part)) for part in (cell.test, cell.train))
             return settings.index(cell.setting), test, train, cell.task
 
-        known = [*self.missing.values(), *self.cells.values()]
-        shown = sorted((cell for cell in known if cell.setting in settings), key=place)
+        shown = sorted((cell for cell in self.known.values() if cell.setting in settings), key=place)
         return [self._row(cell.slug) for cell in shown]
 
     def _computed_row(self, name: str) -> Row:

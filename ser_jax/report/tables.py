@@ -125,7 +125,7 @@ def grid(results: Results, rows: Sequence[Row]) -> list[list[str]]:
 
 def settings(results: Results, rows: Sequence[Row]) -> list[list[str]]:
     """Return how the models of each setting are trained, the head first."""
-    lines = [["setting", "standardize", "epochs", "otherwise not as by default"]]
+    lines = [["setting", "standardize", "epochs", "differences from the defaults"]]
     for name in dict.fromkeys(row.setting for row in rows if not row.missing):
         own = [one for row in rows if row.setting == name and (one := results.description(row))]
         each = [(one["standardize"], str(one["training"]["epochs"]), _changes(one)) for one in own]
