@@ -96,7 +96,7 @@ def test_what_is_missing_and_how_it_was_computed_are_told(out, read):
     text = re.sub(r"\s+", " ", read.text)
     for part in (
         stored.read_document(out)["hash"],
-        "Not computed: finetuned_400 from de, en arousal: fold 1: 300, fewer than 400.",
+        "Not computed: finetuned_400, en arousal: fold 1: 300, fewer than 400.",
         "started: 2026-03-01T10:00:00+00:00",
         "numpy: 2.4.0",
         "channels: 200",

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ser_jax import metrics
-from ser_jax.experiment.predictions import Predictions, TrainingLog
+from ser_jax.experiment.predictions import Predictions
 from ser_jax.report.results import Results, Row, columns, fold_means, labels, scale
 from ser_jax.report.tables import heading, number
 
@@ -33,6 +33,7 @@ OTHERS = (("#009e73", "^"), ("#bf649a", "D"), ("#7f7f7f", "v"))  # of tasks with
 INK = "#010101"  # black on the light fields of a heat map; a page draws "#000000" in its own ink
 DARK = 0.715  # from here on white is read on a field, below black; both have a contrast of 4.5 there
 FEW = 4  # classes whose utterances there is room for
+Curve = tuple[str, str, np.ndarray, np.ndarray]  # task, line, epochs [X], values [R, X]
 GUESSING: dict[str, Any] = {"color": "gray", "linewidth": 0.8, "linestyle": ":"}
 
 
@@ -181,40 +182,33 @@ def training(results: Results, settings: Sequence[str]) -> Chart:
     """Show loss by epoch of training and development speakers, and the latter's score."""
     panels = []
     for title, logs in results.curves(settings).items():
-        panels.append(Panel(title, partial(_draw_losses, logs)))
-        by_metric: dict[str, dict[str, TrainingLog]] = {}
+        by_label: dict[str, list[Curve]] = {"loss": []}
         for task, log in logs.items():
+            epochs, metric = 1 + np.arange(log.loss.shape[1]), results.metric.get(task, "score")
+            by_label["loss"] += [(task, "-", epochs, log.loss), (task, "--", log.dev_epochs, log.dev_loss)]
+            score = task, "--", log.dev_epochs, scale(metric) * log.dev_score
             if np.isfinite(log.dev_score).any():
-                by_metric.setdefault(results.metric.get(task, "score"), {})[task] = log
-        panels += [Panel(title, partial(_draw_scores, metric, own)) for metric, own in by_metric.items()]
+                by_label.setdefault(f"development {_unit(metric)}", []).append(score)
+        panels += [Panel(title, partial(_draw_curves, label, own)) for label, own in by_label.items()]
     text = "Lines: the mean over runs. Bands: the middle 80 % of the runs. Dashed: development speakers."
     return Chart("Training", text, 2.4, panels)
 
 
-def _draw_losses(logs: Mapping[str, TrainingLog], axis: Axes) -> None:
-    for task, log in logs.items():
-        _band(axis, 1 + np.arange(log.loss.shape[1]), log.loss, task, "-", task)
-        _band(axis, log.dev_epochs, log.dev_loss, task, "--")
-    axis.set_ylim(bottom=0)
-    axis.set_ylabel("loss")
-    axis.legend(fontsize=8, frameon=False)
-
-
-def _draw_scores(metric: str, logs: Mapping[str, TrainingLog], axis: Axes) -> None:
-    for task, log in logs.items():
-        _band(axis, log.dev_epochs, scale(metric) * log.dev_score, task, "--")
-    axis.set_ylabel(f"development {_unit(metric)}")
-
-
-def _band(axis: Axes, x: np.ndarray, values: np.ndarray, task: str, line: str, label: str = "") -> None:
+def _draw_curves(label: str, curves: Sequence[Curve], axis: Axes) -> None:
     """Draw values [R, X] as mean and spread of the runs that have them."""
-    values, (colour, mark) = values[np.isfinite(values).all(axis=1)], style(task)
+    for task, line, x, every in curves:
+        values, (colour, mark) = every[np.isfinite(every).all(axis=1)], style(task)
+        if values.size:
+            name = task if line == "-" else ""
+            low, high = np.quantile(values, (0.1, 0.9), axis=0)
+            axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+            axis.plot(x, values.mean(axis=0), f"{mark}{line}", color=colour, markersize=3, label=name)
     axis.set_xlabel("epoch")
+    axis.set_ylabel(label)
     axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
-    if values.size:
-        marked: dict[str, Any] = {"marker": mark, "markersize": 3} if line == "--" or len(x) == 1 else {}
-        axis.fill_between(x, *np.quantile(values, (0.1, 0.9), axis=0), color=colour, alpha=0.15, linewidth=0)
-        axis.plot(x, values.mean(axis=0), line, color=colour, linewidth=1.5, label=label, **marked)
+    if label == "loss":
+        axis.set_ylim(bottom=0)
+        axis.legend(fontsize=8, frameon=False)
 
 
 def learning_curve(results: Results, rows: Sequence[Row]) -> Chart:

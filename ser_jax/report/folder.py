@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -130,7 +131,8 @@ def verify(out: Path) -> list[str]:
     results = Results(out)
     if not results.document["tables"]:
         raise ResultsError(f"{out} holds no table, expected one that an experiment has written")
-    every, expected = results.document["tables"], {}
+    every: dict[str, Any] = results.document["tables"]
+    expected: dict[str, str] = {}
     for name, shown in every.items():
         expected |= _contents(results, name, results.rows(shown["settings"]))
     if known := attention.read(out):
