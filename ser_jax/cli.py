@@ -402,7 +402,11 @@ def _add_serve(commands: "Commands") -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    from ser_jax.recognizer.serving import serve
+    try:
+        from ser_jax.recognizer.serving import serve
+    except ImportError as error:
+        found = f"{error.name} is not installed"
+        raise UserError(f'{found}, expected what serves: pip install "ser_jax[serve]"') from error
 
     opens = not arguments.no_browser
     serve(_recognizer(arguments), arguments.host, arguments.port, arguments.megabytes, opens=opens)
