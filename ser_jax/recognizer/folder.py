@@ -11,16 +11,16 @@ Nothing in it is executed. Tensors must have the names, types and shapes that it
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from ser_jax import model
 from ser_jax.arrays import leaves_by_path
-from ser_jax.errors import no_folder
+from ser_jax.errors import begun, no_folder
 from ser_jax.features import logmel
 from ser_jax.io import read_bytes
 from ser_jax.model import ArchitectureError, AttentiveCNN
@@ -38,6 +38,7 @@ FEATURES = {
 }
 MOST = 10_000  # seeds
 EXPECTED = "a file of a recogniser's folder"
+OWN = ("format", "version", "features", "model", "standardize", "targets", "sha256")  # facts are the others
 BINS = logmel.WINDOW // 2 + 1  # of the spectrum
 
 
@@ -78,23 +79,26 @@ def read(folder: Path | str) -> Trained:
     folder = Path(folder)
     if not folder.is_dir():
         raise ModelError(f"{folder}: {no_folder(folder)}, expected the folder that ser-jax train wrote")
-    place = folder / "config.json"
-    config = _config(place)
-    sizes, temperatures = _sizes(place, config), _temperatures(place, config)
-    tensors = _tensors(folder / "model.safetensors", config, _expected(sizes, config, temperatures))
+    config = _config(folder / "config.json")
+    try:
+        sizes = AttentiveCNN(**config["model"])
+    except ArchitectureError as error:
+        raise ModelError(f"{folder / 'config.json'}: {error}") from error
+    tensors = _tensors(folder / "model.safetensors", config, sizes)
     one = jax.tree.structure(model.shapes(sizes))
     targets = {}
-    for name, temperature in temperatures.items():
+    for name in (name for name in TARGETS if name in config["targets"]):
         leaves = [tensors[f"{name}.{key}"] for key in leaves_by_path(model.shapes(sizes))]
+        given = config["targets"][name]["temperature"]
+        temperature = Temperature(float(given["value"]), float(given["decay"]))
         targets[name] = Target(temperature, jax.tree.unflatten(one, leaves))
-    ours = ("format", "version", "features", "model", "standardize", "targets", "sha256")
     return Trained(
         sizes=sizes,
         filters=tensors["features.filters"],
         mean=tensors["standardization.mean"],
         scale=tensors["standardization.scale"],
         targets=targets,
-        facts={key: value for key, value in config.items() if key not in ours},
+        facts={key: value for key, value in config.items() if key not in OWN},
     )
 
 
@@ -103,116 +107,96 @@ def demonstration() -> Path:
     return Path(__file__).parent / "demonstration"
 
 
+class _Fits(NamedTuple):
+    """What a value of the configuration must satisfy."""
+
+    test: Callable[[Any], bool]
+    expected: str
+
+
+def _number(least: float, most: float, kinds: tuple[type, ...] = (int, float)) -> _Fits:
+    text = f"{least:g} to {most:g}" if float in kinds else f"a whole number from {least:g} to {most:,}"
+    return _Fits(lambda value: type(value) in kinds and least <= value <= most, text)
+
+
+def _like(default: Any) -> _Fits:
+    return _Fits(lambda value: type(value) is type(default), f"something like {default!r}")
+
+
+def _structure(targets: Any) -> dict[str, Any]:
+    """Return what `config.json` must hold, if these are its targets: values, or what they must satisfy."""
+    sizes: dict[str, Any] = {}
+    for name, default in dataclasses.asdict(AttentiveCNN()).items():
+        sizes[name] = _number(1, 100_000, (int,)) if isinstance(default, int) else _like(default)
+    temperature = {"value": _number(*VALUES), "decay": _number(*DECAYS)}
+    known = {
+        name: {"classes": list(task.class_names), "temperature": temperature}
+        for name, task in TARGETS.items()
+        if isinstance(targets, dict) and name in targets
+    }
+    return {
+        "format": FORMAT,
+        "version": _Fits(lambda value: value == VERSION, f"{VERSION}; train it again"),
+        "features": FEATURES,
+        "standardize": "train",
+        "seeds": _number(1, MOST, (int,)),
+        "model": {**sizes, "bands": logmel.BANDS, "frames": logmel.FRAMES, "outputs": 2},
+        "targets": known or _Fits(lambda _: False, f"some of {', '.join(TARGETS)}"),
+    }
+
+
+def _check(place: Path, name: str, found: Any, expected: Any) -> None:
+    """Compare a value of the configuration, and all that it holds, with what is expected of it."""
+    if isinstance(expected, dict) and isinstance(found, dict) and found.keys() == expected.keys():
+        for key, inner in expected.items():
+            _check(place, f"{name}.{key}" if name else key, found[key], inner)
+        return
+    fits = expected if isinstance(expected, _Fits) else _Fits(lambda value: value == expected, repr(expected))
+    if isinstance(expected, dict):
+        fits = _Fits(lambda _: False, f"an object of {', '.join(expected)}")
+    if not fits.test(found):
+        raise ModelError(f"{place}: {name} {begun(repr(found), 200)}, expected {fits.expected}")
+
+
 def _config(place: Path) -> dict[str, Any]:
     try:
         config = json.loads(read_bytes(place, ModelError, EXPECTED))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{place}: not JSON ({error}), expected what ser-jax train wrote") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise ModelError(f"{place}: not the configuration of a recogniser, expected format {FORMAT!r}")
-    if config.get("version") != VERSION:
-        raise ModelError(
-            f"{place}: version {config.get('version')!r} of the format, expected {VERSION}; train it again"
-        )
-    if config.get("features") != FEATURES:
-        raise ModelError(f"{place}: features {config.get('features')!r}, expected {FEATURES}")
-    if config.get("standardize") != "train":
-        raise ModelError(f"{place}: standardize {config.get('standardize')!r}, expected 'train'")
-    seeds = config.get("seeds")
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or not 1 <= seeds <= MOST:
-        raise ModelError(f"{place}: seeds {seeds!r}, expected a whole number from 1 to {MOST:,}")
+    if not isinstance(config, dict):
+        raise ModelError(f"{place}: not the configuration of a recogniser, expected a JSON object")
+    expected = _structure(config.get("targets"))
+    _check(place, "", {name: config.get(name) for name in expected}, expected)
     return config
 
 
-def _sizes(place: Path, config: dict[str, Any]) -> AttentiveCNN:
-    given, defaults = config.get("model"), dataclasses.asdict(AttentiveCNN())
-    if not isinstance(given, dict) or given.keys() != defaults.keys():
-        raise ModelError(f"{place}: model {given!r}, expected {', '.join(defaults)}")
-    for name, default in defaults.items():
-        value = given[name]
-        whole = isinstance(default, int) and (type(value) is not int or not 1 <= value <= 100_000)
-        if whole or type(value) is not type(default):
-            raise ModelError(f"{place}: model's {name} {value!r}, expected something like {default!r}")
-    try:
-        sizes = AttentiveCNN(**given)
-    except ArchitectureError as error:
-        raise ModelError(f"{place}: {error}") from error
-    if (sizes.bands, sizes.frames, sizes.outputs) != (logmel.BANDS, logmel.FRAMES, 2):
-        raise ModelError(
-            f"{place}: a model of {sizes.bands} bands, {sizes.frames} frames and {sizes.outputs} outputs, "
-            f"expected {logmel.BANDS}, {logmel.FRAMES} and 2"
-        )
-    return sizes
-
-
-def _temperatures(place: Path, config: dict[str, Any]) -> dict[str, Temperature]:
-    targets = config.get("targets")
-    if not isinstance(targets, dict) or not targets or not targets.keys() <= TARGETS.keys():
-        raise ModelError(f"{place}: targets {targets!r}, expected some of {', '.join(TARGETS)}")
-    found = {}
-    for name in (name for name in TARGETS if name in targets):
-        own = targets[name] if isinstance(targets[name], dict) else {}
-        classes = list(TARGETS[name].class_names)
-        if own.get("classes") != classes:
-            raise ModelError(f"{place}: classes {own.get('classes')!r} of {name}, expected {classes}")
-        found[name] = _temperature(f"{place}: temperature of {name}", own.get("temperature"))
-    return found
-
-
-def _temperature(what: str, given: Any) -> Temperature:
-    numbers = given if isinstance(given, dict) and given.keys() == set(Temperature._fields) else {}
-    for name, (least, most) in (("value", VALUES), ("decay", DECAYS)):
-        number: Any = numbers.get(name)
-        if type(number) not in (int, float) or not least <= number <= most:
-            raise ModelError(f"{what}: {name} {number!r}, expected {least:g} to {most:g}")
-    return Temperature(float(numbers["value"]), float(numbers["decay"]))
-
-
-def _expected(
-    sizes: AttentiveCNN, config: dict[str, Any], targets: Iterable[str]
-) -> dict[str, tuple[str, list[int]]]:
-    """Return the type and shape of every tensor, by name."""
-    bands = [sizes.bands]
-    expected = {
-        "features.filters": ("F64", [sizes.bands, BINS]),
-        "standardization.mean": ("F32", bands),
-        "standardization.scale": ("F32", bands),
-    }
-    for name in targets:
-        for key, leaf in leaves_by_path(model.shapes(sizes)).items():
-            expected[f"{name}.{key}"] = ("F32", [config["seeds"], *leaf.shape])
-    return expected
-
-
-def _tensors(
-    place: Path, config: dict[str, Any], expected: dict[str, tuple[str, list[int]]]
-) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError, safe_open
+def _tensors(place: Path, config: dict[str, Any], sizes: AttentiveCNN) -> dict[str, np.ndarray]:
+    """Read the weights and compare their names, types and shapes with the configuration."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    expected = {
+        "features.filters": f"float64 {[sizes.bands, BINS]}",
+        "standardization.mean": f"float32 {[sizes.bands]}",
+        "standardization.scale": f"float32 {[sizes.bands]}",
+    }
+    for name in config["targets"]:
+        for key, leaf in leaves_by_path(model.shapes(sizes)).items():
+            expected[f"{name}.{key}"] = f"float32 {[config['seeds'], *leaf.shape]}"
     content = read_bytes(place, ModelError, EXPECTED)
-    try:
-        with safe_open(place, framework="np") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  no mapping
-            found = {name: (part.get_dtype(), list(part.get_shape())) for name, part in slices.items()}
-    except SafetensorError as error:
-        raise ModelError(f"{place}: not readable as safetensors ({error}), expected weights") from error
-    for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
-            raise ModelError(
-                f"{place}: {name} {_shown(found.get(name))}, expected {_shown(expected.get(name))} "
-                "as config.json says"
-            )
     if hashlib.sha256(content).hexdigest() != config.get("sha256"):
         raise ModelError(
             f"{place}: not the weights whose SHA-256 config.json names; one of the two is another's"
         )
-    tensors = load(content)
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
+    try:
+        tensors = load(content)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:  # types that NumPy lacks, too
+        raise ModelError(f"{place}: not readable as safetensors ({error!r}), expected weights") from error
+    found = {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in tensors.items()}
+    for name in sorted(found.keys() | expected.keys()):
+        own, wanted = found.get(name, "none"), expected.get(name, "none")
+        if own != wanted:
+            raise ModelError(f"{place}: {name} {own}, expected {wanted} as config.json says")
+        if not np.isfinite(tensors[name]).all():
             raise ModelError(f"{place}: {name} holds numbers that are not finite, expected weights")
     return tensors
-
-
-def _shown(kind: tuple[str, list[int]] | None) -> str:
-    return "none" if kind is None else f"{kind[0]} {kind[1]}"

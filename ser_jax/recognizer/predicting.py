@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ser_jax.data.audio import SUFFIXES
 from ser_jax.errors import UserError, beside, one_line
-from ser_jax.recognizer import pipe
+from ser_jax.recognizer import streaming
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import Recognition, Window, in_words
 from ser_jax.recognizer.recognizer import Recognizer
@@ -137,7 +137,7 @@ def _read(
     for name in files:
         try:
             if name == STANDARD_INPUT:
-                heard = pipe.hear(sys.stdin.buffer, recognizer.filters)
+                heard = streaming.hear(sys.stdin.buffer, recognizer.filters)
             else:
                 heard = recognizer.hear(_checked(name))
         except UserError as error:
