@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,6 @@ FLAGS = [
     *("--finetune-samples", "15", "--finetune-epochs", "2", "--model.channels", "20"),
     *("--compute.runs-at-once", "1", "--compute.devices", "1", "--compute.save-epochs", "1"),
 ]
-PARAMS = model.shapes(model.AttentiveCNN(channels=20))
 SPARED = {"config.json", "report.html"}  # they tell when it was computed
 PATIENCE = 300  # s
 FIRST = "crosslingual-synthetic_en-synthetic_fr-arousal"
@@ -83,7 +83,7 @@ class Laboratory:
             jax.config.update("jax_compilation_cache_dir", str(self.folder / "programs"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
             jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-            status = work()
+            status = work() or 0
         except SystemExit as end:
             status = end.code
         except BaseException:
@@ -179,9 +179,8 @@ class Laboratory:
             found = {}
             for place in models.iterdir():
                 runs = 1 if place.name.startswith("crosslingual") else 2
-                like = jax.tree.map(
-                    lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), PARAMS
-                )  # noqa: B023
+                shape = partial(stacked, runs)
+                like = jax.tree.map(shape, model.shapes(model.AttentiveCNN(channels=20)))
                 found[f"models/{place.name}"] = checkpoint.digest(checkpoint.restore(place, like))
             said.write_text(json.dumps(found))
             return 0
@@ -194,6 +193,11 @@ class Laboratory:
         found = self.outcome(name)
         differing = {key for key in found.keys() | self.wanted if found.get(key) != self.wanted.get(key)}
         assert not differing, f"{name}: other {', '.join(sorted(differing))}"
+
+
+def stacked(runs: int, leaf: Any) -> jax.ShapeDtypeStruct:
+    """Return the shape of as many runs' parameter."""
+    return jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype)
 
 
 def refused(ended: Ended, *sentences: str) -> None:
