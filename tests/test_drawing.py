@@ -219,7 +219,8 @@ def full():
 
 def test_matplotlib_is_loaded_for_drawing_alone_and_never_with_its_windows(tmp_path):
     code = (
-        "import sys; import numpy as np; from pathlib import Path; from ser_jax.recognizer import predicting\n"
+        "import sys; import numpy as np; from pathlib import Path\n"
+        "from ser_jax.recognizer import predicting\n"
         "from ser_jax.recognizer.hearing import Heard\n"
         "from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window\n"
         "print('matplotlib' in sys.modules)\n"

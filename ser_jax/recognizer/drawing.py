@@ -155,15 +155,9 @@ def _padding(axis: Axes, start: float, end: float, text: str = "") -> None:
         return
     axis.axvspan(start, end, zorder=0.5, **PADDING)
     if text and end - start > 0.1 * end:
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
-        look: dict[str, Any] = {
-            "ha": "center",
-            "va": "center",
-            "fontsize": 9,
-            "color": "#555555",
-            "bbox": box,
-        }
-        axis.text((start + end) / 2, 0.5, text, transform=axis.get_xaxis_transform(), **look)
+        drawn = axis.text((start + end) / 2, 0.5, text, transform=axis.get_xaxis_transform(), fontsize=9)
+        drawn.set(ha="center", va="center", color="#555555")
+        drawn.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8})
 
 
 def _groups(count: int, most: int) -> np.ndarray:

@@ -4,10 +4,10 @@ A temperature divides every network's margin m (the difference of its two logits
 
     p = mean_r sigmoid(m_r / T),   T = value share^-decay
 
-It rises as the share of the window that holds sound falls: half a second is less sure than seven. Both numbers
-are what makes the labels of held-out utterances, whole and cut short, likeliest; neither changes a network's
-class. References: Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017); Platt, "Probabilistic
-Outputs for Support Vector Machines" (1999), for labels that are a little less than certain.
+It rises as the share of the window that holds sound falls: half a second is less sure than seven. Both
+numbers are what makes the labels of held-out utterances, whole and cut short, likeliest; neither changes a
+network's class. References: Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017); Platt,
+"Probabilistic Outputs for Support Vector Machines" (1999), for labels that are a little less than certain.
 """
 
 from collections.abc import Mapping, Sequence

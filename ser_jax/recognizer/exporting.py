@@ -38,9 +38,8 @@ import ser_jax
 from ser_jax.errors import UserError, meant
 from ser_jax.features import logmel
 from ser_jax.io import atomic_file
-from ser_jax.recognizer import folder
 from ser_jax.recognizer.recognizer import Recognizer
-from ser_jax.recognizer.trained import TARGETS, Trained, predict, weights
+from ser_jax.recognizer.trained import TARGETS, VERSION, Trained, predict, weights
 
 FORMATS = ("onnx", "stablehlo")
 PLATFORMS = ("cpu", "cuda", "tpu")  # that the StableHLO is lowered for
@@ -327,7 +326,7 @@ def _describe(model: Any, trained: Trained) -> None:
     sizes = trained.sizes
     segment = sizes.segment_frames * logmel.HOP / logmel.RATE
     model.producer_name, model.producer_version = "ser_jax", ser_jax.__version__
-    model.model_version = folder.VERSION
+    model.model_version = VERSION
     targets = " and ".join(trained.targets)
     model.doc_string = f"Speech emotion recognition: {targets} from the samples of one window of sound."
     if trained.facts.get("synthetic"):
