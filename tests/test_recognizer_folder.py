@@ -15,7 +15,7 @@ import recognisers
 from safetensors.numpy import load_file, save_file
 
 from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer import ModelError, folder
+from ser_jax.recognizer import ModelError, trained
 
 SIZES = AttentiveCNN(channels=4)
 DROPPED = object()
@@ -32,7 +32,7 @@ def copy(kept, tmp_path):
 
 
 def test_what_is_written_is_read(kept):
-    written, read = recognisers.drawn(seeds=2, sizes=SIZES), folder.read(kept)
+    written, read = recognisers.drawn(seeds=2, sizes=SIZES), trained.read(kept)
     assert (read.sizes, read.facts) == (written.sizes, written.facts)
     assert list(read.targets) == ["arousal", "valence"]
     for name in ("filters", "mean", "scale", "targets"):
@@ -134,7 +134,7 @@ def test_a_configuration_that_does_not_fit_is_refused(copy, place, value, senten
     put(config, place, value)
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=re.escape(sentence)) as error:
-        folder.read(copy)
+        trained.read(copy)
     assert str(copy) in str(error.value)
 
 
@@ -152,7 +152,7 @@ def test_a_configuration_that_does_not_fit_is_refused(copy, place, value, senten
 def test_a_configuration_that_is_none_is_refused(copy, content, sentence):
     (copy / "config.json").write_bytes(content)
     with pytest.raises(ModelError, match=sentence):
-        folder.read(copy)
+        trained.read(copy)
 
 
 def with_sha(place):
@@ -197,7 +197,7 @@ def test_weights_that_do_not_fit_are_refused(copy, name, value, sentence):
     save_file(tensors, copy / "model.safetensors")
     with_sha(copy)
     with pytest.raises(ModelError, match=re.escape(sentence)):
-        folder.read(copy)
+        trained.read(copy)
 
 
 def test_damaged_weights_are_never_taken_for_whole(copy):
@@ -211,9 +211,9 @@ def test_damaged_weights_are_never_taken_for_whole(copy):
     for content in damaged:
         (copy / "model.safetensors").write_bytes(content)
         with pytest.raises(ModelError, match=r"model\.safetensors"):
-            folder.read(copy)
+            trained.read(copy)
     (copy / "model.safetensors").write_bytes(whole)
-    folder.read(copy)
+    trained.read(copy)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
@@ -221,23 +221,23 @@ def test_what_is_no_regular_file_is_named_and_not_waited_for(copy, name):
     (copy / name).unlink()
     os.mkfifo(copy / name)
     with pytest.raises(ModelError, match=rf"{re.escape(name)}: not a regular file, expected a file of a"):
-        folder.read(copy)
+        trained.read(copy)
     (copy / name).unlink()
     (copy / name).mkdir()
     with pytest.raises(ModelError, match=rf"{re.escape(name)}: is a folder"):
-        folder.read(copy)
+        trained.read(copy)
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
 def test_a_file_that_is_missing_is_named(copy, missing):
     (copy / missing).unlink()
     with pytest.raises(ModelError, match=rf"{re.escape(missing)}: no such file, expected a file of"):
-        folder.read(copy)
+        trained.read(copy)
 
 
 def test_what_is_no_folder_is_named(tmp_path):
     with pytest.raises(ModelError, match="no such folder, expected the folder that ser-jax train wrote"):
-        folder.read(tmp_path / "nowhere")
+        trained.read(tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="is a file, expected the folder that"):
-        folder.read(tmp_path / "file")
+        trained.read(tmp_path / "file")

@@ -17,7 +17,7 @@ import soundfile
 from senders import BEGUN, head_of, raw, received
 
 from ser_jax import cli
-from ser_jax.recognizer import folder, serving, turns
+from ser_jax.recognizer import serving, trained, turns
 
 pytest_plugins = ["servers"]
 
@@ -102,7 +102,7 @@ serving.serve(Recognizer.load(sys.argv[1]), port=0, opens=False)
 @pytest.fixture(scope="module")
 def model(recogniser, tmp_path_factory):
     place = tmp_path_factory.mktemp("model")
-    folder.write(place, recogniser.model)
+    trained.write(place, recogniser.model)
     return place
 
 

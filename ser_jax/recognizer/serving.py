@@ -28,6 +28,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Iterator
+from functools import partial
 from importlib import resources
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -154,7 +155,7 @@ def _add_routes(app: FastAPI, recognizer: Recognizer, page: str, most: int) -> N
             recognizer.check(hop)
         except UserError as error:
             raise HTTPException(400, str(error)) from error
-        return await app.state.turns.take(request, most, turns.Question(recognizer, hop, name, draws))
+        return await app.state.turns.take(request, most, partial(turns.respond, recognizer, hop, name, draws))
 
     @app.get("/", include_in_schema=False)
     async def root() -> Response:

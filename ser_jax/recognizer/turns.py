@@ -5,8 +5,9 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import anyio
 import anyio.from_thread
@@ -69,42 +70,34 @@ SCHEMAS = {  # of what is answered, beside recognitions
 }
 
 
-class Question(NamedTuple):
-    """What is asked of a recording.
+Respond = Callable[[Path, Callable[[], None]], Response | UserError]
 
-    Attributes:
-      recognizer: the model.
-      hop: s, see `Recognizer`.
+
+def respond(
+    recognizer: Recognizer, hop: float | None, name: str, draws: bool, path: Path, check: Callable[[], None]
+) -> Response | UserError:
+    """Return the response about a recording, or why there is none.
+
+    Args:
+      recognizer, hop: the model, and s from one window to the next.
       name: of the recording.
       draws: whether the answer has the sound, too.
+      path: where it is.
+      check: called block by block and window by window, to end it.
     """
-
-    recognizer: Recognizer
-    hop: float | None
-    name: str
-    draws: bool
-
-    def response(self, path: Path, check: Callable[[], None]) -> Response | UserError:
-        """Return the response about a file, or why there is none.
-
-        `check` is called block by block and window by window, to end it.
-        """
-        try:
-            with audio.opened(path) as sound:
-                self._check_length(sound.seconds)
-                heard = hearing.from_sound(sound, self.recognizer.filters, check)
-            found = next(self.recognizer.recognise([heard], self.hop, check)).as_dict(self.name)
-        except UserError as error:
-            return error
-        return as_json({"recognition": found, "sound": drawing(heard)} if self.draws else found)
-
-    def _check_length(self, seconds: float) -> None:
-        hop = self.recognizer.default_hop if self.hop is None else self.hop
-        most = min(LONGEST, WINDOWS * hop)
-        if seconds > most:
-            place = f" at a hop of {hop:g} s" if most < LONGEST else ""
-            found = f"{self.name}: {seconds / 3600:.1f} hours of sound"
-            raise UserError(f"{found}, expected {most / 3600:.3g} at most{place}: cut it into parts")
+    hop = recognizer.default_hop if hop is None else hop
+    most = min(LONGEST, WINDOWS * hop)
+    try:
+        with audio.opened(path) as sound:
+            if sound.seconds > most:
+                place = f" at a hop of {hop:g} s" if most < LONGEST else ""
+                found = f"{name}: {sound.seconds / 3600:.1f} hours of sound"
+                return UserError(f"{found}, expected {most / 3600:.3g} at most{place}: cut it into parts")
+            heard = hearing.from_sound(sound, recognizer.filters, check)
+        recognition = next(recognizer.recognise([heard], hop, check)).as_dict(name)
+    except UserError as error:
+        return UserError(str(error).replace(str(path), name))
+    return as_json({"recognition": recognition, "sound": drawing(heard)} if draws else recognition)
 
 
 class Turns:
@@ -129,7 +122,7 @@ class Turns:
         for scope in self._scopes:
             scope.cancel()
 
-    async def take(self, request: Request, most: int, question: Question) -> Response:
+    async def take(self, request: Request, most: int, respond: Respond) -> Response:
         """Receive a recording of `most` bytes at most, and answer when its turn has come.
 
         Raises: HTTPException.
@@ -147,7 +140,7 @@ class Turns:
             try:
                 with _kept() as (file, path):
                     await self._receive(request, file, most)
-                    return await self._answer(request, path, question)
+                    return await self._answer(request, partial(respond, path))
             except ClientDisconnect:
                 return Response(status_code=499)
             except OSError as error:
@@ -184,7 +177,7 @@ class Turns:
         finally:
             self.receiving -= 1
 
-    async def _answer(self, request: Request, path: Path, question: Question) -> Response:
+    async def _answer(self, request: Request, respond: Callable) -> Response:
         """Return the response; whoever leaves loses the place, and the work on it ends with its window."""
         self._check_waiting()  # others were sent faster
         found: Response | UserError = Response(status_code=499)
@@ -199,12 +192,12 @@ class Turns:
             async with anyio.create_task_group() as group:
                 group.start_soon(watch)
                 check = anyio.from_thread.check_cancelled
-                found = await anyio.to_thread.run_sync(question.response, path, check, limiter=self.turn)
+                found = await anyio.to_thread.run_sync(respond, check, limiter=self.turn)
                 group.cancel_scope.cancel()
         finally:
             self.inside -= 1
         if isinstance(found, UserError):
-            raise HTTPException(422, str(found).replace(str(path), question.name))
+            raise HTTPException(422, str(found))
         return found
 
 
