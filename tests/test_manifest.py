@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from mistakes_written import HEAD, ROW
 
 from ser_jax.data.manifest import ManifestError, read
 from ser_jax.errors import UserError
+
+HEAD = "path,speaker,arousal,valence\n"
+ROW = "a.wav,x,low,negative\n"
 
 
 def manifest(folder, text, encoding="utf-8"):
