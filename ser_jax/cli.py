@@ -93,10 +93,10 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _parser() -> flags.Parser:
-    example = "ser-jax predict speech.wav\n    ser-jax train --help"
     parser = flags.Parser(
         prog="ser-jax",
-        description=f"Cross-lingual and multilingual speech emotion recognition.\n\n    {example}",
+        description="Cross-lingual and multilingual speech emotion recognition.",
+        example="ser-jax predict speech.wav",
     )
     parser.add_argument("--version", action="version", version=f"ser-jax {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -118,8 +118,8 @@ def _parser() -> flags.Parser:
 def _command(
     commands: "Commands", name: str, example: str, purpose: str, run: Callable | None
 ) -> flags.Parser:
-    description = f"{purpose[0].upper()}{purpose[1:]}.\n\n    {example}"
-    parser = commands.add_parser(name, description=description, help=purpose)
+    description = f"{purpose[0].upper()}{purpose[1:]}."
+    parser = commands.add_parser(name, description=description, example=example, help=purpose)
     parser.set_defaults(run=run)
     return parser
 
@@ -198,8 +198,8 @@ def _audit(arguments: argparse.Namespace) -> int:
     shutdown.raise_on_interrupt()
     options = {key: vars(arguments)[key] for key in READING if key in vars(arguments)}
     found = audit.audit(arguments.database, arguments.source, arguments.workers, **options)
-    print(json.dumps(audit.as_dict(found), indent=2) if arguments.json else audit.table(found))
-    return 1 if found.refused else 0
+    print(json.dumps(found, indent=2) if arguments.json else audit.table(found))
+    return 1 if found["refused"] else 0
 
 
 def _add_describe(commands: "Commands") -> None:
@@ -402,7 +402,11 @@ def _add_serve(commands: "Commands") -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    from ser_jax.recognizer.serving import serve
+    try:
+        from ser_jax.recognizer.serving import serve
+    except ImportError as error:
+        found = f"{error.name} is not installed"
+        raise UserError(f'{found}, expected what serves: pip install "ser_jax[serve]"') from error
 
     opens = not arguments.no_browser
     serve(_recognizer(arguments), arguments.host, arguments.port, arguments.megabytes, opens=opens)
@@ -428,20 +432,19 @@ def _standard_input(text: str) -> str:
 
 
 def _listen(arguments: argparse.Namespace) -> None:
-    from ser_jax.recognizer import listening, microphone
-    from ser_jax.recognizer.pipe import StreamError
+    from ser_jax.recognizer import streaming
 
     if arguments.rate is not None and arguments.source is None:
-        raise StreamError("--rate without -, expected standard input as the source")
+        raise streaming.StreamError("--rate without -, expected standard input as the source")
     if arguments.device is not None and arguments.source is not None:
-        raise StreamError("--device and -, expected one of them: a microphone or standard input")
+        raise streaming.StreamError("--device and -, expected one of them: a microphone or standard input")
     recognizer = _recognizer(arguments)
     if arguments.source is None:
-        moments = microphone.moments(recognizer, arguments.device)
+        moments = streaming.moments(recognizer, arguments.device)
     else:
-        moments = listening.piped(recognizer, sys.stdin.buffer, arguments.rate)
+        moments = streaming.piped(recognizer, sys.stdin.buffer, arguments.rate)
     for moment in moments:
-        line = json.dumps(listening.as_dict(moment)) if arguments.json else listening.line(moment)
+        line = json.dumps(streaming.as_dict(moment)) if arguments.json else streaming.line(moment)
         print(line, flush=True)
 
 

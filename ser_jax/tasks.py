@@ -75,7 +75,7 @@ class Task(Protocol):
 
 
 class _Classes:
-    """What tasks of classes share."""
+    """Common parts of classification tasks."""
 
     metric = "UAR"
     loss = staticmethod(cross_entropy)  # one function, so that such tasks share compiled programs
@@ -261,15 +261,6 @@ def task(name: str) -> Task:
     if name not in TASKS:
         raise TaskError(f"no task {name!r}, expected one of {', '.join(TASKS)}{meant(name, TASKS)}")
     return TASKS[name]
-
-
-def is_labelled(labels: np.ndarray) -> np.ndarray:
-    """Return which labels [N] or [N, K] are there: [N] bool; of numbers, in any dimension.
-
-    >>> is_labelled(np.array([0, -1])).tolist()
-    [True, False]
-    """
-    return labels >= 0 if labels.ndim == 1 else np.isfinite(labels).any(axis=1)
 
 
 def probabilities(task: Task, outputs: Array) -> Array:

@@ -48,7 +48,8 @@ class TrainConfig:
       epochs: passes over the training utterances; the weights after the last one are the result.
       optimizer: adam, adamw, or sgd with a momentum of 0.9.
       weight_decay: of adamw and sgd, decoupled from the gradient.
-      class_weights: none, or balanced: weights in inverse proportion to a class's training utterances.
+      class_weights: none, or balanced: weights in the loss in inverse proportion to a class's training
+        utterances, see `weighted`.
       augment: what batches go through first.
       objective: what is minimised.
     """
@@ -161,7 +162,7 @@ def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
     spare = steps * size - len(run.train)
     rows = jnp.pad(order(run, jax.random.fold_in(key, 0)), (0, spare)).reshape(steps, size)
     mask = (jnp.arange(rows.size) < run.count).reshape(rows.shape)
-    rows = jnp.where(mask, rows, rows[0, 0])  # so that not even a NaN of another run's utterance is gathered
+    rows = jnp.where(mask, rows, rows[0, 0])  # another run's utterance may hold NaN
     if run.unlabelled is not None:
         others, count = run.unlabelled
         drawn = jax.random.randint(jax.random.fold_in(key, 2), (steps, size), 0, jnp.maximum(count, 1))
@@ -170,6 +171,28 @@ def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
     epoch_and_step = jnp.stack([jnp.full(steps, number), place], axis=1).astype(jnp.int32) + 1
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, 1)))(place)
     return Batch(rows, mask, keys, epoch_and_step)
+
+
+def weighted(training: TrainConfig, run: Runs, classes: int) -> Runs:
+    """Return a run with the weights that its configuration asks for, unless it has its own.
+
+    Balanced weights are in inverse proportion to a class's training utterances, and 1 on average over them.
+
+    Args:
+      training: the configuration.
+      run: one run.
+      classes: K.
+    Raises: TrainError if balanced weights are to be found for labels that are numbers.
+    """
+    if training.class_weights == "none" or run.weights is not None:
+        return run
+    labels = jnp.asarray(run.labels)
+    if labels.ndim != 1:
+        raise TrainError("balanced class weights for a task of numbers, expected a task of classes")
+    own = (jnp.arange(len(run.train)) < run.count) & (labels[run.train] >= 0)
+    counts = jnp.zeros(classes).at[labels[run.train]].add(own)
+    each = counts.sum() / jnp.maximum(jnp.count_nonzero(counts) * counts, 1)
+    return dataclasses.replace(run, weights=each[labels])
 
 
 def start(
@@ -182,6 +205,17 @@ def start(
     heads = training.objective.heads(jax.random.fold_in(run.key, 2), output, corpora)
     optimizer = training.gradient_transformation.init((params, heads))
     return TrainState(params, heads, optimizer, jnp.zeros(2, jnp.int32))
+
+
+def augmented(training: TrainConfig, gathered: Data, run: Runs, batch: Batch) -> jax.Array:
+    """Return the standardized and augmented features of a step: [B + U, T, F], zero in the padding."""
+    x = standardized(gathered, run)
+    if training.augment == NO_AUGMENTATION:
+        return x
+    scaler = Scaler(*(part[gathered.group] for part in run.scaler))
+    x = training.augment(x, gathered.frames, scaler, jax.random.fold_in(batch.key, 1))
+    valid = jnp.arange(x.shape[1])[None, :] < gathered.frames[:, None]
+    return jnp.where(valid[:, :, None], x, 0)
 
 
 def objective(
@@ -197,12 +231,7 @@ def objective(
     """
     config, training, loss, *_ = procedure
     params, heads = variables
-    x = standardized(gathered, run)
-    if training.augment != NO_AUGMENTATION:
-        scaler = Scaler(*(part[gathered.group] for part in run.scaler))
-        x = training.augment(x, gathered.frames, scaler, jax.random.fold_in(batch.key, 1))
-        valid = jnp.arange(x.shape[1])[None, :] < gathered.frames[:, None]
-        x = jnp.where(valid[:, :, None], x, 0)
+    x = augmented(training, gathered, run, batch)
     output = model.apply(config, params, x, key=batch.key)
     labels, valid = jnp.asarray(run.labels)[batch.rows], batch.mask
     if run.unlabelled is not None:
@@ -373,6 +402,7 @@ def fit(
     Returns: (parameters, losses [epochs] float32 on the host).
     """
     state, data = start(config, training, run, params, data.corpora), jax.tree.map(jnp.asarray, data)
+    run = weighted(training, run, config.outputs)
     compiled = jax.jit(one_epoch, static_argnums=0)
     losses = []
     for number in range(training.epochs):
@@ -409,7 +439,7 @@ def fit_runs(
     Returns: (the state after all epochs, losses [epochs, R] float32 on the host). The loss of a run that was
       stopped is NaN.
     """
-    runs = spread(runs, mesh)
+    runs = spread(jax.vmap(lambda run: weighted(training, run, config.outputs))(runs), mesh)
     procedure = Procedure(config, training, loss, stacking, mesh)
     if resume is None:
         losses = np.full((training.epochs, len(runs.train)), np.nan, np.float32)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ser_jax import engine
-from ser_jax.arrays import Scaler
+from ser_jax.data.standardize import Scaler
 from ser_jax.engine import RunSpec
 from ser_jax.model import AttentiveCNN
 from ser_jax.runs import Data

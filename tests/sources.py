@@ -68,7 +68,7 @@ def lay(world: Path) -> Path:
     for name, root in (("tiny", "data"), ("one", "pair"), ("two", "pair")):
         data.load(name, world / root)  # what it keeps for the next time is there
     (world / "damaged").mkdir()
-    (world / "damaged/protocol.json").write_text("[]")
+    (world / "damaged/config.json").write_text("[]")
     (world / "orphan/predictions").mkdir(parents=True)
     return world
 

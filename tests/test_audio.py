@@ -46,9 +46,11 @@ def test_a_segment_is_a_slice(tmp_path):
 
 
 @pytest.mark.parametrize("subtype", ["G721_32", "NMS_ADPCM_16"])
-def test_a_coding_without_seeking_has_segments_too(tmp_path, subtype):
+def test_a_coding_without_seeking_has_no_segments(tmp_path, subtype):
     path = write(tmp_path / "a.wav", sweep(2, RATE), subtype=subtype)
-    np.testing.assert_array_equal(read(path, 0.25, 1.0)[0], read(path)[0][4000:16000])
+    assert len(read(path)[0]) >= 2 * RATE
+    with pytest.raises(AudioError, match="Seek attempted on unseekable file type"):
+        read(path, 0.25, 1.0)
 
 
 def test_a_segment_ends_with_its_file(tmp_path):

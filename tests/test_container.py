@@ -7,7 +7,6 @@ import pytest
 import soundfile
 from sounds import CONTAINERS, PCM, RATE, noise, sweep, tone, wav, with_flac_frames, write
 
-from ser_jax.data import container as containers
 from ser_jax.data.audio import SUFFIXES, AudioError, read
 
 UNWRITABLE = {"DWVW_12", "MPEG_LAYER_I", "MPEG_LAYER_II", ("WAV", "MPEG_LAYER_III")}  # libsndfile only reads
@@ -66,12 +65,11 @@ def test_a_wav_from_a_pipe_is_read_to_its_end(tmp_path, riff, data):
     assert seconds == 0.5
 
 
-def test_a_flac_from_a_pipe_is_read_to_its_end(tmp_path):
-    path = write(tmp_path / "a.flac", noise(20 * RATE), subtype="PCM_16")
-    whole = read(path, 12.0, 14.0)[0]
+def test_a_flac_from_a_pipe_must_be_written_again(tmp_path):
+    path = write(tmp_path / "a.flac", noise(RATE), subtype="PCM_16")
     path.write_bytes(with_flac_frames(path.read_bytes(), 0))
-    assert read(path)[1] == 20
-    np.testing.assert_array_equal(read(path, 12.0, 14.0)[0], whole)
+    with pytest.raises(AudioError, match="its header states no length, expected one, as ffmpeg"):
+        read(path)
 
 
 def test_side_information_does_not_matter(tmp_path):
@@ -101,11 +99,11 @@ DAMAGED = {
     "empty": (b"", r"not readable as audio \(it is empty\), expected WAV, AIFF, FLAC, OGG or MP3"),
     "text": (b"hello there", r"not readable as audio \(it begins with b'hello th'\), expected WAV"),
     "header only": (wav(b""), "holds no samples, expected sound"),
-    "half a header": (
-        wav(PCM.tobytes())[:30],
-        r"not readable as audio \(its chunk b'fmt ' promises 16 bytes",
+    "half a header": (wav(PCM.tobytes())[:30], r"not readable as audio \(.*No 'data' chunk marker\)"),
+    "no sound": (
+        wav(PCM.tobytes())[:36],
+        r"not readable as audio \(.*No 'data' chunk marker\), expected WAV",
     ),
-    "no sound": (wav(PCM.tobytes())[:36], r"not readable as audio \(it has no chunk b'data', which would"),
     "truncated": (wav(PCM.tobytes())[:9000], r"\(truncated: 8956 bytes of the 16000 its header promises\)"),
     "lying": (
         wav(PCM.tobytes(), data=10**6),
@@ -145,7 +143,7 @@ def test_damage_is_named(tmp_path, what):
     assert str(path) not in caught.value.reason
 
 
-@pytest.mark.parametrize("keep", [0.3, 0.9])
+@pytest.mark.parametrize("keep", [0.3, 0.95])
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_a_truncated_file_is_named(tmp_path, container, keep):
     path = tmp_path / "a"
@@ -157,13 +155,8 @@ def test_a_truncated_file_is_named(tmp_path, container, keep):
         read(path)
 
 
-def ogg(path, seconds, subtype, serial=None):
-    """The bytes of an Ogg file, its pages' serial number and checksums replaced where one is given."""
-    data = write(path, noise(int(seconds * RATE)), subtype=subtype, format="OGG").read_bytes()
-    return data if serial is None else b"".join(numbered(page, serial) for page in pages(data))
-
-
 def pages(data):
+    """The pages of an Ogg file, and their place in it."""
     while data:
         length = 27 + data[26] + sum(data[27 : 27 + data[26]])
         yield data[:length]
@@ -181,30 +174,15 @@ def numbered(page, serial):
     return page[:22] + struct.pack("<I", checksum) + page[26:]
 
 
-@pytest.mark.parametrize("searched", [1, 77, containers.SEARCHED])
-@pytest.mark.parametrize("serials", [(7, 7), (7, 8)])
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_chained_ogg_files_are_named(tmp_path, monkeypatch, subtype, serials, searched):
-    monkeypatch.setattr(containers, "SEARCHED", searched)
-    path = tmp_path / "a.ogg"
-    parts = [ogg(path, seconds, subtype, serial) for seconds, serial in zip((1, 0.5), serials, strict=True)]
-    for part, seconds in zip(parts, (1, 0.5), strict=True):
-        path.write_bytes(part)
-        assert read(path)[1] == seconds
-    for first, second in (parts, parts[::-1]):
-        path.write_bytes(first + second)
-        with pytest.raises(AudioError, match=rf"\(another Ogg file begins in it at byte {len(first)}\)"):
+def test_an_ogg_file_without_its_end_or_with_another_behind_it_is_named(tmp_path, subtype):
+    path = write(tmp_path / "a.ogg", noise(3 * RATE), subtype=subtype, format="OGG")
+    one = list(pages(path.read_bytes()))
+    other = [numbered(page, 7) for page in one]
+    for content, what in ((one[:-1], "last page lacks an end-of-stream bit"), (one + other, "junk after")):
+        path.write_bytes(b"".join(content))
+        with pytest.raises(AudioError, match=rf"\(truncated, or several files in one: {what}"):
             read(path)
-
-
-def test_streams_of_one_ogg_file_that_begin_together_are_no_chain(tmp_path):
-    path = tmp_path / "a.ogg"
-    one, other = (list(pages(ogg(path, 1, "VORBIS", serial))) for serial in (7, 8))
-    path.write_bytes(b"".join([one[0], other[0], *one[1:]]))
-    assert containers.examine(path) == containers.Container("OGG")
-    path.write_bytes(b"".join([*one[:2], other[0], *one[2:]]))
-    with pytest.raises(containers.MalformedError, match="another Ogg file begins"):
-        containers.examine(path)
 
 
 @pytest.mark.parametrize("claimed", [2**36 - 1, 16001])

@@ -13,7 +13,7 @@ import pytest
 from five_runs import CONFIG, COUNTS, TRAINING, N, close, computed, data, saved, specs
 
 from ser_jax import engine, model, runs, train
-from ser_jax.arrays import Scaler
+from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine, MachineError
 from ser_jax.model import AttentiveCNN
 from ser_jax.objectives import DomainAdversarial
@@ -58,9 +58,8 @@ def test_features_that_do_not_fit_are_streamed_to_the_same_result(wanted):
 
 
 def test_results_do_not_depend_on_the_stack_if_batches_hold_unlabelled_rows_too():
-    rows = [
-        np.arange(first, last, dtype=np.int32) for first, last in [(0, 9), (3, 41), (5, 6), (9, 20), (0, 41)]
-    ]
+    ends = [(0, 9), (3, 41), (5, 6), (9, 20), (0, 41)]
+    rows = [np.arange(first, last, dtype=np.int32) for first, last in ends]
     training = dataclasses.replace(TRAINING, objective=DomainAdversarial(hidden=3))
     corpora = {"corpus": np.arange(N, dtype=np.int32) % 3, "corpora": 3}
 

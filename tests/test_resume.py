@@ -9,7 +9,7 @@ import pytest
 from five_runs import CONFIG, COUNTS, GROUP, N, a_run, computed, data, equal, specs
 
 from ser_jax import engine, model, runs, train
-from ser_jax.arrays import Scaler
+from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
 from ser_jax.objectives import DomainAdversarial
 from ser_jax.train import Procedure, TrainConfig, schedule
@@ -179,7 +179,7 @@ def test_weights_that_are_not_finite_after_the_last_step_are_noticed():
 
 
 def test_order_dropout_and_first_weights_depend_on_the_run_alone():
-    """Not on the stack, the place in it, the length that lists are padded to, or where training was resumed."""
+    """Not on the stack, the place in it, the length that lists are padded to, or resuming."""
     own = [a_run(seed, count) for seed, count in enumerate(COUNTS[:3])]
     stack = runs.stack(own)
     first = train.start_runs(CONFIG, TRAINING, stack).params

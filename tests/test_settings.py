@@ -1,187 +1,328 @@
-"""What settings beyond the paper's four plan, and what is combined from others' predictions."""
+"""What settings plan: who trains, who is tested, from what they start, and what cannot be computed."""
 
 import dataclasses
+import itertools
 
+import jax
 import numpy as np
 import pytest
-from corpora import noise_corpus
+from pair import changed, config, noise, planned, pool, with_facts
 
-from experiments import harness, keeping, predictions, related
-from experiments.crosslingual import CROSSLINGUAL
-from experiments.english_1308 import CUT
-from experiments.finetuning import FINETUNED
-from experiments.learning_curve import LEARNING_CURVE, SAMPLES
-from experiments.monolingual import MONOLINGUAL
-from experiments.multilingual import MULTILINGUAL
-from experiments.options import Options
-from experiments.plans import ExperimentError, planned
-from experiments.pool import LANGUAGE, Pool
-from experiments.predictions import Cell, Predictions
-from experiments.related import LANGUAGES, identified, voted
-from experiments.tuning import TUNING
+from ser_jax import runs
+from ser_jax.experiment import settings
+from ser_jax.experiment.run import by_stack
+from ser_jax.experiment.settings import (
+    SAMPLES,
+    ExperimentError,
+    crosslingual,
+    finetuned,
+    learning_curve,
+    monolingual,
+    multilingual,
+    related,
+    setting,
+    table2,
+    tuning,
+    whole_corpora,
+)
+from ser_jax.objectives import DomainAdversarial
+from ser_jax.probe import Probe
+from ser_jax.tasks import TASKS, Categorical, Regression
+from ser_jax.train import TrainConfig
 
-NAMES = ("one", "two", "three")
-
-
-def the_pool(count=2):
-    corpora = [noise_corpus(name, sessions=5 + i, seed=i) for i, name in enumerate(NAMES[:count])]
-    return Pool(corpora, 5, "footnote", lambda *features: features)
-
-
-def chosen(count=2, **changes):
-    return Options(corpora=NAMES[:count], seeds=2, **changes)
-
-
-def test_larger_draws_to_refine_on_hold_the_smaller_ones():
-    works = planned(LEARNING_CURVE, the_pool(), chosen())
-    draws = {
-        (work.setting.name, work.train, plan.target, plan.fold, plan.seed): set(plan.train)
-        for work in works
-        for plan in work.plans
-    }
-    for (name, *run), own in draws.items():
-        if name == "finetuned_25":
-            assert len(own) == 25
-            assert draws["finetuned_10", *run] < own
-    known = {work.setting.name: work.missing for work in works if work.train == "two"}
-    assert not known["finetuned_25"]
-    reason = "fold 1: 42 training utterances of one, fewer than the 100 to refine on (--finetune-samples)"
-    assert set(known["finetuned_100"].values()) == {reason}
+AROUSAL = (TASKS["arousal"],)
+PAPER = {"monolingual": monolingual, "multilingual": multilingual, "crosslingual": crosslingual,
+         "finetuned": finetuned}  # fmt: skip
 
 
-def test_what_cannot_be_computed_is_said_once_for_a_reason(capsys):
-    works = planned([LEARNING_CURVE[0], FINETUNED], the_pool(), chosen())
-    harness._say_missing({cell: reason for work in works for cell, reason in work.missing.items()})
-    assert capsys.readouterr().err.splitlines() == [
-        f"Not computed: finetuned, {name} arousal; finetuned, {name} valence: fold 1: 42 training utterances "
-        f"of {name}, fewer than the 100 to refine on (--finetune-samples)."
-        for name in ("two", "one")
-    ]
+def three():
+    """Corpora of 5, 6 and 7 sessions."""
+    return noise("one", "two", "three")
 
 
-def test_all_sizes_of_a_source_share_stacks():
-    options = chosen()
-    kinds = harness._by_kind(options, [w for w in planned(LEARNING_CURVE, the_pool(), options) if w.plans])
-    assert [{work.setting.name for work in kind} for kind in kinds[:2]] == [{"crosslingual"}] * 2
-    feasible = {f"finetuned_{n}" for n in SAMPLES if n <= 25}
-    assert [{work.setting.name for work in kind} for kind in kinds[2:]] == [feasible] * 2
+def savee():
+    """Corpora of 4 single speakers, of 6 pairs, and of a single session."""
+    corpora = noise("one", "two", "four", "alone")
+    corpora["four"] = noise("four", speakers_a_session=1, each=12)["four"]
+    kept = corpora["four"].session < "s4"
+    names = [field.name for field in dataclasses.fields(corpora["four"])]
+    rows = {n: v[kept] for n in names if isinstance(v := getattr(corpora["four"], n), np.ndarray)}
+    corpora["four"] = dataclasses.replace(corpora["four"], **rows)
+    corpora["alone"].session[:] = "s"
+    return corpora
 
 
-def test_a_corpus_is_cut_to_the_size_of_the_smallest():
-    small, large = noise_corpus("one", seed=1), noise_corpus("two", sessions=9, seed=2)
-    pool = Pool([large, small], 5, "footnote", None)
-    options = Options(corpora=("two", "one"), seeds=2)
-    [work] = planned([CUT], pool, options)
-    left = {tuple(sorted({*plan.train, *plan.dev, *plan.test})) for plan in work.plans}
-    assert len(left) == 1  # the same utterances in every fold, seed and target
-    assert len(left.pop()) == len(small) < len(large)
-    assert [str(cell) for cell in work.cells] == [
-        "monolingual_cut-two-two-arousal",
-        "monolingual_cut-two-two-valence",
-    ]
-    [other] = planned([CUT], Pool([small, large], 5, "footnote", None), Options(corpora=("one", "two")))
-    assert set(other.missing.values()) == {
-        f"its {len(small)} utterances are no more than the {len(small)} of one"
-    }
+@pytest.mark.parametrize("corpora", [three, savee])
+@pytest.mark.parametrize("name", PAPER)
+def test_no_run_is_tested_on_a_speaker_it_learns_from(name, corpora):
+    """Nor is any speaker of the development part, in test or training."""
+    everyone = {name: corpus for name, corpus in corpora().items() if name != "alone"}
+    member = pool(everyone).membership
+    specs, _ = planned(PAPER[name](config(*everyone)), everyone)
+    assert specs
+    for own in specs.values():
+        for spec in own:
+            parts = [set(member.speaker[rows]) for rows in (spec.train, spec.dev, spec.test)]
+            assert len(set.union(*parts)) == sum(map(len, parts))
 
 
-def test_tuning_never_asks_test_speakers():
-    pool, options = the_pool(), chosen()
-    for work in planned(TUNING, pool, options):
-        config = work.setting.model(options)
-        assert work.setting.name == f"tuning_k{config.kernel}_p{config.pool}"
-        assert config.segments == {15: 16, 30: 8, 60: 4}[config.pool]
-        for plan in work.plans:
-            fold = pool.folds(work.train)[plan.fold]
-            np.testing.assert_array_equal(plan.test, fold.dev)
-            np.testing.assert_array_equal(plan.train, fold.train)
+@pytest.mark.parametrize("corpora", [three, savee])
+@pytest.mark.parametrize("name", PAPER)
+def test_every_utterance_is_tested_once_per_seed(name, corpora):
+    """Of four speakers there are four folds, in whatever company."""
+    everyone = {name: corpus for name, corpus in corpora().items() if name != "alone"}
+    together = pool(everyone)
+    specs, missing = planned(PAPER[name](config(*everyone)), everyone)
+    assert not missing
+    for one, own in specs.items():
+        wanted = np.concatenate([together.rows(name) for name in one.test])
+        for seed in range(2):
+            tested = np.concatenate([spec.test for spec in own if spec.seed == seed])
+            np.testing.assert_array_equal(np.sort(tested), wanted)
+
+
+def test_merged_folds_repeat_the_corpus_of_fewer():
+    everyone = savee()
+    together = pool(everyone)
+    names = "two", "four"
+    [one] = multilingual(config(*names, tasks=AROUSAL, protocol=changed(config(), seeds=1).protocol))
+    own = planned([one], {name: everyone[name] for name in names})[0][one]
+    assert [spec.fold for spec in own] == [0, 1, 2, 3, 4]
+    together = pool({name: everyone[name] for name in names})
+    fifth, again = together.folds("two")[4], together.folds("four")[0]
+    np.testing.assert_array_equal(own[4].train, np.concatenate([fifth.train, again.train]))
+    np.testing.assert_array_equal(own[4].test, fifth.test)
+
+
+def test_a_single_session_stops_only_what_needs_others():
+    everyone = savee()
+    specs, missing = planned(table2(config("two", "alone", tasks=AROUSAL)), everyone)
+    assert [one.label for one in specs] == ["monolingual two arousal", "crosslingual alone>two arousal",
+                                            "finetuned alone>two arousal"]  # fmt: skip
+    reasons = {one.label: reason for (one, _), reason in missing.items()}
+    assert "has 1 separate sessions" in reasons["monolingual alone arousal"]
+    assert "single session, expected two or more for" in reasons["crosslingual two>alone arousal"]
+    assert "no crosslingual model" in reasons["finetuned two>alone arousal"]
+    own = changed(config("two", "alone", tasks=AROUSAL), standardize="speaker")
+    assert not planned(crosslingual(own), everyone)[1]
+
+
+def test_settings_train_on_what_the_paper_names():
+    everyone = noise("one", "two")
+    together = pool(everyone)
+
+    def trained(name):
+        specs, _ = planned(PAPER[name](config(tasks=AROUSAL)), everyone)
+        found = []
+        for one, own in specs.items():
+            corpora = {together.names[i] for spec in own for i in together.corpus[spec.train]}
+            found.append((one.train, one.test, sorted(corpora)))
+        return found
+
+    one, two, both = ("one",), ("two",), ("one", "two")
+    assert trained("monolingual") == [(one, one, ["one"]), (two, two, ["two"])]
+    assert trained("multilingual") == [(both, both, ["one", "two"])]
+    assert trained("crosslingual") == [(one, two, ["one"]), (two, one, ["two"])]
+    assert trained("finetuned")[1::2] == [(one, two, ["two"]), (two, one, ["one"])]
 
 
 def test_three_corpora_fill_a_matrix():
-    works = planned(
-        [MONOLINGUAL, MULTILINGUAL, CROSSLINGUAL, FINETUNED], the_pool(3), chosen(3, finetune_samples=10)
-    )
-    crossed = [
-        str(cell) for work in works for cell in work.cells if cell[0::3] == ("crosslingual", "arousal")
-    ]
-    assert crossed == [
-        f"crosslingual-{train}-{test}-arousal" for train in NAMES for test in NAMES if train != test
-    ]
-    assert len({work.name for work in works}) == len(works) == 3 + 1 + 3 + 6
-    merged = [str(cell) for work in works for cell in work.cells if cell[0::3] == ("multilingual", "arousal")]
-    assert merged == [f"multilingual-one+two+three-{test}-arousal" for test in NAMES]
-    assert len([work for work in works if work.setting is FINETUNED and not work.missing]) == 6
+    everyone = three()
+    specs, missing = planned(table2(config(*everyone, tasks=AROUSAL)), everyone)
+    pairs = [(a, b) for a in everyone for b in everyone if a != b]
+    cells = [(one.name, *one.train, *test) for one in specs for test in one.cells]
+    assert [cell[1:] for cell in cells if cell[0] == "crosslingual"] == pairs
+    assert [cell[1:] for cell in cells if cell[0] == "finetuned"] == pairs
+    assert len(specs) == 3 + 1 + 3 + 6
+    assert not missing
 
 
-def test_two_corpora_are_told_apart_and_not_three():
-    pool = the_pool()
-    [work] = planned([LANGUAGES], pool, chosen())
-    assert [str(cell) for cell in work.cells] == ["language-one+two-one+two-language"]
-    assert {plan.target for plan in work.plans} == {LANGUAGE}
-    assert pool.labels(LANGUAGE).tolist() == [0] * len(pool.rows("one")) + [1] * len(pool.rows("two"))
-    with pytest.raises(ExperimentError, match="3 corpora, expected two to tell apart"):
-        LANGUAGES.plans(the_pool(3), chosen(3), MULTILINGUAL.jobs(NAMES)[0], LANGUAGE)
+def test_keys_follow_from_seed_task_and_fold_alone():
+    everyone = noise("one", "two")
+    specs, _ = planned([*monolingual(config()), *finetuned(config())], everyone)
+
+    def bits(key):
+        return jax.random.key_data(key).tolist()
+
+    for one, own in specs.items():
+        stream = {"arousal": 0, "valence": 1}[one.task.name]
+        for spec in own:
+            key = runs.key(spec.seed, stream, spec.fold)
+            assert bits(spec.key) == bits(jax.random.fold_in(key, 1) if one.start else key)
+    for one, own in specs.items():  # the first fold does not repeat the dropout of its pre-training
+        if one.start:
+            assert bits(own[0].key) != bits(specs[one.start][0].key)
 
 
-def said(probability, names="abc"):
-    probability = np.atleast_2d(np.array(probability, np.float32))
-    count = probability.shape[1]
-    names = np.array(list(names))
-    return Predictions(
-        names, names, np.zeros(count, int), np.arange(count) % 2, np.arange(len(probability)), probability
-    )
+def test_fine_tuning_draws_the_same_for_every_seed_and_larger_draws_hold_the_smaller_ones():
+    everyone = noise("one", "two", each=60)
+    specs, _ = planned(learning_curve(config(tasks=AROUSAL)), everyone)
+    fine = [one for one in specs if one.start is not None and one.test == ("two",)]
+    assert [one.samples for one in fine] == list(SAMPLES)
+    for smaller, larger in itertools.pairwise(fine):
+        for few, many in zip(specs[smaller], specs[larger], strict=True):
+            assert set(few.train) < set(many.train)
+    assert not np.array_equal(*(spec.train for spec in specs[fine[0]][:2]))  # drawn anew for every seed
+    for one, own in planned(finetuned(config()), everyone)[0].items():
+        if one.start is not None:
+            assert len(own[0].train) == 20
+            np.testing.assert_array_equal(own[0].train, own[1].train)
+            assert not np.array_equal(own[0].train, own[2].train)  # another fold
 
 
-def test_models_vote_by_their_mean():
-    found = voted(1, [said([0.2, 0.4, 0.9]), said([0.4, 0.8, 0.1])])
-    np.testing.assert_allclose(found.probability, [[0.3, 0.6, 0.5]])
+def test_a_draw_of_one_class_is_fine_tuned_on():
+    everyone = noise("one", "two")
+    everyone["two"].arousal[:] = np.arange(72) % 24 == 0
+    few = changed(config(tasks=AROUSAL), finetune_samples=2)
+    specs, missing = planned(finetuned(few)[:1], everyone)
+    assert len(specs) == 1
+    assert "none of the" in next(iter(missing.values()))  # its test part has no utterance of that class
 
 
-def test_an_utterance_is_answered_by_the_model_of_the_language_it_is_taken_for():
-    """Runs are paired; what tells the languages apart knows both corpora's utterances, some called alike."""
-    home, away = said([[0.1, 0.2, 0.3]] * 2), said([[0.7, 0.8, 0.9]] * 2)
-    language = said([[0.0, 0.9, 0.6, 0.0, 0.0], [0.9, 0.0, 0.0, 0.0, 0.0]], "abcab")
-    language = dataclasses.replace(language, label=np.array([0, 0, 0, 1, 1]))
-    found = identified(0, [home, away, language])
-    np.testing.assert_allclose(found.probability, [[0.1, 0.8, 0.9], [0.7, 0.2, 0.3]])
-    assert found.utterance.tolist() == list("abc")
+def test_too_few_utterances_to_fine_tune_on_are_named():
+    reason = "fold 1: 42 training utterances of one, fewer than the 43 for fine-tuning (--finetune-samples)"
+    greedy = changed(config(tasks=AROUSAL), finetune_samples=43)
+    assert reason in planned(finetuned(greedy), noise("one", "two"))[1].values()
 
 
-def test_what_cannot_be_combined_says_what_it_lacks(tmp_path):
-    options = dataclasses.replace(chosen(), out=tmp_path, targets=("arousal",))
-    for setting, train, test in (
-        ("monolingual", "one", "one"),
-        ("crosslingual", "two", "one"),
-        ("monolingual", "two", "two"),
-    ):
-        predictions.write(tmp_path, Cell(setting, train, test, "arousal"), said([0.2, 0.4, 0.9]))
-    keeping.note_missing(tmp_path, {Cell("crosslingual", "one", "two", "arousal"): "too few"})
-    related.combine(harness.Experiment(None, None, options, ""))
-    assert predictions.file(tmp_path, Cell("voted", "one+two", "one", "arousal")).exists()
-    missing = {str(cell): reason for cell, reason in keeping.read_missing(tmp_path).items()}
-    assert missing == {
-        "crosslingual-one-two-arousal": "too few",
-        "voted-one+two-two-arousal": "there is no crosslingual-one-two-arousal: too few",
-        "identified-one+two-one-arousal": "there is no language-one+two-one+two-language: it was lost",
-        "identified-one+two-two-arousal": "there is no crosslingual-one-two-arousal: too few",
-    }
+def test_what_lacks_a_class_is_not_computed_and_the_rest_is():
+    everyone = noise("one", "two")
+    lonely = everyone["one"]
+    lonely.arousal[lonely.session != "s0"] = 0
+    specs, missing = planned([*monolingual(config()), *multilingual(config())], everyone)
+    assert [one.label for one in specs] == [
+        "monolingual one valence", "monolingual two arousal", "monolingual two valence",
+        "multilingual one+two arousal", "multilingual one+two valence",
+    ]  # fmt: skip
+    assert [(one.label, test, reason) for (one, test), reason in missing.items()] == [
+        ("monolingual one arousal", ("one",),
+         "fold 1: none of the 42 training utterances has arousal high, expected all classes"),
+        ("multilingual one+two arousal", ("one",),
+         "fold 2: none of the 12 one test utterances has arousal high, expected all classes"),
+    ]  # fmt: skip
 
 
-def test_speakers_of_two_corpora_that_are_called_alike_are_two():
-    pool = the_pool()
-    [work] = planned([LANGUAGES], pool, chosen())
-    probability = [np.full(len(plan.test), 0.5) for plan in work.plans]
-    found = keeping.gathered(pool, work.cells[0], work.plans, probability)
-    alone = {name: len(set(pool.corpora[name].speaker)) for name in NAMES[:2]}
-    assert len(set(found.speaker)) == sum(alone.values())
+@pytest.mark.parametrize("task", [TASKS["arousal"], TASKS["emotion"], Regression(("arousal", "valence"))])
+def test_utterances_without_a_label_are_in_no_part_of_a_run(task):
+    """Nor do they count towards the utterances of fine-tuning; other tasks keep theirs."""
+    everyone = noise("one", "two", each=12)
+    for name, corpus in everyone.items():
+        emotion = ["boredom", "anger", "happiness", "neutral", "sadness"]
+        corpus = dataclasses.replace(corpus, scales={"arousal": (-1.0, 1.0), "valence": (-1.0, 1.0)})
+        corpus.arousal[::5] = corpus.valence[::5] = np.nan
+        everyone[name] = with_facts(corpus, emotion=emotion)
+    together = pool(everyone)
+    known = np.concatenate([np.arange(len(corpus)) % 5 > 0 for corpus in everyone.values()])
+    adversarial = TrainConfig(epochs=1, objective=DomainAdversarial())
+    specs, missing = planned(table2(config(tasks=(task,), train=adversarial)), everyone)
+    assert not missing
+    for one, own in specs.items():
+        for spec in own:
+            for rows in (spec.train, spec.dev, spec.test):
+                assert known[rows].all()
+            across = one.name in ("crosslingual", "finetuned")
+            assert bool(len(spec.unlabelled)) == across  # of which features alone are used
+            if across:
+                assert {together.names[i] for i in together.corpus[spec.unlabelled]} == set(one.test)
+                assert not set(spec.unlabelled) & set(spec.train if one.name == "crosslingual" else spec.test)
+    none = {"two": everyone["two"], "one": dataclasses.replace(everyone["one"], thresholds={}, scales={})}
+    none["one"] = with_facts(none["one"], emotion="")
+    _, missing = planned(table2(config("two", "one", tasks=(task,))), none)
+    lacking = {one.label for one, _ in missing}
+    assert lacking == {f"monolingual one {task.name}", f"multilingual two+one {task.name}",
+                       f"crosslingual one>two {task.name}", f"crosslingual two>one {task.name}",
+                       f"finetuned one>two {task.name}", f"finetuned two>one {task.name}"}  # fmt: skip
 
 
-def test_a_draw_of_one_class_is_refined_on():
-    pool = the_pool()
-    pool.corpora["one"].arousal[:] = np.where(np.arange(60) % 12 == 0, 1, 0)
-    works = {
-        work.setting.name: work for work in planned(LEARNING_CURVE, pool, chosen()) if work.train == "two"
-    }
-    assert not works["finetuned_10"].missing
-    drawn = [set(pool.labels("arousal")[plan.train]) for plan in works["finetuned_10"].plans]
-    assert {0} in drawn
+def test_four_classes_are_planned_like_two():
+    everyone = noise("one", "two", each=12)
+    for name, corpus in everyone.items():
+        everyone[name] = with_facts(corpus, emotion=["anger", "excitement", "neutral", "sadness"])
+    specs, missing = planned(table2(config(tasks=(TASKS["four"],))), everyone)
+    assert not missing
+    assert {one.model.outputs for one in specs} == {4}
+    labels = next(iter(specs.values()))[0].labels
+    assert sorted(set(labels.tolist())) == [0, 1, 2, 3]
+
+
+def test_a_cut_corpus_keeps_its_folds_and_has_the_size_of_the_smallest():
+    everyone = noise("one", "two")
+    first = config("two", "one")
+    specs, _ = planned(settings.english_1308(first), {name: everyone[name] for name in first.corpora})
+    cut = [own for one, own in specs.items() if one.name == "monolingual_cut"]
+    together = pool({name: everyone[name] for name in first.corpora})
+    left = {tuple(sorted({*spec.train, *spec.dev, *spec.test})) for own in cut for spec in own}
+    assert len(left) == 1  # the same in every fold, seed and task
+    assert len(left.pop()) == 60
+    for own in cut:
+        for spec in own:
+            assert set(spec.test) <= set(together.folds("two")[spec.fold].test)
+    _, missing = planned(settings.english_1308(config("one", "two")), everyone)
+    assert set(missing.values()) == {"its 60 utterances are no more than the 60 of one"}
+
+
+def test_tuning_tests_development_speakers_alone():
+    everyone = noise("one", "two")
+    together = pool(everyone)
+    specs, _ = planned(tuning(config(tasks=AROUSAL)), everyone)
+    assert len(specs) == 9 * 2
+    for one, own in specs.items():
+        assert one.name == f"tuning_k{one.model.kernel}_p{one.model.pool}"
+        assert one.model.segments == {15: 16, 30: 8, 60: 4}[one.model.pool]
+        for spec in own:
+            fold = together.folds(one.train[0])[spec.fold]
+            np.testing.assert_array_equal(spec.test, fold.dev)
+            np.testing.assert_array_equal(spec.train, fold.train)
+            assert not len(spec.dev)
+    with pytest.raises(ExperimentError, match="network Probe has no kernel and pool, expected one with both"):
+        tuning(config(model=Probe()))
+
+
+def test_any_number_of_corpora_is_told_apart_as_one_cell():
+    everyone = three()
+    chosen = related(config(*everyone))
+    specs, _ = planned(chosen[-1:], everyone)
+    [(one, own)] = specs.items()
+    assert one.cells == [("one", "two", "three")]
+    assert one.model.outputs == 3
+    np.testing.assert_array_equal(own[0].labels, pool(everyone).corpus)
+    assert [other.name for other in chosen if other.equalized] == ["multilingual_equalized"] * 2 + [
+        "crosslingual_equalized"
+    ] * 6
+
+
+def test_what_shares_a_stack_is_trained_alike_and_starts_alike():
+    """Whatever the settings, a stack's runs all use unlabelled rows or none do."""
+    own = config("one", "two", train=TrainConfig(epochs=1, objective=DomainAdversarial()))
+    own = changed(own, standardize="speaker")  # nothing else tells monolingual from crosslingual runs
+    specs, _ = planned([*table2(own), *learning_curve(own)], noise("one", "two"))
+    place = {}
+    for number, group in enumerate(by_stack(specs)):
+        place |= dict.fromkeys(group, number)
+        assert len({(one.model, one.training, one.train, one.standardize) for one in group}) == 1
+        assert len({bool(len(spec.unlabelled)) for one in group for spec in specs[one]}) == 1
+        assert all(one.start is None or place[one.start] < number for one in group)
+    assert len({place[one] for one in specs if one.name.startswith("finetuned")}) == 2
+
+
+def test_names_are_different_for_different_settings():
+    own = config(tasks=AROUSAL)
+    [first, second] = crosslingual(own, "mine")[:1] + crosslingual(changed(own, seeds=1), "mine")[:1]
+    with pytest.raises(ExperimentError, match="two settings mine one>two arousal, expected names that"):
+        planned([first, second], noise("one", "two"))
+    names = tuple(f"corpus_{i}" * 5 for i in range(20))
+    long = setting(own, "long", TASKS["arousal"], names, names, whole_corpora)
+    assert len(f"{long.slug}.npz") < 255
+    assert long.slug != dataclasses.replace(long, train=names[1:]).slug
+
+
+def test_a_setting_is_described_whole():
+    mine = Categorical("mine", ("anger", "sadness"))
+    one = finetuned(config(tasks=(mine,)))[0]
+    found = one.describe()
+    assert found["plan"] == "ser_jax.experiment.settings:few_samples"
+    assert found["start"]["name"] == "crosslingual"
+    assert found["training"]["epochs"] == 1
+    assert found["task"]["class_names"] == ["anger", "sadness"]
+    assert found["code"] == ""  # everything in it is the package's
+    assert dataclasses.replace(one, plan=planned).describe()["code"]

@@ -22,9 +22,7 @@ STEADY = dataclasses.replace(CONFIG, dropout=0.0)
 @pytest.fixture(scope="module")
 def data():
     raw, frames = features()
-    return Data(
-        features=jnp.asarray(raw.reshape(N, -1)), frames=jnp.asarray(frames), group=jnp.asarray(GROUP)
-    )
+    return jax.tree.map(jnp.asarray, Data(features=raw.reshape(N, -1), frames=frames, group=GROUP))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +145,7 @@ def test_a_step_is_the_optimizers_on_the_mean_cross_entropy(data, training, rule
 
 
 def test_weights_and_missing_labels_weigh_the_loss(data):
-    """Weights of whole numbers count utterances as often; one of weight 0 counts as little as an unlabelled one."""
+    """A weight of 2 is an utterance twice; a weight of 0, or no label, is none."""
     run, state = a_run(8, 8), train.start(STEADY, TrainConfig(), a_run(8, 8))
     weights, labels = np.ones(N, np.float32), np.array(run.labels)
     weights[run.train[:2]], weights[run.train[2]] = 2, 0
@@ -175,13 +173,11 @@ def test_regression_trains_on_numbers_of_which_some_are_missing(data):
 def test_unlabelled_rows_come_along_without_their_labels(data):
     others = np.array([3, 9, 11], np.int32)
     run = a_run(0, 20, unlabelled=others)
-    alone, padded = (
-        train.schedule(one, 8, 2)
-        for one in (run, place(runs.stack([run, a_run(1, 40, unlabelled=np.arange(9, dtype=np.int32))]), 0))
-    )
+    longer = runs.stack([run, a_run(1, 20, unlabelled=np.arange(30, dtype=np.int32))])
+    alone, padded = (train.schedule(one, 8, 2) for one in (run, place(longer, 0)))
     assert alone.rows.shape == (3, 16)
     assert set(alone.rows[:, 8:].ravel().tolist()) == set(others.tolist())
-    np.testing.assert_array_equal(padded.rows[:3, 8:].shape, alone.rows[:, 8:].shape)
+    equal(padded.rows, alone.rows)
     seen = {}
 
     @dataclasses.dataclass(frozen=True)
@@ -196,25 +192,15 @@ def test_unlabelled_rows_come_along_without_their_labels(data):
             return loss(step.output.outputs, step.labels, step.weights)
 
     batch = place(alone, 2)._replace(mask=np.arange(8) < 4)
-    train.objective(
-        Procedure(STEADY, TrainConfig(objective=Spy(), epochs=4)),
-        (model.init(STEADY, jax.random.key(0)), {}),
-        runs.gather(data, batch.rows),
-        run,
-        batch,
-    )
+    procedure = Procedure(STEADY, TrainConfig(objective=Spy(), epochs=4))
+    variables = model.init(STEADY, jax.random.key(0)), {}
+    train.objective(procedure, variables, runs.gather(data, batch.rows), run, batch)
     assert seen["valid"].tolist() == seen["weights"].astype(bool).tolist()[:8] + [True] * 8
     assert seen["weights"].tolist() == [1.0] * 4 + [0.0] * 12
     assert seen["labels"][8:].tolist() == [-1] * 8
     assert float(seen["progress"]) == 0.5
     none = dataclasses.replace(run, unlabelled=(others, np.int32(0)))
-    train.objective(
-        Procedure(STEADY, TrainConfig(objective=Spy())),
-        (model.init(STEADY, jax.random.key(0)), {}),
-        runs.gather(data, batch.rows),
-        none,
-        batch,
-    )
+    train.objective(procedure, variables, runs.gather(data, batch.rows), none, batch)
     assert not seen["valid"][8:].any()
 
 
@@ -224,9 +210,9 @@ def test_objectives_and_their_heads_train_in_a_stack_as_alone(data, objective):
     rows = {"unlabelled": np.arange(25, 41, dtype=np.int32)} if objective.unlabelled else {}
     each = [a_run(0, 20, **rows), a_run(1, 13, **rows)]
     training = TrainConfig(batch=8, epochs=2, objective=objective)
+    wanted = [train.fit(CONFIG, training, data, run) for run in each]
     for stacking in ("map", "vmap"):
         state, losses = train.fit_runs(CONFIG, training, data, runs.stack(each), stacking=stacking)
-        wanted = [train.fit(CONFIG, training, data, run) for run in each]
         close([(place(state.params, i), losses[:, i]) for i in range(2)], wanted)
     first = train.start_runs(CONFIG, training, runs.stack(each), None, 3)
     for before, after in zip(jax.tree.leaves(first.heads), jax.tree.leaves(state.heads), strict=True):
@@ -284,3 +270,23 @@ def test_streamed_features_train_and_predict_as_resident_ones(data, stacking, ch
 def test_a_configuration_that_cannot_train_is_named(changes, sentence):
     with pytest.raises(TrainError, match=sentence):
         TrainConfig(**changes)
+
+
+def test_balanced_class_weights_give_every_class_the_same_part_of_the_loss(data):
+    training = TrainConfig(batch=8, epochs=2, class_weights="balanced")
+    labels = (np.arange(N) % 4 == 0).astype(int)
+    labels[::5] = -1
+    run = a_run(0, 30, labels=labels)
+    own = labels[run.train][labels[run.train] >= 0]
+    found = np.asarray(train.weighted(training, run, 3).weights)
+    for k in (0, 1):  # the third class has no utterances
+        np.testing.assert_allclose(found[labels == k], len(own) / 2 / (own == k).sum(), rtol=1e-6)
+    padded = place(runs.stack([run, a_run(1, 41)]), 0)
+    close(train.weighted(training, padded, 3).weights, found)
+    plain, given = TrainConfig(batch=8, epochs=2), dataclasses.replace(run, weights=found)
+    wanted = train.fit(CONFIG, plain, data, given)
+    stack = runs.stack([run, a_run(1, 41)])
+    state, losses = train.fit_runs(CONFIG, training, data, stack)
+    close((place(state.params, 0), losses[:, 0]), wanted)
+    with pytest.raises(TrainError, match="balanced class weights for a task of numbers"):
+        train.fit(CONFIG, training, data, dataclasses.replace(run, labels=jnp.zeros((N, 2))))

@@ -9,28 +9,36 @@ segment after the first hour takes about as long, but of MP3 0.15 to 0.35 s.
 import contextlib
 import dataclasses
 import math
+import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import BinaryIO, Literal
 
 import numpy as np
+import soundfile
 
-from ser_jax.data import container
 from ser_jax.errors import UserError
 from ser_jax.features.logmel import RATE, SECONDS, WINDOW
-
-if TYPE_CHECKING:
-    from soundfile import SoundFile
 
 SLACK = 1.0  # s by which a segment may exceed the file, where it is cut: annotations are rounded
 RATES = (1_000, 768_000)  # Hz; lower rates hold no speech, no converter works at higher ones
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")  # of recordings in folders, in either case
 BLOCK = 1 << 17  # samples of all channels decoded at a time, 1 MiB
-MOST = 1 << 30  # samples decoded to find the length of a file that does not state it
 LARGEST = float(np.finfo(np.float32).max)  # the power of larger samples overflows
-_UNKNOWN = 1 << 62  # frames; libsndfile's value for an unknown length is 2^63 - 1
+MISSING = 128  # bytes of sound that may be missing: some writers count their own header as sound
+CHUNKS = 4096  # of a WAV file; a file of nothing but chunks would take hours
 _PADDING = 2 * 1152  # frames an MP3 may lack, which encoders add and players drop
+_MAGIC = re.compile(
+    rb"(RIFF|RIFX|RF64)....WAVE|riff\x2e\x91\xcf\x11|FORM....AIF[CF]|fLaC|OggS|ID3|\xff[\xe0-\xff]", re.DOTALL
+)
+# What libsndfile logs of the file's size and of the sound's, and of a cut or chained Ogg file.
+_SIZES = re.compile(
+    r"^ *(?:RIFF|Riff size|riff|FORM|data|SSND) +: (\d+)(?: \(should be (\d+)\))?$", re.MULTILINE
+)
+_CUT = re.compile(r"^Ogg ?: (Junk after the last page|Last page lacks an end-of-stream bit)", re.MULTILINE)
+_STATES_FRAMES = re.compile(rb"(Xing|Info)\0\0\0[\1\3\5\7\x09\x0b\x0d\x0f]|VBRI")
 
 
 class AudioError(UserError):
@@ -52,6 +60,13 @@ class AudioError(UserError):
         return f"{self.path}: {self.reason}"
 
 
+class _SoundFile(soundfile.SoundFile):
+    """soundfile seeks to the current position after every read of a seekable file, which garbles MP3."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 @dataclasses.dataclass(eq=False)
 class Sound:
     """A segment of an open file."""
@@ -61,7 +76,7 @@ class Sound:
     channels: int
     encoding: str  # container and coding of the samples, as in "WAV PCM_16"
     frames: int  # an estimate until `blocks` has come to the end if the file does not state its length
-    _file: "SoundFile"
+    _file: soundfile.SoundFile
     _first: int
     _counted: bool
 
@@ -105,23 +120,24 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
     check(path)
     if not 0 <= start < (math.inf if stop is None else stop):
         raise AudioError(path, "outside", f"segment from {start} s to {stop} s, expected 0 <= start < end")
-    with contextlib.ExitStack() as stack:
-        with _decoding(path):
-            kind = container.examine(path)
-            file = stack.enter_context(container.sound_file(path))
+    with _decoding(path):
+        counted = _examine(path)
+        # By descriptor, so that neither an unusual name nor its suffix (".raw") matters.
+        file = _SoundFile(os.open(path, os.O_RDONLY) if os.name == "posix" else path)
+    with file:
         rate, total, coding = file.samplerate, file.frames, f"{file.format} {file.subtype}"
+        with _decoding(path):
+            _check_sizes(file)
         if not RATES[0] <= rate <= RATES[1]:
             expected = f"expected {RATES[0]} to {RATES[1]}"
             raise _undecodable(path, f"its header promises {rate} samples a second, {expected}")
-        if total >= _UNKNOWN:  # FLAC from a pipe
-            with container.sound_file(path) as other:
-                total = sum(map(len, _decode(path, other, 0, MOST // file.channels)))
-            if total >= MOST // file.channels:
-                raise _undecodable(path, "its header states no length, expected one for so long a file")
-        elif kind.name == "FLAC" and total > 0:
-            _check_end(path, file, total)
+        if total >= 1 << 62:  # FLAC from a pipe
+            again = "expected one, as ffmpeg -i old.flac new.flac gives it"
+            raise _undecodable(path, f"its header states no length, {again}")
         first, last = _segment(path, rate, total, start, stop)
-        yield Sound(path, rate, file.channels, coding, last - first, file, first, kind.counted)
+        if file.format == "FLAC":
+            _check_end(path, file)
+        yield Sound(path, rate, file.channels, coding, last - first, file, first, counted)
 
 
 def read(
@@ -160,60 +176,110 @@ def check(path: Path | str) -> None:
         raise AudioError(path, "missing", "not a regular file, expected an audio file")
 
 
+def is_endless(promised: int) -> bool:
+    """Return whether a writer to a pipe leaves this size: ffmpeg 2^32 - 1, sox and arecord almost 2^31."""
+    return 0x7FFF0000 <= promised <= 0x80000000 or 0xFFFF0000 <= promised <= 0xFFFFFFFF
+
+
 def _not_opened(path: Path | str, error: Exception) -> AudioError:
-    return AudioError(path, "missing", f"cannot be opened ({_reason(error)}), expected an audio file")
+    reason = getattr(error, "strerror", None) or error
+    return AudioError(path, "missing", f"cannot be opened ({reason}), expected an audio file")
 
 
 def _undecodable(path: Path, reason: str) -> AudioError:
     return AudioError(path, "undecodable", reason)
 
 
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
-
-
 @contextlib.contextmanager
 def _decoding(path: Path) -> Iterator[None]:
-    """Turn errors of containers, libsndfile and the disk into errors that name the file."""
-    import soundfile
-
+    """Turn errors of the checks below, of libsndfile and of the disk into errors that name the file."""
     try:
         yield
     except PermissionError as error:
         raise _not_opened(path, error) from error
-    except (container.MalformedError, soundfile.SoundFileError, OSError) as error:
-        reason = f"not readable as audio ({_reason(error).removeprefix('Error : ').rstrip('.')})"
+    except (soundfile.SoundFileError, OSError, ValueError) as error:
+        text = str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
+        reason = f"not readable as audio ({text.removeprefix('Error : ').rstrip('.')})"
         raise _undecodable(path, f"{reason}, expected WAV, AIFF, FLAC, OGG or MP3") from error
 
 
-def _decode(path: Path, file: "SoundFile", first: int, wanted: int) -> Iterator[np.ndarray]:
+def _decode(path: Path, file: soundfile.SoundFile, first: int, wanted: int) -> Iterator[np.ndarray]:
     """Yield blocks [n, channels] from frame `first` on, `wanted` frames in all or fewer at the file's end."""
-    import soundfile
-
     with _decoding(path):
-        if soundfile.SoundFile.seekable(file):
+        if first or soundfile.SoundFile.seekable(file):  # a few codings (G.721, DWVW) are not
             file.seek(first)
-            first = 0
-    most = max(1, BLOCK // file.channels)
-    for frames, used in ((first, False), (wanted, True)):  # a few codings (G.721, DWVW) cannot seek
-        while frames > 0:
-            with _decoding(path):
-                block = file.read(min(most, frames), dtype="float64", always_2d=True)
+        while wanted > 0:
+            block = file.read(min(BLOCK // file.channels, wanted), dtype="float64", always_2d=True)
             if not len(block):
                 return
-            frames -= len(block)
-            if used:
-                yield block
+            wanted -= len(block)
+            yield block
 
 
-def _check_end(path: Path, file: "SoundFile", total: int) -> None:
+def _examine(path: Path) -> bool:
+    """Refuse what libsndfile is not given; return whether the file states its length, as few MP3s do not.
+
+    Raises: ValueError; OSError.
+    """
+    with path.open("rb") as file:
+        head = file.read(12)
+        if not _MAGIC.match(head):
+            found = f"it begins with {head[:8]!r}" if head else "it is empty"
+            if head[4:8] == b"ftyp":
+                found = "it is an MP4 or M4A, of which ffmpeg -i speech.m4a speech.wav makes a WAV"
+            raise ValueError(found)
+        if head[:2] in (b"RI", b"RF"):
+            _check_lists(file, "big" if head[:4] == b"RIFX" else "little")
+        if head[:1] not in b"I\xff":
+            return True
+        tags = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+        file.seek(tags if head[:3] == b"ID3" else 0)
+        head = file.read(4096)
+        return head[:4] in (b"fLaC", b"OggS") or _STATES_FRAMES.search(head) is not None
+
+
+def _check_lists(file: BinaryIO, order: Literal["little", "big"]) -> None:
+    """Refuse a list in a WAV file whose parts lead backwards: libsndfile would never return (issue 1118)."""
+    place, end = 12, 0  # of a chunk or a list's part; of the list
+    for _ in range(CHUNKS):
+        file.seek(place)
+        name, size = file.read(4), int.from_bytes(file.read(4), order)
+        if not name:
+            return
+        if place < end and name in (b"INFO", b"adtl"):
+            place += 4
+        elif place < end and name in (b"data", b"exif", bytes(4)):
+            place = end
+        elif place < end and size >= 1 << 31:
+            raise ValueError(f"a part {name!r} of its list promises {size} bytes")
+        elif place >= end and name in (b"LIST", b"INFO"):
+            place, end = place + 8, place + 8 + size + size % 2
+        else:
+            place += 8 + size + size % 2
+    raise ValueError(f"it holds more than {CHUNKS} chunks")
+
+
+def _check_sizes(file: soundfile.SoundFile) -> None:
+    """Refuse a file that ends before its sound, which libsndfile shortens silently, but for its log.
+
+    Raises: ValueError.
+    """
+    if cut := _CUT.search(file.extra_info):
+        raise ValueError(f"truncated, or several files in one: {cut[1].lower()}")
+    if sizes := _SIZES.findall(file.extra_info):
+        promised, found = sizes[0 if file.format == "W64" else -1]
+        if found and int(promised) > int(found) + MISSING and not is_endless(int(promised)):
+            raise ValueError(f"truncated: {found} bytes of the {promised} its header promises")
+
+
+def _check_end(path: Path, file: soundfile.SoundFile) -> None:
     """Refuse a FLAC file whose header promises more than there is; decodes its last block."""
     try:
-        whole = any(map(len, _decode(path, file, total - 1, 1)))
+        whole = any(map(len, _decode(path, file, file.frames - 1, 1)))
     except AudioError:
         whole = False
     if not whole:
-        promise = f"its header promises {total} frames"
+        promise = f"its header promises {file.frames} frames"
         raise _undecodable(path, f"truncated, or damaged at its end: {promise}, expected them all")
 
 

@@ -1,7 +1,7 @@
 """A corpus in memory: facts only, one row per utterance; no class, no fold."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,18 +74,19 @@ class Facts:
     @classmethod
     def of(cls, name: str, database: str, catalog: Catalog) -> "Facts":
         """Return the facts of a catalog, in its order."""
-        columns: dict[str, Any] = {
-            key: np.array([getattr(utterance, key) for utterance in catalog.utterances], NUMBERS.get(key))
-            for key in LABELS
-        }
         return cls(
             name=name,
             database=database,
             synthetic=catalog.synthetic,
             thresholds=dict(catalog.thresholds),
             scales=dict(catalog.scales),
-            **columns,
+            **label_columns([vars(utterance) for utterance in catalog.utterances]),
         )
+
+
+def label_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the columns `LABELS` [N] of the rows of N utterances; None is NaN."""
+    return {key: np.array([row[key] for row in rows], NUMBERS.get(key)) for key in LABELS}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

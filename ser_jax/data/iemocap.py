@@ -6,27 +6,26 @@ session and the letter after the last underscore of the turn's name: `Ses01F_imp
 """
 
 import logging
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ser_jax.data.reading import NUMBER, find_release, unique
 from ser_jax.data.utterance import Catalog, Utterance, ratings
-from ser_jax.errors import UserError, begun, no_folder
+from ser_jax.errors import UserError, begun
 from ser_jax.io import read_bytes
 
 THRESHOLDS = {"arousal": 2.5, "valence": 2.5}  # Table 1; the label rule decides about 2.5 itself
 SCALES = {"arousal": (1.0, 5.0), "valence": (1.0, 5.0), "dominance": (1.0, 5.0)}
 RANGE = (0, 6)  # holds every annotation; raters had 1 to 5, the release has 0.5 and 5.5 as well
-_NUMBER = r"\s*([-+.\deE]+)\s*"
-_TURN = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]\s+(\S+)\s+(\S+)\s+\[{_NUMBER},{_NUMBER},{_NUMBER}\]\s*")
+_CELL = rf"\s*({NUMBER})\s*"
+_TURN = re.compile(rf"\[{_CELL}-{_CELL}\]\s+(\S+)\s+(\S+)\s+\[{_CELL},{_CELL},{_CELL}\]\s*")
 _NAME = re.compile(r"(?P<dialog>Ses0(?P<session>[1-5])[FM]_(?P<kind>\w+))_(?P<sex>[FM])\w*")
 _RATER = re.compile(r"(?P<kind>[AC])-(?P<rater>\w+):(?P<text>[^()]*)")  # comments follow in parentheses
 _ATTRIBUTE = re.compile(r"\b(val|act|dom)\s+(\d+(?:\.\d+)?)")
 _DIMENSIONS = {"val": "valence", "act": "arousal", "dom": "dominance"}
 _DIALOGUES = {"impro": "improvised", "scrip": "scripted"}
-_SEXES = {"F": "female", "M": "male"}
 _log = logging.getLogger(__name__)
 
 
@@ -41,68 +40,39 @@ def read(source: Path | str) -> Catalog:
       source: `IEMOCAP_full_release`, or the folder that holds it.
     Raises: IemocapError naming the file, and the line if there is one.
     """
-    utterances: dict[str, Utterance] = {}
-    unlabelled = []
-    sessions = _sessions(Path(source))
-    absent = sorted({f"Session{i}" for i in range(1, 6)} - {session.name for session in sessions})
-    if absent:
-        _log.warning("%s: no %s; IEMOCAP has Session1 to Session5", source, ", ".join(absent))
-    for session in sessions:
-        labels = session / "dialog" / "EmoEvaluation"
-        files = sorted(file for file in labels.glob("*.txt") if not file.name.startswith("."))
-        if not files:
-            raise IemocapError(
-                f"{labels}: no label files, expected some like Ses0{session.name[-1]}F_impro01.txt"
-            )
-        for file in files:
-            for turn in _turns(file, session):
-                if turn.id in utterances:
-                    raise IemocapError(
-                        f"{turn.place}: turn {turn.id} is already in {utterances[turn.id].place}, "
-                        "expected it once"
-                    )
-                utterances[turn.id] = turn
-        recordings = (session / "sentences" / "wav").glob("*/[!.]*.wav")
-        unlabelled += sorted(str(file) for file in recordings if file.stem not in utterances)
-    return Catalog(tuple(utterances.values()), THRESHOLDS, SCALES, tuple(unlabelled))
+    what = "Session1 to Session5"
+    root = find_release(Path(source), IemocapError, _sessions, what, "IEMOCAP_full_release")
+    sessions = _sessions(root)
+    if absent := sorted({f"Session{i}" for i in range(1, 6)} - {session.name for session in sessions}):
+        _log.warning("%s: no %s; IEMOCAP has %s", source, ", ".join(absent), what)
+    utterances = unique((turn for session in sessions for turn in _turns(session)), IemocapError)
+    known = {utterance.id for utterance in utterances}
+    recordings = (file for session in sessions for file in session.glob("sentences/wav/*/[!.]*.wav"))
+    unlabelled = sorted(str(file) for file in recordings if file.stem not in known)
+    return Catalog(utterances, THRESHOLDS, SCALES, tuple(unlabelled))
 
 
-def _sessions(source: Path) -> list[Path]:
-    """Return the session folders in the release folder, which is `source` or lies directly in it."""
-    if not source.is_dir():
-        raise IemocapError(
-            f"{source}: {no_folder(source)}, expected IEMOCAP_full_release or the folder that holds it"
-        )
-    releases = {}
-    for folder in [source, *sorted(child for child in source.iterdir() if child.is_dir())]:
-        sessions = sorted(child for child in folder.iterdir() if re.fullmatch("Session[1-5]", child.name))
-        if sessions and folder == source:
-            return sessions
-        if sessions:
-            releases[folder.name] = sessions
-    if len(releases) > 1:
-        names = ", ".join(releases)
-        raise IemocapError(
-            f"{source}: several folders hold sessions ({names}), expected one; name it as source"
-        )
-    if not releases:
-        raise IemocapError(
-            f"{source}: no Session1 to Session5 in it or in a folder of it, expected IEMOCAP_full_release"
-        )
-    return next(iter(releases.values()))
+def _sessions(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if re.fullmatch("Session[1-5]", child.name))
 
 
-def _turns(file: Path, session: Path) -> list[Utterance]:
-    """Return the turns of one label file."""
-    lines = read_bytes(file, IemocapError, "a label file").decode("latin-1").splitlines()
-    # Headers, blank lines and the raters' lines are no turns; a damaged turn is one.
-    starts = [i for i, line in enumerate(lines) if line.startswith("[") or _NAME.search(line)]
-    if not starts:
-        raise IemocapError(f"{file}: no turns, expected lines like '[6.29 - 8.23] NAME neu [2.5, 2.5, 2.5]'")
-    return [
-        _turn(lines[start], _raters(lines[start + 1 : stop]), f"{file}:{start + 1}", session)
-        for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True)
-    ]
+def _turns(session: Path) -> Iterator[Utterance]:
+    """Yield the turns of one session's label files."""
+    labels = session / "dialog" / "EmoEvaluation"
+    files = sorted(labels.glob("[!.]*.txt"))  # copies made on a Mac begin with "._"
+    if not files:
+        example = f"Ses0{session.name[-1]}F_impro01.txt"
+        raise IemocapError(f"{labels}: no label files, expected some like {example}")
+    for file in files:
+        lines = read_bytes(file, IemocapError, "a label file").decode("latin-1").splitlines()
+        # Headers, blank lines and the raters' lines are no turns; a damaged turn is one.
+        starts = [i for i, line in enumerate(lines) if line.startswith("[") or _NAME.search(line)]
+        if not starts:
+            example = "[6.29 - 8.23] NAME neu [2.5, 2.5, 2.5]"
+            raise IemocapError(f"{file}: no turns, expected lines like '{example}'")
+        for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+            raters = _raters(lines[start + 1 : stop])
+            yield _turn(lines[start], raters, f"{file}:{start + 1}", session)
 
 
 def _raters(lines: Sequence[str]) -> str:
@@ -121,35 +91,29 @@ def _raters(lines: Sequence[str]) -> str:
 
 def _turn(line: str, raters: str, place: str, session: Path) -> Utterance:
     match = _TURN.fullmatch(line)
-    try:
-        if not match:
-            raise ValueError
-        times, vector = [float(match[i]) for i in (1, 2)], [float(match[i]) for i in (5, 6, 7)]
-        if not all(map(math.isfinite, times)) or not all(RANGE[0] <= value <= RANGE[1] for value in vector):
-            raise ValueError
-    except ValueError:
+    vector = [float(match[i]) for i in (5, 6, 7)] if match else []
+    if not match or not all(RANGE[0] <= value <= RANGE[1] for value in vector):
         raise IemocapError(
             f"{place}: found {begun(line.strip(), 120)!r}, expected '[start - end] NAME emotion "
             f"[valence, activation, dominance]', annotations from {RANGE[0]} to {RANGE[1]}"
-        ) from None
-    name = _NAME.fullmatch(match[3])
-    if not name:
-        raise IemocapError(f"{place}: turn named {match[3]!r}, expected a name like Ses01F_impro01_M003")
-    if name["session"] != session.name[-1]:
-        raise IemocapError(
-            f"{place}: turn {match[3]} lies in {session.name}, expected Session{name['session']}"
         )
+    turn, emotion = match[3], match[4]
+    name = _NAME.fullmatch(turn)
+    if not name:
+        raise IemocapError(f"{place}: turn named {turn!r}, expected a name like Ses01F_impro01_M003")
+    if name["session"] != session.name[-1]:
+        raise IemocapError(f"{place}: turn {turn} lies in {session.name}, expected Session{name['session']}")
     return Utterance(
-        id=match[3],
-        path=session / "sentences" / "wav" / name["dialog"] / f"{match[3]}.wav",
+        id=turn,
+        path=session / "sentences" / "wav" / name["dialog"] / f"{turn}.wav",
         speaker=f"0{name['session']}{name['sex']}",
-        sex=_SEXES[name["sex"]],
+        sex={"F": "female", "M": "male"}[name["sex"]],
         session=name["session"],
         language="en",
-        arousal=vector[1],
         valence=vector[0],
+        arousal=vector[1],
         dominance=vector[2],
-        emotion=match[4],
+        emotion=emotion,
         dialogue=_DIALOGUES.get(name["kind"][:5], ""),
         raters=raters,
         place=place,

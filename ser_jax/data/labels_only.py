@@ -2,13 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ser_jax.data.corpus import LABELS, NUMBERS, Facts
+from ser_jax.data.corpus import LABELS, Facts, label_columns
 from ser_jax.data.databases import DATABASES
-from ser_jax.io import atomic_file
+from ser_jax.io import write_json
 
 FILE = "labels.json"
 
@@ -22,12 +19,13 @@ def found(data_dir: Path) -> dict[str, Path]:
 
 def write(folder: Path, facts: Facts) -> Path:
     """Write the labels of a corpus into its folder, atomically; NaN becomes null."""
-    columns = zip(*(getattr(facts, key).tolist() for key in LABELS), strict=True)
-    cleaned = ([None if value != value else value for value in row] for row in columns)
-    rows = ",\n".join(json.dumps(dict(zip(LABELS, row, strict=True)), ensure_ascii=False) for row in cleaned)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_file(folder / FILE) as stream:
-        stream.write(f'{json.dumps(facts.metadata)[:-1]}, "utterances": [\n{rows}\n]}}\n'.encode())
+    columns = zip(*(getattr(facts, key).tolist() for key in LABELS), strict=True)
+    rows = [
+        {key: None if value != value else value for key, value in zip(LABELS, row, strict=True)}
+        for row in columns
+    ]
+    write_json(folder / FILE, facts.metadata | {"utterances": rows})
     return folder / FILE
 
 
@@ -40,12 +38,11 @@ def read(name: str, file: Path) -> Facts:
     rows = sorted(content["utterances"], key=lambda row: row["id"])
     if not rows:
         raise LookupError("utterances")
-    columns: dict[str, Any] = {key: np.array([row[key] for row in rows], NUMBERS.get(key)) for key in LABELS}
     return Facts(
         name=name,
         database=content["builder"],
         synthetic=content["synthetic"],
         thresholds=dict(content["thresholds"]),
         scales={dimension: (low, high) for dimension, (low, high) in content["scales"].items()},
-        **columns,
+        **label_columns(rows),
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ser_jax.data import audio, labels
+from ser_jax.data.reading import unique
 from ser_jax.data.utterance import Catalog, Utterance
 from ser_jax.errors import UserError, no_folder
 
@@ -65,19 +66,21 @@ class Naming:
         Raises: NamingError naming the folder, or the two recordings of one name.
         """
         source = Path(source)
-        utterances: dict[str, Utterance] = {}
+        if not source.is_dir():
+            raise NamingError(
+                f"{source}: {no_folder(source)}, expected {self.title}'s, which holds {self.example}"
+            )
+        utterances: list[Utterance] = []
         unlabelled, skipped = [], []
-        for path in self._files(source):
-            place = path.relative_to(source).with_suffix("").as_posix()
+        for path in sorted(source.rglob("*")):
+            place = path.relative_to(source)
+            hidden = any(part.startswith(".") for part in place.parts)
+            if hidden or path.suffix.lower() not in audio.SUFFIXES or path.is_dir():
+                continue  # a dangling link is a recording that is missing
             if self.skipped and _match(self.skipped, place):
                 skipped.append(path)
             elif utterance := self._utterance(path, place):
-                if utterance.id in utterances:
-                    raise NamingError(
-                        f"{path}: {self.title}'s {utterance.id} is already in "
-                        f"{utterances[utterance.id].path}, expected one release, and each recording once"
-                    )
-                utterances[utterance.id] = utterance
+                utterances.append(utterance)
             else:
                 unlabelled.append(path)
         if skipped:
@@ -95,25 +98,11 @@ class Naming:
             )
         if len(utterances) not in self.recordings:
             published = " or ".join(map(str, self.recordings))
-            _log.warning(
-                "%s: %d recordings, %s as published has %s", source, len(utterances), self.title, published
-            )
-        return Catalog(tuple(utterances.values()), THRESHOLDS, unlabelled=tuple(map(str, unlabelled)))
+            message = "%s: %d recordings, %s as published has %s"
+            _log.warning(message, source, len(utterances), self.title, published)
+        return Catalog(unique(utterances, NamingError), THRESHOLDS, unlabelled=tuple(map(str, unlabelled)))
 
-    def _files(self, source: Path) -> list[Path]:
-        if not source.is_dir():
-            raise NamingError(
-                f"{source}: {no_folder(source)}, expected {self.title}'s, which holds {self.example}"
-            )
-        return sorted(
-            path
-            for path in source.rglob("*")
-            if path.suffix.lower() in audio.SUFFIXES
-            and not any(part.startswith(".") for part in path.relative_to(source).parts)
-            and not path.is_dir()  # a dangling link is a recording that is missing
-        )
-
-    def _utterance(self, path: Path, place: str) -> Utterance | None:
+    def _utterance(self, path: Path, place: Path) -> Utterance | None:
         """Return the facts in a recording's name; None if it is not one of the corpus's names."""
         match = _match(self.name, place)
         if not match or match["emotion"] not in self.emotions:
@@ -135,8 +124,8 @@ class Naming:
         )
 
 
-def _match(name: str, place: str) -> re.Match | None:
-    return re.fullmatch(rf"(?s:.*/)?(?P<id>{name})", place)
+def _match(name: str, place: Path) -> re.Match | None:
+    return re.fullmatch(rf"(?s:.*/)?(?P<id>{name})", place.with_suffix("").as_posix())
 
 
 def _numbers(first: int, last: int, step: int = 1, form: str = "{:02d}") -> tuple[str, ...]:

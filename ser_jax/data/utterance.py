@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 MARKER = "SYNTHETIC.txt"  # marks a folder of synthesised speech
-NOTICE = "This is synthesised sound in the layout of {name}; no part of it is {name} or human speech.\n"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,9 +68,7 @@ class Catalog:
         """Whether any recording, or what it is a link to, lies in a marked folder."""
         paths = {utterance.path for utterance in self.utterances}
         folders = {path.parent for path in paths}
-        links = (path for path in paths if os.path.islink(path))  # noqa: PTH114  is_symlink raises on long names
-        folders |= {Path(os.path.realpath(link)).parent for link in links}
-        return any(map(is_marked, folders))
+        return any(map(is_marked, folders | {Path(os.path.realpath(path)).parent for path in paths}))
 
 
 def ratings(of_raters: Mapping[str, Mapping[str, Any]]) -> str:
@@ -107,18 +104,12 @@ def source_fingerprint(catalog: Catalog) -> str:
     rows = []
     for utterance in catalog.utterances:
         path = utterance.path.absolute()
-        facts = dataclasses.asdict(utterance) | {
-            "path": Path(os.path.relpath(path, folder)).as_posix(),
-            "size": _size(path),
-        }
+        facts = vars(utterance) | {"path": Path(os.path.relpath(path, folder)).as_posix()}
         del facts["place"]
+        try:
+            facts["size"] = path.stat().st_size if path.is_file() else None
+        except OSError:  # reported when the recording is opened
+            facts["size"] = None
         rows.append(json.dumps(facts, sort_keys=True))
     shared = json.dumps([dict(catalog.thresholds), dict(catalog.scales)], sort_keys=True)
     return hashlib.sha256("\n".join([shared, *sorted(rows)]).encode()).hexdigest()
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size if path.is_file() else None
-    except OSError:  # reported when the recording is opened
-        return None

@@ -52,9 +52,11 @@ def parse(
         config = dataclasses.replace(_stored(Path(stored[0])), out=config.out)
     chosen = {kind: _values(words, kind) for kind in KINDS}
     for kind, names in chosen.items():
-        if names:
-            values = tuple(choose(kind, one) for one in names)
-            config = _put(config, kind.split("."), values if kind == "tasks" else values[-1])
+        values = tuple(choose(kind, one) for one in names or ())
+        if kind == "tasks" and names is not None:
+            config = dataclasses.replace(config, tasks=values)
+        elif values:
+            config = _put(config, kind.split("."), values[-1])
     found: Any = tyro.cli(
         _flags(config, chosen), prog=f"python -m experiments.{name}", description=description, args=words,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
@@ -67,9 +69,9 @@ def parse(
     return config, bool(found.accept_changed_code)
 
 
-def _values(words: Sequence[str], name: str) -> list[str]:
-    """Return what follows the last `--name` or `--name=` in some words, up to the next flag."""
-    found: list[str] = []
+def _values(words: Sequence[str], name: str) -> list[str] | None:
+    """Return what follows the last `--name` or `--name=` in some words, up to the next flag; None if none."""
+    found: list[str] | None = None
     for i, word in enumerate(words):
         if word.startswith(f"--{name}="):
             found = [word.partition("=")[2]]
@@ -98,7 +100,7 @@ def _put(value: Any, place: Sequence[str], new: Any) -> Any:
     return dataclasses.replace(value, **{first: _put(getattr(value, first), rest, new) if rest else new})
 
 
-def _flags(config: Config, chosen: dict[str, list[str]]) -> type:
+def _flags(config: Config, chosen: dict[str, list[str] | None]) -> type:
     """Return a dataclass whose fields are the flags: the tree, and names that choose parts of it.
 
     A single task's own fields are flags, too (`--task.class-names`).

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from ser_jax import features
 from ser_jax.augment import AUGMENTATIONS
 from ser_jax.errors import UserError, meant
 from ser_jax.features import FRONTENDS, Frontend, LogMel
@@ -158,6 +159,7 @@ class Config:
 
     def __post_init__(self) -> None:
         at_least(self.train, epochs=1)
+        features.describe(self.features)  # checks it
         ruled = tuple(
             dataclasses.replace(one, rule=self.protocol.label_rule) if type(one) is Binary else one
             for one in self.tasks

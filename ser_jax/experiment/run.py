@@ -147,9 +147,11 @@ def _check_part(pool: Pool, setting: Setting, fold: int, part: str, rows: np.nda
             )
         return
     counts = np.bincount(pool.labels(task)[rows], minlength=task.outputs)
+    if not len(rows):
+        raise ExperimentError(f"fold {fold + 1}: no {part} utterance has {task.name}, expected all classes")
     if not counts.all():
         raise ExperimentError(
-            f"fold {fold + 1}: none of the {len(rows)} labelled {part} utterances has {task.name} "
+            f"fold {fold + 1}: none of the {len(rows)} {part} utterances has {task.name} "
             f"{task.class_names[int(np.argmin(counts))]}, expected all classes"
         )
 

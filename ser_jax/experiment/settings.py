@@ -21,8 +21,9 @@ from ser_jax.experiment.code import own_digest
 from ser_jax.experiment.config import Config, describe, digest
 from ser_jax.experiment.pool import Pool
 from ser_jax.features import Frontend
+from ser_jax.metrics import labelled
 from ser_jax.model import Architecture
-from ser_jax.tasks import CorpusIdentity, Task, is_labelled
+from ser_jax.tasks import CorpusIdentity, Task
 from ser_jax.train import TrainConfig
 
 STREAMS = {"arousal": 0, "valence": 1, "language": 2}  # of random numbers; other tasks get one by their name
@@ -134,7 +135,7 @@ def run_spec(
     """
     task, training = setting.task, setting.training
     labels = pool.labels(task)
-    known = is_labelled(labels)
+    known = labelled(labels)
     train, dev, test = (rows[known[rows]] for rows in (train, dev, test))
     stream = STREAMS.get(task.name, zlib.crc32(task.name.encode()) & 0x7FFFFFFF)
     key = runs.key(seed, stream, fold)
@@ -147,28 +148,12 @@ def run_spec(
         test=test,
         unlabelled=unlabelled if training.objective.unlabelled else NO_ROWS,
         labels=labels,
-        weights=class_weights(labels, train, task.outputs) if training.class_weights == "balanced" else None,
         scaler=pool.scaler(
             setting.standardize, setting.equalized, train if statistics is None else statistics
         ),
         fold=fold,
         seed=seed,
     )
-
-
-def class_weights(labels: np.ndarray, train: np.ndarray, classes: int) -> np.ndarray | None:
-    """Return weights [N] in inverse proportion to the training utterances of a class, 1 on average.
-
-    Args:
-      labels: [N] int classes, -1 unlabelled; numbers have no such weights.
-      train: [M] rows.
-      classes: K.
-    """
-    if labels.ndim != 1:
-        raise ExperimentError("class weights balanced for a task of numbers, expected none")
-    counts = np.bincount(labels[train], minlength=classes)
-    each = len(train) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    return np.where(labels >= 0, each[labels], 0).astype(np.float32)
 
 
 def cross_validation(pool: Pool, setting: Setting) -> list[RunSpec]:
@@ -212,7 +197,7 @@ def few_samples(pool: Pool, setting: Setting) -> list[RunSpec]:
     """
     [target], samples = setting.test, setting.samples
     assert samples is not None  # only settings that fine-tune are planned so
-    known = is_labelled(pool.labels(setting.task))
+    known = labelled(pool.labels(setting.task))
     source = np.concatenate([pool.rows(name) for name in setting.train])
     found = []
     for i, fold in enumerate(pool.folds(target)):

@@ -1,4 +1,4 @@
-"""`ser-jax predict`: recordings in, what is heard in them out, as text, JSON or CSV."""
+"""`ser-jax predict`: predictions for recordings as text, JSON or CSV."""
 
 import csv
 import glob
@@ -8,19 +8,17 @@ import os
 import re
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+
+from tqdm import tqdm
 
 from ser_jax.data.audio import SUFFIXES
 from ser_jax.errors import UserError, beside, one_line
-from ser_jax.recognizer import pipe
+from ser_jax.recognizer import streaming
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import Recognition, Window, in_words
 from ser_jax.recognizer.recognizer import Recognizer
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 STANDARD_INPUT = "-"
 FOREIGN = (".m4a", ".mp4", ".aac", ".webm", ".opus", ".wma", ".amr", ".3gp")  # sound that is not read
@@ -29,19 +27,19 @@ _DEEP = re.compile(r"(?:^|(?<={0}))\*\*(?:{0}+|$)".format(rf"[/{re.escape(os.sep
 
 
 class PredictionError(UserError):
-    """Recordings that cannot be found, or a place where nothing can be written."""
+    """Recordings that cannot be found, or a folder that cannot be written to."""
 
 
 def files(given: list[str]) -> list[str]:
-    """The recordings that are meant, in order: folders and patterns are looked up, files left as they are.
+    """Return the recordings, in order: folders and patterns are expanded, files left as they are.
 
-    A folder, and ** in a pattern, stand for whatever lies in it however deep, but not behind links to other
-    folders, nor what is hidden. What a pattern finds under several names is taken once, under the shortest.
-    What holds nothing stays as it is, and is named when its turn comes.
+    A folder, and ** in a pattern, stand for everything below, except behind links to other folders and hidden
+    files. A file that a pattern finds under several names is taken once, under the shortest. A folder or
+    pattern without recordings stays as it is, and is named when its turn comes.
 
     Args:
       given: files, folders, patterns, or "-" for standard input.
-    Raises: PredictionError where standard input is meant twice.
+    Raises: PredictionError if standard input is meant twice.
     """
     found: list[str] = []
     for one in given:
@@ -61,7 +59,7 @@ def files(given: list[str]) -> list[str]:
 
 
 def _within(folder: Path) -> list[str]:
-    """The recordings in a folder; says how many files of sound it holds that cannot be read."""
+    """Return the recordings in a folder; print how many files of sound it holds that cannot be read."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
     paths = [path for path in paths if not path.name.startswith(".")]  # ._a.wav is a Mac's note on a.wav
     foreign = sorted(path.suffix.lower() for path in paths if path.suffix.lower() in FOREIGN)
@@ -76,7 +74,7 @@ def _within(folder: Path) -> list[str]:
 
 
 def _matching(pattern: str) -> Iterator[str]:
-    """As `glob.iglob`, but ** enters no link to a folder: it may lead back to where it stands."""
+    """Yield as `glob.iglob`, but let ** enter no link to a folder, which may lead back."""
     if not (deep := _DEEP.search(pattern)):
         yield from glob.iglob(pattern)  # noqa: PTH207  Path's takes no absolute patterns
         return
@@ -91,11 +89,11 @@ def _matching(pattern: str) -> Iterator[str]:
 def predict(
     recognizer: Recognizer, files: list[str], form: str, hop: float | None = None, plots: Path | None = None
 ) -> int:
-    """Prints what is heard in recordings; a bad one is named and the others are still done.
+    """Predict recordings and print the results; a bad one is named and the others are still predicted.
 
-    CSV is data: names stand in it as they are, so that files can be opened by them. Two things are done: one
-    that begins like a formula, =1+1.wav, is written as ./=1+1.wav, the same file, of which spreadsheets make
-    no number; and on a terminal, what it would act upon is escaped as in text.
+    Names in CSV are as they are, so that files can be opened by them, with two exceptions: a name that begins
+    like a formula, =1+1.wav, is written as ./=1+1.wav, the same file, which spreadsheets do not evaluate; and
+    on a terminal, characters that it would act upon are escaped as in text.
 
     Args:
       recognizer: the model.
@@ -103,47 +101,48 @@ def predict(
       form: "text", "json" or "csv".
       hop: as of a `Recognizer`'s call.
       plots: a folder for pictures; made if need be.
-    Returns: the exit status, 1 where a recording could not be used, or its picture not be written: that is
-      named too, and the others are still done.
-    Raises: HopError; PredictionError where there can be no folder for pictures.
+    Returns: the exit status, 1 if a recording could not be used or its picture could not be written.
+    Raises: HopError; PredictionError if there can be no folder for pictures.
     """
-    from tqdm import tqdm
-
     recognizer.check(hop)
     pictures = None if plots is None else _Pictures(plots, files)
-    forms: dict[str, Callable[[Recognizer], _Form]] = {"text": _Text, "json": _Json, "csv": _Csv}
-    printed = forms[form](recognizer)
     bad: list[str] = []
     waiting: deque[tuple[str, Heard]] = deque()
+    if form == "csv":
+        columns = [f"{t}_{what}" for t in recognizer.targets for what in ("class", "probability", "spread")]
+        print(_csv(["file", "part", "start", "end", *columns]))
+    opening = "["  # of the list of JSON, then what stands between its objects
     with tqdm(total=len(files), unit=" files", disable=True if len(files) == 1 else None) as bar:
-        printed.begin()
-        for said in recognizer.recognise(_heard(recognizer, files, waiting, bad, bar), hop):
+        for recognition in recognizer.recognise(_read(recognizer, files, waiting, bad, bar), hop):
             name, heard = waiting.popleft()
             with tqdm.external_write_mode(sys.stdout):
-                printed.add(name, said)
+                shown = _shown(form, recognizer.targets, name, recognition)
+                print(f"{opening}\n{shown}" if form == "json" else shown, end="" if form == "json" else "\n")
+                opening = ","
             if pictures is not None:
                 try:
-                    pictures.draw(name, heard, said)
+                    pictures.draw(name, heard, recognition)
                 except PredictionError as error:
                     bad.append(name)
                     _complain(bar, str(error))
             bar.update()
-        printed.end()
+    if form == "json":
+        print("\n]" if opening == "," else "[]")
     if pictures is not None:
         print(f"ser-jax: {pictures}", file=sys.stderr)
     return 1 if bad else 0
 
 
-def _heard(
-    recognizer: Recognizer, files: list[str], waiting: deque[tuple[str, Heard]], bad: list[str], bar: "tqdm"
+def _read(
+    recognizer: Recognizer, files: list[str], waiting: deque[tuple[str, Heard]], bad: list[str], bar: tqdm
 ) -> Iterator[Heard]:
-    """What can be heard, also added to `waiting`; what cannot is named and added to `bad`."""
+    """Yield usable recordings and add them to `waiting`; name the others and add them to `bad`."""
     for name in files:
         try:
             if name == STANDARD_INPUT:
-                heard = pipe.hear(sys.stdin.buffer, recognizer.filters)
+                heard = streaming.hear(sys.stdin.buffer, recognizer.filters)
             else:
-                heard = recognizer.hear(_there(name))
+                heard = recognizer.hear(_checked(name))
         except UserError as error:
             bad.append(name)
             _complain(bar, f"standard input: {error}" if name == STANDARD_INPUT else str(error))
@@ -153,8 +152,8 @@ def _heard(
         yield heard
 
 
-def _there(name: str) -> str:
-    """A name that stands for one recording, or a PredictionError that says why it stands for none."""
+def _checked(name: str) -> str:
+    """Return a name that stands for one recording; raise PredictionError if it does not."""
     if Path(name).is_dir():
         raise PredictionError(f"{name}: no recording in it, expected {', '.join(SUFFIXES)}")
     if glob.has_magic(name) and not Path(name).exists():
@@ -164,112 +163,62 @@ def _there(name: str) -> str:
     return name
 
 
-def _complain(bar: "tqdm", sentence: str) -> None:
+def _complain(bar: tqdm, sentence: str) -> None:
     bar.clear()
     print(f"ser-jax: {one_line(sentence)}", file=sys.stderr)
 
 
-class _Form(Protocol):
-    def begin(self) -> None: ...
-
-    def add(self, name: str, said: Recognition) -> None: ...
-
-    def end(self) -> None: ...
-
-
-class _Text:
-    """A line for each recording, and one for each window where there are several."""
-
-    def __init__(self, recognizer: Recognizer):
-        self._targets = recognizer.targets
-
-    def begin(self) -> None:
-        pass
-
-    def add(self, name: str, said: Recognition) -> None:
-        print(f"{one_line(name)}   {said.seconds:.2f} s   {self._estimates(said)}")
-        if len(said.windows) > 1:
-            for window in said.windows:
-                print(f"  {window.start:7.1f} to {window.end:7.1f} s   {self._estimates(window)}")
-
-    def end(self) -> None:
-        pass
-
-    def _estimates(self, said: Recognition | Window) -> str:
-        return "   ".join(in_words(target, said.targets[target]) for target in self._targets)
-
-
-class _Json:
-    """A list, an object a line."""
-
-    def __init__(self, _: Recognizer):
-        self._opening = "["
-
-    def begin(self) -> None:
-        pass
-
-    def add(self, name: str, said: Recognition) -> None:
-        print(f"{self._opening}\n{json.dumps(said.as_dict(name))}", end="")
-        self._opening = ","
-
-    def end(self) -> None:
-        print("\n]" if self._opening == "," else "[]")
-
-
-class _Csv:
-    """A line for each recording, part "all", and one for each of its windows."""
-
-    def __init__(self, recognizer: Recognizer):
-        self._targets = recognizer.targets
-        self._is_read_by_people = sys.stdout.isatty()
-
-    def begin(self) -> None:
-        columns = [f"{t}_{what}" for t in self._targets for what in ("class", "probability", "spread")]
-        self._print(["file", "part", "start", "end", *columns])
-
-    def add(self, name: str, said: Recognition) -> None:
-        self._row(name, "all", 0.0, said.seconds, said)
-        for window in said.windows:
-            self._row(name, "window", window.start, window.end, window)
-
-    def end(self) -> None:
-        pass
-
-    def _row(self, name: str, part: str, start: float, end: float, said: Recognition | Window) -> None:
-        own = [said.targets[target] for target in self._targets]
-        cells = [cell for one in own for cell in (one.label, f"{one.probability:.6f}", f"{one.spread:.6f}")]
-        self._print([self._shown(name), part, f"{start:.3f}", f"{end:.3f}", *cells])
-
-    def _print(self, cells: list[str]) -> None:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\r\n").writerow(cells)  # with \n alone it quotes no \r in a name
-        print(line.getvalue()[:-2])
-
-    def _shown(self, name: str) -> str:
+def _shown(form: str, targets: Sequence[str], name: str, recognition: Recognition) -> str:
+    """Return what is printed of a named recording: all of it, and its windows."""
+    if form == "json":
+        return json.dumps(recognition.as_dict(name))
+    windows = recognition.windows
+    if form == "csv":
         if name != STANDARD_INPUT and name.startswith(("=", "+", "-", "@", "\t", "\r")):
             name = os.path.join(os.curdir, name)  # noqa: PTH118  Path takes the dot away
-        return one_line(name) if self._is_read_by_people else name
+        name = one_line(name) if sys.stdout.isatty() else name
+        whole = Window(0.0, recognition.seconds, recognition.targets)
+        rows = []
+        for part, one in (("all", whole), *(("window", window) for window in windows)):
+            row = [name, part, f"{one.start:.3f}", f"{one.end:.3f}"]
+            for found in (one.targets[target] for target in targets):
+                row += [found.label, f"{found.probability:.6f}", f"{found.spread:.6f}"]
+            rows.append(_csv(row))
+        return "\n".join(rows)
+
+    def estimates(part: Recognition | Window) -> str:
+        return "   ".join(in_words(target, part.targets[target]) for target in targets)
+
+    lines = [f"{one_line(name)}   {recognition.seconds:.2f} s   {estimates(recognition)}"]
+    for one in windows if len(windows) > 1 else ():
+        lines.append(f"  {one.start:7.1f} to {one.end:7.1f} s   {estimates(one)}")
+    return "\n".join(lines)
+
+
+def _csv(row: list[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(row)  # with \n alone it quotes no \r in a name
+    return line.getvalue()[:-2]
 
 
 class _Pictures:
-    """A folder of pictures, one for each recording; those of one name have their folders' names before it."""
+    """A folder of pictures, one per recording; for equal names, their folders' names come first."""
 
     def __init__(self, folder: Path, files: list[str]):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PredictionError(f"{folder}: {error.strerror}, expected a folder for pictures") from error
-        self._folder = folder
+        self._folder, self._written = folder, 0
         self._files = Counter(Path(name).stem for name in files)
         self._taken: set[str] = set()
-        self._written = 0
 
     def __str__(self) -> str:
         several = "" if self._written == 1 else "s"
         return f"{one_line(str(self._folder))}: {self._written} picture{several} written"
 
-    def draw(self, name: str, heard: Heard, said: Recognition) -> None:
-        """Raises PredictionError where it cannot be written."""
+    def draw(self, name: str, heard: Heard, recognition: Recognition) -> None:
+        """Draw a recording; raise PredictionError if the picture cannot be written."""
         from ser_jax.recognizer import drawing
 
         stem = "standard-input" if name == STANDARD_INPUT else Path(name).stem
@@ -282,10 +231,10 @@ class _Pictures:
         self._taken.add(stem)
         picture = self._folder / f"{stem}.png"
         try:
-            drawing.draw(picture, name, heard, said)
+            drawing.draw(picture, name, heard, recognition)
             self._written += 1
         except OSError as error:
+            reason = error.strerror or error
             raise PredictionError(
-                f"{name}: its picture {picture} cannot be written ({error.strerror or error}), expected a "
-                "place for a file"
+                f"{name}: its picture {picture} cannot be written ({reason}), expected a place for a file"
             ) from error

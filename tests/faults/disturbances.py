@@ -1,6 +1,7 @@
-"""What else can happen to an experiment, one function each: it is refused or mended, and goes on."""
+"""What else can happen to an experiment, one function each: it is refused or mended, and ends as ever."""
 
 import ctypes
+import dataclasses
 import json
 import os
 import resource
@@ -12,47 +13,120 @@ import time
 import unittest
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from damages import DAMAGES
-from laboratory import Ended, Laboratory, begun, ends_well, refused, until
+from laboratory import STACK, Ended, Laboratory, refused, until
 
-from experiments import harness
-from experiments.report import main as report
+from ser_jax.checkpoint import Series
+from ser_jax.experiment import settings
+from ser_jax.report import rewrite
+from ser_jax.shutdown import run_script
 
 
-def a_full_disk(lab: Laboratory) -> None:
-    """No file may grow beyond so many bytes: at first nothing fits, then no checkpoint, then no figure."""
-    name = "full"
-    for limit in (0, 200, 20_000, 400_000):
+def cut(checkpoint: Path) -> None:
+    """Halve every file of its arrays."""
+    for file in [file for file in (checkpoint / "default").rglob("*") if file.is_file()]:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
-        def starved(limit=limit) -> None:
+
+def changed(note: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change a stack's note."""
+    content = json.loads(note.read_text())
+    change(content)
+    note.write_text(json.dumps(content))
+
+
+def damaged_checkpoint(lab: Laboratory) -> None:
+    """The one before is taken; the damaged one is moved aside."""
+    place = lab.begun("damaged", 4)
+    cut(place / "4")
+    said = lab.ends_well("damaged")
+    assert f"{STACK}/4 is damaged" in said, said
+    assert "stack 1 goes on after epoch 3 of 5" in said, said
+    assert "Traceback" not in said, said
+
+
+def all_checkpoints_damaged(lab: Laboratory) -> None:
+    """The stack is trained again."""
+    place = lab.begun("all-damaged", 3)
+    cut(place / "2")
+    cut(place / "3")
+    said = lab.ends_well("all-damaged")
+    assert f"{STACK}/3 is damaged" in said, said
+    assert f"{STACK}/2 is damaged" in said, said
+    assert "stack 1 is trained again" in said, said
+
+
+def damaged_note(lab: Laboratory) -> None:
+    """Stacks of which it is unknown what they are are moved aside and trained again."""
+    place = lab.begun("no-note", 3)
+    (place.parent / "stacks.json").write_text('{"work": {')
+    assert "stacks.json is lost or damaged" in lab.ends_well("no-note")
+
+
+def another_configuration(lab: Laboratory) -> None:
+    """What was begun otherwise is refused, with what differs, and is not touched."""
+    note = lab.begun("otherwise", 3).parent / "stacks.json"
+    changed(note, lambda content: content["work"]["training"].update(batch=64))
+    other = "unfinished work of another configuration (training batch: 64 there, 32 expected)"
+    refused(lab.ended("otherwise"), str(note.parent), other, "compute with the same, or delete it")
+    changed(note, lambda content: content["work"]["training"].update(batch=32))
+    lab.ends_well("otherwise")
+
+
+def another_computer(lab: Laboratory) -> None:
+    """What another version, device or stacking began is taken up, with a warning."""
+    note = lab.begun("elsewhere", 3).parent / "stacks.json"
+    changed(note, lambda content: content["environment"].update(jax="0.9", stacking="vmap"))
+    said = lab.ends_well("elsewhere")
+    assert "was begun otherwise (jax: 0.9 there, " in said, said
+    assert "stacking: vmap there, auto expected" in said, said
+    assert "results may differ by rounding" in said, said
+
+
+def arrays_of_another_shape(lab: Laboratory) -> None:
+    """A checkpoint that does not fit its note."""
+    place = lab.begun("shapes", 2)
+
+    def forge() -> None:
+        shutil.rmtree(place)
+        with Series(place) as series:
+            series.save(2, {"state": {"params": {"bias": 0.0}}})
+
+    lab.do(forge)
+    other = "losses none, expected float32 [5, 1]"
+    refused(lab.ended("shapes"), "stack-0/2 is of another configuration", other)
+    shutil.rmtree(place)
+    lab.ends_well("shapes")
+
+
+def full_disk(lab: Laboratory) -> None:
+    """No file may grow beyond so many bytes: at first nothing fits, then no checkpoint, then no page."""
+    for limit in (0, 200, 20_000, 70_000):
+        listening, told = os.pipe()  # the child's own log is a file as well: it goes through a pipe
+
+        def starved(limit: int = limit, told: int = told) -> None:
+            os.dup2(told, 2)
+            sys.stdout = sys.stderr = os.fdopen(told, "w", buffering=1)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
-        # The child's own log is a file as well: it goes through a pipe.
-        listening, told = os.pipe()
-        child = lab.start(name, disturbed=lambda: (_speak_through(told), starved()))  # noqa: B023
+        child = lab.start("full", disturbed=starved)
         os.close(told)
         with os.fdopen(listening) as log:
             said = log.read()
-        # Under a quota, which cannot be asked about, TensorStore's threads say that their loop is closed.
-        ours = said.replace(
-            "Traceback", "", said.count("Event loop is closed") or said.count("_check_closed")
-        )
-        refused(Ended(lab.wait(child, lab.log(name)).status, ours), "File too large")
-    ends_well(lab, name)
+        # Under a quota, which cannot be asked for, TensorStore's threads print that their loop is closed.
+        theirs = said.count("Event loop is closed") or said.count("_check_closed")
+        status = lab.wait(child, lab.log("full")).status
+        refused(Ended(status, said.replace("Traceback", "", theirs)), "File too large")
+    lab.ends_well("full")
 
 
-def _speak_through(told: int) -> None:
-    os.dup2(told, 2)
-    sys.stdout = sys.stderr = os.fdopen(told, "w", buffering=1)
-
-
-def a_small_file_system(lab: Laboratory) -> None:
-    """The disk is really full, or may only be read."""
+def small_file_system(lab: Laboratory) -> None:
+    """The disk is really full, or read-only."""
     place = lab.folder / "small"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         raise unittest.SkipTest("nobody may mount one here")
     try:
@@ -60,13 +134,13 @@ def a_small_file_system(lab: Laboratory) -> None:
         subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
         refused(lab.ended("small/out"), "Read-only file system")
         subprocess.run(["mount", "-o", "remount,rw,size=100m", str(place)], check=True)
-        ends_well(lab, "small/out")
+        lab.ends_well("small/out")
     finally:
         subprocess.run(["umount", str(place)], check=True)
 
 
-def a_place_that_cannot_be_written(lab: Laboratory) -> None:
-    """Said before anything is trained."""
+def place_that_cannot_be_written(lab: Laboratory) -> None:
+    """It is refused before anything is trained."""
     refused(lab.ended("x", "--out", "/proc/nowhere"), "/proc/nowhere")
     barred = lab.folder / "barred"
     barred.mkdir()
@@ -76,18 +150,17 @@ def a_place_that_cannot_be_written(lab: Laboratory) -> None:
 
 
 def two_processes(lab: Laboratory) -> None:
-    """The second is refused with the first's number, a table of the same folder as well."""
+    """The second is refused with the first's number, and so is a report of the same folder."""
     out = lab.folder / "shared"
     first = lab.start("shared")
-    until(lambda: (out / "protocol.json").exists())
+    until(lambda: (out / "config.json").exists())
     os.kill(first, signal.SIGSTOP)
-    second = lab.wait(lab.start("shared/../shared"), lab.log("shared/../shared"))
+    second = lab.ended("shared/../shared")
     log = lab.folder / "report.log"
-    table = lab.wait(lab.fork(lambda: report([str(out)]), log), log)
+    table = lab.wait(lab.fork(lambda: run_script("report", lambda: rewrite(out) and 0), log), log)
     os.kill(first, signal.SIGCONT)
-    refused(
-        second, f"is in use by process {first} on ", "since 2", "wait for it, end it, or choose another --out"
-    )
+    remedy = "wait for it, end it, or choose another --out"
+    refused(second, f"is in use by process {first} on ", "since 2", remedy)
     assert table.status == 2, table
     assert f"is in use by process {first}" in table.said, table
     assert lab.wait(first, lab.folder / "shared.log").status == 0
@@ -95,17 +168,16 @@ def two_processes(lab: Laboratory) -> None:
     lab.same("shared")
 
 
-def a_process_that_is_gone(lab: Laboratory) -> None:
+def process_that_is_gone(lab: Laboratory) -> None:
     """Its note is recognised as stale, whatever process has its number now."""
-    begun(lab, "gone", 2)
+    lab.begun("gone", 2)
     note = lab.folder / "gone" / "running.json"
-    number = json.loads(note.read_text())["process"]
-    note.write_text(note.read_text().replace(str(number), str(os.getpid())))
-    said = ends_well(lab, "gone").said
+    changed(note, lambda content: content.update(process=os.getpid()))
+    said = lab.ends_well("gone")
     assert f"process {os.getpid()} was ended here; going on from what it stored" in said, said
 
 
-def asked_to_end(lab: Laboratory) -> None:
+def request_to_end(lab: Laboratory) -> None:
     """SIGTERM and Ctrl-C end it after the epoch, saved; a second one at once."""
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         child = lab.start("asked")
@@ -113,11 +185,11 @@ def asked_to_end(lab: Laboratory) -> None:
         os.kill(child, number)
         ended = lab.wait(child, lab.log("asked"))
         assert ended.status == status, ended
-        assert "ending after this epoch, which is saved; once more ends at once" in ended.said, ended.said
-        assert "which is saved; the same command goes on from there" in ended.said, ended.said
+        assert "ending after this epoch, which is saved; once more ends at once" in ended.said, ended
+        assert "which is saved; the same command goes on from there" in ended.said, ended
         assert "Traceback" not in ended.said
         assert not (lab.folder / "asked" / "running.json").exists()
-    session = json.loads((lab.folder / "asked" / "protocol.json").read_text())["sessions"][-1]
+    session = json.loads((lab.folder / "asked" / "config.json").read_text())["sessions"][-1]
     assert session["finished"] is False
     assert session["seconds"] > 0
     slow = lab.folder / "slow"
@@ -130,17 +202,17 @@ def asked_to_end(lab: Laboratory) -> None:
     ended = lab.wait(child, lab.log("asked"))
     assert ended.status == 130, ended
     assert time.monotonic() - before < 5
-    assert "stopped at once; the same command goes on from what was saved last" in ended.said, ended.said
-    ends_well(lab, "asked")
+    assert "stopped at once; the same command goes on from what was saved last" in ended.said, ended
+    lab.ends_well("asked")
 
 
 def _slow(begun: Path) -> None:
-    """Epochs that take a minute in which Python's main thread hears nothing."""
+    """Make epochs take a minute in which Python's main thread handles no signal."""
     from ser_jax import train
 
     own = train.epoch
 
-    def epoch(*rest):
+    def epoch(*rest: Any) -> Any:
         begun.touch()
         ctypes.CDLL(None).sleep(60)
         return own(*rest)
@@ -149,30 +221,32 @@ def _slow(begun: Path) -> None:
 
 
 def numbers_that_are_not_finite(lab: Laboratory) -> None:
-    """One run of the two that refine is poisoned: its cell says so, the other is as ever."""
+    """One run of the two that are fine-tuned is poisoned: its cell says so, the other is as ever."""
 
     def poisoned() -> None:
-        own = harness.a_run
+        own = settings.run_spec
 
-        def a_run(pool, mode, job, plan):
-            run = own(pool, mode, job, plan)
-            chosen = plan.fold == 1 and job.train == ("synthetic_en",)
-            return run._replace(scale=run.scale * float("nan")) if chosen else run
+        def run_spec(pool: Any, setting: Any, **given: Any) -> Any:
+            spec = own(pool, setting, **given)
+            if (setting.name, setting.train[0], given["fold"]) != ("finetuned", "synthetic_en", 1):
+                return spec
+            scaler: Any = spec.scaler
+            return dataclasses.replace(spec, scaler=scaler()._replace(scale=scaler().scale * float("nan")))
 
-        harness.a_run = a_run
+        settings.run_spec = run_spec
 
     ended = lab.ended("poisoned", disturbed=poisoned)
     assert ended.status == 1, ended
-    lost = "arousal, fold 2, seed 0 was stopped in epoch 1, step 1, where its numbers were not finite"
-    assert f"finetuned synthetic_en>synthetic_fr: {lost}" in ended.said, ended.said
-    assert "are left out: finetuned-synthetic_en-synthetic_fr." in ended.said, ended.said
+    slug = "finetuned-synthetic_en-synthetic_fr-arousal"
+    lost = "fold 2, seed 0 was stopped in epoch 1, step 1: its numbers were not finite any more"
+    assert f"finetuned synthetic_en>synthetic_fr arousal: {lost}" in ended.said, ended
+    assert f"were stopped and are left out: {slug}." in ended.said, ended
     table = (lab.folder / "poisoned" / "finetuning.md").read_text()
-    reason = "no seed is whole (seed 0 in epoch 1, step 1 of fold 2)"
-    assert f"Not computed: finetuned, synthetic_fr arousal: {reason}." in table, table
+    assert "no seed is complete (seed 0 in epoch 1, step 1 of fold 2)" in table, table
     assert "nan" not in table
     found = lab.outcome("poisoned")
-    same = [name for name in found if name.startswith("predictions/") and found[name] == lab.wanted[name]]
-    assert len(same) == len([name for name in found if name.startswith("predictions/")]) - 1
+    cells = [name for name in found if name.startswith("predictions/")]
+    assert [name for name in cells if found[name] != lab.wanted[name]] == [f"predictions/{slug}.npz"]
     again = lab.ended("poisoned")
     assert again.status == 1, again
     assert "holds these results already" in again.said
@@ -181,7 +255,8 @@ def numbers_that_are_not_finite(lab: Laboratory) -> None:
 FAULTS: dict[str, Callable[[Laboratory], None]] = {
     fault.__name__: fault
     for fault in (
-        *DAMAGES, a_full_disk, a_small_file_system, a_place_that_cannot_be_written, two_processes,
-        a_process_that_is_gone, asked_to_end, numbers_that_are_not_finite,
+        damaged_checkpoint, all_checkpoints_damaged, damaged_note, another_configuration, another_computer,
+        arrays_of_another_shape, full_disk, small_file_system, place_that_cannot_be_written, two_processes,
+        process_that_is_gone, request_to_end, numbers_that_are_not_finite,
     )
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
     python tests/faults/killing.py --kills 200
 
-Ends with status 1 where one ended otherwise than the undisturbed experiment.
+Ends with status 1 if one ended otherwise than the undisturbed experiment.
 """
 
 import argparse
@@ -18,106 +18,103 @@ import tempfile
 import threading
 import time
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import disturbances
-from laboratory import Laboratory
+from laboratory import FIRST, Laboratory
 
 from ser_jax.checkpoint import Series
 
 
 def die() -> None:
-    """At once, without a word."""
+    """Die at once, without a word."""
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
 
 
+def replaced(owner: Any, names: str, make: Callable[[Any], Any]) -> None:
+    """Replace functions by what is made of them."""
+    for name in names.split():
+        setattr(owner, name, make(getattr(owner, name)))
+
+
 def at_renaming(of: str, after: bool) -> Callable[[], None]:
-    """Dies when a file or folder whose new path holds `of` is put in its place: before, or after it is."""
+    """Die when a file or folder whose new path holds `of` is put in its place: before, or after it is."""
 
-    def disturbed() -> None:
-        for name in ("rename", "replace"):
+    def make(own: Any) -> Any:
+        def renamed(source: Any, target: Any, *rest: Any, **named: Any) -> None:
+            wanted = of in str(target)
+            if wanted and not after:
+                die()
+            own(source, target, *rest, **named)
+            if wanted:
+                die()
 
-            def renamed(source, target, *rest, own, **named):
-                wanted = of in str(target)
-                if wanted and not after:
-                    die()
-                own(source, target, *rest, **named)
-                if wanted:
-                    die()
+        return renamed
 
-            setattr(os, name, functools.partial(renamed, own=getattr(os, name)))
-
-    return disturbed
+    return lambda: replaced(os, "rename replace", make)
 
 
 def while_saving(of: str, nth: int) -> Callable[[], None]:
-    """Dies while the nth checkpoint in a folder whose path holds `of` is half written."""
+    """Die while the nth checkpoint in a folder whose path holds `of` is half written."""
+    begun: list[int] = []
 
-    def disturbed() -> None:
-        own, begun = Series.save, []
-
-        def save(self, number, tree):
+    def make(own: Any) -> Any:
+        def save(self: Any, number: int, tree: Any) -> None:
             if of in str(self._folder):
                 begun.append(number)
                 if len(begun) == nth:
                     if self._manager is not None:
                         self._manager.wait_until_finished()  # the one before
-                    threading.Thread(target=_die_with, args=(self._folder,), daemon=True).start()
+                    threading.Thread(target=die_with, args=(self._folder,), daemon=True).start()
             own(self, number, tree)
 
-        Series.save = save
+        return save
 
-    return disturbed
+    def die_with(folder: Path) -> None:
+        while not half_written(folder):
+            time.sleep(0)
+        die()
 
-
-def _die_with(folder: Path) -> None:
-    """As soon as something is half written."""
-    while not half_written(folder):
-        time.sleep(0)
-    die()
+    return lambda: replaced(Series, "save", make)
 
 
 def half_written(folder: Path) -> bool:
-    """Whether a checkpoint is begun and not finished."""
+    """Return whether a checkpoint is begun and not finished."""
     try:
         return any(place.is_file() for one in folder.glob("*checkpoint-tmp*") for place in one.rglob("*"))
-    except FileNotFoundError:  # it is finished meanwhile
+    except FileNotFoundError:  # it was finished in between
         return False
 
 
 def after_closing(of: str) -> Callable[[], None]:
-    """Dies when the checkpoints in a folder whose path holds `of` have all been finished."""
+    """Die when the checkpoints in a folder whose path holds `of` have all been finished."""
 
-    def disturbed() -> None:
-        own = Series.close
-
-        def close(self):
+    def make(own: Any) -> Any:
+        def close(self: Any) -> None:
             own(self)
             if of in str(self._folder):
                 die()
 
-        Series.close = close
+        return close
 
-    return disturbed
+    return lambda: replaced(Series, "close", make)
 
 
 def at_removing(of: str) -> Callable[[], None]:
-    """Dies when a folder whose path holds `of` is about to be removed."""
+    """Die when a folder whose path holds `of` is about to be removed."""
 
-    def disturbed() -> None:
-        own = shutil.rmtree
-
-        def rmtree(path, *rest, **named):
+    def make(own: Any) -> Any:
+        def rmtree(path: Any, *rest: Any, **named: Any) -> None:
             if of in str(path):
                 die()
             own(path, *rest, **named)
 
-        shutil.rmtree = rmtree
+        return rmtree
 
-    return disturbed
+    return lambda: replaced(shutil, "rmtree", make)
 
 
 WRITING = {
@@ -126,92 +123,67 @@ WRITING = {
     "a model is half written": while_saving("models", 1),
 }
 CHOSEN: dict[str, Callable[[], None]] = {
-    "the protocol is about to appear": at_renaming("protocol.json", False),
-    "the folder was just taken": at_renaming("running.json", True),
+    "the configuration is about to appear": at_renaming("config.json", False),
+    "the folder was just locked": at_renaming("running.json", True),
     **WRITING,
     "a checkpoint's folder is about to be put in its place": at_renaming("stack-1", False),
     "a checkpoint's folder was put in its place": at_renaming("stack-1", True),
     "a stack was just trained": after_closing("stack-0"),
-    "training is about to be stored": at_renaming("training/", False),
+    "a training log is about to be stored": at_renaming("training/", False),
     "predictions are about to be stored": at_renaming("predictions/finetuned", False),
-    "predictions were just stored": at_renaming("predictions/crosslingual", True),
-    "unfinished work is about to be forgotten": at_removing("unfinished"),
+    "predictions were just stored": at_renaming(f"predictions/{FIRST}", True),
+    "unfinished work is about to be discarded": at_removing("unfinished"),
     "the table is about to appear": at_renaming("finetuning.csv", False),
     "a figure was just drawn": at_renaming("finetuning.png", True),
     "the page is about to appear": at_renaming("report.html", False),
 }
 
 
-def kills(lab: Laboratory, count: int, seed: int) -> list[dict[str, Any]]:
-    """Kills experiments so many times, each until it ends after all, and says when.
+def kills(lab: Laboratory, count: int, seed: int) -> list[str]:
+    """Kill experiments so many times, each until it ends after all; return at which moments.
 
     Every chosen moment once, and between them random ones, uniformly over an undisturbed experiment.
     """
-    draw, done, number = random.Random(seed), [], 0
+    draw, done = random.Random(seed), []
     chosen = list(CHOSEN.items())[:count]
-    while len(done) < count:
+    for number in range(10 * count):
         name, one = f"killed-{number}", []
-        number += 1
         while len(done) + len(one) < count:
-            fresh = not one
             left = count - len(done) - len(one)
-            if chosen and (fresh or left <= len(chosen) or draw.random() < 0.5):
+            if chosen and (not one or left <= len(chosen) or draw.random() < 0.5):
                 moment, disturbed = chosen.pop(0)
                 ended = lab.ended(name, disturbed=disturbed)
             else:
-                delay = draw.uniform(0, lab.seconds)
-                moment = f"{delay:.3f} s after its start"
+                moment, delay = "at random", draw.uniform(0, lab.seconds)
                 child = lab.start(name)
                 time.sleep(delay)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGKILL)
                 ended = lab.wait(child, lab.log(name))
             if ended.status == -signal.SIGKILL:
-                one.append(moment)
                 half = any(map(half_written, {file.parent for file in (lab.folder / name).rglob("*tmp*")}))
                 assert moment not in WRITING or half, f"nothing was half written: {moment}"
-            elif ended.status == 0 and moment in CHOSEN and not fresh:
-                chosen.append((moment, disturbed))  # another experiment will come to it
-                break
-            elif ended.status == 0 and moment not in CHOSEN:
+                one.append(moment)
+            elif ended.status == 0 and (one or moment not in CHOSEN):
+                if moment in CHOSEN:
+                    chosen.append((moment, disturbed))  # another experiment will come to it
                 break
             else:
-                raise AssertionError(f"after {one}, killed when {moment}: {ended}")
+                raise AssertionError(f"after {one}, killed at the moment when {moment}: {ended}")
         else:
             lab.run(name)
         if one:
             lab.same(name)
-        done += [{"experiment": name, "moment": moment} for moment in one]
-        shutil.rmtree(lab.folder / name)
-        print(f"{len(done)} kills, all the same", file=sys.stderr)
+        done += one
+        shutil.rmtree(lab.folder / name, ignore_errors=True)
+        print(f"{len(done)} kills, all to the same bits", file=sys.stderr)
+        if len(done) == count:
+            break
     return done
 
 
-@contextlib.contextmanager
-def laboratory() -> Iterator[Laboratory]:
-    """A laboratory in a folder that goes with it."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Laboratory(Path(folder))
-
-
-def main() -> int:
-    """Kills, and says what was done."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--kills", type=int, default=200, metavar="N", help="(default: 200)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the random moments (default: 0)")
-    parser.add_argument("--faults", action="store_true", help="all other faults, too")
-    options = parser.parse_args()
-    with laboratory() as lab:
-        said = {name: _tried(fault, lab) for name, fault in disturbances.FAULTS.items() if options.faults}
-        done = kills(lab, options.kills, options.seed)
-    print(json.dumps({"seconds": lab.seconds, "kills": done, "faults": said}))
-    return 1 if any(one and not one.startswith("not tried") for one in said.values()) else 0
-
-
-def _tried(fault: Callable[[Laboratory], None], lab: Laboratory) -> str:
-    """What is wrong; empty where all is as it should be."""
+def tried(fault: Callable[[Laboratory], None], lab: Laboratory) -> str:
+    """Return what is wrong; empty if all is as it should be."""
     try:
         fault(lab)
     except unittest.SkipTest as reason:
@@ -219,6 +191,23 @@ def _tried(fault: Callable[[Laboratory], None], lab: Laboratory) -> str:
     except (AssertionError, TimeoutError) as error:
         return str(error) or repr(error)
     return ""
+
+
+def main() -> int:
+    """Kill, and print what was done."""
+    form = functools.partial(argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--kills", type=int, default=200, metavar="N", help="(default: 200)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the random moments (default: 0)")
+    parser.add_argument("--faults", nargs="*", metavar="NAME", help="other faults, too; all by default")
+    options = parser.parse_args()
+    names = options.faults or disturbances.FAULTS if options.faults is not None else ()
+    with tempfile.TemporaryDirectory() as folder:
+        lab = Laboratory(Path(folder))
+        found = {name: tried(disturbances.FAULTS[name], lab) for name in names}
+        done = kills(lab, options.kills, options.seed) if options.kills else []
+    print(json.dumps({"seconds": lab.seconds, "kills": done, "faults": found}))
+    return 1 if any(one and not one.startswith("not tried") for one in found.values()) else 0
 
 
 if __name__ == "__main__":

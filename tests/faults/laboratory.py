@@ -1,4 +1,4 @@
-"""Children that run one experiment, whatever is done to them.
+"""Child processes that run one experiment, whatever is done to them.
 
 Every child is forked from this process, which has imported everything and computed nothing, so that it costs
 no start of Python.
@@ -10,52 +10,39 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}  # a process with threads is not forked
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import jax
+from pair import PAIR, prepare
 
-from experiments import figures, page, protocol  # noqa: F401  imported before the forks
-from experiments.finetuning import FINETUNED
-from experiments.main import main as experiment
-from ser_jax import model
-from ser_jax.checkpoint import Series, digest, restore
-from ser_jax.cli import main as ser_jax
+from ser_jax import checkpoint, model, report  # noqa: F401  imported before the forks
+from ser_jax.checkpoint import Series
 from ser_jax.data import audio, beam, preparation  # noqa: F401
-from ser_jax.model import ModelConfig
+from ser_jax.experiment import run  # noqa: F401
+from ser_jax.experiment.command import main
+from ser_jax.experiment.config import digest
+from ser_jax.experiment.settings import finetuned
 
-PAIR = ("synthetic_en", "synthetic_fr")
 FLAGS = [
-    *("--corpora", *PAIR, "--targets", "arousal", "--seeds", "1", "--folds", "2", "--epochs", "5"),
-    *(
-        "--finetune-samples",
-        "15",
-        "--finetune-epochs",
-        "2",
-        "--runs-at-once",
-        "1",
-        "--devices",
-        "1",
-        "--save-epochs",
-        "1",
-    ),
+    *("--corpora", *PAIR, "--tasks", "arousal", "--seeds", "1", "--folds", "2", "--epochs", "5"),
+    *("--finetune-samples", "15", "--finetune-epochs", "2", "--model.channels", "20"),
+    *("--compute.runs-at-once", "1", "--compute.devices", "1", "--compute.save-epochs", "1"),
 ]
-SPARED = {"protocol.json", "report.html"}  # they say when it was computed
+SPARED = {"config.json", "report.html"}  # they tell when it was computed
 PATIENCE = 300  # s
-STACK = "unfinished/crosslingual-synthetic_en-synthetic_fr/host-0/stack-0"
-
-
-def parameters(runs: int) -> Any:
-    """The shapes of the stacked parameters of some runs."""
-    own = model.shapes(ModelConfig())
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), own)
+FIRST = "crosslingual-synthetic_en-synthetic_fr-arousal"
+STACK = f"unfinished/{FIRST}/host-0/stack-0"
 
 
 class Ended(NamedTuple):
-    """How a child ended: its exit status, less than 0 by a signal, and what it said on standard error."""
+    """How a child ended: its exit status, less than 0 by a signal, and its standard error."""
 
     status: int
     said: str
@@ -65,38 +52,27 @@ class Laboratory:
     """Speech, a cache of compiled programs, and children that run one experiment on them."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self._data = folder / "data"
-        trees = str(folder / "trees")
-        self.do(lambda: ser_jax(["synthesize", trees, "--utterances", "92"]))
-        for name, builder, tree in zip(
-            PAIR, ("iemocap", "recola"), ("IEMOCAP_full_release", "RECOLA"), strict=True
-        ):
-            flags = ["--source", f"{trees}/{tree}", "--name", name, "--data-dir", str(self._data)]
-            self.do(lambda: ser_jax(["prepare", builder, *flags, "--workers", "1"]))  # noqa: B023
+        self.folder, self._data = folder, folder / "data"
+        self.do(lambda: prepare(folder) and 0)
         self.run("reference")
         self.wanted = self.outcome("reference")
-        self.seconds = self._timed()
-
-    def _timed(self) -> float:
-        """s that an experiment takes whose programs are compiled; it must end as the first one did."""
         before = time.monotonic()
         self.run("again")
-        seconds = time.monotonic() - before
+        self.seconds = time.monotonic() - before  # of an experiment whose programs are compiled
         self.same("again")
-        return seconds
 
-    def do(self, work: Callable[[], int]) -> None:
-        """Has a child do it."""
-        ended = self.wait(self.fork(work, self.folder / "preparing.log"), self.folder / "preparing.log")
+    def do(self, work: Callable[[], Any]) -> None:
+        """Let a child do it."""
+        log = self.folder / "doing.log"
+        ended = self.wait(self.fork(work, log), log)
         assert ended.status == 0, ended.said
 
-    def fork(self, work: Callable[[], int], log: Path) -> int:
-        """A child that does it and ends with what it returns; what it says goes to `log`."""
+    def fork(self, work: Callable[[], Any], log: Path) -> int:
+        """Start a child that does it and exits with what it returns; its output goes to `log`."""
         child = os.fork()
         if child:
             return child
-        status = 70
+        status: Any = 70
         try:
             os.setsid()
             to = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -107,12 +83,10 @@ class Laboratory:
             jax.config.update("jax_compilation_cache_dir", str(self.folder / "programs"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
             jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-            status = work()
+            status = work() or 0
         except SystemExit as end:
             status = end.code
         except BaseException:
-            import traceback
-
             traceback.print_exc()
         finally:
             sys.stdout.flush()
@@ -120,28 +94,26 @@ class Laboratory:
             os._exit(status if isinstance(status, int) else 71)
 
     def start(self, name: str, *flags: str, disturbed: Callable[[], Any] = lambda: None) -> int:
-        """Starts the experiment into the folder `name`; `disturbed` is called in the child first."""
+        """Start the experiment into the folder `name`; `disturbed` is called in the child first."""
 
-        def work() -> int:
+        def work() -> None:
             disturbed()
             out = ["--data-dir", str(self._data), "--out", str(self.folder / name)]
-            experiment("", "finetuning", [FINETUNED], [*FLAGS, *out, *flags])
-            return 0
+            main("", "finetuning", finetuned, [*FLAGS, *out, *flags])
 
         self.log(name).unlink(missing_ok=True)
         return self.fork(work, self.log(name))
 
     def log(self, name: str) -> Path:
-        """Where a child's output goes."""
+        """Return where a child's output goes."""
         return self.folder / f"{Path(name).name}.log"
 
     def said(self, name: str) -> str:
-        """What the child that runs the experiment into the folder `name` has said so far."""
-        log = self.log(name)
-        return log.read_text(errors="replace") if log.exists() else ""
+        """Return the output so far of the child that runs the experiment into the folder `name`."""
+        return self.log(name).read_text(errors="replace") if self.log(name).exists() else ""
 
     def wait(self, child: int, log: Path) -> Ended:
-        """How a child ended."""
+        """Wait for the end of a child."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             done, status = os.waitpid(child, os.WNOHANG)
@@ -153,54 +125,83 @@ class Laboratory:
         raise TimeoutError(f"{log}: not done after {PATIENCE} s")
 
     def ended(self, name: str, *flags: str, disturbed: Callable[[], Any] = lambda: None) -> Ended:
-        """Runs the experiment into the folder `name`, to whatever end."""
+        """Run the experiment into the folder `name`, to whatever end."""
         return self.wait(self.start(name, *flags, disturbed=disturbed), self.log(name))
 
     def run(self, name: str, *flags: str) -> Ended:
-        """Runs the experiment to its end."""
+        """Run the experiment to its end."""
         ended = self.ended(name, *flags)
         assert ended.status == 0, ended
         return ended
 
+    def ends_well(self, name: str) -> str:
+        """Run it to the same end as the undisturbed experiment; return what it printed."""
+        said = self.run(name).said
+        self.same(name)
+        return said
+
+    def begun(self, name: str, after: int) -> Path:
+        """Kill an experiment once its first stack was saved so often; return the stack's folder."""
+
+        def disturbed() -> None:
+            own = Series.save
+
+            def save(self: Series, number: int, tree: Any) -> None:
+                if number > after and "stack-0" in str(self._folder):
+                    self.close()  # those before are finished
+                    os.kill(os.getpid(), signal.SIGKILL)
+                own(self, number, tree)
+
+            Series.save = save  # type: ignore[method-assign]
+
+        assert self.ended(name, disturbed=disturbed).status == -signal.SIGKILL
+        place = self.folder / name / STACK
+        assert sorted(one.name for one in place.iterdir()) == [str(after - 1), str(after)]
+        return place
+
     def outcome(self, name: str) -> dict[str, str]:
-        """SHA-256 of all that an experiment leaves and that does not say when it was made."""
+        """Return the SHA-256 of everything that an experiment leaves and that does not tell when."""
         out = self.folder / name
         found = {
             str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest()
             for file in sorted(out.rglob("*"))
             if file.is_file() and "models" not in file.parts and file.name not in SPARED
         }
-        document = json.loads((out / "protocol.json").read_text())
-        found["protocol"] = protocol.sha256({key: document[key] for key in document if key != "sessions"})
+        document = json.loads((out / "config.json").read_text())
+        found["config"] = digest({key: document[key] for key in document if key != "sessions"})
         return found | self._parameters(out / "models")
 
     def _parameters(self, models: Path) -> dict[str, str]:
-        """Of the arrays as they are read, by a child: Orbax has threads."""
+        """Return digests of the models' arrays, read by a child: Orbax has threads."""
         said = self.folder / "parameters"
 
         def work() -> int:
-            places = {place: 1 if place.name.startswith("crosslingual") else 2 for place in models.iterdir()}
-            digests = {
-                f"models/{place.name}": digest(restore(place, parameters(runs)))
-                for place, runs in places.items()
-            }
-            said.write_text(json.dumps(digests))
+            found = {}
+            for place in models.iterdir():
+                runs = 1 if place.name.startswith("crosslingual") else 2
+                shape = partial(stacked, runs)
+                like = jax.tree.map(shape, model.shapes(model.AttentiveCNN(channels=20)))
+                found[f"models/{place.name}"] = checkpoint.digest(checkpoint.restore(place, like))
+            said.write_text(json.dumps(found))
             return 0
 
         self.do(work)
         return json.loads(said.read_text())
 
     def same(self, name: str) -> None:
-        """Whether an experiment ended as the undisturbed one."""
+        """Check that an experiment ended as the undisturbed one."""
         found = self.outcome(name)
-        differing = {
-            key for key in found.keys() | self.wanted.keys() if found.get(key) != self.wanted.get(key)
-        }
+        differing = {key for key in found.keys() | self.wanted if found.get(key) != self.wanted.get(key)}
         assert not differing, f"{name}: other {', '.join(sorted(differing))}"
 
 
+def stacked(runs: int, leaf: Any) -> jax.ShapeDtypeStruct:
+    """Return the shape of as many runs' parameter."""
+    return jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype)
+
+
 def refused(ended: Ended, *sentences: str) -> None:
-    """Status 2, and one sentence that says all of this."""
+    """Check for status 2, and one sentence that holds all of these."""
     assert ended.status == 2, ended
     assert "Traceback" not in ended.said, ended.said
     last = ended.said.replace("\r", "\n").strip().splitlines()[-1]
@@ -209,36 +210,9 @@ def refused(ended: Ended, *sentences: str) -> None:
         assert sentence in last, (sentence, last)
 
 
-def ends_well(lab: Laboratory, name: str) -> Ended:
-    """It goes on to the same end."""
-    ended = lab.run(name)
-    lab.same(name)
-    return ended
-
-
 def until(there: Callable[[], bool]) -> None:
-    """Waits for it."""
+    """Wait for it."""
     deadline = time.monotonic() + 60
     while not there():
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.005)
-
-
-def begun(lab: Laboratory, name: str, after: int) -> Path:
-    """An experiment that was killed once its first stack had been saved so often; the stack's folder."""
-
-    def disturbed() -> None:
-        own = Series.save
-
-        def save(self, number, tree):
-            if number > after and "stack-0" in str(self._folder):
-                self.close()  # the ones before are finished
-                os.kill(os.getpid(), signal.SIGKILL)
-            own(self, number, tree)
-
-        Series.save = save
-
-    assert lab.ended(name, disturbed=disturbed).status == -signal.SIGKILL
-    place = lab.folder / name / STACK
-    assert sorted(one.name for one in place.iterdir()) == [str(after - 1), str(after)]
-    return place

@@ -13,27 +13,32 @@ sys.path.insert(0, str(HERE))
 from disturbances import FAULTS  # noqa: E402
 from killing import CHOSEN  # noqa: E402
 
-KILLS = 16
 
-
-@pytest.fixture(scope="module")
-def report():
-    """What a laboratory in a process of its own found: it forks, which a process with threads must not."""
-    command = [sys.executable, str(HERE / "killing.py"), "--kills", str(KILLS), "--faults"]
-    done = subprocess.run(command, capture_output=True, text=True)
+def laboratory(*flags):
+    """Run a laboratory in a process of its own: it forks, which a process with threads must not."""
+    done = subprocess.run([sys.executable, str(HERE / "killing.py"), *flags], capture_output=True, text=True)
     assert done.stdout, done.stderr
     return json.loads(done.stdout)
 
 
+@pytest.fixture(scope="module")
+def report():
+    return laboratory("--kills", "16", "--faults")
+
+
 def test_killed_at_any_moment_it_goes_on_to_the_same_bits(report):
-    moments = [kill["moment"] for kill in report["kills"]]
-    assert len(moments) == KILLS
-    assert set(CHOSEN) <= set(moments)
+    assert len(report["kills"]) == 16
+    assert set(CHOSEN) <= set(report["kills"])
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_other_faults_are_named_and_nothing_is_lost(report, fault):
-    said = report["faults"][fault]
-    if said.startswith("not tried"):
-        pytest.skip(said)
-    assert said == ""
+    found = report["faults"][fault]
+    if found.startswith("not tried"):
+        pytest.skip(found)
+    assert found == ""
+
+
+@pytest.mark.slow
+def test_200_kills_end_in_the_same_bits():
+    assert len(laboratory("--kills", "200", "--seed", "1")["kills"]) == 200

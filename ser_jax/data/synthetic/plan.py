@@ -18,6 +18,7 @@ SPEAKERS = {
     FRENCH: tuple(user for dyad in DYADS for user in dyad),
 }
 FEWEST = 4 * len(SPEAKERS[FRENCH])  # so that every speaker has both classes of both dimensions
+MOST = 1200  # whose turns fit into the recordings, however long they are drawn
 SHORTEST, LONGEST = 0.7, 14.0  # s, an utterance
 RECORDING = 300.0  # s, of each French speaker
 PAUSE = 1.0  # s, the shortest between two of its turns
@@ -48,36 +49,27 @@ def stream(seed: int, language: Language, speaker: str, *rest: int) -> np.random
 def plan(utterances: int, seed: int) -> list[Turn]:
     """Return every turn of both languages, speaker by speaker.
 
-    Raises: SynthesisError if a speaker would lack a class, or a recording cannot hold its turns.
+    Args:
+      utterances: per language.
+      seed: not negative.
+    Raises: SynthesisError if one of them is out of range.
     """
-    if utterances < FEWEST:
+    if seed < 0:
+        raise SynthesisError(f"seed: found {seed}, expected an integer that is not negative")
+    if not FEWEST <= utterances <= MOST:
         raise SynthesisError(
-            f"utterances: found {utterances}, expected at least {FEWEST} per language, so that each of "
-            f"{len(SPEAKERS[FRENCH])} speakers has both classes of both dimensions"
+            f"utterances: found {utterances}, expected {FEWEST} to {MOST:,} per language, so that each of "
+            f"{len(SPEAKERS[FRENCH])} speakers has all classes, in {RECORDING:.0f} s"
         )
-    most = int(RECORDING / (SHORTEST + PAUSE)) * len(SPEAKERS[FRENCH])
-    if utterances > most:  # checked before drawing them
-        raise _too_many(utterances, f"no recording of {RECORDING:.0f} s holds so many")
     turns = []
     for language in LANGUAGES:
         speakers = SPEAKERS[language]
         for place, speaker in enumerate(speakers):
             count = utterances // len(speakers) + (place < utterances % len(speakers))
-            mine = [
-                Turn(language, speaker, index, *classes, duration(stream(seed, language, speaker, index)))
-                for index, classes in enumerate(design(count, place, stream(seed, language, speaker)))
-            ]
-            needed = sum(turn.seconds + PAUSE for turn in mine) + PAUSE
-            if language is FRENCH and needed > RECORDING:
-                raise _too_many(
-                    utterances, f"the {count} turns of P{speaker[:2]} need {needed:.0f} of {RECORDING:.0f} s"
-                )
-            turns += mine
+            for index, classes in enumerate(design(count, place, stream(seed, language, speaker))):
+                seconds = duration(stream(seed, language, speaker, index))
+                turns.append(Turn(language, speaker, index, *classes, seconds))
     return turns
-
-
-def _too_many(utterances: int, why: str) -> SynthesisError:
-    return SynthesisError(f"utterances: found {utterances}, expected fewer per language, because {why}")
 
 
 def design(count: int, place: int, rng: np.random.Generator) -> list[tuple[bool, bool]]:

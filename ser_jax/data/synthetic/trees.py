@@ -1,16 +1,19 @@
 """The two trees of files, in the layouts of IEMOCAP and RECOLA."""
 
 import csv
+import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from scipy.io import wavfile
 
-from ser_jax.data.synthetic.plan import DYADS, LANGUAGES, PAUSE, RECORDING, Turn, speak_turn, stream
+from ser_jax.data.synthetic import plan
+from ser_jax.data.synthetic.plan import PAUSE, RECORDING, Turn, stream
 from ser_jax.data.synthetic.voice import ENGLISH, FRENCH, RATE, ROOM_DB
-from ser_jax.data.utterance import MARKER, NOTICE
+from ser_jax.data.utterance import MARKER
+from ser_jax.io import atomic_folder
 
 DIALOGS = {
     1: ("Ses01F_impro01", "Ses01F_impro02", "Ses01M_impro01", "Ses01M_script01_1", "Ses01F_script02_2"),
@@ -25,35 +28,53 @@ EMOTIONS = {(False, False): ("sad", "neu"), (True, False): ("ang", "fru"), (Fals
 NAMES = {"sad": "Sadness", "neu": "Neutral", "ang": "Anger", "fru": "Frustration", "hap": "Happiness",
          "exc": "Excited", "sur": "Surprise", "xxx": "Other"}  # fmt: skip
 APPLE_DOUBLE = b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(8)
+NOTICE = "This is synthesised sound in the layout of {0}; no part of it is {0} or human speech."
 GRID = 0.04  # s, the step of RECOLA's annotation
 
 
-def write(root: Path, turns: list[Turn], seed: int, progress: Callable[[int, int], None] | None) -> None:
-    """Write the turns into both trees under `root`, and their classes into truth.csv."""
-    done = 0
+def read_truth(out: Path) -> dict[str, dict[str, str]]:
+    """Return utterance id to {"arousal": "low" | "high", "valence": "negative" | "positive"}."""
+    with (Path(out) / "truth.csv").open(newline="", encoding="utf-8") as file:
+        return {row.pop("utterance"): row for row in csv.DictReader(file)}
+
+
+def synthesize(
+    out: Path, utterances: int = 240, seed: int = 0, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Write both databases and their truth, atomically: OUT/IEMOCAP_full_release, OUT/RECOLA, OUT/truth.csv.
+
+    The same arguments give the same bytes in every file.
+
+    Args:
+      out: a folder that does not exist yet or is empty.
+      utterances: per language, spread evenly over 10 English and 23 French speakers.
+      seed: not negative.
+      progress: called with (utterances done, utterances in all), if given.
+    Raises: SynthesisError if `out` is not empty, or `utterances` or `seed` is out of range.
+    """
+    turns = plan.plan(utterances, seed)
+    done = itertools.count(1)
 
     def spoken(turn: Turn) -> np.ndarray:
-        nonlocal done
-        samples = speak_turn(turn, seed)
-        done += 1
+        samples = plan.speak_turn(turn, seed)
         if progress:
-            progress(done, len(turns))
+            progress(next(done), len(turns))
         return samples
 
-    english, french = ([turn for turn in turns if turn.language is language] for language in LANGUAGES)
-    named = iemocap(root / "IEMOCAP_full_release", english, seed, spoken)
-    named |= recola(root / "RECOLA", french, seed, spoken)
-    with (root / "truth.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("utterance", "arousal", "valence"))
-        for name, turn in sorted(named.items()):
-            rows.writerow((name, ("low", "high")[turn.high], ("negative", "positive")[turn.positive]))
+    english, french = ([turn for turn in turns if turn.language is language] for language in plan.LANGUAGES)
+    with atomic_folder(out, plan.SynthesisError) as root:
+        named = iemocap(root / "IEMOCAP_full_release", english, seed, spoken)
+        named |= recola(root / "RECOLA", french, seed, spoken)
+        rows = (
+            f"{name},{('low', 'high')[turn.high]},{('negative', 'positive')[turn.positive]}"
+            for name, turn in sorted(named.items())
+        )
+        write_lines(root / "truth.csv", ["utterance,arousal,valence", *rows])
 
 
-def mark(root: Path, name: str) -> None:
-    """Create a folder marked as synthetic speech."""
-    root.mkdir(parents=True)
-    (root / MARKER).write_text(NOTICE.format(name=name), encoding="utf-8")
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file, the same on every system."""
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8", newline="\n")
 
 
 def save(path: Path, samples: np.ndarray, rng: np.random.Generator) -> None:
@@ -68,7 +89,8 @@ def save(path: Path, samples: np.ndarray, rng: np.random.Generator) -> None:
 
 def iemocap(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[str, Turn]:
     """Write the five sessions; return the turns by name."""
-    mark(root, "IEMOCAP")
+    root.mkdir(parents=True)
+    write_lines(root / MARKER, [NOTICE.format("IEMOCAP")])
     named = name_turns(turns)
     for session, dialogs in DIALOGS.items():
         labels = root / f"Session{session}" / "dialog" / "EmoEvaluation"
@@ -134,7 +156,7 @@ def write_labels(labels: Path, dialog: str, turns: dict[str, Turn], seed: int) -
         (labels / "Categorical" / f"{dialog}_e2_cat.txt", categories),
         (labels / "Self-evaluation" / f"{dialog}_f1_atr.txt", dimensions),
     ):
-        path.write_text("\n".join(content) + "\n", encoding="utf-8", newline="\n")
+        write_lines(path, content)
 
 
 def rate(turn: Turn, dialog: str, rng: np.random.Generator) -> np.ndarray:
@@ -151,14 +173,14 @@ def rate(turn: Turn, dialog: str, rng: np.random.Generator) -> np.ndarray:
 
 def recola(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[str, Turn]:
     """Write the 23 recordings; return the turns by name."""
-    mark(root, "RECOLA")
     audio, timings = root / "RECOLA-Audio-recordings", root / "RECOLA-Audio_timings"
     annotation = root / "RECOLA-Annotation" / "emotional_behaviour"
     for folder in (audio, timings, annotation / "arousal", annotation / "valence", root / "RECOLA-Metadata"):
         folder.mkdir(parents=True)
+    write_lines(root / MARKER, [NOTICE.format("RECOLA")])
     users = ["User;Group_id;Sex;Mother_tongue"]
     named: dict[str, Turn] = {}
-    for group, dyad in enumerate(DYADS, start=1):
+    for group, dyad in enumerate(plan.DYADS, start=1):
         for user in dyad:
             name, mine = f"P{user[:2]}", [turn for turn in turns if turn.speaker == user]
             rng = stream(seed, FRENCH, user, 0, 2)
@@ -167,16 +189,15 @@ def recola(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[s
             for turn, (start, stop) in zip(mine, np.rint(bounds * RATE).astype(int), strict=True):
                 recording[start:stop] = spoken(turn)
             save(audio / f"{name}.wav", recording, rng)
-            rows = ["start;stop", *(f"{start:.2f};{stop:.2f}" for start, stop in bounds)]
-            (timings / f"{name}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8", newline="\n")
-            for target, classes in (
-                ("arousal", [turn.high for turn in mine]), ("valence", [turn.positive for turn in mine]),
-            ):  # fmt: skip
-                write_trace(annotation / target / f"{name}.csv", annotate(bounds, np.array(classes), rng))
+            rows = (f"{start:.2f};{stop:.2f}" for start, stop in bounds)
+            write_lines(timings / f"{name}.csv", ["start;stop", *rows])
+            classes = {"arousal": [turn.high for turn in mine], "valence": [turn.positive for turn in mine]}
+            for dimension, high in classes.items():
+                trace = annotate(bounds, np.array(high), rng)
+                write_trace(annotation / dimension / f"{name}.csv", trace)
             users.append(f"{name};{group};{'female' if user[-1] == 'F' else 'male'};French")
             named |= {f"{name}_{turn.index:03d}": turn for turn in mine}
-    table = root / "RECOLA-Metadata" / "recola_user_info.csv"
-    table.write_text("\n".join(users) + "\n", encoding="utf-8", newline="\n")
+    write_lines(root / "RECOLA-Metadata" / "recola_user_info.csv", users)
     return named
 
 
@@ -214,7 +235,5 @@ def annotate(bounds: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> 
 
 def write_trace(path: Path, values: np.ndarray) -> None:
     """Write traces [7501, 6], in whole 1/10000, as RECOLA does: time first, six raters, semicolons."""
-    row = "%.2f;" + ";".join(["%.4f"] * len(RATERS)) + "\n"
     table = np.column_stack([GRID * np.arange(len(values)), values / 1e4 + 0.0])
-    text = (row * len(table)) % tuple(table.ravel().tolist())
-    path.write_text("time;" + ";".join(RATERS) + "\n" + text, encoding="utf-8", newline="\n")
+    np.savetxt(path, table, ["%.2f"] + ["%.4f"] * 6, ";", header="time;" + ";".join(RATERS), comments="")

@@ -1,0 +1,63 @@
+"""Corpora of noise as an experiment loads them, and the synthetic pair prepared from files."""
+
+import dataclasses
+
+import numpy as np
+from corpora import noise_corpus
+
+from ser_jax import data, model
+from ser_jax.data.synthetic import synthesize
+from ser_jax.experiment import run
+from ser_jax.experiment.config import Config, ProtocolConfig
+from ser_jax.experiment.pool import Pool
+from ser_jax.train import TrainConfig
+
+PAIR = ("synthetic_en", "synthetic_fr")
+PROTOCOL = ProtocolConfig(seeds=2, finetune_samples=20, finetune_epochs=1)
+
+
+def noise(*names, **facts):
+    """Corpora by name, that of place i with i sessions more than five."""
+    return {name: noise_corpus(name, sessions=5 + i, seed=i, **facts) for i, name in enumerate(names)}
+
+
+def with_facts(corpus, **columns):
+    """A corpus with other columns; what is shorter is repeated."""
+    full = {name: np.resize(value, len(corpus)) for name, value in columns.items()}
+    return dataclasses.replace(corpus, **full)
+
+
+def config(*names, protocol=PROTOCOL, **changes):
+    """A configuration of few channels and an epoch."""
+    small = {"model": model.AttentiveCNN(channels=2), "train": TrainConfig(epochs=1)}
+    return Config(corpora=names or ("one", "two"), protocol=protocol, **(small | changes))
+
+
+def changed(config, **protocol):
+    """A configuration with another protocol."""
+    return dataclasses.replace(config, protocol=dataclasses.replace(config.protocol, **protocol))
+
+
+def pool(corpora, folds=5):
+    """Corpora for plans, of which nothing is computed."""
+    return Pool(list(corpora.values()), folds, lambda *features: features)
+
+
+def planned(settings, corpora, folds=5):
+    return run.plan(settings, pool(corpora, folds))
+
+
+def loaded(monkeypatch, corpora):
+    """Experiments load these corpora, wherever they are told to look."""
+    monkeypatch.setattr(run, "load", lambda name, *_: corpora[name])
+    return corpora
+
+
+def prepare(root, utterances=92):
+    """Return a data folder with both synthetic corpora."""
+    synthesize(root / "trees", utterances, seed=1)
+    for name, database, tree in zip(
+        PAIR, ("iemocap", "recola"), ("IEMOCAP_full_release", "RECOLA"), strict=True
+    ):
+        data.prepare(database, root / "trees" / tree, name=name, data_dir=root / "data", workers=1)
+    return root / "data"

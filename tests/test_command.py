@@ -1,0 +1,260 @@
+"""The command line of experiments, and the whole way from synthesised speech to Table 2."""
+
+import csv
+import json
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pair import PAIR, prepare
+
+from ser_jax.experiment import command, run
+from ser_jax.experiment.command import main, parse
+from ser_jax.experiment.config import Config, ConfigError, describe
+from ser_jax.experiment.settings import monolingual, table2
+from ser_jax.features import Waveform
+from ser_jax.probe import Probe
+from ser_jax.tasks import TASKS, Binary, Regression
+
+FLAGS = ["--seeds", "2", "--folds", "3", "--epochs", "12", "--finetune-samples", "30", "--finetune-epochs",
+         "3"]  # fmt: skip
+
+
+def parsed(typed):
+    return parse("", "table2", typed.split())[0]
+
+
+def at(config, place):
+    for part in place.split("."):
+        config = getattr(config, part)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("typed", "place", "value"),
+    [  # all that version 1 could be asked
+        ("--corpora a b c", "corpora", ("a", "b", "c")),
+        ("--data-dir d", "data_dir", Path("d")),
+        ("--out o", "out", Path("o")),
+        ("--seeds 3", "protocol.seeds", 3),
+        ("--folds 3", "protocol.folds", 3),
+        ("--epochs 3", "train.epochs", 3),
+        ("--finetune-samples 3", "protocol.finetune_samples", 3),
+        ("--finetune-epochs 3", "protocol.finetune_epochs", 3),
+        *(
+            (f"--protocol.standardize {mode}", "protocol.standardize", mode)
+            for mode in ("none", "train", "corpus", "speaker", "auto")
+        ),
+        ("--protocol.label-rule table1", "tasks", (Binary("arousal", "table1"), Binary("valence", "table1"))),
+        ("--tasks valence", "tasks", (TASKS["valence"],)),
+        ("--precision bfloat16", "model.precision", "bfloat16"),
+        ("--compute.runs-at-once 3", "compute.runs_at_once", 3),
+        ("--compute.stacking vmap", "compute.stacking", "vmap"),
+        ("--compute.devices 3", "compute.devices", 3),
+        ("--compute.memory 2.5", "compute.memory", 2.5),
+        ("--compute.coordinator h:1", "compute.coordinator", "h:1"),
+        ("--compute.coordinator auto --compute.hosts 3 --compute.host 2", "compute.host", 2),
+        ("--compute.save-minutes 3", "compute.save_minutes", 3.0),
+        ("--compute.save-epochs 3", "compute.save_epochs", 3),
+        # and more
+        ("--protocol.seeds 3", "protocol.seeds", 3),
+        ("--tasks=four", "tasks", (TASKS["four"],)),
+        ("--tasks all --task.class-names anger fear", "tasks.0.class_names", ("anger", "fear")),
+        ("--tasks dimensions --task.dimensions dominance", "tasks", (Regression(("dominance",)),)),
+        ("--features waveform --features.seconds 3", "features", Waveform(seconds=3.0)),
+        ("--model probe --model.dropout 0.5", "model", Probe(dropout=0.5)),
+        ("--model.stride 5 --model.channels 3", "model.stride", 5),
+        ("--train.learning-rate 0.1 --train.batch 3", "train.learning_rate", 0.1),
+        ("--train.optimizer adamw --train.weight-decay 0.1", "train.weight_decay", 0.1),
+        ("--train.class-weights balanced", "train.class_weights", "balanced"),
+        ("--train.augment gain --train.augment.decibels 3", "train.augment.decibels", 3.0),
+        ("--train.objective adversarial --train.objective.strength 3", "train.objective.strength", 3.0),
+    ],
+)  # fmt: skip
+def test_everything_can_be_asked(typed, place, value):
+    found = parsed(typed)
+    first, _, rest = place.partition(".0.")
+    found = at(at(found, first)[0], rest) if rest else at(found, place)
+    assert found == value
+
+
+def test_defaults_are_the_trees():
+    found, accept = parse("", "table2", [])
+    assert found == Config(out=Path("results/table2"))
+    assert not accept
+    assert parse("", "table2", ["--accept-changed-code"])[1]
+
+
+def test_a_stored_configuration_is_asked_again(tmp_path, monkeypatch):
+    (tmp_path / "own_kind.py").write_text(
+        "import dataclasses\nfrom ser_jax.augment import Gain\nfrom ser_jax.tasks import Categorical\n"
+        "@dataclasses.dataclass(frozen=True)\nclass Louder(Gain):\n    bands: tuple[int, ...] = (1,)\n"
+        "MOODS = Categorical('moods', ('anger', 'fear'))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    typed = "--corpora a b --tasks own_kind:MOODS --train.augment own_kind:Louder --train.augment.bands 4 5"
+    first = parsed(f"{typed} --epochs 7 --seeds 3 --model probe")
+    stored = tmp_path / "config.json"
+    stored.write_text(json.dumps({"config": describe(first)}))
+    again = parsed(f"--config {stored}")
+    assert again == first
+    other = parsed(f"--config {stored} --epochs 8 --tasks arousal --out x")
+    assert (other.train.epochs, other.train.augment, other.out) == (8, first.train.augment, Path("x"))
+    assert other.tasks == (TASKS["arousal"],)
+    sys.modules.pop("own_kind", None)
+
+
+KINDS = ("json:dumps", "ser_jax.augment:Gain", "gone:Kind", "")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", "[" * 100_000, *(json.dumps({"config": {"class": kind}}) for kind in KINDS)]
+)
+def test_what_is_no_configuration_is_named(tmp_path, content):
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    for place in (path, tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ConfigError, match=r"--config .*expected|a stored .*expected"):
+            parsed(f"--config {place}")
+
+
+def test_help_has_every_flag_and_comes_at_once():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.table2", "--help"], capture_output=True, text=True
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 4  # s; 2 on a quiet machine
+    flags = (
+        "corpora data-dir out tasks features seeds folds epochs finetune-samples finetune-epochs precision"
+    )
+    for flag in flags.split():
+        assert f"--{flag} " in done.stdout
+    for flag in ("model.bands", "model.outputs", "train.augment.unlabelled"):
+        assert flag not in done.stdout
+
+
+def test_ctrl_c_ends_in_a_sentence_and_status_130(tmp_path, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run", interrupt)
+    monkeypatch.setattr(command, "_start", lambda config: None)
+    with pytest.raises(SystemExit) as stop:
+        main("", "table2", table2, ["--corpora", "a", "b", "--out", str(tmp_path / "o")])
+    assert stop.value.code == 130
+    assert "interrupted; the same command goes on from what is stored" in capsys.readouterr().err
+
+
+def test_a_configuration_that_an_experiment_cannot_use_is_refused(tmp_path, capsys):
+    def check(config):
+        raise ConfigError("network Probe has 1 segment, expected several")
+
+    with pytest.raises(SystemExit) as stop:
+        main("", "mine", monolingual, ["--out", str(tmp_path / "o")], check=check)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "experiments.mine: network Probe has 1 segment, expected several\n"
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp("speech"), 115)
+
+
+def typed(speech, out, *flags):
+    return ["--corpora", *PAIR, "--data-dir", str(speech), "--out", str(out), *flags]
+
+
+def ran(script, *flags):
+    """Run a script of `experiments` that ends well."""
+    shell = [sys.executable, "-m", f"experiments.{script}", *map(str, flags)]
+    done = subprocess.run(shell, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def table(speech, tmp_path_factory):
+    """What `python -m experiments.table2` leaves behind and prints."""
+    out = tmp_path_factory.mktemp("results") / "table2"
+    return out, ran("table2", *typed(speech, out, *FLAGS)).stdout
+
+
+def test_the_synthetic_pair_shows_the_papers_pattern(table):
+    """Arousal is learnt and transferred; valence is learnt within a language and lost across."""
+    with (table[0] / "table2.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 16
+    found = {(row["setting"], row["test"], row["task"]): float(row["score_mean"]) for row in rows}
+    for corpus in PAIR:
+        for setting in ("monolingual", "multilingual", "crosslingual", "finetuned"):
+            assert found[setting, corpus, "arousal"] > 70, (setting, corpus)
+        for setting in ("monolingual", "multilingual"):
+            assert found[setting, corpus, "valence"] > 70, (setting, corpus)
+        assert 38 < found["crosslingual", corpus, "valence"] < 62
+
+
+def test_what_was_printed_is_what_was_written(table, speech):
+    out, printed = table
+    assert (out / "table2.md").read_text() == printed
+    assert "Synthetic speech" in printed
+    for name in ("table2.tex", "table2.png", "table2.svg", "report.html"):
+        assert (out / name).stat().st_size > 1000
+    again = ran("table2", *typed(speech, out, *FLAGS))
+    assert "holds these results already" in again.stderr
+    assert again.stdout == printed
+    repeated = ran("table2", "--config", out / "config.json", "--data-dir", speech, "--out", out)
+    assert repeated.stdout == printed
+    assert "DIFFERS" not in ran("verify", "--results", out).stdout
+
+
+def test_another_experiment_shares_the_folder(table, speech):
+    """Models that are there are analysed, not trained again."""
+    out, _ = table
+    done = ran("attention_over_time", *typed(speech, out, *FLAGS))
+    assert "holds these results already" in done.stderr
+    found = json.loads((out / "attention.json").read_text())
+    assert list(found) == [f"{name}, {part}" for name in PAIR for part in ("training", "test")]
+
+
+def test_related_systems_stand_beside_the_papers(speech, tmp_path):
+    few = ["--seeds", "1", "--folds", "2", "--epochs", "1", "--model", "probe"]
+    done = ran("related", *typed(speech, tmp_path / "out", *few))
+    for name in ("identified", "voted", "multilingual_equalized", "crosslingual_equalized", "language"):
+        assert f"| {name} " in done.stdout
+    assert "not computed" not in done.stdout
+
+
+def test_two_hosts_write_what_one_does(speech, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    flags = ["--seeds", "1", "--folds", "3", "--epochs", "1", "--finetune-samples", "30"]
+    flags += ["--finetune-epochs", "1", "--tasks", "arousal", "--model.channels", "8"]
+    command = [sys.executable, "-m", "experiments.finetuning"]
+    shared = ["--compute.coordinator", f"localhost:{port}", "--compute.hosts", "2"]
+    two = [*command, *typed(speech, tmp_path / "two", *flags), *shared, "--compute.host"]
+    programs = [[*two, host] for host in "01"] + [[*command, *typed(speech, tmp_path / "one", *flags)]]
+    running = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for one in programs]
+    said = [program.communicate(timeout=300)[1].decode()[-3000:] for program in running]
+    assert [program.returncode for program in running] == [0, 0, 0], said
+    for path in (tmp_path / "one" / "predictions").iterdir():
+        wanted, found = np.load(path), np.load(tmp_path / "two" / "predictions" / path.name)
+        np.testing.assert_allclose(found["outputs"], wanted["outputs"], atol=2e-3)
+
+
+def test_ctrl_c_while_a_script_starts_ends_it_in_a_sentence(tmp_path):
+    shell = [sys.executable, "-m", "experiments.table2", "--out", str(tmp_path / "o")]
+    with subprocess.Popen(shell, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        maps = Path(f"/proc/{started.pid}/maps")
+        while maps.exists() and "jaxlib" not in maps.read_text():
+            pass
+        started.send_signal(signal.SIGINT)
+        assert started.communicate(timeout=60) == ("", "experiments.table2: interrupted\n")
+    assert started.returncode == 130

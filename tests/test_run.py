@@ -1,0 +1,335 @@
+"""From settings to a results folder: what is computed, stored, continued, refused."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+from pair import changed, config, loaded, noise, with_facts
+
+from ser_jax import checkpoint
+from ser_jax.augment import Gain
+from ser_jax.errors import ResultsError
+from ser_jax.experiment import code, results
+from ser_jax.experiment import run as running
+from ser_jax.experiment.config import digest
+from ser_jax.experiment.predictions import read_predictions, read_training
+from ser_jax.experiment.resume import UNFINISHED
+from ser_jax.experiment.run import run
+from ser_jax.experiment.settings import (
+    ExperimentError,
+    cross_validation,
+    crosslingual,
+    finetuned,
+    monolingual,
+    related,
+    table2,
+)
+from ser_jax.metrics import labelled
+from ser_jax.model import AttentiveCNN
+from ser_jax.objectives import DomainAdversarial, SupervisedContrastive
+from ser_jax.probe import Probe
+from ser_jax.tasks import TASKS, Regression
+from ser_jax.train import TrainConfig
+
+pytestmark = pytest.mark.usefixtures("hastily")
+AROUSAL = (TASKS["arousal"],)
+
+
+@pytest.fixture
+def pair(monkeypatch):
+    return loaded(monkeypatch, noise("one", "two"))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory, hastily):
+    """Table 2 of two corpora, each task, two seeds."""
+    with pytest.MonkeyPatch.context() as patch:
+        loaded(patch, noise("one", "two"))
+        out = tmp_path_factory.mktemp("table") / "out"
+        run(table2(config()), config(out=out))
+    return out
+
+
+@pytest.fixture
+def copy(table, tmp_path, pair):
+    """The same, to be changed, and its configuration."""
+    out = tmp_path / "copy"
+    shutil.copytree(table, out)
+    return config(out=out)
+
+
+def content(out):
+    """SHA-256 of every file but models', and of what config.json tells apart from sessions."""
+    files = [file for file in sorted(out.rglob("*.npz"))]
+    found = {str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    document = results.read_document(out)
+    return found | {"config": digest({name: document[name] for name in document if name != "sessions"})}
+
+
+def test_every_run_predicts_every_utterance(table):
+    names = [path.stem for path in (table / "predictions").iterdir()]
+    assert len(names) == 16
+    for name in names:
+        found = read_predictions(table / "predictions" / f"{name}.npz")
+        assert found.slug == name
+        assert found.outputs.shape == (2, {"one": 60, "two": 72}[found.test[0]], 2)
+        assert len(set(found.utterance)) == len(found.utterance)
+        assert np.isfinite(found.outputs).all()
+        assert len(np.unique(found.fold)) == (1 if found.setting == "crosslingual" else 5)
+        np.testing.assert_array_equal(found.predictions, found.outputs.argmax(axis=2))
+        assert found.scores.shape == (2, 1 + len(np.unique(found.fold)))
+    for path in (table / "training").iterdir():
+        log = read_training(path)
+        assert len(log.seed) == (2 if path.stem.startswith("crosslingual") else 10)
+        assert np.isfinite(log.loss).all()
+        assert np.isfinite(log.dev_loss).all() == (not path.stem.startswith("crosslingual"))
+        assert checkpoint.exists(table / "models" / path.stem)
+    assert not (table / UNFINISHED).exists()
+
+
+def test_the_document_says_what_was_run(table):
+    found = results.read_document(table)
+    assert found["hash"] == digest({name: found[name] for name in results.HASHED})
+    assert {"out", "data_dir", "compute"}.isdisjoint(found["config"])
+    assert [corpus["fingerprint"] for corpus in found["corpora"]] == ["one0", "two1"]
+    for name, count in (("one", 60), ("two", 72)):
+        tested = [utterance for fold in found["folds"][name] for utterance in fold["test"]]
+        assert len(tested) == len(set(tested)) == count
+    assert found["settings"].keys() == {path.stem for path in (table / "training").iterdir()}
+    [session] = found["sessions"]
+    assert session["finished"] is True
+    assert "finetuned one>two valence" in session["computed"]
+    assert len(session["computed"]) == 14
+
+
+def test_the_same_command_gives_the_same_bytes(table, tmp_path, pair):
+    run(table2(config()), config(out=tmp_path / "again"))
+    assert content(tmp_path / "again") == content(table)
+
+
+def test_what_is_there_is_not_computed_again(copy, capsys):
+    before = {path: path.stat().st_mtime_ns for path in copy.out.rglob("*.npz")}
+    run([*table2(copy)[:3], *monolingual(copy)], copy)
+    assert "holds these results already" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in copy.out.rglob("*.npz")} == before
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "predictions/finetuned-one-two-valence.npz",
+        "models/crosslingual-one-two-arousal",
+        "training/multilingual-one+two-one+two-valence.npz",
+    ],
+)
+def test_what_is_lost_is_computed_again_to_the_same_bits(copy, table, lost):
+    place = copy.out / lost
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    run(table2(copy), copy)
+    assert place.exists()
+    assert content(copy.out) == content(table)
+
+
+def test_results_of_another_protocol_are_not_touched(copy):
+    before = content(copy.out)
+    other = dataclasses.replace(
+        changed(copy, seeds=3, label_rule="table1"),
+        model=dataclasses.replace(copy.model, precision="bfloat16"),
+        train=dataclasses.replace(copy.train, augment=Gain()),
+    )
+    with pytest.raises(ResultsError) as refused:
+        run(table2(other), other)
+    for part in (
+        "holds results of another experiment (",
+        "config model precision: float32 there, bfloat16 expected",
+        "config protocol seeds: 2 there, 3 expected",
+        "config protocol label_rule: footnote there, table1 expected",
+        "train augment class: ser_jax.augment:NoAugmentation there, ser_jax.augment:Gain expected",
+        "repeat it with its own options (--config",
+        "or choose another --out",
+    ):
+        assert part in str(refused.value)
+    assert content(copy.out) == before
+
+
+def test_other_speech_is_another_experiment(copy, pair):
+    pair["one"] = dataclasses.replace(pair["one"], fingerprint="other")
+    with pytest.raises(ResultsError, match="another experiment"):
+        run(monolingual(copy), copy)
+
+
+def test_a_setting_of_another_make_is_another_experiment(copy):
+    [first, *_] = monolingual(copy)
+    for change in ({"standardize": "speaker"}, {"seeds": 1}, {"equalize": True}):
+        with pytest.raises(ResultsError, match=f"settings monolingual-one-one-arousal {next(iter(change))}"):
+            run([dataclasses.replace(first, **change)], copy)
+    document = json.loads((copy.out / "config.json").read_text())
+    document["settings"][first.slug]["seeds"] = 1  # the hash covers settings
+    (copy.out / "config.json").write_text(json.dumps(document))
+    with pytest.raises(ResultsError, match="it was changed since it was written"):
+        run([first], copy)
+
+
+def reversed_folds(pool, setting):
+    """A plan of one's own."""
+    return cross_validation(pool, setting)[::-1]
+
+
+def test_changed_code_is_refused_or_accepted(copy, table, monkeypatch):
+    mine = dataclasses.replace(monolingual(copy)[0], name="mine", plan=reversed_folds)
+    run([mine], copy)
+    before = content(copy.out)
+    (copy.out / "predictions" / "monolingual-one-one-arousal.npz").unlink()
+    monkeypatch.setattr(results, "code_digest", lambda: "other")
+    with pytest.raises(ResultsError, match="other code: what they depend on was changed since; choose"):
+        run(monolingual(copy), copy)
+    run(monolingual(copy), copy, accept_changed_code=True)
+    run(monolingual(copy), copy)
+    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        loaded(patch, noise("one", "two"))
+        run(monolingual(copy), copy, accept_changed_code=True)
+        assert content(copy.out) == before
+        # The same for the source of one's own class or plan.
+        patch.setattr(code, "_own_source", lambda name: "changed = 1")
+        run(monolingual(copy), copy)
+        with pytest.raises(ResultsError, match="holds results of other code"):
+            run([mine], copy)
+        run([mine], copy, accept_changed_code=True)
+        run([mine], copy)
+
+
+def test_unfinished_work_is_continued_with_accepted_code(tmp_path, pair, monkeypatch):
+    own = config(out=tmp_path / "out", tasks=AROUSAL, train=TrainConfig(epochs=3))
+    own = dataclasses.replace(own, compute=dataclasses.replace(own.compute, save_epochs=1))
+    save, saved = checkpoint.Series.save, []
+
+    def dying(self, number, tree):
+        save(self, number, tree)
+        if number == 2:
+            self.close()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint.Series, "save", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(monolingual(own), own)
+    monkeypatch.setattr(checkpoint.Series, "save", save)
+    monkeypatch.setattr(results, "code_digest", lambda: "other")
+    monkeypatch.setattr(running, "_print", saved.append)
+    run(monolingual(own), own, accept_changed_code=True)
+    assert any("goes on after epoch 2 of 3" in sentence for sentence in saved)
+    assert not (own.out / UNFINISHED).exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "changes"),
+    [
+        (TASKS["arousal"], {"train": TrainConfig(epochs=1, objective=DomainAdversarial(), augment=Gain())}),
+        (TASKS["valence"], {"train": TrainConfig(epochs=1, class_weights="balanced", optimizer="adamw")}),
+        (TASKS["four"], {"train": TrainConfig(epochs=1, objective=SupervisedContrastive())}),
+        (Regression(("arousal", "dominance")), {"model": AttentiveCNN(channels=2)}),
+    ],
+)
+def test_any_task_goes_all_the_way(task, changes, tmp_path, monkeypatch):
+    """Some utterances of either corpus have no label, and one corpus no rating of dominance."""
+    pair = noise("one", "two", each=12)
+    emotion = ["anger", "happiness", "neutral", "sadness", "fear"]
+    for name, corpus in pair.items():
+        corpus.arousal[::7] = corpus.valence[::7] = np.nan
+        corpus = dataclasses.replace(corpus, scales={"arousal": (0.0, 1.0), "dominance": (0.0, 1.0)})
+        dominance = np.nan if name == "one" else corpus.valence
+        pair[name] = with_facts(corpus, emotion=emotion, dominance=dominance)
+    loaded(monkeypatch, pair)
+    few = changed(config(), seeds=1, folds=3).protocol
+    own = config(out=tmp_path / "out", tasks=(task,), protocol=few, **{"model": Probe()} | changes)
+    run(table2(own), own)
+    known = {name: labelled(task.labels(corpus)).sum() for name, corpus in pair.items()}
+    cells = [read_predictions(path) for path in (own.out / "predictions").iterdir()]
+    assert len(cells) == 8
+    for found in cells:
+        assert found.outputs.shape == (1, known[found.test[0]], task.outputs)
+        assert (found.metric, found.class_names, found.chance) == (task.metric, task.class_names, task.chance)
+        assert np.isfinite(found.outputs).all()
+        assert np.isfinite(found.scores).all()
+
+
+def test_related_systems_are_computed(tmp_path, pair):
+    own = changed(config(out=tmp_path / "out", tasks=AROUSAL, model=Probe()), seeds=1, folds=2)
+    run(related(own), own)
+    found = read_predictions(own.out / "predictions" / "language-one+two-one+two-language.npz")
+    assert found.class_names == ("one", "two")
+    assert sorted(np.bincount(found.labels)) == [60, 72]
+    assert len(set(found.speaker)) == 22  # people of different corpora who are called alike are different
+    assert (own.out / "predictions" / "crosslingual_equalized-one-two-arousal.npz").exists()
+
+
+def test_a_run_whose_numbers_are_not_finite_is_named_and_left_out(tmp_path, pair, monkeypatch, capsys):
+    def poisoned(pool, setting):
+        specs = cross_validation(pool, setting)
+        scaler = specs[2].scaler()
+        specs[2] = dataclasses.replace(specs[2], scaler=scaler._replace(mean=scaler.mean * np.nan))
+        return specs
+
+    own = config(out=tmp_path / "out", tasks=AROUSAL)
+    [one, _] = monolingual(own)
+    run([dataclasses.replace(one, plan=poisoned)], own)
+    assert (
+        "fold 2, seed 0 was stopped in epoch 1, step 1: its numbers were not finite"
+        in capsys.readouterr().err
+    )
+    found = read_predictions(own.out / "predictions" / f"{one.slug}.npz")
+    assert found.seed.tolist() == [1]
+    log = read_training(own.out / "training" / f"{one.slug}.npz")
+    assert log.stopped[:, 0].tolist() == [0, 0, 1] + [0] * 7
+
+
+def test_what_cannot_be_computed_is_noted_with_the_reason(tmp_path, pair, capsys):
+    own = changed(config(out=tmp_path / "out", tasks=AROUSAL, model=Probe()), finetune_samples=45)
+    run(table2(own), own)
+    reason = "fold 1: 42 training utterances of one, fewer than the 45 for fine-tuning (--finetune-samples)"
+    assert f"Not computed: finetuned, one arousal: {reason}." in capsys.readouterr().err
+    missing = results.read_document(own.out)["missing"]
+    noted = {"setting": "finetuned", "train": ["two"], "test": ["one"], "task": "arousal", "reason": reason}
+    assert noted in missing
+    run(table2(own), own)  # once is enough
+    assert results.read_document(own.out)["missing"] == missing
+
+
+def test_if_nothing_can_be_computed_the_reason_is_the_error(tmp_path, pair):
+    own = changed(config(out=tmp_path / "out"), finetune_samples=99)
+    reason = "finetuned one valence: fold 1: 42 training utterances of one, fewer than the 99"
+    with pytest.raises(ExperimentError, match=reason):
+        run(finetuned(own), own)
+    assert not own.out.exists()
+
+
+def test_one_corpus_under_two_names_is_refused(tmp_path, monkeypatch):
+    corpus = noise("one")["one"]
+    loaded(monkeypatch, {"one": corpus, "twin": dataclasses.replace(corpus, name="twin")})
+    own = config("one", "twin", out=tmp_path / "out")
+    with pytest.raises(
+        ExperimentError, match="corpora one twin hold the same utterances, expected different"
+    ):
+        run(crosslingual(own), own)
+
+
+@pytest.mark.parametrize("folder", results.FOLDERS)
+def test_results_without_their_document_are_not_adopted(tmp_path, pair, folder):
+    (tmp_path / folder).mkdir()
+    with pytest.raises(ResultsError, match=rf"holds {folder} without the config\.json that says of what"):
+        run(monolingual(config()), config(out=tmp_path))
+
+
+def test_after_has_the_experiment_while_the_folder_is_locked(copy):
+    seen = []
+
+    def after(own, pool, machine):
+        with pytest.raises(ResultsError, match="is in use by process"):
+            run(monolingual(own), own)
+        seen.append((own, pool.names, machine.host))
+
+    run(monolingual(copy), copy, after)
+    assert seen == [(copy, ["one", "two"], 0)]
