@@ -100,14 +100,9 @@ def _parser() -> flags.Parser:
     )
     parser.add_argument("--version", action="version", version=f"ser-jax {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_databases(commands)
-    _add_describe(commands)
-    _add_synthesize(commands)
-    _add_train(commands)
-    _add_predict(commands)
-    _add_serve(commands)
-    _add_listen(commands)
-    _add_export(commands)
+    add_recogniser = (_add_train, _add_predict, _add_serve, _add_listen, _add_export)
+    for add in (_add_databases, _add_describe, _add_synthesize, *add_recogniser):
+        add(commands)
     example = "ser-jax completion bash > ~/.ser-jax-completion"
     added = _command(commands, "completion", example, "print what a shell needs to complete commands", None)
     added.set_defaults(run=lambda arguments: print(completion(_parser(), arguments.shell)))

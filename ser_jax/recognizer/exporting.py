@@ -57,10 +57,10 @@ recogniser (float[n] samples) => ({outputs})
 {{
   zero = Constant <value_ints = [0]> ()
   one = Constant <value_ints = [1]> ()
-  window = Constant <value_ints = [{window}]> ()
-  hop = Constant <value_ints = [{hop}]> ()
+  window = Constant <value_ints = [{logmel.WINDOW}]> ()
+  hop = Constant <value_ints = [{logmel.HOP}]> ()
   reach = Constant <value_ints = [{reach}]> ()
-  most = Constant <value_ints = [{frames}]> ()
+  most = Constant <value_ints = [{sizes.frames}]> ()
 
   # 0, or NaN where a sample is not finite: maxima would hide it.
   sound = Slice (samples, zero, reach)
@@ -93,7 +93,7 @@ recogniser (float[n] samples) => ({outputs})
   level = Mul (logarithm, decibel)
   logmel = Cast <to = 1> (level)
 
-  # Standardised, and exactly zero where there is no sound: [1, F, {frames}].
+  # Standardised, and exactly zero where there is no sound: [1, F, {sizes.frames}].
   centred = Sub (logmel, mean)
   scaled = Mul (centred, scale)
   missing = Sub (most, frames)
@@ -103,8 +103,8 @@ recogniser (float[n] samples) => ({outputs})
   input = Transpose <perm = [0, 2, 1]> (fitted)
 {rounding}
   # Segments [A R, C, S]: convolution [1, A R C, P], the largest of each pool of positions, and relu.
-  responses = Conv <kernel_shape = [{kernel}], strides = [{stride}]> (heard, kernels, biases)
-  maxima = MaxPool <kernel_shape = [{pool}], strides = [{pool}]> (responses)
+  responses = Conv <kernel_shape = [{sizes.kernel}], strides = [{sizes.stride}]> (heard, kernels, biases)
+  maxima = MaxPool <kernel_shape = [{sizes.pool}], strides = [{sizes.pool}]> (responses)
   rectified = Relu (maxima)
   segments = Reshape (rectified, segments_shape)
 
@@ -208,10 +208,7 @@ def stablehlo(trained: Trained) -> bytes:
     """
     function = _exported(trained)
     function.__name__ = "demonstration" if trained.facts.get("synthetic") else "recogniser"
-    inputs = (
-        jax.ShapeDtypeStruct((reach(trained),), np.float32),
-        jax.ShapeDtypeStruct((), np.int32),
-    )
+    inputs = (jax.ShapeDtypeStruct((reach(trained),), np.float32), jax.ShapeDtypeStruct((), np.int32))
     with _needing("flatbuffers"):
         import flatbuffers  # noqa: F401  jax.export serialises by it
     with jax.enable_x64(True), _no_locations():
@@ -225,11 +222,8 @@ def reach(trained: Trained) -> int:
 
 def spectrum() -> np.ndarray:
     """Return [400, 402] float64: a frame times it is its windowed spectrum, real, then imaginary parts."""
-    time = np.arange(logmel.WINDOW)
-    bins = np.arange(logmel.WINDOW // 2 + 1)
-    # Whole turns are taken off first, so that a large angle is no less exact than a small one.
-    angle = 2 * np.pi * (time[:, None] * bins[None, :] % logmel.WINDOW) / logmel.WINDOW
-    return logmel.hann()[:, None] * np.concatenate([np.cos(angle), -np.sin(angle)], axis=1)
+    found = np.fft.rfft(np.diag(logmel.hann()))
+    return np.concatenate([found.real, found.imag], axis=1)
 
 
 def energies(trained: Trained) -> np.ndarray:
@@ -248,14 +242,10 @@ def _text(trained: Trained) -> str:
             f"float {name}_probability, float {name}_spread, float[{sizes.segments}] {name}_attention"
             for name in trained.targets
         ),
-        window=logmel.WINDOW,
-        hop=logmel.HOP,
+        logmel=logmel,
+        sizes=sizes,
         reach=reach(trained),
-        frames=sizes.frames,
         rounding=ROUNDED if sizes.precision == "bfloat16" else EXACT,
-        kernel=sizes.kernel,
-        stride=sizes.stride,
-        pool=sizes.pool,
         probabilities=split("probability"),
         spreads=split("spread"),
         attentions=split("attention"),

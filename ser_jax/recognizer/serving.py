@@ -31,14 +31,13 @@ from collections.abc import Iterator
 from functools import partial
 from importlib import resources
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import anyio
 import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import URL, Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import ser_jax
@@ -224,7 +223,7 @@ class Guard:
     def _refusal(self, method: str, headers: Headers) -> str | None:
         host, origin = headers.get("host", ""), headers.get("origin")
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            name = URL(f"http://{host}").hostname or ""
         except ValueError:
             name = ""
         if name not in self._names and not (self._any_address and _address(name)):
