@@ -7,7 +7,6 @@ import pytest
 import soundfile
 from sounds import CONTAINERS, PCM, RATE, noise, sweep, tone, wav, with_flac_frames, write
 
-
 from ser_jax.data.audio import SUFFIXES, AudioError, read
 
 UNWRITABLE = {"DWVW_12", "MPEG_LAYER_I", "MPEG_LAYER_II", ("WAV", "MPEG_LAYER_III")}  # libsndfile only reads

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mistakes_written import HEAD, ROW
+from sources import HEAD, ROW
 
 from ser_jax.data.manifest import ManifestError, read
 from ser_jax.errors import UserError
