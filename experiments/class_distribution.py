@@ -35,7 +35,8 @@ def class_distribution(
     every = tables.prepared(corpora, data_dir)
     compared = [tables.class_counts(facts, label_rule, list(map(task, tasks))) for facts in every]
     if json:
-        print(dumps(list(map(tables.counts_json, every, compared)), indent=2))
+        each = zip(every, compared, strict=True)
+        print(dumps([tables.about(facts) | {"counts": rows} for facts, rows in each], indent=2))
     else:
         print(f"label rule {label_rule}\n")
         print("\n\n".join(map(tables.counts_table, every, compared)))

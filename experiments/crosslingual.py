@@ -6,11 +6,7 @@
 Expected (Table 2): IEMOCAP arousal 59.32, valence 49.08; RECOLA 61.27, 47.52.
 """
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start
 
 if __name__ == "__main__":
-    start_script("experiments.crosslingual")
-    from ser_jax.experiment.command import main
-    from ser_jax.experiment.settings import crosslingual
-
-    main(__doc__, "crosslingual", crosslingual)
+    start("crosslingual", __doc__)

@@ -7,11 +7,7 @@ Expected: arousal 68.20, valence 58.77; whole (Table 2): 68.09, 62.33. The first
 the smallest, once for every seed, fold and task.
 """
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start
 
 if __name__ == "__main__":
-    start_script("experiments.english_1308")
-    from ser_jax.experiment.command import main
-    from ser_jax.experiment.settings import english_1308
-
-    main(__doc__, "english_1308", english_1308)
+    start("english_1308", __doc__)

@@ -6,11 +6,7 @@
 Expected (Table 2): IEMOCAP arousal 67.03, valence 50.42; RECOLA 63.07, 49.81.
 """
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start
 
 if __name__ == "__main__":
-    start_script("experiments.finetuning")
-    from ser_jax.experiment.command import main
-    from ser_jax.experiment.settings import finetuned
-
-    main(__doc__, "finetuning", finetuned)
+    start("finetuning", __doc__, "finetuned")

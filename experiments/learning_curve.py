@@ -7,11 +7,7 @@ The paper has 100 alone. Every seed draws its own utterances, so that the standa
 of the draw; larger draws hold the smaller ones.
 """
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start
 
 if __name__ == "__main__":
-    start_script("experiments.learning_curve")
-    from ser_jax.experiment.command import main
-    from ser_jax.experiment.settings import learning_curve
-
-    main(__doc__, "learning_curve", learning_curve, figure="learning_curve")
+    start("learning_curve", __doc__, figure="learning_curve")

@@ -7,11 +7,7 @@
 Expected (Table 2): IEMOCAP arousal 68.09, valence 62.33; RECOLA 60.77, 52.30.
 """
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start
 
 if __name__ == "__main__":
-    start_script("experiments.monolingual")
-    from ser_jax.experiment.command import main
-    from ser_jax.experiment.settings import monolingual
-
-    main(__doc__, "monolingual", monolingual, fewest=1)
+    start("monolingual", __doc__, fewest=1)

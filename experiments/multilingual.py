@@ -6,11 +6,7 @@
 Expected (Table 2): IEMOCAP arousal 70.06, valence 61.73; RECOLA 62.51, 49.33.
 """
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start
 
 if __name__ == "__main__":
-    start_script("experiments.multilingual")
-    from ser_jax.experiment.command import main
-    from ser_jax.experiment.settings import multilingual
-
-    main(__doc__, "multilingual", multilingual)
+    start("multilingual", __doc__)

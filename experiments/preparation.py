@@ -6,34 +6,33 @@
 The corpus is white noise; the datasets are compared byte by byte.
 """
 
-import dataclasses
 from pathlib import Path
-from typing import Any
 
-from ser_jax.benchmark import preparation, run_benchmark
+from ser_jax.experiment.provenance import start_script
 
 
-@dataclasses.dataclass(frozen=True)
-class Flags:
-    """Flags.
+def preparation(
+    utterances: int = 10_000,
+    workers: tuple[int, ...] = (1, 2),
+    keep: Path | None = None,
+    json: Path | None = None,
+) -> int:
+    """Print the table; return the exit status.
 
-    Attributes:
+    Args:
       utterances: of white noise; 10,000 take 3 GB of disk.
       workers: numbers of processes; the datasets are compared.
       keep: a new folder to work in; everything stays there.
       json: a file for the numbers.
     """
+    from ser_jax.benchmark import publish
+    from ser_jax.benchmark.preparation import markdown, measure
 
-    utterances: int = 10_000
-    workers: tuple[int, ...] = (1, 2)
-    keep: Path | None = None
-    json: Path | None = None
-
-
-def measure(flags: Flags, folder: Path) -> dict[str, Any]:
-    """Return a report."""
-    return preparation.measure(flags.keep or folder, flags.utterances, flags.workers)
+    return publish(lambda folder: measure(folder, utterances, workers), markdown, json, keep)
 
 
 if __name__ == "__main__":
-    run_benchmark("preparation", __doc__, Flags, measure, preparation.markdown)
+    start_script("experiments.preparation")
+    from ser_jax.experiment.command import run_function
+
+    run_function(preparation, __doc__)

@@ -6,30 +6,26 @@
 Every process may use one core; the start of the program is measured with all cores as well.
 """
 
-import dataclasses
 from pathlib import Path
-from typing import Any
 
-from ser_jax.benchmark import recognition, run_benchmark
+from ser_jax.experiment.provenance import start_script
 
 
-@dataclasses.dataclass(frozen=True)
-class Flags:
-    """Flags.
+def recognition(model: Path | None = None, json: Path | None = None) -> int:
+    """Print the table; return the exit status.
 
-    Attributes:
+    Args:
       model: a folder that `ser-jax train` wrote.
       json: a file for the numbers.
     """
+    from ser_jax.benchmark import publish
+    from ser_jax.benchmark.recognition import markdown, measure
 
-    model: Path | None = None
-    json: Path | None = None
-
-
-def measure(flags: Flags, folder: Path) -> dict[str, Any]:
-    """Return a report."""
-    return recognition.measure(folder, flags.model)
+    return publish(lambda folder: measure(folder, model), markdown, json)
 
 
 if __name__ == "__main__":
-    run_benchmark("recognition", __doc__, Flags, measure, recognition.markdown)
+    start_script("experiments.recognition")
+    from ser_jax.experiment.command import run_function
+
+    run_function(recognition, __doc__)

@@ -7,32 +7,27 @@ Prepares and loads white noise, trains one epoch of `experiments.crosslingual`, 
 it. The status is 1 if a stage takes more time or memory than it may (`ser_jax.benchmark.preparation`).
 """
 
-import dataclasses
 from pathlib import Path
-from typing import Any
 
-from ser_jax.benchmark import preparation, run_benchmark
+from ser_jax.experiment.provenance import start_script
 
 
-@dataclasses.dataclass(frozen=True)
-class Flags:
-    """Flags.
+def scaling(utterances: int = 100_000, keep: Path | None = None, json: Path | None = None) -> int:
+    """Print the table; return the exit status.
 
-    Attributes:
+    Args:
       utterances: of white noise.
       keep: a new folder to work in; everything stays there.
       json: a file for the numbers.
     """
+    from ser_jax.benchmark import publish
+    from ser_jax.benchmark.preparation import markdown, measure_scaling
 
-    utterances: int = 100_000
-    keep: Path | None = None
-    json: Path | None = None
-
-
-def measure(flags: Flags, folder: Path) -> dict[str, Any]:
-    """Return a report."""
-    return preparation.measure_scaling(flags.keep or folder, flags.utterances)
+    return publish(lambda folder: measure_scaling(folder, utterances), markdown, json, keep)
 
 
 if __name__ == "__main__":
-    run_benchmark("scaling", __doc__, Flags, measure, preparation.markdown)
+    start_script("experiments.scaling")
+    from ser_jax.experiment.command import run_function
+
+    run_function(scaling, __doc__)

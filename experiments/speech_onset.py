@@ -29,7 +29,7 @@ def speech_onset(
     onsets = [tables.speech_onset(load(name, data_dir)) for name in corpora]
     print(tables.onset_table(onsets))
     if json is not None:
-        write_json(json, [one._asdict() for one in onsets])
+        write_json(json, onsets)
 
 
 if __name__ == "__main__":

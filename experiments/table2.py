@@ -7,11 +7,7 @@ Writes OUT/report.html and OUT/table2.*. If OUT holds results of the same config
 is computed.
 """
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start
 
 if __name__ == "__main__":
-    start_script("experiments.table2")
-    from ser_jax.experiment.command import main
-    from ser_jax.experiment.settings import table2
-
-    main(__doc__, "table2", table2)
+    start("table2", __doc__)

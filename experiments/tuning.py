@@ -6,11 +6,7 @@
 The paper chose 10 frames and 30 positions and gives no figures. Test speakers are not used.
 """
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start
 
 if __name__ == "__main__":
-    start_script("experiments.tuning")
-    from ser_jax.experiment.command import main
-    from ser_jax.experiment.settings import tuning
-
-    main(__doc__, "tuning", tuning, figure="tuning", fewest=1)
+    start("tuning", __doc__, figure="tuning", fewest=1)

@@ -1,6 +1,6 @@
 """Recompute every table from the stored predictions and compare it with what is written.
 
-    python -m experiments.verify --results results/table2
+    python -m experiments.verify results/table2
 
 Ends with status 1 if a table differs from the predictions, or predictions are lost or of other utterances
 than the folds of config.json; with 2 if config.json or predictions are damaged.
@@ -8,10 +8,12 @@ than the folds of config.json; with 2 if config.json or predictions are damaged.
 
 from pathlib import Path
 
+from tyro.conf import Positional
+
 from ser_jax.experiment.provenance import start_script
 
 
-def verify(results: Path) -> int:
+def verify(results: Positional[Path]) -> int:
     """Print what does not fit together; return the exit status.
 
     Args:

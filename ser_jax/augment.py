@@ -1,7 +1,7 @@
 """Augmentations: pure functions of a standardized batch, inside the compiled training step.
 
-Each has one draw per utterance, from a key that follows from the run, the epoch and the step. Frames beyond
-`frames` are set to zero again afterwards, so that an augmentation need not spare the padding.
+Every utterance has draws of its own, from a key that follows from the run, the epoch and the step. The
+padding is set to zero again afterwards, so that an augmentation need not spare it.
 """
 
 import dataclasses

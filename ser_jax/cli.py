@@ -93,21 +93,16 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _parser() -> flags.Parser:
-    example = "ser-jax predict speech.wav\n    ser-jax train --help"
     parser = flags.Parser(
         prog="ser-jax",
-        description=f"Cross-lingual and multilingual speech emotion recognition.\n\n    {example}",
+        description="Cross-lingual and multilingual speech emotion recognition.",
+        example="ser-jax predict speech.wav",
     )
     parser.add_argument("--version", action="version", version=f"ser-jax {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_databases(commands)
-    _add_describe(commands)
-    _add_synthesize(commands)
-    _add_train(commands)
-    _add_predict(commands)
-    _add_serve(commands)
-    _add_listen(commands)
-    _add_export(commands)
+    add_recogniser = (_add_train, _add_predict, _add_serve, _add_listen, _add_export)
+    for add in (_add_databases, _add_describe, _add_synthesize, *add_recogniser):
+        add(commands)
     example = "ser-jax completion bash > ~/.ser-jax-completion"
     added = _command(commands, "completion", example, "print what a shell needs to complete commands", None)
     added.set_defaults(run=lambda arguments: print(completion(_parser(), arguments.shell)))
@@ -118,8 +113,8 @@ def _parser() -> flags.Parser:
 def _command(
     commands: "Commands", name: str, example: str, purpose: str, run: Callable | None
 ) -> flags.Parser:
-    description = f"{purpose[0].upper()}{purpose[1:]}.\n\n    {example}"
-    parser = commands.add_parser(name, description=description, help=purpose)
+    description = f"{purpose[0].upper()}{purpose[1:]}."
+    parser = commands.add_parser(name, description=description, example=example, help=purpose)
     parser.set_defaults(run=run)
     return parser
 
@@ -402,7 +397,11 @@ def _add_serve(commands: "Commands") -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    from ser_jax.recognizer.serving import serve
+    try:
+        from ser_jax.recognizer.serving import serve
+    except ImportError as error:
+        found = f"{error.name} is not installed"
+        raise UserError(f'{found}, expected what serves: pip install "ser_jax[serve]"') from error
 
     opens = not arguments.no_browser
     serve(_recognizer(arguments), arguments.host, arguments.port, arguments.megabytes, opens=opens)
@@ -428,20 +427,19 @@ def _standard_input(text: str) -> str:
 
 
 def _listen(arguments: argparse.Namespace) -> None:
-    from ser_jax.recognizer import listening, microphone
-    from ser_jax.recognizer.pipe import StreamError
+    from ser_jax.recognizer import streaming
 
     if arguments.rate is not None and arguments.source is None:
-        raise StreamError("--rate without -, expected standard input as the source")
+        raise streaming.StreamError("--rate without -, expected standard input as the source")
     if arguments.device is not None and arguments.source is not None:
-        raise StreamError("--device and -, expected one of them: a microphone or standard input")
+        raise streaming.StreamError("--device and -, expected one of them: a microphone or standard input")
     recognizer = _recognizer(arguments)
     if arguments.source is None:
-        moments = microphone.moments(recognizer, arguments.device)
+        moments = streaming.moments(recognizer, arguments.device)
     else:
-        moments = listening.piped(recognizer, sys.stdin.buffer, arguments.rate)
+        moments = streaming.piped(recognizer, sys.stdin.buffer, arguments.rate)
     for moment in moments:
-        line = json.dumps(listening.as_dict(moment)) if arguments.json else listening.line(moment)
+        line = json.dumps(streaming.as_dict(moment)) if arguments.json else streaming.line(moment)
         print(line, flush=True)
 
 

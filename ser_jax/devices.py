@@ -36,7 +36,7 @@ def cores() -> int:
 
 
 def aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Return an uninitialised float32 array that begins at a multiple of `ALIGNMENT` bytes."""
+    """Return an uninitialised array [*shape] float32 that begins at a multiple of `ALIGNMENT` bytes."""
     count = math.prod(shape)
     memory = np.empty(count + ALIGNMENT // 4, np.float32)
     start = -memory.ctypes.data % ALIGNMENT // 4
@@ -178,8 +178,8 @@ class Machine:
             return getattr(multihost_utils, function)(argument)
         except jax.errors.JaxRuntimeError as error:
             raise MachineError(
-                f"host {self.host} of {self.hosts} is alone, expected all of them: another one has ended and "
-                "says why; the same command on all goes on from what is saved"
+                f"host {self.host} of {self.hosts} is alone, expected all of them: another one has ended "
+                "and shows its error; the same command on all hosts resumes the computation"
             ) from error
 
 

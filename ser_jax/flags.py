@@ -4,8 +4,7 @@ import argparse
 import math
 import re
 import sys
-import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,15 @@ class Parser(argparse.ArgumentParser):
     wrong with a subcommand's flags is said by its own parser, below its own usage.
 
     Args:
-      description: for the help; commands in it, indented by four, are its examples and stand below all else.
+      description: for the help.
+      example: a command, shown below all else.
       options: as of `argparse.ArgumentParser`.
     """
 
-    def __init__(self, description: str = "", **options: Any):
-        parts = description.split("\n\n")
-        lines = [line for part in parts if part.startswith("    ") for line in part.splitlines()]
-        examples = "\n".join(["examples:" if len(lines) > 1 else "example:", *lines])
+    def __init__(self, description: str = "", example: str = "", **options: Any):
         super().__init__(
-            description="\n\n".join(part for part in parts if not part.startswith("    ")),
-            epilog=examples if lines else None,
+            description=description,
+            epilog=f"example:\n  {example}" if example else None,
             formatter_class=_Help,
             allow_abbrev=False,
             **options,
@@ -73,31 +70,10 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, sentence)
 
 
-class _Help(argparse.HelpFormatter):
-    """Fills paragraphs, keeps tables as they are, and breaks commands so that each can be copied."""
-
+class _Help(argparse.RawDescriptionHelpFormatter):
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         self._action_max_length = 14  # argparse does not see how far subcommands are indented
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n\n".join(self._filled(part, width) for part in text.split("\n\n"))
-
-    def _filled(self, part: str, width: int) -> str:
-        lines = part.splitlines()
-        if any(line.startswith("    ") for line in lines):
-            shown = (_typed(line, width) if line.startswith("    ") else [line] for line in lines)
-            return "\n".join(line for some in shown for line in some)
-        return part if re.search(r"\S {2,}\S", part) else textwrap.fill(part, width)
-
-
-def _typed(line: str, width: int) -> Iterable[str]:
-    """An example on as many lines as it takes; what it is for stands above it where it is too long."""
-    command, _, comment = (part.strip() for part in line.partition(" # "))
-    if comment and len(command) + len(comment) + 6 <= width:
-        return [f"  {command}  # {comment}"]
-    broken = textwrap.wrap(command, width - 8, break_long_words=False, break_on_hyphens=False)
-    return [*([f"  # {comment}"] if comment else []), "  " + " \\\n      ".join(broken)]
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:

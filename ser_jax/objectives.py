@@ -89,8 +89,7 @@ class Objective(Protocol):
     """The interface of an objective: a frozen dataclass.
 
     Attributes:
-      unlabelled: whether every batch gets as many utterances without labels, of the corpora that are tested;
-        only if a setting has such (across corpora), none otherwise.
+      unlabelled: whether each batch also holds as many utterances without labels, if the run has such.
     """
 
     @property

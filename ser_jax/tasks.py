@@ -75,7 +75,7 @@ class Task(Protocol):
 
 
 class _Classes:
-    """What tasks of classes share."""
+    """Common parts of classification tasks."""
 
     metric = "UAR"
     loss = staticmethod(cross_entropy)  # one function, so that such tasks share compiled programs

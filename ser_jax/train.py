@@ -162,7 +162,7 @@ def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
     spare = steps * size - len(run.train)
     rows = jnp.pad(order(run, jax.random.fold_in(key, 0)), (0, spare)).reshape(steps, size)
     mask = (jnp.arange(rows.size) < run.count).reshape(rows.shape)
-    rows = jnp.where(mask, rows, rows[0, 0])  # so that not even a NaN of another run's utterance is gathered
+    rows = jnp.where(mask, rows, rows[0, 0])  # another run's utterance may hold NaN
     if run.unlabelled is not None:
         others, count = run.unlabelled
         drawn = jax.random.randint(jax.random.fold_in(key, 2), (steps, size), 0, jnp.maximum(count, 1))

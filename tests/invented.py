@@ -11,7 +11,7 @@ from ser_jax.experiment import predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.experiment.config import Config, ProtocolConfig
-from ser_jax.report.attention import NAMES as SHARES
+from ser_jax.report.attention import COLUMNS
 from ser_jax.tasks import TASKS, Regression
 
 NAMES = ("de", "en", "fr")
@@ -193,10 +193,9 @@ def everything(out, names=NAMES, tasks=("arousal", "valence"), **facts):
 
 def attention(names):
     rng, found = np.random.default_rng(0), {}
-    even = np.tri(8) / np.arange(1, 9)[:, None]
     for name in names:
         expected = np.arange(8, 0, -1) / 36
         shares = rng.dirichlet(np.arange(8, 0, -1) * 3.0, 3), rng.dirichlet(expected * 40, 3), expected
-        each = [*shares, *rng.uniform(0.3, 0.7, (4, 3)), np.array([0, *[10] * 7]), np.stack([even] * 3)]
-        found[name] = {key: value.tolist() for key, value in zip(SHARES, each, strict=True)}
+        each = [*shares, *rng.uniform(0.3, 0.7, (4, 3))]
+        found[name] = {key: value.tolist() for key, value in zip(COLUMNS, each, strict=True)}
     return found

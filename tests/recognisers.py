@@ -7,7 +7,7 @@ import soundfile
 from ser_jax import model
 from ser_jax.features.logmel import filterbank
 from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer import Recognizer, folder
+from ser_jax.recognizer import Recognizer, trained
 from ser_jax.recognizer.trained import Target, Temperature, Trained
 
 FACTS = {
@@ -43,7 +43,7 @@ def _target(params, i) -> Target:
 def kept(path, **options):
     """The folder of such a recogniser."""
     path.mkdir(parents=True)
-    folder.write(path, drawn(**options))
+    trained.write(path, drawn(**options))
     return path
 
 

@@ -10,7 +10,7 @@ import recognisers
 import soundfile
 
 from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer.listening import piped
+from ser_jax.recognizer.streaming import piped
 
 SMALL = AttentiveCNN(channels=8)
 

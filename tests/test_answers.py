@@ -15,7 +15,7 @@ import soundfile
 from openapi_spec_validator import validate
 from senders import lie
 
-from ser_jax.recognizer import Recognizer, answers, guard, schema, turns
+from ser_jax.recognizer import Recognizer, schema, serving, turns
 from ser_jax.recognizer.hearing import Heard
 
 pytest_plugins = ["servers"]
@@ -64,7 +64,7 @@ def test_a_drawing_keeps_extremes_and_mean_in_few_columns(frames):
     rng = np.random.default_rng(frames)
     low = rng.uniform(-1, 0, frames).astype(np.float32)
     levels = rng.uniform(-90, 0, (frames, 26)).astype(np.float32)
-    drawn = answers.drawing(Heard(frames / 100, levels, np.stack([low, -low], axis=1)))
+    drawn = turns.drawing(Heard(frames / 100, levels, np.stack([low, -low], axis=1)))
     columns = len(drawn["least"])
     assert columns <= 1500
     assert (columns - 1) * drawn["step"] < frames / 100 <= columns * drawn["step"] + 1e-9
@@ -89,9 +89,9 @@ def test_the_model_says_what_it_was_trained_on(client):
 
 def test_facts_that_are_no_json_or_no_text_do_no_harm(recogniser):
     facts = {**recogniser.model.facts, "loss": float("nan"), "name": "\ud800</script>"}
-    said = answers.described(Recognizer(dataclasses.replace(recogniser.model, facts=facts)), 1)
+    said = serving.described(Recognizer(dataclasses.replace(recogniser.model, facts=facts)), 1)
     assert said["facts"]["loss"] is None
-    assert json.loads(answers.of(said).body)["facts"]["name"] == "\ud800</script>"
+    assert json.loads(turns.as_json(said).body)["facts"]["name"] == "\ud800</script>"
 
 
 def test_the_document_is_openapi_and_refers_to_one_schema(client):
@@ -193,12 +193,12 @@ def test_a_wrong_question_is_answered_before_anything_is_heard(client, query, se
 def test_a_mistake_of_the_server_is_a_sentence_and_stops_nothing(recogniser, recording, monkeypatch, caplog):
     with servers.running(recogniser) as running:
         with monkeypatch.context() as wrong:
-            wrong.setattr(answers, "drawing", lambda heard: 1 / 0)
+            wrong.setattr(turns, "drawing", lambda heard: 1 / 0)
             answer = httpx.post(f"{running.address}/hear", content=recording.read_bytes(), trust_env=False)
         assert answer.status_code == 500
         assert answer.json()["detail"].startswith("the server has made a mistake")
         assert (
-            guard.HEADERS.items() <= {name.title(): value for name, value in answer.headers.items()}.items()
+            serving.HEADERS.items() <= {name.title(): value for name, value in answer.headers.items()}.items()
         )
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         servers.until(lambda: "division by zero" in caplog.text)

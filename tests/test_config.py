@@ -168,7 +168,7 @@ def test_a_name_that_chooses_nothing_is_explained(own, kind, name, sentence):
         (lambda: Config(model=choose("model", "own_module:Sizeless")).network(TASKS["four"]),
          "network Sizeless takes no bands, frames or outputs ("),
         (lambda: describe(dataclasses.replace(Gain(), decibels=len)), "in a configuration, expected numbers"),
-        (lambda: rebuild({"class": "ser_jax.augment:Gain", "x": 3}), "a stored ser_jax.augment:Gain does"),
+         (lambda: rebuild({"class": "ser_jax.augment:Gain", "x": 3}), "a stored ser_jax.augment:Gain does"),
         (lambda: rebuild({"class": "json:dumps"}), "does not fit ("),
         (lambda: rebuild({"class": "gone:Gain"}), "a stored configuration: No module named 'gone'"),
         (lambda: rebuild({"decibels": 3}), "a stored configuration: "),

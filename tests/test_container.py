@@ -100,7 +100,10 @@ DAMAGED = {
     "text": (b"hello there", r"not readable as audio \(it begins with b'hello th'\), expected WAV"),
     "header only": (wav(b""), "holds no samples, expected sound"),
     "half a header": (wav(PCM.tobytes())[:30], r"not readable as audio \(.*No 'data' chunk marker\)"),
-    "no sound": (wav(PCM.tobytes())[:36], r"not readable as audio \(.*No 'data' chunk marker\), expected WAV"),
+    "no sound": (
+        wav(PCM.tobytes())[:36],
+        r"not readable as audio \(.*No 'data' chunk marker\), expected WAV",
+    ),
     "truncated": (wav(PCM.tobytes())[:9000], r"\(truncated: 8956 bytes of the 16000 its header promises\)"),
     "lying": (
         wav(PCM.tobytes(), data=10**6),

@@ -217,12 +217,14 @@ def full():
     raise OSError("No space left on device")
 
 
-def test_matplotlib_is_loaded_by_drawing_alone_and_never_with_its_windows(tmp_path):
+def test_matplotlib_is_loaded_for_drawing_alone_and_never_with_its_windows(tmp_path):
     code = (
-        "import sys; import numpy as np; from pathlib import Path; from ser_jax.recognizer import drawing\n"
+        "import sys; import numpy as np; from pathlib import Path\n"
+        "from ser_jax.recognizer import predicting\n"
         "from ser_jax.recognizer.hearing import Heard\n"
         "from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window\n"
         "print('matplotlib' in sys.modules)\n"
+        "from ser_jax.recognizer import drawing\n"
         "targets = {'arousal': Estimate('low', 0.2, 0.1, (Segment(0.0, 0.9, 1.0),))}\n"
         "heard = Heard(1.0, np.zeros((98, 26), 'f4'), np.zeros((98, 2), 'f4'))\n"
         "said = Recognition(1.0, targets, (Window(0.0, 1.0, targets),))\n"

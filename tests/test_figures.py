@@ -1,6 +1,5 @@
 """Figures against the results that they show."""
 
-import dataclasses
 import itertools
 import xml.etree.ElementTree as ET
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from ser_jax.experiment import predictions
 from ser_jax.experiment import settings as known
@@ -59,30 +59,37 @@ def attention(**parts):
     return {name: np.array(part) for name, part in (invented.attention(["de"])["de"] | parts).items()}
 
 
+def panel(chart, place=0):
+    """The axes of one panel."""
+    return figures.drawn(chart._replace(panels=[chart.panels[place]])).axes[0]
+
+
 def every(results, table):
-    """All figures of one panel, by name."""
+    """All charts, of one panel each, by name."""
     here = {"test": "de", "task": "arousal"}
-    return {
+    found = {
         "runs": figures.runs(results, some(table, *MAIN, **here)),
         "confusions": figures.confusions(results, some(table, *MAIN, **here)),
-        "training": figures.training(results, {"monolingual de": {"arousal": invented.log()}}),
+        "training": figures.training(results, ["monolingual"]),
         "learning_curve": figures.learning_curve(
-            results, some(table, "crosslingual", "finetuned_10", "finetuned_400", **here)
+            results, some(table, "crosslingual", "finetuned_10", **here)
         ),
         "matrix": figures.matrix(results, some(table, *MAIN, task="arousal")),
         "tuning": figures.tuning(results, tuned(table, **here)),
-        "attention": figures.attention(results.synthetic, {"de": attention()}),
+        "attention": figures.attention({"de": attention()}),
     }
+    return {name: chart._replace(panels=chart.panels[:1]) for name, chart in found.items()}
 
 
 @pytest.fixture(scope="module")
 def drawn(results, table):
-    return {name: figures.svg(figure) for name, figure in every(results, table).items()}
+    return {name: figures.svg(figures.drawn(chart)) for name, chart in every(results, table).items()}
 
 
 def test_the_same_results_are_drawn_to_the_same_bytes(results, table, drawn):
     before = dict(mpl.rcParams)
-    assert {name: figures.svg(figure) for name, figure in every(results, table).items()} == drawn
+    again = every(results, table)
+    assert {name: figures.svg(figures.drawn(chart)) for name, chart in again.items()} == drawn
     assert dict(mpl.rcParams) == before
     for found in drawn.values():
         assert not any(word in found.lower() for word in ("date", "creator", "matplotlib.org"))
@@ -103,7 +110,7 @@ def test_all_letters_of_a_panel_can_be_read_at_320_px(drawn):
 
 def test_runs_stand_where_they_scored(results, table):
     rows = some(table, *MAIN, test="de", task="arousal")
-    [axis] = figures.runs(results, rows).axes
+    axis = panel(figures.runs(results, rows))
     names = [name.replace("\n", " ") for name in ticks(axis.get_yticklabels())]
     assert names == ["monolingual", "multilingual", "crosslingual from en", "crosslingual from fr",
                      "finetuned from en", "finetuned from fr"]  # fmt: skip
@@ -115,11 +122,11 @@ def test_runs_stand_where_they_scored(results, table):
 
 def test_the_papers_scores_are_drawn_if_there_are_any(results, table):
     rows = [row._replace(paper=61.5) for row in some(table, "monolingual", test="de", task="arousal")]
-    figure = figures.runs(results, rows)
-    [diamond] = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
+    chart = figures.runs(results, rows)
+    [diamond] = [line for line in panel(chart).lines if line.get_marker() == "D"]
     assert list(diamond.get_xdata()) == [61.5]
-    assert "Diamonds: the paper" in figure.get_supxlabel()
-    assert "Diamonds" not in figures.runs(results, some(table, "monolingual")).get_supxlabel()
+    assert "Diamonds: the paper" in chart.note
+    assert "Diamonds" not in figures.runs(results, some(table, "monolingual")).note
 
 
 def test_confusions_are_shares_of_the_true_class_beside_counts(tmp_path):
@@ -134,11 +141,10 @@ def test_confusions_are_shares_of_the_true_class_beside_counts(tmp_path):
     )  # fmt: skip
     predictions.write_predictions(tmp_path, found)
     results = Results(tmp_path)
-    figure = figures.confusions(results, results.rows(["monolingual"]))
-    [axis] = figure.axes
+    axis = panel(figures.confusions(results, results.rows(["monolingual"])))
     assert words(axis) == ["75 %\n(3)", "25 %\n(1)", "12 %\n(1)", "88 %\n(7)"]
     assert ticks(axis.get_xticklabels()) == ["negative", "positive"]
-    assert figure.get_suptitle() == "de valence"
+    assert axis.get_title() == "de valence\nmonolingual"
 
 
 @pytest.mark.parametrize("task", ["emotion", "all", "dimensions"])
@@ -148,31 +154,25 @@ def test_many_classes_and_numbers_are_drawn(tmp_path, task):
     for setting in known.monolingual(own):
         invented.keep(tmp_path, setting, 0.7, training=True)
     results = Results(tmp_path)
-    rows = results.rows(["monolingual"])
-    found = figures.of(results, rows, None)
+    found = figures.charts(results, results.rows(["monolingual"]))
     assert ("_confusions" in found) == bool(TASKS[task].class_names)
     if task == "dimensions":
-        assert found[""].axes[0].get_xlabel() == "CCC"
-        assert found[""].axes[0].get_xlim()[1] == 1
-        assert found["_training"].axes[-1].get_ylabel() == "development CCC"
+        axis = panel(found[""])
+        assert (axis.get_xlabel(), axis.get_xlim()[1]) == ("CCC", 1)
+        assert panel(found["_training"], 1).get_ylabel() == "development CCC"
         return
-    figure = figures.confusions(results, rows[:1])
-    assert ticks(figure.axes[0].get_xticklabels()) == list(TASKS[task].class_names)
-    assert len(words(figure.axes[0])) == TASKS[task].outputs ** 2
-    readable(task, figures.svg(figure))
-    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    chart = found["_confusions"]
+    axis = panel(chart)
+    assert ticks(axis.get_xticklabels()) == list(TASKS[task].class_names)
+    assert len(words(axis)) == TASKS[task].outputs ** 2
+    readable(task, figures.svg(axis.figure))
+    boxes = [text.get_window_extent() for text in axis.texts]
     assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
-
-
-def test_languages_are_confused_by_name(results, table):
-    [axis] = figures.confusions(results, some(table, "language")).axes
-    assert ticks(axis.get_yticklabels()) == ["de", "en"]
 
 
 def test_a_matrix_reads_from_training_to_test(results, table):
     shown = some(table, *MAIN, task="arousal")
-    [axis] = figures.matrix(results, shown).axes
-    found = np.reshape(words(axis), (3, 3))
+    found = np.reshape(words(panel(figures.matrix(results, shown))), (3, 3))
     for i, train in enumerate(invented.NAMES):
         for j, test in enumerate(invented.NAMES):
             setting = "monolingual" if i == j else "crosslingual"
@@ -180,74 +180,63 @@ def test_a_matrix_reads_from_training_to_test(results, table):
             assert found[i, j] == f"{row.score_mean:.1f}"
 
 
-def test_the_best_of_a_tuning_is_outlined(results, table):
-    rows = [
-        row._replace(score_mean=50.0 + i) for i, row in enumerate(tuned(table, test="de", task="arousal"))
-    ]
-    best = max(rows, key=lambda row: row.score_mean)
-    [axis] = figures.tuning(results, rows).axes
+def test_a_tuning_reads_from_kernel_to_pool(results, table):
+    rows = tuned(table, test="de", task="arousal")
+    axis = panel(figures.tuning(results, rows))
     kernels, pools = ticks(axis.get_yticklabels()), ticks(axis.get_xticklabels())
     assert (kernels, pools) == (["5", "10", "20"], ["15", "30", "60"])
-    [frame] = axis.lines
-    x, y = int(min(frame.get_xdata())), int(min(frame.get_ydata()))
-    assert best.setting == f"tuning_k{kernels[y]}_p{pools[x]}"
-    assert np.reshape(words(axis), (3, 3))[y, x] == f"{best.score_mean:.1f}"
-
-
-def test_a_tuning_without_any_number_is_drawn(results, table):
-    rows = [row._replace(score_mean=np.nan, missing="no") for row in some(table, "tuning_k5_p15")]
-    assert words(figures.tuning(results, rows[:1]).axes[0]) == ["-"]
+    by_name = {row.setting: f"{row.score_mean:.1f}" for row in rows}
+    assert words(axis) == [by_name[f"tuning_k{kernel}_p{pool}"] for kernel in kernels for pool in pools]
+    rows = [row._replace(score_mean=np.nan) for row in rows[:1]]
+    assert words(panel(figures.tuning(results, rows))) == ["?"]
 
 
 def test_a_learning_curve_leads_from_none_to_many_and_leaves_gaps(results, table):
     names = ("crosslingual", "finetuned_200", "finetuned_10", "finetuned_50")
     rows = some(table, *names, train="en", test="de", task="arousal")
-    [axis] = figures.learning_curve(results, rows).axes
+    axis = panel(figures.learning_curve(results, rows))
     assert ticks(axis.get_xticklabels()) == ["0", "10", "50", "200"]
     by_name = {row.setting: row.pooled for row in rows}
     wanted = [by_name[name] for name in ("crosslingual", "finetuned_10", "finetuned_50", "finetuned_200")]
     np.testing.assert_allclose(axis.containers[0].lines[0].get_ydata(), wanted)
     rows = some(table, "crosslingual", "finetuned_400", train="de", test="en", task="arousal")
     assert rows[1].missing
-    [axis] = figures.learning_curve(results, rows).axes
+    axis = panel(figures.charts(results, rows, "learning_curve")[""])
     assert len(axis.containers[0].lines[0].get_xdata()) == 1
 
 
 def test_training_is_the_mean_over_the_runs_of_a_task(results):
     one = invented.log()
-    lacking = dataclasses.replace(one, dev_score=np.where(np.arange(6)[:, None] == 0, np.nan, one.dev_score))
-    loss, score = figures.training(results, {"monolingual de": {"valence": lacking}}).axes
-    by_name = {line.get_label(): line.get_ydata() for line in loss.lines}
-    np.testing.assert_allclose(by_name["valence, training"], one.loss.mean(axis=0))
-    np.testing.assert_allclose(by_name["valence, development"], one.dev_loss.mean(axis=0))
+    found = figures.training(results, ["monolingual", "crosslingual"]).panels
+    titles = [one.title for one in found]
+    assert titles == [f"monolingual {name}" for name in ("de", "de", "en", "en", "fr", "fr")] + [
+        f"crosslingual {name}"
+        for name in invented.NAMES  # without development speakers
+    ]
+    loss, score = (panel(figures.training(results, ["monolingual"]), place) for place in (0, 1))
+    assert [line.get_label() for line in loss.lines if not line.get_label().startswith("_")] == list(TASKS)[
+        :2
+    ]
+    np.testing.assert_allclose(loss.lines[0].get_ydata(), one.loss.mean(axis=0))
+    np.testing.assert_allclose(loss.lines[1].get_ydata(), one.dev_loss.mean(axis=0))
     assert score.get_ylabel() == "development UAR, %"
-    np.testing.assert_allclose(score.lines[0].get_ydata(), 100 * one.dev_score[1:].mean(axis=0))
-
-
-def test_training_without_development_speakers_is_a_loss_alone(results):
-    curves = {"crosslingual de": dict.fromkeys(("arousal", "valence"), invented.log(dev=False))}
-    [axis] = figures.training(results, curves).axes
-    assert [line.get_label() for line in axis.lines] == ["arousal, training", "valence, training"]
+    np.testing.assert_allclose(score.lines[0].get_ydata(), 100 * one.dev_score.mean(axis=0))
 
 
 def test_attention_stands_beside_chance():
     shares, expected = np.array([[0.5, 0.3, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]]), np.array([0.4, 0.3, 0.2, 0.1])
     parts = {"largest": shares, "largest_valid": shares[:, ::-1], "expected": expected}
-    every, valid = figures.attention([], {"de": attention(**parts)}).axes
+    every, valid = figures.drawn(figures.attention({"de": attention(**parts)})).axes
     np.testing.assert_allclose([bar.get_height() for bar in every.patches], [60, 20, 10, 10])
     np.testing.assert_allclose([bar.get_height() for bar in valid.patches], [10, 10, 20, 60])
     heights = [[line[0][1] for line in axis.collections[-1].get_segments()] for axis in (every, valid)]
     np.testing.assert_allclose(heights, [[25] * 4, [40, 30, 20, 10]])
-    once = {"largest": shares[:1], "largest_valid": shares[:1], "expected": expected}
-    assert not any(
-        axis.containers[0].errorbar for axis in figures.attention([], {"de": attention(**once)}).axes
-    )
 
 
-def test_every_figure_of_synthetic_speech_says_so(tmp_path):
-    results = Results(invented.everything(tmp_path, tasks=("arousal",), synthetic=True))
-    drawn = every(results, results.rows(results.settings))
-    assert all(figure.get_supxlabel().startswith("Synthetic speech.") for figure in drawn.values())
+def test_every_figure_of_synthetic_speech_says_so(results, table):
+    chart = every(results, table)["runs"]
+    assert figures.drawn(chart, ["de"]).get_supxlabel().startswith("Synthetic speech.")
+    assert not figures.drawn(chart).get_supxlabel().startswith("Synthetic speech.")
 
 
 def luminance(colour):
@@ -263,8 +252,8 @@ def contrast(one, other):
 
 @given(st.floats(0, 100))
 def test_numbers_on_a_heat_map_can_be_read(value):
-    axis = figures.panels(1, 2)[1][0]
-    figures.heat(axis, np.array([[value]]), ["x"], ["y"], [["1"]], (0, 100))
+    axis = Figure().subplots()
+    figures.heat(axis, np.array([[value]]), ["x"], ["y"], ["1"], (0, 100))
     [field] = axis.collections
     assert contrast(axis.texts[0].get_color(), field.to_rgba(value)) >= 4.5
 

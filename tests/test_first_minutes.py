@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_jax import cli, errors
-from ser_jax.flags import Parser
 
 SHELL = """
 source {script}
@@ -54,14 +53,6 @@ def test_every_help_fits_a_terminal(parser, monkeypatch):
 
 def test_every_argument_says_what_it_is(parser):
     assert [action.dest for action in parser._actions if not action.help and action.nargs != PARSER] == []
-
-
-@pytest.mark.parametrize("width", [40, 60, 80, 200])
-def test_an_example_is_the_same_command_on_any_width(monkeypatch, width):
-    monkeypatch.setenv("COLUMNS", str(width))
-    command = "ser-jax train --corpora emodb ravdess --out my-model --seeds 3"
-    parser = Parser(prog="x", description=f"What.\n\n    {command}   # why\n    ser-jax serve")
-    assert examples(parser.format_help()) == [shlex.split(command), ["ser-jax", "serve"]]
 
 
 @given(names=st.lists(st.text("abcde_", min_size=1, max_size=8), min_size=1, unique=True), draw=st.data())

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import servers
 
-from ser_jax.recognizer import guard
+from ser_jax.recognizer import serving
 
 pytest_plugins = ["servers"]
 
@@ -61,7 +61,7 @@ def test_the_own_page_can_send_and_no_other_can_read(server, client, recording):
 
 def test_every_answer_says_what_a_browser_may_do(client):
     for answer in (client.get("/"), client.get("/nowhere"), client.get("/", headers={"Host": "evil"})):
-        for name, value in guard.HEADERS.items():
+        for name, value in serving.HEADERS.items():
             assert answer.headers[name] == value
         allowed = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
         assert allowed["default-src"] == allowed["base-uri"] == allowed["form-action"] == "'none'"

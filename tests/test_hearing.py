@@ -7,7 +7,7 @@ import pytest
 import recognisers
 from streams import quick, wav, whole
 
-from ser_jax.recognizer import SoundError, hearing, pipe
+from ser_jax.recognizer import SoundError, hearing, streaming
 
 
 def test_samples_far_beyond_full_scale_are_taken_for_a_slip_where_they_are_given_from_python():
@@ -26,7 +26,7 @@ def test_samples_far_beyond_full_scale_are_taken_for_a_slip_where_they_are_given
     assert len(hearing.from_samples(np.full(800, 8.0), 16_000, filters).logmel) == 3
     assert len(hearing.from_samples(whole(samples), 16_000, filters).logmel) == 98
     loud = wav(16 * samples / np.abs(samples).max(), subtype="FLOAT")
-    assert len(pipe.hear(io.BytesIO(loud), filters).logmel) == 98
+    assert len(streaming.hear(io.BytesIO(loud), filters).logmel) == 98
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64])

@@ -79,8 +79,3 @@ def test_an_emotions_annotations_are_its_classes(emotion):
     for target, annotation, word in zip(CLASS_NAMES, annotations(emotion), EMOTIONS[emotion], strict=True):
         corpus_of_one = corpus("emodb", 0.5, np.array([annotation]))
         assert CLASS_NAMES[target][classes(corpus_of_one, target)[0]] == word
-
-
-def test_an_unknown_emotion_is_named():
-    with pytest.raises(LabelError, match="no emotion 'joy', expected one of anger, boredom, calm, disgust"):
-        annotations("joy")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from streams import close, heard, quick, small, wav
 
 from ser_jax.features.logmel import logmel
-from ser_jax.recognizer import hearing, listening, schema
-from ser_jax.recognizer.listening import Live, Moment
+from ser_jax.recognizer import hearing, schema, streaming
+from ser_jax.recognizer.streaming import Live, Moment
 
 
 def test_an_estimate_is_of_the_features_of_the_whole_recording_at_its_place():
@@ -95,9 +95,9 @@ def test_a_line_says_when_and_what():
     valence = valence._replace(label="positive", probability=0.8, spread=0.0)
     moment = moment._replace(window=moment.window._replace(targets={"arousal": arousal, "valence": valence}))
     said = "    0.5 s   arousal low      (high: 0.21 ± 0.03)   valence positive (positive: 0.80)"
-    assert listening.line(moment) == said
-    assert listening.line(moment._replace(behind=0.4)) == said
-    assert listening.line(moment._replace(behind=1.25)) == said + "   1.2 s behind"
+    assert streaming.line(moment) == said
+    assert streaming.line(moment._replace(behind=0.4)) == said
+    assert streaming.line(moment._replace(behind=1.25)) == said + "   1.2 s behind"
 
 
 def test_json_is_a_window_of_the_schema_and_the_seconds():
@@ -105,7 +105,7 @@ def test_json_is_a_window_of_the_schema_and_the_seconds():
     known = schema()
     window = known["properties"]["windows"]["items"] | {"$defs": known["$defs"]}
     for moment in moments:
-        found = json.loads(json.dumps(listening.as_dict(moment)))
+        found = json.loads(json.dumps(streaming.as_dict(moment)))
         assert list(found) == ["seconds", "start", "end", "arousal", "valence"]
         assert found.pop("seconds") == moment.seconds
         jsonschema.validate(found, window, jsonschema.Draft202012Validator)

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from sources import HEAD, ROW
 
 from ser_jax.data.manifest import ManifestError, read
 from ser_jax.errors import UserError
+
+HEAD = "path,speaker,arousal,valence\n"
+ROW = "a.wav,x,low,negative\n"
 
 
 def manifest(folder, text, encoding="utf-8"):
@@ -67,67 +69,12 @@ def test_segments_of_one_recording(tmp_path):
     assert [(u.start, u.stop) for u in utterances] == [(0, 2), (2.5, None), (0, 1)]
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ("b.wav,1,lo,negative", r"csv:3: arousal is 'lo', expected low or high"),
-        ("\0.wav,1,low,negative", r"csv:3: holds a null character, expected UTF-8 text"),
-        (
-            "b.wav,1,0.3,negative",
-            r"csv:3: arousal is '0\.3', but 'low' in line 2; expected all words or all numbers",
-        ),
-        ("b.wav,,low,negative", r"csv:3: speaker is empty"),
-        (",1,low,negative", r"csv:3: path is empty"),
-        ("b.wav,1,low", r"csv:3: 3 cells, expected 4"),
-        ("../a.wav,1,low,negative", r"csv:3: path '\.\./a\.wav' leads out of the manifest's folder"),
-        ("x/../../a.wav,1,low,negative", r"csv:3: path .* leads out of the manifest's folder"),
-        ("/etc/a.wav,1,low,negative", r"csv:3: path .* expected one inside it or --allow-outside"),
-        ("a.wav,1,low,negative", r"csv:3: a\.wav is already in line 2, expected it once"),
-        ("./a.wav,1,low,negative", r"csv:3: \./a\.wav is already in line 2"),
-        ('"b.wav,1,low,negative', r"csv:\d: not CSV"),
-    ],
-)
-def test_a_wrong_row_is_named_by_line(tmp_path, row, message):
-    refused(tmp_path, words(["a.wav,1,low,negative", row]), message)
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "message"),
-    [
-        ("x", "2", "start is 'x', expected a finite number"),
-        ("0", "inf", "end is 'inf', expected a finite number"),
-        ("2", "1", "segment from 2 s to 1 s, expected 0 <= start < end"),
-        ("-1", "", "segment from -1 s"),
-    ],
-)
-def test_a_wrong_segment_is_named_by_line(tmp_path, start, end, message):
-    text = words([f"a.wav,1,low,negative,{start},{end}"], "path,speaker,arousal,valence,start,end")
-    refused(tmp_path, text, f"csv:2: {message}")
-
-
-def test_the_same_segment_in_other_words_is_still_the_same(tmp_path):
-    rows = ["a.wav,1,low,negative,", "a.wav,1,low,negative,0.0"]
-    refused(tmp_path, words(rows, "path,speaker,arousal,valence,start"), r"csv:3: .* is already in line 2")
-
-
-def test_an_unknown_sex_is_named(tmp_path):
-    text = words(["a.wav,1,low,negative,w"], "path,speaker,arousal,valence,sex")
-    refused(tmp_path, text, r"csv:2: sex is 'w', expected female, male, unknown")
-
-
-def test_a_missing_column_is_named_with_those_found(tmp_path):
-    refused(
-        tmp_path,
-        "path,arousal\n",
-        r"csv: no column 'speaker', found path, arousal, expected path, speaker and any of arousal, .*, sep",
-    )
+def test_what_may_be_a_misspelt_column_is_warned_of(tmp_path, caplog):
+    text = words(["a.wav,1,low,negative,joy,x"], "path,speaker,arousal,valence,emotoin,mood")
+    read(manifest(tmp_path, text))
+    (message,) = caplog.messages
+    assert message.endswith("manifest.csv: column 'emotoin' is not read; did you mean 'emotion'?")
     refused(tmp_path, "path,speaker,sex\n", r"csv: no column of labels, found path, speaker, sex, expected")
-    refused(tmp_path, "", r"csv: no column 'path', found an empty file, expected path")
-    refused(tmp_path, "path,path,speaker,arousal,valence\n", r"column 'path' appears 2 times, expected once")
-
-
-def test_an_empty_manifest_is_refused(tmp_path):
-    refused(tmp_path, words([]), r"csv: no utterances, expected a row for each")
 
 
 def test_numbers_need_a_threshold_and_words_none(tmp_path):
@@ -137,21 +84,11 @@ def test_numbers_need_a_threshold_and_words_none(tmp_path):
         tmp_path, numbers, "valence is given in numbers, expected --valence-threshold", arousal_threshold=1
     )
     refused(
-        tmp_path, numbers, "--arousal-threshold is nan", arousal_threshold=float("nan"), valence_threshold=1
+        tmp_path, numbers, "expected --arousal-threshold, a finite number", arousal_threshold=float("nan")
     )
     named = words(["a.wav,1,low,negative"])
     refused(
         tmp_path, named, "valence is given in words, expected no --valence-threshold", valence_threshold=0
-    )
-
-
-@pytest.mark.parametrize("value", ["nan", "inf", "-Infinity"])
-def test_annotations_are_finite(tmp_path, value):
-    refused(
-        tmp_path,
-        words([f"a.wav,1,{value},low"]),
-        r"csv:2: arousal is '.*', expected a finite",
-        arousal_threshold=0,
     )
 
 
@@ -191,18 +128,8 @@ def test_dominance_dialogue_raters_and_scales(tmp_path):
     refused(tmp_path, broken, "dialogue is 'spoken', expected improvised, scripted", arousal_threshold=3)
     refused(tmp_path, text.replace(",4,", ",high,"), "csv:2: dominance is 'high', expected a finite number",
             arousal_threshold=3)  # fmt: skip
-    refused(tmp_path, text.replace(",1,joy", ",x,joy"), "csv:2: rater1_arousal is 'x', expected a finite",
+    refused(tmp_path, text.replace(",1,joy", ",x,joy"), "csv:2: rater1_arousal is 'x', expected low, ",
             arousal_threshold=3)  # fmt: skip
-
-
-def test_words_do_not_follow_numbers(tmp_path):
-    text = words(["a.wav,1,0.5,negative", "b.wav,1,high,negative"])
-    refused(
-        tmp_path,
-        text,
-        r"csv:3: arousal is 'high', but '0\.5' in line 2; expected all words or all numbers",
-        arousal_threshold=0,
-    )
 
 
 def test_outside_when_allowed(tmp_path):
@@ -212,20 +139,11 @@ def test_outside_when_allowed(tmp_path):
     assert [u.path.resolve() for u in utterances] == [tmp_path / "a.wav", tmp_path / "inner/a.wav"]
 
 
-def test_what_is_no_manifest_is_named(tmp_path):
-    with pytest.raises(ManifestError, match=r"is a folder, expected a manifest"):
-        read(tmp_path)
-    with pytest.raises(ManifestError, match=r"gone\.csv: no such file, expected a manifest"):
-        read(tmp_path / "gone.csv")
-    with pytest.raises(ManifestError, match=r"csv: not UTF-8 text \(byte 29\)"):
-        read(manifest(tmp_path, words(["é.wav,1,low,negative"]), "latin-1"))
-
-
 def test_a_long_manifest_is_read_to_its_end(tmp_path):
     """The last of 100,000 rows is wrong, and is named by its line."""
     rows = "".join(f"{i // 10}.wav,s{i % 99},low,negative,{i % 10},{i % 10 + 1}\n" for i in range(100_000))
     (tmp_path / "m.csv").write_text(
         HEAD.strip() + ",start,end\n" + rows + ROW.replace("low", "lo").strip() + ",,\n"
     )
-    with pytest.raises(UserError, match=r"m\.csv:100002: arousal is 'lo', expected low or high"):
+    with pytest.raises(UserError, match=r"m\.csv:100002: arousal is 'lo', expected low, high or a finite"):
         read(tmp_path / "m.csv")

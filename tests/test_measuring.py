@@ -13,14 +13,14 @@ from sklearn.metrics import log_loss
 from ser_jax import model
 from ser_jax.metrics import uar
 from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer import measuring
+from ser_jax.recognizer import evaluation
 
 pytestmark = pytest.mark.usefixtures("hastily")
 
 
 def test_utterances_are_asked_about_whole_short_louder_and_softer():
     frames = np.array([20, 48, 49, 198, 199, 750])
-    wanted = measuring.variants(frames)
+    wanted = evaluation.variants(frames)
     whole = np.isinf(wanted.cut)
     assert [wanted.level[whole].tolist().count(level) for level in (0, -10, 10)] == [6, 6, 6]
     for seconds, most, longer in (
@@ -40,8 +40,8 @@ def test_margins_are_those_of_each_utterance_by_itself():
     trained = recognisers.drawn(seeds=2, sizes=AttentiveCNN(channels=4))
     [corpus] = [noise_corpus("de", sessions=2, each=2, frames=300)]
     rows = np.array([5, 2, 7])
-    wanted = measuring.variants(corpus.frames[rows])
-    found = measuring.margins(trained, corpus.features, rows, wanted)
+    wanted = evaluation.variants(corpus.frames[rows])
+    found = evaluation.margins(trained, corpus.features, rows, wanted)
     for place in range(len(wanted.row)):
         frames = wanted.frames[place]
         x = corpus.features[rows[wanted.row[place]], :frames]
@@ -58,10 +58,10 @@ def test_margins_are_those_of_each_utterance_by_itself():
 def drawn_answers(people="abcd"):
     """Answers that are three times too sure of whole utterances, and worth nothing of half a second."""
     draw = np.random.default_rng(0)
-    heard = measuring.HeldOut(
+    heard = evaluation.HeldOut(
         draw.integers(0, 2, 200), np.repeat(list(people), 200 // len(people)), np.repeat(["x", "y"], 100)
     )
-    wanted = measuring.variants(np.full(200, 750))
+    wanted = evaluation.variants(np.full(200, 750))
     labels = heard.labels[wanted.row]
     margin = np.repeat(3 * draw.normal(2 * labels - 1, 1.5)[None], 3, axis=0)
     worthless = wanted.cut == 0.5
@@ -71,7 +71,7 @@ def drawn_answers(people="abcd"):
 
 def test_the_measures_are_of_calibrated_probabilities():
     margin, wanted, heard = drawn_answers()
-    temperature, found = measuring.measured(margin, wanted, heard)
+    temperature, found = evaluation.measured(margin, wanted, heard)
     whole = np.isinf(wanted.cut) & (wanted.level == 0)
     decided = (expit(margin[0, whole]) > 0.5).astype(int)
     assert found["uar"] == pytest.approx(uar(heard.labels, decided), abs=1e-6)
@@ -93,6 +93,6 @@ def test_the_measures_are_of_calibrated_probabilities():
 
 def test_a_single_speaker_is_judged_uncalibrated():
     margin, wanted, heard = drawn_answers("a")
-    temperature, found = measuring.measured(margin, wanted, heard)
+    temperature, found = evaluation.measured(margin, wanted, heard)
     assert {name: found[name] for name in found["uncalibrated"]} == found["uncalibrated"]
     assert temperature.value > 1

@@ -9,9 +9,8 @@ import pytest
 import recognisers
 from streams import close, quick, same
 
-from ser_jax.recognizer import microphone
-from ser_jax.recognizer.listening import Live
-from ser_jax.recognizer.pipe import StreamError
+from ser_jax.recognizer import streaming
+from ser_jax.recognizer.streaming import Live, StreamError
 
 
 class PortAudioError(Exception):
@@ -69,8 +68,8 @@ class System:
 
 def listened(monkeypatch, system, recognizer, device=None):
     monkeypatch.setitem(sys.modules, "sounddevice", system)
-    monkeypatch.setattr(microphone, "PATIENCE", 0.3)
-    return microphone.moments(recognizer, device)
+    monkeypatch.setattr(streaming, "PATIENCE", 0.3)
+    return streaming.moments(recognizer, device)
 
 
 def test_a_microphone_is_heard_as_a_pipe_is(monkeypatch):
@@ -93,7 +92,7 @@ def test_a_microphone_is_waited_for(monkeypatch):
     system = System(recognisers.speech(2.0)[:, None])
     moments = listened(monkeypatch, system, quick())
     next(moments)
-    monkeypatch.setattr(microphone, "PATIENCE", 30)
+    monkeypatch.setattr(streaming, "PATIENCE", 30)
     later = threading.Timer(0.2, system.give, [0.5])
     later.start()
     assert next(moments).seconds == 1.0
@@ -154,7 +153,7 @@ def test_no_window_spans_samples_that_were_lost_and_times_go_on(monkeypatch, los
 
 
 def test_a_clock_that_stands_does_not_turn_time_back():
-    inbox, still = microphone._Inbox(16_000, 1000), types.SimpleNamespace(inputBufferAdcTime=0.0)
+    inbox, still = streaming._Inbox(16_000, 1000), types.SimpleNamespace(inputBufferAdcTime=0.0)
     block = np.zeros((100, 1), np.float32)
     for is_torn in (True, False, False, True, True, False):
         inbox.put(block, 100, still, is_torn)
@@ -173,7 +172,7 @@ def test_a_microphone_that_loses_samples_without_end_is_given_up(monkeypatch):
 
 
 def test_no_more_waits_than_is_kept():
-    inbox = microphone._Inbox(16_000, 1000)
+    inbox = streaming._Inbox(16_000, 1000)
     for i in range(50):
         time = types.SimpleNamespace(inputBufferAdcTime=i * 90 / 16_000)
         inbox.put(np.full((90, 1), i / 50, np.float32), 90, time, None)
@@ -204,7 +203,7 @@ def test_a_library_that_is_not_there_is_named_in_a_sentence(monkeypatch):
     with pytest.raises(
         StreamError, match=r'^a microphone needs sounddevice: pip install "ser_jax\[listen\]"$'
     ):
-        next(microphone.moments(quick()))
+        next(streaming.moments(quick()))
 
 
 def test_portaudio_that_is_not_there_is_named_in_a_sentence(monkeypatch, tmp_path):
@@ -213,4 +212,4 @@ def test_portaudio_that_is_not_there_is_named_in_a_sentence(monkeypatch, tmp_pat
     monkeypatch.syspath_prepend(tmp_path)
     message = r"^a microphone needs PortAudio \(Debian's libportaudio2\): PortAudio library not found$"
     with pytest.raises(StreamError, match=message):
-        next(microphone.moments(quick()))
+        next(streaming.moments(quick()))

@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streams import SMALL, close, header, heard, quick, wav, whole
 
-from ser_jax.recognizer import SoundError, pipe
-from ser_jax.recognizer.listening import Live, piped
-from ser_jax.recognizer.pipe import StreamError
+from ser_jax.recognizer import SoundError, streaming
+from ser_jax.recognizer.streaming import Live, StreamError, piped
 
 
 class Trickle(io.RawIOBase):
@@ -48,7 +47,7 @@ def test_a_wav_file_is_heard_as_it_was_written(subtype, bits, form, channels):
     exact = np.round(samples * 2 ** (bits - 1)) / 2 ** (bits - 1)
     content = wav(exact, 16_000, subtype, form)
     assert heard(content) == Live(quick(), 16_000).feed(exact.mean(axis=1))
-    at_once = pipe.hear(io.BytesIO(content), quick().filters)
+    at_once = streaming.hear(io.BytesIO(content), quick().filters)
     np.testing.assert_array_equal(at_once.logmel, quick().hear(exact, 16_000).logmel)
 
 
@@ -79,14 +78,14 @@ def test_other_chunks_before_the_sound_are_passed_by():
 def test_a_recording_that_is_cut_off_is_refused_where_its_header_states_a_size(channels):
     samples = np.zeros(8000 * channels, "<i2").tobytes()
     stated, endless = header(len(samples), channels=channels), header(channels=channels)
-    assert pipe.hear(io.BytesIO(stated + samples), quick().filters).seconds == 0.5
-    assert pipe.hear(io.BytesIO(endless + samples[:-1]), quick().filters).seconds == 7999 / 16_000
+    assert streaming.hear(io.BytesIO(stated + samples), quick().filters).seconds == 0.5
+    assert streaming.hear(io.BytesIO(endless + samples[:-1]), quick().filters).seconds == 7999 / 16_000
     with pytest.raises(
         StreamError, match=r"^the stream ends after 7999 of the 8000 frames its header promises, "
     ):
-        pipe.hear(io.BytesIO(stated + samples[:-1]), quick().filters)
+        streaming.hear(io.BytesIO(stated + samples[:-1]), quick().filters)
     with pytest.raises(StreamError, match="ends after 0 of the 8000 frames"):
-        pipe.hear(io.BytesIO(stated), quick().filters)
+        streaming.hear(io.BytesIO(stated), quick().filters)
     assert heard(stated + samples[:-1])  # what listens while it comes has said what it heard
 
 
@@ -192,14 +191,14 @@ def test_a_live_pipe_is_not_waited_on_for_more_than_it_gave():
 
 COUNTING = """
 import sys
-from ser_jax.recognizer import Recognizer, listening
+from ser_jax.recognizer import Recognizer, streaming
 
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 1e6
 
-for count, moment in enumerate(listening.piped(Recognizer.load(sys.argv[1]), sys.stdin.buffer), 1):
-    listening.line(moment), listening.as_dict(moment)
+for count, moment in enumerate(streaming.piped(Recognizer.load(sys.argv[1]), sys.stdin.buffer), 1):
+    streaming.line(moment), streaming.as_dict(moment)
     if moment.seconds == 600:
         early = resident()
 print(count, moment.seconds, resident() - early)

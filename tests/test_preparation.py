@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from experiments import preparation as script
-from ser_jax.benchmark import preparation, recognition, run_benchmark
+from ser_jax.benchmark import preparation, publish, recognition
 from ser_jax.benchmark.monitor import Process, monitor_code
 from ser_jax.benchmark.preparation import (
     BOUNDS,
@@ -139,21 +138,12 @@ def test_a_stage_that_takes_too_much_is_named(name, most):
 
 
 @pytest.mark.parametrize("sentences", [[], ["report: 25.0 GB, expected 24 GB at most"]])
-def test_a_script_prints_the_table_and_ends_with_status_1_if_a_bound_is_exceeded(
-    tmp_path, monkeypatch, capsys, sentences
-):
-    file = tmp_path / "report.json"
-    monkeypatch.setattr(sys, "argv", ["x", "--json", str(file), "--utterances", "7"])
-
-    def measure(flags, folder):
-        return {"utterances": flags.utterances, "empty": not any(folder.iterdir()), "exceeded": sentences}
-
-    with pytest.raises(SystemExit) as end:
-        run_benchmark("x", "", script.Flags, measure, lambda report: "a table")
-    assert end.value.code == len(sentences)
+def test_a_report_is_printed_and_written_and_exceeded_bounds_are_status_1(tmp_path, capsys, sentences):
+    file, report = tmp_path / "report.json", {"utterances": 7, "exceeded": sentences}
+    assert publish(lambda folder: report, lambda report: "a table", file) == len(sentences)
     printed = capsys.readouterr()
     assert (printed.out, printed.err.splitlines()) == ("a table\n", sentences)
-    assert json.loads(file.read_text()) == {"utterances": 7, "empty": True, "exceeded": sentences}
+    assert json.loads(file.read_text()) == report
 
 
 @pytest.mark.parametrize(

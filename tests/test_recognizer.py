@@ -170,11 +170,11 @@ def test_a_file_is_heard_as_its_samples_are(tmp_path, recogniser, rate, ending):
     assert mono == by_samples
 
 
-def test_a_short_file_is_heard_as_it_is_prepared(tmp_path):
+def test_a_short_file_is_heard_as_it_is_prepared(tmp_path, small):
     """The features are those that networks are trained on, `data.extract`'s."""
     for rate in (16_000, 44_100):
         soundfile.write(tmp_path / "a.wav", recognisers.speech(5.0, rate), rate)
-        heard = hearing.from_file(tmp_path / "a.wav", filterbank())
+        heard = small.hear(tmp_path / "a.wav")
         prepared = logmel(audio.read(tmp_path / "a.wav")[0])
         assert heard.logmel.shape == prepared.shape
         np.testing.assert_allclose(heard.logmel, prepared, atol=0.01)

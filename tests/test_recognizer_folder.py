@@ -15,7 +15,7 @@ import recognisers
 from safetensors.numpy import load_file, save_file
 
 from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer import ModelError, folder
+from ser_jax.recognizer import ModelError, trained
 
 SIZES = AttentiveCNN(channels=4)
 DROPPED = object()
@@ -32,7 +32,7 @@ def copy(kept, tmp_path):
 
 
 def test_what_is_written_is_read(kept):
-    written, read = recognisers.drawn(seeds=2, sizes=SIZES), folder.read(kept)
+    written, read = recognisers.drawn(seeds=2, sizes=SIZES), trained.read(kept)
     assert (read.sizes, read.facts) == (written.sizes, written.facts)
     assert list(read.targets) == ["arousal", "valence"]
     for name in ("filters", "mean", "scale", "targets"):
@@ -74,45 +74,57 @@ def put(config, place, value):
 @pytest.mark.parametrize(
     ("place", "value", "sentence"),
     [
-        ("format", "another", "not the configuration of a recogniser, expected format 'ser_jax recogniser'"),
-        ("version", 1, "version 1 of the format, expected 2; train it again"),
-        ("version", DROPPED, "version None of the format"),
-        ("features.rate", 8000, "expected {'rate': 16000"),
+        ("format", "another", "format 'another', expected 'ser_jax recogniser'"),
+        ("version", 1, "version 1, expected 2; train it again"),
+        ("version", DROPPED, "version None, expected 2; train it again"),
+        ("features.rate", 8000, "features.rate 8000, expected 16000"),
         ("features", [], "features [], expected"),
         ("standardize", "speaker", "standardize 'speaker', expected 'train'"),
         ("seeds", 0, "seeds 0, expected a whole number"),
         ("seeds", True, "seeds True"),
         ("seeds", 10**9, "seeds 1000000000, expected a whole number from 1 to 10,000"),
         ("seeds", DROPPED, "seeds None"),
-        ("seeds", 3, "arousal.attention F32 [2, 4, 1], expected F32 [3, 4, 1] as config.json says"),
-        ("model", {}, "model {}, expected bands, frames"),
-        ("model.more", 1, "expected bands, frames"),
-        ("model.channels", 5, "arousal.attention F32 [2, 4, 1], expected F32 [2, 5, 1]"),
-        ("model.channels", 0, "model's channels 0"),
-        ("model.channels", 10**12, "model's channels 1000000000000"),
-        ("model.channels", 4.0, "model's channels 4.0"),
-        ("model.channels", "4", "model's channels '4'"),
+        ("seeds", 3, "arousal.attention float32 [2, 4, 1], expected float32 [3, 4, 1] as config.json says"),
+        ("model", {}, "model {}, expected an object of bands, frames"),
+        ("model.more", 1, "expected an object of bands, frames"),
+        ("model.channels", 5, "arousal.attention float32 [2, 4, 1], expected float32 [2, 5, 1]"),
+        ("model.channels", 0, "model.channels 0"),
+        ("model.channels", 10**12, "model.channels 1000000000000"),
+        ("model.channels", 4.0, "model.channels 4.0"),
+        ("model.channels", "4", "model.channels '4'"),
         ("model.pool", 1000, "750 frames hold no segment"),
-        ("model.bands", 13, "a model of 13 bands"),
+        ("model.bands", 13, "model.bands 13, expected 26"),
         ("model.precision", "float16", "precision 'float16'"),
         ("targets", {}, "targets {}, expected some of arousal, valence"),
         (
             "targets.dominance",
             {"classes": ["a", "b"], "temperature": {"value": 1.0, "decay": 0.0}},
-            "expected some of arousal, valence",
+            "expected an object of arousal, valence",
         ),
-        ("targets.arousal", None, "classes None of arousal"),
-        ("targets.arousal.classes", ["high", "low"], "classes ['high', 'low'] of arousal"),
-        ("targets.arousal.temperature", 1.0, "temperature of arousal: value None, expected 0.05 to 50"),
-        ("targets.arousal.temperature.value", 0, "temperature of arousal: value 0, expected 0.05 to 50"),
-        ("targets.arousal.temperature.value", -1.0, "temperature of arousal: value -1.0"),
-        ("targets.arousal.temperature.value", float("nan"), "temperature of arousal: value nan"),
-        ("targets.arousal.temperature.value", "1", "temperature of arousal: value '1'"),
-        ("targets.arousal.temperature.value", 10**400, "temperature of arousal: value 1000"),
-        ("targets.arousal.temperature.value", True, "temperature of arousal: value True"),
-        ("targets.arousal.temperature.decay", 3.1, "temperature of arousal: decay 3.1, expected 0 to 3"),
-        ("targets.arousal.temperature.decay", DROPPED, "temperature of arousal: value None"),
-        ("targets.valence", DROPPED, "valence.attention F32 [2, 4, 1], expected none"),
+        ("targets.arousal", None, "targets.arousal None, expected an object of classes, temperature"),
+        (
+            "targets.arousal.classes",
+            ["high", "low"],
+            "classes ['high', 'low'], expected ['low', 'high']",
+        ),
+        (
+            "targets.arousal.temperature",
+            1.0,
+            "arousal.temperature 1.0, expected an object of value, decay",
+        ),
+        ("targets.arousal.temperature.value", 0, "targets.arousal.temperature.value 0, expected 0.05 to 50"),
+        ("targets.arousal.temperature.value", -1.0, "targets.arousal.temperature.value -1.0"),
+        ("targets.arousal.temperature.value", float("nan"), "targets.arousal.temperature.value nan"),
+        ("targets.arousal.temperature.value", "1", "targets.arousal.temperature.value '1'"),
+        ("targets.arousal.temperature.value", 10**400, "targets.arousal.temperature.value 1000"),
+        ("targets.arousal.temperature.value", True, "targets.arousal.temperature.value True"),
+        ("targets.arousal.temperature.decay", 3.1, "targets.arousal.temperature.decay 3.1, expected 0 to 3"),
+        (
+            "targets.arousal.temperature.decay",
+            DROPPED,
+            "expected an object of value, decay",
+        ),
+        ("targets.valence", DROPPED, "valence.attention float32 [2, 4, 1], expected none"),
         ("sha256", "0" * 64, "not the weights whose SHA-256 config.json names"),
         ("sha256", DROPPED, "not the weights whose SHA-256"),
     ],
@@ -122,7 +134,7 @@ def test_a_configuration_that_does_not_fit_is_refused(copy, place, value, senten
     put(config, place, value)
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=re.escape(sentence)) as error:
-        folder.read(copy)
+        trained.read(copy)
     assert str(copy) in str(error.value)
 
 
@@ -140,7 +152,7 @@ def test_a_configuration_that_does_not_fit_is_refused(copy, place, value, senten
 def test_a_configuration_that_is_none_is_refused(copy, content, sentence):
     (copy / "config.json").write_bytes(content)
     with pytest.raises(ModelError, match=sentence):
-        folder.read(copy)
+        trained.read(copy)
 
 
 def with_sha(place):
@@ -152,14 +164,18 @@ def with_sha(place):
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("features.filters", DROPPED, "features.filters none, expected F64 [26, 201]"),
-        ("features.filters", np.zeros((26, 201), np.float32), "features.filters F32 [26, 201], expected F64"),
+        ("features.filters", DROPPED, "features.filters none, expected float64 [26, 201]"),
+        (
+            "features.filters",
+            np.zeros((26, 201), np.float32),
+            "features.filters float32 [26, 201], expected",
+        ),
         (
             "standardization.mean",
             np.zeros(25, np.float32),
-            "standardization.mean F32 [25], expected F32 [26]",
+            "standardization.mean float32 [25], expected float32 [26]",
         ),
-        ("more", np.zeros(1, np.float32), "more F32 [1], expected none"),
+        ("more", np.zeros(1, np.float32), "more float32 [1], expected none"),
         (
             "standardization.scale",
             np.full(26, np.inf, np.float32),
@@ -181,7 +197,7 @@ def test_weights_that_do_not_fit_are_refused(copy, name, value, sentence):
     save_file(tensors, copy / "model.safetensors")
     with_sha(copy)
     with pytest.raises(ModelError, match=re.escape(sentence)):
-        folder.read(copy)
+        trained.read(copy)
 
 
 def test_damaged_weights_are_never_taken_for_whole(copy):
@@ -195,9 +211,9 @@ def test_damaged_weights_are_never_taken_for_whole(copy):
     for content in damaged:
         (copy / "model.safetensors").write_bytes(content)
         with pytest.raises(ModelError, match=r"model\.safetensors"):
-            folder.read(copy)
+            trained.read(copy)
     (copy / "model.safetensors").write_bytes(whole)
-    folder.read(copy)
+    trained.read(copy)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
@@ -205,23 +221,23 @@ def test_what_is_no_regular_file_is_named_and_not_waited_for(copy, name):
     (copy / name).unlink()
     os.mkfifo(copy / name)
     with pytest.raises(ModelError, match=rf"{re.escape(name)}: not a regular file, expected a file of a"):
-        folder.read(copy)
+        trained.read(copy)
     (copy / name).unlink()
     (copy / name).mkdir()
     with pytest.raises(ModelError, match=rf"{re.escape(name)}: is a folder"):
-        folder.read(copy)
+        trained.read(copy)
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
 def test_a_file_that_is_missing_is_named(copy, missing):
     (copy / missing).unlink()
     with pytest.raises(ModelError, match=rf"{re.escape(missing)}: no such file, expected a file of"):
-        folder.read(copy)
+        trained.read(copy)
 
 
 def test_what_is_no_folder_is_named(tmp_path):
     with pytest.raises(ModelError, match="no such folder, expected the folder that ser-jax train wrote"):
-        folder.read(tmp_path / "nowhere")
+        trained.read(tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="is a file, expected the folder that"):
-        folder.read(tmp_path / "file")
+        trained.read(tmp_path / "file")

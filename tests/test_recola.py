@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from ser_jax.data import recola
 from ser_jax.data.recola import Decimal, RecolaError, turn_means
 
-HEADER = ["time", "FM1 ", "FM2 ", "FM3 ", "FF1 ", "FF2 ", "FF3"]
 NAMES = {
     "annotation": "RECOLA-Annotation",
     "behaviour": "emotional_behaviour",
@@ -26,11 +25,10 @@ def read(source, **options):
     return recola.read(source, **options).utterances
 
 
-def table(values, rows=7501, mark=";", header=HEADER):
+def table(values, mark=";"):
     """An annotation file; `values` maps a row's number to its six cells, "0" elsewhere."""
-    zeros = ["0"] * 6
-    lines = [mark.join(header)]
-    lines += [mark.join([f"{k * 0.04:.2f}", *values.get(k, zeros)]) for k in range(rows)]
+    lines = [mark.join(["time", "FM1 ", "FM2 ", "FM3 ", "FF1 ", "FF2 ", "FF3"])]
+    lines += [mark.join([f"{k * 0.04:.2f}", *values.get(k, ["0"] * 6)]) for k in range(7501)]
     return "\n".join(lines) + "\n"
 
 
@@ -139,8 +137,6 @@ def test_metadata_may_be_absent_or_poorer(tmp_path):
     assert (read(tmp_path)[0].sex, read(tmp_path)[0].session) == ("unknown", "P16")
     people(tmp_path, "User,Sex\nP16,male\n")
     assert (read(tmp_path)[0].sex, read(tmp_path)[0].session) == ("male", "P16")
-    people(tmp_path, "Name;Sex\nP16;male\n")
-    refused(tmp_path, r"recola_user_info\.csv: no column user, found Name, Sex")
 
 
 def test_an_unknown_sex_is_warned_of(tmp_path, caplog):
@@ -184,51 +180,6 @@ def test_one_dimension_is_not_enough(tmp_path, caplog):
     refused(tmp_path, "no participant has both an arousal and a valence file")
 
 
-@pytest.mark.parametrize(
-    ("arousal", "message"),
-    [
-        (
-            table({}, header=[*HEADER[:3], *HEADER[4:]]),
-            r"arousal.P16\.csv: no column FM3, found time, FM1, FM2, FF1",
-        ),
-        (
-            table({4: ["0", "", "0", "0", "0", "0"]}),
-            r"arousal.P16\.csv:6: column FM2 holds '', expected a number",
-        ),
-        (table({4: ["0", "0", "x", "0", "0", "0"]}), r"P16\.csv:6: column FM3 holds 'x', expected a number"),
-        (
-            table({4: ["0", "0", "0", "0", "0", "nan"]}),
-            r"P16\.csv:6: column FF3 holds 'nan', expected a number",
-        ),
-        (table({4: ["0", "0"]}), r"P16\.csv:6: column FM3 holds '', expected a number"),
-        (table({}, rows=7500), r"P16\.csv: 7500 rows of annotation, expected 7501"),
-        (table({}).replace("\n0.12;", "\n0.14;"), r"P16\.csv:5: time 0\.14 s, expected 0\.12 s"),
-        ("\n", r"P16\.csv: no column time, found nothing"),
-    ],
-)
-def test_a_damaged_annotation_is_named(tmp_path, arousal, message):
-    refused(write(tmp_path, arousal=arousal), message)
-
-
-@pytest.mark.parametrize(
-    ("turns", "message"),
-    [
-        ("0;1\n2;1\n", r"timings.P16\.csv:3: turn from 2 s to 1 s, expected 0 <= start < stop"),
-        ("-1;1\n", r"P16\.csv:2: turn from -1 s"),
-        ("0;\n", r"P16\.csv:2: column stop holds '', expected a number"),
-        ("", r"P16\.csv: no turns, expected rows of start and stop"),
-    ],
-)
-def test_damaged_timings_are_named(tmp_path, turns, message):
-    refused(write(tmp_path, turns=turns), message)
-
-
-def test_an_annotated_participant_is_complete(tmp_path):
-    write(tmp_path)
-    (tmp_path / "RECOLA-Audio_timings/P16.csv").unlink()
-    refused(tmp_path, "participant P16 is annotated, expected also audio timings")
-
-
 def test_labels_are_read_without_recordings(tmp_path):
     before = read(write(tmp_path))
     shutil.rmtree(tmp_path / "RECOLA-Audio-recordings")
@@ -262,18 +213,6 @@ def test_a_spreadsheet_of_people_is_asked_for_as_csv(tmp_path, caplog):
 
 def test_a_missing_folder_is_named_with_those_found(tmp_path):
     refused(tmp_path / "gone", r"gone: no such folder, expected the one that holds RECOLA-Annotation")
-    refused(tmp_path, r"no RECOLA-Annotation, and among its folders none with one")
+    refused(tmp_path, r"no RECOLA-Annotation in it or in a folder of it, expected the one that holds")
     (tmp_path / "RECOLA-Annotation").mkdir()
     refused(tmp_path, r"found RECOLA-Annotation, expected a folder RECOLA-Audio_timings")
-
-
-@pytest.mark.parametrize(
-    ("cell", "sentence"),
-    [
-        ("35", "P16.csv:5: annotation 35, expected a number from -1 to 1"),
-        ("1e-5000", "column FM3 holds '1e-5000', expected a number"),
-    ],
-)
-def test_an_annotation_off_the_scale_is_refused(tmp_path, cell, sentence):
-    with pytest.raises(RecolaError, match=sentence):
-        read(write(tmp_path, arousal=table({3: ["0", "0", cell, "0", "0", "0"]})))

@@ -17,7 +17,8 @@ from ser_jax.experiment import ensembles, predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.report import tables
-from ser_jax.report.results import Results, confusion, fold_means, labels
+from ser_jax.report.figures import confusion
+from ser_jax.report.results import Results, fold_means, labels
 from ser_jax.statistics import interval, paired_test
 from ser_jax.tasks import TASKS
 from ser_jax.train import TrainConfig
@@ -30,13 +31,10 @@ def out(tmp_path):
     return keep(claimed(tmp_path / "out"))
 
 
-def test_a_runs_score_is_the_mean_of_its_folds():
-    np.testing.assert_allclose(fold_means(predicted()), SCORES)
-
-
 def test_a_row_follows_from_the_predictions(out):
     row = Results(out).rows(["monolingual"])[0]
     assert row[:5] == ("monolingual", ("de",), ("de",), "arousal", "UAR")
+    np.testing.assert_allclose(fold_means(predicted()), SCORES)
     assert row.score_mean == pytest.approx(78.125)
     assert row.score_sd == pytest.approx(6.25 / np.sqrt(2))
     assert (row.runs, row.folds, row.speakers, row.utterances, row.chance) == (2, 2, 4, 8, 50)
@@ -76,7 +74,7 @@ def test_a_single_run_has_no_deviation(out):
 def test_synthetic_speech_and_what_was_left_out_are_told(tmp_path):
     corpora = [dict(CORPORA[0], synthetic=True), dict(CORPORA[1], left_out=3)]
     text = report.write_table(Results(keep(claimed(tmp_path, corpora), corpora)), "table", ["monolingual"])
-    assert "**Synthetic speech** (de)" in text
+    assert "**Synthetic speech (de): no person spoke it" in text
     assert "de (synthetic) arousal" in text
     assert "Left out as unusable: 3 of en." in text
     assert "monolingual,de,de (synthetic),arousal" in (tmp_path / "table.csv").read_text()
@@ -87,7 +85,7 @@ def test_a_missing_cell_stands_in_its_place_with_the_reason(out):
     stored.note_missing(out, [invented.missing(setting, "fold 1: too few", ("de",))])
     rows = Results(out).rows(["monolingual", "multilingual"])
     assert [row.missing for row in rows] == ["", "", "fold 1: too few"]
-    text = tables.markdown(Results(out), rows)
+    text = tables.markdown((), tables.parts(Results(out), rows))
     assert "| multilingual | not computed" in text
     assert "Not computed: multilingual, de arousal: fold 1: too few." in text
     predictions.write_predictions(out, predicted(name="multilingual", train=("de", "en")))
@@ -134,7 +132,8 @@ def test_settings_of_a_tuning_are_not_compared(tmp_path):
     rows = results.rows(results.settings)
     assert len(rows) == 2
     assert results.comparisons(rows) == []
-    assert "scores of development speakers" in tables.caption(results, rows)
+    assert "Scores are those of development speakers." in tables.caption(results, rows)
+    assert tables.settings(results, rows)[1][3] == "model.kernel 5, model.pool 15, tuned True"
 
 
 def test_a_table_without_cells_is_not_written(out):
@@ -162,7 +161,7 @@ def test_a_seed_of_which_a_fold_was_stopped_is_left_out_and_named(out):
     row = results.rows(["monolingual"])[0]
     assert (row.runs, row.stopped) == (1, "seed 1 in epoch 7, step 12 of fold 2")
     assert row.score_mean == SCORES[0]
-    text = tables.markdown(results, [row])
+    text = tables.markdown((), tables.parts(results, [row]))
     assert "(n = 1)" in text
     assert "left out: monolingual, de arousal: seed 1 in epoch 7, step 12 of fold 2." in text
     assert results.stopped == [setting.slug]
@@ -193,8 +192,8 @@ def test_tasks_of_different_metrics_stand_in_one_table(mixed):
     text = report.write_table(results, "table2", ["monolingual", "crosslingual"])
     rows = {row.task: row for row in results.rows(["monolingual"]) if row.test == ("de",)}
     assert "| de dimensions (CCC) |" in text
-    assert "chance is 50 % (arousal), 0 (dimensions), 25 % (emotion)" in text
-    assert "label rule `footnote`" in text
+    assert "Chance is 50 % (arousal), 0 (dimensions), 25 % (emotion)." in text
+    assert "The label rule is footnote." in text
     assert [name for name, _ in rows["emotion"].by_class] == ["anger", "happiness", "neutral", "sadness"]
     annotated = [value for _, value in rows["dimensions"].by_class[:2]]
     assert rows["dimensions"].pooled == pytest.approx(np.mean(annotated))
@@ -229,16 +228,28 @@ def test_captions_tell_what_settings_are_made_of(tmp_path):
     for setting in settings:
         invented.keep(tmp_path, setting, 0.7)
     results = Results(tmp_path)
-    text = tables.caption(results, results.rows(["monolingual", "odd", "crosslingual"]))
-    for part in (
-        "Score over n = 1 seed of the mean over 5 folds (en: 4, ",
-        "crosslingual: all utterances at once",
-        "7 epochs (monolingual, crosslingual), fine-tuning of 10 epochs on 100 utterances per fold (odd)",
-        "`train` (monolingual), standardization `speaker` (odd), standardization `corpus` (crosslingual)",
-        "network channels 20;",
-        "training learning rate 0.01, class weights balanced",
-    ):
-        assert part in text, text
+    rows = results.rows(["monolingual", "odd", "crosslingual"])
+    assert tables.caption(results, rows) == (
+        "Mean over 5 folds, of 1 seed. Fewer folds, since there are too few speakers: en 4. All utterances "
+        "at once, without folds: crosslingual. Chance is 50 %. The label rule is footnote."
+    )
+    changed = "model.channels 20, training.learning_rate 0.01, training.class_weights balanced"
+    assert {line[0]: line[1:] for line in tables.settings(results, rows)[1:]} == {
+        "monolingual": ["train", "7", changed],
+        "crosslingual": ["corpus", "7", changed],
+        "odd": ["speaker", "10", f"fine-tunes crosslingual on 100 samples, {changed}"],
+    }
+
+
+def test_a_table_of_many_columns_lists_settings_by_corpus(tmp_path):
+    own = invented.config(tuple("abcdefgh"), ("arousal",))
+    invented.claim(tmp_path, own)
+    for setting in [*known.monolingual(own), *known.multilingual(own)]:
+        invented.keep(tmp_path, setting, 0.7)
+    results = Results(tmp_path)
+    lines = tables.grid(results, results.rows(["monolingual", "multilingual"]))
+    assert lines[0] == ["UAR, %", "arousal"]
+    assert [line[0] for line in lines[1:4]] == ["a: monolingual", "a: multilingual", "b: monolingual"]
 
 
 def test_folders_of_different_protocols_are_mixed_on_request_only(out, tmp_path):

@@ -51,7 +51,7 @@ def test_a_damaged_file_is_named_with_a_remedy(out, capsys, name, damage):
     file = sorted((out / name).iterdir())[0] if (out / name).is_dir() else out / name
     file.write_bytes(DAMAGES[damage](file.read_bytes()))
     before = sorted(path.name for path in out.iterdir())
-    status, line = ended(report, capsys, "--results", out)
+    status, line = ended(report, capsys, out)
     assert status == 2
     assert str(file) in line
     assert "delete it" in line or "restore it" in line
@@ -80,7 +80,7 @@ def changed(out, **parts):
 )
 def test_an_incomplete_config_is_refused_though_its_hash_is_right(out, capsys, parts, command):
     changed(out, **parts)
-    status, line = ended(command, capsys, "--results", out)
+    status, line = ended(command, capsys, out)
     assert status == 2
     assert "config.json is not an experiment's, " in line
 
@@ -98,7 +98,7 @@ def test_a_config_that_was_edited_is_refused(out):
 def test_what_is_no_results_folder_is_named(tmp_path, capsys):
     for place in (tmp_path / "nowhere", tmp_path, "/dev/null"):
         for command in COMMANDS:
-            status, line = ended(command, capsys, "--results", place)
+            status, line = ended(command, capsys, place)
             assert status == 2
             assert "expected" in line, line
     assert not list(tmp_path.iterdir())
@@ -107,10 +107,9 @@ def test_what_is_no_results_folder_is_named(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("command", "flags", "named"),
     [
-        (report, [], "--results"),
-        (report, ["--results"], "--results"),
-        (report, ["--results", "x", "--mixd"], "--mixd"),
-        (verify, ["--result", "x"], "--result"),
+        (report, [], "PATH"),
+        (report, ["x", "--mixd"], "--mixd"),
+        (verify, ["x", "y"], "y"),
     ],
 )
 def test_wrong_flags_are_named(capsys, command, flags, named):

@@ -72,7 +72,6 @@ def keyword(call, name):
 
 SERVER = {  # what listens where somebody asked for it, and sends nothing
     "ser_jax/recognizer/serving.py": {"socket", "webbrowser"},
-    "ser_jax/recognizer/guard.py": {"socket"},  # for this machine's own name
 }
 
 

@@ -16,7 +16,8 @@ import servers
 import soundfile
 from senders import BEGUN, head_of, raw, received
 
-from ser_jax.recognizer import folder, serving, turns
+from ser_jax import cli
+from ser_jax.recognizer import serving, trained, turns
 
 pytest_plugins = ["servers"]
 
@@ -45,10 +46,13 @@ def test_a_port_in_use_is_one_sentence(recogniser, server):
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "uvicorn"])
-def test_what_is_not_installed_is_named(recogniser, monkeypatch, missing):
+def test_what_is_not_installed_is_named(monkeypatch, capsys, missing):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(serving.ServingError, match=r'expected what serves: pip install "ser_jax\[serve\]"'):
-        serving.serve(recogniser, port=0, opens=False)
+    monkeypatch.delitem(sys.modules, "ser_jax.recognizer.serving")
+    assert cli.main(["serve", "--no-browser"]) == 2
+    assert f'{missing} is not installed, expected what serves: pip install "ser_jax[serve]"' in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.fixture
@@ -98,7 +102,7 @@ serving.serve(Recognizer.load(sys.argv[1]), port=0, opens=False)
 @pytest.fixture(scope="module")
 def model(recogniser, tmp_path_factory):
     place = tmp_path_factory.mktemp("model")
-    folder.write(place, recogniser.model)
+    trained.write(place, recogniser.model)
     return place
 
 

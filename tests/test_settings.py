@@ -14,7 +14,6 @@ from ser_jax.experiment.run import by_stack
 from ser_jax.experiment.settings import (
     SAMPLES,
     ExperimentError,
-    class_weights,
     crosslingual,
     finetuned,
     learning_curve,
@@ -290,20 +289,6 @@ def test_any_number_of_corpora_is_told_apart_as_one_cell():
     assert [other.name for other in chosen if other.equalized] == ["multilingual_equalized"] * 2 + [
         "crosslingual_equalized"
     ] * 6
-
-
-def test_balanced_weights_make_classes_equal():
-    labels = np.array([0, 0, 0, 1, -1, 1])
-    weights = class_weights(labels, np.array([0, 1, 2, 3]), 2)
-    np.testing.assert_allclose(weights, [2 / 3, 2 / 3, 2 / 3, 2, 0, 2])
-    with pytest.raises(ExperimentError, match="class weights balanced for a task of numbers, expected none"):
-        class_weights(np.zeros((2, 3)), np.array([0]), 3)
-    balanced = config(tasks=AROUSAL, train=TrainConfig(epochs=1, class_weights="balanced"))
-    everyone = noise("one", "two")
-    everyone["one"].arousal[:] = np.arange(60) % 3 == 0
-    [_, spec, *_] = planned(monolingual(balanced), everyone)[0].popitem()[1]
-    total = [spec.weights[spec.train][spec.labels[spec.train] == c].sum() for c in (0, 1)]
-    np.testing.assert_allclose(total, len(spec.train) / 2, rtol=1e-6)
 
 
 def test_what_shares_a_stack_is_trained_alike_and_starts_alike():

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.io import wavfile
 
 from ser_jax.data.synthetic import SynthesisError, read_truth, synthesize
+from ser_jax.data.synthetic.plan import MOST, PAUSE, RECORDING, design, plan
+from ser_jax.data.synthetic.voice import ENGLISH, FRENCH
 from ser_jax.data.utterance import MARKER, is_marked
 from ser_jax.errors import UserError
 
@@ -252,23 +256,13 @@ def test_asking_for_the_marker_loads_no_scipy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(
-    ("utterances", "message"),
-    [
-        (FEWEST - 1, r"utterances: found 91, expected at least 92 per language"),
-        (23 * 120, r"utterances: found 2760, expected fewer per language, because the 120 turns of P16 need"),
-        (10**9, r"utterances: found 1000000000, expected fewer per language, because no recording of 300 s"),
-    ],
-)
-def test_impossible_sizes_are_refused(tmp_path, utterances, message):
-    with pytest.raises(SynthesisError, match=message):
+@pytest.mark.parametrize("utterances", [FEWEST - 1, 1201, 10**30])
+def test_impossible_sizes_are_refused(tmp_path, utterances):
+    with pytest.raises(SynthesisError, match=f"utterances: found {utterances}, expected 92 to 1,200 per"):
         synthesize(tmp_path / "out", utterances)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_negative_seed_is_refused(tmp_path):
     with pytest.raises(SynthesisError, match="seed: found -1, expected an integer that is not negative"):
         synthesize(tmp_path / "out", seed=-1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_place_that_is_taken_is_refused_and_left_alone(tmp_path):
@@ -289,3 +283,46 @@ def test_an_interrupted_synthesis_leaves_nothing(tmp_path):
         synthesize(tmp_path / "out", FEWEST, progress=interrupt)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_utterance_depends_on_the_seed_and_on_no_other_utterance():
+    few, many, other = plan(FEWEST, 0), plan(2 * FEWEST, 0), plan(FEWEST, 1)
+    seconds = {(turn.language.name, turn.speaker, turn.index): turn.seconds for turn in many}
+    assert all(seconds[turn.language.name, turn.speaker, turn.index] == turn.seconds for turn in few)
+    assert [turn.seconds for turn in few] != [turn.seconds for turn in other]
+
+
+@given(count=st.integers(4, 300), place=st.integers(0, 22), seed=st.integers(0, 2**32))
+def test_a_speakers_classes_are_as_even_as_their_number_allows(count, place, seed):
+    cells = design(count, place, np.random.default_rng(seed))
+    counts = Counter(cells)
+    assert len(counts) == 4
+    assert max(counts.values()) - min(counts.values()) <= 1
+    for target in zip(*cells, strict=True):
+        assert abs(2 * sum(target) - count) <= count % 2
+
+
+def test_turns_are_spread_evenly_over_the_speakers():
+    turns = plan(240, 0)
+    for language, speakers in ((ENGLISH, 10), (FRENCH, 23)):
+        counts = Counter(turn.speaker for turn in turns if turn.language is language)
+        assert len(counts) == speakers
+        assert sum(counts.values()) == 240
+        assert max(counts.values()) - min(counts.values()) <= 1
+        women = sum(speaker.endswith("F") for speaker in counts)
+        assert abs(2 * women - speakers) <= 1
+
+
+def test_durations_are_those_of_turns():
+    seconds = np.array([turn.seconds for seed in range(10) for turn in plan(240, seed)])
+    assert seconds.min() >= 0.7
+    assert abs(seconds.mean() - 2.4) < 0.15
+    assert 0.01 < np.mean(seconds > 7.5) < 0.04
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_most_turns_fit_into_the_recordings(seed):
+    needed = Counter()
+    for turn in plan(MOST, seed):
+        needed[turn.speaker] += (turn.language is FRENCH) * (turn.seconds + PAUSE)
+    assert max(needed.values()) < RECORDING - PAUSE

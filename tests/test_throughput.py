@@ -60,7 +60,7 @@ measure, sizes = throughput.measure, throughput.Sizes(
     trained=(8,), lengths=(0.5,),
 )
 config = AttentiveCNN(bands=2, frames=110, channels=3)
-throughput.measure = lambda *_: measure(config, TrainConfig(batch=8), sizes, ["float32"])
+throughput.measure = lambda *_: measure(config, TrainConfig(batch=8), sizes, ["bfloat16"])
 script.main(["--json", sys.argv[1]])
 """
 

@@ -133,9 +133,7 @@ def test_corpora_that_cannot_be_divided_or_lack_a_class_are_refused():
 
 def test_features_of_another_front_end_are_refused():
     waves = dataclasses.replace(noise_corpus("waves"), frontend=describe(Waveform()))
-    with pytest.raises(
-        TrainingError, match=r"waves has features of .*waveform.*, expected those of logmel"
-    ):
+    with pytest.raises(TrainingError, match=r"waves has features of .*waveform.*, expected those of logmel"):
         train.divide([waves], RECIPE)
 
 

@@ -4,49 +4,41 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ser_jax.errors import UserError
 from ser_jax.io import write_json
-from ser_jax.shutdown import run_script
 
 
 class OutputError(UserError):
     """A report that cannot be written to its file."""
 
 
-def run_benchmark(
-    name: str,
-    description: str | None,
-    flags: type,
-    measure: Callable[[Any, Path], dict[str, Any]],
+def publish(
+    measure: Callable[[Path], dict[str, Any]],
     markdown: Callable[[dict[str, Any]], str],
-) -> NoReturn:
-    """Run `python -m experiments.<name>`: measure, print the table, write the report to a file if asked to.
+    json: Path | None,
+    keep: Path | None = None,
+) -> int:
+    """Measure, print the table, and write the report if asked to; return the exit status.
 
     Args:
-      name, description: of the script.
-      flags: a dataclass with `json`, the file; its fields are the flags.
-      measure: called with the flags and a temporary folder; returns a report as JSON. With any sentence under
-        "exceeded" the status is 1.
+      measure: called with a folder, temporary unless `keep` is given; returns a report as JSON. With any
+        sentence under "exceeded" the status is 1.
       markdown: makes the table of it.
+      json: file of the report.
+      keep: a new folder.
+    Raises: OutputError.
     """
-    import tyro
-
-    found: Any = tyro.cli(flags, prog=f"python -m experiments.{name}", description=description)
-
-    def work() -> int:
-        check_output(found.json)
-        with tempfile.TemporaryDirectory() as folder:
-            report = measure(found, Path(folder))
-        print(markdown(report))
-        if found.json is not None:
-            write_json(found.json, report)
-        for sentence in (exceeded := report.get("exceeded", [])):
-            print(sentence, file=sys.stderr)
-        return 1 if exceeded else 0
-
-    run_script(name, work)
+    check_output(json)
+    with tempfile.TemporaryDirectory() as folder:
+        report = measure(keep or Path(folder))
+    print(markdown(report))
+    if json is not None:
+        write_json(json, report)
+    for sentence in (exceeded := report.get("exceeded", [])):
+        print(sentence, file=sys.stderr)
+    return 1 if exceeded else 0
 
 
 def check_output(file: Path | None) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import rankdata
 
 from ser_jax.data import audio, databases, labels
 from ser_jax.data.corpus import Facts
@@ -203,21 +204,15 @@ def separation(level: np.ndarray, classes: np.ndarray, speaker: np.ndarray) -> d
         return {"auc": None, "auc_within": None, "uar": None, "counts": counts}
     who = np.unique(speaker, return_inverse=True)[1]
     mean = np.bincount(who, level) / np.bincount(who)
-    low, high = np.sort(level[classes == 0]), np.sort(level[classes == 1])
-    below = (np.searchsorted(values, level, "left") / len(values) for values in (low, high))
+    ordered = (np.sort(level[classes == index]) for index in (0, 1))
+    below = (np.searchsorted(own, level, "left") / len(own) for own in ordered)
+
+    def auc(values: np.ndarray) -> float:
+        ranks = rankdata(values)[classes == 1].sum()
+        return float((ranks - counts[1] * (counts[1] + 1) / 2) / (counts[0] * counts[1]))
+
     uar = float(0.5 + np.abs(np.subtract(*below)).max() / 2)
-    return {
-        "auc": _auc(level, classes),
-        "auc_within": _auc(level - mean[who], classes),
-        "uar": uar,
-        "counts": counts,
-    }
-
-
-def _auc(level: np.ndarray, classes: np.ndarray) -> float:
-    low, high = np.sort(level[classes == 0]), level[classes == 1]
-    below = (np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")) / 2
-    return float(below.mean() / len(low))
+    return {"auc": auc(level), "auc_within": auc(level - mean[who]), "uar": uar, "counts": counts}
 
 
 def is_trap(loudness: dict[str, Any]) -> bool:
@@ -246,12 +241,13 @@ def table(found: dict[str, Any]) -> str:
         f"{found['database']} in {found['source']}" + ("   SYNTHETIC SPEECH" if found["synthetic"] else ""),
         *(f"  {what:<12} {found[what]:>8,}" for what in ("utterances", "recordings", "speakers", "sessions")),
     ]
-    if found["usable"]:
-        hours = found["seconds"]["sum"] / 3600
-        lines += [
-            f"  {'duration':<12} {_range(found['seconds'], 's')}, {hours:.2f} h in all",
-            f"  {'level':<12} {_range(found['level_db'], 'dB of full scale')}",
-        ]
+    for title, key, unit in (("duration", "seconds", "s"), ("level", "level_db", "dB of full scale")):
+        if own := found[key]:
+            hours = f", {own['sum'] / 3600:.2f} h in all" if key == "seconds" else ""
+            lines.append(
+                f"  {title:<12} {own['mean']:.2f} ± {own['std']:.2f} {unit}, {own['min']:.2f} to "
+                f"{own['max']:.2f}, median {own['median']:.2f}{hours}"
+            )
     counted = {"sample rate": "sample_rates", "channels": "channels", "encoding": "encodings"}
     for title, key in counted.items():
         unit = " Hz" if key == "sample_rates" else ""
@@ -285,18 +281,8 @@ def _counts(values: Iterable[object]) -> dict[str, int]:
     return {str(value): count for value, count in collections.Counter(values).most_common()}
 
 
-def _spread(values: list[float]) -> dict[str, float | None]:
-    names = ("sum", "mean", "min", "median", "max")
+def _spread(values: list[float]) -> dict[str, float] | None:
     if not values:
-        return dict.fromkeys((*names, "std"))
-    found: dict[str, float | None] = {name: float(getattr(np, name)(values)) for name in names}
-    return found | {"std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
-
-
-def _range(spread: dict[str, float | None], unit: str) -> str:
-    if spread["mean"] is None:
-        return "silence"
-    return (
-        f"{spread['mean']:.2f} ± {spread['std']:.2f} {unit}, "
-        f"{spread['min']:.2f} to {spread['max']:.2f}, median {spread['median']:.2f}"
-    )
+        return None
+    found = {name: float(getattr(np, name)(values)) for name in ("sum", "mean", "min", "median", "max")}
+    return found | {"std": float(np.std(values, ddof=min(1, len(values) - 1)))}

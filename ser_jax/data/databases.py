@@ -16,25 +16,15 @@ class DatabaseError(UserError):
 
 
 class Database(NamedTuple):
-    """One database as users name it.
+    """One database as users name it."""
 
-    Attributes:
-      what: the corpus in a few words.
-      source: what it is read from.
-      example: the same, as typed.
-      read: its reader, from the source and `options` to a `Catalog`.
-      citation: what to cite.
-      instructions: how to obtain it.
-      options: keywords of `read` beside the source.
-    """
-
-    what: str
-    source: str
-    example: str
-    read: Callable[..., Catalog]
+    what: str  # in a few words
+    source: str  # what it is read from
+    example: str  # the same, as typed
+    read: Callable[..., Catalog]  # from the source and `options`
     citation: str
-    instructions: str
-    options: tuple[str, ...] = ()
+    instructions: str  # how to obtain it
+    options: tuple[str, ...] = ()  # keywords of `read` beside the source
 
 
 DATABASES = {

@@ -97,7 +97,7 @@ def _turn(line: str, raters: str, place: str, session: Path) -> Utterance:
             f"{place}: found {begun(line.strip(), 120)!r}, expected '[start - end] NAME emotion "
             f"[valence, activation, dominance]', annotations from {RANGE[0]} to {RANGE[1]}"
         )
-    turn, emotion = match[3], match[4]
+    turn = match[3]
     name = _NAME.fullmatch(turn)
     if not name:
         raise IemocapError(f"{place}: turn named {turn!r}, expected a name like Ses01F_impro01_M003")
@@ -113,7 +113,7 @@ def _turn(line: str, raters: str, place: str, session: Path) -> Utterance:
         valence=vector[0],
         arousal=vector[1],
         dominance=vector[2],
-        emotion=emotion,
+        emotion=match[4],
         dialogue=_DIALOGUES.get(name["kind"][:5], ""),
         raters=raters,
         place=place,

@@ -14,19 +14,12 @@ MARKER = "SYNTHETIC.txt"  # marks a folder of synthesised speech
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """Facts of one turn: where its recording lies, who speaks, and how it was annotated.
+    """One turn: its facts, as `Facts` has them, and where its recording lies.
 
     Attributes:
-      id: unique within its corpus.
       path: the recording that holds it.
       start, stop: the segment of the recording, s; `stop` is None if the turn ends with the file.
-      speaker, session: as the database writes them.
-      sex: "female", "male" or "unknown".
       language: a code as in "en", or "unknown".
-      arousal, valence, dominance: annotations as the database gives them; NaN if it gives none.
-      emotion: the category as the database names it; "" if it names none.
-      dialogue: "improvised", "scripted" or "".
-      raters: each rater's annotation, see `ratings`.
       place: of the label, "file:line"; "" if the recording's own name tells it.
     """
 

@@ -6,6 +6,7 @@ of the corpus that a language identification predicts ([7]).
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,44 +17,32 @@ from ser_jax.experiment.predictions import Predictions
 from ser_jax.experiment.settings import slug
 from ser_jax.tasks import Task, average
 
+KEPT = ("test", "utterance", "speaker", "session", "fold", "labels", "seed")  # of the tested corpus's model
+
 
 def combine(config: Config, *_: object) -> None:
     """Store the cells "voted" and "identified" of every task and test corpus, or note why there are none."""
     every, out = config.corpora, config.out
-    known = {
-        slug(one["setting"], one["train"], one["test"], one["task"]): one["reason"]
-        for one in results.read_document(out)["missing"]
-    }
     missing = []
-    for task in config.tasks:
-        for test in every:
-            models = [
-                slug("monolingual" if train == test else "crosslingual", (train,), (test,), task.name)
-                for train in every
-            ]
-            needed = {"voted": models, "identified": [*models, slug("language", every, every, "language")]}
-            for name, cells in needed.items():
-                paths = [out / "predictions" / f"{cell}.npz" for cell in cells]
-                lacking = [path.stem for path in paths if not path.exists()]
-                if lacking:
-                    reason = f"there is no {lacking[0]}: {known.get(lacking[0], 'it was lost')}"
-                    where = {"setting": name, "train": every, "test": (test,), "task": task.name}
-                    missing.append(where | {"reason": reason})
-                    continue
-                found = same_seeds([predictions.read_predictions(path) for path in paths])
-                home = every.index(test)
-                outputs = voted(task, found) if name == "voted" else identified(home, found)
-                predictions.write_predictions(out, _cell(task, name, every, found[home], outputs))
+    for task, test in itertools.product(config.tasks, every):
+        models = [
+            slug("monolingual" if train == test else "crosslingual", (train,), (test,), task.name)
+            for train in every
+        ]
+        needed = {"voted": models, "identified": [*models, slug("language", every, every, "language")]}
+        for name, cells in needed.items():
+            paths = [out / "predictions" / f"{cell}.npz" for cell in cells]
+            if lacking := [path.stem for path in paths if not path.exists()]:
+                where = {"setting": name, "train": every, "test": (test,), "task": task.name}
+                missing.append(where | {"reason": f"there is no {lacking[0]}"})
+                continue
+            found, home = same_seeds(list(map(predictions.read_predictions, paths))), every.index(test)
+            outputs = voted(task, found) if name == "voted" else identified(home, found)
+            facts = {part: getattr(found[home], part) for part in KEPT}
+            cell = predictions.cell(task, name=name, train=every, outputs=outputs, **facts)
+            predictions.write_predictions(out, cell)
     if missing:
         results.note_missing(out, missing)
-
-
-def _cell(
-    task: Task, name: str, train: tuple[str, ...], home: Predictions, outputs: np.ndarray
-) -> Predictions:
-    kept = ("test", "utterance", "speaker", "session", "fold", "labels", "seed")
-    facts = {part: getattr(home, part) for part in kept}
-    return predictions.cell(task, name=name, train=train, outputs=outputs, **facts)
 
 
 def same_seeds(found: Sequence[Predictions]) -> list[Predictions]:

@@ -8,11 +8,10 @@
 A recording is heard in windows of 7.5 s, each of which all networks, five seeds a target, are asked about.
 """
 
-from ser_jax.recognizer.folder import demonstration
 from ser_jax.recognizer.hearing import Heard, SoundError
 from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window, schema
 from ser_jax.recognizer.recognizer import HopError, Recognizer
-from ser_jax.recognizer.trained import ModelError, Trained
+from ser_jax.recognizer.trained import ModelError, Trained, demonstration
 
 __all__ = [
     "Estimate", "Heard", "HopError", "ModelError", "Recognition", "Recognizer", "Segment", "SoundError",

@@ -6,9 +6,14 @@ what the attention gives to that can be seen.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.patheffects import Normal, Stroke
 
 from ser_jax.errors import one_line
 from ser_jax.features.logmel import HOP, RATE, SECONDS
@@ -16,10 +21,6 @@ from ser_jax.io import atomic_file
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import Estimate, Recognition, in_words
 from ser_jax.recognizer.trained import TARGETS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 WIDE = 9.0  # inches
 DOTS = 150  # per inch
@@ -44,17 +45,13 @@ def draw(path: Path, title: str, heard: Heard, recognition: Recognition) -> None
       recognition: what was said of it.
     Raises: OSError.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     canvas = FigureCanvasAgg(figure(title, heard, recognition))
     with atomic_file(path) as stream:
         canvas.print_png(stream, metadata={"Software": None})
 
 
-def figure(title: str, heard: Heard, recognition: Recognition) -> "Figure":
+def figure(title: str, heard: Heard, recognition: Recognition) -> Figure:
     """The picture as a `matplotlib.figure.Figure`; arguments as in `draw`."""
-    from matplotlib.figure import Figure
-
     targets = recognition.targets
     heights = [0.8, 2.2, *[1.0] * len(targets)]
     drawing = Figure(figsize=(WIDE, 1.6 + 1.1 * sum(heights)), dpi=DOTS, layout="constrained")
@@ -81,8 +78,6 @@ def figure(title: str, heard: Heard, recognition: Recognition) -> "Figure":
 
 def _shown(title: str) -> str:
     """A name on one line, cut in the middle; letters that the font lacks are boxes."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
     known = get_font(findfont(FontProperties(family=FONT))).get_charmap()
     title = one_line(title)
     if len(title) > 100:
@@ -90,64 +85,41 @@ def _shown(title: str) -> str:
     return "".join(letter if ord(letter) in known else "\u25a1" for letter in title)
 
 
-def _sound(axis: "Axes", heard: Heard) -> None:
+def _sound(axis: Axes, heard: Heard) -> None:
     """The least and the largest sample in every column."""
     groups = _groups(len(heard.outline), COLUMNS)
     low = np.minimum.reduceat(heard.outline[:, 0], groups)
     high = np.maximum.reduceat(heard.outline[:, 1], groups)
     edges = np.append(groups, len(heard.outline)) * HOP / RATE
-    axis.stairs(
-        high,
-        edges,
-        baseline=low,
-        fill=True,
-        facecolor="#444444",
-        edgecolor="#444444",
-        linewidth=0.6 if len(groups) < COLUMNS else 0,
-    )
+    line = 0.6 if len(groups) < COLUMNS else 0
+    axis.stairs(high, edges, baseline=low, fill=True, color="#444444", linewidth=line)
     peak = max(float(np.abs(heard.outline).max()), 1e-4)
     axis.set_ylim(-1.05 * peak, 1.05 * peak)
     axis.set_ylabel("sound")
 
 
-def _mels(axis: "Axes", heard: Heard, end: float) -> None:
+def _mels(axis: Axes, heard: Heard, end: float) -> None:
     frames, bands = heard.logmel.shape
     groups = _groups(frames, COLUMNS)
     level = np.add.reduceat(heard.logmel, groups, axis=0) / np.diff(np.append(groups, frames))[:, None]
     low, high = np.quantile(level, (0.02, 0.998))
     extent = (0, frames * HOP / RATE, -0.5, bands - 0.5)
-    axis.imshow(
-        level.T,
-        cmap="gray_r",
-        vmin=low,
-        vmax=max(high, low + 1),
-        extent=extent,
-        aspect="auto",
-        origin="lower",
-        interpolation="nearest",
-    )
+    look: dict[str, Any] = {"cmap": "gray_r", "aspect": "auto", "origin": "lower", "interpolation": "nearest"}
+    axis.imshow(level.T, vmin=low, vmax=max(high, low + 1), extent=extent, **look)
     _padding(axis, extent[1], end, "padding")
     axis.set_ylim(extent[2:])
     axis.set_ylabel("mel band")
 
 
-def _attention(under: "Axes", targets: dict[str, Estimate]) -> None:
+def _attention(under: Axes, targets: dict[str, Estimate]) -> None:
     """Steps over the log-mels, on an axis of their own: their area is 100 %."""
-    from matplotlib.patheffects import Normal, Stroke
-
     axis = under.twinx()
     for name, estimate in targets.items():
         groups = _groups(len(estimate.attention), STEPS)
         weight = np.add.reduceat([segment.weight for segment in estimate.attention], groups)
         edges = [estimate.attention[i].start for i in groups] + [estimate.attention[-1].end]
-        drawn = axis.stairs(
-            100 * weight / np.diff(edges),
-            edges,
-            baseline=None,
-            color=COLOURS[name],
-            linewidth=1.6,
-            label=name,
-        )
+        density = 100 * weight / np.diff(edges)
+        drawn = axis.stairs(density, edges, baseline=None, color=COLOURS[name], linewidth=1.6, label=name)
         drawn.set_path_effects([Stroke(linewidth=3.2, foreground="white"), Normal()])
     axis.set_ylim(0, 1.3 * max(axis.dataLim.y1, 1e-9))
     axis.set_ylabel("attention, % a second", fontsize=9)
@@ -155,7 +127,7 @@ def _attention(under: "Axes", targets: dict[str, Estimate]) -> None:
     axis.legend(loc="upper right", ncols=2, fontsize=8, title=None, framealpha=0.9)
 
 
-def _probability(axis: "Axes", name: str, recognition: Recognition) -> None:
+def _probability(axis: Axes, name: str, recognition: Recognition) -> None:
     """Every window's, from halfway to the one before it until halfway to the next."""
     windows = recognition.windows
     groups = _groups(len(windows), COLUMNS)
@@ -167,40 +139,25 @@ def _probability(axis: "Axes", name: str, recognition: Recognition) -> None:
     edges = np.concatenate([[0.0], (middles[1:] + middles[:-1]) / 2, [recognition.seconds]])
     edges = np.append(edges[groups], edges[-1])
     colour = COLOURS[name]
-    axis.stairs(
-        np.minimum(mean + spread, 1),
-        edges,
-        baseline=np.maximum(mean - spread, 0),
-        fill=True,
-        color=colour,
-        alpha=0.25,
-        linewidth=0,
-    )
+    low, high = np.maximum(mean - spread, 0), np.minimum(mean + spread, 1)
+    axis.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=0.25, linewidth=0)
     axis.stairs(mean, edges, baseline=None, color=colour, linewidth=1.8 if len(groups) < 200 else 0.8)
     axis.axhline(0.5, color="gray", linewidth=0.8, linestyle=":")
     axis.set_ylim(-0.04, 1.04)  # lines at 0 and 1 are seen whole
-    low, high = TARGETS[name].class_names
-    axis.set_yticks([0, 0.5, 1], [f"{low} 0", "0.5", f"{high} 1"])
+    first, second = TARGETS[name].class_names
+    axis.set_yticks([0, 0.5, 1], [f"{first} 0", "0.5", f"{second} 1"])
     axis.set_ylabel(name)
 
 
-def _padding(axis: "Axes", start: float, end: float, text: str = "") -> None:
+def _padding(axis: Axes, start: float, end: float, text: str = "") -> None:
     """Marks what is no sound."""
     if start >= end:
         return
     axis.axvspan(start, end, zorder=0.5, **PADDING)
     if text and end - start > 0.1 * end:
-        axis.text(
-            (start + end) / 2,
-            0.5,
-            text,
-            transform=axis.get_xaxis_transform(),
-            ha="center",
-            va="center",
-            fontsize=9,
-            color="#555555",
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8},
-        )
+        drawn = axis.text((start + end) / 2, 0.5, text, transform=axis.get_xaxis_transform(), fontsize=9)
+        drawn.set(ha="center", va="center", color="#555555")
+        drawn.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8})
 
 
 def _groups(count: int, most: int) -> np.ndarray:

@@ -1,7 +1,6 @@
 """A recording of any length to its log-mels, block by block, and to the outline of its samples."""
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -71,20 +70,8 @@ class Ear:
         return features.astype(np.float32), outline.astype(np.float32)
 
 
-def from_file(path: Path | str, filters: Filters) -> Heard:
-    """Reads a file of any length, format, rate and number of channels (their mean is taken).
-
-    Args:
-      path: see `audio.opened`.
-      filters: of `logmel.filterbank()`.
-    Raises: audio.AudioError naming the file.
-    """
-    with audio.opened(path) as sound:
-        return from_sound(sound, filters)
-
-
 def from_sound(sound: audio.Sound, filters: Filters, check: Callable[[], None] | None = None) -> Heard:
-    """The same of a file that is open.
+    """Read a file of any length, format, rate and number of channels (their mean is taken).
 
     Args:
       sound: what `audio.opened` gave.
@@ -169,19 +156,10 @@ def as_sound(samples: ArrayLike) -> np.ndarray:
 
 def from_blocks(rate: int, blocks: Iterable[np.ndarray], filters: Filters) -> Heard:
     """All of a sound that comes in blocks [n] float64; less than a frame of it has no features."""
-    ear, count = Ear(rate, filters), 0
-    features, outlines = [], []
-    for block, last in _with_last(blocks):
-        count += len(block)
-        one, outline = ear.feed(block, last)
-        features.append(one)
-        outlines.append(outline)
-    return Heard(count / rate, np.concatenate(features), np.concatenate(outlines))
-
-
-def _with_last(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
-    held = np.empty(0)
+    ear, count, parts = Ear(rate, filters), 0, []
     for block in blocks:
-        yield held, False
-        held = block
-    yield held, True
+        count += len(block)
+        parts.append(ear.feed(block))
+    parts.append(ear.feed(np.empty(0), last=True))
+    features, outlines = zip(*parts, strict=True)
+    return Heard(count / rate, np.concatenate(features), np.concatenate(outlines))

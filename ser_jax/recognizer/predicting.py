@@ -1,6 +1,5 @@
 """`ser-jax predict`: predictions for recordings as text, JSON or CSV."""
 
-import contextlib
 import csv
 import glob
 import io
@@ -9,15 +8,14 @@ import os
 import re
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ser_jax.data.audio import SUFFIXES
 from ser_jax.errors import UserError, beside, one_line
-from ser_jax.recognizer import pipe
+from ser_jax.recognizer import streaming
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import Recognition, Window, in_words
 from ser_jax.recognizer.recognizer import Recognizer
@@ -110,14 +108,17 @@ def predict(
     pictures = None if plots is None else _Pictures(plots, files)
     bad: list[str] = []
     waiting: deque[tuple[str, Heard]] = deque()
-    with (
-        tqdm(total=len(files), unit=" files", disable=True if len(files) == 1 else None) as bar,
-        _printing(form, recognizer.targets) as show,
-    ):
+    if form == "csv":
+        columns = [f"{t}_{what}" for t in recognizer.targets for what in ("class", "probability", "spread")]
+        print(_csv(["file", "part", "start", "end", *columns]))
+    opening = "["  # of the list of JSON, then what stands between its objects
+    with tqdm(total=len(files), unit=" files", disable=True if len(files) == 1 else None) as bar:
         for recognition in recognizer.recognise(_read(recognizer, files, waiting, bad, bar), hop):
             name, heard = waiting.popleft()
             with tqdm.external_write_mode(sys.stdout):
-                show(name, recognition)
+                shown = _shown(form, recognizer.targets, name, recognition)
+                print(f"{opening}\n{shown}" if form == "json" else shown, end="" if form == "json" else "\n")
+                opening = ","
             if pictures is not None:
                 try:
                     pictures.draw(name, heard, recognition)
@@ -125,6 +126,8 @@ def predict(
                     bad.append(name)
                     _complain(bar, str(error))
             bar.update()
+    if form == "json":
+        print("\n]" if opening == "," else "[]")
     if pictures is not None:
         print(f"ser-jax: {pictures}", file=sys.stderr)
     return 1 if bad else 0
@@ -137,7 +140,7 @@ def _read(
     for name in files:
         try:
             if name == STANDARD_INPUT:
-                heard = pipe.hear(sys.stdin.buffer, recognizer.filters)
+                heard = streaming.hear(sys.stdin.buffer, recognizer.filters)
             else:
                 heard = recognizer.hear(_checked(name))
         except UserError as error:
@@ -165,53 +168,37 @@ def _complain(bar: tqdm, sentence: str) -> None:
     print(f"ser-jax: {one_line(sentence)}", file=sys.stderr)
 
 
-@contextlib.contextmanager
-def _printing(form: str, targets: Sequence[str]) -> Iterator[Callable[[str, Recognition], None]]:
-    """Yield a function that prints the recognition of a named recording."""
-    if form != "json":
-        if form == "csv":
-            columns = [f"{t}_{what}" for t in targets for what in ("class", "probability", "spread")]
-            _print_row(["file", "part", "start", "end", *columns])
-        yield partial(_print_csv if form == "csv" else _print_text, targets)
-        return
-    opening = "["
-
-    def add(name: str, recognition: Recognition) -> None:
-        nonlocal opening
-        print(f"{opening}\n{json.dumps(recognition.as_dict(name))}", end="")
-        opening = ","
-
-    yield add
-    print("\n]" if opening == "," else "[]")
-
-
-def _print_text(targets: Sequence[str], name: str, recognition: Recognition) -> None:
-    """Print a line for a recording, and one for each of its windows if there are several."""
+def _shown(form: str, targets: Sequence[str], name: str, recognition: Recognition) -> str:
+    """Return what is printed of a named recording: all of it, and its windows."""
+    if form == "json":
+        return json.dumps(recognition.as_dict(name))
+    windows = recognition.windows
+    if form == "csv":
+        if name != STANDARD_INPUT and name.startswith(("=", "+", "-", "@", "\t", "\r")):
+            name = os.path.join(os.curdir, name)  # noqa: PTH118  Path takes the dot away
+        name = one_line(name) if sys.stdout.isatty() else name
+        whole = Window(0.0, recognition.seconds, recognition.targets)
+        rows = []
+        for part, one in (("all", whole), *(("window", window) for window in windows)):
+            row = [name, part, f"{one.start:.3f}", f"{one.end:.3f}"]
+            for found in (one.targets[target] for target in targets):
+                row += [found.label, f"{found.probability:.6f}", f"{found.spread:.6f}"]
+            rows.append(_csv(row))
+        return "\n".join(rows)
 
     def estimates(part: Recognition | Window) -> str:
         return "   ".join(in_words(target, part.targets[target]) for target in targets)
 
-    print(f"{one_line(name)}   {recognition.seconds:.2f} s   {estimates(recognition)}")
-    for window in recognition.windows if len(recognition.windows) > 1 else ():
-        print(f"  {window.start:7.1f} to {window.end:7.1f} s   {estimates(window)}")
+    lines = [f"{one_line(name)}   {recognition.seconds:.2f} s   {estimates(recognition)}"]
+    for one in windows if len(windows) > 1 else ():
+        lines.append(f"  {one.start:7.1f} to {one.end:7.1f} s   {estimates(one)}")
+    return "\n".join(lines)
 
 
-def _print_csv(targets: Sequence[str], name: str, recognition: Recognition) -> None:
-    """Print a line for a recording, part "all", and one for each of its windows."""
-    if name != STANDARD_INPUT and name.startswith(("=", "+", "-", "@", "\t", "\r")):
-        name = os.path.join(os.curdir, name)  # noqa: PTH118  Path takes the dot away
-    name = one_line(name) if sys.stdout.isatty() else name
-    windows = [("window", one.start, one.end, one.targets) for one in recognition.windows]
-    for part, start, end, found in (("all", 0.0, recognition.seconds, recognition.targets), *windows):
-        own = [found[target] for target in targets]
-        cells = [cell for one in own for cell in (one.label, f"{one.probability:.6f}", f"{one.spread:.6f}")]
-        _print_row([name, part, f"{start:.3f}", f"{end:.3f}", *cells])
-
-
-def _print_row(cells: list[str]) -> None:
+def _csv(row: list[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(cells)  # with \n alone it quotes no \r in a name
-    print(line.getvalue()[:-2])
+    csv.writer(line, lineterminator="\r\n").writerow(row)  # with \n alone it quotes no \r in a name
+    return line.getvalue()[:-2]
 
 
 class _Pictures:

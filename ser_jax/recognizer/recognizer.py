@@ -10,9 +10,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ser_jax.arrays import Array
+from ser_jax.data import audio
 from ser_jax.errors import UserError
 from ser_jax.features import logmel
-from ser_jax.recognizer import folder, hearing, trained
+from ser_jax.recognizer import hearing, trained
 from ser_jax.recognizer.hearing import Heard, SoundError
 from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window
 from ser_jax.recognizer.trained import TARGETS, ModelError, Probabilities, Trained
@@ -56,7 +57,7 @@ class Recognizer:
           path: the folder; by default that of the demonstration, which was trained on synthetic speech only.
         Raises: ModelError naming the file and what is wrong with it.
         """
-        return cls(folder.read(folder.demonstration() if path is None else path))
+        return cls(trained.read(trained.demonstration() if path is None else path))
 
     @property
     def is_demonstration(self) -> bool:
@@ -86,7 +87,8 @@ class Recognizer:
         if isinstance(sound, (str, Path)):
             if rate is not None:
                 raise SoundError(f"rate {rate} for the file {sound}, expected none: the file says its own")
-            return hearing.from_file(sound, self.filters)
+            with audio.opened(sound) as opened:
+                return hearing.from_sound(opened, self.filters)
         if isinstance(sound, (bytes, bytearray, memoryview)) or hasattr(sound, "read"):
             kind = "an open file" if hasattr(sound, "read") else "bytes"
             raise SoundError(f"{kind}, expected a path, or samples and their rate: soundfile.read gives both")
@@ -151,7 +153,7 @@ class Recognizer:
         """
         frames = min(len(features), self.model.sizes.frames)
         end = start + _seconds(frames)
-        return self._window(start, end, _One(*(part[:, :, 0] for part in self.predict([features]))))
+        return self._window(start, end, Probabilities(*(part[:, :, 0] for part in self.predict([features]))))
 
     def check(self, hop: float | None) -> None:
         """Raise HopError if windows cannot be this far apart."""
@@ -176,7 +178,7 @@ class Recognizer:
             [recording.heard.logmel[start : start + length] for recording, start in batch]
         )
         for place, (recording, _) in enumerate(batch):
-            recording.windows.append(_One(*(part[:, :, place] for part in predicted)))
+            recording.windows.append(Probabilities(*(part[:, :, place] for part in predicted)))
 
     def _recognition(self, recording: "_Recording") -> Recognition:
         heard, length = recording.heard, self.model.sizes.frames
@@ -188,7 +190,7 @@ class Recognizer:
         share = sound / sound.sum()
         return Recognition(heard.seconds, self._together(recording, share), windows)
 
-    def _window(self, start: float, end: float, one: "_One") -> Window:
+    def _window(self, start: float, end: float, one: Probabilities) -> Window:
         attention = one.attention.mean(axis=1, dtype=np.float64)
         return Window(start, end, self._estimates(one.probability, attention, start))
 
@@ -219,17 +221,12 @@ class Recognizer:
         return found
 
 
-class _One(NamedTuple):
-    """The prediction of one window: [A, R] and [A, R, S]."""
-
-    probability: Array
-    attention: Array
-
-
 class _Recording(NamedTuple):
+    """A recording, the first frames of its windows, and their predictions: [A, R] and [A, R, S]."""
+
     heard: Heard
     starts: list[int]
-    windows: list[_One]
+    windows: list[Probabilities]
 
     @property
     def is_done(self) -> bool:

@@ -22,9 +22,9 @@ from ser_jax.errors import UserError
 from ser_jax.features import LogMel, describe, logmel
 from ser_jax.io import atomic_folder
 from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer import folder, measuring
+from ser_jax.recognizer import evaluation
 from ser_jax.recognizer.card import card
-from ser_jax.recognizer.trained import TARGETS, Target, Temperature, Trained
+from ser_jax.recognizer.trained import TARGETS, Target, Temperature, Trained, write
 from ser_jax.runs import Data
 from ser_jax.tasks import Binary
 from ser_jax.train import TrainConfig
@@ -96,7 +96,7 @@ def train(
                 bar.update(steps)
 
             trained, metrics = fit(loaded, Recipe(name, **recipe), Machine.here(), on_epoch)
-        folder.write(partial, trained)
+        write(partial, trained)
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(card(trained, metrics), encoding="utf-8")
     return metrics
@@ -133,11 +133,11 @@ def fit(
         facts=_facts(every, held_out, recipe),
     )
     rows, targets, metrics = np.flatnonzero(held_out), {}, {}
-    variants, names = measuring.variants(every.frames[rows]), np.array(every.names)[every.corpus[rows]]
-    margins = measuring.margins(uncalibrated, every.features, rows, variants)
+    variants, names = evaluation.variants(every.frames[rows]), np.array(every.names)[every.corpus[rows]]
+    margins = evaluation.margins(uncalibrated, every.features, rows, variants)
     for target, margin in zip(recipe.targets, margins, strict=True):
-        held = measuring.HeldOut(_labels(every, target, recipe)[rows], every.speaker_id[rows], names)
-        temperature, metrics[target] = measuring.measured(margin, variants, held)
+        held = evaluation.HeldOut(_labels(every, target, recipe)[rows], every.speaker_id[rows], names)
+        temperature, metrics[target] = evaluation.measured(margin, variants, held)
         targets[target] = Target(temperature, params[target])
     return dataclasses.replace(uncalibrated, targets=targets), metrics
 

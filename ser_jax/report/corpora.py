@@ -4,13 +4,13 @@ import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ser_jax.data import Corpus, Facts, UnknownCorpusError, facts, onset
 from ser_jax.data.labels import RULES, counts
-from ser_jax.report.results import SYNTHETIC
+from ser_jax.report.results import marked
 from ser_jax.report.tables import aligned
 from ser_jax.tasks import Task
 
@@ -73,9 +73,14 @@ def class_counts(corpus: Facts, rule: str, tasks: Sequence[Task] = ()) -> list[d
             *each, source = CLASSES[corpus.database, rule, dimension]
             known |= {f"{dimension} {name}": (int(n), str(source)) for name, n in zip(own, each, strict=True)}
     for task in tasks:
-        found |= _task_counts(corpus, task)
+        labels = task.labels(corpus)
+        if labels.ndim == 2:
+            found[f"{task.name} rated"] = int(np.isfinite(labels).any(axis=1).sum())
+        else:
+            each_class = enumerate(task.class_names)
+            found |= {f"{task.name} {name}": int((labels == k).sum()) for k, name in each_class}
     rows = []
-    for what in [*found, *(what for what in known if what not in found)]:
+    for what in dict.fromkeys([*found, *known]):
         expected, source = known.get(what, (None, ""))
         n = found.get(what, 0)
         verdict = "" if expected is None else "equal" if n == expected else "different"
@@ -83,93 +88,66 @@ def class_counts(corpus: Facts, rule: str, tasks: Sequence[Task] = ()) -> list[d
     return rows
 
 
-def _task_counts(corpus: Facts, task: Task) -> dict[str, int]:
-    labels = task.labels(corpus)
-    if labels.ndim == 2:
-        return {f"{task.name} rated": int(np.isfinite(labels).any(axis=1).sum())}
-    return {f"{task.name} {name}": int((labels == k).sum()) for k, name in enumerate(task.class_names)}
-
-
-def counts_table(corpus: Facts, rows: Sequence[dict[str, Any]]) -> str:
-    """Return the rows of `class_counts` as text."""
-    kind = "" if isinstance(corpus, Corpus) else ", labels only"
-    kind += ", SYNTHETIC SPEECH" if corpus.synthetic else ""
-    left_out = getattr(corpus, "left_out", 0)
-    kind += f", {left_out:,} utterances left out" if left_out else ""
-    compared = [row for row in rows if row["verdict"]]
-    lines = [
-        f"{corpus.name} ({corpus.database}{kind})",
-        f"  {'':<24} {'found':>8} {'published' if compared else '':>10}".rstrip(),
-    ]
-    for row in rows:
-        expected = "" if row["published"] is None else f"{row['published']:,}"
-        remark = f"{row['verdict']:<9}  {row['source']}".rstrip()
-        lines.append(f"  {row['what']:<24} {row['found']:>8,} {expected:>10}  {remark}".rstrip())
-    if not compared:
-        return "\n".join([*lines, "  counted only: the paper has no counts of it"])
-    equal = sum(row["verdict"] == "equal" for row in compared)
-    return "\n".join([*lines, f"  {equal} of {len(compared)} published counts are equal"])
-
-
-def counts_json(corpus: Facts, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the rows of `class_counts` with the corpus, as JSON."""
+def about(corpus: Facts) -> dict[str, Any]:
+    """Return what a corpus is, as JSON."""
     return {
         "name": corpus.name,
         "builder": corpus.database,
         "synthetic": corpus.synthetic,
         "labels_only": not isinstance(corpus, Corpus),
         "left_out": getattr(corpus, "left_out", 0),
-        "counts": list(rows),
     }
 
 
-class Onset(NamedTuple):
-    """When speech starts in the utterances of a corpus.
+def counts_table(corpus: Facts, rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows of `class_counts` as Markdown."""
+    compared = [row for row in rows if row["verdict"]]
+    kept = list(rows[0]) if compared else ["what", "found"]
+    fields = [[str(row[name] if row[name] is not None else "") for name in kept] for row in rows]
+    equal = sum(row["verdict"] == "equal" for row in compared)
+    verdict = (
+        f"{equal} of {len(compared)} published counts are equal."
+        if compared
+        else ("Counted only: the paper has no counts of it.")
+    )
+    facts_ = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in about(corpus).items())
+    return f"{facts_}\n\n{aligned([kept, *fields])}\n\n{verdict}"
 
-    Attributes:
-      corpus: its name.
-      utterances, without: how many, and how many of them without speech.
-      start: s, by which each share of `QUANTILES` has started; empty if there is no speech at all.
-      late: share that starts later than 0.5 s.
-      silent_at_the_end: s, the median.
-      contrast: dB, the median.
+
+def speech_onset(corpus: Corpus) -> dict[str, Any]:
+    """Measure when speech starts, in a corpus of log-mels.
+
+    Returns: by name, numbers of utterances, the seconds by which shares of them have started, and medians;
+      None without speech.
     """
-
-    corpus: str
-    utterances: int
-    without: int
-    start: list[float]
-    late: float | None
-    silent_at_the_end: float | None
-    contrast: float | None
-
-
-def speech_onset(corpus: Corpus) -> Onset:
-    """Measure when speech starts, in a corpus of log-mels."""
     found = onset.extent(corpus.features, corpus.frames)
     lead = found.lead[~np.isnan(found.lead)]
-    made_up = corpus.synthetic and SYNTHETIC not in corpus.name
-    name = f"{corpus.name} ({SYNTHETIC})" if made_up else corpus.name
-    if not len(lead):
-        return Onset(name, len(corpus), len(corpus), [], None, None, None)
-    medians = (float(np.nanmedian(part)) for part in (found.tail, found.contrast))
-    start = np.quantile(lead, QUANTILES).tolist()
-    return Onset(name, len(corpus), len(corpus) - len(lead), start, float(np.mean(lead > 0.5)), *medians)
+    medians = {"silent at the end, s": found.tail, "contrast, dB": found.contrast}
+    return {
+        "corpus": marked(corpus.name, corpus.synthetic),
+        "utterances": len(corpus),
+        "without speech": len(corpus) - len(lead),
+        **{
+            f"{100 * q:.0f} % start by, s": float(np.quantile(lead, q)) if len(lead) else None
+            for q in QUANTILES
+        },
+        "later than 0.5 s, %": float(100 * np.mean(lead > 0.5)) if len(lead) else None,
+        **{name: float(np.nanmedian(part)) if len(lead) else None for name, part in medians.items()},
+    }
 
 
-def onset_table(onsets: Sequence[Onset]) -> str:
+def onset_table(onsets: Sequence[dict[str, Any]]) -> str:
     """Return when speech starts in several corpora, as Markdown."""
-    head = ["", "utterances", *(f"{100 * q:.0f} % start by, s" for q in QUANTILES)]
-    lines = [[*head, "later than 0.5 s", "silent at the end, s", "contrast, dB", "no speech found"]]
-    for one in onsets:
-        shown = [*(f"{value:.2f}" for value in one.start)] or ["?"] * len(QUANTILES)
-        if one.late is None:
-            shown += ["?"] * 3
-        else:
-            shown += [f"{100 * one.late:.1f} %", f"{one.silent_at_the_end:.2f}", f"{one.contrast:.0f}"]
-        lines.append([one.corpus, str(one.utterances), *shown, str(one.without)])
+    shown = [
+        [
+            "?" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+            for value in one.values()
+        ]
+        for one in onsets
+    ]
     return (
-        f"{aligned(lines)}\n\nSpeech: {onset.LASTING} frames in a row that are at most {onset.BELOW:g} dB "
-        f"below the loud ones and {onset.ABOVE:g} dB above the quiet ones. Contrast: median level of loud "
-        "over quiet frames; far below 20 dB the room is loud, and an early start means little."
-    )  # fmt: skip
+        f"{aligned([list(onsets[0]), *shown])}\n\nSpeech: {onset.LASTING} frames in a row that are at most "
+        f"{onset.BELOW:g} dB below the loud ones and {onset.ABOVE:g} dB above the quiet ones. Contrast: "
+        "median level of loud over quiet frames; far below 20 dB the room is loud, and an early start "
+        "means little."
+    )

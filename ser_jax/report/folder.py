@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -37,8 +38,8 @@ def write_table(results: Results, name: str, settings: Sequence[str], figure: st
     written = _contents(results, name, rows)
     for file, content in written.items():
         write_text(results.out / file, content)
-    for kind, drawn in figures.of(results, rows, figure).items():
-        write_figure(results.out / f"{name}{kind}", drawn)
+    for kind, chart in figures.charts(results, rows, figure).items():
+        write_figure(results.out / f"{name}{kind}", figures.drawn(chart, results.synthetic))
     return written[f"{name}.md"].rstrip("\n")
 
 
@@ -64,7 +65,7 @@ def write_figure(path: Path, figure: Figure) -> None:
 def _contents(results: Results, name: str, rows: Sequence[Row]) -> dict[str, str]:
     """Return the text files of a table by name."""
     return {
-        f"{name}.md": tables.markdown(results, rows) + "\n",
+        f"{name}.md": tables.markdown(results.synthetic, tables.parts(results, rows)),
         f"{name}.csv": tables.comma_separated(results, rows),
         f"{name}.tex": tables.latex(results, rows),
     }
@@ -78,23 +79,20 @@ def rewrite(out: Path) -> dict[str, str]:
     read_document(out)  # before a folder that is none is locked
     with run_lock(out):
         results = Results(out)
-        known = results.document["tables"]
-        lost = sorted({cell for shown in known.values() for cell in shown["cells"]} - _there(results))
+        known = results.document["tables"] or {
+            "results": {"settings": results.settings, "figure": None, "cells": []}
+        }
+        lost = sorted({cell for shown in known.values() for cell in shown["cells"]} - results.known.keys())
         if lost:
             raise ResultsError(
                 f"{out} has lost the predictions of {', '.join(lost)}; the experiment computes them again"
             )
-        known = known or {"results": {"settings": results.settings, "figure": None}}
         found = {
             name: write_table(results, name, shown["settings"], shown["figure"])
             for name, shown in known.items()
         }
         write_page(results)
-    return found  # fmt: skip
-
-
-def _there(results: Results) -> set[str]:
-    return {*results.cells, *results.missing}
+    return found
 
 
 def compare(folders: Sequence[Path], mixed: bool = False) -> str:
@@ -120,9 +118,9 @@ def compare(folders: Sequence[Path], mixed: bool = False) -> str:
         lines += [] if lines else [["results", *head]]
         lines += [[str(one.out), *line] for line in body]
     synthetic = sorted({name for one in every for name in one.synthetic})
-    notice = "**Results of different protocols: they cannot be compared line by line.**" if other else ""
-    parts = [tables.synthetic_notice(synthetic), notice, tables.aligned(lines)]
-    return "\n\n".join(part for part in parts if part)  # fmt: skip
+    notice = "**Results of different protocols: they cannot be compared line by line.**"
+    table = tables.Table("Results", lines, tables.POOLED)
+    return tables.markdown(synthetic, [notice, table] if other else [table]).rstrip("\n")
 
 
 def verify(out: Path) -> list[str]:
@@ -133,25 +131,24 @@ def verify(out: Path) -> list[str]:
     results = Results(out)
     if not results.document["tables"]:
         raise ResultsError(f"{out} holds no table, expected one that an experiment has written")
-    wrong: dict[str, None] = {}
-    for name, shown in results.document["tables"].items():
-        for cell in shown["cells"]:
-            if cell not in _there(results):
-                wrong[f"{cell}.npz: LOST, expected in {out / 'predictions'}"] = None
-            elif cell in results.cells and not _fits(results, results.cells[cell]):
-                wrong[f"{cell}.npz: OTHER UTTERANCES than the folds of config.json"] = None
-        for file, content in _contents(results, name, results.rows(shown["settings"])).items():
-            wrong |= dict.fromkeys(_differs(out / file, content, "the predictions"))
+    every: dict[str, Any] = results.document["tables"]
+    expected: dict[str, str] = {}
+    for name, shown in every.items():
+        expected |= _contents(results, name, results.rows(shown["settings"]))
     if known := attention.read(out):
-        content = attention.table(known, results.synthetic) + "\n"
-        wrong |= dict.fromkeys(_differs(out / "attention.md", content, attention.FILE))
-    return list(wrong)
-
-
-def _differs(path: Path, content: str, source: str) -> list[str]:
-    if not path.exists():
-        return [f"{path.name}: LOST, expected as it follows from {source}"]
-    return [] if path.read_bytes() == content.encode() else [f"{path.name}: DIFFERS from {source}"]
+        expected["attention.md"] = tables.markdown(results.synthetic, [attention.summary(known)])
+    wrong = []
+    for cell in dict.fromkeys(cell for shown in every.values() for cell in shown["cells"]):
+        if cell not in results.known:
+            wrong.append(f"{cell}.npz: LOST, expected in {out / 'predictions'}")
+        elif cell in results.cells and not _fits(results, results.cells[cell]):
+            wrong.append(f"{cell}.npz: OTHER UTTERANCES than the folds of config.json")
+    for file, content in expected.items():
+        if not (out / file).exists():
+            wrong.append(f"{file}: LOST, expected as it follows from what is stored")
+        elif (out / file).read_bytes() != content.encode():
+            wrong.append(f"{file}: DIFFERS from what is stored")
+    return wrong
 
 
 def _fits(results: Results, found: Predictions) -> bool:

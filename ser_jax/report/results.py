@@ -8,7 +8,7 @@ import contextlib
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ PAPER = {  # Table 2, UAR in %, by setting and the database of the test corpus
 }
 TABLE2 = ("monolingual", "multilingual", "crosslingual", "finetuned")
 SYNTHETIC = "synthetic"
-NAMED = 3  # runs of a setting that are named if they were stopped
+KNOWN = ("UAR", "CCC")  # metrics of which more is known than the stored scores
 NAN = float("nan")
 
 
@@ -112,22 +112,31 @@ class Results:
     Attributes:
       out: the folder.
       document: its config.json.
+      names, synthetic: of all corpora, and of those of synthetic speech.
       cells: predictions by slug, without the seeds of which a run was stopped.
       logs: how the runs of each setting were trained, by the setting's slug.
+      metric: of each task that has cells.
       missing: rows of cells that could not be computed, by slug.
+      known: both cells and missing ones, by slug.
 
     Raises: ResultsError if it has no config.json, or a file is damaged or of other corpora.
     """
 
     def __init__(self, out: Path):
         self.out, self.document = out, read_document(out)
+        corpora = self.document["corpora"]
+        self.names = [corpus["name"] for corpus in corpora]
+        self.synthetic = [corpus["name"] for corpus in corpora if corpus["synthetic"]]
         self.cells = {path.stem: self._read(path) for path in sorted((out / "predictions").glob("*.npz"))}
         self.logs = {path.stem: read_training(path) for path in sorted((out / "training").glob("*.npz"))}
-        noted = [
-            Row(one["setting"], tuple(one["train"]), tuple(one["test"]), one["task"], missing=one["reason"])
-            for one in self.document["missing"]
-        ]
-        self.missing = {row.slug: row for row in noted if row.slug not in self.cells}
+        self.metric = {cell.task: cell.metric for cell in self.cells.values()}
+        self.missing: dict[str, Row] = {}
+        for one in self.document["missing"]:
+            cell = one["setting"], tuple(one["train"]), tuple(one["test"]), one["task"]
+            row = Row(*cell, metric=self.metric.get(one["task"], ""), missing=one["reason"])
+            if row.slug not in self.cells:
+                self.missing[row.slug] = row
+        self.known: dict[str, Row | Predictions] = {**self.missing, **self.cells}
         self._row = functools.cache(self._computed_row)
         self._compared = functools.cache(lambda one, other: compared(self.cells[one], self.cells[other]))
 
@@ -141,16 +150,6 @@ class Results:
         return found
 
     @property
-    def names(self) -> list[str]:
-        """Names of the corpora."""
-        return [corpus["name"] for corpus in self.document["corpora"]]
-
-    @property
-    def synthetic(self) -> list[str]:
-        """Names of the corpora of synthetic speech."""
-        return [corpus["name"] for corpus in self.document["corpora"] if corpus["synthetic"]]
-
-    @property
     def stopped(self) -> list[str]:
         """Slugs of the settings of which runs were stopped."""
         return [name for name, log in self.logs.items() if log.stopped[:, 0].any()]
@@ -158,41 +157,32 @@ class Results:
     @property
     def settings(self) -> list[str]:
         """Names of all settings of which something is stored or missing, the paper's first."""
-        there = {one.setting for one in self.cells.values()} | {one.setting for one in self.missing.values()}
+        there = {one.setting for one in self.known.values()}
         first = [name for name in TABLE2 if name in there]
         return [*first, *sorted(there.difference(first))]
 
     def title(self, corpora: Sequence[str]) -> str:
         """Return names as tables have them; that of synthetic speech is marked."""
-        return "+".join(
-            f"{name} ({SYNTHETIC})" if name in self.synthetic and SYNTHETIC not in name else name
-            for name in corpora
-        )
+        return "+".join(marked(name, name in self.synthetic) for name in corpora)
 
     def description(self, cell: Row | Predictions) -> dict[str, Any]:
         """Return what the setting of a cell is made of; empty if it follows from other settings."""
         wanted = cell.setting, list(cell.train), cell.task
-        return next(
-            (
-                one
-                for one in self.document["settings"].values()
-                if (one["name"], one["train"], one["task"]["name"]) == wanted
-                and set(cell.test) <= set(one["test"])
-            ),
-            {},
-        )
+        for one in self.document["settings"].values():
+            found = one["name"], one["train"], one["task"]["name"]
+            if found == wanted and set(cell.test) <= set(one["test"]):
+                return one
+        return {}
 
     def rows(self, settings: Sequence[str]) -> list[Row]:
         """Return every cell of some settings, stored or missing, in the order of the tables."""
-        known = self.missing | self.cells
 
-        def place(name: str) -> tuple[int, list[int], list[int], str]:
-            cell = known[name]
+        def place(cell: Row | Predictions) -> tuple[int, list[int], list[int], str]:
             test, train = (list(map(self.names.index, part)) for part in (cell.test, cell.train))
             return settings.index(cell.setting), test, train, cell.task
 
-        wanted = [name for name, cell in known.items() if cell.setting in settings]
-        return [self._row(name) for name in sorted(wanted, key=place)]
+        shown = sorted((cell for cell in self.known.values() if cell.setting in settings), key=place)
+        return [self._row(cell.slug) for cell in shown]
 
     def _computed_row(self, name: str) -> Row:
         if name not in self.cells:
@@ -202,22 +192,19 @@ class Results:
         stopped = self._stopped(found, about)
         if not len(found.seed):
             return outline(found)._replace(missing=f"no seed is complete ({stopped})")
-        return measured(found, about.get("task", {}).get("dimensions", ()))._replace(
-            paper=self._paper(found), stopped=stopped
-        )
+        row = measured(found, about.get("task", {}).get("dimensions", ()))
+        return row._replace(paper=self._paper(found), stopped=stopped)
 
-    def _stopped(self, found: Predictions, about: dict[str, Any]) -> str:
+    def _stopped(self, found: Predictions, about: Mapping[str, Any]) -> str:
         """Return which runs of a cell's setting were stopped, and where; "" if none was."""
         log = self.logs.get(slug(about["name"], about["train"], about["test"], found.task)) if about else None
-        runs = [] if log is None else np.flatnonzero(log.stopped[:, 0]).tolist()
-        if log is not None and runs:
-            each = [
-                f"seed {log.seed[run]} in epoch {log.stopped[run, 0]}, step {log.stopped[run, 1]} of fold "
-                f"{log.fold[run] + 1}"
-                for run in runs
-            ]
-            more = f" and {len(each) - NAMED} more" if len(each) > NAMED else ""
-            return ", ".join(each[:NAMED]) + more
+        if log is not None and log.stopped[:, 0].any():
+            each = zip(log.seed, *log.stopped.T, log.fold, strict=True)
+            return ", ".join(
+                f"seed {seed} in epoch {epoch}, step {step} of fold {fold + 1}"
+                for seed, epoch, step, fold in each
+                if epoch
+            )
         lost = sorted(set(range(about.get("seeds", 0))) - set(found.seed.tolist()))
         return f"outputs of seed {', '.join(map(str, lost))} are not finite" if lost else ""
 
@@ -236,45 +223,46 @@ class Results:
         """
         found, names = [], labels(rows)
         there = [row for row in rows if not row.missing and not self.description(row).get("tuned")]
-        for column in columns(there):
-            own = [row for row in there if (row.test, row.task) == column]
+        for own in columns(there):
             neighbours = [(later, former) for former, later in itertools.pairwise(own[1:])]
             pairs = dict.fromkeys([*((row, own[0]) for row in own[1:]), *neighbours])
             values = [self._compared(one.slug, other.slug) for one, other in pairs]
             corrected = holm([p for _, p in values])
             for (one, other), (difference, p), p_holm in zip(pairs, values, corrected, strict=True):
                 both = names[one.slug], names[other.slug]
-                found.append(Comparison(*column, one.metric, *both, difference, p, float(p_holm)))
+                cell = one.test, one.task, one.metric
+                found.append(Comparison(*cell, *both, difference, p, float(p_holm)))
         return found
 
     def curves(self, settings: Sequence[str]) -> dict[str, dict[str, TrainingLog]]:
-        """Return how the runs of some settings were trained, by title and task, without stopped runs.
+        """Return how models were trained, by setting with its training corpora, and by task.
 
-        Tasks of different metrics have titles of their own.
+        Runs for several tested corpora are put together; those that were stopped are left out.
         """
-        metric = {cell.task: cell.metric for cell in self.cells.values()}
-        known = self.document["settings"]
-
-        def place(name: str) -> tuple[int, list[int], list[int], str]:
-            train, test = (list(map(self.names.index, known[name][part])) for part in ("train", "test"))
-            return settings.index(known[name]["name"]), train, test, known[name]["task"]["name"]
-
-        found: dict[str, dict[str, TrainingLog]] = {}
-        own = [name for name in self.logs if name in known and known[name]["name"] in settings]
-        for one, log in ((known[name], self.logs[name]) for name in sorted(own, key=place)):
-            train, test, kind = "+".join(one["train"]), "+".join(one["test"]), metric.get(one["task"]["name"])
-            title = f"{one['name']} {train}" + ("" if train == test else f" > {test}")
-            title += "" if kind in ("UAR", None) else f" ({kind})"
-            found.setdefault(title, {})[one["task"]["name"]] = _running(log)
-        return found
+        found: dict[str, dict[str, list[TrainingLog]]] = {}
+        for name, one in self.document["settings"].items():
+            if one["name"] in settings and name in self.logs:
+                own = found.setdefault(f"{one['name']} {'+'.join(one['train'])}", {})
+                own.setdefault(one["task"]["name"], []).append(self.logs[name])
+        return {
+            title: {task: _together(logs) for task, logs in sorted(own.items())}
+            for title, own in found.items()
+        }
 
 
-def _running(log: TrainingLog) -> TrainingLog:
-    """Return the runs of a log that were not stopped."""
-    rows = log.stopped[:, 0] == 0
-    return TrainingLog(
-        **{name: part if name == "dev_epochs" else part[rows] for name, part in vars(log).items()}
-    )
+def _together(logs: Sequence[TrainingLog]) -> TrainingLog:
+    """Return the runs of some logs that were not stopped."""
+    rows = [log.stopped[:, 0] == 0 for log in logs]
+    parts = {
+        name: np.concatenate([getattr(log, name)[own] for log, own in zip(logs, rows, strict=True)])
+        for name in ("fold", "seed", "loss", "dev_loss", "dev_score", "stopped")
+    }
+    return TrainingLog(dev_epochs=logs[0].dev_epochs, **parts)
+
+
+def marked(name: str, synthetic: bool) -> str:
+    """Return the name of a corpus; that of synthetic speech says so."""
+    return f"{name} ({SYNTHETIC})" if synthetic and SYNTHETIC not in name else name
 
 
 def scale(metric: str) -> int:
@@ -310,32 +298,24 @@ def measured(found: Predictions, dimensions: Sequence[str] = ()) -> Row:
         utterances=len(found.labels),
         pooled=float(factor * found.scores[:, 0].mean()),
     )
+    if found.metric not in KNOWN:
+        return row
     with contextlib.suppress(ValueError):  # a class without utterances: only the scores are known
-        if found.metric == "UAR":
-            of_class = metrics.recalls(found.labels, found.predictions, len(found.class_names))
-            row = row._replace(by_class=_pairs(found.class_names, 100 * of_class.mean(axis=0)))
-        elif found.metric == "CCC":
-            of_dimension = metrics.ccc(found.labels, found.predictions).mean(axis=0)
-            row = row._replace(by_class=_pairs(dimensions, np.atleast_1d(of_dimension)))
-        if found.metric in ("UAR", "CCC"):
-            labels, predictions, options = _evaluated(found)
-            around = interval(found.metric, labels, predictions, found.speaker, **options)
-            guesses = chance_interval(found.metric, labels, **options)
-            row = row._replace(low=factor * around.low, high=factor * around.high)
-            row = row._replace(chance_low=factor * guesses.low, chance_high=factor * guesses.high)
+        names, classes = found.class_names or dimensions, max(2, len(found.class_names))
+        values = factor * by_class(found).mean(axis=0)
+        row = row._replace(by_class=tuple(zip(names, values.tolist(), strict=False)))
+        around = interval(found.metric, found.labels, found.predictions, found.speaker, classes=classes)
+        guesses = chance_interval(found.metric, found.labels, classes=classes)
+        row = row._replace(low=factor * around.low, high=factor * around.high)
+        row = row._replace(chance_low=factor * guesses.low, chance_high=factor * guesses.high)
     return row
 
 
-def _pairs(names: Sequence[str], values: np.ndarray) -> tuple[tuple[str, float], ...]:
-    return tuple((name, float(value)) for name, value in zip(names, values, strict=False))
-
-
-def _evaluated(found: Predictions) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """Return labels and predictions without dimensions that are never annotated, and the classes."""
-    if found.labels.ndim == 1:
-        return found.labels, found.predictions, {"classes": max(2, len(found.class_names))}
-    known = np.isfinite(found.labels).any(axis=0)
-    return found.labels[:, known], found.predictions[..., known], {}
+def by_class(found: Predictions) -> np.ndarray:
+    """Return the recall of each class or the CCC of each dimension, [R, K]; NaN without labels."""
+    if found.metric == "UAR":
+        return metrics.recalls(found.labels, found.predictions, max(2, len(found.class_names)))
+    return metrics.ccc(found.labels, found.predictions)
 
 
 def compared(one: Predictions, other: Predictions) -> tuple[float, float]:
@@ -343,7 +323,7 @@ def compared(one: Predictions, other: Predictions) -> tuple[float, float]:
 
     Both are NaN for metrics other than UAR and CCC, or if they are not defined on these utterances.
     """
-    if one.metric != other.metric or one.metric not in ("UAR", "CCC"):
+    if one.metric != other.metric or one.metric not in KNOWN:
         return NAN, NAN
     names = [list(zip(part.utterance.tolist(), part.speaker.tolist(), strict=True)) for part in (one, other)]
     shared = set(names[0]) & set(names[1])
@@ -352,17 +332,15 @@ def compared(one: Predictions, other: Predictions) -> tuple[float, float]:
         for part, own in zip((one, other), names, strict=True)
     )
     try:
-        (labels, first, options), (_, second, _) = map(_evaluated, (one, other))
-        p = paired_test(one.metric, labels, first, second, one.speaker, **options)
-        return scale(one.metric) * (_pooled(one) - _pooled(other)), p
+        classes = max(2, len(one.class_names))
+        p = paired_test(
+            one.metric, one.labels, one.predictions, other.predictions, one.speaker, classes=classes
+        )
     except ValueError:
         return NAN, NAN
-
-
-def _pooled(found: Predictions) -> float:
-    labels, predictions, options = _evaluated(found)
-    score = metrics.uar(labels, predictions, **options) if options else metrics.ccc(labels, predictions)
-    return float(score.mean())
+    if np.isnan(p):
+        return NAN, NAN
+    return scale(one.metric) * float(np.nanmean(by_class(one)) - np.nanmean(by_class(other))), p
 
 
 def confusion(found: Predictions) -> np.ndarray:
@@ -381,7 +359,10 @@ def labels(rows: Sequence[Row]) -> dict[str, str]:
     }
 
 
-def columns(rows: Sequence[Row]) -> list[tuple[tuple[str, ...], str]]:
-    """Return the test corpora and task of every column, in order."""
+def columns(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows of each column of a table, a test corpus and task, in order."""
     tests = list(dict.fromkeys(row.test for row in rows))
-    return sorted(dict.fromkeys((row.test, row.task) for row in rows), key=lambda one: tests.index(one[0]))
+    found: dict[Any, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: tests.index(row.test)):
+        found.setdefault((row.test, row.task), []).append(row)
+    return list(found.values())

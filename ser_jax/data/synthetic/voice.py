@@ -145,7 +145,9 @@ def speak(language: Language, voice: Voice, manner: Manner, seconds: float, rng:
     pulses = excite(pitch_contour(voice, manner, accents, frames, rng), rng)
     # The tilt comes last, because it also softens the clicks of formants that move in steps.
     voiced = resonate(pulses, np.rint(voice.tract * smooth[:, 4:]))
-    voiced = signal.lfilter(*tilt(voice, manner), voiced) * amplitude[0]
+    corner = 900 * 2 ** (1.1 * manner.arousal + voice.brightness)  # flatter with arousal
+    poles = np.exp(-2 * np.pi * np.array([40.0, 250.0, corner]) / RATE)
+    voiced = signal.lfilter(np.array([1.0, -1.0]), np.poly(poles), voiced) * amplitude[0]
     voiced = signal.lfilter(*bell(3000.0, 2.2, 14.0 * manner.ring), voiced)
     speech = voiced / rms(voiced)
     white = rng.standard_normal(len(samples))
@@ -232,13 +234,6 @@ def excite(pitch: np.ndarray, rng: Generator) -> np.ndarray:
     return np.bincount(before, heights * (1 - times + before), samples) + np.bincount(
         before + 1, heights * (times - before), samples
     )
-
-
-def tilt(voice: Voice, manner: Manner) -> tuple[np.ndarray, np.ndarray]:
-    """Return the filter (b [2], a [4]) from pulses to what the lips radiate; flatter with arousal."""
-    corner = 900 * 2 ** (1.1 * manner.arousal + voice.brightness)
-    poles = np.exp(-2 * np.pi * np.array([40.0, 250.0, corner]) / RATE)
-    return np.array([1.0, -1.0]), np.poly(poles)
 
 
 def bell(centre: float, quality: float, gain: float) -> tuple[np.ndarray, np.ndarray]:
