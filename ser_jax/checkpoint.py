@@ -24,6 +24,7 @@ from ser_jax.errors import UserError
 from ser_jax.io import move_aside, sync
 
 SHA256 = "sha256"  # the array that holds the digest of the others
+OVERHEAD = 2**20  # bytes, generously, that Orbax's own files take
 
 
 class CheckpointError(UserError):
@@ -78,7 +79,7 @@ class Series:
         arrays[SHA256] = np.frombuffer(bytes.fromhex(digest(arrays)), np.uint8)
         with self._writing():
             manager = self._open()
-            if shutil.disk_usage(self._folder).free < size:
+            if shutil.disk_usage(self._folder).free < size + OVERHEAD:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # TensorStore would print tracebacks
             manager.save(number, args=ocp.args.StandardSave(arrays))
 

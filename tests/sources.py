@@ -12,6 +12,7 @@ import soundfile
 from ser_jax import data
 
 MANIFEST = "path,speaker,arousal,valence\na.wav,x,low,negative\nb.wav,y,high,positive\nc.wav,y,low,positive\n"
+HEAD, ROW = "path,speaker,arousal,valence\n", "a.wav,x,low,negative\n"  # of other manifests
 ANNOTATION = "RECOLA/RECOLA-Annotation/emotional_behaviour"
 TIMINGS = "RECOLA/RECOLA-Audio_timings"
 PEOPLE = "RECOLA/RECOLA-Metadata/recola_user_info.csv"

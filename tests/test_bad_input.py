@@ -19,7 +19,7 @@ import pytest
 import sources
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sources import ANNOTATION, MANIFEST, PEOPLE, TIMINGS, TURNS
+from sources import ANNOTATION, HEAD, MANIFEST, PEOPLE, ROW, TIMINGS, TURNS
 
 from ser_jax import cli, data
 from ser_jax.data import iemocap, manifest, recola
@@ -361,8 +361,6 @@ MPLBACKEND | nonsense | table2 --corpora a b --data-dir data => no corpus 'a' in
 """
 
 # What stands wrong in a file: the file, or what stands in it, and the answer.
-HEAD = "path,speaker,arousal,valence\n"
-ROW = "a.wav,x,low,negative\n"
 CUT = HEAD.strip() + ",start,end\n"
 M = "speech/m.csv"
 AROUSAL = f"{ANNOTATION}/arousal/P16.csv"

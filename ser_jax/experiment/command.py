@@ -1,6 +1,7 @@
 """The command line of an experiment, made from the configuration's tree: every field is a flag."""
 
 import dataclasses
+import functools
 import json
 import logging
 import math
@@ -57,9 +58,12 @@ def parse(
     for kind, names in chosen.items():
         values = tuple(choose(kind, one) for one in names or ())
         if kind == "tasks" and names is not None:
-            config = dataclasses.replace(config, tasks=values)
+            tasks = config.tasks if stored and len(values) == len(config.tasks) else values
+            config = dataclasses.replace(config, tasks=tuple(map(_fitting, tasks, values)))
         elif values:
-            config = _put(config, kind.split("."), values[-1])
+            place = kind.split(".")
+            before: Any = functools.reduce(getattr, place, config) if stored else values[-1]
+            config = _put(config, place, _fitting(before, values[-1]))
     found: Any = tyro.cli(
         _flags(config, chosen), prog=f"python -m experiments.{name}", description=description, args=words,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
@@ -95,6 +99,16 @@ def _stored(path: Path) -> Config:
     if reason:
         raise ConfigError(f"--config {path}: {reason}, expected an experiment's config.json")
     return found
+
+
+def _fitting(stored: Any, chosen: Any) -> Any:
+    """Return a stored value of the class that was chosen by name, or else what was chosen."""
+    same = type(stored) is type(chosen)
+    return (
+        stored
+        if same and all(getattr(chosen, field.name) == field.default for field in dataclasses.fields(chosen))
+        else chosen
+    )
 
 
 def _put(value: Any, place: Sequence[str], new: Any) -> Any:
@@ -138,9 +152,7 @@ def _flags(config: Config, chosen: dict[str, list[str] | None]) -> type:
 
 def _name(config: Config, kind: str) -> str:
     """Return the name by which a part of the tree would be chosen."""
-    value: Any = config
-    for part in kind.split("."):
-        value = getattr(value, part)
+    value: Any = functools.reduce(getattr, kind.split("."), config)
     own = type(value)
     known = (name for name, one in KINDS[kind][0].items() if one is own)
     return next(known, f"{own.__module__}:{own.__qualname__}")

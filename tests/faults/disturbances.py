@@ -126,7 +126,7 @@ def small_file_system(lab: Laboratory) -> None:
     """The disk is really full, or read-only."""
     place = lab.folder / "small"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1300k", "tmpfs", str(place)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         raise unittest.SkipTest("nobody may mount one here")
     try:
