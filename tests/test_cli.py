@@ -154,7 +154,8 @@ def test_a_mistake_is_one_sentence_and_status_two(capsys, speech):
     speech.write_text(speech.read_text().replace("low", "lo"))
     status, out, err = prepare(capsys, speech)
     assert (status, out) == (2, "")
-    assert err == f"ser-jax: {speech}:2: arousal is 'lo', expected low or high; did you mean 'low'?\n"
+    expected = "expected low, high or a finite number; did you mean 'low'?"
+    assert err == f"ser-jax: {speech}:2: arousal is 'lo', {expected}\n"
 
 
 def test_broken_audio_is_named(capsys, speech):
