@@ -27,10 +27,11 @@ from ser_jax.experiment.settings import (
     related,
     table2,
 )
+from ser_jax.metrics import labelled
 from ser_jax.model import AttentiveCNN
 from ser_jax.objectives import DomainAdversarial, SupervisedContrastive
 from ser_jax.probe import Probe
-from ser_jax.tasks import TASKS, Regression, is_labelled
+from ser_jax.tasks import TASKS, Regression
 from ser_jax.train import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("hastily")
@@ -245,7 +246,7 @@ def test_any_task_goes_all_the_way(task, changes, tmp_path, monkeypatch):
     few = changed(config(), seeds=1, folds=3).protocol
     own = config(out=tmp_path / "out", tasks=(task,), protocol=few, **{"model": Probe()} | changes)
     run(table2(own), own)
-    known = {name: is_labelled(task.labels(corpus)).sum() for name, corpus in pair.items()}
+    known = {name: labelled(task.labels(corpus)).sum() for name, corpus in pair.items()}
     cells = [read_predictions(path) for path in (own.out / "predictions").iterdir()]
     assert len(cells) == 8
     for found in cells:
