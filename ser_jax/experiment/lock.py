@@ -40,11 +40,12 @@ def run_lock(out: Path) -> Iterator[None]:
         except LockedError:
             raise _in_use(note) from None
         owner = _read(note)
-        if owner and not locked and _may_live(owner):
+        here, process = owner.get("host") == platform.node(), owner.get("process")
+        ended = here and not (isinstance(process, int) and psutil.pid_exists(process))
+        if owner and not locked and not ended:  # a process of another host may live
             raise _in_use(note)
         if owner:
-            who = f"process {owner.get('process')}"
-            print(f"{who} was ended here; going on from what it stored", file=sys.stderr)
+            print(f"process {process} was ended here; going on from what it stored", file=sys.stderr)
         remove_partial_files(out)
         since = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(note, {"process": os.getpid(), "host": platform.node(), "since": since})
@@ -61,14 +62,6 @@ def _read(note: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _may_live(owner: dict[str, Any]) -> bool:
-    """Return whether the owner may live: unknown, hence True, for a process of another host."""
-    if owner.get("host") != platform.node():
-        return True
-    process = owner.get("process")
-    return isinstance(process, int) and psutil.pid_exists(process)
 
 
 def _in_use(note: Path) -> ResultsError:

@@ -147,7 +147,8 @@ def discard(out: Path, stored: set[str]) -> None:
       stored: names of runs, as in `Checkpointing`'s work.
     """
     for folder in sorted((out / UNFINISHED).glob("*")):
-        notes = {host: _read(host) for host in folder.glob("host-*") if _is_noted(host)}
+        hosts = [host for host in folder.glob("host-*") if ".damaged" not in host.name]
+        notes = {host: _read(host) for host in hosts if _note(host).exists()}
         if None not in notes.values() and stored >= {
             name for note in notes.values() if note for name, _ in note["work"]["runs"]
         }:
@@ -160,10 +161,6 @@ def discard(out: Path, stored: set[str]) -> None:
 
 def _note(folder: Path) -> Path:
     return folder / "stacks.json"
-
-
-def _is_noted(folder: Path) -> bool:
-    return _note(folder).exists() and ".damaged" not in folder.name
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
