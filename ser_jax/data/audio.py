@@ -24,7 +24,6 @@ from ser_jax.features.logmel import RATE, SECONDS, WINDOW
 
 SLACK = 1.0  # s by which a segment may exceed the file, where it is cut: annotations are rounded
 RATES = (1_000, 768_000)  # Hz; lower rates hold no speech, no converter works at higher ones
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")  # of recordings in folders, in either case
 BLOCK = 1 << 17  # samples of all channels decoded at a time, 1 MiB
 LARGEST = float(np.finfo(np.float32).max)  # the power of larger samples overflows
 MISSING = 128  # bytes of sound that may be missing: some writers count their own header as sound

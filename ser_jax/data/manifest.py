@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_jax.data import audio
 from ser_jax.data.corpus import DIALOGUES, DIMENSIONS, SEXES
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.reading import NUMBER, SHOWN, read_table, unique
-from ser_jax.data.utterance import Catalog, Utterance, ratings
+from ser_jax.data.utterance import SUFFIXES, Catalog, Utterance, ratings
 from ser_jax.errors import UserError, begun, meant
 
 REQUIRED = ("path", "speaker")
@@ -133,7 +132,7 @@ def _beside(named: set[str]) -> tuple[str, ...]:
         for folder in folders
         if folder.is_dir()
         for file in sorted(folder.iterdir())
-        if file.suffix.lower() in audio.SUFFIXES and file.name[0] != "." and str(file) not in named
+        if file.suffix.lower() in SUFFIXES and file.name[0] != "." and str(file) not in named
     )
 
 

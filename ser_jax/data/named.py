@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ser_jax.data import audio, labels
+from ser_jax.data import labels
 from ser_jax.data.reading import unique
-from ser_jax.data.utterance import Catalog, Utterance
+from ser_jax.data.utterance import SUFFIXES, Catalog, Utterance
 from ser_jax.errors import UserError, no_folder
 
 THRESHOLDS = {"arousal": 0.5, "valence": 0.5}  # between the classes 0 and 1 of `labels.EMOTIONS`
@@ -75,7 +75,7 @@ class Naming:
         for path in sorted(source.rglob("*")):
             place = path.relative_to(source)
             hidden = any(part.startswith(".") for part in place.parts)
-            if hidden or path.suffix.lower() not in audio.SUFFIXES or path.is_dir():
+            if hidden or path.suffix.lower() not in SUFFIXES or path.is_dir():
                 continue  # a dangling link is a recording that is missing
             if self.skipped and _match(self.skipped, place):
                 skipped.append(path)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")  # of recordings in folders, in either case
 MARKER = "SYNTHETIC.txt"  # marks a folder of synthesised speech
 
 
