@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from ser_jax.errors import ResultsError
 from ser_jax.io import LockedError, lock_folder, remove_partial_files, write_json
 
@@ -39,10 +37,9 @@ def run_lock(out: Path) -> Iterator[None]:
             locked = stack.enter_context(lock_folder(out))
         except LockedError:
             raise _in_use(note) from None
-        owner = _read(note)
-        if owner and not locked and _may_live(owner):
-            raise _in_use(note)
-        if owner:
+        if owner := _read(note):
+            if not locked and _may_live(owner):
+                raise _in_use(note)
             who = f"process {owner.get('process')}"
             print(f"{who} was ended here; going on from what it stored", file=sys.stderr)
         remove_partial_files(out)
@@ -65,10 +62,11 @@ def _read(note: Path) -> dict[str, Any]:
 
 def _may_live(owner: dict[str, Any]) -> bool:
     """Return whether the owner may live: unknown, hence True, for a process of another host."""
-    if owner.get("host") != platform.node():
-        return True
+    import psutil
+
     process = owner.get("process")
-    return isinstance(process, int) and psutil.pid_exists(process)
+    here = owner.get("host") == platform.node()
+    return not here or (isinstance(process, int) and psutil.pid_exists(process))
 
 
 def _in_use(note: Path) -> ResultsError:
