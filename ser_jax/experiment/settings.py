@@ -38,39 +38,24 @@ class ExperimentError(UserError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One way to train and test one task.
+    """One way to train and test one task."""
 
-    Attributes:
-      name: in tables; settings of an experiment that train otherwise have other names.
-      train, test: corpora that train, and corpora that are tested, each by itself.
-      task, frontend, model, training: what is predicted from what, by which network, trained how.
-      standardize: one of `standardize.MODES`.
-      equalize: whether histograms are equalized towards the training corpora first.
-      plan: (pool, setting) to the runs, by `run_spec`.
-      seeds: runs per fold.
-      samples: utterances per fold that fine-tuning sees; None for a setting that does not fine-tune.
-      draw: fine-tuning's draws: "fold" for the same in every run of a fold, "seed" for one per seed.
-      start: the setting whose runs, of the same seed, these start from.
-      together: whether all tested corpora make one cell, since each has a single class.
-      tuned: whether development speakers are tested, to choose among settings.
-    """
-
-    name: str
+    name: str  # in tables; settings of an experiment that train otherwise have other names
     train: tuple[str, ...]
-    test: tuple[str, ...]
+    test: tuple[str, ...]  # each corpus is tested by itself
     task: Task
     frontend: Frontend
     model: Architecture
     training: TrainConfig
-    standardize: str
-    plan: Callable[[Pool, "Setting"], list[RunSpec]]
-    seeds: int
-    equalize: bool = False
-    samples: int | None = None
-    draw: str = "fold"
-    start: "Setting | None" = None
-    together: bool = False
-    tuned: bool = False
+    standardize: str  # one of `standardize.MODES`
+    plan: Callable[[Pool, "Setting"], list[RunSpec]]  # by `run_spec`
+    seeds: int  # runs per fold
+    equalize: bool = False  # histograms towards the training corpora first
+    samples: int | None = None  # utterances per fold that fine-tuning sees; None without fine-tuning
+    draw: str = "fold"  # of fine-tuning: the same in every run of a fold, or one per "seed"
+    start: "Setting | None" = None  # whose runs, of the same seed, these start from
+    together: bool = False  # all tested corpora make one cell, since each has a single class
+    tuned: bool = False  # development speakers are tested, to choose among settings
 
     @property
     def cells(self) -> list[tuple[str, ...]]:
