@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ser_jax.metrics import divide
+
 MARGIN = 0.5  # between the two largest weights (Sec. 6)
 
 
@@ -98,7 +100,7 @@ def preference(attention: ArrayLike, valid: ArrayLike) -> np.ndarray:
 
     Returns: [R, S], 1 throughout if no place is preferred; NaN for a segment that no utterance reaches.
     """
-    return _divide(largest(masked(attention, valid)), expected_by_chance(valid))
+    return divide(largest(masked(attention, valid)), expected_by_chance(valid))
 
 
 class Padding(NamedTuple):
@@ -170,10 +172,4 @@ def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Return the mean over the utterances counted [..., M] of values [..., M] or [..., M, S]."""
     own = counted if values.ndim == counted.ndim else counted[..., None]
     axis = counted.ndim - 1
-    return _divide(np.where(own, values, 0).sum(axis=axis), own.sum(axis=axis))
-
-
-def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Return total / count, NaN for 0 / 0."""
-    with np.errstate(invalid="ignore"):
-        return total / count
+    return divide(np.where(own, values, 0).sum(axis=axis), own.sum(axis=axis))

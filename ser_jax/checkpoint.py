@@ -190,8 +190,6 @@ def save(folder: Path, params: Tree) -> None:
 
 def exists(folder: Path) -> bool:
     """Return whether `folder` holds a complete checkpoint."""
-    if not folder.is_dir():
-        return False
     with Series(folder, saves=False) as series:
         return bool(series.numbers())
 

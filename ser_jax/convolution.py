@@ -49,6 +49,15 @@ def segment_maxima(x: Array, kernel: Array, stride: int, pool: int, precision: s
     return _forward(jnp.asarray(x), jnp.asarray(kernel), stride, pool, precision)[0]
 
 
+class _Sizes(NamedTuple):
+    """S, and the arguments of `segment_maxima` that are no arrays."""
+
+    segments: int
+    stride: int
+    pool: int
+    precision: str
+
+
 class _Plan(NamedTuple):
     """Which of the [B S] segments have to be computed.
 
@@ -85,8 +94,9 @@ def _product(a: jax.Array, b: jax.Array, precision: str) -> jax.Array:
     return lax.dot(a, b, precision=PRECISIONS[precision], preferred_element_type=accumulator)
 
 
-def _windows(x: jax.Array, rows: jax.Array, segments: int, width: int, stride: int, pool: int) -> jax.Array:
+def _windows(sizes: _Sizes, x: jax.Array, rows: jax.Array, width: int) -> jax.Array:
     """Gather the windows [rows pool, width F] of segments `rows`, each contiguous in memory."""
+    segments, stride, pool, _ = sizes
     batch, frames, bands = x.shape
     flat = x.reshape(batch, frames * bands)
     start = ((rows % segments) * pool)[:, None] + jnp.arange(pool, dtype=rows.dtype)[None, :]
@@ -113,7 +123,7 @@ def _forward(
     segments = ((x.shape[1] - kernel.shape[0]) // stride + 1) // pool
     plan = _plan(x, segments, stride * pool, (pool - 1) * stride + kernel.shape[0])
     total = len(x) * segments
-    maxima = partial(_maxima, segments=segments, stride=stride, pool=pool, precision=precision)
+    maxima = partial(_maxima, _Sizes(segments, stride, pool, precision))
     largest, positions = lax.platform_dependent(
         x, kernel, plan, cpu=partial(maxima, rows=_block_rows(total)), default=partial(maxima, rows=total)
     )
@@ -123,17 +133,10 @@ def _forward(
 
 
 def _maxima(
-    x: jax.Array,
-    kernel: jax.Array,
-    plan: _Plan,
-    *,
-    rows: int,
-    segments: int,
-    stride: int,
-    pool: int,
-    precision: str,
+    sizes: _Sizes, x: jax.Array, kernel: jax.Array, plan: _Plan, *, rows: int
 ) -> tuple[jax.Array, jax.Array]:
     """Return the largest responses and their positions [B S, C], `rows` segments at a time, in plan order."""
+    pool, precision = sizes.pool, sizes.precision
     width, bands, channels = kernel.shape
     weights = kernel.reshape(width * bands, channels)
     offsets = jnp.arange(pool, dtype=jnp.int16)[None, :, None]
@@ -142,7 +145,7 @@ def _maxima(
     def body(first: ArrayLike, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         maxima, positions = carry
         block = lax.dynamic_slice_in_dim(plan.order, first, rows)
-        y = _product(_windows(rounded, block, segments, width, stride, pool), weights, precision)
+        y = _product(_windows(sizes, rounded, block, width), weights, precision)
         y = y.reshape(rows, pool, channels)
         largest = y.max(axis=1)
         # XLA reduces this several times faster than argmax; a NaN has no position, 0 stands for it.
@@ -159,19 +162,18 @@ def _maxima(
 def _backward(
     stride: int, pool: int, precision: str, saved: Saved, gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    x, kernel, plan, positions = saved
+    plan = saved[2]
     segments, channels = gradient.shape[1:]
     live = jnp.arange(len(plan.order)) < plan.live
     gradient = jnp.where(live[:, None], gradient.reshape(-1, channels)[plan.order], 0)
     total = len(plan.order)
+    sizes = _Sizes(segments, stride, pool, precision)
     # Two functions, so that the compiler drops the input's gradient if nobody uses it, as in training.
-    to_kernel = partial(_kernel_gradient, segments=segments, stride=stride, pool=pool, precision=precision)
-    to_input = partial(_input_gradient, segments=segments, stride=stride, pool=pool, precision=precision)
-    winners = partial(_sum_of_winners, segments=segments, stride=stride, pool=pool, precision=precision)
-    arguments = x, kernel, plan, positions, gradient
-    by_kernel = lax.platform_dependent(*arguments, cpu=winners, default=to_kernel)
+    to_kernel, winners = partial(_kernel_gradient, sizes), partial(_sum_of_winners, sizes)
+    to_input = partial(_input_gradient, sizes)
+    by_kernel = lax.platform_dependent(saved, gradient, cpu=winners, default=to_kernel)
     by_input = lax.platform_dependent(
-        *arguments, cpu=partial(to_input, rows=_block_rows(total)), default=partial(to_input, rows=total)
+        saved, gradient, cpu=partial(to_input, rows=_block_rows(total)), default=partial(to_input, rows=total)
     )
     return by_input, by_kernel
 
@@ -183,66 +185,39 @@ def _spread(positions: jax.Array, gradient: jax.Array, pool: int) -> jax.Array:
     return placed.reshape(len(gradient) * pool, gradient.shape[1])
 
 
-def _kernel_gradient(
-    x: jax.Array,
-    kernel: jax.Array,
-    plan: _Plan,
-    positions: jax.Array,
-    gradient: jax.Array,
-    *,
-    segments: int,
-    stride: int,
-    pool: int,
-    precision: str,
-) -> jax.Array:
+def _kernel_gradient(sizes: _Sizes, saved: Saved, gradient: jax.Array) -> jax.Array:
     """Return the kernel's gradient [k, F, C] as one product of matrices."""
-    windows = _windows(x, plan.order, segments, kernel.shape[0], stride, pool)
-    return _product(windows.T, _spread(positions, gradient, pool), precision).reshape(kernel.shape)
+    x, kernel, plan, positions = saved
+    windows = _windows(sizes, x, plan.order, kernel.shape[0])
+    return _product(windows.T, _spread(positions, gradient, sizes.pool), sizes.precision).reshape(
+        kernel.shape
+    )
 
 
-def _input_gradient(
-    x: jax.Array,
-    kernel: jax.Array,
-    plan: _Plan,
-    positions: jax.Array,
-    gradient: jax.Array,
-    *,
-    rows: int,
-    segments: int,
-    stride: int,
-    pool: int,
-    precision: str,
-) -> jax.Array:
+def _input_gradient(sizes: _Sizes, saved: Saved, gradient: jax.Array, *, rows: int) -> jax.Array:
     """Return the input's gradient [B, T, F], `rows` segments at a time."""
+    x, kernel, plan, positions = saved
     weights = kernel.reshape(-1, kernel.shape[2])
 
     def body(first: ArrayLike, total: jax.Array) -> jax.Array:
         block, where, value = (
             lax.dynamic_slice_in_dim(part, first, rows) for part in (plan.order, positions, gradient)
         )
-        spill = jax.vjp(lambda x: _windows(x, block, segments, kernel.shape[0], stride, pool), x)[1]
-        return total + spill(_product(_spread(where, value, pool), weights.T, precision).astype(x.dtype))[0]
+        spill = jax.vjp(lambda x: _windows(sizes, x, block, kernel.shape[0]), x)[1]
+        spread = _product(_spread(where, value, sizes.pool), weights.T, sizes.precision)
+        return total + spill(spread.astype(x.dtype))[0]
 
     return _for_blocks(plan, rows, body, jnp.zeros_like(x))
 
 
-def _sum_of_winners(
-    x: jax.Array,
-    kernel: jax.Array,
-    plan: _Plan,
-    positions: jax.Array,
-    gradient: jax.Array,
-    *,
-    segments: int,
-    stride: int,
-    pool: int,
-    precision: str,
-) -> jax.Array:
+def _sum_of_winners(sizes: _Sizes, saved: Saved, gradient: jax.Array) -> jax.Array:
     """Return the kernel's gradient [k, F, C] from the windows that held a maximum, segment by segment.
 
     This takes one window per segment and kernel, not all `pool` of them. A segment's frames and the sum stay
     in the processor's cache.
     """
+    segments, stride, pool, precision = sizes
+    x, kernel, plan, positions = saved
     if precision == "bfloat16":
         x = lax.reduce_precision(x, 8, 7)
     batch, frames, bands = x.shape

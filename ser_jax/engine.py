@@ -160,7 +160,7 @@ def compute(
         _widths(machine, data, specs),
         tuple(dev_epochs),
         checkpointing,
-        on_epoch,
+        on_epoch or (lambda steps, before: None),
     )
     for number, first in enumerate(range(0, share, each)):
         together = range(first * machine.hosts, min((first + each) * machine.hosts, len(specs)))
@@ -277,7 +277,7 @@ class _Stacks(NamedTuple):
     widths: tuple[int, int, int]
     dev_epochs: tuple[int, ...]
     checkpointing: Checkpointing | None
-    on_epoch: Callable[[int, bool], None] | None
+    on_epoch: Callable[[int, bool], None]
 
     def compute(self, number: int, specs: list[RunSpec]) -> Tree:
         """Compute one stack: a `RunResult` with a leading R, rows as wide as the longest list."""
@@ -291,7 +291,7 @@ class _Stacks(NamedTuple):
         steps = int(np.sum(runs.count)) * self.machine.hosts
         resume, dev_outputs = self._resume(number, runs, params, len(specs))
         for _ in range(0 if resume is None else resume[0]):
-            self._progress(steps, True)
+            self.on_epoch(steps, True)
 
         def outputs(params: Tree, rows: tuple[np.ndarray, np.ndarray]) -> Array:
             return predict(config, self.data, runs, params, *rows, mesh).outputs
@@ -302,7 +302,7 @@ class _Stacks(NamedTuple):
             if self.checkpointing is not None:
                 snapshot = partial(_snapshot, state, losses, dev_outputs, len(specs))
                 self.checkpointing.save(number, epoch, epoch == training.epochs, snapshot)
-            self._progress(steps, False)
+            self.on_epoch(steps, False)
 
         state, losses = train.fit_runs(
             config,
@@ -323,10 +323,6 @@ class _Stacks(NamedTuple):
         params, tested, dev_outputs = jax.tree.map(partial(_blank, stopped[:, 0] > 0), found)
         return RunResult(params, own["losses"].T, tested, dev_outputs, stopped)
 
-    def _progress(self, steps: int, before: bool) -> None:
-        if self.on_epoch is not None:
-            self.on_epoch(steps, before)
-
     def _resume(
         self, number: int, runs: Runs, params: Tree, count: int
     ) -> tuple[tuple[int, TrainState, np.ndarray] | None, np.ndarray]:
@@ -338,8 +334,11 @@ class _Stacks(NamedTuple):
             return None, dev_outputs
         losses = np.full((training.epochs, self.size), np.nan, np.float32)
         start = partial(train.start_runs, config, training, corpora=self.data.corpora)
-        state = jax.eval_shape(start, runs, params)
-        like = jax.eval_shape(lambda: _snapshot_like(state, losses, dev_outputs, count))
+        state = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype),
+            jax.eval_shape(start, runs, params),
+        )
+        like = {"state": state, "losses": losses[:, :count], "dev_outputs": dev_outputs[:, :count]}
         found = self.checkpointing.latest(number, like)
         if found is None:
             return None, dev_outputs
@@ -352,12 +351,6 @@ def _snapshot(state: TrainState, losses: np.ndarray, dev_outputs: np.ndarray, co
     """Copy the first `count` places of a stack to the host."""
     own = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], state)
     return {"state": own, "losses": losses[:, :count].copy(), "dev_outputs": dev_outputs[:, :count].copy()}
-
-
-def _snapshot_like(state: Tree, losses: np.ndarray, dev_outputs: np.ndarray, count: int) -> Tree:
-    """Return the shapes of `_snapshot`, for `jax.eval_shape`."""
-    own = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape[1:]), leaf.dtype), state)
-    return {"state": own, "losses": losses[:, :count], "dev_outputs": dev_outputs[:, :count]}
 
 
 def _blank(stopped: Array, leaf: Array) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Agreement of predictions with labels: UAR and its kin for K classes, CCC and its kin for regression.
+"""Agreement of predictions with labels: UAR and its kin for K classes, CCC for regression.
 
 Predictions may have leading axes, such as runs. Utterances without a label are left out everywhere: those of
 class -1, and in every dimension of a regression those whose label is NaN.
@@ -88,7 +88,7 @@ def class_sizes(labels: ArrayLike, classes: int = 2) -> np.ndarray:
 def accuracy(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
     """Return the share of utterances predicted correctly, [...]; arguments as of `confusion`."""
     counts = confusion(labels, predictions, classes)
-    return _divide(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
+    return divide(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
 
 
 def macro_f1(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
@@ -100,7 +100,7 @@ def macro_f1(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.
     counts = confusion(labels, predictions, classes)
     size = counts.sum(axis=-1) + counts.sum(axis=-2)
     f1 = 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(size, 1)
-    return _divide(f1.sum(axis=-1), np.count_nonzero(size, axis=-1))
+    return divide(f1.sum(axis=-1), np.count_nonzero(size, axis=-1))
 
 
 def ccc(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
@@ -123,18 +123,6 @@ def ccc(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
     return ccc_of_sums(ccc_sums(labels, predictions))
 
 
-def pearson(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
-    """Return Pearson's correlation of every dimension; arguments and result as of `ccc`."""
-    _, _, var_x, var_y, cov = _moments(ccc_sums(labels, predictions))
-    return _divide(cov, np.sqrt(np.maximum(var_x * var_y, 0)))
-
-
-def rmse(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
-    """Return the root of the mean squared error of every dimension; arguments and result as of `ccc`."""
-    mean_x, mean_y, var_x, var_y, cov = _moments(ccc_sums(labels, predictions))
-    return np.sqrt(np.maximum(var_x + var_y - 2 * cov + (mean_x - mean_y) ** 2, 0))
-
-
 def recall_sums(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
     """Return what recalls follow from: numbers of utterances of each class, and found, [2, ..., K]."""
     counts = confusion(labels, predictions, classes)
@@ -143,7 +131,7 @@ def recall_sums(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> 
 
 def recalls_of_sums(sums: np.ndarray) -> np.ndarray:
     """Return the recalls [..., K] that follow from sums [2, ..., K] over all utterances."""
-    return _divide(sums[1], sums[0])
+    return divide(sums[1], sums[0])
 
 
 def ccc_sums(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
@@ -157,13 +145,8 @@ def ccc_sums(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
 
 def ccc_of_sums(sums: np.ndarray) -> np.ndarray:
     """Return the CCC [...] or [..., D] that follows from sums [6, ...] or [6, ..., D] over all utterances."""
-    mean_x, mean_y, var_x, var_y, cov = _moments(sums)
-    return _divide(2 * cov, var_x + var_y + (mean_x - mean_y) ** 2)
-
-
-def _moments(sums: np.ndarray) -> tuple[np.ndarray, ...]:
-    x, y, xx, yy, xy = (_divide(each, sums[0]) for each in sums[1:])
-    return x, y, xx - x * x, yy - y * y, xy - x * y
+    x, y, xx, yy, xy = (divide(each, sums[0]) for each in sums[1:])
+    return divide(2 * (xy - x * y), xx - x * x + (yy - y * y) + (x - y) ** 2)
 
 
 def _matching(labels: np.ndarray, predictions: np.ndarray, axes: tuple) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +165,7 @@ def _classes(name: str, values: np.ndarray, classes: int) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+def divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Return total / count, NaN for 0 / 0."""
     with np.errstate(invalid="ignore"):
         return total / count

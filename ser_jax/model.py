@@ -46,17 +46,11 @@ class Architecture(Protocol):
 
     A frozen dataclass of numbers and strings meets it. It is a static argument of compiled functions: equal
     configurations must have equal hashes and give the same network.
-
-    Attributes:
-      bands: F of the input, `dims` of the front end.
-      frames: T of the input.
-      outputs: K, classes or predicted numbers.
-      segments: S of the attention; 1 for a network without one.
     """
 
     @property
     def bands(self) -> int:
-        """F of the input."""
+        """F of the input, `dims` of the front end."""
 
     @property
     def frames(self) -> int:
@@ -64,11 +58,11 @@ class Architecture(Protocol):
 
     @property
     def outputs(self) -> int:
-        """K, at least 1."""
+        """K, classes or predicted numbers, at least 1."""
 
     @property
     def segments(self) -> int:
-        """S, at least 1."""
+        """S of the attention; 1 for a network without one."""
 
     def __hash__(self) -> int: ...
 

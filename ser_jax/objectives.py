@@ -86,15 +86,11 @@ class Step(NamedTuple):
 
 
 class Objective(Protocol):
-    """The interface of an objective: a frozen dataclass.
-
-    Attributes:
-      unlabelled: whether each batch also holds as many utterances without labels, if the run has such.
-    """
+    """The interface of an objective: a frozen dataclass."""
 
     @property
     def unlabelled(self) -> bool:
-        """Whether batches hold unlabelled utterances as well."""
+        """Whether each batch also holds as many utterances without labels, if the run has such."""
 
     def __hash__(self) -> int: ...
 

@@ -202,9 +202,7 @@ def _predict(
             return _output(config, gather(data, rows), run, params)
 
         def nothing(rows: jax.Array) -> Output:
-            return jax.tree.map(
-                lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(predicted, rows)
-            )
+            return jax.tree.map(jnp.zeros_like, jax.eval_shape(predicted, rows))
 
         first = jnp.arange(len(rows)) * PREDICTION_BATCH
         return lax.map(lambda batch: lax.cond(batch[0] < count, predicted, nothing, batch[1]), (first, rows))

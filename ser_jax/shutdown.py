@@ -2,14 +2,16 @@
 
 import collections
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
-from typing import Any, NoReturn, TextIO, cast
+from typing import Any, NoReturn
 
 from ser_jax.errors import Interrupted, UserError, one_line
 
@@ -32,9 +34,8 @@ def run_cli(program: str, work: Callable[[], int | None], interrupted: str = "in
     for stream in (sys.stdout, sys.stderr):  # file names need not be text
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    named = cast(TextIO, _NamedStream(sys.stdout, "standard output"))
     try:
-        with _resending_interrupts(), contextlib.redirect_stdout(named):
+        with _resending_interrupts():
             status = work()
             sys.stdout.flush()
     except BrokenPipeError:
@@ -45,10 +46,9 @@ def run_cli(program: str, work: Callable[[], int | None], interrupted: str = "in
             traceback.print_exception(error)
         if isinstance(error, UserError):
             return _say(program, str(error), 2)
-        _discard_output()
+        place = "standard output" if _discard_output() else error.filename
         reason = error.strerror or str(error)
-        where = f"{error.filename}: {reason}" if error.filename else f"{reason} ({TRACEBACK}=1 shows where)"
-        return _say(program, where, 2)
+        return _say(program, f"{place}: {reason}" if place else f"{reason} ({TRACEBACK}=1 shows where)", 2)
     except Interrupted as signalled:
         return _say(program, str(signalled), signalled.status)
     except KeyboardInterrupt:
@@ -62,36 +62,15 @@ def run_script(name: str, work: Callable[[], int | None]) -> NoReturn:
     sys.exit(run_cli(f"experiments.{name}", work))
 
 
-class _NamedStream:
-    """A text stream whose errors name it as their file."""
-
-    def __init__(self, stream: TextIO, name: str):
-        self._stream, self._name = stream, name
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        return self._call(self._stream.write, text)
-
-    def flush(self) -> None:
-        self._call(self._stream.flush)
-
-    def _call(self, method: Callable[..., Any], *arguments: str) -> Any:
-        try:
-            return method(*arguments)
-        except OSError as error:
-            error.filename = error.filename or self._name
-            raise
-
-
-def _discard_output() -> None:
-    """Drop what cannot be printed, so that Python does not try again at exit."""
+def _discard_output() -> bool:
+    """Drop what cannot be printed, so that Python does not try again at exit; return whether there is any."""
     try:
         sys.stdout.flush()
     except OSError:
         with contextlib.suppress(AttributeError, OSError):  # a stream without a descriptor
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _say(program: str, sentence: str, status: int) -> int:
@@ -99,16 +78,10 @@ def _say(program: str, sentence: str, status: int) -> int:
     return status
 
 
-class _Exit:
-    """A signal handler that exits at once with a sentence."""
-
-    def __init__(self, program: str):
-        self.program = program
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        with contextlib.suppress(OSError):
-            os.write(2, f"{self.program}: interrupted\n".encode())
-        os._exit(130)
+def _exit(program: str, number: int, frame: FrameType | None) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, f"{program}: interrupted\n".encode())
+    os._exit(130)
 
 
 def exit_on_interrupt(program: str) -> None:
@@ -117,12 +90,12 @@ def exit_on_interrupt(program: str) -> None:
     For the time of imports: they may swallow a KeyboardInterrupt, or crash after one.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _Exit(program))
+        signal.signal(signal.SIGINT, partial(_exit, program))
 
 
 def raise_on_interrupt() -> None:
     """Make Ctrl-C raise KeyboardInterrupt again: from here on there is something to clean up."""
-    if isinstance(signal.getsignal(signal.SIGINT), _Exit):
+    if isinstance(signal.getsignal(signal.SIGINT), partial):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -155,6 +128,7 @@ def _resending_interrupts() -> Iterator[None]:
         sys.unraisablehook = before
 
 
+@dataclasses.dataclass
 class Shutdown:
     """Whether the program should end.
 
@@ -163,9 +137,8 @@ class Shutdown:
       saved: whether everything that this process trained is saved.
     """
 
-    def __init__(self) -> None:
-        self.requested: int | None = None
-        self.saved = True
+    requested: int | None = None
+    saved: bool = True
 
 
 @contextlib.contextmanager

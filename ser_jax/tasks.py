@@ -26,35 +26,27 @@ class TaskError(UserError):
 
 
 class Task(Protocol):
-    """The interface of a task.
-
-    Attributes:
-      name: in tables, messages and file names.
-      outputs: K of the network.
-      class_names: K names; () for numbers.
-      metric: name of the headline score.
-      chance: what guessing scores.
-    """
+    """The interface of a task."""
 
     @property
     def name(self) -> str:
-        """As in "arousal"."""
+        """In tables, messages and file names."""
 
     @property
     def outputs(self) -> int:
-        """K."""
+        """K of the network."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes; () for numbers."""
+        """K names; () for numbers."""
 
     @property
     def metric(self) -> str:
-        """As in "UAR"."""
+        """Name of the headline score."""
 
     @property
     def chance(self) -> float:
-        """Score of guessing."""
+        """What guessing scores."""
 
     def __hash__(self) -> int: ...
 

@@ -345,9 +345,7 @@ def _resident_epoch(
     return each_run(one, (data, number), runs, state, stacking=procedure.stacking, mesh=procedure.mesh)
 
 
-@partial(jax.jit, static_argnums=0)
-def _schedules(size: int, runs: Runs, number: ArrayLike) -> Batch:
-    return jax.vmap(lambda run: schedule(run, size, number))(runs)
+_schedules = jax.jit(jax.vmap(schedule, (0, None, None)), static_argnums=1)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -369,7 +367,7 @@ def _streamed_epoch(
     procedure: Procedure, data: Data, runs: Runs, state: TrainState, number: ArrayLike
 ) -> Updated:
     """Compute `_resident_epoch` while the host gathers the features of the next steps."""
-    batches = _schedules(procedure.training.batch, runs, number)
+    batches = _schedules(runs, procedure.training.batch, number)
     rows = np.asarray(batches.rows)
     total = before = jnp.zeros(len(rows))
     for first in range(0, rows.shape[1], CHUNK):

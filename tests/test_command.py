@@ -258,3 +258,15 @@ def test_ctrl_c_while_a_script_starts_ends_it_in_a_sentence(tmp_path):
         started.send_signal(signal.SIGINT)
         assert started.communicate(timeout=60) == ("", "experiments.table2: interrupted\n")
     assert started.returncode == 130
+
+
+def test_all_emotions_are_those_that_every_corpus_has(monkeypatch):
+    emotions = {"one": ["anger", "fear", "joy"], "two": ["fear", "anger", "calm"]}
+    monkeypatch.setattr(command, "facts", lambda name, folder: name)
+    monkeypatch.setattr(command, "canonical", lambda name: np.array(emotions[name]))
+    both = Config(corpora=("one", "two"), tasks=(TASKS["arousal"], TASKS["all"]))
+    found = command.with_occurring_emotions(both)
+    assert found.tasks[1].class_names == ("anger", "fear")
+    assert found.tasks[0] == both.tasks[0]
+    only = Config(corpora=("one", "two"))
+    assert command.with_occurring_emotions(only) is only

@@ -228,7 +228,7 @@ def test_the_bytes_of_a_run_are_those_the_compiler_reports(config, streamed, opt
         scaler = Scaler(np.zeros((1, 26), np.float32), np.ones((1, 26), np.float32))
         own = runs.Runs(key=jax.random.key(0), train=rows, count=np.int32(64), labels=rows, scaler=scaler)
         stack = runs.stack([own] * size)
-        return stack, train.start_runs(config, training, stack), train._schedules(training.batch, stack, 0)
+        return stack, train.start_runs(config, training, stack), train._schedules(stack, training.batch, 0)
 
     stack, state, batches = jax.eval_shape(example)
 

@@ -14,9 +14,12 @@ from types import TracebackType
 from typing import Annotated, Any, NoReturn
 
 from ser_jax import shutdown
+from ser_jax.data import facts
+from ser_jax.data.labels import canonical
 from ser_jax.errors import UserError
 from ser_jax.experiment.config import KINDS, Config, ConfigError, choose, flag, rebuild
 from ser_jax.experiment.settings import Setting
+from ser_jax.tasks import TASKS, Categorical
 
 SHORT = {  # what is typed most, without its place in the tree
     "protocol.seeds": "seeds", "protocol.folds": "folds", "train.epochs": "epochs",
@@ -243,6 +246,7 @@ def main(
         coordinated.append(config.compute.coordinator is not None)
         if check is not None:
             check(config)
+        config = with_occurring_emotions(config)
         own = settings(config)
         _start(config)
         from ser_jax.experiment.run import run  # imported late, since it starts JAX
@@ -295,6 +299,17 @@ def run_function(
         )  # fmt: skip
 
     shutdown.run_script(function.__name__, work)
+
+
+def with_occurring_emotions(config: Config) -> Config:
+    """Restrict the task `all`, if it is asked for, to the emotions that occur in every corpus."""
+    every = TASKS["all"]
+    if every not in config.tasks or not isinstance(every, Categorical):
+        return config
+    found = [set(canonical(facts(name, config.data_dir)).tolist()) for name in config.corpora]
+    names = tuple(name for name in every.class_names if all(name in own for own in found))
+    restricted = dataclasses.replace(every, class_names=names)
+    return dataclasses.replace(config, tasks=tuple(restricted if t == every else t for t in config.tasks))
 
 
 def _start(config: Config) -> None:

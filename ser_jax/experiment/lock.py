@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ser_jax.errors import ResultsError
 from ser_jax.io import LockedError, lock_folder, remove_partial_files, write_json
 
@@ -37,11 +39,13 @@ def run_lock(out: Path) -> Iterator[None]:
             locked = stack.enter_context(lock_folder(out))
         except LockedError:
             raise _in_use(note) from None
-        if owner := _read(note):
-            if not locked and _may_live(owner):
-                raise _in_use(note)
-            who = f"process {owner.get('process')}"
-            print(f"{who} was ended here; going on from what it stored", file=sys.stderr)
+        owner = _read(note)
+        here, process = owner.get("host") == platform.node(), owner.get("process")
+        ended = here and not (isinstance(process, int) and psutil.pid_exists(process))
+        if owner and not locked and not ended:  # a process of another host may live
+            raise _in_use(note)
+        if owner:
+            print(f"process {process} was ended here; going on from what it stored", file=sys.stderr)
         remove_partial_files(out)
         since = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(note, {"process": os.getpid(), "host": platform.node(), "since": since})
@@ -58,15 +62,6 @@ def _read(note: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _may_live(owner: dict[str, Any]) -> bool:
-    """Return whether the owner may live: unknown, hence True, for a process of another host."""
-    import psutil
-
-    process = owner.get("process")
-    here = owner.get("host") == platform.node()
-    return not here or (isinstance(process, int) and psutil.pid_exists(process))
 
 
 def _in_use(note: Path) -> ResultsError:

@@ -131,7 +131,7 @@ class Checkpointing:
 def discard(out: Path, stored: set[str]) -> None:
     """Delete stacks of which all runs' names are in `stored`; killed meanwhile, none left looks intact."""
     for folder in sorted((out / UNFINISHED).glob("*")):
-        hosts = [note.parent for note in folder.glob(f"host-*/{NOTE}") if ".damaged" not in str(note)]
+        hosts = [note.parent for note in folder.glob(f"host-*/{NOTE}") if ".damaged" not in note.parent.name]
         notes = list(map(_read, hosts))
         if all(note and stored >= {name for name, _ in note["work"]["runs"]} for note in notes):
             for host in hosts:

@@ -36,7 +36,7 @@ CAPTION = (
 
 
 def draw(path: Path, title: str, heard: Heard, recognition: Recognition) -> None:
-    """Writes a PNG, whole or not at all.
+    """Write a PNG, whole or not at all.
 
     Args:
       path: where; what is there is replaced.
@@ -51,7 +51,7 @@ def draw(path: Path, title: str, heard: Heard, recognition: Recognition) -> None
 
 
 def figure(title: str, heard: Heard, recognition: Recognition) -> Figure:
-    """The picture as a `matplotlib.figure.Figure`; arguments as in `draw`."""
+    """Return the picture as a `matplotlib.figure.Figure`; arguments as in `draw`."""
     targets = recognition.targets
     heights = [0.8, 2.2, *[1.0] * len(targets)]
     drawing = Figure(figsize=(WIDE, 1.6 + 1.1 * sum(heights)), dpi=DOTS, layout="constrained")

@@ -157,7 +157,7 @@ class ExportError(UserError):
 
 
 def export(recognizer: Recognizer, kind: str, path: Path | str) -> None:
-    """Writes a recogniser as one file, whole or not at all; a file of that name is replaced.
+    """Write a recogniser as one file, whole or not at all; a file of that name is replaced.
 
     The same recogniser gives the same bytes.
 
@@ -165,7 +165,7 @@ def export(recognizer: Recognizer, kind: str, path: Path | str) -> None:
       recognizer: as loaded.
       kind: one of `FORMATS`.
       path: of the file.
-    Raises: ExportError where a package is missing, or the file cannot be written.
+    Raises: ExportError if a package is missing, or the file cannot be written.
     """
     if kind not in FORMATS:
         raise ExportError(f"format {kind!r}, expected one of {', '.join(FORMATS)}{meant(kind, FORMATS)}")
@@ -200,7 +200,7 @@ def onnx(trained: Trained) -> bytes:
 
 
 def stablehlo(trained: Trained) -> bytes:
-    """The StableHLO of a recogniser as `jax.export` serialises it, for all of `PLATFORMS`.
+    """Return the StableHLO of a recogniser as `jax.export` serialises it, for all of `PLATFORMS`.
 
     The exported function is called `recogniser`, or `demonstration` where it was trained on synthetic speech.
 

@@ -50,7 +50,7 @@ class Ear:
             self._resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float64")
 
     def feed(self, samples: np.ndarray, last: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Takes the next samples [n] and gives the frames that they complete.
+        """Take the next samples [n] and return the frames that they complete.
 
         Args:
           samples: [n] float64.
@@ -96,7 +96,7 @@ def _mono(sound: audio.Sound, check: Callable[[], None] | None) -> Iterator[np.n
 
 
 def from_samples(samples: np.ndarray, rate: int, filters: Filters) -> Heard:
-    """The same of samples in memory.
+    """Compute the same of samples in memory.
 
     Args:
       samples: [n] or [n, channels]; floating-point from -1 to 1, with headroom up to `HEADROOM`, or signed
@@ -123,7 +123,7 @@ def from_samples(samples: np.ndarray, rate: int, filters: Filters) -> Heard:
 
 
 def as_sound(samples: ArrayLike) -> np.ndarray:
-    """[n] float64 samples of one channel: the mean of several.
+    """Return [n] float64 samples of one channel: the mean of several.
 
     Integers of b bits are divided by 2^(b - 1), the magnitude of their least value, which becomes -1.
 

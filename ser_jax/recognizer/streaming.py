@@ -47,7 +47,7 @@ class Moment(NamedTuple):
 
     Attributes:
       seconds: of the stream when it was made.
-      window: what is said of the last 7.5 s, or of all so far.
+      window: the prediction of the last 7.5 s, or of all so far.
       behind: s of sound that had arrived by then and are not in it; 0 of pipes, whose writers wait.
     """
 
@@ -57,13 +57,13 @@ class Moment(NamedTuple):
 
 
 class Live:
-    """Hears samples in pieces of any size and estimates after every half second of them.
+    """Predict samples that arrive in pieces of any size, after every half second of them.
 
     Into which pieces they fall does not change a bit: features are computed of whole half seconds. Held are
     half a second of samples and 7.5 s of features, however long it listens.
 
     Args:
-      recognizer: whom to ask.
+      recognizer: the model.
       rate: of the samples, Hz; a converter from another rate than 16 kHz holds back some hundredths of a
         second, at 8 kHz a tenth, which are heard with the next half second.
       place: of the first sample in the stream; as an attribute of the next one.
@@ -78,7 +78,7 @@ class Live:
         self._frames, self._has_spoken = 0, False
 
     def feed(self, samples: np.ndarray, every: bool = True) -> list[Moment]:
-        """Hears what comes next, and returns estimates, in order.
+        """Take what comes next, and return estimates, in order.
 
         Args:
           samples: [n] float64.
@@ -99,9 +99,9 @@ class Live:
         return moments
 
     def end(self) -> list[Moment]:
-        """An estimate of all there was, where it was too short for any; else none.
+        """Return an estimate of all there was if it was too short for any; else none.
 
-        Raises: StreamError where it was less than one frame.
+        Raises: StreamError if it was less than one frame.
         """
         if self._has_spoken:
             return []
@@ -111,7 +111,7 @@ class Live:
         return [self._moment()]
 
     def _border(self) -> int:
-        """The first sample behind the current half second."""
+        """Return the first sample behind the current half second."""
         return -(-(self.place * EVERY // self._rate + 1) * self._rate // EVERY)
 
     def _hear(self, last: bool = False) -> None:
@@ -129,14 +129,14 @@ class Live:
 
 
 def piped(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> Iterator[Moment]:
-    """Estimates after every half second of a stream, in order, however fast or slowly it comes.
+    """Yield estimates after every half second of a stream, in order, however fast or slowly it comes.
 
     Args:
-      recognizer: whom to ask.
+      recognizer: the model.
       stream: a WAV file as programs write it into pipes (see above), its size stated or not; never waited
         on for more than it has to give.
       rate: Hz, of samples without a header: signed, 16 bits, little-endian, one channel.
-    Yields: a moment for every half second; one of all there was where it ends before the first.
+    Yields: a moment for every half second; one of all there was if it ends before the first.
     Raises: StreamError, SoundError.
     """
     coding = read_header(stream) if rate is None else headerless(rate)
@@ -149,19 +149,19 @@ def piped(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> 
 
 
 def line(moment: Moment) -> str:
-    """A moment as people read it, as in "12.5 s   arousal low (high: 0.21 ± 0.03)"."""
+    """Return a moment as people read it, as in "12.5 s   arousal low (high: 0.21 ± 0.03)"."""
     said = [in_words(target, estimate, 8) for target, estimate in moment.window.targets.items()]
     late = f"   {moment.behind:.1f} s behind" if moment.behind > 1 / EVERY else ""
     return "   ".join([f"{moment.seconds:7.1f} s", *said]) + late
 
 
 def as_dict(moment: Moment) -> dict[str, Any]:
-    """A moment as JSON: a window in the form of `recognition.schema`, and the stream's seconds."""
+    """Return a moment as JSON: a window in the form of `recognition.schema`, and the stream's seconds."""
     return {"seconds": round(moment.seconds, 6), **moment.window.as_dict()}
 
 
 def hear(stream: BinaryIO, filters: Filters) -> Heard:
-    """Hears a stream to its end.
+    """Read a stream to its end.
 
     Args:
       stream: see `read_header`.
@@ -221,7 +221,7 @@ def read_header(stream: BinaryIO) -> Coding:
 
 
 def headerless(rate: int) -> Coding:
-    """Samples without a header: signed, 16 bits, little-endian, one channel.
+    """Return the coding of samples without a header: signed, 16 bits, little-endian, one channel.
 
     Raises: StreamError where the rate is none that speech is left at.
     """
@@ -250,7 +250,7 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
 
 
 def alone(stream: BinaryIO) -> bytes:
-    """The first bytes of samples without a header.
+    """Return the first bytes of samples without a header.
 
     Raises: StreamError where there is one: it would be heard, at a rate that is not its own.
     """
@@ -262,7 +262,7 @@ def alone(stream: BinaryIO) -> bytes:
 
 
 def samples(stream: BinaryIO, coding: Coding, begun: bytes = b"") -> Iterator[np.ndarray]:
-    """[n] float64 as they arrive, at most a twentieth of a second at a time.
+    """Yield samples [n] float64 as they arrive, at most a twentieth of a second at a time.
 
     What is left of a sample at the end is dropped.
 
@@ -284,7 +284,7 @@ def samples(stream: BinaryIO, coding: Coding, begun: bytes = b"") -> Iterator[np
 
 
 def moments(recognizer: Recognizer, device: str | None = None) -> Iterator[Moment]:
-    """Estimates while somebody speaks, until it is closed.
+    """Yield estimates of what a microphone records, until closed.
 
     Where computing falls behind, estimates are left out, and the next is of the newest sound; no more than
     `KEPT` seconds ever wait. Where PortAudio says that it lost samples (input overflow), hearing begins anew
@@ -293,7 +293,7 @@ def moments(recognizer: Recognizer, device: str | None = None) -> Iterator[Momen
     those of the microphone; without a gap they are counted in samples.
 
     Args:
-      recognizer: whom to ask.
+      recognizer: the model.
       device: its number, or a part of its name; without one the system's own choice.
     Raises: StreamError where there is no such device, or it gives no sound.
     """
@@ -330,7 +330,7 @@ def _sounddevice() -> ModuleType:
 
 
 def _settings(sounddevice: ModuleType, device: str | int | None) -> dict[str, Any]:
-    """The first of rates and channels that a device can; 16 kHz needs no conversion."""
+    """Return the first of rates and channels that a device can; 16 kHz needs no conversion."""
     about = sounddevice.query_devices(device, "input")
     own = round(about["default_samplerate"])
     for rate, channels in ((RATE, 1), (own, 1), (own, about["max_input_channels"])):
@@ -356,7 +356,7 @@ class _Inbox:
         self._known: tuple[int, float] | None = None  # the newest block's place, and its time in s
 
     def put(self, samples: np.ndarray, count: int, time: Any, status: Any) -> None:
-        """Takes samples [count, channels]; PortAudio calls it, from a thread of its own.
+        """Take samples [count, channels]; PortAudio calls it, from a thread of its own.
 
         Where `status` says that samples were lost, it does not say where within the block: all of it goes.
         """
@@ -381,7 +381,7 @@ class _Inbox:
             self._changed.notify()
 
     def take(self) -> tuple[int, np.ndarray]:
-        """Waits for sound: (the place of its first sample, all [n] that is there)."""
+        """Wait for sound; return (the place of its first sample, all [n] that is there)."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._blocks, PATIENCE):
                 gave = "gave no sound without gaps" if self._is_torn else "gave nothing"
