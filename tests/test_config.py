@@ -161,6 +161,8 @@ def test_a_name_that_chooses_nothing_is_explained(own, kind, name, sentence):
         (lambda: Config(tasks=(TASKS["four"],) * 2), "--tasks four four, expected one or more"),
         (lambda: Config(tasks=(Regression(name="a/b"),)), "task 'a/b', expected a name of letters, digits"),
         (lambda: Config(train=TrainConfig(epochs=0)), "--train.epochs is 0, expected a whole number from"),
+        (lambda: Config(tasks=(Regression(),), train=TrainConfig(class_weights="balanced")),
+         "--train.class-weights balanced for a task of numbers, expected none"),
         (lambda: ProtocolConfig(folds=1), "--protocol.folds is 1, expected a whole number from 2 to"),
         (lambda: ProtocolConfig(seeds=10**30), "expected a whole number from 1 to 1,000,000,000"),
         (lambda: ComputeConfig(memory=float("nan")), "--compute.memory is nan, expected more than 0"),

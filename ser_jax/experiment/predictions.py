@@ -24,37 +24,24 @@ FACTS = ("setting", "train", "test", "task", "metric", "class_names", "chance")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What the runs of a setting predict for the utterances of a tested corpus, or several together.
-
-    Attributes:
-      setting, train, test, task: which cell of a table this is.
-      metric, class_names, chance: of the task; no names for numbers.
-      utterance, speaker, session: [M] str.
-      fold: [M] int, the fold that tested the utterance, from 0.
-      labels: [M] int true classes, or [M, K] float32 numbers (NaN if not annotated).
-      seed: [R] int.
-      outputs: [R, M, K] float32 logits or numbers; NaN of runs that were stopped.
-      predictions: [R, M] int classes or [R, M, K] numbers, by the task.
-      scores: [R, 1 + folds] the task's headline score over all utterances, then over each fold's; NaN if it
-        is not defined, since a class has no utterance.
-    """
+    """What the runs of a setting predict for the utterances of a tested corpus, or several together."""
 
     setting: str
     train: tuple[str, ...]
     test: tuple[str, ...]
     task: str
-    metric: str
-    class_names: tuple[str, ...]
+    metric: str  # of the task, and so are the next two
+    class_names: tuple[str, ...]  # none for numbers
     chance: float
-    utterance: np.ndarray
-    speaker: np.ndarray
-    session: np.ndarray
-    fold: np.ndarray
-    labels: np.ndarray
-    seed: np.ndarray
-    outputs: np.ndarray
-    predictions: np.ndarray
-    scores: np.ndarray
+    utterance: np.ndarray  # [M] str
+    speaker: np.ndarray  # [M] str
+    session: np.ndarray  # [M] str
+    fold: np.ndarray  # [M] int, that tested the utterance, from 0
+    labels: np.ndarray  # [M] int true classes, or [M, K] float32 numbers (NaN if not annotated)
+    seed: np.ndarray  # [R] int
+    outputs: np.ndarray  # [R, M, K] float32 logits or numbers; NaN of runs that were stopped
+    predictions: np.ndarray  # [R, M] int classes or [R, M, K] numbers, by the task
+    scores: np.ndarray  # [R, 1 + folds] headline over all utterances, then each fold's; NaN if not defined
 
     @property
     def slug(self) -> str:
@@ -77,23 +64,15 @@ class Predictions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingLog:
-    """How the runs of a setting were trained; their parameters lie in `models` in the same order.
+    """How the runs of a setting were trained; their parameters lie in `models` in the same order."""
 
-    Attributes:
-      fold, seed: [R] int.
-      loss: [R, epochs] float32, the mean over the training utterances.
-      dev_epochs: [W] after how many epochs the development utterances were predicted.
-      dev_loss, dev_score: [R, W]; NaN if there are none, or a class is missing.
-      stopped: [R, 2] epoch and step, from 1, in which a run's numbers were not finite; zeros if they are.
-    """
-
-    fold: np.ndarray
-    seed: np.ndarray
-    loss: np.ndarray
-    dev_epochs: np.ndarray
-    dev_loss: np.ndarray
-    dev_score: np.ndarray
-    stopped: np.ndarray
+    fold: np.ndarray  # [R] int
+    seed: np.ndarray  # [R] int
+    loss: np.ndarray  # [R, epochs] float32, the mean over the training utterances
+    dev_epochs: np.ndarray  # [W] after how many epochs the development utterances were predicted
+    dev_loss: np.ndarray  # [R, W]; NaN if there are none, or a class is missing
+    dev_score: np.ndarray  # [R, W]; NaN likewise
+    stopped: np.ndarray  # [R, 2] epoch and step, from 1, in which numbers were not finite; zeros if they are
 
 
 def headline(task: Task, labels: np.ndarray, predictions: np.ndarray) -> float:
@@ -113,14 +92,7 @@ def gather_predictions(
     specs: Sequence[RunSpec],
     outputs: Sequence[np.ndarray],
 ) -> Predictions:
-    """Collect one cell's predictions from a setting's runs: seeds by utterances, in the pool's order.
-
-    Args:
-      pool, setting: the corpora and the setting.
-      test: the corpora of the cell.
-      specs: the runs.
-      outputs: per run [M, K], for its test rows.
-    """
+    """Collect predictions for some corpora of runs with outputs [M, K] for their test rows."""
     seeds = np.unique([spec.seed for spec in specs])
     tested = np.unique(np.concatenate([spec.test for spec in specs]))
     rows = np.intersect1d(np.concatenate([pool.rows(name) for name in test]), tested)

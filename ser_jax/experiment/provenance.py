@@ -16,7 +16,9 @@ VERSIONS = (
     "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint", "librosa", "soundfile", "torch",
 )  # fmt: skip
 MOST = 1024  # CPU devices; JAX takes minutes to start many thousands
-BUSY = 0.5  # load before a program starts from which other work distorts its timings
+
+
+BUSY = 0.5  # processes that ran or waited
 
 
 class EnvironmentVariableError(UserError):
@@ -100,14 +102,9 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def load() -> float | None:
-    """Return the load average of the last minute: processes that ran or waited for a core, with this one."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
-def busy(load: float | None) -> bool:
-    """Return whether other work distorts timings, by the load before they began."""
-    return load is not None and load > BUSY
+def busy() -> bool:
+    """Return whether other work distorts timings, by the load of the last minute."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY
 
 
 def commit() -> str | None:

@@ -50,17 +50,12 @@ def protocol(config: Config, pool: Pool) -> dict[str, Any]:
     """Return what must be equal for two results to be of one experiment, by the names of `PROTOCOL`."""
     corpora = [
         {
-            "name": corpus.name,
-            "builder": corpus.database,
-            "synthetic": corpus.synthetic,
-            "left_out": corpus.left_out,
-            "fingerprint": corpus.fingerprint,
-            "utterances": len(corpus),
-            "speakers": len(np.unique(corpus.speaker)),
-            "languages": sorted(set(corpus.language.tolist())),
+            "name": one.name, "builder": one.database, "synthetic": one.synthetic, "left_out": one.left_out,
+            "fingerprint": one.fingerprint, "utterances": len(one), "speakers": len(np.unique(one.speaker)),
+            "languages": sorted(set(one.language.tolist())),
         }
-        for corpus in pool.corpora.values()
-    ]
+        for one in pool.corpora.values()
+    ]  # fmt: skip
     folds = {
         name: [{part: pool.id[getattr(fold, part)].tolist() for part in ("test", "dev")} for fold in each]
         for name, each in pool.every_fold().items()
@@ -178,14 +173,9 @@ def note_missing(out: Path, missing: Sequence[dict[str, Any]]) -> None:
 
 
 def store(
-    pool: Pool,
-    out: Path,
-    setting: Setting,
-    cells: Sequence[tuple[str, ...]],
-    specs: Sequence[RunSpec],
-    found: Sequence[RunResult],
-    dev_epochs: Sequence[int],
-) -> None:
+    pool: Pool, out: Path, setting: Setting, cells: Sequence[tuple[str, ...]], specs: Sequence[RunSpec],
+    found: Sequence[RunResult], dev_epochs: Sequence[int],
+) -> None:  # fmt: skip
     """Store the results of a setting: models first, predictions last; if these are there, everything is."""
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *(one.params for one in found))
     checkpoint.save(out / "models" / setting.slug, params)
@@ -221,15 +211,10 @@ def session(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
         return
     before, earlier = time.perf_counter(), read_document(out)["sessions"]
     own: dict[str, Any] = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": None,
-        "finished": False,
-        "computed": [],
-        "devices": machine.mesh.size,
-        "hosts": machine.hosts,
-        "commit": provenance.commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": None, "finished": False,
+        "computed": [], "devices": machine.mesh.size, "hosts": machine.hosts, "commit": provenance.commit(),
         **provenance.describe_environment(),
-    }
+    }  # fmt: skip
 
     def computed(*labels: str) -> None:
         own["computed"] += labels

@@ -16,6 +16,7 @@ from ser_jax.io import move_aside, write_json
 from ser_jax.shutdown import Shutdown
 
 UNFINISHED = "unfinished"  # folder of checkpoints in a results folder
+NOTE = "stacks.json"
 
 
 class Interval(NamedTuple):
@@ -42,51 +43,39 @@ class Checkpointing:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        work: dict[str, Any],
-        environment: dict[str, Any],
-        interval: Interval,
-        label: str,
-        shutdown: Shutdown,
-        say: Callable[[str], None],
-        enabled: bool,
-    ):
+        self, folder: Path, work: dict[str, Any], environment: dict[str, Any], interval: Interval, label: str,
+        shutdown: Shutdown, say: Callable[[str], None], enabled: bool,
+    ):  # fmt: skip
         self._folder, self._interval, self._label = folder, interval, label
-        self._work, self._environment = json.loads(json.dumps([work, environment]))
+        self._note = json.loads(json.dumps({"work": work, "environment": environment}))
         self._shutdown, self._say, self._enabled = shutdown, say, enabled
         self._epochs: int = work["training"]["epochs"]
         self._series: Series | None = None
         self._saved_at, self._saved_epoch = time.monotonic(), 0
-        self._check()
-
-    def _check(self) -> None:
-        found = _read(self._folder)
-        if found is None:
+        if (found := _read(folder)) is None:
             return
-        if found["work"] != self._work:
+        parts = "work", "environment"
+        other, elsewhere = (", ".join(differences(found[part], self._note[part])) for part in parts)
+        if other:
             raise CheckpointError(
-                f"{self._folder} holds unfinished work of another configuration "
-                f"({', '.join(differences(found['work'], self._work))}); compute with the same, or delete it"
+                f"{folder} holds unfinished work of another configuration ({other}); compute with the same, "
+                "or delete it"
             )
-        if found["environment"] != self._environment:
-            other = ", ".join(differences(found["environment"], self._environment))
-            self._say(f"the unfinished work was begun otherwise ({other}): results may differ by rounding")
+        if elsewhere:
+            say(f"the unfinished work was begun otherwise ({elsewhere}): results may differ by rounding")
 
     def runs_per_stack(self, proposed: int) -> int:
         """Return the number of the stacks that are resumed; else the proposed one, which is noted."""
-        found = _read(self._folder)
-        if found is not None:
+        if (found := _read(self._folder)) is not None:
             return found["runs_per_stack"]
         if self._folder.exists():
             aside = move_aside(self._folder)
             self._say(
-                f"{_note(self._folder)} is lost or damaged: the stacks beside it are trained again, and were "
+                f"{self._folder / NOTE} is lost or damaged: the stacks beside it are trained again, and were "
                 f"moved to {aside.name}"
             )
         self._folder.mkdir(parents=True)
-        content = {"work": self._work, "environment": self._environment, "runs_per_stack": proposed}
-        write_json(_note(self._folder), content, synced=True)
+        write_json(self._folder / NOTE, self._note | {"runs_per_stack": proposed}, synced=True)
         return proposed
 
     def latest(self, stack: int, like: Tree) -> tuple[int, Tree] | None:
@@ -140,33 +129,22 @@ class Checkpointing:
 
 
 def discard(out: Path, stored: set[str]) -> None:
-    """Delete the stacks whose results are stored; killed meanwhile, this leaves none that look intact.
-
-    Args:
-      out: the results folder.
-      stored: names of runs, as in `Checkpointing`'s work.
-    """
+    """Delete stacks of which all runs' names are in `stored`; killed meanwhile, none left looks intact."""
     for folder in sorted((out / UNFINISHED).glob("*")):
-        hosts = [host for host in folder.glob("host-*") if ".damaged" not in host.name]
-        notes = {host: _read(host) for host in hosts if _note(host).exists()}
-        if None not in notes.values() and stored >= {
-            name for note in notes.values() if note for name, _ in note["work"]["runs"]
-        }:
-            for host in notes:
-                _note(host).unlink()
+        hosts = [note.parent for note in folder.glob(f"host-*/{NOTE}") if ".damaged" not in note.parent.name]
+        notes = list(map(_read, hosts))
+        if all(note and stored >= {name for name, _ in note["work"]["runs"]} for note in notes):
+            for host in hosts:
+                (host / NOTE).unlink()
             shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # missing, or not empty
         (out / UNFINISHED).rmdir()
 
 
-def _note(folder: Path) -> Path:
-    return folder / "stacks.json"
-
-
 def _read(folder: Path) -> dict[str, Any] | None:
     """Return a folder's note; None if it is missing or damaged."""
     try:
-        found = json.loads(_note(folder).read_text())
+        found = json.loads((folder / NOTE).read_text())
         names = [name for name, _ in found["work"]["runs"]]
         intact = all(isinstance(name, str) for name in names) and isinstance(found["runs_per_stack"], int)
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError, RecursionError):

@@ -158,10 +158,9 @@ def _check_part(pool: Pool, setting: Setting, fold: int, part: str, rows: np.nda
 
 def _note_missing(out: Path, missing: Missing) -> None:
     """Note and print what no table will have, before anybody waits for it; a line for every reason."""
-    if missing:
-        names = ("setting", "train", "test", "task", "reason")
-        each = [(s.name, s.train, test, s.task.name, why) for (s, test), why in missing.items()]
-        results.note_missing(out, [dict(zip(names, one, strict=True)) for one in each])
+    names = ("setting", "train", "test", "task", "reason")
+    each = [(s.name, s.train, test, s.task.name, why) for (s, test), why in missing.items()]
+    results.note_missing(out, [dict(zip(names, one, strict=True)) for one in each])
     for reason in dict.fromkeys(missing.values()):
         named = dict.fromkeys(
             f"{s.name}, {'+'.join(test)} {s.task.name}" for (s, test), why in missing.items() if why == reason

@@ -38,39 +38,24 @@ class ExperimentError(UserError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One way to train and test one task.
+    """One way to train and test one task."""
 
-    Attributes:
-      name: in tables; settings of an experiment that train otherwise have other names.
-      train, test: corpora that train, and corpora that are tested, each by itself.
-      task, frontend, model, training: what is predicted from what, by which network, trained how.
-      standardize: one of `standardize.MODES`.
-      equalize: whether histograms are equalized towards the training corpora first.
-      plan: (pool, setting) to the runs, by `run_spec`.
-      seeds: runs per fold.
-      samples: utterances per fold that fine-tuning sees; None for a setting that does not fine-tune.
-      draw: fine-tuning's draws: "fold" for the same in every run of a fold, "seed" for one per seed.
-      start: the setting whose runs, of the same seed, these start from.
-      together: whether all tested corpora make one cell, since each has a single class.
-      tuned: whether development speakers are tested, to choose among settings.
-    """
-
-    name: str
+    name: str  # in tables; settings of an experiment that train otherwise have other names
     train: tuple[str, ...]
-    test: tuple[str, ...]
+    test: tuple[str, ...]  # each corpus is tested by itself
     task: Task
     frontend: Frontend
     model: Architecture
     training: TrainConfig
-    standardize: str
-    plan: Callable[[Pool, "Setting"], list[RunSpec]]
-    seeds: int
-    equalize: bool = False
-    samples: int | None = None
-    draw: str = "fold"
-    start: "Setting | None" = None
-    together: bool = False
-    tuned: bool = False
+    standardize: str  # one of `standardize.MODES`
+    plan: Callable[[Pool, "Setting"], list[RunSpec]]  # by `run_spec`
+    seeds: int  # runs per fold
+    equalize: bool = False  # histograms towards the training corpora first
+    samples: int | None = None  # utterances per fold that fine-tuning sees; None without fine-tuning
+    draw: str = "fold"  # of fine-tuning: the same in every run of a fold, or one per "seed"
+    start: "Setting | None" = None  # whose runs, of the same seed, these start from
+    together: bool = False  # all tested corpora make one cell, since each has a single class
+    tuned: bool = False  # development speakers are tested, to choose among settings
 
     @property
     def cells(self) -> list[tuple[str, ...]]:
@@ -113,44 +98,34 @@ def slug(name: str, train: Iterable[str], test: Iterable[str], task: str) -> str
 
 
 def run_spec(
-    pool: Pool,
-    setting: Setting,
-    *,
-    fold: int,
-    seed: int,
-    train: np.ndarray,
-    test: np.ndarray,
-    statistics: np.ndarray | None = None,
-    dev: np.ndarray = NO_ROWS,
-    unlabelled: np.ndarray = NO_ROWS,
-) -> RunSpec:
+    pool: Pool, setting: Setting, *, fold: int, seed: int, train: np.ndarray, test: np.ndarray,
+    dev: np.ndarray = NO_ROWS, statistics: np.ndarray | None = None, unlabelled: np.ndarray = NO_ROWS,
+) -> RunSpec:  # fmt: skip
     """Return one run of a setting; utterances without a label of its task are left out everywhere.
 
     Args:
       pool, setting: the corpora and the setting.
       fold, seed: which run it is.
-      train, dev, test: [M] rows.
+      train, test, dev: rows.
       statistics: rows whose statistics standardize features; those of `train` by default.
       unlabelled: rows of which an objective that wants it may use features, speakers and corpora.
     """
-    task, training = setting.task, setting.training
-    labels = pool.labels(task)
+    task, labels = setting.task, pool.labels(setting.task)
     known = labelled(labels)
     train, dev, test = (rows[known[rows]] for rows in (train, dev, test))
     stream = STREAMS.get(task.name, zlib.crc32(task.name.encode()) & 0x7FFFFFFF)
     key = runs.key(seed, stream, fold)
     if setting.start is not None:  # else the first fold would repeat the dropout of what it starts from
         key = jax.random.fold_in(key, FINE_TUNING)
+    fitted = train if statistics is None else statistics
     return RunSpec(
         key=key,
         train=train,
         dev=dev,
         test=test,
-        unlabelled=unlabelled if training.objective.unlabelled else NO_ROWS,
+        unlabelled=unlabelled if setting.training.objective.unlabelled else NO_ROWS,
         labels=labels,
-        scaler=pool.scaler(
-            setting.standardize, setting.equalized, train if statistics is None else statistics
-        ),
+        scaler=pool.scaler(setting.standardize, setting.equalized, fitted),
         fold=fold,
         seed=seed,
     )
@@ -162,19 +137,18 @@ def cross_validation(pool: Pool, setting: Setting) -> list[RunSpec]:
     Of corpora with different numbers of folds, fold i takes fold i mod k of each; a test fold counts once.
     """
     each = [pool.folds(name) for name in setting.train]
-    found = []
+    merged = []
     for i in range(max(map(len, each))):
         folds = [own[i % len(own)] for own in each]
-        tested = [own[i].test for own in each if i < len(own)]
         train, dev = (np.concatenate([getattr(fold, part) for fold in folds]) for part in ("train", "dev"))
-        test = np.concatenate(tested)
-        found += _seeds(pool, setting, Fold(train, dev, test), i)
-    return found
+        merged.append(Fold(train, dev, np.concatenate([own[i].test for own in each if i < len(own)])))
+    return _by_fold(pool, setting, merged)
 
 
-def _seeds(pool: Pool, setting: Setting, fold: Fold, number: int) -> list[RunSpec]:
+def _by_fold(pool: Pool, setting: Setting, folds: Iterable[Fold]) -> list[RunSpec]:
     return [
-        run_spec(pool, setting, fold=number, seed=seed, train=fold.train, dev=fold.dev, test=fold.test)
+        run_spec(pool, setting, fold=i, seed=seed, **vars(fold))
+        for i, fold in enumerate(folds)
         for seed in range(setting.seeds)
     ]
 
@@ -209,10 +183,9 @@ def few_samples(pool: Pool, setting: Setting) -> list[RunSpec]:
             )
         for seed in range(setting.seeds):
             draw = np.random.default_rng((i, seed) if setting.draw == "seed" else i)
-            train = np.sort(draw.permutation(rows)[:samples])
-            spec: dict[str, Any] = {"train": train, "dev": fold.dev, "test": fold.test}
-            spec |= {"statistics": source, "unlabelled": fold.train}
-            found.append(run_spec(pool, setting, fold=i, seed=seed, **spec))
+            parts = {"train": np.sort(draw.permutation(rows)[:samples]), "dev": fold.dev, "test": fold.test}
+            others = {"statistics": source, "unlabelled": fold.train}
+            found.append(run_spec(pool, setting, fold=i, seed=seed, **parts, **others))
     return found
 
 
@@ -228,8 +201,8 @@ def cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
     if len(rows) <= size:
         raise ExperimentError(f"its {len(rows)} utterances are no more than the {size} of {smallest}")
     left = np.random.default_rng(0).choice(rows, size, replace=False)
-    cut = [Fold(*(np.intersect1d(part, left) for part in vars(fold).values())) for fold in pool.folds(name)]
-    return [spec for i, fold in enumerate(cut) for spec in _seeds(pool, setting, fold, i)]
+    folds = (Fold(*(np.intersect1d(part, left) for part in vars(one).values())) for one in pool.folds(name))
+    return _by_fold(pool, setting, folds)
 
 
 def development(pool: Pool, setting: Setting) -> list[RunSpec]:
@@ -238,21 +211,17 @@ def development(pool: Pool, setting: Setting) -> list[RunSpec]:
 
 
 def setting(
-    config: Config,
-    name: str,
-    task: Task,
-    train: tuple[str, ...],
-    test: tuple[str, ...],
-    plan: Callable[[Pool, Setting], list[RunSpec]],
-    **changes: Any,
-) -> Setting:
-    """Return a setting of a configuration; `changes` replace what the configuration says."""
+    config: Config, name: str, task: Task, train: tuple[str, ...], test: tuple[str, ...],
+    plan: Callable[[Pool, Setting], list[RunSpec]], **changes: Any,
+) -> Setting:  # fmt: skip
+    """Return a setting of a configuration; `changes` replace what the configuration has."""
+    mode = config.protocol.standardize
     across = "train" if train == test and len(train) == 1 else "corpus"
     chosen: dict[str, Any] = {
         "frontend": config.features,
         "model": config.network(task),
         "training": config.train,
-        "standardize": across if config.protocol.standardize == "auto" else config.protocol.standardize,
+        "standardize": across if mode == "auto" else mode,
         "seeds": config.protocol.seeds,
     }
     return Setting(name=name, task=task, train=train, test=test, plan=plan, **(chosen | changes))
@@ -261,11 +230,8 @@ def setting(
 def monolingual(config: Config, name: str = "monolingual", **changes: Any) -> list[Setting]:
     """Return (a): cross-validation within each corpus."""
     plan = changes.pop("plan", cross_validation)
-    return [
-        setting(config, name, task, (corpus,), (corpus,), plan, **changes)
-        for corpus in config.corpora
-        for task in config.tasks
-    ]
+    each = itertools.product(config.corpora, config.tasks)
+    return [setting(config, name, task, (corpus,), (corpus,), plan, **changes) for corpus, task in each]
 
 
 def multilingual(config: Config, name: str = "multilingual", **changes: Any) -> list[Setting]:
@@ -276,15 +242,12 @@ def multilingual(config: Config, name: str = "multilingual", **changes: Any) -> 
 
 def crosslingual(config: Config, name: str = "crosslingual", **changes: Any) -> list[Setting]:
     """Return (c): all of one corpus trains, all of every other is tested."""
+    others = {corpus: tuple(o for o in config.corpora if o != corpus) for corpus in config.corpora}
+    each = itertools.product(others.items(), config.tasks)
     return [
-        setting(config, name, task, (corpus,), _others(config, corpus), whole_corpora, **changes)
-        for corpus in config.corpora
-        for task in config.tasks
+        setting(config, name, task, (corpus,), test, whole_corpora, **changes)
+        for (corpus, test), task in each
     ]
-
-
-def _others(config: Config, corpus: str) -> tuple[str, ...]:
-    return tuple(other for other in config.corpora if other != corpus)
 
 
 def finetuned(config: Config, name: str = "finetuned", **changes: Any) -> list[Setting]:
@@ -338,7 +301,6 @@ def related(config: Config) -> list[Setting]:
     every, task = config.corpora, CorpusIdentity(config.corpora)
     # Each corpus standardized by itself would be harder to tell apart.
     apart: dict[str, Any] = {"standardize": "train", "together": True}
-    language = setting(config, "language", task, every, every, cross_validation, **apart)
     equalized: dict[str, Any] = {"standardize": "train", "equalize": True}
     return [
         *monolingual(config),
@@ -346,5 +308,5 @@ def related(config: Config) -> list[Setting]:
         *crosslingual(config),
         *multilingual(config, "multilingual_equalized", **equalized),
         *crosslingual(config, "crosslingual_equalized", **equalized),
-        language,
+        setting(config, "language", task, every, every, cross_validation, **apart),
     ]

@@ -1,0 +1,176 @@
+"""What is stored of runs is found again by utterance, seed and fold; what is damaged is named."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from pair import config, noise, pool
+
+from ser_jax.engine import RunResult
+from ser_jax.errors import ResultsError
+from ser_jax.experiment import predictions, results
+from ser_jax.experiment.predictions import (
+    cell,
+    gather_predictions,
+    read_predictions,
+    read_training,
+    training_log,
+    write_arrays,
+    write_predictions,
+)
+from ser_jax.experiment.settings import monolingual, multilingual, whole_corpora
+from ser_jax.tasks import TASKS, Regression
+
+
+def test_predictions_are_found_by_utterance_seed_and_fold():
+    """The output of fold f, seed s for row r stands at row r and seed s of its corpus's cell."""
+    corpora = pool(noise("one", "two"))
+    setting = multilingual(config())[1]
+    specs = setting.plan(corpora, setting)
+    outputs = [np.stack([spec.test, spec.test * 0 + spec.seed], axis=1) for spec in specs]
+    for corpus in ("one", "two"):
+        found = gather_predictions(corpora, setting, (corpus,), specs, outputs)
+        rows = corpora.rows(corpus)
+        np.testing.assert_array_equal(found.outputs[:, :, 0], [rows, rows])
+        np.testing.assert_array_equal(found.outputs[:, :, 1].T, np.array([[0, 1]] * len(rows)))
+        assert found.utterance.tolist() == corpora.corpora[corpus].id.tolist()
+        assert found.labels.tolist() == corpora.corpora[corpus].valence.tolist()
+        for i, fold in enumerate(corpora.folds(corpus)):
+            np.testing.assert_array_equal(np.flatnonzero(found.fold == i) + rows[0], fold.test)
+    together = dataclasses.replace(setting, plan=whole_corpora)
+    specs = together.plan(corpora, together)
+    found = gather_predictions(corpora, together, ("one", "two"), specs, [np.zeros((132, 2))] * 2)
+    assert len(set(found.speaker)) == 22  # of different corpora, though they are called alike
+
+
+def facts(count, **changes):
+    names = np.array([f"u{i}" for i in range(count)])
+    own = {"utterance": names, "speaker": names, "session": names, "fold": np.arange(count) % 2}
+    return own | {"train": ("one",), "test": ("two",), "name": "mine"} | changes
+
+
+def test_scores_are_of_all_utterances_and_of_each_fold():
+    outputs = np.eye(2, dtype=np.float32)[[[0, 0, 1, 1], [0, 1, 1, 1]]]
+    found = cell(
+        TASKS["arousal"], outputs=outputs, **facts(4, labels=np.array([0, 0, 1, 1]), seed=np.arange(2))
+    )
+    np.testing.assert_allclose(found.scores, [[1, 1, 1], [0.75, 1, 0.5]])
+    alone = facts(4, labels=np.array([0, 1, 0, 1]), seed=np.arange(2))  # a class in each fold
+    assert np.isnan(cell(TASKS["arousal"], outputs=outputs, **alone).scores[:, 1:]).all()
+    outputs[1, 2] = np.nan
+    stopped = cell(
+        TASKS["arousal"], outputs=outputs, **facts(4, labels=np.array([0, 0, 1, 1]), seed=np.arange(2))
+    )
+    assert np.isnan(stopped.scores).tolist() == [[False] * 3, [True] * 3]
+
+
+def test_development_utterances_are_scored_after_every_tenth_of_training():
+    corpora = pool(noise("one", "two"))
+    setting = monolingual(config())[0]
+    spec = setting.plan(corpora, setting)[0]
+    right = np.log(np.where(np.eye(2)[spec.labels[spec.dev]], 0.8, 0.2)).astype(np.float32)
+    none = RunResult({}, np.ones(4, np.float32), right, np.stack([right, -right]), np.zeros(2))
+    log = training_log(setting.task, [spec, dataclasses.replace(spec, dev=spec.dev[:0])],
+                       [none, none._replace(dev_outputs=np.zeros((2, 0, 2)))], [2, 4])  # fmt: skip
+    np.testing.assert_allclose(log.dev_score, [[1, 0], [np.nan, np.nan]])
+    np.testing.assert_allclose(log.dev_loss, -np.log([[0.8, 0.2], [np.nan, np.nan]]), rtol=1e-6)
+    assert log.dev_epochs.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("task", [TASKS["four"], Regression(("arousal", "valence"))])
+def test_predictions_and_logs_survive_the_disk(tmp_path, task):
+    draw = np.random.default_rng(0)
+    labels = draw.uniform(-1, 1, (9, 2)).astype(np.float32) if task.metric == "CCC" else np.arange(9) % 4
+    outputs = draw.normal(size=(3, 9, task.outputs)).astype(np.float32)
+    whole = cell(task, outputs=outputs, **facts(9, labels=labels, seed=np.arange(3)))
+    outputs = np.where(np.arange(3)[:, None, None] == 1, np.nan, outputs)
+    write_predictions(tmp_path, cell(task, outputs=outputs, **facts(9, labels=labels, seed=np.arange(3))))
+    found = read_predictions(tmp_path / "predictions" / f"{whole.slug}.npz")
+    wanted = whole.only(seeds=np.arange(3) != 1)  # the seed that was stopped is left out
+    for name, value in vars(wanted).items():
+        np.testing.assert_array_equal(getattr(found, name), value)
+    few = found.only(rows=np.array([2, 5]))
+    assert few.utterance.tolist() == ["u2", "u5"]
+    np.testing.assert_array_equal(few.outputs, outputs[[0, 2]][:, [2, 5]])
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"not a zip"])
+def test_damaged_or_absent_files_are_named(tmp_path, content):
+    for read, kind in ((read_predictions, "predictions"), (read_training, "training")):
+        path = tmp_path / kind / "x.npz"
+        with pytest.raises(ResultsError, match=rf"no {kind} .*x\.npz, expected an experiment's results"):
+            read(path)
+        path.parent.mkdir()
+        path.write_bytes(content)
+        with pytest.raises(ResultsError, match=rf"x\.npz is not a {kind} file \(.*; delete it to compute it"):
+            read(path)
+
+
+CHANGES = [
+    {"seed": np.arange(2)}, {"fold": np.zeros(3)}, {"outputs": np.zeros((1, 4))}, {"facts": np.array("[]")},
+    {"facts": np.array('{"setting": 1}')},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_predictions_that_do_not_fit_together_are_named(tmp_path, change):
+    outputs = np.zeros((1, 4, 2), np.float32)
+    found = cell(TASKS["arousal"], outputs=outputs, **facts(4, labels=np.arange(4) % 2, seed=np.arange(1)))
+    write_predictions(tmp_path, found)
+    path = tmp_path / "predictions" / f"{found.slug}.npz"
+    arrays = dict(np.load(path))
+    write_arrays(path, arrays | change)
+    with pytest.raises(ResultsError, match="is not a predictions file"):
+        read_predictions(path)
+    write_arrays(path.with_stem("another"), arrays)
+    with pytest.raises(ResultsError, match="its parts do not fit together"):
+        read_predictions(path.with_stem("another"))
+
+
+def document(out, **changes):
+    parts = {name: kind() for name, kind in results.PARTS.items()} | {"code": ""} | changes
+    out.mkdir(exist_ok=True)
+    results._write(out, parts)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"corpora": {}}, {"corpora": [{"name": "x"}]}, {"settings": []}, {"sessions": {}}, {"missing": [{}]},
+     {"tables": {"../x": {}}}, {"tables": {"x": {"settings": []}}}, {"folds": 3}],
+)  # fmt: skip
+def test_an_incomplete_document_is_refused_though_its_hash_is_right(tmp_path, changes):
+    document(tmp_path)
+    assert results.read_document(tmp_path)["code"] == ""
+    document(tmp_path, **changes)
+    with pytest.raises(ResultsError, match=r"config\.json is not an experiment's, .*; restore it"):
+        results.read_document(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "{}", "[" * 100_000, '{"hash": "x"}'])
+def test_a_damaged_document_is_named(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ResultsError, match=r"config\.json is not an experiment's, expected a JSON object"):
+        results.read_document(tmp_path)
+
+
+def test_every_hashed_part_is_guarded(tmp_path):
+    for name in results.HASHED:
+        document(tmp_path)
+        content = json.loads((tmp_path / "config.json").read_text())
+        content[name] = "other"
+        (tmp_path / "config.json").write_text(json.dumps(content))
+        with pytest.raises(
+            ResultsError, match="it was changed since it was written: its hash is of something"
+        ):
+            results.read_document(tmp_path)
+
+
+def test_notes_are_kept_beside_each_other(tmp_path):
+    document(tmp_path)
+    results.note(tmp_path, settings={"a": {}})
+    found = results.note(tmp_path, settings={"b": {}}, sessions=[1])
+    assert (found["settings"], found["sessions"]) == ({"a": {}, "b": {}}, [1])
+    assert predictions.predictions_file(tmp_path, monolingual(config())[0], ("one",)).name == (
+        "monolingual-one-one-arousal.npz"
+    )
