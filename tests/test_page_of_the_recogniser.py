@@ -169,9 +169,9 @@ def test_who_cancels_is_not_waited_for_and_a_server_that_is_gone_is_named(visit,
     go = threading.Event()
 
     class Slow(Recognizer):
-        def say(self, features):
+        def predict(self, features):
             go.wait(30)
-            return super().say(features)
+            return super().predict(features)
 
     with servers.running(Slow(recogniser.model)) as slow:
         page = visit(slow, quiet=False)
