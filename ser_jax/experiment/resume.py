@@ -1,6 +1,7 @@
 """Checkpointing of stacks in training, so that an interrupted experiment resumes to the same bits."""
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import time
@@ -25,10 +26,11 @@ class Interval(NamedTuple):
     epochs: int | None
 
 
+@dataclasses.dataclass
 class Checkpointing:
     """Checkpoints of stacks that are trained together, kept until their results are stored.
 
-    Args:
+    Attributes:
       folder: of these stacks on this host.
       work: what they compute, as JSON: "runs" [[name, count], ...], "training" with "epochs", and whatever
         else must be the same for a stack to be resumed.
@@ -41,52 +43,46 @@ class Checkpointing:
     Raises: CheckpointError if the folder holds other work.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        work: dict[str, Any],
-        environment: dict[str, Any],
-        interval: Interval,
-        label: str,
-        shutdown: Shutdown,
-        say: Callable[[str], None],
-        enabled: bool,
-    ):
-        self._folder, self._interval, self._label = folder, interval, label
-        self._work, self._environment = json.loads(json.dumps([work, environment]))
-        self._shutdown, self._say, self._enabled = shutdown, say, enabled
-        self._epochs: int = work["training"]["epochs"]
-        self._series: Series | None = None
-        self._saved_at, self._saved_epoch = time.monotonic(), 0
-        self._check()
+    folder: Path
+    work: dict[str, Any]
+    environment: dict[str, Any]
+    interval: Interval
+    label: str
+    shutdown: Shutdown
+    say: Callable[[str], None]
+    enabled: bool
+    _series: Series | None = dataclasses.field(default=None, init=False)
 
-    def _check(self) -> None:
-        found = _read(self._folder)
+    def __post_init__(self) -> None:
+        self.work, self.environment = json.loads(json.dumps([self.work, self.environment]))
+        self._epochs: int = self.work["training"]["epochs"]
+        self._saved_at, self._saved_epoch = time.monotonic(), 0
+        found = _read(self.folder)
         if found is None:
             return
-        if found["work"] != self._work:
+        if found["work"] != self.work:
             raise CheckpointError(
-                f"{self._folder} holds unfinished work of another configuration "
-                f"({', '.join(differences(found['work'], self._work))}); compute with the same, or delete it"
+                f"{self.folder} holds unfinished work of another configuration "
+                f"({', '.join(differences(found['work'], self.work))}); compute with the same, or delete it"
             )
-        if found["environment"] != self._environment:
-            other = ", ".join(differences(found["environment"], self._environment))
-            self._say(f"the unfinished work was begun otherwise ({other}): results may differ by rounding")
+        if found["environment"] != self.environment:
+            other = ", ".join(differences(found["environment"], self.environment))
+            self.say(f"the unfinished work was begun otherwise ({other}): results may differ by rounding")
 
     def runs_per_stack(self, proposed: int) -> int:
         """Return the number of the stacks that are resumed; else the proposed one, which is noted."""
-        found = _read(self._folder)
+        found = _read(self.folder)
         if found is not None:
             return found["runs_per_stack"]
-        if self._folder.exists():
-            aside = move_aside(self._folder)
-            self._say(
-                f"{_note(self._folder)} is lost or damaged: the stacks beside it are trained again, and were "
+        if self.folder.exists():
+            aside = move_aside(self.folder)
+            self.say(
+                f"{_note(self.folder)} is lost or damaged: the stacks beside it are trained again, and were "
                 f"moved to {aside.name}"
             )
-        self._folder.mkdir(parents=True)
-        content = {"work": self._work, "environment": self._environment, "runs_per_stack": proposed}
-        write_json(_note(self._folder), content, synced=True)
+        self.folder.mkdir(parents=True)
+        content = {"work": self.work, "environment": self.environment, "runs_per_stack": proposed}
+        write_json(_note(self.folder), content, synced=True)
         return proposed
 
     def latest(self, stack: int, like: Tree) -> tuple[int, Tree] | None:
@@ -94,19 +90,19 @@ class Checkpointing:
 
         Raises: CheckpointError if the snapshot is of another configuration, or cannot be read.
         """
-        if not self._enabled:
+        if not self.enabled:
             return None
         if self._series is not None:
             self._series.close()
-        self._series = Series(self._folder / f"stack-{stack}")
+        self._series = Series(self.folder / f"stack-{stack}")
         damaged: list[str] = []
         found = self._series.latest(like, damaged.append)
         epoch = found[0] if found else 0
         for sentence in damaged:
-            self._say(sentence)
+            self.say(sentence)
         if damaged or 0 < epoch < self._epochs:
             how = f"goes on after epoch {epoch} of {self._epochs}" if epoch else "is trained again"
-            self._say(f"{self._label}: stack {stack + 1} {how}")
+            self.say(f"{self.label}: stack {stack + 1} {how}")
         self._saved_at, self._saved_epoch = time.monotonic(), epoch
         return found
 
@@ -115,25 +111,25 @@ class Checkpointing:
 
         Raises: Interrupted after saving, if the program should end; CheckpointError.
         """
-        number = self._shutdown.requested
-        if not self._enabled:
+        number = self.shutdown.requested
+        if not self.enabled:
             if number is not None:
                 raise Interrupted("ended; of several hosts the first one's training alone is saved", number)
             return
         assert self._series is not None  # `latest` comes first
-        seconds, epochs = self._interval
+        seconds, epochs = self.interval
         due = epochs is not None and epoch - self._saved_epoch >= epochs
         due = due or time.monotonic() - self._saved_at >= seconds
         if last or due or number is not None:
             self._series.save(epoch, snapshot())
             self._saved_at, self._saved_epoch = time.monotonic(), epoch
-        self._shutdown.saved = False
+        self.shutdown.saved = False
         if last or number is not None:
             self._series.close()
-            self._shutdown.saved = True
+            self.shutdown.saved = True
         if number is not None:
             raise Interrupted(
-                f"ended after epoch {epoch} of {self._epochs} of stack {stack + 1} of {self._label}, which "
+                f"ended after epoch {epoch} of {self._epochs} of stack {stack + 1} of {self.label}, which "
                 "is saved; the same command goes on from there",
                 number,
             )
