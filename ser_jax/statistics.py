@@ -4,11 +4,9 @@ Each of R runs predicted the same M test utterances. Utterances of one speaker a
 drawn at random here, never utterances. The runs are taken as they are: what other seeds would give is not in
 these figures, but in the standard deviation over the runs.
 
-A metric is "UAR", "CCC" (the mean over the dimensions with labels), or a function (labels [M, ...],
-predictions [M, ...] of one run) -> float; that of several runs is their mean. The first two follow from sums
-over the utterances of each speaker, so that many draws of speakers are one matrix product. A function is
-called for every draw and run, so that there are 1,000 draws by default, not 10,000. Draws for which a metric
-is NaN, or a function raises ValueError, are left out, which is the same as drawing again.
+A metric is "UAR" or "CCC" (the mean over the dimensions with labels); that of several runs is their mean. It
+follows from sums over the utterances of each speaker, so that many draws of speakers are one matrix product.
+Draws for which it is NaN are left out, which is the same as drawing again.
 """
 
 import bisect
@@ -24,7 +22,6 @@ from scipy.stats import binom, t
 
 from ser_jax import metrics
 
-Metric = str | Callable[[np.ndarray, np.ndarray], float]
 BLOCK = 1 << 20  # numbers held at once, 8 MiB
 ROUNDING = 1e-12  # differences of values that are smaller than this share of them are 0
 
@@ -44,14 +41,14 @@ def over_runs(values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def interval(
-    metric: Metric,
+    metric: str,
     labels: ArrayLike,
     predictions: ArrayLike,
     speaker: ArrayLike,
     *,
     classes: int = 2,
     level: float = 0.95,
-    samples: int | None = None,
+    samples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
     """Return a confidence interval of the mean over runs, for all people of whom these speakers are a sample.
@@ -97,7 +94,7 @@ def interval(
         return Interval(np.nan, np.nan)
     rank = np.argsort(np.lexsort(sums.sum(axis=2).reshape(speakers, -1).T))  # whatever their names
     rng, chances = np.random.default_rng(seed), np.full(speakers, 1 / speakers)
-    blocks = _blocks(_samples(metric, samples), max(speakers, sums[0].size))
+    blocks = _blocks(samples, max(speakers, sums[0].size))
     draws = np.concatenate([value(rng.multinomial(speakers, chances, rows)[:, rank]) for rows in blocks])
     draws = draws[~np.isnan(draws)]
     if not len(draws):
@@ -106,19 +103,19 @@ def interval(
     if 2.0 ** (1 - n) > 2 * tail:
         ends = value(np.ones((1, speakers)))[0] + reach * draws.std() * np.array([-1, 1])
         low = {"UAR": 0.0, "CCC": -1.0}
-        return Interval(*(ends if callable(metric) else np.clip(ends, low[metric], 1.0)).tolist())
+        return Interval(*np.clip(ends, low[metric], 1.0).tolist())
     return Interval(*np.quantile(draws, [ndtr(-reach), ndtr(reach)]).tolist())
 
 
 def paired_test(
-    metric: Metric,
+    metric: str,
     labels: ArrayLike,
     one: ArrayLike,
     other: ArrayLike,
     speaker: ArrayLike,
     *,
     classes: int = 2,
-    samples: int | None = None,
+    samples: int = 10_000,
     seed: int = 0,
 ) -> float:
     """Return the p-value of the hypothesis that it does not matter which of two settings predicted a speaker.
@@ -162,7 +159,7 @@ def paired_test(
     share = observed - difference(np.eye(speakers, dtype=bool))
     differ = np.flatnonzero(np.abs(share) > rounding)
     differ = differ[np.argsort(np.abs(share[differ]))]  # whatever their names
-    samples, every = _samples(metric, samples), 2 ** len(differ)
+    every = 2 ** len(differ)
     rng, tried, as_large = np.random.default_rng(seed), 0, 0
     for rows in _blocks(min(every, samples), max(2 * speakers, sums[0].size)):
         bits = np.arange(tried, tried + rows)[:, None] >> np.arange(len(differ)) & 1
@@ -197,7 +194,7 @@ def holm(p: ArrayLike) -> np.ndarray:
     return adjusted
 
 
-def chance_interval(metric: Metric, labels: ArrayLike, *, classes: int = 2, level: float = 0.95) -> Interval:
+def chance_interval(metric: str, labels: ArrayLike, *, classes: int = 2, level: float = 0.95) -> Interval:
     """Return the smallest range around chance that a run that guesses falls in with probability `level`.
 
     For UAR a guess is one of K classes at random: exact for two, from the binomial distributions of the
@@ -205,16 +202,14 @@ def chance_interval(metric: Metric, labels: ArrayLike, *, classes: int = 2, leve
     every dimension: the correlation of permuted numbers is 0 with variance 1 / (n - 1), and taken for normal.
 
     Args: see `interval`.
-    Returns: the range around 1 / K or 0; NaN for a function, which does not tell what a guess is. A model
-      whose guesses several utterances or dimensions share, as those of one speaker, strays further.
+    Returns: the range around 1 / K or 0. A model whose guesses several utterances or dimensions share, as
+      those of one speaker, strays further.
     Raises: ValueError if a class has no utterances, or for a bad level.
 
     >>> chance_interval("UAR", [0, 1], level=0.5)  # one utterance each: none, one or both are found
     Interval(low=0.5, high=0.5)
     """
     level, sizes = _checked(level), _sizes(metric, np.asarray(labels), classes)
-    if callable(metric):
-        return Interval(np.nan, np.nan)
     if metric == "CCC":
         half = ndtri((1 + level) / 2) * np.sqrt(np.sum(1 / np.maximum(sizes - 1, 1))) / len(sizes)
         return Interval(max(-1.0, -half), min(1.0, half))
@@ -240,27 +235,15 @@ def _reach_of_coins(a: int, b: int, level: float) -> float:
 
 
 def _evaluation(
-    metric: Metric, labels: np.ndarray, predictions: np.ndarray, who: np.ndarray, classes: int
+    metric: str, labels: np.ndarray, predictions: np.ndarray, who: np.ndarray, classes: int
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
     """Return a function of how often each of S speakers counts, [B, S], to the metric [B]; and their sums.
 
     The sums are [S, C, R or 1, ...], the first of C being numbers of utterances, of every class or dimension.
     """
-    sizes = np.bincount(who)
-    if callable(metric):
-
-        def score(weight: np.ndarray) -> float:
-            rows = np.repeat(np.arange(len(who)), weight[who].astype(int))
-            try:
-                return float(np.mean([metric(labels[rows], run[rows]) for run in predictions]))
-            except ValueError:
-                return np.nan
-
-        metric(labels, predictions[0])  # an error that is not of a draw
-        return lambda weights: np.array([score(weight) for weight in weights]), sizes[:, None, None]
     sums_of = metrics.ccc_sums if metric == "CCC" else partial(metrics.recall_sums, classes=classes)
     value_of = metrics.ccc_of_sums if metric == "CCC" else metrics.recalls_of_sums
-    rows = np.split(np.argsort(who, kind="stable"), np.cumsum(sizes)[:-1])
+    rows = np.split(np.argsort(who, kind="stable"), np.cumsum(np.bincount(who))[:-1])
     sums = np.stack([sums_of(labels[own], predictions[:, own]) for own in rows]).astype(float)
     if metric == "UAR":
         sums = sums.sum(axis=2, keepdims=True)  # linear in what is found: all runs are as one
@@ -273,7 +256,7 @@ def _evaluation(
 
 
 def _arrays(
-    metric: Metric, classes: int, labels: ArrayLike, speaker: ArrayLike, *predictions: ArrayLike
+    metric: str, classes: int, labels: ArrayLike, speaker: ArrayLike, *predictions: ArrayLike
 ) -> tuple[np.ndarray, ...]:
     """Return labels, numbers of the speakers and predictions of the utterances that have a label."""
     labels, speaker = np.asarray(labels, float if metric == "CCC" else None), np.asarray(speaker)
@@ -291,12 +274,12 @@ def _arrays(
     return labels[known], np.unique(speaker[known], return_inverse=True)[1], *(one[:, known] for one in each)
 
 
-def _sizes(metric: Metric, labels: np.ndarray, classes: int) -> np.ndarray:
+def _sizes(metric: str, labels: np.ndarray, classes: int) -> np.ndarray:
     """Return how many utterances have each class, or a label in each dimension that has any."""
     if metric == "UAR":
         return metrics.class_sizes(labels, classes)
-    if metric != "CCC" and not callable(metric):
-        raise ValueError(f"metric {metric!r}, expected UAR, CCC or a function")
+    if metric != "CCC":
+        raise ValueError(f"metric {metric!r}, expected UAR or CCC")
     if not metrics.labelled(labels).any():
         raise ValueError(f"none of {len(labels)} utterances has a label")
     sizes = np.atleast_1d(np.count_nonzero(labels == labels, axis=0))  # NaN is not equal to itself
@@ -309,10 +292,6 @@ def _blocks(count: int, width: int) -> Iterator[int]:
     while count > 0:
         yield min(most, count)
         count -= most
-
-
-def _samples(metric: Metric, samples: int | None) -> int:
-    return samples or (1_000 if callable(metric) else 10_000)
 
 
 def _checked(level: float) -> float:
