@@ -64,8 +64,10 @@ def dataset(root):
     return place
 
 
-def file(folder):
-    return folder.parent / "cache-2.0.0.npy"
+def files(folder):
+    """The cache's columns and features."""
+    (place,) = folder.parent.glob("cache-*.npz")
+    return place, place.with_suffix(".features")
 
 
 def siblings(folder):

@@ -891,7 +891,7 @@ def test_what_lies_wrong_in_a_folder(odd, world, capsys, make, typed, answer):
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("file", ["metadata.json", "features.json", "tiny.array_record"])
+@pytest.mark.parametrize("file", ["metadata.json", "tiny.array_record"])
 @pytest.mark.parametrize("typed", ["describe tiny", "prepare manifest --source speech/m.csv --name tiny"])
 def test_a_damaged_corpus_is_named_with_what_to_do(odd, world, capsys, how, file, typed):
     folder = world / "data/manifest/tiny/2.0.0"

@@ -10,7 +10,7 @@ import soundfile
 
 from ser_jax import data
 from ser_jax.data import store
-from ser_jax.data.beam import BeamError, Engine
+from ser_jax.data.beam import BeamError, download_config
 
 TWO_PROCESSES = ["direct_num_workers=2", "direct_running_mode=multi_processing"]
 SHARDS_OF_ONE = (
@@ -84,31 +84,22 @@ def test_an_engine_that_fails_is_named(speech, tmp_path):
     assert list((tmp_path / "root").rglob("*")) == []
 
 
-@pytest.mark.parametrize(
-    ("runner", "options", "sentence"),
-    [
-        ("NoRunner", (), r"no Beam runner 'NoRunner' \(.*\), expected one like DirectRunner"),
-        (
-            "DirectRunner",
-            ("direct_num_workers=abc",),
-            "--beam-options: .*: invalid int value: 'abc'",
-        ),
-        (
-            "DirectRunner",
-            ("runner=FlinkRunner",),
-            "--beam-options name a runner, expected it as",
-        ),
-        ("DirectRunner", ("no such",), "--beam-options hold 'no such', expected each as name=value"),
-        ("DirectRunner", ("nosuch=1",), "--beam-options: DirectRunner knows no nosuch, expected options of"),
-    ],
-)
-def test_engines_and_options_that_do_not_exist_are_named(runner, options, sentence, capsys):
-    with pytest.raises(BeamError, match=sentence):
-        Engine(runner, options).download_config()
-    assert capsys.readouterr() == ("", "")
+def test_an_engine_that_is_not_there_is_named(speech, tmp_path):
+    done = prepare(speech, tmp_path, "--beam-runner", "NoRunner")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("ser-jax: no Beam runner 'NoRunner' (")
 
 
-def test_beam_that_is_not_installed_is_named(monkeypatch):
+def test_options_that_beam_refuses_are_named(speech, tmp_path):
+    options = ["--beam-runner", "DirectRunner", "--beam-options", "direct_num_workers=abc"]
+    done = prepare(speech, tmp_path, *options)
+    assert done.returncode == 2
+    reason = "--beam-options: argument --direct_num_workers: invalid int value: 'abc'"
+    assert done.stderr.splitlines()[-1].startswith(f"ser-jax: {reason}")
+    assert "usage" not in done.stderr
+
+
+def test_beam_that_is_not_installed_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     with pytest.raises(BeamError, match=r'DirectRunner needs apache-beam .* pip install "ser_jax\[beam\]"'):
-        Engine("DirectRunner").download_config()
+        download_config("DirectRunner", [])

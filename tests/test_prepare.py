@@ -85,7 +85,7 @@ def test_a_full_disk_is_named(speech, tmp_path):
     done = subprocess.run(shell, capture_output=True, text=True)
     assert done.returncode == 2
     sentence = done.stderr.splitlines()[-1]
-    assert sentence.startswith(f"ser-jax: {tmp_path / 'root/manifest/tiny/2.0.0'}: cannot be written (")
+    assert sentence.startswith(f"ser-jax: {tmp_path / 'root/manifest/tiny'}: cannot be written (")
     assert sentence.endswith("expected a data directory to write to")
     assert list((tmp_path / "root").rglob("*")) == []
 
@@ -173,7 +173,7 @@ def test_nothing_is_written_for_a_source_that_cannot_be_read(speech, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(speech, tmp_path):
     (tmp_path / "root").write_text("in the way")
-    with pytest.raises(UserError, match=r"root/manifest/tiny/2\.0\.0: cannot be written \(.+\)"):
+    with pytest.raises(UserError, match=r"root/manifest/tiny: cannot be written \(.+\)"):
         prepare(speech, tmp_path / "root")
 
 
@@ -213,4 +213,4 @@ def test_importing_data_is_cheap():
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert not {"tensorflow_datasets", "librosa", "soundfile", "soxr", "scipy", "jax"} & set(loaded)
+    assert not {"tensorflow_datasets", "librosa", "soxr", "scipy", "jax"} & set(loaded)

@@ -4,7 +4,7 @@
     data.prepare("iemocap", "IEMOCAP_full_release")     # once; minutes
     corpus = data.load("iemocap")                       # a Corpus: arrays, facts only
 
-Importing this is cheap: tfds, librosa and soundfile load when they are first needed.
+Importing this is cheap: tfds and librosa load when they are first needed.
 """
 
 from ser_jax.data.batching import batches

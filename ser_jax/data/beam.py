@@ -6,10 +6,10 @@ them, must reach the recordings and the data directory under the same paths.
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ from ser_jax.features import Frontend
 if TYPE_CHECKING:
     from tensorflow_datasets.download import DownloadConfig
 
-_OPTION = re.compile(r"(--)?[A-Za-z]\w*(=.*)?", re.DOTALL)
 FLAWS = "flaws-{:05d}.json"
 
 
@@ -30,92 +29,77 @@ class BeamError(UserError):
     """An engine that is not available, or that failed."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Engine:
-    """One of Beam's runners, as in "FlinkRunner", and Beam's options, each "name=value" or "name"."""
+def download_config(runner: str, options: Sequence[str], **others: Any) -> "DownloadConfig":
+    """Return the configuration with which tfds prepares on an engine.
 
-    runner: str
-    options: tuple[str, ...] = ()
-
-    def download_config(self, **others: Any) -> "DownloadConfig":
-        """Return the configuration with which tfds prepares on this engine.
-
-        Raises: BeamError if Beam is not installed, has no such runner, or does not know an option.
-        """
-        try:
-            import apache_beam
-        except ImportError as error:
-            raise BeamError(
-                f"--beam-runner {self.runner} needs apache-beam ({error}), expected the extra: "
-                'pip install "ser_jax[beam]"'
-            ) from error
-        import tensorflow_datasets as tfds
+    Args:
+      runner: one of Beam's, as in "FlinkRunner".
+      options: Beam's own, each "name=value" or "name".
+      others: of the configuration.
+    Raises: BeamError if Beam is not installed, has no such runner, or refuses an option.
+    """
+    try:
+        import apache_beam
         from apache_beam.options.pipeline_options import PipelineOptions
         from apache_beam.runners.portability.portable_runner import PortableRunner
+    except ImportError as error:
+        raise BeamError(
+            f"--beam-runner {runner} needs apache-beam ({error}), expected the extra: "
+            'pip install "ser_jax[beam]"'
+        ) from error
+    import tensorflow_datasets as tfds
 
-        for option in self.options:
-            if not _OPTION.fullmatch(option):
-                raise BeamError(f"--beam-options hold {option!r}, expected each as name=value")
-            if option.removeprefix("--").startswith("runner="):
-                raise BeamError("--beam-options name a runner, expected it as --beam-runner alone")
-        try:
-            runner = apache_beam.runners.runner.create_runner(self.runner)
-            if not isinstance(runner, apache_beam.runners.PipelineRunner):
-                raise ValueError("it is something else")
-        except Exception as error:  # whatever is named is imported and called
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            sentence = f"no Beam runner {self.runner!r} ({reason}), expected one like DirectRunner"
-            raise BeamError(sentence) from error
-        complaint = io.StringIO()
-        try:
-            with contextlib.redirect_stderr(complaint):  # argparse's, with Beam's whole usage
-                options = PipelineOptions([f"--{option.removeprefix('--')}" for option in self.options])
-                unknown = options.get_all_options(retain_unknown_options=True).keys()
-                unknown -= options.get_all_options().keys()
-        except SystemExit as error:
-            reason = complaint.getvalue().strip().rpartition("error: ")[2] or "not understood"
-            raise BeamError(f"--beam-options: {reason}, expected options of Beam's") from error
-        if unknown and not isinstance(runner, PortableRunner):  # whose engine has options of its own
-            names = ", ".join(sorted(unknown))
-            raise BeamError(f"--beam-options: {self.runner} knows no {names}, expected options of Beam's")
-        return tfds.download.DownloadConfig(beam_runner=self.runner, beam_options=options, **others)
-
-    def failed(self, error: Exception) -> BeamError:
-        """Return one sentence for an error of the engine: Beam gives the reason last, below a traceback."""
-        lines = str(error).split("\n")
-        reason = next((line.strip() for line in reversed(lines) if line.strip()), type(error).__name__)
-        return BeamError(f"{self.runner} failed ({reason}), expected it to finish")
+    complaint = io.StringIO()
+    try:
+        engine = apache_beam.runners.runner.create_runner(runner)
+        with contextlib.redirect_stderr(complaint):  # argparse's, with Beam's whole usage
+            beam_options = PipelineOptions([f"--{option.removeprefix('--')}" for option in options])
+            unknown = beam_options.get_all_options(retain_unknown_options=True).keys()
+            unknown -= beam_options.get_all_options().keys()
+    except Exception as error:  # whatever is named is imported and called
+        raise BeamError(f"no Beam runner {runner!r} ({error}), expected one like DirectRunner") from error
+    except SystemExit as error:
+        reason = complaint.getvalue().strip().rpartition("error: ")[2]
+        raise BeamError(f"--beam-options: {reason}, expected options of Beam's") from error
+    if unknown and not isinstance(engine, PortableRunner):  # whose engine has options of its own
+        names = ", ".join(sorted(unknown))
+        raise BeamError(f"--beam-options: {runner} knows no {names}, expected options of Beam's")
+    return tfds.download.DownloadConfig(beam_runner=runner, beam_options=beam_options, **others)
 
 
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """The records of some utterances, made in whatever process Beam calls this."""
-
-    utterances: Sequence[Utterance]
-    frontend: Frontend
-    flaws: Path  # file for what is wrong with the others
-
-    def __call__(self) -> Iterator[tuple[str, Record]]:
-        """Yield (id, record) of each utterance without a flaw."""
-        flawed = []
-        for utterance in self.utterances:
-            record = extract.record(utterance, self.frontend)
-            if isinstance(record, Flaw):
-                flawed.append(dataclasses.asdict(record) | {"path": str(record.path)})
-            else:
-                yield record["id"], record
-        self.flaws.write_text(json.dumps(flawed), encoding="utf-8")
+def failed(runner: str, error: Exception) -> BeamError:
+    """Return one sentence for an error of an engine: Beam gives the reason last, below a traceback."""
+    *_, reason = str(error).split("\n")
+    return BeamError(f"{runner} failed ({reason or type(error).__name__}), expected it to finish")
 
 
-def shards(utterances: Sequence[Utterance], frontend: Frontend, size: int, folder: Path) -> list[Shard]:
-    """Divide utterances into shards of `size` for a dataset's folder."""
+def shards(
+    utterances: Sequence[Utterance], frontend: Frontend, size: int, folder: Path
+) -> list[Callable[[], Iterator[tuple[str, Record]]]]:
+    """Divide utterances into shards of `size` for a dataset's folder: functions that yield (id, record)."""
     frontend = extract.ready(frontend)
     # Workers have another working directory.
     absolute = [dataclasses.replace(one, path=one.path.absolute()) for one in utterances]
     return [
-        Shard(absolute[first : first + size], frontend, folder.absolute() / FLAWS.format(number))
+        functools.partial(
+            _records, absolute[first : first + size], frontend, folder.absolute() / FLAWS.format(number)
+        )
         for number, first in enumerate(range(0, len(absolute), size))
     ]
+
+
+def _records(
+    utterances: Sequence[Utterance], frontend: Frontend, flaws: Path
+) -> Iterator[tuple[str, Record]]:
+    """Yield what of a shard can be records, and write what is wrong with the others to a file."""
+    flawed = []
+    for utterance in utterances:
+        record = extract.record(utterance, frontend)
+        if isinstance(record, Flaw):
+            flawed.append(dataclasses.asdict(record) | {"path": str(record.path)})
+        else:
+            yield record["id"], record
+    flaws.write_text(json.dumps(flawed), encoding="utf-8")
 
 
 def collect(folder: Path, shards: int) -> tuple[list[Flaw], list[int]]:

@@ -9,60 +9,47 @@ import dataclasses
 import errno
 import functools
 import itertools
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from ser_jax import features
 from ser_jax.data import beam, databases, extract, store
-from ser_jax.data.corpus import NUMBERS, TEXTS, Facts
 from ser_jax.data.extract import Flaw, Record
-from ser_jax.data.utterance import Catalog, common_folder, source_fingerprint
+from ser_jax.data.utterance import Catalog, common_folder
 from ser_jax.errors import UserError
+from ser_jax.features import Frontend
 
+SPLIT = "utterances"
 SHARD = 512  # utterances; what a Beam worker does at a time, and tfds holds in memory (40 MB of log-mels)
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class CorpusConfig(tfds.core.BuilderConfig):
-    """One corpus: the name of its folder, what it is read from and what is extracted.
+    """One corpus: the name of its folder, what is known of it and what is extracted.
 
     Attributes:
-      source: what the database's reader reads.
-      options: of the reader, see `databases.read`.
+      catalog: the database's facts.
+      notes: metadata that is stored beside the records.
+      audit: the command that finds all that is wrong with the database.
       frontend: extracts the features.
       workers: processes that do; changes no byte of the outcome.
       skip_bad: whether to leave out what cannot be a record.
     """
 
-    source: Path
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    frontend: features.Frontend = features.LogMel()  # noqa: RUF009  frozen
-    workers: int = 1
-    skip_bad: bool = False
+    catalog: Catalog
+    notes: Mapping[str, Any]
+    audit: str
+    frontend: Frontend
+    workers: int
+    skip_bad: bool
 
 
 class FlawedError(UserError):
-    """Utterances that cannot be records.
-
-    Args:
-      flaws: what is wrong, in order.
-      count: utterances in all.
-      audit: the command that lists all flaws.
-    """
-
-    def __init__(self, flaws: Sequence[Flaw], count: int, audit: str):
-        findings = collections.Counter(flaw.finding for flaw in flaws)
-        lines = ", ".join(f"{finding} {number:,}" for finding, number in findings.items())
-        super().__init__(
-            f"{len(flaws):,} of {count:,} utterances cannot be prepared ({lines}), the first is {flaws[0]}; "
-            f"`{audit}` names all that is wrong"
-            + (", --skip-bad leaves it out" if len(flaws) < count else ", and nothing would be left")
-        )
+    """Utterances that cannot be records."""
 
 
 class StableWriter(tfds.core.ExampleWriter):
@@ -98,31 +85,13 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
     flaws: list[Flaw]
     _shards: Sequence[Callable[[], Iterator[tuple[str, Record]]]]
 
-    @functools.cached_property
-    def catalog(self) -> Catalog:
-        """The database's facts."""
-        return databases.read(self.name, self.builder_config.source, **self.builder_config.options)
-
-    @functools.cached_property
-    def notes(self) -> dict[str, Any]:
-        """What is stored as metadata beside the records."""
-        return Facts.of(self.builder_config.name, self.name, self.catalog).metadata | {
-            "frontend": features.describe(self.builder_config.frontend),
-            "source_fingerprint": source_fingerprint(self.catalog),
-        }
-
     def _info(self) -> tfds.core.DatasetInfo:
         database, frontend = databases.DATABASES[self.name], self.builder_config.frontend
-        columns = {name: tfds.features.Text() for name in TEXTS}
-        columns |= {name: _number(dtype) for name, dtype in NUMBERS.items()}
-        columns["features"] = tfds.features.Tensor(
-            shape=(frontend.frames, frontend.dims), dtype=np.float32, encoding="bytes"
-        )
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"{self.name}: {database.what}.",
             citation=database.citation,
-            features=tfds.features.FeaturesDict(columns),
+            features=store.columns(frontend.frames, frontend.dims),
             metadata=tfds.core.MetadataDict(),
             disable_shuffling=True,
         )
@@ -131,7 +100,8 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         return StableWriter(self.info.file_format)
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
-        config, utterances = self.builder_config, self.catalog.utterances
+        config = self.builder_config
+        utterances = config.catalog.utterances
         self.flaws = extract.missing(utterances)
         self._judge()
         missing = {flaw.id for flaw in self.flaws}
@@ -141,7 +111,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
             super()._download_and_prepare(dl_manager, download_config)
             flaws, lengths = beam.collect(Path(self.data_dir), len(self._shards))
             self.flaws += flaws
-            split = dataclasses.replace(self.info.splits[store.SPLIT], shard_lengths=lengths)
+            split = dataclasses.replace(self.info.splits[SPLIT], shard_lengths=lengths)
             self.info.set_splits(tfds.core.splits.SplitDict([split]))
         else:
             records = extract.records(there, config.frontend, config.workers, config.name)
@@ -150,14 +120,29 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
                 super()._download_and_prepare(dl_manager, download_config)
         self._judge()
         folder = common_folder(utterances)
-        self.info.metadata.update(self.notes, left_out=[_left_out(flaw, folder) for flaw in self.flaws])
+        left_out = [
+            {
+                "id": flaw.id,
+                "file": flaw.path.absolute().relative_to(folder).as_posix(),
+                "finding": flaw.finding,
+                "reason": flaw.reason,
+            }
+            for flaw in self.flaws
+        ]
+        self.info.metadata.update(config.notes, left_out=left_out)
 
     def _judge(self) -> None:
         """Raise FlawedError if there are flaws that may not, or cannot, be left out."""
-        count, config = len(self.catalog.utterances), self.builder_config
-        if len(self.flaws) == count or (self.flaws and not config.skip_bad):
-            command = databases.command("audit", self.name, config.source, config.options)
-            raise FlawedError(self.flaws, count, command)
+        config = self.builder_config
+        count = len(config.catalog.utterances)
+        if self.flaws and not (config.skip_bad and len(self.flaws) < count):
+            findings = collections.Counter(flaw.finding for flaw in self.flaws)
+            lines = ", ".join(f"{finding} {number:,}" for finding, number in findings.items())
+            raise FlawedError(
+                f"{len(self.flaws):,} of {count:,} utterances cannot be prepared ({lines}), the first is "
+                f"{self.flaws[0]}; `{config.audit}` names all that is wrong, "
+                + ("and nothing would be left" if len(self.flaws) == count else "--skip-bad leaves it out")
+            )
 
     def _shard(self, records: Iterator[Record | Flaw]) -> Iterator[tuple[str, Record]]:
         """Yield the next `SHARD` utterances' records."""
@@ -168,31 +153,32 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
                 yield record["id"], record
 
     def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, Sequence[Callable]]:
-        return {store.SPLIT: self._shards}
+        return {SPLIT: self._shards}
 
 
-def _number(dtype: type[np.generic]) -> Any:
-    """Return the tfds feature of one number.
+BUILDERS: dict[str, Any] = {
+    name: type(name, (CorpusBuilder,), {"name": name, "__module__": __name__}, skip_registration=True)
+    for name in databases.DATABASES
+}
 
-    A tf.train.Example holds single precision; a threshold can fall between a double and its rounding.
+
+def build(
+    database: str, root: Path, config: CorpusConfig, runner: str | None = None, options: Sequence[str] = ()
+) -> None:
+    """Prepare a corpus as a dataset in `root`, here or by a Beam runner with options of its own.
+
+    Raises: FlawedError, BeamError; OSError.
     """
-    if np.issubdtype(dtype, np.integer):
-        return tfds.features.Scalar(dtype)
-    return tfds.features.Tensor(shape=(), dtype=dtype, encoding="bytes")
-
-
-def _left_out(flaw: Flaw, folder: Path) -> dict[str, str]:
-    return {
-        "id": flaw.id,
-        "file": Path(flaw.path.absolute()).relative_to(folder).as_posix(),
-        "finding": flaw.finding,
-        "reason": flaw.reason,
-    }
-
-
-def _builder(name: str) -> type[CorpusBuilder]:
-    facts = {"name": name, "MANUAL_DOWNLOAD_INSTRUCTIONS": databases.DATABASES[name].instructions}
-    return type(name, (CorpusBuilder,), {**facts, "__module__": __name__}, skip_registration=True)
-
-
-BUILDERS = {name: _builder(name) for name in databases.DATABASES}
+    download = tfds.download.DownloadConfig(try_download_gcs=False)
+    if runner is not None:
+        download = beam.download_config(runner, options, try_download_gcs=False)
+    try:  # nothing is downloaded, but tfds requires a folder for it
+        BUILDERS[database](config=config, data_dir=root).download_and_prepare(
+            file_format="array_record", download_dir=tempfile.gettempdir(), download_config=download
+        )
+    except (OSError, UserError):
+        raise
+    except Exception as error:
+        if runner is None:
+            raise
+        raise beam.failed(runner, error) from error

@@ -1,22 +1,19 @@
-"""A prepared corpus as one file beside its dataset, which later loading maps instead of reading records.
+"""The columns of a prepared corpus beside its dataset, which later loading maps instead of reading records.
 
-    DATA_DIR/DATABASE/NAME/cache-VERSION.npy
-        the features [N, T, F] in NumPy's format, their padding holes rather than blocks; after them the
-        other columns as an .npz, with what all this is a copy of, and a checksum of everything else
+    DATA_DIR/DATABASE/NAME/cache-KEY.features   the features [N, T, F], float32
+    DATA_DIR/DATABASE/NAME/cache-KEY.npz        the other columns, and a digest of the features
 
-The file may be deleted at any time. If it is stale or damaged it is written again (of the features only the
-size is checked); if it cannot be written, the corpus is loaded without it.
+KEY is a digest of the dataset's files, their sizes and times. Both files may be deleted at any time. They are
+written again if they are damaged (of the features only the size is checked), and if they cannot be written,
+the corpus is loaded without them.
 """
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
 import math
-import secrets
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,15 +21,10 @@ from typing import Any
 import numpy as np
 
 from ser_jax.data.corpus import NUMBERS, TEXTS, is_corpus
-from ser_jax.io import atomic_replace
+from ser_jax.io import atomic_file
 
-FORMAT = 2
-CHECKSUM = 32  # bytes of a SHA-256
-YOUNG = 3600.0  # s; a partial file written to more recently may be another process's
-DAMAGE = (
-    OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile,
-    MemoryError, OverflowError,  # a header may promise more than there is
-)  # fmt: skip
+FORMAT = 3
+OLD = 3600.0  # s; what was written to more recently may be another process's
 _log = logging.getLogger(__name__)
 
 Columns = dict[str, np.ndarray]
@@ -41,7 +33,7 @@ Records = Iterator[tuple[dict[str, Any], np.ndarray]]
 
 
 def through(folder: Path, shape: Shape, records: Callable[[], Records]) -> tuple[Columns, str]:
-    """Return the columns of a prepared corpus, from its cache if that is up to date.
+    """Return the columns of a prepared corpus, from its cache if there is one.
 
     Args:
       folder: of the dataset, DATA_DIR/DATABASE/NAME/VERSION.
@@ -52,96 +44,50 @@ def through(folder: Path, shape: Shape, records: Callable[[], Records]) -> tuple
     Raises: what `records` raises; ValueError if the columns are not those of a corpus.
     """
     place = _place(folder)
-    for leftover in place.parent.glob(f".{place.name}.*"):  # of killed processes
-        with contextlib.suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > YOUNG:
-                leftover.unlink()
-    if (found := read(folder, shape)) is not None:
-        return found
+    with contextlib.suppress(Exception):  # whatever is wrong with it, it is written again
+        return _read(place, shape)
     try:
-        return _write(place, folder, shape, records())
+        _write(place, records())
+        return _read(place, shape)
     except OSError as error:
-        _log.warning(
-            "%s: cannot be written (%s); loading this corpus stays slow", place, error.strerror or error
-        )
-    features = np.zeros(shape, np.float32)
-    columns, digest = _collect(records(), features.__setitem__)
+        sentence = "%s: cannot be written (%s); loading this corpus stays slow"
+        _log.warning(sentence, place, error.strerror or error)
+    features = np.empty(shape, np.float32)
+    found = _collect(records(), features.__setitem__)
     features.flags.writeable = False
-    return _checked(columns, features), digest
-
-
-def read(folder: Path, shape: Shape) -> tuple[Columns, str] | None:
-    """Return what `through` does if the cache holds a copy of this very dataset, else None."""
-    place, header = _place(folder), _header(shape)
-    try:
-        if not place.is_file():
-            return None
-        with place.open("rb") as file:
-            if file.read(len(header)) != header:
-                return None
-            features = np.memmap(file, np.float32, "r", len(header), shape)
-            file.seek(len(header) + features.nbytes)
-            tail = file.read()
-        stored = tail[:-CHECKSUM]
-        if tail[-CHECKSUM:] != hashlib.sha256(header + stored).digest():
-            return None
-        with zipfile.ZipFile(io.BytesIO(stored)) as archive:
-            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                return None  # so that nothing unpacks to more than it is
-        with np.load(io.BytesIO(stored), allow_pickle=False) as arrays:
-            columns = dict(arrays)
-        key = json.loads(str(columns.pop("key")))
-        if key != _key(folder) | {"features": str(key["features"])}:
-            return None
-        return _checked(columns, features), key["features"]
-    except DAMAGE:
-        return None
+    return _checked(found, features)
 
 
 def _place(folder: Path) -> Path:
-    return folder.with_name(f"cache-{folder.name}.npy")
+    """Return where the cache of a dataset lies, to which suffixes are added."""
+    files = {file.name: file.stat() for file in sorted(folder.iterdir()) if file.is_file()}
+    key = [FORMAT, folder.name, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files.items()]]
+    return folder.with_name(f"cache-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}")
 
 
-def _header(shape: Shape) -> bytes:
-    header = io.BytesIO()
-    kind = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
-    np.lib.format.write_array_header_1_0(header, kind | {"shape": shape})
-    return header.getvalue()
+def _read(place: Path, shape: Shape) -> tuple[Columns, str]:
+    with place.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        found = {name: arrays[name] for name in (*TEXTS, *NUMBERS, "digest")}
+    features = place.with_suffix(".features")
+    if features.stat().st_size != 4 * math.prod(shape):
+        raise ValueError("its features are not of this size")
+    return _checked(found, np.memmap(features, np.float32, "r", shape=shape))
 
 
-def _key(folder: Path) -> dict[str, Any]:
-    """Return what must not have changed: size and time of change, ns, of every file of the dataset."""
-    found = {file.name: file.stat() for file in sorted(folder.iterdir()) if file.is_file()}
-    source = {name: [stat.st_size, stat.st_mtime_ns] for name, stat in found.items()}
-    return {"format": FORMAT, "version": folder.name, "source": source}
+def _write(place: Path, records: Records) -> None:
+    """Write the cache, by files and never by a map: a full disk answers a map with a signal."""
+    for old in place.parent.glob("*cache-*"):  # of earlier datasets, or left by killed processes
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - old.stat().st_mtime > OLD:
+                old.unlink()
+    # Synced, since the features have no checksum.
+    with atomic_file(place.with_suffix(".features"), synced=True) as stream:
+        found = _collect(records, lambda row, features: stream.write(features.data))
+    with atomic_file(place.with_suffix(".npz"), synced=True) as stream:
+        np.savez(stream, allow_pickle=False, **found)
 
 
-def _write(place: Path, folder: Path, shape: Shape, records: Records) -> tuple[Columns, str]:
-    """Write the cache, by a file and never by a map: a full disk answers a map with a signal."""
-    header, key = _header(shape), _key(folder)
-    size = 4 * math.prod(shape[1:])
-    partial = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
-    with atomic_replace(place, partial, synced=True):  # synced, since the features have no checksum
-        with partial.open("xb") as file:
-
-            def put(row: int, features: np.ndarray) -> None:
-                used = np.flatnonzero(features.view(np.uint32).any(axis=1))
-                file.seek(len(header) + row * size)
-                file.write(features[: used[-1] + 1 if len(used) else 0].tobytes())
-
-            columns, digest = _collect(records, put)
-            tail = io.BytesIO()
-            text = np.array(json.dumps(key | {"features": digest}))
-            np.savez(tail, allow_pickle=False, key=text, **columns)
-            file.seek(0)
-            file.write(header)
-            file.seek(len(header) + shape[0] * size)
-            file.write(tail.getvalue() + hashlib.sha256(header + tail.getvalue()).digest())
-        columns = _checked(columns, np.load(partial, mmap_mode="r", allow_pickle=False))
-    return columns, digest
-
-
-def _collect(records: Records, put: Callable[[int, np.ndarray], None]) -> tuple[Columns, str]:
+def _collect(records: Records, put: Callable[[int, np.ndarray], object]) -> Columns:
     """Put each utterance's features into its row; return the other columns and the features' digest."""
     rows, digest = [], hashlib.sha256()
     for number, (facts, features) in enumerate(records):
@@ -149,11 +95,11 @@ def _collect(records: Records, put: Callable[[int, np.ndarray], None]) -> tuple[
         put(number, features)
         rows.append(facts)
     columns = {key: np.array([row[key] for row in rows], NUMBERS.get(key)) for key in (*TEXTS, *NUMBERS)}
-    return columns, digest.hexdigest()
+    return columns | {"digest": np.array(digest.hexdigest())}
 
 
-def _checked(columns: Columns, features: np.ndarray) -> Columns:
-    columns = columns | {"features": features}
-    if not is_corpus(columns):
+def _checked(found: Columns, features: np.ndarray) -> tuple[Columns, str]:
+    digest = str(found.pop("digest"))
+    if not is_corpus(columns := found | {"features": features}):
         raise ValueError("its records are not what ser_jax writes")
-    return columns
+    return columns, digest

@@ -22,12 +22,12 @@ Record = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Flaw:
-    """Why an utterance cannot be a record."""
+    """Why the utterance `id` cannot be a record; the rest as in `AudioError`."""
 
-    id: str  # of the utterance
-    path: Path  # the recording
-    finding: str  # its category in an audit, see `AudioError`
-    reason: str  # what was found and expected
+    id: str
+    path: Path
+    finding: str
+    reason: str
 
     @classmethod
     def of(cls, utterance: Utterance, error: audio.AudioError) -> "Flaw":

@@ -1,26 +1,25 @@
 """Preparing a corpus: check the request, reuse what is there, leave nothing half-built behind."""
 
 import contextlib
+import io
 import logging
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ser_jax.data import databases, labels_only, store
+from ser_jax.data import databases, store
 from ser_jax.data.corpus import Facts
-from ser_jax.errors import UserError
-from ser_jax.features import Frontend, LogMel, tag
+from ser_jax.data.labels_only import FILE, found, write
+from ser_jax.data.utterance import Catalog, source_fingerprint
+from ser_jax.data.workers import how_many
+from ser_jax.errors import UserError, begun
+from ser_jax.features import Frontend, LogMel, describe, tag
 from ser_jax.io import LockedError, lock_folder
 
-if TYPE_CHECKING:
-    from ser_jax.data.beam import Engine
-    from ser_jax.data.builder import CorpusBuilder
-
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_LONGEST = 100  # characters of a name, which file names are made of
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")  # file names are made of it
 _LOGMEL = LogMel()
 _log = logging.getLogger(__name__)
 
@@ -73,61 +72,58 @@ def prepare(
     databases.check(database, options)
     name, root = database if name is None else name, store.data_dir_or_default(data_dir)
     if not _NAME.fullmatch(name):
-        raise PrepareError(f"name {name!r}, expected small letters, digits and underscores, a letter first")
-    if len(name) > _LONGEST:
-        raise PrepareError(f"name {name[:20]}... has {len(name)} characters, expected {_LONGEST} at most")
+        expected = "small letters, digits and underscores, a letter first, 100 of them at most"
+        raise PrepareError(f"name {begun(name, 100)!r}, expected {expected}")
     if labels_only:
-        return _prepare_labels(database, Path(source), name, root, options)
-    from ser_jax.data.beam import Engine  # imported here, since they start processes
-    from ser_jax.data.workers import how_many
-
-    settings = {"source": Path(source), "options": options, "frontend": features, "skip_bad": skip_bad}
-    settings["workers"] = how_many(workers)
-    engine = None if beam_runner is None else Engine(beam_runner, tuple(beam_options))
-    return _prepare_records(database, name, root, settings, engine)
-
-
-def _prepare_labels(database: str, source: Path, name: str, root: Path, options: dict[str, Any]) -> Path:
-    if name in (present := store.prepared(root)):
-        raise PrepareError(
-            f"{present[name]}: is prepared with its recordings already (ser-jax describe {name} counts its "
-            "labels), expected another --name"
-        )
-    if name in (stored := labels_only.found(root)) and (other := stored[name].parent.parent.name) != database:
-        raise PrepareError(
-            f"{stored[name]}: are labels of {other}, expected another --name for those of {database}"
-        )
-    catalog = databases.read(database, source, **options)
-    _warn(source, catalog.unlabelled)
-    with _folder(root / database / name) as folder:
-        return labels_only.write(folder, Facts.of(name, database, catalog))
-
-
-def _prepare_records(
-    database: str, name: str, root: Path, settings: dict[str, Any], engine: "Engine | None"
-) -> Path:
-    tagged = name + tag(settings["frontend"])
-    present = store.prepared(root).get(tagged)
-    if present is not None:
+        return _prepare_labels(database, source, root / database / name, options)
+    folder, workers = root / database / (name + tag(features)) / store.VERSION, how_many(workers)
+    if (present := store.prepared(root).get(folder.parent.name)) is not None:
         store.check(present)
-    with store.quiet(), _scratch():
-        from ser_jax.data.builder import BUILDERS, CorpusConfig
+    elif folder.exists():
+        raise PrepareError(f"{folder}: not a complete corpus (no dataset_info.json); delete this folder")
+    catalog = _read(database, source, options)
+    notes = Facts.of(name, database, catalog).metadata
+    notes |= {"frontend": describe(features), "source_fingerprint": source_fingerprint(catalog)}
+    if present is not None:
+        _check_same(present, notes, skip_bad)
+        _log.info("%s: already prepared", present)
+        return present
+    with _quiet(), _folder(folder.parent):
+        from ser_jax.data import builder
 
-        builder = BUILDERS[database](config=CorpusConfig(name=tagged, **settings), data_dir=root)
-        folder = Path(builder.data_dir)
-        if present is None and folder.exists():
-            raise PrepareError(f"{folder}: not a complete corpus (no dataset_info.json); delete this folder")
-        notes = builder.notes  # before anything is written, as the source may not be readable
-        if present is not None:
-            _check_same(present, notes, settings["skip_bad"])
-            _log.info("%s: already prepared", present)
-            return present
-        _warn(settings["source"], builder.catalog.unlabelled)
-        _build(builder, folder, engine)
+        audit = databases.command("audit", database, source, options)
+        config = builder.CorpusConfig(
+            name=folder.parent.name,
+            catalog=catalog,
+            notes=notes,
+            audit=audit,
+            frontend=features,
+            workers=workers,
+            skip_bad=skip_bad,
+        )
+        builder.build(database, root, config, beam_runner, beam_options)
     if left_out := store.metadata(folder)["left_out"]:
         _log.warning("%s: %d utterances are left out, %s the first", folder, len(left_out), left_out[0]["id"])
-    (root / database / name / labels_only.FILE).unlink(missing_ok=True)
+    (root / database / name / FILE).unlink(missing_ok=True)
     return folder
+
+
+def _prepare_labels(database: str, source: Path | str, folder: Path, options: dict[str, Any]) -> Path:
+    name, root = folder.name, folder.parent.parent
+    if present := store.prepared(root).get(name):
+        raise PrepareError(
+            f"{present}: is prepared with its recordings already (ser-jax describe {name} counts its "
+            "labels), expected another --name"
+        )
+    stored = found(root).get(name, folder / FILE)
+    if stored.parent != folder:
+        other = stored.parent.parent.name
+        raise PrepareError(
+            f"{stored}: are labels of {other}, expected another --name for those of {database}"
+        )
+    facts = Facts.of(name, database, _read(database, source, options))
+    with _folder(folder):
+        return write(folder, facts)
 
 
 def _check_same(folder: Path, notes: dict[str, Any], skip_bad: bool) -> None:
@@ -145,81 +141,53 @@ def _check_same(folder: Path, notes: dict[str, Any], skip_bad: bool) -> None:
         )
 
 
-def _warn(source: Path, unlabelled: tuple[str, ...]) -> None:
-    if unlabelled:
+def _read(database: str, source: Path | str, options: dict[str, Any]) -> Catalog:
+    catalog = databases.read(database, source, **options)
+    if unlabelled := catalog.unlabelled:
         sentence = "%s: %d recordings or turns without a label are left out, %s the first"
         _log.warning(sentence, source, len(unlabelled), unlabelled[0])
-
-
-def _build(builder: "CorpusBuilder", folder: Path, engine: "Engine | None") -> None:
-    """Run tfds's preparation, alone in the corpus's folder; leave nothing of what failed or was killed."""
-    import tensorflow_datasets as tfds
-
-    configure = tfds.download.DownloadConfig if engine is None else engine.download_config
-    config = configure(try_download_gcs=False)
-    with _folder(folder.parent, folder) as parent:
-        try:
-            with lock_folder(parent), _swept(parent):
-                # Nothing is downloaded, but tfds requires a folder for it.
-                builder.download_and_prepare(
-                    file_format="array_record",
-                    download_dir=tempfile.gettempdir(),
-                    download_config=config,
-                )
-        except LockedError as error:
-            sentence = f"{parent}: another process prepares this corpus, expected it to end first"
-            raise PrepareError(sentence) from error
-        except (OSError, UserError):
-            raise
-        except Exception as error:
-            if engine is None:
-                raise
-            raise engine.failed(error) from error
+    return catalog
 
 
 @contextlib.contextmanager
-def _folder(folder: Path, shown: Path | None = None) -> Iterator[Path]:
-    """Create a folder, and remove it and its parents at the end if they are empty.
+def _folder(folder: Path) -> Iterator[None]:
+    """Be alone in the folder of a corpus, which is created; leave nothing of what failed or was killed.
 
-    Raises: PrepareError, naming `shown`, if something cannot be written.
+    Raises: PrepareError if something cannot be written, or another process is at work.
     """
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-    except OSError as error:
+        with lock_folder(folder):
+            for leftover in folder.glob("incomplete.*"):  # of tfds
+                shutil.rmtree(leftover, ignore_errors=True)
+            yield
+    except LockedError as error:
         raise PrepareError(
-            f"{shown or folder}: cannot be written ({error.strerror or error}), expected a data directory "
-            "to write to"
+            f"{folder}: another process prepares this corpus, expected it to end first"
         ) from error
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror or error})"
+        raise PrepareError(f"{folder}: {reason}, expected a data directory to write to") from error
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # which is raised if something is in them
             for place in absent or [folder, folder.parent]:
                 place.rmdir()
 
 
 @contextlib.contextmanager
-def _swept(folder: Path) -> Iterator[None]:
-    """Remove tfds's incomplete datasets before and after."""
+def _quiet() -> Iterator[None]:
+    """Suppress what tfds prints, except errors, and remove the temporary folders that it forgets."""
+    import absl.logging
+    import tensorflow_datasets as tfds
 
-    def sweep() -> None:
-        for leftover in folder.glob("incomplete.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-    sweep()
+    verbosity, before = absl.logging.get_verbosity(), tempfile.tempdir
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    tfds.display_progress_bar(False)
     try:
-        yield
-    finally:
-        sweep()
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[None]:
-    """Remove the temporary folders that tfds creates and forgets."""
-    before = tempfile.tempdir
-    with tempfile.TemporaryDirectory() as folder:
-        tempfile.tempdir = folder
-        try:
+        with contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as tempfile.tempdir:
             yield
-        finally:
-            tempfile.tempdir = before
+    finally:
+        tempfile.tempdir = before
+        absl.logging.set_verbosity(verbosity)
+        tfds.display_progress_bar(True)

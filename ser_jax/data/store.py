@@ -1,12 +1,14 @@
-"""Prepared corpora on disk: finding, validating and loading them."""
+"""Prepared corpora on disk: finding, checking and loading them.
+
+Of a dataset only its records and three descriptions of its own are read. The classes and files that tfds's
+descriptions name, of which a dataset from somebody else may name any, are neither imported nor opened.
+"""
 
 import contextlib
 import functools
 import hashlib
-import io
 import json
 import os
-import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +23,10 @@ from ser_jax.errors import UserError, meant, no_folder
 from ser_jax.features import Frontend, LogMel, changes, describe, tag
 
 VERSION = "2.0.0"
-SPLIT = "utterances"
 LOGMEL = LogMel()
 BATCH = 256  # records read at a time
 # Keys of metadata.json, beside the records.
 NOTES = {"builder", "synthetic", "thresholds", "scales", "frontend", "source_fingerprint", "left_out"}
-_FILES = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"  # names of a split's files
-_MODULE = re.compile(r"ser_jax\.data\.[\w.]+")
 
 
 class UnknownCorpusError(UserError):
@@ -73,58 +72,27 @@ def metadata(folder: Path) -> dict[str, Any]:
 
 
 def check(folder: Path) -> None:
-    """Open every file of a prepared corpus and read each shard's last record.
+    """Open every file of a prepared corpus.
 
     Raises: DamagedCorpusError.
     """
+    metadata(folder)
     with _reading(folder):
-        validate(folder)
-        source, lengths = _source(folder)
-        ends = np.cumsum(lengths)[np.array(lengths) > 0]  # all of a shard may have been left out
-        source.__getitems__((ends - 1).tolist())
+        _source(folder)
 
 
-def validate(folder: Path) -> tuple[int, int, int]:
-    """Check what a dataset's files declare, and return the shape (N, T, F) of its features.
+def columns(frames: int, dims: int) -> Any:
+    """Return the tfds features of a record."""
+    import tensorflow_datasets as tfds
 
-    tfds imports every class that is named as one of a record's features, and opens the files that a split
-    names, wherever they are. So nothing is accepted but what `prepare` writes for the front end that the
-    metadata describe.
-
-    Raises: DamagedCorpusError.
-    """
-    with _reading(folder):
-        frontend = metadata(folder)["frontend"]
-        frames, dims = frontend["frames"], frontend["dims"]
-        info = json.loads((folder / "dataset_info.json").read_text())
-        (split,) = info["splits"]
-        found = {key: info.get(key) for key in ("fileFormat", "features")}
-        found |= {"split": split["name"], "files": split["filepathTemplate"]}
-        expected = {"fileFormat": "array_record", "features": None, "split": SPLIT, "files": _FILES}
-        if found != expected or info["name"] not in DATABASES or not _MODULE.fullmatch(info["moduleName"]):
-            raise _damaged(folder, "its dataset_info.json is not what ser_jax writes")
-        if json.loads((folder / "features.json").read_text()) != _declaration(frames, dims):
-            raise _damaged(folder, "its features.json is not what ser_jax writes")
-        return sum(map(int, split["shardLengths"])), frames, dims
-
-
-def _declaration(frames: int, dims: int) -> dict[str, Any]:
-    """Return the features.json that tfds writes for our records."""
-    package = "tensorflow_datasets.core.features."
-
-    def tensor(dtype: type[np.generic], shape: tuple[int, ...] = ()) -> dict[str, Any]:
+    found = {name: tfds.features.Text() for name in TEXTS}
+    for name, dtype in NUMBERS.items():
+        # A tf.train.Example holds single precision; a threshold can fall between a double and its rounding.
         whole = np.issubdtype(dtype, np.integer)
-        kind, encoding = ("scalar.Scalar", "none") if whole else ("tensor_feature.Tensor", "bytes")
-        sizes = {"dimensions": [str(size) for size in shape]} if shape else {}
-        return {
-            "pythonClassName": package + kind,
-            "tensor": {"dtype": np.dtype(dtype).name, "encoding": encoding, "shape": sizes},
-        }
-
-    columns = {name: {"pythonClassName": f"{package}text_feature.Text", "text": {}} for name in TEXTS}
-    columns |= {name: tensor(dtype) for name, dtype in NUMBERS.items()}
-    columns["features"] = tensor(np.float32, (frames, dims))
-    return {"pythonClassName": f"{package}features_dict.FeaturesDict", "featuresDict": {"features": columns}}
+        as_bytes = tfds.features.Tensor(shape=(), dtype=dtype, encoding="bytes")
+        found[name] = tfds.features.Scalar(dtype) if whole else as_bytes
+    found["features"] = tfds.features.Tensor(shape=(frames, dims), dtype=np.float32, encoding="bytes")
+    return tfds.features.FeaturesDict(found)
 
 
 @contextlib.contextmanager
@@ -146,24 +114,32 @@ def _damaged(folder: Path, reason: str) -> DamagedCorpusError:
     return DamagedCorpusError(f"{folder}: cannot be read ({reason}); delete this folder and prepare it again")
 
 
-def _source(folder: Path) -> tuple[Any, list[int]]:
-    """Return tfds's data source and the number of records in each shard."""
-    with quiet():
-        import tensorflow_datasets as tfds
+def _lengths(folder: Path) -> list[int]:
+    """Return the number of records in each shard."""
+    (split,) = json.loads((folder / "dataset_info.json").read_text())["splits"]
+    return [int(length) for length in split["shardLengths"]]
 
-        builder = tfds.builder_from_directory(folder)
-        return builder.as_data_source(split=SPLIT), builder.info.splits[SPLIT].shard_lengths
+
+def _source(folder: Path) -> Any:
+    """Open all shards, as a sequence of serialised records."""
+    from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+    files, lengths = sorted(folder.glob("*.array_record-*")), _lengths(folder)
+    source = ArrayRecordDataSource(files)
+    if len(files) != len(lengths) or len(source) != sum(lengths):
+        raise LookupError("records")
+    return source
 
 
 def _records(folder: Path, shape: tuple[int, int, int]) -> cache.Records:
+    """Yield the facts and the features of each record."""
     with _reading(folder):
-        source, _ = _source(folder)
-    for start in range(0, shape[0], BATCH):
-        with _reading(folder):
-            rows = source.__getitems__(range(start, min(start + BATCH, shape[0])))
-            texts = [{key: row[key].decode() for key in TEXTS} for row in rows]
-        for row, own in zip(rows, texts, strict=True):
-            yield own | {key: row[key] for key in NUMBERS}, row["features"]
+        source, features = _source(folder), columns(*shape[1:])
+        for start in range(0, shape[0], BATCH):
+            for record in source.__getitems__(range(start, min(start + BATCH, shape[0]))):
+                row = features.deserialize_example_np(record)
+                texts = {key: row[key].decode() for key in TEXTS}
+                yield texts | {key: row[key] for key in NUMBERS}, row["features"]
 
 
 def load(name: str, data_dir: Path | str | None = None, features: Frontend = LOGMEL) -> Corpus:
@@ -202,15 +178,16 @@ def facts(name: str, data_dir: Path | str | None = None) -> Facts:
 
 
 def _load(name: str, folder: Path) -> Corpus:
-    notes, shape = metadata(folder), validate(folder)
+    notes = metadata(folder)
     with _reading(folder):
-        columns, features = cache.through(folder, shape, functools.partial(_records, folder, shape))
+        shape = (sum(_lengths(folder)), notes["frontend"]["frames"], notes["frontend"]["dims"])
+        found, features = cache.through(folder, shape, functools.partial(_records, folder, shape))
         shared = [notes["thresholds"], notes["scales"], notes["frontend"], features]
         fingerprint = hashlib.sha256(json.dumps(shared, sort_keys=True).encode())
         for key in TEXTS:
-            fingerprint.update(json.dumps(columns[key].tolist()).encode())
+            fingerprint.update(json.dumps(found[key].tolist()).encode())
         for key in NUMBERS:
-            fingerprint.update(columns[key].data)
+            fingerprint.update(found[key].data)
         return Corpus(
             name=name,
             database=notes["builder"],
@@ -220,7 +197,7 @@ def _load(name: str, folder: Path) -> Corpus:
             scales={dimension: (low, high) for dimension, (low, high) in notes["scales"].items()},
             frontend=notes["frontend"],
             fingerprint=fingerprint.hexdigest(),
-            **columns,
+            **found,
         )
 
 
@@ -257,20 +234,3 @@ def _command(database: str, name: str, root: Path, features: Frontend) -> str:
     for field, value in changes(features).items():
         words += [f"--features.{field.replace('_', '-')}", str(value)]
     return shlex.join([*words, "--data-dir", str(root)])
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress what tfds prints, except errors; ours is the only progress bar."""
-    import absl.logging
-    import tensorflow_datasets as tfds
-
-    verbosity = absl.logging.get_verbosity()
-    absl.logging.set_verbosity(absl.logging.ERROR)
-    tfds.display_progress_bar(False)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        absl.logging.set_verbosity(verbosity)
-        tfds.display_progress_bar(True)

@@ -2,12 +2,10 @@
 
 import collections
 import contextlib
-import itertools
 import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -61,33 +59,25 @@ def in_order(
 
 
 def _pooled(do: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
-    chunks = (items[i : i + CHUNK] for i in range(0, len(items), CHUNK))
     ahead: collections.deque[Future[list[Result]]] = collections.deque()
-    before = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
-    os.environ.update(ONE_THREAD)
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, spawn, initializer=_initialize, initargs=(do,))
-
-    def submit(count: int) -> None:
-        with _interrupts_deferred():
-            ahead.extend(pool.submit(_chunk, chunk) for chunk in itertools.islice(chunks, count))
-
     try:
-        submit(2 * workers)
+        for first in range(0, len(items), CHUNK):
+            with _starting():
+                ahead.append(pool.submit(_chunk, items[first : first + CHUNK]))
+            if len(ahead) > 2 * workers:
+                yield from ahead.popleft().result()
         while ahead:
             yield from ahead.popleft().result()
-            submit(1)
     except BrokenProcessPool as error:
         raise WorkerError(
             "a worker process died, for lack of memory or because a script does not guard its calls by "
             "`if __name__ == '__main__':`; expected it to live, or workers=1"
         ) from error
     finally:
-        with _interrupts_deferred():  # a second Ctrl-C would leave workers running
+        with _starting():  # a second Ctrl-C would leave workers running
             pool.shutdown(wait=True, cancel_futures=True)
-        for name in ONE_THREAD:
-            del os.environ[name]
-        os.environ.update(before)
 
 
 _do: Callable[[Any], Any]  # of this worker process
@@ -103,25 +93,17 @@ def _chunk(items: Sequence[Any]) -> list[Any]:
 
 
 @contextlib.contextmanager
-def _interrupts_deferred() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C, and handle it in this process at the end of the block.
-
-    Processes inherit the signal mask. The handler must be replaced as well, since Python calls it also when
-    another thread, like that of a progress bar, received the signal.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    received: list[bool] = []
-    main = threading.current_thread() is threading.main_thread()  # no other thread may set handlers
-    if main:
-        handler = signal.signal(signal.SIGINT, lambda *_: received.append(True))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _starting() -> Iterator[None]:
+    """Defer Ctrl-C, which processes started here ignore; they use one thread each."""
+    masked = hasattr(signal, "pthread_sigmask")  # not on Windows
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masked else set()
+    before = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
+    os.environ.update(ONE_THREAD)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if main:
-            signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
-        if received:
-            signal.raise_signal(signal.SIGINT)
+        for name in ONE_THREAD:
+            del os.environ[name]
+        os.environ.update(before)
+        if masked:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
