@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
         check_output(flags.json)
         # JAX would take three quarters of a GPU's memory for itself, and PyTorch needs some.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        if provenance.busy():  # PyTorch's active waiting is slow on cores that others use
+        if provenance.busy(provenance.load()):  # PyTorch's active waiting is slow on cores that others use
             os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         provenance.start_script("experiments.throughput")
         from ser_jax import devices, io, model, train

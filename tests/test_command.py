@@ -211,7 +211,7 @@ def test_what_was_printed_is_what_was_written(table, speech):
     assert again.stdout == printed
     repeated = ran("table2", "--config", out / "config.json", "--data-dir", speech, "--out", out)
     assert repeated.stdout == printed
-    assert "DIFFERS" not in ran("verify", "--results", out).stdout
+    assert "DIFFERS" not in ran("verify", out).stdout
 
 
 def test_another_experiment_shares_the_folder(table, speech):

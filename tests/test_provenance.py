@@ -25,7 +25,7 @@ def test_the_environment_names_the_device_and_the_versions():
 @pytest.mark.parametrize(("load", "busy"), [(0.5, False), (0.51, True)])
 def test_other_work_is_noticed(monkeypatch, load, busy):
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
-    assert provenance.busy() is busy
+    assert provenance.busy(provenance.load()) is busy
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="a system without git")

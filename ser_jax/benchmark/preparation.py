@@ -169,8 +169,8 @@ def measure_scaling(folder: Path, utterances: int) -> dict[str, Any]:
     large, _ = (prepare(*one, seed) for seed, one in enumerate(zip(NAMES, counts, strict=True)))
     flags = "--corpora", *NAMES, "--data-dir", data, "--out", out, "--seeds", 1, "--epochs", 1
     processes = (
-        large, load(), load(), experiment("crosslingual", *flags), experiment("report", "--results", out),
-        experiment("verify", "--results", out),
+        large, load(), load(), experiment("crosslingual", *flags), experiment("report", out),
+        experiment("verify", out),
     )  # fmt: skip
     stages = dict(zip(BOUNDS, processes, strict=True))
     return _report(counts, stages) | {"bounds": BOUNDS, "exceeded": exceeded(stages)}

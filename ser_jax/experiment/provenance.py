@@ -102,9 +102,14 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def busy() -> bool:
-    """Return whether other work distorts timings, by the load of the last minute."""
-    return hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY
+def load() -> float | None:
+    """Return the mean number of processes that ran or waited in the last minute; None if it is not known."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def busy(load: float | None) -> bool:
+    """Return whether other work distorts timings, by the load before them."""
+    return load is not None and load > BUSY
 
 
 def commit() -> str | None:
