@@ -1,5 +1,6 @@
 """How programs end: user errors, output that cannot be written, signals."""
 
+import io
 import os
 import signal
 import subprocess
@@ -205,3 +206,24 @@ def test_the_second_signal_ends_a_process_that_computes(hosts, saved, signals):
             process.send_signal(signal.SIGINT)
         assert process.stdout.read().startswith("stopped at once")
     assert process.returncode == 130
+
+
+def test_nested_programs_write_through_whatever_stands_for_standard_output(monkeypatch):
+    """A stream that copies to two others, as notebooks and loggers have, stays as it was."""
+
+    class Tee(io.StringIO):
+        def __init__(self):
+            super().__init__()
+            self.other = io.StringIO()
+
+        def write(self, text):
+            self.other.write(text)
+            return super().write(text)
+
+    tee = Tee()
+    monkeypatch.setattr(sys, "stdout", tee)
+    inner = lambda: print("inner")  # noqa: E731
+    assert run_cli("outer", lambda: print("outer") or run_cli("inner", inner)) == 0
+    assert tee.getvalue() == tee.other.getvalue() == "outer\ninner\n"
+    assert sys.stdout is tee
+    assert not {"write", "flush"} & vars(tee).keys()
