@@ -7,7 +7,6 @@ import pytest
 import soundfile
 from sounds import CONTAINERS, PCM, RATE, noise, sweep, tone, wav, with_flac_frames, write
 
-
 from ser_jax.data.audio import SUFFIXES, AudioError, read
 
 UNWRITABLE = {"DWVW_12", "MPEG_LAYER_I", "MPEG_LAYER_II", ("WAV", "MPEG_LAYER_III")}  # libsndfile only reads
@@ -101,7 +100,10 @@ DAMAGED = {
     "text": (b"hello there", r"not readable as audio \(it begins with b'hello th'\), expected WAV"),
     "header only": (wav(b""), "holds no samples, expected sound"),
     "half a header": (wav(PCM.tobytes())[:30], r"not readable as audio \(.*No 'data' chunk marker\)"),
-    "no sound": (wav(PCM.tobytes())[:36], r"not readable as audio \(.*No 'data' chunk marker\), expected WAV"),
+    "no sound": (
+        wav(PCM.tobytes())[:36],
+        r"not readable as audio \(.*No 'data' chunk marker\), expected WAV",
+    ),
     "truncated": (wav(PCM.tobytes())[:9000], r"\(truncated: 8956 bytes of the 16000 its header promises\)"),
     "lying": (
         wav(PCM.tobytes(), data=10**6),
