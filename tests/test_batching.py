@@ -134,8 +134,8 @@ def refused(message, *arguments, **options):
 @pytest.mark.parametrize(
     ("indices", "message"),
     [
-        ([0, 60], "index 60 of corpus noise, expected a row from 0 to 59"),
-        ([-1], "index -1 of corpus noise, expected a row from 0 to 59"),
+        ([0, 60], "indices of corpus noise are 0 to 60, expected rows from 0 to 59"),
+        ([-1], "indices of corpus noise are -1 to -1, expected rows from 0 to 59"),
         ([], r"indices are float64 \(0,\), expected integers \[M\], at least one"),
         (np.ones(60, bool), r"indices are bool \(60,\), expected integers \[M\]"),
         ([[0, 1]], r"indices are int64 \(1, 2\), expected integers \[M\]"),

@@ -13,7 +13,7 @@ from five_recordings import RATE, noise, prepare
 from ser_jax import cli, data
 from ser_jax.data import audio, builder, databases, store, workers
 from ser_jax.errors import UserError
-from ser_jax.features import LogMel, Waveform, describe, logmel, pad
+from ser_jax.features import LogMel, describe, logmel, pad
 
 
 @pytest.fixture
@@ -147,24 +147,13 @@ def test_something_must_be_left(flawed, tmp_path):
     assert list((tmp_path / "root").rglob("*")) == []
 
 
-def test_a_marked_source_of_links_is_synthetic_too(speech, tmp_path):
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    for file in speech.parent.glob("*.wav"):
-        file.rename(kept / file.name)
-        file.symlink_to(kept / file.name)
-    (speech.parent / "SYNTHETIC.txt").touch()
-    prepare(speech, tmp_path / "root")
-    assert data.load("tiny", tmp_path / "root").synthetic
-
-
-def test_a_source_of_links_to_marked_recordings_is_synthetic(speech, tmp_path):
-    (speech.parent / "SYNTHETIC.txt").touch()
+@pytest.mark.parametrize("marked", ["links", "recordings"])
+def test_marked_links_and_links_to_marked_recordings_are_synthetic(speech, tmp_path, marked):
     links = tmp_path / "links"
     links.mkdir()
     for file in speech.parent.iterdir():
-        if file.name != "SYNTHETIC.txt":
-            (links / file.name).symlink_to(file)
+        (links / file.name).symlink_to(file)
+    ((links if marked == "links" else speech.parent) / "SYNTHETIC.txt").touch()
     prepare(links / speech.name, tmp_path / "root")
     assert data.load("tiny", tmp_path / "root").synthetic
 
@@ -201,21 +190,6 @@ def test_iemocap_and_recola_are_prepared_alike(tmp_path):
     assert (corpus.arousal[0], corpus.seconds[0]) == (-0.1, 0.4)
     expected = logmel.logmel(noise(1.0, 0)[8000:14400]).astype(np.float32)
     np.testing.assert_array_equal(corpus.features[0, : corpus.frames[0]], expected)
-
-
-def test_front_ends_lie_side_by_side(speech, tmp_path):
-    root = tmp_path / "root"
-    tagged = prepare(speech, root, features=Waveform(seconds=0.5))
-    plain = prepare(speech, root)
-    assert tagged.parent.parent == plain.parent.parent
-    assert tagged.parent.name.startswith("tiny-waveform-")
-    assert prepare(speech, root, features=Waveform(seconds=0.5)) == tagged
-    short, corpus = data.load("tiny", root, features=Waveform(seconds=0.5)), data.load("tiny", root)
-    assert (short.features.shape, corpus.features.shape) == ((5, 8000, 1), (5, 750, 26))
-    assert short.frames.tolist() == [8000, 400, 8000, 4800, 8000]
-    assert short.frontend == describe(Waveform(seconds=0.5))
-    assert short.id.tolist() == corpus.id.tolist()
-    assert short.fingerprint != corpus.fingerprint
 
 
 def test_unlabelled_utterances_are_kept(speech, tmp_path):

@@ -205,7 +205,7 @@ def test_what_was_printed_is_what_was_written(table, speech):
     assert (out / "table2.md").read_text() == printed
     assert "Synthetic speech" in printed
     for name in ("table2.tex", "table2.png", "table2.svg", "report.html"):
-        assert (out / name).stat().st_size > 1000
+        assert (out / name).stat().st_size > 500
     again = ran("table2", *typed(speech, out, *FLAGS))
     assert "holds these results already" in again.stderr
     assert again.stdout == printed

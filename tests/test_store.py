@@ -55,7 +55,7 @@ def test_an_unknown_corpus_is_named_with_its_neighbours(speech, tmp_path):
 )
 def test_a_corpus_without_these_features_is_named_with_the_command(corpus, features, found, flags):
     command = f"ser-jax prepare manifest --source SOURCE --name tiny {flags} --data-dir {corpus.parents[2]}"
-    sentence = rf"corpus 'tiny' in .* is prepared with logmel, expected {found}; prepare it with: {command}$"
+    sentence = rf"no corpus 'tiny-{found}' in .*, found tiny; prepare it with: {command}$"
     with pytest.raises(data.UnknownCorpusError, match=sentence):
         load(corpus, features)
 
@@ -64,7 +64,7 @@ def test_every_front_end_has_its_own_corpus(speech, tmp_path):
     root, frontend = tmp_path / "root", Waveform(seconds=0.5)
     folder = prepare(speech, root, features=frontend)
     assert len(data.facts("tiny", root)) == 5
-    with pytest.raises(data.UnknownCorpusError, match=r"is prepared with waveform-.*, expected logmel;"):
+    with pytest.raises(data.UnknownCorpusError, match=r"no corpus 'tiny' in .*, found tiny-waveform-.*;"):
         data.load("tiny", root)
     prepare(speech, root)
     waves, logmels = load(folder, frontend), load(folder)

@@ -49,9 +49,9 @@ def batches(
     rows = np.asarray(indices)
     if rows.ndim != 1 or not len(rows) or not np.issubdtype(rows.dtype, np.integer):
         raise BatchError(f"indices are {rows.dtype} {rows.shape}, expected integers [M], at least one")
-    if len(wrong := rows[(rows < 0) | (rows >= len(corpus))]):
-        last = len(corpus) - 1
-        raise BatchError(f"index {wrong[0]} of corpus {corpus.name}, expected a row from 0 to {last}")
+    if not 0 <= rows.min() <= rows.max() < len(corpus):
+        found, last = f"{rows.min()} to {rows.max()}", len(corpus) - 1
+        raise BatchError(f"indices of corpus {corpus.name} are {found}, expected rows from 0 to {last}")
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise BatchError(f"batch_size {batch_size!r}, expected an integer of at least 1")
     columns = {"features": corpus.features, "num_frames": corpus.frames}
@@ -59,7 +59,15 @@ def batches(
         labels = task.labels(corpus)
         columns["label"] = labels.astype(np.int32) if labels.ndim == 1 else labels
     if scaler is not None:
-        scaler, group = _checked(corpus, scaler, group)
+        mean, scale = (np.atleast_2d(np.asarray(part, np.float32)) for part in scaler)
+        group = np.zeros(len(corpus), int) if group is None and len(mean) == 1 else np.asarray(group)
+        dims = corpus.features.shape[2]
+        fits = mean.shape == scale.shape == (len(mean), dims) and group.shape == (len(corpus),)
+        if not (fits and group.dtype.kind in "iu" and 0 <= group.min() <= group.max() < len(mean)):
+            raise BatchError(
+                f"a scaler of mean {mean.shape} and scale {scale.shape} with a group {group.shape}, expected "
+                f"[{dims}], or [G, {dims}] with a number below G for each of the {len(corpus)} utterances"
+            )
     if key is not None:
         import jax
 
@@ -71,24 +79,9 @@ def batches(
             found[name][: len(own)] = values[own]
         if scaler is not None and group is not None:
             x = found["features"][: len(own)]
-            x -= scaler.mean[group[own]][:, None, :]
-            x *= scaler.scale[group[own]][:, None, :]
+            x -= mean[group[own]][:, None, :]
+            x *= scale[group[own]][:, None, :]
             x[np.arange(x.shape[1]) >= corpus.frames[own][:, None]] = 0
         return found | {"mask": np.arange(batch_size) < len(own)}
 
     return (batch(rows[first : first + batch_size]) for first in range(0, len(rows), batch_size))
-
-
-def _checked(corpus: Corpus, scaler: "Scaler", group: np.ndarray | None) -> tuple["Scaler", np.ndarray]:
-    """Return the scaler [G, F] and the group of every utterance [N]."""
-    mean, scale = (np.atleast_2d(np.asarray(part, np.float32)) for part in scaler)
-    single = np.zeros(len(corpus) if len(mean) == 1 else 0, np.int32)
-    group = single if group is None else np.asarray(group)
-    dims = corpus.features.shape[2]
-    fits = mean.shape == scale.shape == (len(mean), dims) and group.shape == (len(corpus),)
-    if not (fits and group.dtype.kind in "iu" and 0 <= group.min() <= group.max() < len(mean)):
-        raise BatchError(
-            f"a scaler of mean {mean.shape} and scale {scale.shape} with a group {group.shape}, expected "
-            f"[{dims}], or [G, {dims}] with a number below G for each of the {len(corpus)} utterances"
-        )
-    return scaler._replace(mean=mean, scale=scale), group

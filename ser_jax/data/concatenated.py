@@ -62,12 +62,9 @@ class Concatenated:
         self.names = list(self.corpora)
         if len(self.names) < len(corpora):
             raise ConcatenationError(f"corpora {[c.name for c in corpora]}, expected different names")
-        for other in corpora:
-            if other.frontend != corpora[0].frontend:
-                raise ConcatenationError(
-                    f"corpora {self.names[0]} and {other.name} have features of {corpora[0].frontend} and "
-                    f"{other.frontend}, expected one front end"
-                )
+        if any(other.frontend != corpora[0].frontend for other in corpora):
+            found = ", ".join(f"{other.name} of {other.frontend}" for other in corpora)
+            raise ConcatenationError(f"corpora have features {found}, expected one front end")
         self.corpus = np.repeat(np.arange(len(corpora)), [len(corpus) for corpus in corpora])
         self.id = np.concatenate([corpus.id for corpus in corpora])
         self.speaker = np.concatenate([corpus.speaker for corpus in corpora])

@@ -97,7 +97,7 @@ def columns(frames: int, dims: int) -> Any:
 
 @contextlib.contextmanager
 def _reading(folder: Path) -> Iterator[None]:
-    """Turn errors of reading a dataset into a DamagedCorpusError; tfds, protobuf, etils have many kinds."""
+    """Turn errors of reading a corpus into a DamagedCorpusError; tfds, protobuf, etils have many kinds."""
     try:
         yield
     except (MemoryError, ImportError, UserError):
@@ -171,10 +171,8 @@ def facts(name: str, data_dir: Path | str | None = None) -> Facts:
             return _load(name, folder)
     if (file := labels_only.found(root).get(name)) is None:
         return load(name, data_dir)  # which raises
-    try:
+    with _reading(file):
         return labels_only.read(name, file)
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise _damaged(file, type(error).__name__) from error
 
 
 def _load(name: str, folder: Path) -> Corpus:
@@ -203,25 +201,17 @@ def _load(name: str, folder: Path) -> Corpus:
 
 def _unknown(name: str, root: Path, features: Frontend) -> str:
     """Return the sentence for a corpus that is not there."""
-    present, kept = prepared(root), labels_only.found(root)
-    own = {tagged: folder for tagged, folder in present.items() if tagged.partition("-")[0] == name}
-    if own or name in kept:
-        database = next(iter(own.values()), kept.get(name, root)).parent.parent.name
-        found = ", ".join(tagged[len(name) + 1 :] or LOGMEL.name for tagged in own) or "its labels only"
-        sentence = f"corpus {name!r} in {root} is prepared with {found}"
-        sentence += f", expected {tag(features)[1:] or LOGMEL.name}"
-        return f"{sentence}; prepare it with: {_command(database, name, root, features)}"
-    suffix = tag(features)
-    names = sorted(
-        other.removesuffix(suffix) for other in present if other.partition("-")[0] + suffix == other
-    )
-    found = (", ".join(names) or "none") if root.is_dir() else no_folder(root)
-    sentence = f"no corpus {name!r} in {root}, found {found}"
-    if hint := meant(name, names):
-        return f"{sentence}{hint}"
+    present, labels = prepared(root), labels_only.found(root)
+    known = {tagged.partition("-")[0]: place for tagged, place in (labels | present).items()}
+    found = ", ".join(sorted([*present, *(f"{other} (labels only)" for other in labels)])) or "none"
+    sentence = f"no corpus {name + tag(features)!r} in {root}, found "
+    sentence += found if root.is_dir() else no_folder(root)
+    if name not in known and (hint := meant(name, known)):
+        return sentence + hint
     if "," in name:
         return f"{sentence}, expected names separated by blanks"
     database = name if name in DATABASES else "DATABASE"
+    database = known[name].parent.parent.name if name in known else database
     return f"{sentence}; prepare it with: {_command(database, name, root, features)}"
 
 

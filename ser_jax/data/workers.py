@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -94,7 +95,14 @@ def _chunk(items: Sequence[Any]) -> list[Any]:
 
 @contextlib.contextmanager
 def _starting() -> Iterator[None]:
-    """Defer Ctrl-C, which processes started here ignore; they use one thread each."""
+    """Defer Ctrl-C, which processes started here ignore; they use one thread each.
+
+    They inherit the mask. The handler must be replaced as well, since Python calls it also when another
+    thread, like that of a progress bar, received the signal.
+    """
+    received: list[bool] = []
+    main = threading.current_thread() is threading.main_thread()  # no other thread may set handlers
+    handler = signal.signal(signal.SIGINT, lambda *_: received.append(True)) if main else None
     masked = hasattr(signal, "pthread_sigmask")  # not on Windows
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masked else set()
     before = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
@@ -107,3 +115,7 @@ def _starting() -> Iterator[None]:
         os.environ.update(before)
         if masked:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if main:
+            signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
+        if received:
+            signal.raise_signal(signal.SIGINT)

@@ -9,7 +9,7 @@ import importlib
 import json
 import math
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -55,15 +55,14 @@ def named(name: str) -> type[Frontend]:
         found: Any = getattr(importlib.import_module(module), attribute) if attribute else None
     except (AttributeError, ImportError, ValueError) as error:
         raise FrontendError(f"front end {name!r}: {error}, expected module:Name") from error
-    usable = isinstance(found, type) and dataclasses.is_dataclass(found) and hasattr(found, "extract")
-    if not usable:
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found) and hasattr(found, "extract")):
         known = ", ".join(FRONTENDS)
         raise FrontendError(f"no front end {name!r}, expected {known} or module:Name{meant(name, FRONTENDS)}")
-    return found
+    return cast("type[Frontend]", found)
 
 
 def describe(frontend: Frontend) -> dict[str, Any]:
-    """Return a front end's configuration as JSON, from which `rebuild` makes it again.
+    """Return a front end's configuration as JSON.
 
     Returns: its name, rate, frames, dims and all fields, and "class" as "module:Name" if it is not ours.
     Raises: FrontendError if it is not what `Frontend` describes.
@@ -74,28 +73,13 @@ def describe(frontend: Frontend) -> dict[str, Any]:
         found = json.loads(json.dumps({key: getattr(frontend, key) for key in keys}))
         if not re.fullmatch("[a-z][a-z0-9_]*", found["name"]):
             raise ValueError(f"its name is {found['name']!r}, expected lower-case letters")
-        for key in ("rate", "seconds", "frames", "dims"):
-            whole = key not in ("frames", "dims") or isinstance(found[key], int)
-            if not (whole and 0 < found[key] < math.inf):
+        for key, kinds in (("rate", (int, float)), ("seconds", (int, float)), ("frames", int), ("dims", int)):
+            if not (isinstance(found[key], kinds) and 0 < found[key] < math.inf):
                 raise ValueError(f"its {key} are {found[key]}, expected a positive number")
     except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise FrontendError(f"front end {kind.__name__} cannot be used: {error}") from error
-    return (
-        found if kind in FRONTENDS.values() else found | {"class": f"{kind.__module__}:{kind.__qualname__}"}
-    )
-
-
-def rebuild(description: dict[str, Any]) -> Frontend:
-    """Return the front end that `describe` described; imports its class.
-
-    Raises: FrontendError if there is no such class, or it does not take these values.
-    """
-    kind: Any = named(description.get("class", description["name"]))
-    fields = {key: description[key] for key in _fields(kind) if key in description}
-    try:
-        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
-    except (TypeError, ValueError) as error:
-        raise FrontendError(f"front end {kind.__name__} does not take {fields}: {error}") from error
+    own = kind in FRONTENDS.values()
+    return found if own else found | {"class": f"{kind.__module__}:{kind.__qualname__}"}
 
 
 def tag(frontend: Frontend) -> str:
@@ -104,11 +88,10 @@ def tag(frontend: Frontend) -> str:
     >>> tag(LogMel()), tag(Waveform()), tag(Waveform(seconds=2.0))
     ('', '-waveform', '-waveform-deead9bf')
     """
-    description, changed = describe(frontend), changes(frontend)
     if frontend == LogMel():
         return ""
-    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-    return f"-{frontend.name}" + (f"-{digest[:8]}" if changed else "")
+    digest = hashlib.sha256(json.dumps(describe(frontend), sort_keys=True).encode()).hexdigest()
+    return f"-{frontend.name}" + (f"-{digest[:8]}" if changes(frontend) else "")
 
 
 def changes(frontend: Frontend) -> dict[str, Any]:
