@@ -7,12 +7,7 @@ import pytest
 import soundfile
 from sounds import CONTAINERS, PCM, RATE, noise, sweep, tone, wav, with_flac_frames, write
 
-<<<<<<< HEAD
-from ser_jax.data.audio import AudioError, read
-from ser_jax.data.utterance import SUFFIXES
-=======
 from ser_jax.data.audio import SUFFIXES, AudioError, read
->>>>>>> shrinkdata
 
 UNWRITABLE = {"DWVW_12", "MPEG_LAYER_I", "MPEG_LAYER_II", ("WAV", "MPEG_LAYER_III")}  # libsndfile only reads
 CODINGS = [
