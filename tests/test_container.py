@@ -7,7 +7,8 @@ import pytest
 import soundfile
 from sounds import CONTAINERS, PCM, RATE, noise, sweep, tone, wav, with_flac_frames, write
 
-from ser_jax.data.audio import SUFFIXES, AudioError, read
+from ser_jax.data.audio import AudioError, read
+from ser_jax.data.utterance import SUFFIXES
 
 UNWRITABLE = {"DWVW_12", "MPEG_LAYER_I", "MPEG_LAYER_II", ("WAV", "MPEG_LAYER_III")}  # libsndfile only reads
 CODINGS = [
