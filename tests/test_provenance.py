@@ -98,6 +98,6 @@ def test_a_script_starts_without_a_display_and_ends_at_ctrl_c(monkeypatch):
     try:
         start_script("experiments.x")
         assert os.environ["MPLBACKEND"] == "agg"
-        assert signal.getsignal(signal.SIGINT).program == "experiments.x"
+        assert signal.getsignal(signal.SIGINT).args == ("experiments.x",)
     finally:
         signal.signal(signal.SIGINT, before)
