@@ -13,7 +13,7 @@ from ser_jax.report.results import Comparison, Results, Row, columns, labels, sc
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how text begins that a spreadsheet would run
 LATEX = str.maketrans({name: f"\\{name}" for name in "%_&#$"} | {"±": r"$\pm$", "+": "$+$"})
-WIDE = 8  # columns; a wider table has a line for each setting and corpus
+WIDE = 12  # columns; a wider table has a line for each setting and corpus
 POOLED = (
     "Pooled: over all utterances at once, with a 95 % interval by a bootstrap over speakers. Chance: the "
     "range of 95 % of guesses. By class: recall of each class, or CCC of each dimension."
