@@ -249,6 +249,7 @@ def test_a_phone_needs_no_scrolling_sideways(visit, server, sounds, width):
 
 def test_everything_is_reached_by_keyboard_and_has_a_name(visit, server, sounds):
     page = upload(visit(server), sounds / "long.flac")
+    page.mouse.click(1, 1)  # an upload moves the place where tabbing begins in some versions of Chromium
     seen = []
     for _ in range(40):
         page.keyboard.press("Tab")
