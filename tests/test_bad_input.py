@@ -175,13 +175,13 @@ PREPARE --name '' => name '', expected small letters, digits and underscores, a 
 PREPARE --name ../x => name '../x', expected small letters
 PREPARE --name=-x => name '-x', expected small letters
 PREPARE --name {/etc|a/b|.|'a b'|Mine|1st|'=1+1'|a-b} => name '{}', expected small letters
-PREPARE --name LONG => name aaaaaaaaaaaaaaaaaaaa... has 300 characters, expected 100 at most
+PREPARE --name LONG => expected small letters, digits and underscores, a letter first, 100 of them at most
 PREPARE --workers {1000000|HUGE} => {} workers, expected 1,024 at most
 audit emodb --source emodb --workers HUGE => HUGE workers, expected 1,024 at most
 PREPARE --arousal-threshold 3 => arousal is given in words, expected no --arousal-threshold
-PREPARE --name tiny --data-dir speech/a.wav => a.wav/manifest/tiny/2.0.0: cannot be written (Not a
+PREPARE --name tiny --data-dir speech/a.wav => a.wav/manifest/tiny: cannot be written (Not a
 PREPARE --data-dir speech/a.wav/deep => cannot be written (Not a directory), expected a data dir
-PREPARE --data-dir /proc/new => /proc/new/manifest/new/2.0.0: cannot be written (
+PREPARE --data-dir /proc/new => /proc/new/manifest/new: cannot be written (
 LABELS --data-dir {speech/a.wav|/proc/new} => {}/manifest/new: cannot be written (
 LABELS --skip-bad => --labels-only reads no recording, expected no --skip-bad or --beam-runner
 LABELS --beam-runner DirectRunner => --labels-only reads no recording, expected no --skip-bad
@@ -226,8 +226,8 @@ BEAM --beam-options direct_running_mode=x => --direct_running_mode: invalid choi
 DATA_DIRS = """
 speech/a.wav | describe tiny => no corpus 'tiny' in speech/a.wav, found
 nowhere | describe tiny => no corpus 'tiny' in nowhere, found no such folder; prepare it with
-speech/a.wav | prepare emodb --source emodb => a.wav/emodb/emodb/2.0.0: cannot be written (Not a dir
-/proc/new | prepare emodb --source emodb => /proc/new/emodb/emodb/2.0.0: cannot be written (
+speech/a.wav | prepare emodb --source emodb => a.wav/emodb/emodb: cannot be written (Not a dir
+/proc/new | prepare emodb --source emodb => /proc/new/emodb/emodb: cannot be written (
 /proc/new | prepare emodb --source emodb --labels-only => /proc/new/emodb/emodb: cannot be written (
 """
 
@@ -318,8 +318,8 @@ PAIR --out orphan => orphan holds predictions without the config.json that says 
 PAIR --out speech/a.wav/new => cannot be made (Not a directory), expected a folder for results; choose
 PAIR --out /proc/new => /proc/new cannot be made (
 PAIR --out new --compute.devices 1000 => 1000 devices asked for, found
-PAIR --features waveform => corpus 'one' in pair is prepared with logmel, expected waveform; prepare it with
-PAIR --features.seconds 3 => corpus 'one' in pair is prepared with logmel, expected logmel-
+PAIR --features waveform => no corpus 'one-waveform' in pair, found one, two; prepare it with
+PAIR --features.seconds 3 => no corpus 'one-logmel-
 """
 
 # A script of `experiments`, what is typed after it, and the answer.

@@ -172,7 +172,7 @@ def eventually(there):
 @pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("replaced", [False, True], ids=["as it is", "descriptor replaced"])
 def test_the_first_signal_is_noted(replaced):
-    said = []
+    before, said = signal.getsignal(signal.SIGTERM), []
     with graceful_shutdown(said.append, hosts=1) as shutdown:
         shutdown.saved = False
         if replaced:
@@ -182,7 +182,7 @@ def test_the_first_signal_is_noted(replaced):
         eventually(lambda: said)
     assert shutdown.requested == signal.SIGTERM
     assert said == ["ending after this epoch, which is saved; once more ends at once, losing what was not"]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 STUCK = """

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,11 @@ def download_config(runner: str, options: Sequence[str], **others: Any) -> "Down
         ) from error
     import tensorflow_datasets as tfds
 
+    for option in options:
+        if not re.fullmatch(r"(--)?[A-Za-z]\w*(=.*)?", option, re.DOTALL):
+            raise BeamError(f"--beam-options hold {option!r}, expected each as name=value")
+        if option.removeprefix("--").startswith("runner="):
+            raise BeamError("--beam-options name a runner, expected it as --beam-runner alone")
     complaint = io.StringIO()
     try:
         engine = apache_beam.runners.runner.create_runner(runner)
@@ -61,6 +67,8 @@ def download_config(runner: str, options: Sequence[str], **others: Any) -> "Down
     except SystemExit as error:
         reason = complaint.getvalue().strip().rpartition("error: ")[2]
         raise BeamError(f"--beam-options: {reason}, expected options of Beam's") from error
+    if not isinstance(engine, apache_beam.runners.PipelineRunner):
+        raise BeamError(f"no Beam runner {runner!r} (it is something else), expected one like DirectRunner")
     if unknown and not isinstance(engine, PortableRunner):  # whose engine has options of its own
         names = ", ".join(sorted(unknown))
         raise BeamError(f"--beam-options: {runner} knows no {names}, expected options of Beam's")

@@ -284,7 +284,7 @@ def differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
     """Yield what differs between two JSON values by name, with both values if they are short.
 
     >>> list(differences({"train": {"epochs": 5}, "folds": {}}, {"train": {"epochs": 6}, "folds": {"a": 1}}))
-    ['train epochs: 5 there, 6 expected', 'other folds a']
+    ['folds a: None there, 1 expected', 'train epochs: 5 there, 6 expected']
     """
     if found == wanted:
         return

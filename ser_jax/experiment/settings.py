@@ -106,9 +106,9 @@ def run_spec(
     Args:
       pool, setting: the corpora and the setting.
       fold, seed: which run it is.
-      train, test, dev: rows.
-      statistics: rows whose statistics standardize features; those of `train` by default.
-      unlabelled: rows of which an objective that wants it may use features, speakers and corpora.
+      train, test, dev: [M] int32, rows of the pool.
+      statistics: [M] int32, rows whose statistics standardize features; `train` by default.
+      unlabelled: [M] int32, rows of which an objective that wants it may use features, speakers and corpora.
     """
     task, labels = setting.task, pool.labels(setting.task)
     known = labelled(labels)
