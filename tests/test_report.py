@@ -242,7 +242,7 @@ def test_captions_tell_what_settings_are_made_of(tmp_path):
 
 
 def test_a_table_of_many_columns_lists_settings_by_corpus(tmp_path):
-    own = invented.config(tuple("abcdefgh"), ("arousal",))
+    own = invented.config(tuple("abcdefghijkl"), ("arousal",))
     invented.claim(tmp_path, own)
     for setting in [*known.monolingual(own), *known.multilingual(own)]:
         invented.keep(tmp_path, setting, 0.7)
