@@ -118,29 +118,6 @@ def on_padding(attention: ArrayLike, valid: ArrayLike) -> Padding:
     return Padding(*(_mean(weight, counted) for weight in weights))
 
 
-class ByLength(NamedTuple):
-    """Shares of the utterances with n = 1, 2, ... S valid segments; NaN if there are none.
-
-    Attributes:
-      utterances: [R, S] int, the number of utterances at [r, n - 1].
-      largest: [R, S, S]; [r, n - 1] is `largest` of those.
-      decisive: [R, S]; [r, n - 1] is `decisive` of those.
-    """
-
-    utterances: np.ndarray
-    largest: np.ndarray
-    decisive: np.ndarray
-
-
-def by_length(attention: ArrayLike, valid: ArrayLike) -> ByLength:
-    """Return `largest` and `decisive` of utterances of each length (by chance 1 / n of `masked` weights)."""
-    attention, valid = _aligned(attention, valid)
-    lengths = valid.sum(axis=-1, keepdims=True)
-    each = [np.where(lengths == n, attention, 0.0) for n in range(1, attention.shape[-1] + 1)]
-    parts = ((_counted(own).sum(axis=1), largest(own), decisive(own)) for own in each)
-    return ByLength(*(np.stack(part, axis=1) for part in zip(*parts, strict=True)))
-
-
 def _weights(attention: ArrayLike) -> np.ndarray:
     attention = np.asarray(attention, np.float64)
     if attention.ndim != 3:

@@ -91,11 +91,9 @@ def test_an_utterance_without_valid_frames_is_left_out(seed):
     np.testing.assert_array_equal(
         attention.expected_by_chance(valid), attention.expected_by_chance(valid[some])
     )
-    for measure in (attention.on_padding, attention.by_length):
-        for all_rows, own in zip(
-            measure(weights, valid), measure(weights[:, some], valid[some]), strict=True
-        ):
-            np.testing.assert_array_equal(all_rows, own)
+    measure = attention.on_padding
+    for all_rows, own in zip(measure(weights, valid), measure(weights[:, some], valid[some]), strict=True):
+        np.testing.assert_array_equal(all_rows, own)
 
 
 def test_rows_that_pad_a_stack_are_left_out():
@@ -104,7 +102,6 @@ def test_rows_that_pad_a_stack_are_left_out():
     valid = np.ones((2, 2), bool)
     for kept in (weights, attention.masked(weights, valid)):
         np.testing.assert_allclose(attention.largest(kept), [[1, 0], [0.5, 0.5]])
-        np.testing.assert_array_equal(attention.by_length(kept, valid).utterances, [[0, 1], [0, 2]])
     np.testing.assert_allclose(attention.on_padding(weights, [[True, False]] * 2).weight, [0.1, 0.45])
 
 
@@ -139,31 +136,15 @@ def test_padding_has_what_the_valid_segments_have_not(seed):
         np.testing.assert_allclose(found.largest[r], np.mean(largest))
 
 
-@given(seed=SEEDS)
-def test_each_length_has_the_shares_of_its_own_utterances(seed):
-    weights, frames = draw(seed, least=1)
-    frames = np.minimum(frames, 500)  # none has seven or eight segments
-    valid = valid_mask(frames)
-    found = attention.by_length(weights, valid)
-    for n in range(1, SEGMENTS + 1):
-        own = weights[:, valid.sum(axis=1) == n]
-        assert (found.utterances[:, n - 1] == own.shape[1]).all()
-        np.testing.assert_array_equal(found.largest[:, n - 1], attention.largest(own))
-        np.testing.assert_array_equal(found.decisive[:, n - 1], attention.decisive(own))
-    share = found.utterances / UTTERANCES
-    together = np.nansum(share[..., None] * found.largest, axis=1)
-    np.testing.assert_allclose(together, attention.largest(weights), atol=1e-12)
-
-
 def test_runs_with_utterances_of_their_own_are_as_if_alone():
     weights, _ = draw(1)
     valid = valid_mask(np.random.default_rng(2).integers(1, FRAMES + 1, (RUNS, UTTERANCES)))
     for r in range(RUNS):
         alone = (weights[r : r + 1], valid[r])
         np.testing.assert_allclose(attention.preference(weights, valid)[r], attention.preference(*alone)[0])
-        for measure in (attention.on_padding, attention.by_length):
-            for all_runs, own in zip(measure(weights, valid), measure(*alone), strict=True):
-                np.testing.assert_allclose(all_runs[r], own[0])
+        measured, own = attention.on_padding(weights, valid), attention.on_padding(*alone)
+        for all_runs, one in zip(measured, own, strict=True):
+            np.testing.assert_allclose(all_runs[r], one[0])
 
 
 def test_a_run_that_diverged_has_no_shares():
