@@ -1,4 +1,4 @@
-"""Atomic files and folders, folder locks, and input files that may not be what they should be."""
+"""Atomic files and folders, folder locks, input files that may not be what they should be; a table."""
 
 import contextlib
 import errno
@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -175,3 +175,13 @@ def _lock(descriptor: int, folder: Path) -> bool:
             raise
         return False
     return True
+
+
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """Return fields, the head first, as a Markdown table with columns of even width."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * width for width in widths]
+    return "\n".join(
+        "| " + " | ".join(field.ljust(width) for field, width in zip(line, widths, strict=True)) + " |"
+        for line in [lines[0], rule, *lines[1:]]
+    )

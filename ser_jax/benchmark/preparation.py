@@ -19,13 +19,13 @@ import scipy.stats
 import soundfile
 from tqdm import tqdm
 
-from ser_jax.benchmark import aligned
 from ser_jax.benchmark.monitor import Process, monitor, monitor_code
 from ser_jax.data.workers import how_many
 from ser_jax.devices import cores
 from ser_jax.errors import UserError
 from ser_jax.experiment.provenance import processor
 from ser_jax.features.logmel import RATE
+from ser_jax.io import markdown_table
 
 MEAN, DEVIATION = 4.46, 3.07  # s, of IEMOCAP's turns
 SHORTEST, LONGEST = 0.6, 35.0  # s
@@ -211,7 +211,7 @@ def markdown(report: dict[str, Any]) -> str:
         sizes = memory(one["peak"]), memory(one["anonymous"])
         rows.append((name, f"{one['seconds']:.2f} s", bound, rate, *sizes))
     text = (
-        f"{aligned(rows)}\n\n{report['device']}, {report['cores']} cores, Python {report['python']}; "
+        f"{markdown_table(rows)}\n\n{report['device']}, {report['cores']} cores, Python {report['python']}; "
         f"n = {' and '.join(f'{count:,}' for count in n)} utterances of noise, {report['hours']:.1f} h.\nOne "
         "measurement of a new process each, files in the page cache. Memory: resident, of all processes "
         "together, shared pages counted for each; the system can take back pages of mapped files."

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from ser_jax.benchmark import aligned
 from ser_jax.benchmark.monitor import monitor_code
 from ser_jax.devices import cores
 from ser_jax.errors import UserError
 from ser_jax.experiment import provenance
 from ser_jax.features.logmel import RATE, SECONDS
+from ser_jax.io import markdown_table
 
 CALLS, STARTS = 100, 5  # of a warm recogniser, and of the program
 GOALS = {"utterance": 0.010, "start": 3.0, "hour": 10.0}  # s
@@ -115,6 +115,7 @@ def markdown(report: dict[str, Any]) -> str:
     ]
     busy = " Other load distorts them." if provenance.busy(report["load"]) else ""
     return (
-        f"{aligned(rows)}\n\n{report['device']}, {report['cores']} cores, load average {report['load']}; "
-        f"medians of {len(report['utterance'])} calls and {len(report['start'])} starts, the hour once.{busy}"
+        f"{markdown_table(rows)}\n\n{report['device']}, {report['cores']} cores, "
+        f"load average {report['load']}; medians of {len(report['utterance'])} calls "
+        f"and {len(report['start'])} starts, the hour once.{busy}"
     )

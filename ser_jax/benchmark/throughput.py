@@ -18,12 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ser_jax import model, train
-from ser_jax.benchmark import aligned
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
 from ser_jax.engine import RunSpec
 from ser_jax.experiment import provenance
-from ser_jax.io import atomic_file
+from ser_jax.io import atomic_file, markdown_table
 from ser_jax.model import AttentiveCNN
 from ser_jax.runs import Data, Runs, default_stacking, fill, spread, stack
 from ser_jax.train import Procedure, TrainConfig
@@ -456,7 +455,7 @@ def markdown(report: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {where[name]}" for name in ("jax", "torch", "python") if where[name])
     peaks = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in report["peak"].items())
     busy = "Other load distorts rates: compare the fastest only. " if provenance.busy(load[0]) else ""
-    return f"""{aligned(rows)}
+    return f"""{markdown_table(rows)}
 
 {where["device"]}, {where["cores"]} cores, for JAX as for PyTorch; {versions}; OMP_WAIT_POLICY \
 {where["omp_wait_policy"]}; load average {number(load[0])} before, {number(load[1])} after. {busy}

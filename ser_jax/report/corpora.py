@@ -10,8 +10,8 @@ import numpy as np
 
 from ser_jax.data import Corpus, Facts, UnknownCorpusError, facts, onset
 from ser_jax.data.labels import RULES, counts
+from ser_jax.io import markdown_table
 from ser_jax.report.results import marked
-from ser_jax.report.tables import aligned
 from ser_jax.tasks import Task
 
 PAPER, FOOTNOTE = "Sec. 3", "footnote 1"
@@ -111,7 +111,7 @@ def counts_table(corpus: Facts, rows: Sequence[dict[str, Any]]) -> str:
         else ("Counted only: the paper has no counts of it.")
     )
     facts_ = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in about(corpus).items())
-    return f"{facts_}\n\n{aligned([kept, *fields])}\n\n{verdict}"
+    return f"{facts_}\n\n{markdown_table([kept, *fields])}\n\n{verdict}"
 
 
 def speech_onset(corpus: Corpus) -> dict[str, Any]:
@@ -146,8 +146,9 @@ def onset_table(onsets: Sequence[dict[str, Any]]) -> str:
         for one in onsets
     ]
     return (
-        f"{aligned([list(onsets[0]), *shown])}\n\nSpeech: {onset.LASTING} frames in a row that are at most "
-        f"{onset.BELOW:g} dB below the loud ones and {onset.ABOVE:g} dB above the quiet ones. Contrast: "
+        f"{markdown_table([list(onsets[0]), *shown])}\n\nSpeech: {onset.LASTING} frames in a row "
+        f"that are at most {onset.BELOW:g} dB below the loud ones and {onset.ABOVE:g} dB above the quiet "
+        "ones. Contrast: "
         "median level of loud over quiet frames; far below 20 dB the room is loud, and an early start "
         "means little."
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ser_jax.experiment.config import Config, describe
 from ser_jax.experiment.settings import Setting
+from ser_jax.io import markdown_table
 from ser_jax.report.results import Comparison, Results, Row, columns, labels, scale
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how text begins that a spreadsheet would run
@@ -43,21 +44,13 @@ class Table(NamedTuple):
     note: str = ""
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Return fields, the head first, as a Markdown table with columns of even width."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * width for width in widths]
-    return "\n".join(
-        "| " + " | ".join(field.ljust(width) for field, width in zip(line, widths, strict=True)) + " |"
-        for line in [lines[0], rule, *lines[1:]]
-    )
-
-
 def markdown(synthetic: Sequence[str], parts: Sequence[str | Table]) -> str:
     """Return parts of a report as Markdown, below a notice if corpora are of synthetic speech."""
     blocks = [f"**{notice}**" if (notice := synthetic_notice(synthetic)) else ""]
     for part in parts:
-        blocks += [part] if isinstance(part, str) else [f"**{part.title}**", aligned(part.lines), part.note]
+        blocks += (
+            [part] if isinstance(part, str) else [f"**{part.title}**", markdown_table(part.lines), part.note]
+        )
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
