@@ -1,4 +1,4 @@
-"""Which segment has the largest attention weight, by how much, and how much of that is padding (Sec. 6).
+"""Measure which segment has the largest attention weight, by how much, and what falls on padding (Sec. 6).
 
 A short utterance fills only the first segments. The others are padding, yet have weights as well, so that
 attention "at the beginning" is in part a statement about lengths. The paper's figures are `largest` and

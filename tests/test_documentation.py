@@ -135,7 +135,7 @@ NAMED = re.compile(r"`((?:ser-jax|python -m|make) [^`]*|experiments\.[\w.]+[^`]*
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_named_in_a_sentence_exist(page, monkeypatch):
-    """With their flags; placeholders, like MODE, are not checked."""
+    """Find each command with its flags; a word in capitals, like MODE, stands for a value."""
     monkeypatch.setenv("COLUMNS", "200")
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     for line in dict.fromkeys(NAMED.findall(text)):

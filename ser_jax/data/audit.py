@@ -1,4 +1,4 @@
-"""What is wrong with a database, and what to know before relying on it.
+"""Find what is wrong with a database, and what to know before relying on it.
 
     found = audit.audit("emodb", "EmoDB")
     print(audit.table(found))

@@ -63,7 +63,7 @@ class Facts:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What all utterances share, as it is stored."""
+        """Return what all utterances share, as it is stored."""
         return {
             "builder": self.database,
             "synthetic": self.synthetic,
