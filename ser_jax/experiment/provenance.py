@@ -13,7 +13,7 @@ from ser_jax.errors import UserError
 from ser_jax.shutdown import exit_on_interrupt, run_cli
 
 VERSIONS = (
-    "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint", "librosa", "soundfile", "torch",
+    "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "safetensors", "librosa", "soundfile", "torch",
 )  # fmt: skip
 MOST = 1024  # CPU devices; JAX takes minutes to start many thousands
 
