@@ -257,7 +257,7 @@ def augmented(training: TrainConfig, gathered: Data, run: Runs, batch: Batch) ->
     return jnp.where(valid[:, :, None], x, 0)
 
 
-def order(run: Runs, key: Key[jax.Array, ""]) -> Int[jax.Array, "M"]:
+def order(run: Runs, key: Key[jax.Array, ""]) -> Int[Array, "M"]:
     """Return the run's own rows in random order, padding last.
 
     It depends on the key and the run's own rows alone, not on the length that a stack padded them to.
