@@ -33,7 +33,8 @@ first used. Everything else may change without notice.
     init, apply                    parameters, and outputs for a batch
     augment, objectives            modules: augmentations, and what is minimised
 
-    TrainConfig, fit, fit_runs     training of one run, and of a stack of them
+    TrainConfig, Procedure         how runs are trained; with network and loss
+    fit, fit_runs                  training of one run, and of a stack of them
     Data, Runs, stack              what runs share, what distinguishes them, several as one
     inputs, predict                the standardized features of a run; predictions of a stack
     Machine, use_all_cores         the devices of this host; every core of a processor as one
@@ -58,12 +59,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 __all__ = [
     "Architecture", "AttentiveCNN", "Binary", "Categorical", "Config", "Corpus", "Data", "Estimate", "Facts",
-    "Fold", "Frontend", "LogMel", "Machine", "Membership", "Output", "Probe", "Recognition", "Recognizer",
-    "Regression", "RunResult", "RunSpec", "Runs", "Scaler", "Segment", "Task", "TrainConfig", "UserError",
-    "Waveform", "Window", "apply", "attention", "augment", "batches", "ccc", "classes", "compute",
-    "confusion", "facts", "features", "fit", "fit_runs", "fit_scaler", "folds", "group", "init", "inputs",
-    "key", "load", "moments", "objectives", "predict", "prepare", "recalls", "stack", "statistics", "tasks",
-    "uar", "use_all_cores",
+    "Fold", "Frontend", "LogMel", "Machine", "Membership", "Output", "Probe", "Procedure", "Recognition",
+    "Recognizer", "Regression", "RunResult", "RunSpec", "Runs", "Scaler", "Segment", "Task", "TrainConfig",
+    "UserError", "Waveform", "Window", "apply", "attention", "augment", "batches", "ccc", "classes",
+    "compute", "confusion", "facts", "features", "fit", "fit_runs", "fit_scaler", "folds", "group", "init",
+    "inputs", "key", "load", "moments", "objectives", "predict", "prepare", "recalls", "stack", "statistics",
+    "tasks", "uar", "use_all_cores",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
     from ser_jax.model import Architecture, AttentiveCNN, Output, Probe, apply, init
     from ser_jax.recognizer import Estimate, Recognition, Recognizer, Segment, Window
     from ser_jax.tasks import Binary, Categorical, Regression, Task
-    from ser_jax.train import Data, Runs, TrainConfig, fit, fit_runs, inputs, key, predict, stack
+    from ser_jax.train import Data, Procedure, Runs, TrainConfig, fit, fit_runs, inputs, key, predict, stack
 else:
     _HOMES = {
         "data": "Corpus Facts batches facts load prepare",
@@ -97,7 +98,7 @@ else:
         "model": "Architecture AttentiveCNN Output Probe apply init",
         "recognizer": "Estimate Recognition Recognizer Segment Window",
         "tasks": "Binary Categorical Regression Task",
-        "train": "Data Runs TrainConfig fit fit_runs inputs key predict stack",
+        "train": "Data Procedure Runs TrainConfig fit fit_runs inputs key predict stack",
     }
 
     def __getattr__(name: str) -> object:

@@ -118,7 +118,9 @@ def test_what_is_timed_is_what_users_run(workload, lengths):
     machine, specs = Machine.here(), workload.runs(5, 16)
     mesh, data = Procedure(SMALL, TRAINING, mesh=machine.mesh), workload.data(machine)
     single, one = Procedure(SMALL, TRAINING), workload.data(Machine.here(devices=1))
-    expected = train.fit_runs(SMALL, TRAINING, one[lengths], stack([each.run() for each in specs]))[0].params
+    expected = train.fit_runs(
+        Procedure(SMALL, TRAINING), one[lengths], stack([each.run() for each in specs])
+    )[0].params
     stacked, streamed = Trainer(mesh, data, specs, True), Trainer(mesh, workload.data(None), specs, True)
     alone, at_once = Trainer(single, one, specs, False), Trainer(single, one, specs, False, epochs=2)
     calls = [stacked, stacked, streamed, streamed, alone, alone, at_once]
@@ -126,7 +128,7 @@ def test_what_is_timed_is_what_users_run(workload, lengths):
     for trainer in (stacked, streamed):
         own = jax.tree.map(lambda leaf: leaf[:5], trainer.states[0].params)
         jax.tree.map(np.testing.assert_array_equal, own, expected)
-    fitted = train.fit(SMALL, TRAINING, one[lengths], specs[1].run())[0]
+    fitted = train.fit(single, one[lengths], specs[1].run())[0]
     for trainer in (alone, at_once):
         jax.tree.map(np.testing.assert_array_equal, trainer.states[1].params, fitted)
 
