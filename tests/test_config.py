@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from ser_jax.augment import Gain, SpecAugment
-from ser_jax.experiment import code
-from ser_jax.experiment.code import code_digest, own_digest
+from ser_jax.experiment import provenance as code
 from ser_jax.experiment.config import (
     KINDS,
     ComputeConfig,
@@ -21,6 +20,7 @@ from ser_jax.experiment.config import (
     digest,
     rebuild,
 )
+from ser_jax.experiment.provenance import code_digest, own_digest
 from ser_jax.features import LogMel, Waveform
 from ser_jax.model import AttentiveCNN
 from ser_jax.objectives import DomainAdversarial
@@ -186,7 +186,7 @@ def test_the_digest_covers_what_results_depend_on():
     modules = set(code.modules())
     needed = """augment convolution engine metrics model objectives probe runs tasks train features
         features.logmel features.waveform data.folds data.labels data.standardize data.histogram
-        data.concatenated experiment.config experiment.pool experiment.predictions experiment.run
+        data.concatenated experiment.config experiment.pool experiment.results experiment.run
         experiment.settings"""
     assert modules >= {f"ser_jax.{name}" for name in needed.split()}
     neutral = {"recognizer", "report", "benchmark", "cli", "shutdown", "io", "devices"}
