@@ -270,7 +270,8 @@ def predict(
     if not files or "" in files:
         raise UserError("no FILE, expected recordings, folders or patterns")
     form = "json" if json else "csv" if csv else "text"
-    return predicting.predict(_load(model), predicting.files(list(files)), form, hop, plot)
+    found = predicting.files(list(files))
+    return predicting.predict(_load(model), found, form, hop, plot)
 
 
 def _load(model: Path | None) -> "Recognizer":

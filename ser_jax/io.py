@@ -83,7 +83,7 @@ def atomic_folder(out: Path | str, error: type[Exception]) -> Iterator[Path]:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise error(f"{out}: exists and is not empty, expected a new or an empty folder")
     base = next(parent for parent in out.parents if parent.exists())
-    partial = base / f".{out.name[:40]}{PARTIAL}-{os.getpid()}"
+    partial = base / f".{out.name}{PARTIAL}-{os.getpid()}"
     try:
         partial.mkdir()
         yield partial

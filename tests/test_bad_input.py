@@ -82,7 +82,8 @@ prepare manifest --source speech => speech: is a folder, expected a manifest (a 
 prepare manifest --source speech/a.wav => speech/a.wav: not UTF-8 text
 prepare emodb --source speech/folder => speech/folder: no recording of EmoDB, found no audio files
 prepare ravdess --source emodb => emodb: no recording of RAVDESS, found 3 other audio files
-PREPARE --name {../x|/etc|'a b'|Mine|'=1+1'|LONG|''} => name '{}
+PREPARE --name {../x|/etc|'a b'|Mine|'=1+1'|''} => name '{}
+PREPARE --name LONG => expected small letters, digits and underscores, a letter first, 100 of them at most
 PREPARE --workers {0|two|1.5|HUGE} => Error parsing --workers: '{}', expected an integer from 1 to 1,024
 PREPARE --arousal-threshold {high|nan|1e999} => Error parsing --arousal-threshold: '{}', expected a number
 PREPARE --arousal-threshold 3 => arousal is given in words, expected no --arousal-threshold
@@ -133,7 +134,7 @@ export --format onnx --out nowhere/new.onnx => nowhere is no folder, expected on
 # Typed after "python -m experiments.table2", which stands for every experiment that trains.
 TABLE2 = """
 --seeds {0|-1|HUGE} => --protocol.seeds is {}, expected a whole number from 1 to 1,000,000,000
---seeds 1e3 => Error parsing --seeds/--protocol.seeds: invalid literal for int() with base 10: '1e3'
+--seeds 1e3 => Error parsing --protocol.seeds: invalid literal for int() with base 10: '1e3'
 --seed 3 --fold 4 --x 5 => Unrecognized options: --seed
 --epochs 0 => --train.epochs is 0, expected a whole number from 1 to
 --folds 1 => --protocol.folds is 1, expected a whole number from 2 to
@@ -144,19 +145,19 @@ TABLE2 = """
 --tasks arousal arousal => --tasks arousal arousal, expected one or more, all different
 --tasks nowhere:Task => --tasks nowhere:Task: No module named 'nowhere', expected module:Name that can be
 --tasks json:dumps => --tasks json:dumps: no labels, expected a frozen dataclass with labels, loss, predict
---tasks four --task.class-names anger => --task: classes anger of four without happiness, expected two or
---tasks arousal --task.rule table1 => Unrecognized options: --task.rule
+--tasks four --task.class-names anger => classes anger of four without happiness, expected two or
+--tasks arousal --task.rule table1 => --task.rule follows from --protocol.label-rule
 --features mel => --features mel: expected one of logmel, waveform, or module:Name; did you mean 'logmel'?
 --features waveform --features.seconds -1 => front end Waveform cannot be used: its seconds are -1.0, expected
---model.channels 0 => --model: channels 0, kernel 10, stride 3, pool 30, dropout 0.5, expected at least 1
---model.dropout nan => --model.dropout is nan, expected a finite number
+--model.channels 0 => channels 0, kernel 10, stride 3, pool 30, dropout 0.5, expected at least 1
+--model.dropout nan => dropout nan, expected
 --model.bands 3 => Unrecognized options: --model.bands
 --train.learning-rate 0 => expected a rate above 0
 --train.optimizer lion => invalid choice 'lion' for argument '--train.optimizer'
 --train.augment gain --train.augment.decibels loud => Error parsing --train.augment.decibels: could not
 --train.objective domain => --train.objective domain: expected one of task, adversarial, contrastive, or
---precision float16 => --model: precision 'float16', expected one of float32, tf32, bfloat16
---compute.memory {0|1e300} => --compute.memory is {}, expected more than 0, at most 1,000,000
+--precision float16 => precision 'float16', expected one of float32, tf32, bfloat16
+--compute.memory {0|1e+300} => --compute.memory is {}, expected more than 0, at most 1,000,000
 --compute.coordinator {''|here:port|here:99999} => --compute.coordinator is '{}', expected HOST:PORT or auto
 --compute.coordinator here:1 --compute.hosts 2 --compute.host 2 => --compute.host is 2, expected 0 to 1
 --compute.host 0 => --compute.hosts or --compute.host without --compute.coordinator, expected both
@@ -192,7 +193,6 @@ tuning | PAIR --out new --model probe => network Probe has no kernel and pool, e
 
 # An environment variable, its value, the script that runs, and the answer.
 ENVIRONMENT = """
-XLA_FLAGS | --nonsense=1 | table2 => XLA_FLAGS holds '--nonsense=1', expected flags like --xla_
 JAX_PLATFORMS | nonsense | table2 PAIR --out new => finds no device
 MPLBACKEND | nonsense | table2 --corpora a b --data-dir data => no corpus 'a' in data, found tiny
 """
@@ -355,7 +355,7 @@ def check(printed, program, answer):
     assert "Traceback" not in printed
     lines = [line for line in printed.replace("\r", "\n").split("\n") if line and not PROGRESS.match(line)]
     if "For full helptext" in printed:
-        line = " ".join(" ".join(line.strip("│╭╮╰╯─|+- ") for line in lines).split())
+        line = " ".join(" ".join(line.strip("│╭╮╰╯─|+ ") for line in lines).split())
     else:
         [line] = lines
         assert line.startswith(f"{program}: ")

@@ -27,10 +27,7 @@ SHORT = {
     "--finetune-samples": "--protocol.finetune-samples",
     "--finetune-epochs": "--protocol.finetune-epochs", "--precision": "--model.precision",
 }  # fmt: skip
-DERIVED: dict[Any, tuple[str, ...]] = {  # fields that follow from features, tasks and --protocol.label-rule
-    Architecture: ("bands", "frames", "outputs"),
-    Task: ("rule",),
-}
+DERIVED = ("bands", "frames", "outputs")  # fields of a network that follow from features and task
 WRITTEN = ".md, .csv, .tex, .png, .svg, report.html, config.json, predictions, training, models"
 REGISTRY = ConstructorRegistry()
 
@@ -42,7 +39,8 @@ def _concrete(info: StructTypeInfo) -> Any:
     if not dataclasses.is_dataclass(kind) or kind is info.type:
         return None
     spec: Any = ConstructorRegistry.get_struct_spec(StructTypeInfo.make(kind, info.default, False))
-    fields = tuple(field for field in spec.fields if field.name not in DERIVED.get(info.type, ()))
+    hidden = DERIVED if info.type is Architecture else ()
+    fields = tuple(field for field in spec.fields if field.name not in hidden)
     return StructConstructorSpec(spec.instantiate, fields)
 
 
@@ -104,7 +102,7 @@ def parse(
     config = Config() if names.config is None else _stored(names.config)
     config = names.choose(dataclasses.replace(config, out=Path("results") / name))
     groups: list[tuple[str, Any, Any]] = [
-        ("names", Annotated[Names, arg(name="")], dataclasses.field(default=names)),
+        ("names", Annotated[Names, arg(name="")], dataclasses.field(default=Names())),
         ("config", Annotated[Config, arg(name="")], dataclasses.field(default=config)),
     ]
     if len(config.tasks) == 1:
@@ -113,9 +111,11 @@ def parse(
     short = ", ".join(SHORT)
     with warnings.catch_warnings(action="ignore"):  # of tyro, which cannot check that values meet a protocol
         found: Any = tyro.cli(flags, description=f"{description}\n\nShort forms: {short}.", **options)
-    config = found.config
     if len(config.tasks) == 1:
-        config = dataclasses.replace(config, tasks=(found.task,))
+        if getattr(found.task, "rule", None) != getattr(config.tasks[0], "rule", None):
+            raise ConfigError("--task.rule follows from --protocol.label-rule, expected that flag instead")
+        found.config = dataclasses.replace(found.config, tasks=(found.task,))
+    config = found.config
     if len(config.corpora) < fewest:
         raise ConfigError(
             f"--corpora {' '.join(config.corpora)}, expected {fewest} or more, separated by blanks"
