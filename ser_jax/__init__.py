@@ -78,12 +78,10 @@ if TYPE_CHECKING:
     from ser_jax.experiment.config import Config
     from ser_jax.features import Frontend, LogMel, Waveform
     from ser_jax.metrics import ccc, confusion, recalls, uar
-    from ser_jax.model import Architecture, AttentiveCNN, Output, apply, init
-    from ser_jax.probe import Probe
+    from ser_jax.model import Architecture, AttentiveCNN, Output, Probe, apply, init
     from ser_jax.recognizer import Estimate, Recognition, Recognizer, Segment, Window
-    from ser_jax.runs import Data, Runs, inputs, key, predict, stack
     from ser_jax.tasks import Binary, Categorical, Regression, Task
-    from ser_jax.train import TrainConfig, fit, fit_runs
+    from ser_jax.train import Data, Runs, TrainConfig, fit, fit_runs, inputs, key, predict, stack
 else:
     _HOMES = {
         "data": "Corpus Facts batches facts load prepare",
@@ -96,12 +94,10 @@ else:
         "experiment.config": "Config",
         "features": "Frontend LogMel Waveform",
         "metrics": "ccc confusion recalls uar",
-        "model": "Architecture AttentiveCNN Output apply init",
-        "probe": "Probe",
+        "model": "Architecture AttentiveCNN Output Probe apply init",
         "recognizer": "Estimate Recognition Recognizer Segment Window",
-        "runs": "Data Runs inputs key predict stack",
         "tasks": "Binary Categorical Regression Task",
-        "train": "TrainConfig fit fit_runs",
+        "train": "Data Runs TrainConfig fit fit_runs inputs key predict stack",
     }
 
     def __getattr__(name: str) -> object:

@@ -18,7 +18,7 @@ from ser_jax.experiment.command import main, parse
 from ser_jax.experiment.config import Config, ConfigError, describe
 from ser_jax.experiment.settings import monolingual, table2
 from ser_jax.features import Waveform
-from ser_jax.probe import Probe
+from ser_jax.model import Probe
 from ser_jax.tasks import TASKS, Binary, Regression
 
 FLAGS = ["--seeds", "2", "--folds", "3", "--epochs", "12", "--finetune-samples", "30", "--finetune-epochs",
@@ -49,7 +49,7 @@ def at(config, place):
         ("--compute.memory 2.5", "compute.memory", 2.5),
         ("--compute.coordinator auto --compute.hosts 3 --compute.host 2", "compute.host", 2),
         ("--compute.save-minutes 3", "compute.save_minutes", 3.0),
-        ("--tasks=four", "tasks", (TASKS["four"],)),
+        ("--tasks=emotion", "tasks", (TASKS["emotion"],)),
         ("--tasks all --task.class-names anger fear", "tasks.0.class_names", ("anger", "fear")),
         ("--tasks dimensions --task.dimensions dominance", "tasks", (Regression(("dominance",)),)),
         ("--features waveform --features.seconds 3", "features", Waveform(seconds=3.0)),

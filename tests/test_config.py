@@ -20,9 +20,8 @@ from ser_jax.experiment.config import (
     rebuild,
 )
 from ser_jax.features import LogMel, Waveform
-from ser_jax.model import AttentiveCNN
+from ser_jax.model import AttentiveCNN, Probe
 from ser_jax.objectives import DomainAdversarial
-from ser_jax.probe import Probe
 from ser_jax.tasks import TASKS, Binary, Categorical, Regression
 from ser_jax.train import TrainConfig
 
@@ -94,9 +93,9 @@ def test_the_network_follows_from_features_and_task():
 
 
 def test_the_label_rule_is_that_of_all_tasks():
-    config = Config(protocol=ProtocolConfig(label_rule="table1"), tasks=(Binary("valence"), TASKS["four"]))
+    config = Config(protocol=ProtocolConfig(label_rule="table1"), tasks=(Binary("valence"), TASKS["emotion"]))
     assert config.tasks[0].rule == "table1"
-    assert config.tasks[1] == TASKS["four"]
+    assert config.tasks[1] == TASKS["emotion"]
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in KINDS[kind][0]])
@@ -125,7 +124,7 @@ def test_a_whole_tree_survives_the_disk(own):
 @pytest.mark.parametrize(
     ("kind", "name", "sentence"),
     [
-        ("tasks", "arousall", "expected one of arousal, valence, emotion, four, all, dimensions, or module:"),
+        ("tasks", "arousall", "expected one of arousal, valence, emotion, all, dimensions, or module:"),
         ("tasks", "arousall", "; did you mean 'arousal'?"),
         ("features", "", "expected one of logmel, waveform, or module:Name"),
         ("model", "nowhere:Net", "No module named 'nowhere', expected module:Name that can be imported"),
@@ -156,7 +155,7 @@ def test_a_name_that_chooses_nothing_is_explained(own, kind, name, sentence):
     [
         (lambda: Config(corpora=()), "--corpora , expected one or more, all different"),
         (lambda: Config(corpora=("a", "a")), "--corpora a a, expected one or more, all different"),
-        (lambda: Config(tasks=(TASKS["four"],) * 2), "--tasks four four, expected one or more"),
+        (lambda: Config(tasks=(TASKS["emotion"],) * 2), "--tasks emotion emotion, expected one or more"),
         (lambda: Config(tasks=(Regression(name="a/b"),)), "task 'a/b', expected a name of letters, digits"),
         (lambda: Config(train=TrainConfig(epochs=0)), "--train.epochs is 0, expected a whole number from"),
         (lambda: Config(tasks=(Regression(),), train=TrainConfig(class_weights="balanced")),
@@ -165,7 +164,7 @@ def test_a_name_that_chooses_nothing_is_explained(own, kind, name, sentence):
         (lambda: ProtocolConfig(seeds=10**30), "expected a whole number from 1 to 1,000,000,000"),
         (lambda: ComputeConfig(memory=float("nan")), "--compute.memory is nan, expected more than 0"),
         (lambda: ComputeConfig(hosts=2), "without --compute.coordinator, expected both"),
-        (lambda: Config(model=choose("model", "own_module:Sizeless")).network(TASKS["four"]),
+        (lambda: Config(model=choose("model", "own_module:Sizeless")).network(TASKS["emotion"]),
          "network Sizeless takes no bands, frames or outputs ("),
         (lambda: describe(dataclasses.replace(Gain(), decibels=len)), "in a configuration, expected numbers"),
          (lambda: rebuild({"class": "ser_jax.augment:Gain", "x": 3}), "a stored ser_jax.augment:Gain does"),

@@ -12,21 +12,19 @@ import numpy as np
 import pytest
 from five_runs import CONFIG, COUNTS, TRAINING, N, close, computed, data, saved, specs
 
-from ser_jax import engine, model, runs, train
+from ser_jax import engine, model, train
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine, MachineError
-from ser_jax.model import AttentiveCNN
+from ser_jax.model import AttentiveCNN, Probe
 from ser_jax.objectives import DomainAdversarial
-from ser_jax.probe import Probe
-from ser_jax.runs import Data
-from ser_jax.train import Procedure, TrainConfig
+from ser_jax.train import Data, Procedure, TrainConfig
 
 PRELUDE = """
 import sys
 import jax
 import numpy as np
 from five_runs import TRAINING, a_run, close, computed, equal, save
-from ser_jax import devices, runs
+from ser_jax import devices, train
 from ser_jax.devices import Machine, join, use_all_cores
 from ser_jax.train import schedule
 """
@@ -52,8 +50,8 @@ def test_how_runs_are_stacked_changes_no_result(wanted, at_once, stacking):
 
 def test_features_that_do_not_fit_are_streamed_to_the_same_result(wanted):
     small = Machine.here(devices=1, budget=1000)
-    assert runs.is_streamed(data(small))
-    assert not runs.is_streamed(data(machine()))
+    assert train.is_streamed(data(small))
+    assert not train.is_streamed(data(machine()))
     close(computed(small), wanted)
 
 
@@ -153,8 +151,8 @@ save(sys.argv[1], results)
 close(computed(Machine.here(budget=10**9, stacking="vmap")), results)
 close(computed(Machine.here(budget=1000)), results)
 each = [a_run(seed, count) for seed, count in enumerate((30, 41, 5, 17, 23))]
-stack = runs.fill(runs.stack(each), 8)
-shared_out = lambda stack: runs.each_run(lambda _, run: schedule(run, 8, 3), (), stack, mesh=there.mesh)
+stack = train.fill(train.stack(each), 8)
+shared_out = lambda stack: train.each_run(lambda _, run: schedule(run, 8, 3), (), stack, mesh=there.mesh)
 batches = jax.jit(shared_out)(stack)
 for place, run in enumerate(each):
     alone = schedule(run, 8, 3)
@@ -226,8 +224,8 @@ def test_the_bytes_of_a_run_are_those_the_compiler_reports(config, streamed, opt
     def example():
         rows = np.zeros(64, np.int32)
         scaler = Scaler(np.zeros((1, 26), np.float32), np.ones((1, 26), np.float32))
-        own = runs.Runs(key=jax.random.key(0), train=rows, count=np.int32(64), labels=rows, scaler=scaler)
-        stack = runs.stack([own] * size)
+        own = train.Runs(key=jax.random.key(0), train=rows, count=np.int32(64), labels=rows, scaler=scaler)
+        stack = train.stack([own] * size)
         return stack, train.start_runs(config, training, stack), train._schedules(stack, training.batch, 0)
 
     stack, state, batches = jax.eval_shape(example)

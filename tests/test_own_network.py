@@ -13,10 +13,8 @@ from flax import linen as nn
 
 from ser_jax import engine, model, train
 from ser_jax.devices import Machine
-from ser_jax.model import ArchitectureError, AttentiveCNN, Output
-from ser_jax.probe import Probe
-from ser_jax.runs import Data, inputs
-from ser_jax.train import TrainConfig
+from ser_jax.model import ArchitectureError, AttentiveCNN, Output, Probe
+from ser_jax.train import Data, TrainConfig, inputs
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "own_network.py"
 TimeDelay = runpy.run_path(str(EXAMPLE))["TimeDelay"]

@@ -7,7 +7,7 @@ import numpy as np
 from five_runs import N, features
 
 from ser_jax import model
-from ser_jax.probe import Probe, pooled
+from ser_jax.model import Probe, pooled
 
 CONFIG = Probe(bands=4, frames=60, outputs=3)
 RAW, FRAMES = features()

@@ -13,7 +13,7 @@ from ser_jax.augment import SpecAugment
 from ser_jax.experiment import provenance
 from ser_jax.experiment.config import choose
 from ser_jax.experiment.provenance import code_digest, own_digest
-from ser_jax.probe import Probe
+from ser_jax.model import Probe
 
 
 def test_the_environment_names_the_device_and_the_versions():

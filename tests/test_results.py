@@ -79,7 +79,7 @@ def test_development_utterances_are_scored_after_every_tenth_of_training():
     assert log.dev_epochs.tolist() == [2, 4]
 
 
-@pytest.mark.parametrize("task", [TASKS["four"], Regression(("arousal", "valence"))])
+@pytest.mark.parametrize("task", [TASKS["emotion"], Regression(("arousal", "valence"))])
 def test_predictions_and_logs_survive_the_disk(tmp_path, task):
     draw = np.random.default_rng(0)
     labels = draw.uniform(-1, 1, (9, 2)).astype(np.float32) if task.metric == "CCC" else np.arange(9) % 4

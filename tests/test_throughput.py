@@ -37,8 +37,7 @@ from ser_jax.benchmark.throughput import (
 )  # fmt: skip
 from ser_jax.devices import Machine
 from ser_jax.model import AttentiveCNN
-from ser_jax.runs import stack
-from ser_jax.train import Procedure, TrainConfig
+from ser_jax.train import Procedure, TrainConfig, stack
 
 pytestmark = pytest.mark.usefixtures("hastily")
 SMALL = AttentiveCNN(bands=4, frames=210, channels=6)

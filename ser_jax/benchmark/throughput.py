@@ -24,8 +24,7 @@ from ser_jax.engine import RunSpec
 from ser_jax.experiment import provenance
 from ser_jax.io import atomic_file, markdown_table
 from ser_jax.model import AttentiveCNN
-from ser_jax.runs import Data, Runs, default_stacking, fill, spread, stack
-from ser_jax.train import Procedure, TrainConfig
+from ser_jax.train import Data, Procedure, Runs, TrainConfig, fill, spread, stack
 
 # Share of IEMOCAP's turns that are shorter than this, s.
 QUANTILES = {
@@ -316,7 +315,7 @@ def variants(
     stacks of more and more runs, and one run on more and on longer utterances.
     """
     machine, most = Machine.here(budget=sys.maxsize), sizes.epoch
-    chosen, on_mesh = default_stacking(machine.platform), workload.data(machine)
+    chosen, on_mesh = machine.computes_runs_by, workload.data(machine)
     on_one = on_mesh if machine.mesh.size == 1 else workload.data(Machine.here(1, budget=sys.maxsize))
 
     def stacked(count: int, most: int, stacking: str = chosen, data: dict[str, Data] = on_mesh) -> Trainer:

@@ -13,8 +13,8 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn import functional as F
 
 from ser_jax import model
-from ser_jax.arrays import Tree
 from ser_jax.devices import cores
+from ser_jax.model import Tree
 from ser_jax.train import TrainConfig
 
 

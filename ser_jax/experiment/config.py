@@ -19,9 +19,8 @@ from ser_jax import features
 from ser_jax.augment import AUGMENTATIONS
 from ser_jax.errors import UserError, meant
 from ser_jax.features import FRONTENDS, Frontend, LogMel
-from ser_jax.model import Architecture, AttentiveCNN
+from ser_jax.model import Architecture, AttentiveCNN, Probe
 from ser_jax.objectives import OBJECTIVES
-from ser_jax.probe import Probe
 from ser_jax.tasks import TASKS, Binary, Task
 from ser_jax.train import TrainConfig
 

@@ -18,7 +18,7 @@ from ser_jax.devices import cores
 from ser_jax.shutdown import exit_on_interrupt
 
 VERSIONS = (
-    "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint", "librosa", "soundfile", "torch",
+    "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "safetensors", "librosa", "soundfile", "torch",
 )  # fmt: skip
 BUSY = 0.5  # processes that ran or waited
 ROOT = "ser_jax.experiment.run"

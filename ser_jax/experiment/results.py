@@ -27,7 +27,6 @@ import jax
 import numpy as np
 
 from ser_jax import checkpoint, io
-from ser_jax.arrays import Tree
 from ser_jax.devices import Machine
 from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import ResultsError, beside
@@ -36,6 +35,7 @@ from ser_jax.experiment.config import Config, describe, differences, digest
 from ser_jax.experiment.pool import Pool
 from ser_jax.experiment.provenance import code_digest
 from ser_jax.experiment.settings import Setting, slug
+from ser_jax.model import Tree
 from ser_jax.tasks import Task, average
 
 CONFIG = "config.json"
@@ -422,7 +422,7 @@ def store(
 ) -> None:  # fmt: skip
     """Store the results of a setting: models first, predictions last; if these are there, everything is."""
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *(one.params for one in found))
-    checkpoint.save(out / "models" / setting.slug, params)
+    checkpoint.save(out / "models" / f"{setting.slug}.safetensors", params)
     log = training_log(setting.task, specs, found, dev_epochs)
     write_arrays(out / "training" / f"{setting.slug}.npz", vars(log))
     note(out, settings={setting.slug: setting.describe()})
@@ -434,12 +434,13 @@ def is_stored(out: Path, setting: Setting, cells: Sequence[tuple[str, ...]]) -> 
     """Return whether the results of a setting are there."""
     files = [predictions_file(out, setting, test) for test in cells]
     files.append(out / "training" / f"{setting.slug}.npz")
-    return all(file.exists() for file in files) and checkpoint.exists(out / "models" / setting.slug)
+    files.append(out / "models" / f"{setting.slug}.safetensors")
+    return all(file.exists() for file in files)
 
 
 def read_params(out: Path, setting: Setting, like: Tree) -> Tree:
     """Read the stacked parameters of a setting's runs; `like` is a tree of their shapes."""
-    return checkpoint.restore(out / "models" / setting.slug, like)
+    return checkpoint.restore(out / "models" / f"{setting.slug}.safetensors", like)
 
 
 @contextlib.contextmanager

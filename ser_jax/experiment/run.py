@@ -16,7 +16,6 @@ import numpy as np
 from tqdm import tqdm
 
 from ser_jax import checkpoint, engine, model, shutdown
-from ser_jax.arrays import Tree
 from ser_jax.data import load
 from ser_jax.data.folds import FoldError
 from ser_jax.devices import Machine
@@ -27,6 +26,7 @@ from ser_jax.experiment.config import Config, describe, digest
 from ser_jax.experiment.pool import Pool
 from ser_jax.experiment.resume import UNFINISHED, Checkpointing, Interval, discard
 from ser_jax.experiment.settings import ExperimentError, Setting
+from ser_jax.model import Tree
 from ser_jax.shutdown import Shutdown
 
 DEV_TIMES = 10  # times that development utterances are predicted while a run trains

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from ser_jax.arrays import Gathered
+from ser_jax.devices import Gathered
 from ser_jax.features import logmel
 from ser_jax.metrics import confusion, uar
 from ser_jax.recognizer import trained

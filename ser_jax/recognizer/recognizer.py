@@ -9,10 +9,10 @@ import jax
 import numpy as np
 from scipy.sparse import csr_array
 
-from ser_jax.arrays import Array
 from ser_jax.data import audio
 from ser_jax.errors import UserError
 from ser_jax.features import logmel
+from ser_jax.model import Array
 from ser_jax.recognizer import hearing, trained
 from ser_jax.recognizer.hearing import Heard, SoundError
 from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from ser_jax import __version__, data, engine, runs
+from ser_jax import __version__, data, engine
 from ser_jax.data import Corpus, standardize
 from ser_jax.data.concatenated import Concatenated
 from ser_jax.data.folds import connected_speakers, groups
@@ -25,9 +25,9 @@ from ser_jax.model import AttentiveCNN
 from ser_jax.recognizer import evaluation
 from ser_jax.recognizer.card import card
 from ser_jax.recognizer.trained import TARGETS, Target, Temperature, Trained, write
-from ser_jax.runs import Data
 from ser_jax.tasks import Binary
-from ser_jax.train import TrainConfig
+from ser_jax.train import Data, TrainConfig
+from ser_jax.train import key as run_key
 
 GROUPS = 5  # of speakers; one of them is held out, of each corpus
 OnEpoch = Callable[[int, int], None]
@@ -206,7 +206,7 @@ def _train_networks(
         labels = _labels(every, target, recipe)
         specs.append(
             RunSpec(
-                key=runs.key(seed, list(TARGETS).index(target), fold=0),
+                key=run_key(seed, list(TARGETS).index(target), fold=0),
                 train=np.flatnonzero(~held_out & (labels >= 0)).astype(np.int32),
                 labels=labels.astype(np.int32),
                 scaler=Scaler(*(part[None, :] for part in scaler)),

@@ -21,11 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ser_jax import model
-from ser_jax.arrays import Array, Tree, leaves_by_path
 from ser_jax.errors import UserError, begun, no_folder
 from ser_jax.features import logmel
 from ser_jax.io import read_bytes
-from ser_jax.model import Architecture, ArchitectureError, AttentiveCNN
+from ser_jax.model import Architecture, ArchitectureError, Array, AttentiveCNN, Tree, leaves_by_path
 from ser_jax.tasks import Binary
 
 TARGETS = {name: Binary(name) for name in ("arousal", "valence")}

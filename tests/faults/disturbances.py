@@ -24,9 +24,8 @@ from ser_jax.shutdown import run_script
 
 
 def cut(checkpoint: Path) -> None:
-    """Halve every file of its arrays."""
-    for file in [file for file in (checkpoint / "default").rglob("*") if file.is_file()]:
-        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    """Halve a file."""
+    checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
 
 
 def changed(note: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -39,9 +38,9 @@ def changed(note: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 def damaged_checkpoint(lab: Laboratory) -> None:
     """The one before is taken; the damaged one is moved aside."""
     place = lab.begun("damaged", 4)
-    cut(place / "4")
+    cut(place / "4.safetensors")
     said = lab.ends_well("damaged")
-    assert f"{STACK}/4 is damaged" in said, said
+    assert f"{STACK}/4.safetensors is damaged" in said, said
     assert "stack 1 goes on after epoch 3 of 5" in said, said
     assert "Traceback" not in said, said
 
@@ -49,11 +48,11 @@ def damaged_checkpoint(lab: Laboratory) -> None:
 def all_checkpoints_damaged(lab: Laboratory) -> None:
     """The stack is trained again."""
     place = lab.begun("all-damaged", 3)
-    cut(place / "2")
-    cut(place / "3")
+    cut(place / "2.safetensors")
+    cut(place / "3.safetensors")
     said = lab.ends_well("all-damaged")
-    assert f"{STACK}/3 is damaged" in said, said
-    assert f"{STACK}/2 is damaged" in said, said
+    assert f"{STACK}/3.safetensors is damaged" in said, said
+    assert f"{STACK}/2.safetensors is damaged" in said, said
     assert "stack 1 is trained again" in said, said
 
 
@@ -90,12 +89,11 @@ def arrays_of_another_shape(lab: Laboratory) -> None:
 
     def forge() -> None:
         shutil.rmtree(place)
-        with Series(place) as series:
-            series.save(2, {"state": {"params": {"bias": 0.0}}})
+        Series(place).save(2, {"state": {"params": {"bias": 0.0}}})
 
     lab.do(forge)
     other = "losses none, expected float32 [5, 1]"
-    refused(lab.ended("shapes"), "stack-0/2 is of another configuration", other)
+    refused(lab.ended("shapes"), "stack-0/2.safetensors is of another configuration", other)
     shutil.rmtree(place)
     lab.ends_well("shapes")
 
@@ -164,14 +162,14 @@ def two_processes(lab: Laboratory) -> None:
     assert table.status == 2, table
     assert f"is in use by process {first}" in table.said, table
     assert lab.wait(first, lab.folder / "shared.log").status == 0
-    assert not (out / "running.json").exists()
+    assert not (out / "running.txt").exists()
     lab.same("shared")
 
 
 def process_that_is_gone(lab: Laboratory) -> None:
     """Its note is recognised as stale, whatever process has its number now."""
     lab.begun("gone", 2)
-    note = lab.folder / "gone" / "running.json"
+    note = lab.folder / "gone" / "running.txt"
     changed(note, lambda content: content.update(process=os.getpid()))
     said = lab.ends_well("gone")
     assert f"process {os.getpid()} was ended here; going on from what it stored" in said, said
@@ -188,7 +186,7 @@ def request_to_end(lab: Laboratory) -> None:
         assert "ending after this epoch, which is saved; once more ends at once" in ended.said, ended
         assert "which is saved; the same command goes on from there" in ended.said, ended
         assert "Traceback" not in ended.said
-        assert not (lab.folder / "asked" / "running.json").exists()
+        assert not (lab.folder / "asked" / "running.txt").exists()
     session = json.loads((lab.folder / "asked" / "config.json").read_text())["sessions"][-1]
     assert session["finished"] is False
     assert session["seconds"] > 0

@@ -148,7 +148,6 @@ class Laboratory:
 
             def save(self: Series, number: int, tree: Any) -> None:
                 if number > after and "stack-0" in str(self._folder):
-                    self.close()  # those before are finished
                     os.kill(os.getpid(), signal.SIGKILL)
                 own(self, number, tree)
 
@@ -156,7 +155,10 @@ class Laboratory:
 
         assert self.ended(name, disturbed=disturbed).status == -signal.SIGKILL
         place = self.folder / name / STACK
-        assert sorted(one.name for one in place.iterdir()) == [str(after - 1), str(after)]
+        assert sorted(one.name for one in place.iterdir()) == [
+            f"{after - 1}.safetensors",
+            f"{after}.safetensors",
+        ]
         return place
 
     def outcome(self, name: str) -> dict[str, str]:
@@ -172,7 +174,7 @@ class Laboratory:
         return found | self._parameters(out / "models")
 
     def _parameters(self, models: Path) -> dict[str, str]:
-        """Return digests of the models' arrays, read by a child: Orbax has threads."""
+        """Return digests of the models' arrays, read by a child."""
         said = self.folder / "parameters"
 
         def work() -> int:
@@ -181,7 +183,7 @@ class Laboratory:
                 runs = 1 if place.name.startswith("crosslingual") else 2
                 shape = partial(stacked, runs)
                 like = jax.tree.map(shape, model.shapes(model.AttentiveCNN(channels=20)))
-                found[f"models/{place.name}"] = checkpoint.digest(checkpoint.restore(place, like))
+                found[f"models/{place.stem}"] = checkpoint.digest(checkpoint.restore(place, like))
             said.write_text(json.dumps(found))
             return 0
 
