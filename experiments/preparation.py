@@ -32,7 +32,7 @@ def preparation(
 
 
 if __name__ == "__main__":
-    start_script("experiments.preparation")
+    start_script()
     from ser_jax.experiment.command import run_function
 
     run_function(preparation, __doc__)

@@ -25,7 +25,7 @@ def recognition(model: Path | None = None, json: Path | None = None) -> int:
 
 
 if __name__ == "__main__":
-    start_script("experiments.recognition")
+    start_script()
     from ser_jax.experiment.command import run_function
 
     run_function(recognition, __doc__)

@@ -27,7 +27,7 @@ def scaling(utterances: int = 100_000, keep: Path | None = None, json: Path | No
 
 
 if __name__ == "__main__":
-    start_script("experiments.scaling")
+    start_script()
     from ser_jax.experiment.command import run_function
 
     run_function(scaling, __doc__)

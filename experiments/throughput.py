@@ -10,11 +10,12 @@ Matplotlib for the figure. Hence argparse, unlike all other scripts.
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from ser_jax.benchmark import check_output
 from ser_jax.experiment import provenance
-from ser_jax.shutdown import raise_on_interrupt, run_script
+from ser_jax.shutdown import raise_on_interrupt, run_cli
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         if provenance.busy(provenance.load()):  # PyTorch's active waiting is slow on cores that others use
             os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        provenance.start_script("experiments.throughput")
+        provenance.start_script()
         from ser_jax import devices, io, model, train
         from ser_jax.benchmark import throughput
 
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
             io.write_json(flags.json, report)
             throughput.draw(report, flags.json.with_suffix(".png"))
 
-    run_script("throughput", work)
+    sys.exit(run_cli("experiments.throughput", work))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from unittest import mock
 
 import tyro
 
+from ser_jax import cli
 from ser_jax.cli import main as ser_jax
 from ser_jax.experiment import command
 
@@ -85,7 +86,10 @@ class Parsed(BaseException):
 
 def parse(line):
     """Let `ser-jax` or a script parse its flags and do nothing more; SystemExit if it refuses them."""
-    parse_args, cli = argparse.ArgumentParser.parse_args, tyro.cli
+    if line[0] == "ser-jax":
+        cli.parse(line[1:])
+        return
+    parse_args, tyro_cli = argparse.ArgumentParser.parse_args, tyro.cli
 
     def stop(*_, **__):
         raise Parsed
@@ -95,7 +99,7 @@ def parse(line):
         stop()
 
     def stop_unless_configuration(kind, **named):  # whose values are checked further
-        found = cli(kind if isinstance(kind, type) else functools.wraps(kind)(stop), **named)
+        found = tyro_cli(kind if isinstance(kind, type) else functools.wraps(kind)(stop), **named)
         return found if kind.__name__ == "Experiment" else stop()
 
     with (

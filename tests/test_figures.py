@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from ser_jax.experiment import predictions
+from ser_jax.experiment import results as predictions
 from ser_jax.experiment import settings as known
 from ser_jax.report import figures
 from ser_jax.report.results import Results, fold_means
@@ -135,7 +135,7 @@ def test_confusions_are_shares_of_the_true_class_beside_counts(tmp_path):
     label = np.array([0] * 4 + [1] * 8)
     taken = np.array([[0] * 3 + [1] * 9, [0] * 3 + [1] * 7 + [0] * 2])
     facts = dict.fromkeys(("utterance", "speaker", "session"), label.astype(str))
-    found = predictions.cell(
+    found = predictions.make_predictions(
         own.tasks[0], name="monolingual", train=("de",), test=("de",), labels=label, fold=0 * label,
         seed=np.arange(2), outputs=np.stack([1 - taken, taken], -1).astype("f4"), **facts,
     )  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 from elements import Read
 
 from ser_jax.errors import ResultsError
-from ser_jax.experiment import predictions
+from ser_jax.experiment import results as predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.report import tables
@@ -181,7 +181,7 @@ def certain(out, speakers=16, tasks=("valence",)):
     for setting, right in (("monolingual", np.arange(n) // 2 % 2), ("multilingual", label)):
         outputs = np.stack([1 - right, right], axis=-1)[None].astype(np.float32)
         for task in tasks:
-            found = predictions.cell(
+            found = predictions.make_predictions(
                 TASKS[task], name=setting, train=("de",), test=("de",), labels=label, seed=np.zeros(1, int),
                 outputs=outputs, **facts,
             )  # fmt: skip

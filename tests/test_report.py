@@ -13,7 +13,8 @@ from predicted_by_hand import AROUSAL, CORPORA, HIGH, LABEL, claimed, config, ke
 
 from ser_jax import report
 from ser_jax.errors import ResultsError
-from ser_jax.experiment import ensembles, predictions
+from ser_jax.experiment import results as ensembles
+from ser_jax.experiment import results as predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.report import tables
@@ -293,7 +294,7 @@ def test_an_utterance_is_given_to_the_model_of_the_corpus_it_is_taken_for():
     base = predicted()
     facts = {key: getattr(base, key) for key in ("utterance", "speaker", "session", "fold", "labels", "seed")}
     cells = {"train": ("a",), "test": ("b",)}
-    models = [predictions.cell(task, name="m", outputs=own, **cells, **facts) for own in outputs]
+    models = [predictions.make_predictions(task, name="m", outputs=own, **cells, **facts) for own in outputs]
     whole = {
         key: np.concatenate([value, value[::-1]])
         for key, value in facts.items()

@@ -12,10 +12,11 @@ from pair import changed, config, loaded, noise, with_facts
 from ser_jax import checkpoint
 from ser_jax.augment import Gain
 from ser_jax.errors import ResultsError
-from ser_jax.experiment import code, results
+from ser_jax.experiment import provenance as code
+from ser_jax.experiment import results
 from ser_jax.experiment import run as running
 from ser_jax.experiment.config import digest
-from ser_jax.experiment.predictions import read_predictions, read_training
+from ser_jax.experiment.results import read_predictions, read_training
 from ser_jax.experiment.resume import UNFINISHED
 from ser_jax.experiment.run import run
 from ser_jax.experiment.settings import (

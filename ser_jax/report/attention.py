@@ -18,7 +18,7 @@ from ser_jax.errors import ResultsError
 from ser_jax.experiment import results as stored
 from ser_jax.experiment.config import Config
 from ser_jax.experiment.pool import Pool
-from ser_jax.experiment.predictions import read_training
+from ser_jax.experiment.results import read_training
 from ser_jax.experiment.settings import ExperimentError, Setting, monolingual
 from ser_jax.io import write_json
 from ser_jax.report.results import Results

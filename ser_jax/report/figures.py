@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ser_jax import metrics
-from ser_jax.experiment.predictions import Predictions
+from ser_jax.experiment.results import Predictions
 from ser_jax.report.results import Results, Row, columns, fold_means, labels, scale
 from ser_jax.report.tables import heading, number
 

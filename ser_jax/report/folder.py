@@ -11,9 +11,7 @@ from matplotlib.figure import Figure
 from ser_jax import io
 from ser_jax.errors import ResultsError
 from ser_jax.experiment.config import differences
-from ser_jax.experiment.lock import run_lock
-from ser_jax.experiment.predictions import Predictions
-from ser_jax.experiment.results import PROTOCOL, note, read_document
+from ser_jax.experiment.results import PROTOCOL, Predictions, note, read_document, run_lock
 from ser_jax.report import attention, figures, tables
 from ser_jax.report.page import page
 from ser_jax.report.results import Results, Row

@@ -16,8 +16,13 @@ import numpy as np
 
 from ser_jax import metrics
 from ser_jax.errors import ResultsError
-from ser_jax.experiment.predictions import Predictions, TrainingLog, read_predictions, read_training
-from ser_jax.experiment.results import read_document
+from ser_jax.experiment.results import (
+    Predictions,
+    TrainingLog,
+    read_document,
+    read_predictions,
+    read_training,
+)
 from ser_jax.experiment.settings import slug
 from ser_jax.statistics import chance_interval, holm, interval, paired_test
 
