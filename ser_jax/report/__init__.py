@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 
 from ser_jax.errors import ResultsError
 from ser_jax.experiment.config import differences
@@ -20,6 +19,9 @@ from ser_jax.report.figures import Chart
 from ser_jax.report.results import Results, Row
 
 __all__ = ["Results", "Row", "compare", "page", "rewrite", "verify", "write_page", "write_table"]
+PAGE = jinja2.Environment(
+    loader=jinja2.PackageLoader("ser_jax.report", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
+).get_template("page.html.j2")
 FOLDED = ("Confusion matrices", "Training")  # charts that the page shows on request
 
 
@@ -85,9 +87,7 @@ def page(results: Results) -> str:
         name: [f"{len(fold['test'])} test utterances" for fold in folds]
         for name, folds in results.document["folds"].items()
     }
-    loader = jinja2.PackageLoader("ser_jax.report", "")
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("page.html.j2").render(
+    return PAGE.render(
         title=f"Emotion from speech: {', '.join(results.title([name]) for name in results.names)}",
         warning=tables.synthetic_warning(results.synthetic),
         sections=sections,
@@ -115,17 +115,15 @@ def rewrite(out: Path) -> dict[str, str]:
     read_document(out)  # fails before the lock of a folder that holds no results
     with run_lock(out):
         results = Results(out)
-        noted = results.document["tables"] or {
-            "results": {"settings": results.settings, "figure": None, "cells": []}
-        }
+        every = {"settings": results.settings, "figure": None, "cells": []}
+        noted = results.document["tables"] or {"results": every}
         lost = sorted({cell for shown in noted.values() for cell in shown["cells"]} - results.known.keys())
         if lost:
             raise ResultsError(
                 f"{out} has lost the predictions of {', '.join(lost)}; the experiment computes them again"
             )
         written = {
-            name: write_table(results, name, shown["settings"], shown["figure"])
-            for name, shown in noted.items()
+            name: write_table(results, name, one["settings"], one["figure"]) for name, one in noted.items()
         }
         write_page(results)
     return written
@@ -164,11 +162,12 @@ def verify(out: Path) -> list[str]:
         expected |= _text_files(results, name, results.rows(shown["settings"]))
     if shares := attention.read(out):
         expected["attention.md"] = tables.markdown(results.synthetic, [attention.summary(shares)])
-    wrong = []
-    for cell in dict.fromkeys(cell for shown in noted.values() for cell in shown["cells"]):
-        if cell not in results.known:
-            wrong.append(f"{cell}.npz: LOST, expected in {out / 'predictions'}")
-        elif cell in results.cells and not _fits(results, results.cells[cell]):
+    cells = dict.fromkeys(cell for shown in noted.values() for cell in shown["cells"])
+    wrong = [
+        f"{cell}.npz: LOST, expected in {out / 'predictions'}" for cell in cells if cell not in results.known
+    ]
+    for cell in filter(results.cells.get, cells):
+        if not _fits(results, results.cells[cell]):
             wrong.append(f"{cell}.npz: OTHER UTTERANCES than the folds of config.json")
     for file, content in expected.items():
         if not (out / file).exists():
@@ -184,12 +183,7 @@ def _fits(results: Results, cell: Predictions) -> bool:
     if not all(every):  # the utterances of corpora that cannot be divided are not listed
         return True
     part = "dev" if results.description(cell).get("tuned") else "test"
-    undivided = len(np.unique(cell.fold)) == 1
-    pairs = {
-        (0 if undivided else i, name)
-        for folds in every
-        for i, fold in enumerate(folds)
-        for name in fold[part]
-    }
-    fold = np.zeros_like(cell.fold) if undivided else cell.fold
-    return set(zip(fold.tolist(), cell.utterance.tolist(), strict=True)) <= pairs
+    tested = {(i, name) for folds in every for i, fold in enumerate(folds) for name in fold[part]}
+    if len(set(cell.fold.tolist())) == 1:  # tested without folds
+        return {*cell.utterance.tolist()} <= {name for _, name in tested}
+    return set(zip(cell.fold.tolist(), cell.utterance.tolist(), strict=True)) <= tested

@@ -45,6 +45,7 @@ STYLE: Any = {
     "svg.hashsalt": "ser_jax", "svg.fonttype": "none",
 }  # fmt: skip
 CHANCE: dict[str, Any] = {"color": "gray", "linewidth": 0.8, "linestyle": ":"}
+SIZES = ("bands", "frames", "outputs", "channels", "kernel", "stride", "pool")
 ATTENTIVE_CNN = f"{AttentiveCNN.__module__}:{AttentiveCNN.__qualname__}"
 
 
@@ -350,13 +351,12 @@ def networks(results: Results) -> Chart:
     """Return a chart of the networks of a folder that are `AttentiveCNN`s, without those of a tuning."""
     panels = {}
     for about in results.document["settings"].values():
-        sizes = dict(about["model"])
-        if sizes.pop("class") == ATTENTIVE_CNN and not about["tuned"]:
+        if about["model"]["class"] == ATTENTIVE_CNN and not about["tuned"]:
+            model = AttentiveCNN(**{name: about["model"][name] for name in SIZES})
             output = "linear" if "dimensions" in about["task"] else "softmax"
-            panels[f"{sizes['outputs']} outputs, {output}"] = AttentiveCNN(**sizes), output
-    return Chart(
-        "Networks", "Sizes: bands or channels x frames or segments.", draw_network, panels, 3.4, 10.5
-    )
+            panels[f"{model.outputs} outputs, {output}"] = model, output
+    note = "Sizes: bands or channels x frames, positions or segments."
+    return Chart("Networks", note, draw_network, panels, 3.4, 10.5)
 
 
 def draw_network(axis: Axes, content: tuple[AttentiveCNN, str]) -> None:
@@ -369,7 +369,7 @@ def draw_network(axis: Axes, content: tuple[AttentiveCNN, str]) -> None:
     (model, last), (blue, orange, *_, grey) = content, COLOURS
     axis.set_axis_off()
     axis.set(xlim=(0, 104), ylim=(0, 35))
-    text, ring = partial(axis.text, ha="center", va="center"), {"boxstyle": "circle", "facecolor": "white"}
+    text = partial(axis.text, ha="center", va="center")
     look = {"arrowstyle": "<|-", "color": grey, "shrinkA": 0, "shrinkB": 0}
     arrow = partial(axis.annotate, "", arrowprops=look)
 
@@ -386,7 +386,7 @@ def draw_network(axis: Axes, content: tuple[AttentiveCNN, str]) -> None:
         (50, "max pooling", f"of {model.pool} positions", f"{c} x {s}"),
         (67.5, "attention", "weighted sum", f"{c}"),
         (81.5, "concatenation", f"{c} x {s + 1}"),
-        (95, last, f"{k}"),
+        (95.5, last, f"{k}"),
     ):
         text(x, 8, "\n".join(lines), va="top", linespacing=1.4)
     box(1, 12, 15, 14, blue)
@@ -404,13 +404,11 @@ def draw_network(axis: Axes, content: tuple[AttentiveCNN, str]) -> None:
         text(x, 26, rf"$\alpha_{{{segment}}}$")
         arrow((x, 22.3), (x, 24.5))
         arrow((x, 27.5), (65.5, 31))
-    text(67.5, 31, r"$\Sigma$", bbox=ring | {"edgecolor": orange})
+    text(67.5, 31, r"$\Sigma$", bbox={"boxstyle": "circle", "facecolor": "white", "edgecolor": orange})
     box(80, 22, 3, 8, orange)
     box(80, 10, 3, 12, blue)
-    outputs = [*map(str, range(1, k + 1))] if k <= 6 else ["1", "2", "3", "4", "…", str(k)]
-    for y, name in zip(20 + 4 * ((len(outputs) - 1) / 2 - np.arange(len(outputs))), outputs, strict=True):
-        text(95, y, name, bbox=ring | {"edgecolor": grey})
-        arrow((83.5, 20), (93, y))
+    box(94, 20 - min(k, 10), 3, 2 * min(k, 10), grey)
+    arrow((83.5, 20), (93.6, 20))
     arrow((16.5, 19), (20.5, 19))
     arrow((35, 19), (39, 19))
     arrow((69.5, 31), (79.6, 26))

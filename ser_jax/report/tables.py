@@ -25,12 +25,7 @@ PERMUTED = (
     "large differences on few speakers are not significant. The test takes the trained runs as given: the "
     "variation between seeds shows in the standard deviations above, not in p."
 )
-TREES = (
-    "features.",
-    "model.",
-    "train.",
-    "protocol.",
-)  # parts of a configuration whose changes a caption names
+PARTS = ("features", "model", "train", "protocol")  # of a configuration whose changes a caption names
 
 
 class Table(NamedTuple):
@@ -132,14 +127,13 @@ def grid(results: Results, rows: Sequence[Row]) -> list[list[str]]:
 def _score(rows: Sequence[Row]) -> str:
     """Return the score of a cell, or the mean and range of cells that differ in their training corpora."""
     scored = [row for row in rows if not row.missing]
-    if len(rows) < 2 or not scored:
-        paper = [f" (paper: {row.paper:.2f})" for row in rows[:1] if not math.isnan(row.paper)]
-        return "".join([*map(_mean, rows[:1]), *paper])
-    values = [row.score_mean for row in scored]
-    mean, low, high = (
-        number(scored[0], value) for value in (sum(values) / len(values), min(values), max(values))
+    if len(rows) > 1 and scored:
+        values = [row.score_mean for row in scored]
+        each = sum(values) / len(values), min(values), max(values)
+        return "{} ({} to {})".format(*(number(scored[0], value) for value in each))
+    return "".join(
+        _mean(row) + ("" if math.isnan(row.paper) else f" (paper: {row.paper:.2f})") for row in rows[:1]
     )
-    return f"{mean} ({low} to {high})"
 
 
 def caption(results: Results, rows: Sequence[Row]) -> str:
@@ -164,21 +158,19 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
 
 def options(results: Results) -> str:
     """Return the options of the experiment that differ from the defaults."""
-    default, own = (flatten_dict(tree, sep=".") for tree in (describe(Config()), results.document["config"]))
-    names = (name for name in own if name.startswith(TREES) and own[name] != default.get(name))
-    return ", ".join(f"{name} {own[name]}" for name in names)
+    trees = describe(Config()), results.document["config"]
+    default, own = (flatten_dict({name: tree[name] for name in PARTS}, sep=".") for tree in trees)
+    return ", ".join(f"{name} {value}" for name, value in own.items() if value != default.get(name))
 
 
 def remarks(results: Results, rows: Sequence[Row]) -> list[str]:
     """Return a sentence about every cell that is missing or lacks runs."""
-    names = labels(rows)
-    cells = {f"{names[row.slug]}, {results.title(row.test)} {row.task}": row for row in rows}
-    missing = [f"Not computed: {cell}: {row.missing}." for cell, row in cells.items() if row.missing]
-    return missing + [
-        f"Left out because it diverged: {cell}: {row.stopped}."
-        for cell, row in cells.items()
-        if row.stopped and not row.missing
-    ]
+    found, names = [], labels(rows)
+    for row in rows:
+        reason = "Not computed" if row.missing else "Left out because it diverged"
+        if what := row.missing or row.stopped:
+            found.append(f"{reason}: {names[row.slug]}, {results.title(row.test)} {row.task}: {what}.")
+    return found
 
 
 def intervals(results: Results, rows: Sequence[Row]) -> list[list[str]]:
@@ -215,11 +207,8 @@ def number(row: Row, value: float) -> str:
 
 
 def _mean(row: Row) -> str:
-    if row.missing:
-        return "not computed"
-    return number(row, row.score_mean) + (
-        "" if math.isnan(row.score_sd) else f" ± {number(row, row.score_sd)}"
-    )
+    spread = "" if math.isnan(row.score_sd) else f" ± {number(row, row.score_sd)}"
+    return "not computed" if row.missing else number(row, row.score_mean) + spread
 
 
 def _range(row: Row, low: float, high: float) -> str:
