@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
 from ser_jax import attention, engine, model
 from ser_jax.devices import Machine
@@ -102,12 +103,12 @@ def _corpus(config: Config, pool: Pool, machine: Machine, setting: Setting) -> d
     return found
 
 
-def measure(weights: np.ndarray, frames: np.ndarray, hop: int) -> Shares:
+def measure(weights: Float[np.ndarray, "R M S"], frames: Int[np.ndarray, " M"], hop: int) -> Shares:
     """Return the shares of `COLUMNS`.
 
     Args:
-      weights: [R, M, S] attention.
-      frames: [M] valid frames.
+      weights: attention.
+      frames: valid frames of each utterance.
       hop: frames from one segment to the next.
     """
     valid = attention.valid_mask(frames, weights.shape[2], hop)

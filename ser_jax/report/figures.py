@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -179,8 +180,8 @@ def style(task: str) -> tuple[str, str]:
     return MARKS.get(task) or OTHERS[zlib.crc32(task.encode()) % len(OTHERS)]
 
 
-def confusion(cell: Predictions) -> np.ndarray:
-    """Return the utterances by true and predicted class [K, K], the mean over runs."""
+def confusion(cell: Predictions) -> Float[np.ndarray, "K K"]:
+    """Return the utterances by true and predicted class, the mean over runs."""
     return metrics.confusion(cell.labels, cell.predictions, len(cell.class_names)).mean(axis=0)
 
 
@@ -302,14 +303,14 @@ def _draw_grid(axis: Axes, grid: Mapping[tuple[Any, Any], Row], down: str, acros
 
 
 def heat(
-    axis: Axes, values: np.ndarray, xs: Sequence, ys: Sequence, texts: Sequence[str],
+    axis: Axes, values: Float[np.ndarray, "Y X"], xs: Sequence, ys: Sequence, texts: Sequence[str],
     ends: tuple[float | None, float | None] = (None, None),
 ) -> None:  # fmt: skip
     """Draw a heat map with text in its fields, the first row on top.
 
     Args:
       axis: to draw on.
-      values: [Y, X]; fields of NaN have no colour.
+      values: NaN leaves a field without colour.
       xs, ys: names of the columns and rows.
       texts: of the fields, row by row.
       ends: values of the lightest and the darkest colour; those of `values` by default.

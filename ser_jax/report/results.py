@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from ser_jax import metrics
 from ser_jax.errors import ResultsError
@@ -225,8 +226,8 @@ def scale(metric: str) -> int:
     return 100 if metric == "UAR" else 1
 
 
-def fold_means(cell: Predictions) -> np.ndarray:
-    """Return the score of every run as tables show it [R]: the mean over the test folds."""
+def fold_means(cell: Predictions) -> Float[np.ndarray, " R"]:
+    """Return the score of every run as tables show it: the mean over the test folds."""
     return scale(cell.metric) * cell.scores[:, 1:].mean(axis=1)
 
 
@@ -265,8 +266,8 @@ def measured(cell: Predictions, dimensions: Sequence[str] = ()) -> Row:
     return row
 
 
-def by_class(cell: Predictions) -> np.ndarray:
-    """Return the recall of each class or the CCC of each dimension, [R, K]; NaN without labels."""
+def by_class(cell: Predictions) -> Float[np.ndarray, "R K"]:
+    """Return the recall of each class or the CCC of each dimension; NaN without labels."""
     if cell.metric == "UAR":
         return metrics.recalls(cell.labels, cell.predictions, max(2, len(cell.class_names)))
     return metrics.ccc(cell.labels, cell.predictions)
