@@ -125,9 +125,7 @@ def test_predictions_of_other_corpora_or_under_another_name_are_named(out):
         Results(out)
     (out / "predictions" / "copy.npz").unlink()
     predictions.write_predictions(out, predicted(test=("fr",)))
-    with pytest.raises(
-        ResultsError, match=r"fr-arousal.npz is of de and fr, expected the corpora .* \(de en\)"
-    ):
+    with pytest.raises(ResultsError, match=r"fr-arousal.npz is of fr, expected corpora of .* \(de en\)"):
         Results(out)
 
 
