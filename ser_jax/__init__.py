@@ -45,9 +45,9 @@ first used. Everything else may change without notice.
     statistics                     a module: intervals over speakers, tests between settings
     attention                      a module: which segment wins, by how much (Sec. 6)
 
-    Recognizer                     a trained model: sound to arousal and valence
-    Recognition, Window            its predictions for a recording, and for 7.5 s
-    Estimate, Segment              of one target, and where its attention lies
+    Recognizer                     a trained model: recordings to predictions
+    Prediction, Window             its predictions for a recording, and for 7.5 s
+    Estimate, Segment              of one task, and where its attention lies
 
     UserError                      base of every error that a user can mend
 """
@@ -58,7 +58,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 __all__ = [
     "Architecture", "AttentiveCNN", "Binary", "Categorical", "Config", "Corpus", "Data", "Estimate", "Facts",
-    "Fold", "Frontend", "LogMel", "Machine", "Membership", "Output", "Probe", "Recognition", "Recognizer",
+    "Fold", "Frontend", "LogMel", "Machine", "Membership", "Output", "Prediction", "Probe", "Recognizer",
     "Regression", "RunResult", "RunSpec", "Runs", "Scaler", "Segment", "Task", "TrainConfig", "UserError",
     "Waveform", "Window", "apply", "attention", "augment", "batches", "ccc", "classes", "compute",
     "confusion", "facts", "features", "fit", "fit_runs", "fit_scaler", "folds", "group", "init", "inputs",
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from ser_jax.metrics import ccc, confusion, recalls, uar
     from ser_jax.model import Architecture, AttentiveCNN, Output, apply, init
     from ser_jax.probe import Probe
-    from ser_jax.recognizer import Estimate, Recognition, Recognizer, Segment, Window
+    from ser_jax.recognizer import Estimate, Prediction, Recognizer, Segment, Window
     from ser_jax.runs import Data, Runs, inputs, key, predict, stack
     from ser_jax.tasks import Binary, Categorical, Regression, Task
     from ser_jax.train import TrainConfig, fit, fit_runs
@@ -98,7 +98,7 @@ else:
         "metrics": "ccc confusion recalls uar",
         "model": "Architecture AttentiveCNN Output apply init",
         "probe": "Probe",
-        "recognizer": "Estimate Recognition Recognizer Segment Window",
+        "recognizer": "Estimate Prediction Recognizer Segment Window",
         "runs": "Data Runs inputs key predict stack",
         "tasks": "Binary Categorical Regression Task",
         "train": "TrainConfig fit fit_runs",
