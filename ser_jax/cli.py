@@ -393,18 +393,21 @@ def _add_serve(commands: "Commands") -> None:
     add("--port", type=flags.whole(0, 65535), default=8000, metavar="N", help=port)
     size = "of a recording at most (default: 64)"
     add("--megabytes", type=flags.whole(1, 100_000), default=64, metavar="N", help=size)
+    name = "another host name to answer to, as behind a reverse proxy (repeatable)"
+    add("--name", action="append", default=[], metavar="HOST", help=name)
     add("--no-browser", action="store_true", help="open no browser")
 
 
 def _serve(arguments: argparse.Namespace) -> None:
     try:
-        from ser_jax.recognizer.serving import serve
+        from ser_jax.recognizer.server import serve
     except ImportError as error:
         found = f"{error.name} is not installed"
         raise UserError(f'{found}, expected what serves: pip install "ser_jax[serve]"') from error
 
     opens = not arguments.no_browser
-    serve(_recognizer(arguments), arguments.host, arguments.port, arguments.megabytes, opens=opens)
+    given = arguments
+    serve(_recognizer(given), given.host, given.port, given.megabytes, given.name, opens)
 
 
 def _add_listen(commands: "Commands") -> None:

@@ -1,65 +1,151 @@
-"""Servers of recognisers for tests, in a thread of this process; as fixtures, and to be started by a test."""
+"""Recognizers with random weights, and servers of them in a thread of this process."""
 
 import contextlib
+import http.client
+import http.server
+import socket
 import tempfile
 import threading
 import time
 from types import SimpleNamespace
 
 import httpx
+import jax
+import numpy as np
 import pytest
-import recognisers
 import soundfile
 
+from ser_jax import model
+from ser_jax.data.standardize import Scaler
+from ser_jax.features.logmel import LogMel
 from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer import serving
+from ser_jax.recognizer import Recognizer, TaskModel, Trained, server
+from ser_jax.recognizer.trained import Temperature
+from ser_jax.tasks import TASKS
+
+CORPUS = {"name": "made_up", "synthetic": True, "languages": ["de", "fr"], "training": {"utterances": 12345}}
+FACTS = {"name": "random", "synthetic": True, "corpora": [CORPUS]}
 
 
-def until(holds, seconds=20):
-    """Waits until something holds."""
+def recognizer(tasks=("arousal", "valence"), seeds=5, facts=FACTS, build=AttentiveCNN, **sizes):
+    """A recognizer of untrained networks."""
+    models, rng = {}, np.random.default_rng(0)
+
+    def draw(leaf):
+        return rng.normal(0, 0.1, (seeds, *leaf.shape)).astype(np.float32)
+
+    for task in (TASKS[name] for name in tasks):
+        network = build(outputs=task.outputs, **sizes)
+        params = jax.tree.map(draw, model.shapes(network))
+        models[task.name] = TaskModel(task, network, params, Temperature(1.0))
+    scaler = Scaler(np.full(26, -40, np.float32), np.full(26, 1 / 15, np.float32))
+    return Recognizer(Trained(LogMel(), scaler, models, {**facts, "seeds": seeds}))
+
+
+def speech(seconds, rate=16_000):
+    """Noise whose level changes with every syllable: [n] float64."""
+    rng = np.random.default_rng(0)
+    count = round(seconds * rate)
+    level = np.repeat(10 ** rng.uniform(-3, -0.5, -(-count // (rate // 5))), rate // 5)[:count]
+    return level * rng.uniform(-1, 1, count)
+
+
+def until(condition, seconds=20):
+    """Wait until a condition holds."""
     end = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
 
 
 @contextlib.contextmanager
-def running(recognizer, megabytes=64, names=("127.0.0.1",)):
-    """A server: its address, its port, and the turns of its application."""
-    app = serving.application(recognizer, megabytes, names)
-    own = serving.server(app)
-    with serving.listening("127.0.0.1", 0) as listener:
-        thread = threading.Thread(target=own.run, kwargs={"sockets": [listener]})
+def running(recognizer, megabytes=64, names=()):
+    """Run a server; yield its address, its port, its queue, and the uvicorn server."""
+    hosts = server.host_names("127.0.0.1", "127.0.0.1", names)
+    app = server.application(recognizer, hosts, megabytes, names)
+    uvicorn = server.server(app)
+    with server.listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=uvicorn.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            until(lambda: own.started)
+            until(lambda: uvicorn.started)
             port = listener.getsockname()[1]
-            yield SimpleNamespace(
-                address=f"http://127.0.0.1:{port}", port=port, turns=app.state.turns, app=app, own=own
-            )
+            address = f"http://127.0.0.1:{port}"
+            yield SimpleNamespace(address=address, port=port, queue=app.state.queue, uvicorn=uvicorn)
         finally:
-            own.should_exit = True
+            uvicorn.should_exit = True
             thread.join(20)
     assert not thread.is_alive()
 
 
+def post(port, content, length=None, path="/predict"):
+    """Send a recording of some length, or its beginning; return the open connection."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    length = len(content) if length is None else length
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+    connection.sendall(head.encode() + content)
+    return connection
+
+
+def answer(connection):
+    """Return the status and the text of the response, and close the connection."""
+    with connection, http.client.HTTPResponse(connection) as response:
+        response.begin()
+        return response.status, response.read().decode()
+
+
+@contextlib.contextmanager
+def reverse_proxy(target, prefix="/ser", keeps_host=True):
+    """A reverse proxy that passes requests on without their path's prefix."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def pass_on(self):
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name: value for name, value in self.headers.items() if name != "Host" or keeps_host}
+            response = httpx.request(
+                self.command, target + self.path.removeprefix(prefix), headers=headers, content=content,
+                trust_env=False,
+            )  # fmt: skip
+            self.send_response(response.status_code)
+            for name in ("Content-Type", "Content-Security-Policy"):
+                if name in response.headers:
+                    self.send_header(name, response.headers[name])
+            self.send_header("Content-Length", str(len(response.content)))
+            self.end_headers()
+            self.wfile.write(response.content)
+
+        do_GET = do_POST = pass_on
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{proxy.server_port}{prefix}"
+        finally:
+            proxy.shutdown()
+            thread.join()
+
+
 @pytest.fixture(scope="module")
-def recogniser():
-    """One that answers at once."""
-    return recognisers.recogniser(sizes=AttentiveCNN(channels=8))
+def small(hastily):
+    """A recognizer that answers at once."""
+    return recognizer(("four", "dimensions"), seeds=2, channels=8)
 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
-    """Two windows."""
+    """A file of two windows."""
     path = tmp_path_factory.mktemp("sound") / "speech.wav"
-    soundfile.write(path, recognisers.speech(9), 16_000)
+    soundfile.write(path, speech(9), 16_000)
     return path
 
 
 @pytest.fixture(scope="module")
 def spool(tmp_path_factory):
-    """The folder that temporary files lie in."""
+    """The folder of temporary files."""
     folder = tmp_path_factory.mktemp("spool")
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     yield folder
@@ -67,14 +153,14 @@ def spool(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(recogniser, spool):
-    """Of that recogniser, for recordings of one megabyte."""
-    with running(recogniser, megabytes=1) as started:
+def running_server(small, spool):
+    """A server for recordings of at most one megabyte."""
+    with running(small, megabytes=1) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def client(server):
-    """Of that server."""
-    with httpx.Client(base_url=server.address, trust_env=False, timeout=30) as asking:
-        yield asking
+def client(running_server):
+    """A client of that server."""
+    with httpx.Client(base_url=running_server.address, trust_env=False, timeout=30) as opened:
+        yield opened

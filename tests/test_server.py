@@ -1,0 +1,520 @@
+"""The server: what it answers, whom it answers, and what it does under load."""
+
+import base64
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from importlib import resources
+
+import httpx
+import jsonschema
+import numpy as np
+import pytest
+import soundfile
+from openapi_spec_validator import validate
+from servers import FACTS, answer, post, reverse_proxy, running, speech, until
+
+from ser_jax import cli
+from ser_jax.features.logmel import logmel
+from ser_jax.recognizer import Recognizer, read_recording, schema, server
+
+pytest_plugins = ["servers"]
+
+
+# Answers
+
+
+def test_predictions_are_those_of_the_library(client, small, recording):
+    response = client.post("/predict", params={"name": "a b.wav"}, content=recording.read_bytes())
+    assert response.status_code == 200
+    jsonschema.validate(response.json(), schema(), cls=jsonschema.Draft202012Validator)
+    assert response.json() == small(recording).as_dict("a b.wav")
+    near = client.post("/predict?hop=0.9", content=recording.read_bytes())
+    assert near.json() == small(recording, hop=0.9).as_dict("recording")
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3", "aiff"])
+def test_formats_are_recognised_by_their_content(client, tmp_path, suffix):
+    soundfile.write(tmp_path / f"a.{suffix}", speech(2, 44_100), 44_100)
+    response = client.post("/predict", content=(tmp_path / f"a.{suffix}").read_bytes())
+    assert response.status_code == 200
+    assert response.json()["seconds"] == pytest.approx(2, abs=0.1)
+
+
+def test_the_page_gets_the_same_prediction_and_a_drawing(client, recording):
+    content = recording.read_bytes()
+    response = client.post("/visualize", content=content).json()
+    assert response["prediction"] == client.post("/predict", content=content).json()
+    drawing, samples = response["drawing"], read_recording(recording).samples
+    columns = samples[: 898 * 160].reshape(898, 160)
+    assert drawing["seconds"] == 0.01
+    assert np.allclose(drawing["minima"], columns.min(axis=1), atol=1e-4)
+    assert np.allclose(drawing["maxima"], columns.max(axis=1), atol=1e-4)
+    shades = np.frombuffer(base64.b64decode(drawing["spectrogram"]), np.uint8).reshape(898, drawing["bands"])
+    level = logmel(samples)
+    expected = 255 * np.clip(1 + (level - level.max()) / 70, 0, 1)
+    assert np.abs(shades - expected).max() <= 0.5
+
+
+@pytest.mark.parametrize("seconds", [0.025, 0.035, 15.015, 15.025, 61])
+def test_a_drawing_has_few_columns_and_covers_the_recording(seconds):
+    samples = speech(seconds).astype(np.float32)
+    drawing = server.drawing(samples)
+    columns = len(drawing["minima"])
+    assert 1 <= columns <= 1500
+    assert abs(columns * drawing["seconds"] - seconds) <= drawing["seconds"] + 0.015
+    assert len(base64.b64decode(drawing["spectrogram"])) == columns * drawing["bands"]
+    assert max(drawing["maxima"]) == pytest.approx(
+        samples[: round(columns * drawing["seconds"] * 16_000)].max(), abs=1e-4
+    )
+
+
+def test_the_model_is_described(client):
+    assert client.get("/model").json() == {
+        "demonstration": True,
+        "tasks": {
+            "four": ["anger", "happiness", "neutral", "sadness"],
+            "dimensions": ["arousal", "valence", "dominance"],
+        },
+        "bytes": 1_000_000,
+        "facts": {**FACTS, "seeds": 2},
+    }
+
+
+def test_odd_facts_are_still_json(small):
+    odd = dataclasses.replace(small.model, facts={"loss": float("nan"), "name": "\ud800</script>"})
+    text = server.json_response(server.describe_model(Recognizer(odd), 1)).body
+    facts = json.loads(text, parse_constant=lambda name: pytest.fail(name))["facts"]
+    assert facts == {"loss": None, "name": "\ud800</script>"}
+
+
+def test_the_openapi_document_is_valid_and_describes_the_answers(client, recording):
+    document = client.get("/openapi.json").json()
+    validate(document)
+    assert set(document["paths"]) == {"/model", "/predict"}
+    content = recording.read_bytes()
+    for method, path, given in (("get", "/model", None), ("post", "/predict", content)):
+        responses = document["paths"][path][method]["responses"]
+        described = responses["200"]["content"]["application/json"]["schema"]
+        response = client.request(method, path, content=given)
+        jsonschema.validate(response.json(), {**described, "components": document["components"]},
+                            cls=jsonschema.Draft202012Validator)  # fmt: skip
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"file": "a"}, {**described, "components": document["components"]})
+
+
+# Refusals
+
+
+def wav(size):
+    """A WAV file whose header promises `size` bytes of samples."""
+    head = b"RIFF" + b"\xff" * 4 + b"WAVEfmt \x10\0\0\0\1\0\1\0\x80>\0\0\0}\0\0\2\0\x10\0data"
+    return head + size.to_bytes(4, "little")
+
+
+BAD = {
+    "empty": (b"", r"a\.wav: .*expected"),
+    "text": (b"<script>alert(1)</script>" * 50, r"a\.wav: not readable as audio .*expected WAV, AIFF"),
+    "half a header": (b"RIFF\0\0\0\0WAVE", r"a\.wav: .*expected"),
+    "a false length": (wav(0x7FFFFFF0) + bytes(100), r"a\.wav: .*expected"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, r"a\.wav: not readable as audio"),
+    "too short": (wav(20) + bytes(20), r"a\.wav: .*expected at least one frame"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_file_is_refused_in_a_sentence_and_the_next_is_answered(client, recording, spool, what):
+    content, sentence = BAD[what]
+    response = client.post("/visualize", params={"name": "a.wav"}, content=content)
+    assert response.status_code == 422
+    assert response.headers["Content-Type"].startswith("text/plain")
+    assert re.match(sentence, response.text)
+    assert str(spool) not in response.text
+    assert client.post("/predict", content=recording.read_bytes()).status_code == 200
+    assert list(spool.iterdir()) == []
+
+
+def test_long_recordings_in_small_files_are_refused(client, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.flac", np.zeros(3700 * 1000, np.int16), 1000)
+    response = client.post("/predict", content=(tmp_path / "a.flac").read_bytes())
+    assert (response.status_code, response.text) == (
+        422,
+        "recording: 61.7 minutes of sound at a hop of 3.6 s, expected at most 60 minutes",
+    )
+    monkeypatch.setattr(server, "WINDOWS", 4)
+    soundfile.write(tmp_path / "b.wav", speech(14.4), 16_000)
+    content = (tmp_path / "b.wav").read_bytes()
+    assert client.post("/predict?hop=2.7", content=content).status_code == 422
+    assert client.post("/predict", content=content).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("hop", "sentence"),
+    [
+        ("1", "a hop of 1 s, expected a multiple of 0.9 s"),
+        ("0", "a hop of 0 s, expected a multiple"),
+        ("nan", "a hop of nan s, expected a multiple"),
+        ("much", "hop 'much', expected a number of seconds"),
+    ],
+)
+def test_a_wrong_hop_is_refused_before_the_recording_is_read(client, hop, sentence):
+    response = client.post(f"/predict?hop={hop}", content=b"")
+    assert response.status_code == 400
+    assert response.text.startswith(sentence)
+
+
+def test_an_error_of_the_server_stops_nothing(small, recording, monkeypatch, capfd):
+    content = recording.read_bytes()
+    with running(small) as started:
+        with monkeypatch.context() as broken:
+            broken.setattr(server, "drawing", lambda samples: 1 / 0)
+            found = answer(post(started.port, content, path="/visualize"))
+        assert found == (500, "Internal Server Error")
+        assert answer(post(started.port, content, path="/visualize"))[0] == 200
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+# Host names, other sites and proxies
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200), ("LOCALHOST:9", 200), ("127.0.0.1", 200), ("[::1]:8000", 200),
+        ("evil.example", 400), ("localhost.evil.example", 400), ("127.0.0.1.evil.example:80", 400),
+        ("192.168.0.9", 400), ("[::", 400), ("", 400),
+    ],
+)  # fmt: skip
+def test_only_known_host_names_are_answered(client, host, status):
+    assert client.get("/model", headers={"Host": host}).status_code == status
+    if status == 400:
+        assert client.post("/predict", headers={"Host": host}).text == "Invalid host header"
+
+
+def test_host_names_are_those_given_and_those_of_the_interfaces():
+    assert server.host_names("127.1", "127.0.0.1") == {"localhost", "127.0.0.1", "[::1]", "127.1"}
+    assert "ser.example.org" in server.host_names("::1", "::1", ["ser.example.org"])
+    everywhere = server.host_names("", "0.0.0.0")
+    assert {socket.gethostname(), "127.0.0.1"} < everywhere
+    for wrong in ("https://ser.example.org/", "ser.example.org:80", "a*.org", "", "a b"):
+        with pytest.raises(server.ServerError, match=r"expected a host name such as ser\.example\.org"):
+            server.host_names("127.0.0.1", "127.0.0.1", [wrong])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:1"},
+        {"Origin": "http://127.0.0.1.evil.example"},
+        {"Origin": "http://["},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_pages_of_other_sites_cannot_send_recordings(client, recording, headers):
+    response = client.post("/predict", content=recording.read_bytes(), headers=headers)
+    assert response.status_code == 403
+    assert response.text == "sent by a page of another site, expected the server's own page"
+
+
+def test_the_own_page_can_send_recordings_and_others_cannot_read_the_answer(
+    client, running_server, recording
+):
+    for headers in ({"Origin": running_server.address}, {"Sec-Fetch-Site": "same-origin"}):
+        response = client.post("/predict", content=recording.read_bytes(), headers=headers)
+        assert response.status_code == 200
+        assert not [name for name in response.headers if name.startswith("access-control")]
+    assert client.options("/predict", headers={"Origin": "http://evil.example"}).status_code == 405
+
+
+@pytest.mark.parametrize("keeps_host", [True, False])
+def test_it_works_behind_a_reverse_proxy_under_the_name_it_is_given(small, recording, keeps_host):
+    own = {"Host": "ser.example.org", "Origin": "https://ser.example.org"}
+    with (
+        running(small, names=["ser.example.org"]) as started,
+        reverse_proxy(started.address, keeps_host=keeps_host) as address,
+        httpx.Client(base_url=address, trust_env=False) as client,
+    ):
+        assert client.get("/", headers=own).status_code == 200
+        assert client.get("/openapi.json", headers=own).json()["servers"] == [{"url": "."}]
+        response = client.post("/predict", content=recording.read_bytes(), headers=own)
+        assert response.json() == small(recording).as_dict("recording")
+        other = {**own, "Origin": "https://evil.example"}
+        assert client.post("/predict", content=b"", headers=other).status_code == 403
+        if keeps_host:
+            assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_every_response_limits_what_a_browser_does_with_it(client):
+    for response in (client.get("/"), client.get("/nowhere"), client.get("/", headers={"Host": "evil"})):
+        assert all(response.headers[name] == value for name, value in server.HEADERS.items())
+        assert "server" not in response.headers
+    policy = dict(
+        part.split(" ", 1) for part in client.get("/").headers["Content-Security-Policy"].split("; ")
+    )
+    assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert policy["connect-src"] == "'self'"
+    sources = " ".join(policy.values())
+    assert len(hashes := re.findall(r"'sha256-[\w+/=]{44}'", sources)) == 2
+    assert set(sources.split()) == {"'none'", "'self'", "blob:", "data:", *hashes}
+
+
+def test_the_page_loads_nothing_and_never_treats_text_as_markup(client):
+    page = resources.files("ser_jax.recognizer").joinpath("page.html").read_text("utf-8")
+    assert client.get("/").text == page
+    assert client.get("/").headers["Content-Type"] == "text/html; charset=utf-8"
+    assert not re.findall(r"""\b[a-z]+://|["'(`=]//|@import|url\(|<iframe|<object|<embed|<base""", page)
+    loaded = re.findall(r"""\b(?:src|href|action|poster|srcset)=["']?([^"' >]*)""", page)
+    assert set(loaded) <= {"data:,", "openapi.json"}
+    markup = r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|\son\w+=|style="
+    assert not re.findall(markup, page)
+    assert client.get("/docs").status_code == client.get("/../page.html").status_code == 404
+
+
+# Uploads and the queue
+
+
+def test_uploads_over_the_limit_are_refused(client, running_server, recording, spool):
+    refusal = (413, "more than 1 MB, expected a smaller recording")
+    assert answer(post(running_server.port, b"", length=1_000_001)) == refusal  # before any byte
+    response = client.post("/predict", content=(bytes(100_000) for _ in range(11)))  # without a length
+    assert (response.status_code, response.text) == refusal
+    content = recording.read_bytes()
+    assert client.post("/predict", content=iter([content[:9999], content[9999:]])).status_code == 200
+    assert list(spool.iterdir()) == []
+
+
+def test_an_upload_that_stops_is_given_up(running_server, monkeypatch):
+    monkeypatch.setattr(server, "PATIENCE", 0.05)
+    status, text = answer(post(running_server.port, bytes(800_000), length=900_000))
+    assert status == 408
+    assert re.fullmatch(
+        r"800000 bytes were sent in [\d.]+ s, expected 10 kB a second and no pause of 0\.05 s", text
+    )
+
+
+def test_an_upload_that_trickles_is_given_up(running_server, monkeypatch):
+    monkeypatch.setattr(server, "PATIENCE", 0.3)
+    begun = time.monotonic()
+    connection = post(running_server.port, b"", length=900_000)
+    while not select.select([connection], [], [], 0.02)[0]:
+        connection.sendall(b"a")
+        assert time.monotonic() - begun < 10
+    assert answer(connection)[0] == 408
+    assert time.monotonic() - begun >= 0.3
+
+
+def test_slow_uploads_keep_nobody_out_but_too_many_connections_do(small, recording, monkeypatch):
+    monkeypatch.setattr(server, "CONNECTIONS", server.QUEUE + 10)
+    with running(small) as started, contextlib.ExitStack() as stack:
+        for _ in range(server.QUEUE + 8):
+            stack.enter_context(post(started.port, b"RIFF", length=900_000))
+        assert answer(post(started.port, recording.read_bytes()))[0] == 200
+        for _ in range(2):
+            stack.enter_context(post(started.port, b"RIFF", length=900_000))
+        assert answer(post(started.port, recording.read_bytes()))[0] == 503
+
+
+def test_a_full_disk_is_reported(client, recording, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    response = client.post("/predict", content=recording.read_bytes())
+    assert response.status_code == 507
+    assert response.text == "no space for the recording (No such file or directory)"
+
+
+class Slow(Recognizer):
+    """A recognizer that waits before each window until it is released; notes the windows' recordings."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.release, self.windows = threading.Event(), []
+
+    def predict(self, recordings, hop=None, check=None):
+        recordings = list(recordings)
+
+        def wait():
+            check()
+            self.windows.append(len(recordings[0].samples) - 1000)
+            assert self.release.wait(30)
+
+        return super().predict(recordings, hop, wait)
+
+
+@pytest.fixture(params=["unnamed", "named"])
+def files(request, monkeypatch):
+    """Temporary files without names, and with names as on systems without /proc."""
+    if request.param == "named":
+        monkeypatch.setattr(server, "DESCRIPTORS", server.Path("no such folder"))
+    return request.param
+
+
+@pytest.fixture
+def slow(spool, small):
+    recognizer = Slow(small.model)
+    with running(recognizer) as started:
+        started.recognizer = recognizer
+        try:
+            yield started
+        finally:
+            recognizer.release.set()
+
+
+def numbered(number):
+    """A recording that is known by its length."""
+    size = 2 * (1000 + number)
+    return wav(size) + bytes(size)
+
+
+def fill(started, count):
+    """Send recordings 0 to `count` - 1; return their connections when the first is being predicted."""
+    connections = []
+    for number in range(count):
+        connections.append(post(started.port, numbered(number)))
+        until(lambda: started.queue.length == len(connections))
+    until(lambda: started.recognizer.windows == [0])
+    return connections
+
+
+def test_recordings_are_predicted_one_at_a_time_in_order(files, slow, spool):
+    connections = fill(slow, 20)
+    with httpx.Client(base_url=slow.address, trust_env=False) as client:
+        assert client.get("/").status_code == client.get("/model").status_code == 200  # meanwhile
+    assert slow.recognizer.windows == [0]
+    assert len(list(spool.iterdir())) == (20 if files == "named" else 0)
+    slow.recognizer.release.set()
+    assert [answer(connection)[0] for connection in connections] == [200] * 20
+    assert slow.recognizer.windows == list(range(20))
+    until(lambda: slow.queue.length == 0 and list(spool.iterdir()) == [])
+
+
+def test_a_full_queue_refuses_more(slow, monkeypatch):
+    monkeypatch.setattr(server, "QUEUE", 2)
+    late = numbered(9)
+    upload = post(slow.port, late[:-1], length=len(late))
+    connections = fill(slow, 3)
+    with httpx.Client(base_url=slow.address, trust_env=False) as client:
+        response = client.post("/predict", content=late)
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+        assert response.text == "2 recordings are waiting, expected fewer: try again later"
+        upload.sendall(late[-1:])  # begun when there was a place
+        assert answer(upload)[0] == 503
+        slow.recognizer.release.set()
+        assert [answer(connection)[0] for connection in connections] == [200] * 3
+        assert client.post("/predict", content=late).status_code == 200
+
+
+def test_clients_that_leave_free_their_places(files, slow, spool, recording):
+    upload = post(slow.port, b"RIFF", length=900_000)
+    connections = fill(slow, 4)
+    upload.close()
+    connections[2].close()
+    connections[0].close()  # being predicted, until its window is done
+    until(lambda: slow.queue.length == 2)
+    slow.recognizer.release.set()
+    assert [answer(connections[number])[0] for number in (1, 3)] == [200, 200]
+    assert slow.recognizer.windows == [0, 1, 3]
+    until(lambda: slow.queue.length == 0 and list(spool.iterdir()) == [])
+
+
+def test_the_prediction_for_a_client_that_has_left_ends_with_its_window(slow, recording):
+    connection = post(slow.port, recording.read_bytes())  # two windows
+    until(lambda: slow.recognizer.windows)
+    connection.close()
+    until(lambda: slow.queue.length == 0)
+    following = post(slow.port, numbered(1))
+    slow.recognizer.release.set()
+    assert answer(following)[0] == 200
+    assert slow.recognizer.windows == [143_000, 1]
+
+
+# Start and stop
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "reason"),
+    [
+        ("no.such.host.invalid", 0, "expected an address of this machine and a free port"),
+        ("203.0.113.7", 0, "ssign requested"),
+        ("127.0.0.1", 70_000, "ports end at 65535"),
+        ("a" * 300, 0, "cannot be served"),
+    ],
+)
+def test_an_impossible_address_is_refused(small, host, port, reason):
+    with pytest.raises(server.ServerError, match=reason):
+        server.serve(small, host, port, opens=False)
+
+
+def test_a_port_in_use_is_refused(small, running_server):
+    with pytest.raises(server.ServerError, match=rf"127\.0\.0\.1, port {running_server.port}: .*in use"):
+        server.serve(small, port=running_server.port, opens=False)
+
+
+def test_a_missing_library_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "ser_jax.recognizer.server")
+    monkeypatch.delattr("ser_jax.recognizer.server")
+    assert cli.main(["serve", "--no-browser"]) == 2
+    expected = 'uvicorn is not installed, expected what serves: pip install "ser_jax[serve]"'
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "shown", "is_open"),
+    [("127.0.0.1", "127.0.0.1", False), ("localhost", "localhost", False), ("127.1", "127.1", False),
+     ("0.0.0.0", "localhost", True)],
+)  # fmt: skip
+def test_the_address_is_printed_and_opened(small, monkeypatch, capsys, host, shown, is_open):
+    import uvicorn
+
+    opened = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
+    monkeypatch.setattr(server.webbrowser, "open", opened.append)
+    server.serve(small, host, 0)
+    until(lambda: opened)
+    assert re.fullmatch(rf"http://{re.escape(shown)}:\d+/", opened[0])
+    first, *more = capsys.readouterr().err.splitlines()
+    assert first == f"ser-jax: serving at {opened[0]}, press Ctrl-C to stop"
+    assert bool(more) == is_open
+    if is_open:
+        assert "anyone who can reach 0.0.0.0 can use it, without a password" in more[0]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_signal_stops_a_busy_server_within_seconds(tmp_path, number, status):
+    soundfile.write(tmp_path / "a.flac", np.zeros(3600 * 1000, np.int16), 1000)  # 20 s of work
+    content = (tmp_path / "a.flac").read_bytes()
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    program = "from ser_jax.recognizer import Recognizer, server; server.GRACE = 1; "
+    program += "server.serve(Recognizer.load(), port=0, opens=False)"
+    environment = {**os.environ, "TMPDIR": str(spool)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, env=environment
+    )
+    with process:
+        try:
+            port = int(re.search(r"http://127\.0\.0\.1:(\d+)/", process.stderr.readline())[1])
+            connections = [post(port, content), post(port, content), post(port, b"RIFF", length=900_000)]
+            time.sleep(0.5)
+            assert not select.select(connections, [], [], 0)[0]
+            begun = time.monotonic()
+            process.send_signal(number)
+            for connection in connections:
+                assert answer(connection) == (503, "the server is stopping, try again later")
+            assert process.wait(20) == status
+            assert time.monotonic() - begun < 5
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+    assert list(spool.iterdir()) == []
