@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import http.server
 import socket
-import tempfile
 import threading
 import time
 from types import SimpleNamespace
@@ -13,7 +12,6 @@ import httpx
 import jax
 import numpy as np
 import pytest
-import soundfile
 
 from ser_jax import model
 from ser_jax.data.standardize import Scaler
@@ -27,27 +25,27 @@ CORPUS = {"name": "made_up", "synthetic": True, "languages": ["de", "fr"], "trai
 FACTS = {"name": "random", "synthetic": True, "corpora": [CORPUS]}
 
 
-def recognizer(tasks=("arousal", "valence"), seeds=5, facts=FACTS, build=AttentiveCNN, **sizes):
-    """A recognizer of untrained networks."""
+def recognizer(*tasks, seeds=2, facts=FACTS, network=AttentiveCNN, **sizes):
+    """Return a recognizer of untrained networks."""
     models, rng = {}, np.random.default_rng(0)
-
-    def draw(leaf):
-        return rng.normal(0, 0.1, (seeds, *leaf.shape)).astype(np.float32)
-
     for task in (TASKS[name] for name in tasks):
-        network = build(outputs=task.outputs, **sizes)
-        params = jax.tree.map(draw, model.shapes(network))
-        models[task.name] = TaskModel(task, network, params, Temperature(1.0))
+        own = network(outputs=task.outputs, **sizes)
+        shapes = jax.tree.map(lambda leaf: (seeds, *leaf.shape), model.shapes(own))
+        params = jax.tree.map(
+            lambda shape: rng.normal(0, 0.1, shape).astype(np.float32),
+            shapes,
+            is_leaf=lambda it: type(it) is tuple,
+        )
+        models[task.name] = TaskModel(task, own, params, Temperature(1.0))
     scaler = Scaler(np.full(26, -40, np.float32), np.full(26, 1 / 15, np.float32))
-    return Recognizer(Trained(LogMel(), scaler, models, {**facts, "seeds": seeds}))
+    return Recognizer(Trained(LogMel(), scaler, models, facts))
 
 
 def speech(seconds, rate=16_000):
-    """Noise whose level changes with every syllable: [n] float64."""
+    """Return noise whose level changes with every syllable: [n] float64."""
     rng = np.random.default_rng(0)
-    count = round(seconds * rate)
-    level = np.repeat(10 ** rng.uniform(-3, -0.5, -(-count // (rate // 5))), rate // 5)[:count]
-    return level * rng.uniform(-1, 1, count)
+    level = np.repeat(10 ** rng.uniform(-3, -0.5, round(seconds * 5) + 1), rate // 5)[: round(seconds * rate)]
+    return level * rng.uniform(-1, 1, len(level))
 
 
 def until(condition, seconds=20):
@@ -61,8 +59,7 @@ def until(condition, seconds=20):
 @contextlib.contextmanager
 def running(recognizer, megabytes=64, names=()):
     """Run a server; yield its address, its port, its queue, and the uvicorn server."""
-    hosts = server.host_names("127.0.0.1", "127.0.0.1", names)
-    app = server.application(recognizer, hosts, megabytes, names)
+    app = server.application(recognizer, server.host_names("127.0.0.1", "127.0.0.1", names), megabytes)
     uvicorn = server.server(app)
     with server.listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=uvicorn.run, kwargs={"sockets": [listener]})
@@ -70,47 +67,27 @@ def running(recognizer, megabytes=64, names=()):
         try:
             until(lambda: uvicorn.started)
             port = listener.getsockname()[1]
-            address = f"http://127.0.0.1:{port}"
-            yield SimpleNamespace(address=address, port=port, queue=app.state.queue, uvicorn=uvicorn)
+            yield SimpleNamespace(address=f"http://127.0.0.1:{port}", port=port, queue=app.state.queue)
         finally:
             uvicorn.should_exit = True
             thread.join(20)
     assert not thread.is_alive()
 
 
-def post(port, content, length=None, path="/predict"):
-    """Send a recording of some length, or its beginning; return the open connection."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
-    length = len(content) if length is None else length
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
-    connection.sendall(head.encode() + content)
-    return connection
-
-
-def answer(connection):
-    """Return the status and the text of the response, and close the connection."""
-    with connection, http.client.HTTPResponse(connection) as response:
-        response.begin()
-        return response.status, response.read().decode()
-
-
 @contextlib.contextmanager
-def reverse_proxy(target, prefix="/ser", keeps_host=True):
-    """A reverse proxy that passes requests on without their path's prefix."""
+def reverse_proxy(target, prefix, keeps_host):
+    """Run a reverse proxy that passes requests on without their path's prefix; yield its address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def pass_on(self):
             content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name: value for name, value in self.headers.items() if name != "Host" or keeps_host}
-            response = httpx.request(
-                self.command, target + self.path.removeprefix(prefix), headers=headers, content=content,
-                trust_env=False,
-            )  # fmt: skip
+            url = target + self.path.removeprefix(prefix)
+            response = httpx.request(self.command, url, headers=headers, content=content, trust_env=False)
             self.send_response(response.status_code)
-            for name in ("Content-Type", "Content-Security-Policy"):
+            for name in ("Content-Type", "Content-Length", "Content-Security-Policy"):
                 if name in response.headers:
                     self.send_header(name, response.headers[name])
-            self.send_header("Content-Length", str(len(response.content)))
             self.end_headers()
             self.wfile.write(response.content)
 
@@ -129,38 +106,17 @@ def reverse_proxy(target, prefix="/ser", keeps_host=True):
             thread.join()
 
 
-@pytest.fixture(scope="module")
-def small(hastily):
-    """A recognizer that answers at once."""
-    return recognizer(("four", "dimensions"), seeds=2, channels=8)
+def post(port, content, length=None, path="/predict"):
+    """Send a recording of some length, or its beginning; return the open connection."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    length = len(content) if length is None else length
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+    connection.sendall(head.encode() + content)
+    return connection
 
 
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory):
-    """A file of two windows."""
-    path = tmp_path_factory.mktemp("sound") / "speech.wav"
-    soundfile.write(path, speech(9), 16_000)
-    return path
-
-
-@pytest.fixture(scope="module")
-def spool(tmp_path_factory):
-    """The folder of temporary files."""
-    folder = tmp_path_factory.mktemp("spool")
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    yield folder
-    tempfile.tempdir = before
-
-
-@pytest.fixture(scope="module")
-def running_server(small, spool):
-    """A server for recordings of at most one megabyte."""
-    with running(small, megabytes=1) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def client(running_server):
-    """A client of that server."""
-    with httpx.Client(base_url=running_server.address, trust_env=False, timeout=30) as opened:
-        yield opened
+def answer(connection):
+    """Return the status and the text of the response, and close the connection."""
+    with connection, http.client.HTTPResponse(connection) as response:
+        response.begin()
+        return response.status, response.read().decode()

@@ -71,7 +71,7 @@ def keyword(call, name):
 
 
 SERVER = {  # what listens where somebody asked for it, and sends nothing
-    "ser_jax/recognizer/server.py": {"socket", "webbrowser"},
+    "ser_jax/recognizer/server.py": {"asyncio", "socket", "webbrowser"},
 }
 
 

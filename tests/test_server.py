@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from importlib import resources
@@ -21,33 +22,65 @@ import numpy as np
 import pytest
 import soundfile
 from openapi_spec_validator import validate
-from servers import FACTS, answer, post, reverse_proxy, running, speech, until
+from servers import FACTS, answer, post, recognizer, reverse_proxy, running, speech, until
 
 from ser_jax import cli
 from ser_jax.features.logmel import logmel
 from ser_jax.recognizer import Recognizer, read_recording, schema, server
 
-pytest_plugins = ["servers"]
+
+@pytest.fixture(scope="module")
+def small(hastily):
+    """A recognizer that answers at once."""
+    return recognizer("four", "dimensions", channels=8)
 
 
-# Answers
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """A file of two windows."""
+    path = tmp_path_factory.mktemp("sound") / "speech.wav"
+    soundfile.write(path, speech(9), 16_000)
+    return path
 
 
-def test_predictions_are_those_of_the_library(client, small, recording):
+@pytest.fixture(scope="module")
+def spool(tmp_path_factory):
+    """The folder of temporary files."""
+    folder = tmp_path_factory.mktemp("spool")
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    yield folder
+    tempfile.tempdir = before
+
+
+@pytest.fixture(scope="module")
+def serving(small, spool):
+    """A server for recordings of at most one megabyte."""
+    with running(small, megabytes=1) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(serving):
+    with httpx.Client(base_url=serving.address, trust_env=False, timeout=30) as opened:
+        yield opened
+
+
+def wav(size):
+    """A WAV file whose header promises `size` bytes of samples."""
+    head = b"RIFF" + b"\xff" * 4 + b"WAVEfmt \x10\0\0\0\1\0\1\0\x80>\0\0\0}\0\0\2\0\x10\0data"
+    return head + size.to_bytes(4, "little")
+
+
+def test_predictions_are_those_of_the_library(client, small, recording, tmp_path):
     response = client.post("/predict", params={"name": "a b.wav"}, content=recording.read_bytes())
     assert response.status_code == 200
     jsonschema.validate(response.json(), schema(), cls=jsonschema.Draft202012Validator)
     assert response.json() == small(recording).as_dict("a b.wav")
-    near = client.post("/predict?hop=0.9", content=recording.read_bytes())
-    assert near.json() == small(recording, hop=0.9).as_dict("recording")
-
-
-@pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3", "aiff"])
-def test_formats_are_recognised_by_their_content(client, tmp_path, suffix):
-    soundfile.write(tmp_path / f"a.{suffix}", speech(2, 44_100), 44_100)
-    response = client.post("/predict", content=(tmp_path / f"a.{suffix}").read_bytes())
-    assert response.status_code == 200
-    assert response.json()["seconds"] == pytest.approx(2, abs=0.1)
+    response = client.post("/predict?hop=0.9", content=recording.read_bytes())
+    assert response.json() == small(recording, hop=0.9).as_dict("recording")
+    soundfile.write(tmp_path / "a.mp3", speech(2, 44_100), 44_100)
+    response = client.post("/predict", content=(tmp_path / "a.mp3").read_bytes())
+    assert response.json() == small(tmp_path / "a.mp3").as_dict("recording")
 
 
 def test_the_page_gets_the_same_prediction_and_a_drawing(client, recording):
@@ -61,11 +94,10 @@ def test_the_page_gets_the_same_prediction_and_a_drawing(client, recording):
     assert np.allclose(drawing["maxima"], columns.max(axis=1), atol=1e-4)
     shades = np.frombuffer(base64.b64decode(drawing["spectrogram"]), np.uint8).reshape(898, drawing["bands"])
     level = logmel(samples)
-    expected = 255 * np.clip(1 + (level - level.max()) / 70, 0, 1)
-    assert np.abs(shades - expected).max() <= 0.5
+    assert np.abs(shades - 255 * np.clip(1 + (level - level.max()) / 70, 0, 1)).max() <= 0.5
 
 
-@pytest.mark.parametrize("seconds", [0.025, 0.035, 15.015, 15.025, 61])
+@pytest.mark.parametrize("seconds", [0.025, 0.035, 15.015, 15.025, 31])
 def test_a_drawing_has_few_columns_and_covers_the_recording(seconds):
     samples = speech(seconds).astype(np.float32)
     drawing = server.drawing(samples)
@@ -73,12 +105,11 @@ def test_a_drawing_has_few_columns_and_covers_the_recording(seconds):
     assert 1 <= columns <= 1500
     assert abs(columns * drawing["seconds"] - seconds) <= drawing["seconds"] + 0.015
     assert len(base64.b64decode(drawing["spectrogram"])) == columns * drawing["bands"]
-    assert max(drawing["maxima"]) == pytest.approx(
-        samples[: round(columns * drawing["seconds"] * 16_000)].max(), abs=1e-4
-    )
+    drawn = samples[: round(columns * drawing["seconds"] * 16_000)]
+    assert max(drawing["maxima"]) == pytest.approx(drawn.max(), abs=1e-4)
 
 
-def test_the_model_is_described(client):
+def test_the_model_is_described_in_json_whatever_its_facts(client, small):
     assert client.get("/model").json() == {
         "demonstration": True,
         "tasks": {
@@ -86,11 +117,8 @@ def test_the_model_is_described(client):
             "dimensions": ["arousal", "valence", "dominance"],
         },
         "bytes": 1_000_000,
-        "facts": {**FACTS, "seeds": 2},
+        "facts": FACTS,
     }
-
-
-def test_odd_facts_are_still_json(small):
     odd = dataclasses.replace(small.model, facts={"loss": float("nan"), "name": "\ud800</script>"})
     text = server.json_response(server.describe_model(Recognizer(odd), 1)).body
     facts = json.loads(text, parse_constant=lambda name: pytest.fail(name))["facts"]
@@ -101,32 +129,19 @@ def test_the_openapi_document_is_valid_and_describes_the_answers(client, recordi
     document = client.get("/openapi.json").json()
     validate(document)
     assert set(document["paths"]) == {"/model", "/predict"}
-    content = recording.read_bytes()
-    for method, path, given in (("get", "/model", None), ("post", "/predict", content)):
-        responses = document["paths"][path][method]["responses"]
-        described = responses["200"]["content"]["application/json"]["schema"]
-        response = client.request(method, path, content=given)
-        jsonschema.validate(response.json(), {**described, "components": document["components"]},
-                            cls=jsonschema.Draft202012Validator)  # fmt: skip
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"file": "a"}, {**described, "components": document["components"]})
-
-
-# Refusals
-
-
-def wav(size):
-    """A WAV file whose header promises `size` bytes of samples."""
-    head = b"RIFF" + b"\xff" * 4 + b"WAVEfmt \x10\0\0\0\1\0\1\0\x80>\0\0\0}\0\0\2\0\x10\0data"
-    return head + size.to_bytes(4, "little")
+    for method, path in (("get", "/model"), ("post", "/predict")):
+        answered = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
+        described = {**answered["schema"], "components": document["components"]}
+        response = client.request(method, path, content=recording.read_bytes() if method == "post" else None)
+        jsonschema.validate(response.json(), described, cls=jsonschema.Draft202012Validator)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"file": "a"}, described, cls=jsonschema.Draft202012Validator)
 
 
 BAD = {
     "empty": (b"", r"a\.wav: .*expected"),
     "text": (b"<script>alert(1)</script>" * 50, r"a\.wav: not readable as audio .*expected WAV, AIFF"),
-    "half a header": (b"RIFF\0\0\0\0WAVE", r"a\.wav: .*expected"),
     "a false length": (wav(0x7FFFFFF0) + bytes(100), r"a\.wav: .*expected"),
-    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, r"a\.wav: not readable as audio"),
     "too short": (wav(20) + bytes(20), r"a\.wav: .*expected at least one frame"),
 }
 
@@ -135,8 +150,7 @@ BAD = {
 def test_a_bad_file_is_refused_in_a_sentence_and_the_next_is_answered(client, recording, spool, what):
     content, sentence = BAD[what]
     response = client.post("/visualize", params={"name": "a.wav"}, content=content)
-    assert response.status_code == 422
-    assert response.headers["Content-Type"].startswith("text/plain")
+    assert (response.status_code, response.headers["Content-Type"][:10]) == (422, "text/plain")
     assert re.match(sentence, response.text)
     assert str(spool) not in response.text
     assert client.post("/predict", content=recording.read_bytes()).status_code == 200
@@ -146,10 +160,8 @@ def test_a_bad_file_is_refused_in_a_sentence_and_the_next_is_answered(client, re
 def test_long_recordings_in_small_files_are_refused(client, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.flac", np.zeros(3700 * 1000, np.int16), 1000)
     response = client.post("/predict", content=(tmp_path / "a.flac").read_bytes())
-    assert (response.status_code, response.text) == (
-        422,
-        "recording: 61.7 minutes of sound at a hop of 3.6 s, expected at most 60 minutes",
-    )
+    sentence = "recording: 61.7 minutes of sound at a hop of 3.6 s, expected at most 60 minutes"
+    assert (response.status_code, response.text) == (422, sentence)
     monkeypatch.setattr(server, "WINDOWS", 4)
     soundfile.write(tmp_path / "b.wav", speech(14.4), 16_000)
     content = (tmp_path / "b.wav").read_bytes()
@@ -159,13 +171,9 @@ def test_long_recordings_in_small_files_are_refused(client, tmp_path, monkeypatc
 
 @pytest.mark.parametrize(
     ("hop", "sentence"),
-    [
-        ("1", "a hop of 1 s, expected a multiple of 0.9 s"),
-        ("0", "a hop of 0 s, expected a multiple"),
-        ("nan", "a hop of nan s, expected a multiple"),
-        ("much", "hop 'much', expected a number of seconds"),
-    ],
-)
+    [("1", "a hop of 1 s, expected a multiple of 0.9 s"), ("nan", "a hop of nan s, expected a multiple"),
+     ("much", "hop 'much', expected a number of seconds")],
+)  # fmt: skip
 def test_a_wrong_hop_is_refused_before_the_recording_is_read(client, hop, sentence):
     response = client.post(f"/predict?hop={hop}", content=b"")
     assert response.status_code == 400
@@ -183,55 +191,41 @@ def test_an_error_of_the_server_stops_nothing(small, recording, monkeypatch, cap
     assert "ZeroDivisionError" in capfd.readouterr().err
 
 
-# Host names, other sites and proxies
-
-
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("localhost", 200), ("LOCALHOST:9", 200), ("127.0.0.1", 200), ("[::1]:8000", 200),
-        ("evil.example", 400), ("localhost.evil.example", 400), ("127.0.0.1.evil.example:80", 400),
-        ("192.168.0.9", 400), ("[::", 400), ("", 400),
-    ],
-)  # fmt: skip
-def test_only_known_host_names_are_answered(client, host, status):
-    assert client.get("/model", headers={"Host": host}).status_code == status
-    if status == 400:
-        assert client.post("/predict", headers={"Host": host}).text == "Invalid host header"
+def test_only_known_host_names_are_answered(client):
+    for host in ("localhost", "LOCALHOST:9", "127.0.0.1", "[::1]:8000"):
+        assert client.get("/model", headers={"Host": host}).status_code == 200
+    for host in (
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example:80",
+        "192.168.0.9",
+        "[::",
+        "",
+    ):
+        for response in (
+            client.get("/", headers={"Host": host}),
+            client.post("/predict", headers={"Host": host}),
+        ):
+            assert (response.status_code, response.text) == (400, "Invalid host header")
 
 
 def test_host_names_are_those_given_and_those_of_the_interfaces():
     assert server.host_names("127.1", "127.0.0.1") == {"localhost", "127.0.0.1", "[::1]", "127.1"}
     assert "ser.example.org" in server.host_names("::1", "::1", ["ser.example.org"])
-    everywhere = server.host_names("", "0.0.0.0")
-    assert {socket.gethostname(), "127.0.0.1"} < everywhere
+    assert {socket.gethostname(), "127.0.0.1"} < server.host_names("", "0.0.0.0")
     for wrong in ("https://ser.example.org/", "ser.example.org:80", "a*.org", "", "a b"):
         with pytest.raises(server.ServerError, match=r"expected a host name such as ser\.example\.org"):
             server.host_names("127.0.0.1", "127.0.0.1", [wrong])
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Origin": "http://evil.example"},
-        {"Origin": "null"},
-        {"Origin": "http://localhost:1"},
-        {"Origin": "http://127.0.0.1.evil.example"},
-        {"Origin": "http://["},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-    ],
-)
-def test_pages_of_other_sites_cannot_send_recordings(client, recording, headers):
-    response = client.post("/predict", content=recording.read_bytes(), headers=headers)
-    assert response.status_code == 403
-    assert response.text == "sent by a page of another site, expected the server's own page"
-
-
-def test_the_own_page_can_send_recordings_and_others_cannot_read_the_answer(
-    client, running_server, recording
-):
-    for headers in ({"Origin": running_server.address}, {"Sec-Fetch-Site": "same-origin"}):
+def test_pages_of_other_sites_cannot_send_recordings_and_the_own_page_can(client, serving, recording):
+    names = ("http://evil.example", "null", "http://127.0.0.1.evil.example", "http://[")
+    sites = ("cross-site", "same-site")
+    for headers in [{"Origin": name} for name in names] + [{"Sec-Fetch-Site": site} for site in sites]:
+        response = client.post("/predict", content=recording.read_bytes(), headers=headers)
+        sentence = "sent by a page of another site, expected the server's own page"
+        assert (response.status_code, response.text) == (403, sentence)
+    for headers in ({"Origin": serving.address}, {"Sec-Fetch-Site": "same-origin"}):
         response = client.post("/predict", content=recording.read_bytes(), headers=headers)
         assert response.status_code == 200
         assert not [name for name in response.headers if name.startswith("access-control")]
@@ -243,7 +237,7 @@ def test_it_works_behind_a_reverse_proxy_under_the_name_it_is_given(small, recor
     own = {"Host": "ser.example.org", "Origin": "https://ser.example.org"}
     with (
         running(small, names=["ser.example.org"]) as started,
-        reverse_proxy(started.address, keeps_host=keeps_host) as address,
+        reverse_proxy(started.address, "/ser", keeps_host) as address,
         httpx.Client(base_url=address, trust_env=False) as client,
     ):
         assert client.get("/", headers=own).status_code == 200
@@ -260,14 +254,12 @@ def test_every_response_limits_what_a_browser_does_with_it(client):
     for response in (client.get("/"), client.get("/nowhere"), client.get("/", headers={"Host": "evil"})):
         assert all(response.headers[name] == value for name, value in server.HEADERS.items())
         assert "server" not in response.headers
-    policy = dict(
-        part.split(" ", 1) for part in client.get("/").headers["Content-Security-Policy"].split("; ")
-    )
-    assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == "'none'"
-    assert policy["connect-src"] == "'self'"
-    sources = " ".join(policy.values())
-    assert len(hashes := re.findall(r"'sha256-[\w+/=]{44}'", sources)) == 2
-    assert set(sources.split()) == {"'none'", "'self'", "blob:", "data:", *hashes}
+    policy = client.get("/").headers["Content-Security-Policy"]
+    allowed = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert allowed["default-src"] == allowed["base-uri"] == allowed["form-action"] == "'none'"
+    assert allowed["connect-src"] == "'self'"
+    assert len(hashes := re.findall(r"'sha256-[\w+/=]{44}'", policy)) == 2
+    assert set(" ".join(allowed.values()).split()) == {"'none'", "'self'", "blob:", "data:", *hashes}
 
 
 def test_the_page_loads_nothing_and_never_treats_text_as_markup(client):
@@ -276,18 +268,15 @@ def test_the_page_loads_nothing_and_never_treats_text_as_markup(client):
     assert client.get("/").headers["Content-Type"] == "text/html; charset=utf-8"
     assert not re.findall(r"""\b[a-z]+://|["'(`=]//|@import|url\(|<iframe|<object|<embed|<base""", page)
     loaded = re.findall(r"""\b(?:src|href|action|poster|srcset)=["']?([^"' >]*)""", page)
-    assert set(loaded) <= {"data:,", "openapi.json"}
+    assert set(loaded) == {"data:,", "openapi.json"}
     markup = r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|\son\w+=|style="
     assert not re.findall(markup, page)
     assert client.get("/docs").status_code == client.get("/../page.html").status_code == 404
 
 
-# Uploads and the queue
-
-
-def test_uploads_over_the_limit_are_refused(client, running_server, recording, spool):
+def test_uploads_over_the_limit_are_refused(client, serving, recording, spool):
     refusal = (413, "more than 1 MB, expected a smaller recording")
-    assert answer(post(running_server.port, b"", length=1_000_001)) == refusal  # before any byte
+    assert answer(post(serving.port, b"", length=1_000_001)) == refusal  # before any byte
     response = client.post("/predict", content=(bytes(100_000) for _ in range(11)))  # without a length
     assert (response.status_code, response.text) == refusal
     content = recording.read_bytes()
@@ -295,24 +284,20 @@ def test_uploads_over_the_limit_are_refused(client, running_server, recording, s
     assert list(spool.iterdir()) == []
 
 
-def test_an_upload_that_stops_is_given_up(running_server, monkeypatch):
-    monkeypatch.setattr(server, "PATIENCE", 0.05)
-    status, text = answer(post(running_server.port, bytes(800_000), length=900_000))
-    assert status == 408
-    assert re.fullmatch(
-        r"800000 bytes were sent in [\d.]+ s, expected 10 kB a second and no pause of 0\.05 s", text
-    )
-
-
-def test_an_upload_that_trickles_is_given_up(running_server, monkeypatch):
+@pytest.mark.parametrize("size", [800_000, 0])
+def test_an_upload_that_stops_or_trickles_is_given_up(serving, monkeypatch, size):
     monkeypatch.setattr(server, "PATIENCE", 0.3)
     begun = time.monotonic()
-    connection = post(running_server.port, b"", length=900_000)
+    connection = post(serving.port, bytes(size), length=900_000)
     while not select.select([connection], [], [], 0.02)[0]:
-        connection.sendall(b"a")
+        if not size:
+            connection.sendall(b"a")
         assert time.monotonic() - begun < 10
-    assert answer(connection)[0] == 408
-    assert time.monotonic() - begun >= 0.3
+    status, text = answer(connection)
+    assert status == 408
+    assert re.fullmatch(
+        r"\d+ bytes were sent in [\d.]+ s, expected 10 kB a second and no pause of 0\.3 s", text
+    )
 
 
 def test_slow_uploads_keep_nobody_out_but_too_many_connections_do(small, recording, monkeypatch):
@@ -326,37 +311,29 @@ def test_slow_uploads_keep_nobody_out_but_too_many_connections_do(small, recordi
         assert answer(post(started.port, recording.read_bytes()))[0] == 503
 
 
-def test_a_full_disk_is_reported(client, recording, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported(client, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    response = client.post("/predict", content=recording.read_bytes())
-    assert response.status_code == 507
-    assert response.text == "no space for the recording (No such file or directory)"
+    response = client.post("/predict", content=b"")
+    sentence = "no space for the recording (No such file or directory)"
+    assert (response.status_code, response.text) == (507, sentence)
 
 
 class Slow(Recognizer):
-    """A recognizer that waits before each window until it is released; notes the windows' recordings."""
+    """A recognizer that waits before each window until it is released, and notes the recordings' lengths."""
 
     def __init__(self, model):
         super().__init__(model)
-        self.release, self.windows = threading.Event(), []
+        self.release, self.lengths = threading.Event(), []
 
     def predict(self, recordings, hop=None, check=None):
         recordings = list(recordings)
 
         def wait():
             check()
-            self.windows.append(len(recordings[0].samples) - 1000)
+            self.lengths.append(len(recordings[0].samples))
             assert self.release.wait(30)
 
         return super().predict(recordings, hop, wait)
-
-
-@pytest.fixture(params=["unnamed", "named"])
-def files(request, monkeypatch):
-    """Temporary files without names, and with names as on systems without /proc."""
-    if request.param == "named":
-        monkeypatch.setattr(server, "DESCRIPTORS", server.Path("no such folder"))
-    return request.param
 
 
 @pytest.fixture
@@ -370,39 +347,32 @@ def slow(spool, small):
             recognizer.release.set()
 
 
-def numbered(number):
-    """A recording that is known by its length."""
-    size = 2 * (1000 + number)
-    return wav(size) + bytes(size)
-
-
-def fill(started, count):
-    """Send recordings 0 to `count` - 1; return their connections when the first is being predicted."""
+def fill(started, lengths):
+    """Send recordings of these lengths; return their connections when the first is being predicted."""
     connections = []
-    for number in range(count):
-        connections.append(post(started.port, numbered(number)))
+    for length in lengths:
+        connections.append(post(started.port, wav(2 * length) + bytes(2 * length)))
         until(lambda: started.queue.length == len(connections))
-    until(lambda: started.recognizer.windows == [0])
+    until(lambda: started.recognizer.lengths == [lengths[0]])
     return connections
 
 
-def test_recordings_are_predicted_one_at_a_time_in_order(files, slow, spool):
-    connections = fill(slow, 20)
+def test_recordings_are_predicted_one_at_a_time_in_order(slow, spool):
+    connections = fill(slow, lengths := list(range(1000, 1020)))
     with httpx.Client(base_url=slow.address, trust_env=False) as client:
         assert client.get("/").status_code == client.get("/model").status_code == 200  # meanwhile
-    assert slow.recognizer.windows == [0]
-    assert len(list(spool.iterdir())) == (20 if files == "named" else 0)
+    assert slow.recognizer.lengths == [1000]
+    assert list(spool.iterdir()) == []  # temporary files have no names
     slow.recognizer.release.set()
     assert [answer(connection)[0] for connection in connections] == [200] * 20
-    assert slow.recognizer.windows == list(range(20))
-    until(lambda: slow.queue.length == 0 and list(spool.iterdir()) == [])
+    assert slow.recognizer.lengths == lengths
 
 
 def test_a_full_queue_refuses_more(slow, monkeypatch):
     monkeypatch.setattr(server, "QUEUE", 2)
-    late = numbered(9)
+    late = wav(2000) + bytes(2000)
     upload = post(slow.port, late[:-1], length=len(late))
-    connections = fill(slow, 3)
+    connections = fill(slow, [1000, 1001, 1002])
     with httpx.Client(base_url=slow.address, trust_env=False) as client:
         response = client.post("/predict", content=late)
         assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
@@ -414,50 +384,31 @@ def test_a_full_queue_refuses_more(slow, monkeypatch):
         assert client.post("/predict", content=late).status_code == 200
 
 
-def test_clients_that_leave_free_their_places(files, slow, spool, recording):
+@pytest.mark.parametrize("kind", ["unnamed", "named"])
+def test_clients_that_leave_free_their_places_and_end_their_work(slow, spool, monkeypatch, kind):
+    if kind == "named":  # as on systems without /proc
+        monkeypatch.setattr(server, "DESCRIPTORS", spool / "none")
     upload = post(slow.port, b"RIFF", length=900_000)
-    connections = fill(slow, 4)
-    upload.close()
-    connections[2].close()
-    connections[0].close()  # being predicted, until its window is done
+    connections = fill(slow, [144_000, 1001, 1002, 1003])  # the first has two windows
+    until(lambda: len(list(spool.iterdir())) == (5 if kind == "named" else 0))
+    for left in (upload, connections[2], connections[0]):
+        left.close()
     until(lambda: slow.queue.length == 2)
     slow.recognizer.release.set()
-    assert [answer(connections[number])[0] for number in (1, 3)] == [200, 200]
-    assert slow.recognizer.windows == [0, 1, 3]
+    assert [answer(connections[i])[0] for i in (1, 3)] == [200, 200]
+    assert slow.recognizer.lengths == [144_000, 1001, 1003]  # not the second window
     until(lambda: slow.queue.length == 0 and list(spool.iterdir()) == [])
-
-
-def test_the_prediction_for_a_client_that_has_left_ends_with_its_window(slow, recording):
-    connection = post(slow.port, recording.read_bytes())  # two windows
-    until(lambda: slow.recognizer.windows)
-    connection.close()
-    until(lambda: slow.queue.length == 0)
-    following = post(slow.port, numbered(1))
-    slow.recognizer.release.set()
-    assert answer(following)[0] == 200
-    assert slow.recognizer.windows == [143_000, 1]
-
-
-# Start and stop
 
 
 @pytest.mark.parametrize(
     ("host", "port", "reason"),
-    [
-        ("no.such.host.invalid", 0, "expected an address of this machine and a free port"),
-        ("203.0.113.7", 0, "ssign requested"),
-        ("127.0.0.1", 70_000, "ports end at 65535"),
-        ("a" * 300, 0, "cannot be served"),
-    ],
-)
-def test_an_impossible_address_is_refused(small, host, port, reason):
+    [("no.such.host.invalid", 0, "expected an address of this machine and a free port"),
+     ("203.0.113.7", 0, "ssign requested"), ("127.0.0.1", 70_000, "ports end at 65535"),
+     ("a" * 300, 0, "cannot be served"), ("127.0.0.1", None, "in use")],
+)  # fmt: skip
+def test_an_address_that_cannot_be_served_is_refused(small, serving, host, port, reason):
     with pytest.raises(server.ServerError, match=reason):
-        server.serve(small, host, port, opens=False)
-
-
-def test_a_port_in_use_is_refused(small, running_server):
-    with pytest.raises(server.ServerError, match=rf"127\.0\.0\.1, port {running_server.port}: .*in use"):
-        server.serve(small, port=running_server.port, opens=False)
+        server.serve(small, host, serving.port if port is None else port, opens=False)
 
 
 def test_a_missing_library_is_named(monkeypatch, capsys):
@@ -470,39 +421,36 @@ def test_a_missing_library_is_named(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("host", "shown", "is_open"),
-    [("127.0.0.1", "127.0.0.1", False), ("localhost", "localhost", False), ("127.1", "127.1", False),
-     ("0.0.0.0", "localhost", True)],
-)  # fmt: skip
-def test_the_address_is_printed_and_opened(small, monkeypatch, capsys, host, shown, is_open):
-    import uvicorn
-
+    ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("127.1", "127.1"), ("0.0.0.0", "localhost")]
+)
+def test_the_address_is_printed_and_opened(small, monkeypatch, capsys, host, shown):
     opened = []
-    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
     monkeypatch.setattr(server.webbrowser, "open", opened.append)
     server.serve(small, host, 0)
     until(lambda: opened)
     assert re.fullmatch(rf"http://{re.escape(shown)}:\d+/", opened[0])
     first, *more = capsys.readouterr().err.splitlines()
     assert first == f"ser-jax: serving at {opened[0]}, press Ctrl-C to stop"
-    assert bool(more) == is_open
-    if is_open:
-        assert "anyone who can reach 0.0.0.0 can use it, without a password" in more[0]
+    warning = "ser-jax: anyone who can reach 0.0.0.0 can use it, without a password and without encryption"
+    assert more == ([warning] if host == "0.0.0.0" else [])
+
+
+PROGRAM = """
+from ser_jax.recognizer import Recognizer, server
+server.GRACE = 1
+server.serve(Recognizer.load(), port=0, opens=False)
+"""
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
 def test_a_signal_stops_a_busy_server_within_seconds(tmp_path, number, status):
-    soundfile.write(tmp_path / "a.flac", np.zeros(3600 * 1000, np.int16), 1000)  # 20 s of work
+    soundfile.write(tmp_path / "a.flac", np.zeros(3600 * 1000, np.int16), 1000)  # many seconds of work
     content = (tmp_path / "a.flac").read_bytes()
     spool = tmp_path / "spool"
     spool.mkdir()
-    program = "from ser_jax.recognizer import Recognizer, server; server.GRACE = 1; "
-    program += "server.serve(Recognizer.load(), port=0, opens=False)"
-    environment = {**os.environ, "TMPDIR": str(spool)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, env=environment
-    )
-    with process:
+    command, environment = [sys.executable, "-c", PROGRAM], {**os.environ, "TMPDIR": str(spool)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             port = int(re.search(r"http://127\.0\.0\.1:(\d+)/", process.stderr.readline())[1])
             connections = [post(port, content), post(port, content), post(port, b"RIFF", length=900_000)]

@@ -28,16 +28,17 @@ import threading
 import webbrowser
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any, TypeVar
-from urllib.parse import urlsplit
+from typing import IO, Any
 
 import numpy as np
 import psutil
 import uvicorn
 from jaxtyping import Float
 from starlette.applications import Starlette
+from starlette.datastructures import URL
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -74,7 +75,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-Result = TypeVar("Result")
 Check = Callable[[], None]
 
 
@@ -104,7 +104,7 @@ def serve(
     """
     with listen(host, port) as listener:
         address, port = listener.getsockname()[:2]
-        app = application(recognizer, host_names(host, address, names), megabytes, names)
+        app = application(recognizer, host_names(host, address, names), megabytes)
         recognizer.compile()
         is_unspecified = ipaddress.ip_address(address).is_unspecified
         url = f"http://{'localhost' if is_unspecified else _bracketed(host)}:{port}/"
@@ -156,20 +156,12 @@ def host_names(host: str, address: str, names: Collection[str] = ()) -> set[str]
     return {_bracketed(name) for name in known}
 
 
-def application(
-    recognizer: Recognizer,
-    hosts: Collection[str],
-    megabytes: int = 64,
-    origins: Collection[str] = (),
-) -> Starlette:
+def application(recognizer: Recognizer, hosts: Collection[str], megabytes: int = 64) -> Starlette:
     """Return the ASGI application; its `state.queue` is its `Queue`.
 
     Args:
-      recognizer: the model.
-      hosts: the host names to answer to.
-      megabytes: the largest recording, in units of 10^6 bytes.
-      origins: host names of pages that may send recordings although the request names another host, as
-        behind a proxy that rewrites the header Host.
+      recognizer, megabytes: see `serve`.
+      hosts: the host names to answer to, see `host_names`.
     """
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
     limit = megabytes * 1_000_000
@@ -185,18 +177,17 @@ def application(
         return json_response(openapi())
 
     async def predict(request: Request) -> Response:
-        if not is_same_site(request, origins):
+        if not is_same_site(request, hosts):
             raise HTTPException(403, "sent by a page of another site, expected the server's own page")
         draws = request.url.path.endswith("/visualize")
         name = request.query_params.get("name", "recording")
         hop = _hop(request, recognizer)
         try:
             with temporary_file() as (file, path):
-                queue.check()
+                queue.refuse_if_full()
                 await receive(request, file, limit)
-                return await queue.run(
-                    request, lambda check: respond(recognizer, path, hop, name, draws, check)
-                )
+                work = partial(respond, recognizer, path, hop, name, draws)
+                return await queue.run(request, work)
         except UserError as error:
             raise HTTPException(422, str(error).replace(str(path), name)) from error
         except ClientDisconnect:
@@ -246,18 +237,18 @@ class Queue:
         self.length = 0
         self._worker = ThreadPoolExecutor(1)
 
-    def check(self) -> None:
+    def refuse_if_full(self) -> None:
         """Raise an HTTPException if the queue is full."""
         if self.length > QUEUE:
             sentence = f"{QUEUE} recordings are waiting, expected fewer: try again later"
             raise HTTPException(503, sentence, {"Retry-After": "5"})
 
-    async def run(self, request: Request, work: Callable[[Check], Result]) -> Result:
+    async def run(self, request: Request, work: Callable[[Check], Response]) -> Response:
         """Return the result of `work(check)`, where `check` raises ClientDisconnect once the client has left.
 
         Raises: HTTPException if the queue is full; ClientDisconnect; what `work` raises.
         """
-        self.check()  # again, since other uploads were faster
+        self.refuse_if_full()  # again, since other uploads were faster
         left = threading.Event()
 
         def check() -> None:
@@ -356,11 +347,12 @@ def drawing(samples: Float[np.ndarray, " n"]) -> dict[str, Any]:
     }
 
 
-def is_same_site(request: Request, origins: Collection[str] = ()) -> bool:
+def is_same_site(request: Request, hosts: Collection[str]) -> bool:
     """Return whether a request was not sent by another site's page, according to the browser's headers.
 
-    `Sec-Fetch-Site` decides; browsers omit it from unencrypted requests to other machines, where the host in
-    `Origin` has to be that of the request or one of `origins`. Programs send neither header.
+    `Sec-Fetch-Site` decides. Browsers omit it from unencrypted requests to other machines; then the host in
+    `Origin` has to be the one that the request names, or one of `hosts` if a proxy has rewritten that.
+    Programs send neither header.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:
@@ -368,8 +360,8 @@ def is_same_site(request: Request, origins: Collection[str] = ()) -> bool:
     if origin is None:
         return True
     with contextlib.suppress(ValueError):
-        url = urlsplit(origin.lower())
-        return url.netloc == request.headers.get("Host", "").lower() or url.hostname in origins
+        url = URL(origin.lower())
+        return url.netloc == request.headers.get("Host", "").lower() or url.hostname in hosts
     return False
 
 
