@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import httpx
 import jax
 import numpy as np
-import pytest
 
 from ser_jax import model
 from ser_jax.data.standardize import Scaler
@@ -28,14 +27,13 @@ FACTS = {"name": "random", "synthetic": True, "corpora": [CORPUS]}
 def recognizer(*tasks, seeds=2, facts=FACTS, network=AttentiveCNN, **sizes):
     """Return a recognizer of untrained networks."""
     models, rng = {}, np.random.default_rng(0)
+
+    def draw(leaf):
+        return rng.normal(0, 0.07, (seeds, *leaf.shape)).astype(np.float32)
+
     for task in (TASKS[name] for name in tasks):
         own = network(outputs=task.outputs, **sizes)
-        shapes = jax.tree.map(lambda leaf: (seeds, *leaf.shape), model.shapes(own))
-        params = jax.tree.map(
-            lambda shape: rng.normal(0, 0.1, shape).astype(np.float32),
-            shapes,
-            is_leaf=lambda it: type(it) is tuple,
-        )
+        params = jax.tree.map(draw, model.shapes(own))
         models[task.name] = TaskModel(task, own, params, Temperature(1.0))
     scaler = Scaler(np.full(26, -40, np.float32), np.full(26, 1 / 15, np.float32))
     return Recognizer(Trained(LogMel(), scaler, models, facts))

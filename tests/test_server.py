@@ -87,26 +87,22 @@ def test_the_page_gets_the_same_prediction_and_a_drawing(client, recording):
     content = recording.read_bytes()
     response = client.post("/visualize", content=content).json()
     assert response["prediction"] == client.post("/predict", content=content).json()
-    drawing, samples = response["drawing"], read_recording(recording).samples
-    columns = samples[: 898 * 160].reshape(898, 160)
-    assert drawing["seconds"] == 0.01
-    assert np.allclose(drawing["minima"], columns.min(axis=1), atol=1e-4)
-    assert np.allclose(drawing["maxima"], columns.max(axis=1), atol=1e-4)
-    shades = np.frombuffer(base64.b64decode(drawing["spectrogram"]), np.uint8).reshape(898, drawing["bands"])
-    level = logmel(samples)
-    assert np.abs(shades - 255 * np.clip(1 + (level - level.max()) / 70, 0, 1)).max() <= 0.5
+    assert response["drawing"] == server.drawing(read_recording(recording).samples)
 
 
-@pytest.mark.parametrize("seconds", [0.025, 0.035, 15.015, 15.025, 31])
-def test_a_drawing_has_few_columns_and_covers_the_recording(seconds):
+@pytest.mark.parametrize(("seconds", "width"), [(0.025, 1), (9, 1), (15.015, 1), (15.025, 2), (31, 3)])
+def test_a_drawing_shows_extremes_and_levels_in_few_columns(seconds, width):
     samples = speech(seconds).astype(np.float32)
-    drawing = server.drawing(samples)
-    columns = len(drawing["minima"])
-    assert 1 <= columns <= 1500
-    assert abs(columns * drawing["seconds"] - seconds) <= drawing["seconds"] + 0.015
-    assert len(base64.b64decode(drawing["spectrogram"])) == columns * drawing["bands"]
-    drawn = samples[: round(columns * drawing["seconds"] * 16_000)]
-    assert max(drawing["maxima"]) == pytest.approx(drawn.max(), abs=1e-4)
+    drawing, level = server.drawing(samples), logmel(samples)
+    starts = np.arange(0, len(level), width)
+    assert drawing["seconds"] == width * 0.01
+    assert len(starts) <= 1500
+    covered = samples[: len(starts) * width * 160]
+    assert np.allclose(drawing["minima"], np.minimum.reduceat(covered, starts * 160), atol=1e-4)
+    assert np.allclose(drawing["maxima"], np.maximum.reduceat(covered, starts * 160), atol=1e-4)
+    mean = np.stack([level[start : start + width].mean(axis=0) for start in starts])
+    shades = np.frombuffer(base64.b64decode(drawing["spectrogram"]), np.uint8).reshape(mean.shape)
+    assert np.abs(shades - 255 * np.clip(1 + (mean - mean.max()) / 70, 0, 1)).max() < 0.51
 
 
 def test_the_model_is_described_in_json_whatever_its_facts(client, small):
@@ -443,8 +439,7 @@ server.serve(Recognizer.load(), port=0, opens=False)
 """
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
-def test_a_signal_stops_a_busy_server_within_seconds(tmp_path, number, status):
+def test_ctrl_c_stops_a_busy_server_within_seconds(tmp_path):
     soundfile.write(tmp_path / "a.flac", np.zeros(3600 * 1000, np.int16), 1000)  # many seconds of work
     content = (tmp_path / "a.flac").read_bytes()
     spool = tmp_path / "spool"
@@ -457,10 +452,10 @@ def test_a_signal_stops_a_busy_server_within_seconds(tmp_path, number, status):
             time.sleep(0.5)
             assert not select.select(connections, [], [], 0)[0]
             begun = time.monotonic()
-            process.send_signal(number)
+            process.send_signal(signal.SIGINT)
             for connection in connections:
                 assert answer(connection) == (503, "the server is stopping, try again later")
-            assert process.wait(20) == status
+            assert process.wait(20) == 0
             assert time.monotonic() - begun < 5
             assert "Traceback" not in process.stderr.read()
         finally:
