@@ -1,4 +1,4 @@
-"""Recognizers with random weights, and servers of them in a thread of this process."""
+"""Recognisers with random weights, and servers of them in a thread of this process."""
 
 import contextlib
 import http.client
@@ -25,7 +25,7 @@ FACTS = {"name": "random", "synthetic": True, "corpora": [CORPUS]}
 
 
 def recognizer(*tasks, seeds=2, facts=FACTS, network=AttentiveCNN, **sizes):
-    """Return a recognizer of untrained networks."""
+    """Return a recogniser of untrained networks."""
     models, rng = {}, np.random.default_rng(0)
 
     def draw(leaf):

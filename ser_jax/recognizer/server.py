@@ -1,4 +1,4 @@
-"""A web server for a recognizer: a page for people, HTTP for programs.
+"""A web server for a recogniser: a page for people, HTTP for programs.
 
     GET  /               the page, one file that loads nothing else
     POST /predict        the bytes of a recording in, the JSON of `ser-jax predict --json` out
