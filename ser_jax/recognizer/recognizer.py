@@ -1,27 +1,27 @@
-"""The recogniser: a recording in windows of 7.5 s, each predicted by all networks."""
+"""The recogniser: a recording cut into overlapping windows, each predicted by all networks."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from scipy.sparse import csr_array
+from jaxtyping import Float, Float32
 
-from ser_jax.data import audio
 from ser_jax.errors import UserError
-from ser_jax.features import logmel
-from ser_jax.model import Array
-from ser_jax.recognizer import hearing, trained
-from ser_jax.recognizer.hearing import Heard, SoundError
-from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window
-from ser_jax.recognizer.trained import TARGETS, ModelError, Probabilities, Trained
+from ser_jax.features import pad
+from ser_jax.features.logmel import RATE, WINDOW
+from ser_jax.recognizer import trained
+from ser_jax.recognizer.prediction import Estimate, Prediction, Segment, Window
+from ser_jax.recognizer.recording import Recording, read_recording
+from ser_jax.recognizer.trained import ModelError, Outputs, TaskModel, Trained
 
-# Windows predicted at once. On a CPU several take as long as one after another, 3.5 ms each, and empty places
-# would cost as much; an accelerator is left idle by one.
+# On a CPU, several windows at once take as long as one after another, and empty places would cost as much;
+# one window does not keep an accelerator busy.
 BATCH = {"cpu": 1}
-ELSEWHERE = 64
+BATCH_ELSEWHERE = 64
+UNIT = 0.1  # s, of hops if the network has no attention
 
 
 class HopError(UserError):
@@ -32,29 +32,29 @@ class Recognizer:
     """A trained recogniser.
 
     Attributes:
-      model: the trained networks and all they need.
-      targets: their names.
+      model: its networks and what they need.
+      tasks: what it predicts, by name.
+      frontend: computes the features of each window.
       batch: windows predicted at once; by default what suits the device.
-      segment: s from one segment of the attention to the next, 0.9.
-      default_hop: s from one window to the next by default, four segments.
-      filters: of its features, as `logmel.logmel` takes them.
+      segment: s from one segment of the attention to the next, the unit of hops.
+      default_hop: s from one window to the next by default, about half a window.
     """
 
     def __init__(self, model: Trained, batch: int | None = None):
-        self.model = model
-        self.batch = BATCH.get(jax.default_backend(), ELSEWHERE) if batch is None else batch
-        self.targets = tuple(model.targets)
-        self.segment = _seconds(model.sizes.segment_frames)
-        self.default_hop = 4 * self.segment
-        self.filters = csr_array(model.filters)
-        self._weights = trained.weights(model)
+        self.model = model.to_device()
+        self.tasks = {name: own.task for name, own in model.tasks.items()}
+        self.frontend = model.frontend
+        self.batch = BATCH.get(jax.default_backend(), BATCH_ELSEWHERE) if batch is None else batch
+        self._segments = {name: self._segment_seconds(own) for name, own in model.tasks.items()}
+        self.segment = max(self._segments.values()) or UNIT
+        self.default_hop = self.segment * max(1, round(self.frontend.seconds / 2 / self.segment))
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> "Recognizer":
         """Read a folder that `ser-jax train` wrote.
 
         Args:
-          path: the folder; by default that of the demonstration, which was trained on synthetic speech only.
+          path: the folder; by default the demonstration, which was trained on synthetic speech only.
         Raises: ModelError naming the file and what is wrong with it.
         """
         return cls(trained.read(trained.demonstration() if path is None else path))
@@ -65,178 +65,184 @@ class Recognizer:
         return bool(self.model.facts.get("synthetic"))
 
     def compile(self) -> None:
-        """Compile now what the first recording would wait for, a second or so."""
-        self.predict([np.zeros((1, self.model.sizes.bands), np.float32)])
+        """Compile the networks now rather than for the first recording; takes a second or so."""
+        self.window(np.zeros(WINDOW, np.float32))
 
     def __call__(
-        self, sound: Path | str | np.ndarray, rate: int | None = None, hop: float | None = None
-    ) -> Recognition:
+        self, sound: Path | str | np.ndarray, rate: float | None = None, hop: float | None = None
+    ) -> Prediction:
         """Predict a recording.
 
         Args:
-          sound: a file (WAV, AIFF, FLAC, OGG, MP3), or samples [n] or [n, channels]: floating-point from -1
-            to 1, or signed integers.
-          rate: of the samples, Hz; None for a file.
-          hop: s from one window to the next, a multiple of `segment`; `default_hop`, 3.6 s, by default.
-        Raises: AudioError naming the file, SoundError, HopError.
+          sound, rate: a file, or samples and their rate, as in `read_recording`.
+          hop: s from one window to the next, a multiple of `segment`; `default_hop` by default.
+        Raises: AudioError naming the file, RecordingError, HopError.
         """
-        return next(self.recognise([self.hear(sound, rate)], hop))
+        self.check_hop(hop)
+        return next(self.predict([read_recording(sound, rate)], hop))
 
-    def hear(self, sound: Path | str | np.ndarray, rate: int | None = None) -> Heard:
-        """Compute the features of a file, or of samples [n] or [n, channels]; errors as in a call."""
-        if isinstance(sound, (str, Path)):
-            if rate is not None:
-                raise SoundError(f"rate {rate} for the file {sound}, expected none: the file says its own")
-            with audio.opened(sound) as opened:
-                return hearing.from_sound(opened, self.filters)
-        if isinstance(sound, (bytes, bytearray, memoryview)) or hasattr(sound, "read"):
-            kind = "an open file" if hasattr(sound, "read") else "bytes"
-            raise SoundError(f"{kind}, expected a path, or samples and their rate: soundfile.read gives both")
-        if rate is None:
-            raise SoundError("samples without their rate, expected it in Hz")
-        return hearing.from_samples(sound, rate, self.filters)
-
-    def recognise(
-        self, sounds: Iterable[Heard], hop: float | None = None, check: Callable[[], None] | None = None
-    ) -> Iterator[Recognition]:
-        """Predict many recordings, `batch` windows at a time, also of several recordings.
+    def predict(
+        self,
+        recordings: Iterable[Recording],
+        hop: float | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """Predict recordings, `batch` windows at a time, which may be of several recordings.
 
         Args:
-          sounds: results of `hear`; no more of them are held than fill a batch.
+          recordings: read one by one, no further ahead than a batch needs.
           hop: as in a call.
-          check: called before every batch; what it raises ends the prediction.
-        Yields: a Recognition for each, in order.
+          check: called before each batch; an exception that it raises ends the prediction.
+        Yields: the predictions in order.
+        Raises: HopError.
         """
-        step = self._step(hop)
-        waiting: deque[_Recording] = deque()
-        batch: list[tuple[_Recording, int]] = []
-        for heard in sounds:
-            recording = _Recording(heard, _starts(len(heard.logmel), self.model.sizes.frames, step), [])
-            waiting.append(recording)
-            for start in recording.starts:
-                batch.append((recording, start))
+        hop = self.check_hop(hop)
+        waiting: deque[_Work] = deque()
+        batch: list[tuple[_Work, int]] = []
+        for recording in recordings:
+            work = _Work(recording, _starts(len(recording.samples), self.frontend.seconds, hop), [])
+            waiting.append(work)
+            for start in work.starts:
+                batch.append((work, start))
                 if len(batch) == self.batch:
-                    self._predict(batch, check)
+                    self._predict_batch(batch, check)
                     batch = []
-            while waiting and waiting[0].is_done:
-                yield self._recognition(waiting.popleft())
+            while waiting and len(waiting[0].windows) == len(waiting[0].starts):
+                yield self._combine(waiting.popleft())
         if batch:
-            self._predict(batch, check)
-        yield from (self._recognition(recording) for recording in waiting)
+            self._predict_batch(batch, check)
+        yield from map(self._combine, waiting)
 
-    def predict(self, features: list[np.ndarray]) -> Probabilities:
-        """Predict some windows, at most `batch`, by every network.
-
-        Args:
-          features: of each [t, F] float32, dB, 1 <= t; what is beyond 7.5 s is not used.
-        Returns: Probabilities(probability [A, R, B], attention [A, R, B, S]) on the host.
-        Raises: ModelError if its weights, although finite, lead to outputs that are not.
-        """
-        sizes = self.model.sizes
-        padded = np.zeros((self.batch, sizes.frames, sizes.bands), np.float32)
-        frames = np.zeros(self.batch, np.int32)
-        for place, one in enumerate(features):
-            frames[place] = min(len(one), sizes.frames)
-            padded[place, : frames[place]] = one[: sizes.frames]
-        every = trained.predict(sizes, self._weights, padded, frames)
-        found = Probabilities(*(np.asarray(part)[:, :, : len(features)] for part in every))
-        if not all(np.isfinite(part).all() for part in found):
-            raise ModelError("the model's answers are not finite numbers, expected one that was trained")
-        return found
-
-    def window(self, features: np.ndarray, start: float = 0.0) -> Window:
+    def window(self, samples: Float32[np.ndarray, " n"], start: float = 0.0) -> Window:
         """Predict a single window.
 
         Args:
-          features: [t, F] float32, dB, as in `predict`.
+          samples: 16 kHz; at least 400, and no more are used than fill the window.
           start: of the window in its recording, s.
         """
-        frames = min(len(features), self.model.sizes.frames)
-        end = start + _seconds(frames)
-        return self._window(start, end, Probabilities(*(part[:, :, 0] for part in self.predict([features]))))
+        end = start + min(len(samples) / RATE, self.frontend.seconds)
+        return self._window(start, end, self._outputs([samples])[0])
 
-    def check(self, hop: float | None) -> None:
-        """Raise HopError if windows cannot be this far apart."""
-        self._step(hop)
-
-    def _step(self, hop: float | None) -> int:
-        """Return the frames from one window to the next."""
-        hop = self.default_hop if hop is None else hop
-        count = hop / self.segment
-        if not 0.5 < count < 1e6 or abs(count - round(count)) > 1e-6 or hop > logmel.SECONDS:
+    def check_hop(self, hop: float | None) -> float:
+        """Return the hop, `default_hop` for None; raise HopError if windows cannot be that far apart."""
+        if hop is None:
+            return self.default_hop
+        count, seconds = hop / self.segment, self.frontend.seconds
+        if not (0.5 < count < 1e6 and abs(count - round(count)) < 1e-6) or hop > seconds:
             raise HopError(
-                f"a hop of {hop:g} s, expected a multiple of {self.segment:g} s, the length of a "
-                f"segment of the attention, {self.segment * (logmel.SECONDS // self.segment):g} s at most"
+                f"a hop of {hop:g} s, expected a multiple of {self.segment:g} s, at most "
+                f"{seconds // self.segment * self.segment:g} s"
             )
-        return round(count) * self.model.sizes.segment_frames
+        return round(count) * self.segment
 
-    def _predict(self, batch: list[tuple["_Recording", int]], check: Callable[[], None] | None) -> None:
+    def _segment_seconds(self, own: TaskModel) -> float:
+        """Return the seconds from one segment of the attention to the next; 0 without attention."""
+        network = own.network
+        if network.segments == 1:
+            return 0.0
+        return getattr(network, "segment_frames", network.frames // network.segments) / self.frontend.rate
+
+    def _predict_batch(self, batch: list[tuple["_Work", int]], check: Callable[[], None] | None) -> None:
         if check is not None:
             check()
-        length = self.model.sizes.frames
-        predicted = self.predict(
-            [recording.heard.logmel[start : start + length] for recording, start in batch]
-        )
-        for place, (recording, _) in enumerate(batch):
-            recording.windows.append(Probabilities(*(part[:, :, place] for part in predicted)))
+        outputs = self._outputs([work.recording.samples[start:] for work, start in batch])
+        for (work, _), one in zip(batch, outputs, strict=True):
+            work.windows.append(one)
 
-    def _recognition(self, recording: "_Recording") -> Recognition:
-        heard, length = recording.heard, self.model.sizes.frames
+    def _outputs(self, windows: Sequence[Float32[np.ndarray, " _"]]) -> list[dict[str, Outputs]]:
+        """Return for each window, at most `batch`, the values [R, K] and attention [R, S] of every task.
+
+        Raises: ModelError if the outputs of finite weights are not finite.
+        """
+        frontend = self.frontend
+        features = np.zeros((self.batch, frontend.frames, frontend.dims), np.float32)
+        frames = np.zeros(self.batch, np.int32)
+        for i, samples in enumerate(windows):
+            cut = samples[: round(frontend.seconds * RATE)]
+            features[i], frames[i] = pad(frontend.extract(cut), frontend.frames)
+        found = {
+            name: Outputs(*map(np.asarray, trained.predict(own, self.model.scaler, features, frames)))
+            for name, own in self.model.tasks.items()
+        }
+        if not all(np.isfinite(part[:, : len(windows)]).all() for own in found.values() for part in own):
+            raise ModelError("the model's predictions are not finite, expected one that was trained")
+        return [
+            {name: Outputs(own.values[:, i], own.attention[:, i]) for name, own in found.items()}
+            for i in range(len(windows))
+        ]
+
+    def _combine(self, work: "_Work") -> Prediction:
+        """Average the windows of a recording, weighted by how much sound each holds."""
+        recording, length = work.recording, round(self.frontend.seconds * RATE)
         windows = tuple(
-            self._window(_seconds(start), min(heard.seconds, _seconds(start + length)), one)
-            for start, one in zip(recording.starts, recording.windows, strict=True)
+            self._window(start / RATE, min(recording.seconds, (start + length) / RATE), one)
+            for start, one in zip(work.starts, work.windows, strict=True)
         )
-        sound = np.array([min(length, len(heard.logmel) - start) for start in recording.starts], float)
-        share = sound / sound.sum()
-        return Recognition(heard.seconds, self._together(recording, share), windows)
+        sound = np.array([min(length, len(recording.samples) - start) for start in work.starts], float)
+        shares, tasks = sound / sound.sum(), {}
+        for name in self.tasks:
+            each = [one[name] for one in work.windows]
+            values = sum(share * one.values.astype(float) for share, one in zip(shares, each, strict=True))
+            tasks[name] = self._estimate(name, values, self._attention(name, each, work.starts, shares))
+        return Prediction(recording.seconds, tasks, windows)
 
-    def _window(self, start: float, end: float, one: Probabilities) -> Window:
-        attention = one.attention.mean(axis=1, dtype=np.float64)
-        return Window(start, end, self._estimates(one.probability, attention, start))
+    def _attention(
+        self, name: str, each: list[Outputs], starts: list[int], shares: Float[np.ndarray, " W"]
+    ) -> tuple[Segment, ...]:
+        """Add the weights of the segments of all windows; those of the same sound are one segment."""
+        length = self._segments[name]
+        if not length:
+            return ()
+        first = [round(start / RATE / length) for start in starts]
+        total = np.zeros(first[-1] + each[0].attention.shape[-1])
+        for i, share, one in zip(first, shares, each, strict=True):
+            total[i : i + one.attention.shape[-1]] += share * one.attention.mean(axis=0, dtype=float)
+        return _segments(total, 0.0, length)
 
-    def _together(self, recording: "_Recording", share: np.ndarray) -> dict[str, Estimate]:
-        """Average the windows; weights of the same sound in several windows are added."""
-        segment, segments = self.model.sizes.segment_frames, self.model.sizes.segments
-        probability = sum(
-            weight * one.probability.astype(np.float64)
-            for weight, one in zip(share, recording.windows, strict=True)
+    def _window(self, start: float, end: float, outputs: dict[str, Outputs]) -> Window:
+        tasks = {}
+        for name, own in outputs.items():
+            length = self._segments[name]
+            mean = own.attention.mean(axis=0, dtype=float)
+            tasks[name] = self._estimate(name, own.values, _segments(mean, start, length) if length else ())
+        return Window(start, end, tasks)
+
+    def _estimate(
+        self, name: str, values: Float[np.ndarray, "R K"], attention: tuple[Segment, ...]
+    ) -> Estimate:
+        names = self.model.tasks[name].names
+        mean = values.mean(axis=0, dtype=float)
+        spread = values.std(axis=0, ddof=1, dtype=float) if len(values) > 1 else np.zeros(len(mean))
+        label = names[int(mean.argmax())] if self.tasks[name].class_names else None
+        return Estimate(
+            dict(zip(names, mean.tolist(), strict=True)),
+            dict(zip(names, spread.tolist(), strict=True)),
+            label,
+            attention,
         )
-        attention = np.zeros((len(self.targets), recording.starts[-1] // segment + segments))
-        for start, weight, one in zip(recording.starts, share, recording.windows, strict=True):
-            first = start // segment
-            attention[:, first : first + segments] += weight * one.attention.mean(axis=1, dtype=np.float64)
-        return self._estimates(probability, attention, 0.0)
-
-    def _estimates(self, probability: Array, attention: Array, start: float) -> dict[str, Estimate]:
-        """Return the estimates from the seeds' probabilities [A, R] and weights of segments [A, S]."""
-        found = {}
-        for target, own, weight in zip(self.targets, probability, attention, strict=True):
-            mean = float(np.mean(own, dtype=np.float64))
-            spread = float(np.std(own, ddof=1, dtype=np.float64)) if len(own) > 1 else 0.0
-            segments = tuple(
-                Segment(start + i * self.segment, start + (i + 1) * self.segment, float(part))
-                for i, part in enumerate(weight)
-            )
-            found[target] = Estimate(TARGETS[target].class_names[int(mean > 0.5)], mean, spread, segments)
-        return found
 
 
-class _Recording(NamedTuple):
-    """A recording, the first frames of its windows, and their predictions: [A, R] and [A, R, S]."""
+class _Work(NamedTuple):
+    """A recording, the first samples of its windows, and the outputs of those predicted so far."""
 
-    heard: Heard
+    recording: Recording
     starts: list[int]
-    windows: list[Probabilities]
-
-    @property
-    def is_done(self) -> bool:
-        return len(self.windows) == len(self.starts)
+    windows: list[dict[str, Outputs]]
 
 
-def _starts(frames: int, length: int, step: int) -> list[int]:
-    """Return the first frames of the windows; the last one is the first to reach the end."""
-    return [i * step for i in range(1 + max(0, -(-(frames - length) // step)))]
+def _starts(samples: int, seconds: float, hop: float) -> list[int]:
+    """Return the first samples of the windows; the last window is the first to reach the end."""
+    starts = [0]
+    while starts[-1] + round(seconds * RATE) < samples:
+        following = round(len(starts) * hop * RATE)
+        if samples - following < WINDOW:
+            break
+        starts.append(following)
+    return starts
 
 
-def _seconds(frames: int) -> float:
-    return frames * logmel.HOP / logmel.RATE
+def _segments(weights: Float[np.ndarray, " S"], start: float, length: float) -> tuple[Segment, ...]:
+    return tuple(
+        Segment(start + i * length, start + (i + 1) * length, float(weight))
+        for i, weight in enumerate(weights)
+    )
