@@ -463,7 +463,7 @@ def _replaceable(text: str) -> Path:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from ser_jax.recognizer import exporting
+    from ser_jax.recognizer.export import export
 
-    exporting.export(_recognizer(arguments), arguments.format, arguments.out)
+    export(_recognizer(arguments), arguments.format, arguments.out)
     print(arguments.out)
