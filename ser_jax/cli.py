@@ -362,11 +362,11 @@ class _Schema(argparse.Action):
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from ser_jax.recognizer import predicting
+    from ser_jax.recognizer.predict import find_files, predict_files
 
     form = "json" if arguments.json else "csv" if arguments.csv else "text"
-    files = predicting.files(arguments.files)
-    return predicting.predict(_recognizer(arguments), files, form, arguments.hop, arguments.plot)
+    files = find_files(arguments.files)
+    return predict_files(_recognizer(arguments), files, form, arguments.hop, arguments.plot)
 
 
 def _recognizer(arguments: argparse.Namespace) -> "Recognizer":
@@ -427,19 +427,19 @@ def _standard_input(text: str) -> str:
 
 
 def _listen(arguments: argparse.Namespace) -> None:
-    from ser_jax.recognizer import streaming
+    from ser_jax.recognizer import stream
 
     if arguments.rate is not None and arguments.source is None:
-        raise streaming.StreamError("--rate without -, expected standard input as the source")
+        raise stream.StreamError("--rate without -, expected standard input as the source")
     if arguments.device is not None and arguments.source is not None:
-        raise streaming.StreamError("--device and -, expected one of them: a microphone or standard input")
+        raise stream.StreamError("--device and -, expected one of them: a microphone or standard input")
     recognizer = _recognizer(arguments)
     if arguments.source is None:
-        moments = streaming.moments(recognizer, arguments.device)
+        moments = stream.microphone(recognizer, arguments.device)
     else:
-        moments = streaming.piped(recognizer, sys.stdin.buffer, arguments.rate)
+        moments = stream.pipe(recognizer, sys.stdin.buffer, arguments.rate)
     for moment in moments:
-        line = json.dumps(streaming.as_dict(moment)) if arguments.json else streaming.line(moment)
+        line = json.dumps(stream.as_dict(moment)) if arguments.json else stream.as_line(moment)
         print(line, flush=True)
 
 

@@ -233,15 +233,15 @@ OPERATORS = {  # that mean the same in JAX and ONNX, all elementwise
 }  # fmt: skip
 COMPOUNDS: dict[str, Callable[..., Any]] = {  # primitives in terms of others
     "clamp": lambda low, x, high: jnp.minimum(jnp.maximum(x, low), high),
-    "expm1": lambda x: jnp.exp(x) - 1,
+    "expm1": lambda x, **_: jnp.exp(x) - 1,
     "is_finite": lambda x: jnp.abs(x) < jnp.inf,
     "integer_pow": lambda x, y: jnp.pow(x, jnp.asarray(y, x.dtype)),
-    "log1p": lambda x: jnp.log(1 + x),
+    "log1p": lambda x, **_: jnp.log(1 + x),
     "ne": lambda a, b: ~(a == b),
     "reduce_and": lambda x, axes, **_: x.astype(jnp.int32).min(axes) == 1,
     "reduce_or": lambda x, axes, **_: x.astype(jnp.int32).max(axes) == 1,
     "rsqrt": lambda x, **_: 1 / jnp.sqrt(x),
-    "square": lambda x: x * x,
+    "square": lambda x, **_: x * x,
     "stack": lambda *parts, axis: jnp.concatenate([jnp.expand_dims(part, axis) for part in parts], axis),
 }
 
