@@ -59,7 +59,7 @@ def optimised(hastily):
 
 LONGEST = (
     "test_faults.py", "test_command.py", "test_documentation.py", "test_engine.py", "test_train.py",
-    "test_resume.py", "test_run.py", "test_throughput.py", "test_own_network.py", "test_examples.py",
+    "test_resume.py", "test_run.py", "test_benchmark.py", "test_packaging.py", "test_own_network.py", "test_examples.py",
     "test_training_recogniser.py", "test_exporting.py", "test_serving.py", "test_pipe.py",
     "test_listening.py", "test_page.py", "test_documentation_built.py",
 )  # fmt: skip

@@ -122,5 +122,7 @@ def test_an_installed_wheel_predicts_and_trains_in_an_empty_folder(environment, 
     prepare(tmp_path)
     table2 = [environment / "python", "-m", "experiments.table2", "--corpora", *PAIR, "--data-dir", "data"]
     small = "--seeds 1 --folds 2 --epochs 1 --finetune-samples 10 --finetune-epochs 1 --tasks arousal"
-    assert "| monolingual" in run(*table2, *small.split(), "--model.channels", "4", "--out", "out", cwd=tmp_path)
+    assert "| monolingual" in run(
+        *table2, *small.split(), "--model.channels", "4", "--out", "out", cwd=tmp_path
+    )
     assert (tmp_path / "out" / "report.html").exists()
