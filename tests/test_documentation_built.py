@@ -1,4 +1,4 @@
-"""The documentation as pages: built without a warning, with nothing loaded from elsewhere and no lost link."""
+"""The documentation as pages: built without a warning, nothing loaded from elsewhere, no lost link."""
 
 import re
 import shutil

@@ -170,7 +170,8 @@ def measure_experiment(folder: Path, utterances: int, workers: int | None = None
     """
     if not LEAST <= utterances <= MOST:
         raise BenchmarkError(f"--utterances {utterances}, expected {LEAST} to {MOST:,}")
-    data, out, stages = folder / "data", folder / "results", {}
+    data, out = folder / "data", folder / "results"
+    stages: dict[str, Process] = {}
     counts = {"noise": utterances, "other": max(LEAST, utterances // 100)}
     for seed, (name, count) in enumerate(counts.items()):
         manifest = write_noise(folder / name, iemocap_seconds(count), seed)
