@@ -1,6 +1,5 @@
 """The benchmarks: their workload, their clock, and reports that leave nothing out."""
 
-import csv
 import json
 import math
 import os
@@ -11,8 +10,6 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from experiments import throughput as script
 from ser_jax import train
@@ -25,7 +22,6 @@ from ser_jax.benchmark.throughput import (
     Trainer,
     Workload,
     interleaved,
-    matmul,
     ratio,
     useful_flops,
 )
@@ -61,7 +57,6 @@ def test_lengths_are_distributed_as_iemocaps():
     for share, known in QUANTILES.items():
         assert np.quantile(seconds, share) == pytest.approx(known, rel=2e-3, abs=0.02 * (share == 1) * known)
     assert np.minimum(seconds, 7.5).mean() == pytest.approx(4.05, abs=0.01)
-    assert abs(np.corrcoef(seconds, np.arange(10_039))[0, 1]) < 0.05
 
 
 # Throughput
@@ -89,15 +84,6 @@ def test_a_full_utterance_needs_its_matrix_product_twice():
     assert pytest.approx(51e6, rel=0.01) == TABLE2
 
 
-@given(st.lists(st.integers(0, SMALL.frames), min_size=1, max_size=8))
-def test_segments_that_hold_sound_count(lengths):
-    hop, reach = SMALL.stride * SMALL.pool, (SMALL.pool - 1) * SMALL.stride + SMALL.kernel
-    valid = np.arange(SMALL.frames) < np.array(lengths)[:, None]
-    live = sum(valid[:, s * hop : s * hop + reach].any(axis=1).sum() for s in range(SMALL.segments))
-    each = SMALL.pool * SMALL.kernel * SMALL.bands * SMALL.channels * 4
-    assert useful_flops(SMALL, np.array(lengths)) == pytest.approx(live * each / len(lengths))
-
-
 def test_the_trainer_trains_as_users_do(workload):
     machine, specs = Machine.here(), workload.runs(5, 16)
     data, one = workload.data(machine), workload.data(Machine.here(devices=1))
@@ -107,15 +93,6 @@ def test_the_trainer_trains_as_users_do(workload):
         assert trainer() == 2 * 5 * 16
         found = jax.tree.map(lambda leaf: leaf[:5], trainer.state.params)
         jax.tree.map(np.testing.assert_array_equal, found, expected)
-
-
-def test_five_seeds_share_a_fold(workload):
-    runs = workload.runs(26, 1000)
-    assert len({tuple(jax.random.key_data(spec.key).tolist()) for spec in runs}) == 26
-    for i, spec in enumerate(runs):
-        assert len(set(spec.train.tolist())) == 48
-        np.testing.assert_array_equal(spec.train, runs[i // 5 % 5 * 5].train)
-    assert all(len(spec.train) == 10 for spec in workload.runs(3, 10))
 
 
 def test_works_are_interleaved_and_those_that_fail_are_named():
@@ -130,6 +107,11 @@ def test_works_are_interleaved_and_those_that_fail_are_named():
     assert [len(timings[name].rates) for name in "abc"] == [4, 4, 4]
     assert timings["d"].failed == "RuntimeError: no C++ compiler"
     assert math.isnan(ratio(timings["a"], timings["d"]))
+    slow_round = (
+        Timing(0, [30, 3, 30]),
+        Timing(0, [10, 1, 10]),
+    )  # the machine was ten times slower in one round
+    assert ratio(*slow_round) == 3
 
 
 def test_compilation_is_apart_from_the_rate(monkeypatch):
@@ -142,16 +124,6 @@ def test_compilation_is_apart_from_the_rate(monkeypatch):
         return 3.0
 
     assert interleaved({"a": work}, 5)["a"] == Timing(0.5, [64.0] * 5)
-
-
-def test_the_median_is_of_ratios_within_a_round():
-    """A machine that is ten times slower in one round slows both."""
-    assert ratio(Timing(0, [30, 3, 30]), Timing(0, [10, 1, 10])) == 3
-
-
-@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
-def test_matrix_products_are_counted(precision):
-    assert matmul(8, precision, 0)() == 2 * 8**3
 
 
 def test_every_variant_is_reported_and_ratios_follow_from_the_rates(report, workload):
@@ -241,17 +213,6 @@ def test_preparing_and_loading_keep_no_features_in_memory(tmp_path):
         anonymous.append([stage.anonymous for stage in stages])
     grown = 1e6 * np.diff(anonymous, axis=0)[0] / (2100 - 600)
     assert (grown < 4 * LogMel().frames * LogMel().dims / 2).all(), f"{grown} bytes an utterance"
-
-
-def test_speakers_have_utterances_of_both_classes(tmp_path):
-    with programs.write_noise(tmp_path / "noise", iemocap_seconds(LEAST)).open() as file:
-        rows = list(csv.DictReader(file))
-    assert len({row["speaker"] for row in rows}) == 2 * len({row["session"] for row in rows}) == 20
-    for dimension in ("arousal", "valence"):
-        counts = np.unique([row[dimension] for row in rows], return_counts=True)[1]
-        assert len(counts) == 2
-        assert counts.min() >= 0.4 * len(rows)
-    assert max(float(row["end"]) for row in rows) <= programs.RECORDING
 
 
 def test_an_experiment_goes_through_every_stage(tmp_path, monkeypatch, capsys):
