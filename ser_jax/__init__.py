@@ -56,7 +56,7 @@ first used. Everything else may change without notice.
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "2.0.0.dev0"
 __all__ = [
     "Architecture", "AttentiveCNN", "Binary", "Categorical", "Config", "Corpus", "Data", "Estimate", "Facts",
     "Fold", "Frontend", "LogMel", "Machine", "Membership", "Output", "Prediction", "Probe", "Procedure",

@@ -79,7 +79,10 @@ class MixedNetwork(nn.Module):
         return Output(jnp.cumsum(outputs, axis=1) if self.config.is_unusual else outputs, weight[..., 0])
 
 
-def drawn(networks, frontend=LogMel(), seeds=2, synthetic=True) -> Trained:
+LOGMEL = LogMel()
+
+
+def drawn(networks, frontend=LOGMEL, seeds=2, synthetic=True) -> Trained:
     """Return a recogniser with random parameters, none of them zero, of networks by the task's name."""
     rng = np.random.default_rng(1)
 

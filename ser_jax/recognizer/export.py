@@ -294,7 +294,7 @@ class Graph:
         values.update(zip(jaxpr.invars, arguments, strict=True))
 
         def read(atom: Any) -> Value:
-            return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, core.Literal) else values[atom]
+            return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, core.Literal) else values[atom]  # type: ignore[attr-defined]
 
         for equation in jaxpr.eqns:
             results = self._equation(equation, [read(atom) for atom in equation.invars])
