@@ -46,9 +46,9 @@ first used. Everything else may change without notice.
     statistics                     a module: intervals over speakers, tests between settings
     attention                      a module: which segment wins, by how much (Sec. 6)
 
-    Recognizer                     a trained model: sound to arousal and valence
-    Recognition, Window            its predictions for a recording, and for 7.5 s
-    Estimate, Segment              of one target, and where its attention lies
+    Recognizer                     a trained model: recordings to predictions
+    Prediction, Window             its predictions for a recording, and for 7.5 s
+    Estimate, Segment              of one task, and where its attention lies
 
     UserError                      base class of errors that a user can fix
 """
@@ -56,10 +56,10 @@ first used. Everything else may change without notice.
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "2.0.0.dev0"
 __all__ = [
     "Architecture", "AttentiveCNN", "Binary", "Categorical", "Config", "Corpus", "Data", "Estimate", "Facts",
-    "Fold", "Frontend", "LogMel", "Machine", "Membership", "Output", "Probe", "Procedure", "Recognition",
+    "Fold", "Frontend", "LogMel", "Machine", "Membership", "Output", "Prediction", "Probe", "Procedure",
     "Recognizer", "Regression", "RunResult", "RunSpec", "Runs", "Scaler", "Segment", "Task", "TrainConfig",
     "UserError", "Waveform", "Window", "apply", "attention", "augment", "batches", "ccc", "classes",
     "compute", "confusion", "facts", "features", "fit", "fit_runs", "fit_scaler", "folds", "group", "init",
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from ser_jax.features import Frontend, LogMel, Waveform
     from ser_jax.metrics import ccc, confusion, recalls, uar
     from ser_jax.model import Architecture, AttentiveCNN, Output, Probe, apply, init
-    from ser_jax.recognizer import Estimate, Recognition, Recognizer, Segment, Window
+    from ser_jax.recognizer import Estimate, Prediction, Recognizer, Segment, Window
     from ser_jax.tasks import Binary, Categorical, Regression, Task
     from ser_jax.train import Data, Procedure, Runs, TrainConfig, fit, fit_runs, inputs, key, predict, stack
 else:
@@ -96,7 +96,7 @@ else:
         "features": "Frontend LogMel Waveform",
         "metrics": "ccc confusion recalls uar",
         "model": "Architecture AttentiveCNN Output Probe apply init",
-        "recognizer": "Estimate Recognition Recognizer Segment Window",
+        "recognizer": "Estimate Prediction Recognizer Segment Window",
         "tasks": "Binary Categorical Regression Task",
         "train": "Data Procedure Runs TrainConfig fit fit_runs inputs key predict stack",
     }

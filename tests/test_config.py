@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_jax.augment import Gain, SpecAugment
-from ser_jax.experiment import code
-from ser_jax.experiment.code import code_digest, own_digest
+from ser_jax.augment import Gain
 from ser_jax.experiment.config import (
     KINDS,
     ComputeConfig,
@@ -179,48 +177,3 @@ def test_what_cannot_be_is_refused(own, make, sentence):
     with pytest.raises(ConfigError) as refused:
         make()
     assert sentence in str(refused.value)
-
-
-def test_the_digest_covers_what_results_depend_on():
-    modules = set(code.modules())
-    needed = """augment convolution engine metrics model objectives probe runs tasks train features
-        features.logmel features.waveform data.folds data.labels data.standardize data.histogram
-        data.concatenated experiment.config experiment.pool experiment.predictions experiment.run
-        experiment.settings"""
-    assert modules >= {f"ser_jax.{name}" for name in needed.split()}
-    neutral = {"recognizer", "report", "benchmark", "cli", "shutdown", "io", "devices"}
-    assert not {module for module in modules if module.split(".")[1] in neutral}
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "same"),
-    [
-        ('"""The cost."""\nx = 1', "# a comment\nx = (1)", True),
-        ('def f(x):\n    """Double."""\n    return 2 * x', "def f(x):\n    return 2 * x", True),
-        ('raise ValueError("expected 1")', 'raise ConfigError(f"expected {1}")', True),
-        ("x = 1", "x = 2", False),
-        ("def f(x):\n    return 2 * x", "def f(x):\n    return x * 2", False),
-        ("if x < 1:\n    raise ValueError", "if x < 2:\n    raise ValueError", False),
-    ],
-)
-def test_the_digest_changes_with_code_and_not_with_sentences(monkeypatch, tmp_path, before, after, same):
-    file = tmp_path / "train.py"
-    monkeypatch.setattr(code, "_known", lambda: {"ser_jax.train": file})
-    monkeypatch.setattr(code, "modules", lambda: ("ser_jax.train",))
-    found = []
-    for text in (before, after):
-        file.write_text(text)
-        code_digest.cache_clear()
-        found.append(code_digest())
-    code_digest.cache_clear()
-    assert (found[0] == found[1]) is same
-
-
-def test_classes_of_ones_own_count_with_their_module(own):
-    mine = choose("train.augment", "own_module:Mine")
-    assert own_digest([Probe(), SpecAugment(), choose]) == ""
-    found = own_digest([Probe(), mine])
-    assert found == own_digest([mine, mine])
-    own.write_text(OWN.replace("(1.0, 2.0)", "(1.0, 2.5)"))
-    __import__("linecache").clearcache()
-    assert own_digest([mine]) != found

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     "ser_jax.errors",
     "ser_jax.metrics",
-    "ser_jax.attention ser_jax.devices ser_jax.flags ser_jax.io ser_jax.shutdown",
+    "ser_jax.attention ser_jax.devices ser_jax.io ser_jax.shutdown",
     "ser_jax.features ser_jax.statistics",
     "ser_jax.data",
     "ser_jax.convolution",

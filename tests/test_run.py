@@ -12,10 +12,11 @@ from pair import changed, config, loaded, noise, with_facts
 from ser_jax import checkpoint
 from ser_jax.augment import Gain
 from ser_jax.errors import ResultsError
-from ser_jax.experiment import code, results
+from ser_jax.experiment import provenance as code
+from ser_jax.experiment import results
 from ser_jax.experiment import run as running
 from ser_jax.experiment.config import digest
-from ser_jax.experiment.predictions import read_predictions, read_training
+from ser_jax.experiment.results import read_predictions, read_training
 from ser_jax.experiment.resume import UNFINISHED
 from ser_jax.experiment.run import run
 from ser_jax.experiment.settings import (
@@ -85,7 +86,7 @@ def test_every_run_predicts_every_utterance(table):
         assert len(log.seed) == (2 if path.stem.startswith("crosslingual") else 10)
         assert np.isfinite(log.loss).all()
         assert np.isfinite(log.dev_loss).all() == (not path.stem.startswith("crosslingual"))
-        assert (table / "models" / f"{path.stem}.safetensors").exists()
+        assert (table / "models" / path.stem).exists()
     assert not (table / UNFINISHED).exists()
 
 

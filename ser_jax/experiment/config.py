@@ -11,7 +11,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Suppress
 
 from ser_jax import features
 from ser_jax.augment import AUGMENTATIONS
@@ -149,7 +151,7 @@ class Config:
     corpora: tuple[str, ...] = ("iemocap", "recola")
     data_dir: Path | None = None
     out: Path = Path("results")
-    tasks: tuple[Task, ...] = (TASKS["arousal"], TASKS["valence"])
+    tasks: Annotated[tuple[Task, ...], Suppress] = (TASKS["arousal"], TASKS["valence"])
     features: Frontend = LOGMEL
     model: Architecture = ATTENTIVE_CNN
     train: TrainConfig = TRAIN

@@ -114,9 +114,6 @@ class Checkpointing:
         if last or due or number is not None:
             self._series.save(epoch, snapshot())
             self._saved_at, self._saved_epoch = time.monotonic(), epoch
-        self._shutdown.saved = False
-        if last or number is not None:
-            self._shutdown.saved = True
         if number is not None:
             raise Interrupted(
                 f"ended after epoch {epoch} of {self._epochs} of stack {stack + 1} of {self._label}, which "

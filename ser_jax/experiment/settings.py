@@ -16,9 +16,9 @@ import numpy as np
 from ser_jax.data.folds import Fold
 from ser_jax.engine import NO_ROWS, RunSpec
 from ser_jax.errors import UserError
-from ser_jax.experiment.code import own_digest
 from ser_jax.experiment.config import Config, describe, digest
 from ser_jax.experiment.pool import Pool
+from ser_jax.experiment.provenance import own_digest
 from ser_jax.features import Frontend
 from ser_jax.metrics import labelled
 from ser_jax.model import Architecture

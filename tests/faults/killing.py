@@ -16,8 +16,7 @@ import signal
 import sys
 import tempfile
 import time
-import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,19 +60,15 @@ def while_saving(of: str, nth: int) -> Callable[[], None]:
     begun: list[Path] = []
 
     def make(own: Any) -> Any:
-        @contextlib.contextmanager
-        def atomic_file(out: Path, synced: bool = False) -> Iterator[Any]:
-            with own(out, synced) as stream:
-                begun.extend([out] if of in str(out) else [])
-                if of in str(out) and len(begun) == nth:
-                    stream.write(b"half")
-                    stream.flush()
-                    die()
-                yield stream
+        def write_json(out: Path, *rest: Any, **options: Any) -> None:
+            begun.extend([out] if of in str(out) else [])
+            if of in str(out) and len(begun) == nth:
+                die()
+            own(out, *rest, **options)
 
-        return atomic_file
+        return write_json
 
-    return lambda: replaced(checkpoint, "atomic_file", make)
+    return lambda: replaced(checkpoint, "write_json", make)
 
 
 def at_removing(of: str) -> Callable[[], None]:
@@ -97,11 +92,11 @@ WRITING = {
 }
 CHOSEN: dict[str, Callable[[], None]] = {
     "the configuration is about to appear": at_renaming("config.json", False),
-    "the folder was just locked": at_renaming("running.json", True),
+    "the configuration just appeared": at_renaming("config.json", True),
     **WRITING,
     "a checkpoint is about to be put in its place": at_renaming("stack-1", False),
     "a checkpoint was put in its place": at_renaming("stack-1", True),
-    "a stack was just trained": at_renaming("stack-0/5.", True),
+    "a stack was just trained": at_renaming("stack-0/5", True),
     "a training log is about to be stored": at_renaming("training/", False),
     "predictions are about to be stored": at_renaming("predictions/finetuned", False),
     "predictions were just stored": at_renaming(f"predictions/{FIRST}", True),
@@ -134,7 +129,7 @@ def kills(lab: Laboratory, count: int, seed: int) -> list[str]:
                     os.kill(child, signal.SIGKILL)
                 ended = lab.wait(child, lab.log(name))
             if ended.status == -signal.SIGKILL:
-                half = list((lab.folder / name).rglob("*.safetensors.*.partial"))
+                half = list((lab.folder / name).rglob(".*.partial/arrays"))
                 assert moment not in WRITING or half, f"nothing was half written: {moment}"
                 one.append(moment)
             elif ended.status == 0 and (one or moment not in CHOSEN):
@@ -159,8 +154,6 @@ def tried(fault: Callable[[Laboratory], None], lab: Laboratory) -> str:
     """Return what is wrong; empty if all is as it should be."""
     try:
         fault(lab)
-    except unittest.SkipTest as reason:
-        return f"not tried: {reason}"
     except (AssertionError, TimeoutError) as error:
         return str(error) or repr(error)
     return ""
@@ -180,7 +173,7 @@ def main() -> int:
         found = {name: tried(disturbances.FAULTS[name], lab) for name in names}
         done = kills(lab, options.kills, options.seed) if options.kills else []
     print(json.dumps({"seconds": lab.seconds, "kills": done, "faults": found}))
-    return 1 if any(one and not one.startswith("not tried") for one in found.values()) else 0
+    return 1 if any(found.values()) else 0
 
 
 if __name__ == "__main__":
