@@ -238,7 +238,7 @@ def test_four_classes_are_planned_like_two():
     everyone = noise("one", "two", each=12)
     for name, corpus in everyone.items():
         everyone[name] = with_facts(corpus, emotion=["anger", "excitement", "neutral", "sadness"])
-    specs, missing = planned(table2(config(tasks=(TASKS["four"],))), everyone)
+    specs, missing = planned(table2(config(tasks=(TASKS["emotion"],))), everyone)
     assert not missing
     assert {one.model.outputs for one in specs} == {4}
     labels = next(iter(specs.values()))[0].labels
