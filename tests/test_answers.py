@@ -14,9 +14,9 @@ import servers
 import soundfile
 from openapi_spec_validator import validate
 from senders import lie
+from ser_jax.recognizer.hearing import Heard
 
 from ser_jax.recognizer import Recognizer, schema, serving, turns
-from ser_jax.recognizer.hearing import Heard
 
 pytest_plugins = ["servers"]
 

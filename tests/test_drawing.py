@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 from matplotlib.patches import Polygon, Rectangle, StepPatch
-
-from ser_jax.recognizer import drawing
 from ser_jax.recognizer.hearing import Heard
 from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window
+
+from ser_jax.recognizer import drawing
 
 TARGETS = ("arousal", "valence")
 

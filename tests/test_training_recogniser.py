@@ -61,7 +61,7 @@ def test_metrics_are_those_of_the_stored_model_on_a_fifth_of_every_corpus(fitted
         assert len(metrics[name]["seeds"]) == 2
         assert set(metrics[name]["corpora"]) == {"de", "en"}
     assert metrics["arousal"]["UAR"] > 0.9
-    sounds = [every.features[[i]][0, : every.frames[i]] for i in np.flatnonzero(~held_out)]
+    sounds = [every.features[np.array([i])][0, : every.frames[i]] for i in np.flatnonzero(~held_out)]
     mean = np.concatenate(sounds).mean(axis=0, dtype=float)
     np.testing.assert_allclose(model.scaler.mean, mean, rtol=1e-5)
 
