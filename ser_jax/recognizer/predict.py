@@ -50,7 +50,7 @@ def find_files(given: list[str]) -> list[str]:
         else:
             found.append(name)
     if found.count(STANDARD_INPUT) > 1:
-        raise PredictionError("standard input (-) is given twice, expected it once")
+        raise PredictionError("standard input (-) is named twice, expected it once")
     return found
 
 
