@@ -21,8 +21,7 @@ from flax import linen as nn
 from ser_jax import model, tasks
 from ser_jax.data.standardize import Scaler
 from ser_jax.features import Frontend, LogMel
-from ser_jax.model import AttentiveCNN, Output
-from ser_jax.probe import Probe
+from ser_jax.model import AttentiveCNN, Output, Probe
 from ser_jax.recognizer import Recognizer, TaskModel, Trained
 from ser_jax.recognizer.export import ExportError, export, to_onnx, to_stablehlo
 from ser_jax.recognizer.trained import Temperature
