@@ -125,12 +125,14 @@ def test_text_has_a_line_for_each_recording_and_for_several_windows(predict, rec
     status, out, _ = predict(recordings / "a.wav", recordings / "b.flac")
     lines = out.splitlines()
     assert status == 0
-    assert re.fullmatch(
-        r"\S+a\.wav   1\.00 s   arousal (low|high) \(high: 0\.\d\d ± 0\.\d\d\)   "
-        r"emotion \w+ \(0\.\d\d ± 0\.\d\d\)   "
-        r"dimensions arousal -?\d\.\d\d ± \d\.\d\d, valence .*, dominance .*",
-        lines[0],
-    )
+    number = r"-?\d\.\d\d ± \d\.\d\d"
+    assert lines[0].startswith(f"{recordings / 'a.wav'}   1.00 s   ")
+    for text in (
+        rf"   arousal (low|high) \(high: {number}\)",
+        rf"   emotion \w+ \({number}\)",
+        rf"   dimensions arousal {number}, valence {number}, dominance {number}",
+    ):
+        assert re.search(text, lines[0])
     times = [line.split()[:4] for line in lines[2:]]
     assert times == [["0.0", "to", "7.5", "s"], ["3.6", "to", "11.1", "s"], ["7.2", "to", "12.0", "s"]]
 

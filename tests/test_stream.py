@@ -194,7 +194,7 @@ def test_other_streams_are_refused_in_a_sentence(content, rate, message, piped):
 
 def test_samples_that_are_not_finite_are_refused(piped):
     content = header(form=3, bits=32) + np.full(9_000, np.nan, "<f4").tobytes()
-    with pytest.raises(RecordingError, match="up to nan|not all finite"):
+    with pytest.raises(RecordingError, match=r"up to nan|not all finite"):
         list(stream.pipe(small(), piped(content)))
 
 
