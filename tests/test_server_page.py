@@ -65,7 +65,7 @@ def model(hastily):
 
 @pytest.fixture(scope="module")
 def address(model):
-    model(speech(1), 16_000)  # compile
+    model.compile()
     with running(model) as started:
         yield started.address
 
@@ -162,7 +162,7 @@ def test_attention_and_windows_are_drawn_and_listed(visit, address, model, sound
     page.evaluate(OPEN)
     pictures = set()
     for task, estimate in model(sounds / "speech.wav").tasks.items():
-        page.get_by_role("radio", name=task).check(force=True)
+        page.locator(f"label[for=show-{task}]").click()
         picture = page.get_by_role("img")
         expect(picture).to_have_attribute("aria-label", re.compile(f"Attention for {task} is strongest at"))
         pictures.add(picture.screenshot())
