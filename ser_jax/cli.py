@@ -317,14 +317,14 @@ def _train(arguments: argparse.Namespace) -> None:
         arguments.out,
         data_dir=arguments.data_dir,
         name=arguments.name,
-        targets=tuple(target for target in CLASS_NAMES if target in arguments.targets),
+        tasks=arguments.targets,
         seeds=arguments.seeds,
         epochs=arguments.epochs,
         label_rule=arguments.label_rule,
     )
     for target, own in metrics.items():
         print(
-            f"ser-jax: {target}: UAR {own['uar']:.1%} of {own['utterances']} utterances of {own['speakers']} "
+            f"ser-jax: {target}: UAR {own['UAR']:.1%} of {own['utterances']} utterances of {own['speakers']} "
             "speakers held out, 50 % being chance; see the model's README.md",
             file=sys.stderr,
         )

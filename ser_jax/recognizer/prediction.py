@@ -33,16 +33,6 @@ class Estimate(NamedTuple):
     label: str | None
     attention: tuple[Segment, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the estimate as JSON, as `schema` describes it."""
-        values = _rounded(self.values)
-        classes = {"class": self.label, "probabilities": values}
-        return {
-            **({"values": values} if self.label is None else classes),
-            "spread": _rounded(self.spread),
-            "attention": [_rounded(segment._asdict()) for segment in self.attention],
-        }
-
 
 class Window(NamedTuple):
     """The predictions for one window of a recording.
@@ -58,8 +48,7 @@ class Window(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the window as JSON, as `schema` describes it."""
-        times = _rounded({"start": self.start, "end": self.end})
-        return {**times, "tasks": {name: estimate.as_dict() for name, estimate in self.tasks.items()}}
+        return _as_json(self)
 
 
 class Prediction(NamedTuple):
@@ -77,12 +66,7 @@ class Prediction(NamedTuple):
 
     def as_dict(self, file: str) -> dict[str, Any]:
         """Return the prediction for the recording named `file` as JSON, as `schema` describes it."""
-        return {
-            "file": file,
-            **_rounded({"seconds": self.seconds}),
-            "tasks": {name: estimate.as_dict() for name, estimate in self.tasks.items()},
-            "windows": [window.as_dict() for window in self.windows],
-        }
+        return {"file": file, **_as_json(self)}
 
 
 def describe(task: str, estimate: Estimate, width: int = 0) -> str:
@@ -95,84 +79,66 @@ def describe(task: str, estimate: Estimate, width: int = 0) -> str:
       estimate: the prediction.
       width: to which the class is padded, so that several lines can be compared.
     """
-
-    def number(name: str) -> str:
-        spread = f" ± {estimate.spread[name]:.2f}" if estimate.spread[name] else ""
-        return f"{estimate.values[name]:.2f}{spread}"
-
+    numbers = {
+        name: f"{value:.2f}" + (f" ± {estimate.spread[name]:.2f}" if estimate.spread[name] else "")
+        for name, value in estimate.values.items()
+    }
     if estimate.label is None:
-        return f"{task} " + ", ".join(f"{name} {number(name)}" for name in estimate.values)
-    shown = number(estimate.label)
-    if len(estimate.values) == 2:
-        second = list(estimate.values)[1]
-        shown = f"{second}: {number(second)}"
+        return f"{task} " + ", ".join(f"{name} {number}" for name, number in numbers.items())
+    second = list(numbers)[1]
+    shown = f"{second}: {numbers[second]}" if len(numbers) == 2 else numbers[estimate.label]
     return f"{task} {estimate.label:<{width}} ({shown})"
 
 
-def _rounded(numbers: dict[str, float]) -> dict[str, float]:
-    """Round to six digits, more than training the same model again would reproduce."""
-    return {name: round(float(value), 6) for name, value in numbers.items()}
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        values, spread, label, attention = (_as_json(part) for part in value)
+        own = {"values": values} if label is None else {"class": label, "probabilities": values}
+        return {**own, "spread": spread, "attention": attention}
+    if isinstance(value, (Segment, Window, Prediction)):
+        return _as_json(value._asdict())
+    if isinstance(value, dict):
+        return {name: _as_json(part) for name, part in value.items()}
+    if isinstance(value, tuple):
+        return [_as_json(part) for part in value]
+    return round(value, 6) if isinstance(value, float) else value  # training anew would differ by more
 
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `Prediction.as_dict`."""
-    time, end = {"type": "number", "minimum": 0}, {"type": "number", "exclusiveMinimum": 0}
+
+    def closed(**properties: Any) -> dict[str, Any]:
+        required = list(properties)
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        }
+
+    def mapping(of: dict[str, Any], description: str) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": of, "minProperties": 1, "description": description}
+
+    time = {"type": "number", "minimum": 0}
     share = {"type": "number", "minimum": 0, "maximum": 1}
-    tasks = {
-        "type": "object",
-        "description": "by the task's name",
-        "minProperties": 1,
-        "additionalProperties": {"anyOf": [{"$ref": "#/$defs/classes"}, {"$ref": "#/$defs/numbers"}]},
+    segments = {"type": "array", "items": closed(start=time, end=time, weight=share)}
+    common = {
+        "spread": mapping(time, "sample standard deviation over the seeds"),
+        "attention": {**segments, "description": "weights, which sum to 1; after the end they weigh padding"},
     }
-    spread = {
-        "type": "object",
-        "description": "sample standard deviation over the seeds; 0 for a single seed",
-        "additionalProperties": {"type": "number", "minimum": 0},
-    }
-    probabilities = {
-        "type": "object",
-        "description": "calibrated, the mean over the seeds; they sum to 1",
-        "minProperties": 2,
-        "additionalProperties": share,
-    }
-    values = {
-        "type": "object",
-        "description": "predicted numbers by dimension, the mean over the seeds",
-        "minProperties": 1,
-        "additionalProperties": {"type": "number"},
-    }
-    attention = {
-        "type": "array",
-        "description": "weights of the segments, which sum to 1; those after the recording's end weigh "
-        "padding; empty if the network has no attention",
-        "items": _closed({"start": time, "end": end, "weight": share}),
-    }
-    window = _closed({"start": time, "end": end, "tasks": tasks})
-    common = {"spread": spread, "attention": attention}
+    label = {"class": {"type": "string", "description": "the most probable one"}}
+    probabilities = mapping(share, "calibrated, the mean over the seeds")
+    values = mapping({"type": "number"}, "predicted numbers, the mean over the seeds")
+    estimates = {"oneOf": [{"$ref": "#/$defs/classes"}, {"$ref": "#/$defs/numbers"}]}
+    tasks = mapping(estimates, "by the task's name")
+    windows = {"type": "array", "minItems": 1, "items": closed(start=time, end=time, tasks=tasks)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Prediction",
-        "description": "Predictions of a ser_jax recogniser for one recording; times are in seconds.",
-        **_closed(
-            {
-                "file": {"type": "string", "description": "the recording, as it was named"},
-                "seconds": {**end, "description": "its duration"},
-                "tasks": {**tasks, "description": "means over the windows, weighted by the sound they hold"},
-                "windows": {"type": "array", "minItems": 1, "items": window},
-            }
-        ),
+        "description": "Predictions for one recording; times are in seconds.",
+        **closed(file={"type": "string"}, seconds=time, tasks=tasks, windows=windows),
         "$defs": {
-            "classes": _closed({"class": {"type": "string"}, "probabilities": probabilities, **common}),
-            "numbers": _closed({"values": values, **common}),
+            "classes": closed(**label, probabilities=probabilities, **common),
+            "numbers": closed(values=values, **common),
         },
-    }
-
-
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of an object that has exactly these properties."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
     }

@@ -1,27 +1,31 @@
 """The recogniser: a recording cut into overlapping windows, each predicted by all networks."""
 
-from collections import deque
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeAlias
 
 import jax
 import numpy as np
 from jaxtyping import Float, Float32
 
 from ser_jax.errors import UserError
-from ser_jax.features import pad
+from ser_jax.features import Frontend, pad
 from ser_jax.features.logmel import RATE, WINDOW
 from ser_jax.recognizer import trained
 from ser_jax.recognizer.prediction import Estimate, Prediction, Segment, Window
 from ser_jax.recognizer.recording import Recording, read_recording
-from ser_jax.recognizer.trained import ModelError, Outputs, TaskModel, Trained
+from ser_jax.recognizer.trained import ModelError, TaskModel, Trained
 
 # On a CPU, several windows at once take as long as one after another, and empty places would cost as much;
 # one window does not keep an accelerator busy.
 BATCH = {"cpu": 1}
 BATCH_ELSEWHERE = 64
 UNIT = 0.1  # s, of hops if the network has no attention
+
+
+# For a window: values [R, K] of all seeds, and weights of the segments [S], their mean.
+_Output: TypeAlias = tuple[Float[np.ndarray, "R K"], Float[np.ndarray, " S"]]
 
 
 class HopError(UserError):
@@ -41,12 +45,13 @@ class Recognizer:
     """
 
     def __init__(self, model: Trained, batch: int | None = None):
-        self.model = model.to_device()
+        self.model = jax.device_put(model)
         self.tasks = {name: own.task for name, own in model.tasks.items()}
         self.frontend = model.frontend
         self.batch = BATCH.get(jax.default_backend(), BATCH_ELSEWHERE) if batch is None else batch
-        self._segments = {name: self._segment_seconds(own) for name, own in model.tasks.items()}
-        self.segment = max(self._segments.values()) or UNIT
+        self._length = round(self.frontend.seconds * RATE)  # of a window, in samples
+        self._units = {name: _segment_seconds(own, model.frontend) for name, own in model.tasks.items()}
+        self.segment = max(self._units.values())
         self.default_hop = self.segment * max(1, round(self.frontend.seconds / 2 / self.segment))
 
     @classmethod
@@ -97,21 +102,22 @@ class Recognizer:
         Raises: HopError.
         """
         hop = self.check_hop(hop)
-        waiting: deque[_Work] = deque()
-        batch: list[tuple[_Work, int]] = []
-        for recording in recordings:
-            work = _Work(recording, _starts(len(recording.samples), self.frontend.seconds, hop), [])
-            waiting.append(work)
-            for start in work.starts:
-                batch.append((work, start))
-                if len(batch) == self.batch:
-                    self._predict_batch(batch, check)
-                    batch = []
-            while waiting and len(waiting[0].windows) == len(waiting[0].starts):
-                yield self._combine(waiting.popleft())
-        if batch:
-            self._predict_batch(batch, check)
-        yield from map(self._combine, waiting)
+        windows = (
+            (recording, start, start == starts[-1])
+            for recording in recordings
+            for starts in [self._starts(len(recording.samples), hop)]
+            for start in starts
+        )
+        done: list[tuple[int, dict[str, _Output]]] = []  # of the recording
+        while batch := list(itertools.islice(windows, self.batch)):
+            if check is not None:
+                check()
+            outputs = self._predict([recording.samples[start:] for recording, start, _ in batch])
+            for (recording, start, is_last), own in zip(batch, outputs, strict=True):
+                done.append((start, own))
+                if is_last:
+                    yield self._combine(recording, done)
+                    done = []
 
     def window(self, samples: Float32[np.ndarray, " n"], start: float = 0.0) -> Window:
         """Predict a single window.
@@ -120,37 +126,27 @@ class Recognizer:
           samples: 16 kHz; at least 400, and no more are used than fill the window.
           start: of the window in its recording, s.
         """
-        end = start + min(len(samples) / RATE, self.frontend.seconds)
-        return self._window(start, end, self._outputs([samples])[0])
+        end = start + min(len(samples), self._length) / RATE
+        return Window(start, end, self._estimates(self._predict([samples])[0], start))
 
     def check_hop(self, hop: float | None) -> float:
         """Return the hop, `default_hop` for None; raise HopError if windows cannot be that far apart."""
-        if hop is None:
-            return self.default_hop
-        count, seconds = hop / self.segment, self.frontend.seconds
-        if not (0.5 < count < 1e6 and abs(count - round(count)) < 1e-6) or hop > seconds:
-            raise HopError(
-                f"a hop of {hop:g} s, expected a multiple of {self.segment:g} s, at most "
-                f"{seconds // self.segment * self.segment:g} s"
-            )
-        return round(count) * self.segment
+        hop = self.default_hop if hop is None else hop
+        count, most = hop / self.segment, self.frontend.seconds // self.segment
+        if not (0.5 < count < most + 0.5 and abs(count - round(count)) < 1e-6):
+            unit = f"{self.segment:g} s, at most {most * self.segment:g} s"
+            raise HopError(f"a hop of {hop:g} s, expected a multiple of {unit}")
+        return hop
 
-    def _segment_seconds(self, own: TaskModel) -> float:
-        """Return the seconds from one segment of the attention to the next; 0 without attention."""
-        network = own.network
-        if network.segments == 1:
-            return 0.0
-        return getattr(network, "segment_frames", network.frames // network.segments) / self.frontend.rate
+    def _starts(self, samples: int, hop: float) -> list[int]:
+        """Return the first samples of the windows; the last window is the first to reach the end."""
+        starts = [0]
+        while starts[-1] + self._length < samples - WINDOW:  # less than a frame has no features
+            starts.append(round(len(starts) * hop * RATE))
+        return starts
 
-    def _predict_batch(self, batch: list[tuple["_Work", int]], check: Callable[[], None] | None) -> None:
-        if check is not None:
-            check()
-        outputs = self._outputs([work.recording.samples[start:] for work, start in batch])
-        for (work, _), one in zip(batch, outputs, strict=True):
-            work.windows.append(one)
-
-    def _outputs(self, windows: Sequence[Float32[np.ndarray, " _"]]) -> list[dict[str, Outputs]]:
-        """Return for each window, at most `batch`, the values [R, K] and attention [R, S] of every task.
+    def _predict(self, windows: Sequence[Float32[np.ndarray, " _"]]) -> list[dict[str, _Output]]:
+        """Predict at most `batch` windows, each by all tasks.
 
         Raises: ModelError if the outputs of finite weights are not finite.
         """
@@ -158,91 +154,52 @@ class Recognizer:
         features = np.zeros((self.batch, frontend.frames, frontend.dims), np.float32)
         frames = np.zeros(self.batch, np.int32)
         for i, samples in enumerate(windows):
-            cut = samples[: round(frontend.seconds * RATE)]
-            features[i], frames[i] = pad(frontend.extract(cut), frontend.frames)
-        found = {
-            name: Outputs(*map(np.asarray, trained.predict(own, self.model.scaler, features, frames)))
-            for name, own in self.model.tasks.items()
-        }
-        if not all(np.isfinite(part[:, : len(windows)]).all() for own in found.values() for part in own):
-            raise ModelError("the model's predictions are not finite, expected one that was trained")
-        return [
-            {name: Outputs(own.values[:, i], own.attention[:, i]) for name, own in found.items()}
-            for i in range(len(windows))
-        ]
+            features[i], frames[i] = pad(frontend.extract(samples[: self._length]), frontend.frames)
+        found: list[dict[str, _Output]] = [{} for _ in windows]
+        for name, own in self.model.tasks.items():
+            values, attention = trained.predict(own, self.model.scaler, features, frames)
+            values, weights = np.asarray(values, float), np.asarray(attention, float).mean(axis=0)
+            for i, outputs in enumerate(found):
+                outputs[name] = values[:, i], weights[i]
+                if not all(np.isfinite(part).all() for part in outputs[name]):
+                    raise ModelError("the model's predictions are not finite, expected one that was trained")
+        return found
 
-    def _combine(self, work: "_Work") -> Prediction:
+    def _combine(self, recording: Recording, done: list[tuple[int, dict[str, _Output]]]) -> Prediction:
         """Average the windows of a recording, weighted by how much sound each holds."""
-        recording, length = work.recording, round(self.frontend.seconds * RATE)
-        windows = tuple(
-            self._window(start / RATE, min(recording.seconds, (start + length) / RATE), one)
-            for start, one in zip(work.starts, work.windows, strict=True)
-        )
-        sound = np.array([min(length, len(recording.samples) - start) for start in work.starts], float)
-        shares, tasks = sound / sound.sum(), {}
-        for name in self.tasks:
-            each = [one[name] for one in work.windows]
-            values = sum(share * one.values.astype(float) for share, one in zip(shares, each, strict=True))
-            tasks[name] = self._estimate(name, values, self._attention(name, each, work.starts, shares))
-        return Prediction(recording.seconds, tasks, windows)
+        sound = [min(self._length, len(recording.samples) - start) for start, _ in done]
+        tasks, windows = {}, []
+        for name, own in self.model.tasks.items():
+            first = [round(start / RATE / self._units[name]) for start, _ in done]
+            weights = np.zeros(
+                (len(done), first[-1] + own.network.segments)
+            )  # segments of the same sound: one
+            for row, i, (_, outputs) in zip(weights, first, done, strict=True):
+                row[i : i + own.network.segments] = outputs[name][1]
+            values = np.average([outputs[name][0] for _, outputs in done], axis=0, weights=sound)
+            tasks[name] = values, np.average(weights, axis=0, weights=sound)
+        for start, outputs in done:
+            end = min(recording.seconds, (start + self._length) / RATE)
+            windows.append(Window(start / RATE, end, self._estimates(outputs, start / RATE)))
+        return Prediction(recording.seconds, self._estimates(tasks, 0.0), tuple(windows))
 
-    def _attention(
-        self, name: str, each: list[Outputs], starts: list[int], shares: Float[np.ndarray, " W"]
-    ) -> tuple[Segment, ...]:
-        """Add the weights of the segments of all windows; those of the same sound are one segment."""
-        length = self._segments[name]
-        if not length:
-            return ()
-        first = [round(start / RATE / length) for start in starts]
-        total = np.zeros(first[-1] + each[0].attention.shape[-1])
-        for i, share, one in zip(first, shares, each, strict=True):
-            total[i : i + one.attention.shape[-1]] += share * one.attention.mean(axis=0, dtype=float)
-        return _segments(total, 0.0, length)
-
-    def _window(self, start: float, end: float, outputs: dict[str, Outputs]) -> Window:
-        tasks = {}
-        for name, own in outputs.items():
-            length = self._segments[name]
-            mean = own.attention.mean(axis=0, dtype=float)
-            tasks[name] = self._estimate(name, own.values, _segments(mean, start, length) if length else ())
-        return Window(start, end, tasks)
-
-    def _estimate(
-        self, name: str, values: Float[np.ndarray, "R K"], attention: tuple[Segment, ...]
-    ) -> Estimate:
-        names = self.model.tasks[name].names
-        mean = values.mean(axis=0, dtype=float)
-        spread = values.std(axis=0, ddof=1, dtype=float) if len(values) > 1 else np.zeros(len(mean))
-        label = names[int(mean.argmax())] if self.tasks[name].class_names else None
-        return Estimate(
-            dict(zip(names, mean.tolist(), strict=True)),
-            dict(zip(names, spread.tolist(), strict=True)),
-            label,
-            attention,
-        )
+    def _estimates(self, outputs: dict[str, _Output], start: float) -> dict[str, Estimate]:
+        found = {}
+        for name, (values, weights) in outputs.items():
+            own, unit = self.model.tasks[name], self._units[name]
+            mean, spread = values.mean(axis=0), values.std(axis=0, ddof=min(1, len(values) - 1))
+            label = own.names[int(mean.argmax())] if own.task.class_names else None
+            attention = tuple(
+                Segment(start + i * unit, start + (i + 1) * unit, weight)
+                for i, weight in enumerate(weights.tolist() if own.network.segments > 1 else [])
+            )
+            means, spreads = (dict(zip(own.names, each.tolist(), strict=True)) for each in (mean, spread))
+            found[name] = Estimate(means, spreads, label, attention)
+        return found
 
 
-class _Work(NamedTuple):
-    """A recording, the first samples of its windows, and the outputs of those predicted so far."""
-
-    recording: Recording
-    starts: list[int]
-    windows: list[dict[str, Outputs]]
-
-
-def _starts(samples: int, seconds: float, hop: float) -> list[int]:
-    """Return the first samples of the windows; the last window is the first to reach the end."""
-    starts = [0]
-    while starts[-1] + round(seconds * RATE) < samples:
-        following = round(len(starts) * hop * RATE)
-        if samples - following < WINDOW:
-            break
-        starts.append(following)
-    return starts
-
-
-def _segments(weights: Float[np.ndarray, " S"], start: float, length: float) -> tuple[Segment, ...]:
-    return tuple(
-        Segment(start + i * length, start + (i + 1) * length, float(weight))
-        for i, weight in enumerate(weights)
-    )
+def _segment_seconds(own: TaskModel, frontend: Frontend) -> float:
+    """Return the seconds from one segment of the attention to the next; `UNIT` for a single segment."""
+    network = own.network
+    frames = getattr(network, "segment_frames", network.frames // network.segments)
+    return frames / frontend.rate if network.segments > 1 else UNIT

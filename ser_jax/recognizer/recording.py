@@ -1,6 +1,6 @@
 """Recordings as a recogniser uses them: 16 kHz mono samples, from files or arrays of any rate and length."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,21 +42,21 @@ def read_recording(
       check: called before each block of a file is decoded; an exception that it raises ends the reading.
     Raises: AudioError, which names the file, or RecordingError for an array.
     """
+    too_short = f"expected at least one frame of {WINDOW / RATE} s"
     if isinstance(sound, (str, Path)):
         if rate is not None:
             raise RecordingError(f"rate {rate} for the file {sound}, expected none: the file states its own")
-        return _read_file(sound, check)
-    if rate is None:
-        raise RecordingError("samples without a rate, expected their rate in Hz")
-    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.integer, np.floating)):
-        raise RecordingError(f"rate {rate!r}, expected a number of Hz")
-    if not audio.RATES[0] <= rate <= audio.RATES[1]:
-        raise RecordingError(f"rate {rate} Hz, expected {audio.RATES[0]} to {audio.RATES[1]}")
+        with audio.opened(sound) as file:
+            recording = _resample(file.rate, _mono_blocks(file, check))
+        if len(recording.samples) < WINDOW:
+            raise audio.AudioError(sound, "too short", f"{recording.seconds:.4f} s of sound, {too_short}")
+        return recording
+    if not (isinstance(rate, (int, float, np.number)) and audio.RATES[0] <= rate <= audio.RATES[1]):
+        raise RecordingError(f"rate {rate!r} of samples, expected {audio.RATES[0]} to {audio.RATES[1]} Hz")
     samples = to_mono(sound)
     recording = _resample(rate, np.split(samples, range(audio.BLOCK, len(samples), audio.BLOCK)))
     if len(recording.samples) < WINDOW:
-        expected = f"expected at least one frame of {WINDOW / RATE} s"
-        raise RecordingError(f"{len(samples)} samples at {rate} Hz, {expected}")
+        raise RecordingError(f"{len(samples)} samples at {rate} Hz, {too_short}")
     return recording
 
 
@@ -72,50 +72,38 @@ def to_mono(samples: Shaped[np.ndarray, "..."]) -> Float64[np.ndarray, " n"]:
     found = f"samples of shape {list(samples.shape)} and type {samples.dtype}"
     if samples.dtype.kind not in "fi" or samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
         raise RecordingError(
-            f"{found}, expected floating-point numbers or signed integers [n] or [n, channels], or a path"
+            f"{found}, expected floating-point numbers or signed integers [n] or [n, channels]"
         )
     if samples.ndim == 2 and samples.shape[1] > max(CHANNELS, len(samples)):
         raise RecordingError(f"{found}, expected [n, channels]: transpose them, samples.T")
     with np.errstate(invalid="ignore"):  # a signalling NaN
         mono = samples.astype(np.float64)
     peak = np.abs(mono).max(initial=0)
-    if not np.isfinite(peak):
-        raise RecordingError("samples that are not all finite, expected sound")
     if samples.dtype.kind == "i":
         mono /= -float(np.iinfo(samples.dtype).min)
-    elif peak > HEADROOM:
+    elif not peak <= HEADROOM:
         raise RecordingError(f"floating-point samples of up to {peak:g}, expected -1 to 1")
     return mono if mono.ndim == 1 else mono.mean(axis=1)
 
 
-def _read_file(path: Path | str, check: Callable[[], None] | None) -> Recording:
-    def blocks(sound: audio.Sound) -> Iterable[np.ndarray]:
-        for block in sound.blocks():
-            if check is not None:
-                check()
-            yield block.mean(axis=1)
-
-    with audio.opened(path) as sound:
-        recording = _resample(sound.rate, blocks(sound))
-    if len(recording.samples) < WINDOW:
-        found = f"the file holds {recording.seconds:.4f} s of sound"
-        expected = f"expected at least one frame of {WINDOW / RATE} s"
-        raise audio.AudioError(path, "too short", f"{found}, {expected}")
-    return recording
+def _mono_blocks(file: audio.Sound, check: Callable[[], None] | None) -> Iterator[Float64[np.ndarray, " _"]]:
+    for block in file.blocks():
+        if check is not None:
+            check()
+        yield block.mean(axis=1)
 
 
-def _resample(rate: float, blocks: Iterable[Float64[np.ndarray, " block"]]) -> Recording:
-    """Resample blocks of samples to 16 kHz, one after another."""
+def _resample(rate: float, blocks: Iterable[Float64[np.ndarray, " _"]]) -> Recording:
+    """Resample consecutive blocks of samples to 16 kHz."""
     resampler = None
     if rate != RATE:
         import soxr
 
         resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float64")
-    count, parts = 0, [np.empty(0, np.float32)]
+    count, parts = 0, [np.empty(0)]
     for block in blocks:
         count += len(block)
-        resampled = block if resampler is None else resampler.resample_chunk(np.ascontiguousarray(block))
-        parts.append(resampled.astype(np.float32))
+        parts.append(block if resampler is None else resampler.resample_chunk(np.ascontiguousarray(block)))
     if resampler is not None:
-        parts.append(resampler.resample_chunk(np.empty(0), last=True).astype(np.float32))
-    return Recording(count / rate, np.concatenate(parts))
+        parts.append(resampler.resample_chunk(np.empty(0), last=True))
+    return Recording(count / rate, np.concatenate([part.astype(np.float32) for part in parts]))
