@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from servers import CORPUS, recognizer, reverse_proxy, running, speech, until
 
-from ser_jax.probe import Probe
+from ser_jax.model import Probe
 from ser_jax.recognizer import Recognizer
 
 sync_api = pytest.importorskip("playwright.sync_api")
