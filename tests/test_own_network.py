@@ -118,18 +118,6 @@ REFUSED = {
         Offered(Wrong("outputs")),
         r"outputs of the network of Offered are float32 \[3, 3\] for 3 utterances, expected float32 \[3, 2\]",
     ),
-    "attention without segments": (
-        Offered(Wrong("flat")),
-        r"attention of the network of Offered are float32 \[3\] for 3 utterances, expected float32 \[3, 1\]",
-    ),
-    "attention in whole numbers": (
-        Offered(Wrong("whole")),
-        r"attention of the network of Offered are int32 \[3, 1\] for 3 utterances, expected float32 \[3, 1\]",
-    ),
-    "another shape in training": (
-        Offered(Wrong("another")),
-        r"outputs of the network of Offered are float32 \[2, 2\] for 3 utterances, expected float32 \[3, 2\]",
-    ),
     "segments other than said": (
         Offered(segments=5),
         r"network of Offered are float32 \[3, 1\] for 3 utterances, expected float32 \[3, 5\]",
@@ -153,8 +141,6 @@ REFUSED = {
         r"fails on x float32 \[3, 10, 4\] \(TypeError: .*'training'\), expected a module that is called with",
     ),
     "no module": (Offered(7), r"network\(\) of Offered returns 7, expected a Linen module"),
-    "no output": (Offered(outputs=0), "outputs of Offered is 0, expected a whole number of at least 1"),
-    "frames": (Offered(frames=10.0), "frames of Offered is 10.0, expected a whole number of at least 1"),
     "nothing": (object(), "bands of object is None, expected a whole number of at least 1"),
     "no hash": (
         Changing(),
