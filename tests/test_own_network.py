@@ -45,17 +45,6 @@ def test_each_run_of_a_stack_trains_and_predicts_as_if_alone(config):
         close(again[i]._replace(embedding=None), output._replace(embedding=None))
 
 
-def test_the_length_of_the_padding_does_not_matter():
-    longer = dataclasses.replace(SMALL, frames=SMALL.frames + 20)
-    params = model.init(SMALL, jax.random.key(0))
-    x = utterances([60, 23, 5, 1])
-    padded = np.pad(x, [(0, 0), (0, 20), (0, 0)])
-    short, long = model.apply(SMALL, params, x), model.apply(longer, params, padded)
-    np.testing.assert_allclose(short.outputs, long.outputs, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(short.attention, long.attention[:, :12], rtol=1e-5, atol=1e-6)
-    assert not long.attention[:, 12:].any()
-
-
 def test_attention_of_the_example_weighs_sound_alone_and_sums_to_1():
     x = utterances([60, 23, 5, 1, 0])
     weights = np.asarray(model.apply(SMALL, model.init(SMALL, jax.random.key(0)), x).attention)
