@@ -45,7 +45,6 @@ class NoAugmentation:
     """Leave the features as they are."""
 
     def __call__(self, x: Features, frames: Frames, scaler: Scaler, key: PRNGKey) -> Augmented:
-        """Return x."""
         return jnp.asarray(x)
 
 
@@ -68,7 +67,6 @@ class SpecAugment:
     widest: int = 5
 
     def __call__(self, x: Features, frames: Frames, scaler: Scaler, key: PRNGKey) -> Augmented:
-        """Mask spans of a batch."""
         batch, length, dims = x.shape
         every = jnp.asarray(frames, jnp.float32)
         keys = jax.random.split(key, 2)
@@ -101,7 +99,6 @@ class Gain:
     decibels: float = 6.0
 
     def __call__(self, x: Features, frames: Frames, scaler: Scaler, key: PRNGKey) -> Augmented:
-        """Add a gain to a batch."""
         gain = jax.random.uniform(key, (len(x),), minval=-self.decibels, maxval=self.decibels)
         return x + (gain[:, None] * scaler.scale)[:, None, :]
 
@@ -121,7 +118,6 @@ class Noise:
     most: float = 40.0
 
     def __call__(self, x: Features, frames: Frames, scaler: Scaler, key: PRNGKey) -> Augmented:
-        """Add noise to a batch."""
         mean, scale = scaler.mean[:, None, :], scaler.scale[:, None, :]
         valid = (jnp.arange(x.shape[1])[None, :] < frames[:, None])[:, :, None]
         level = x / scale + mean

@@ -203,7 +203,7 @@ def _table(counts: dict[str, Any]) -> str:
 
 def train(
     corpora: tuple[str, ...], out: Path, tasks: tuple[str, ...] = ("arousal", "valence"),
-    seeds: Annotated[int, _number(int, 1, 1000)] = 5,
+    features: str = "logmel", seeds: Annotated[int, _number(int, 1, 1000)] = 5,
     epochs: Annotated[int, _number(int, 1, 1_000_000)] = 50,
     label_rule: LabelRule = "footnote", name: str | None = None, data_dir: DataDir = None,
 ) -> None:  # fmt: skip
@@ -213,6 +213,7 @@ def train(
       corpora: Names of the corpora.
       out: A new folder, or an empty one.
       tasks: Names of the tasks.
+      features: Front end that the corpora were prepared with: logmel, waveform, or module:Name.
       seeds: Networks per task.
       epochs: Epochs of training.
       name: Name of the model; that of its folder by default.
@@ -220,8 +221,11 @@ def train(
     from ser_jax.recognizer.train import train
 
     shutdown.raise_on_interrupt()
-    options = {"seeds": seeds, "epochs": epochs, "label_rule": label_rule}
-    train(list(corpora), out, data_dir=data_dir, name=name, targets=tasks, **options)
+    sys.path.append("")  # modules of the working directory, as with `python -m`
+    train(
+        corpora, out, data_dir=data_dir, name=name, tasks=tasks, features=features, seeds=seeds,
+        epochs=epochs, label_rule=label_rule,
+    )  # fmt: skip
     print(f"ser-jax: {out / 'README.md'} has its scores on held-out speakers", file=sys.stderr)
     print(out)
 
@@ -242,7 +246,7 @@ def predict(
       schema: Print the JSON Schema of an object of --json instead.
     """
     from ser_jax import recognizer
-    from ser_jax.recognizer import predicting
+    from ser_jax.recognizer.predict import find_files, predict_files
 
     if schema:
         print(encoding.dumps(recognizer.schema(), indent=2))
@@ -250,8 +254,8 @@ def predict(
     if not files or "" in files:
         raise UserError("no FILE, expected recordings, folders or patterns")
     form = "json" if json else "csv" if csv else "text"
-    found = predicting.files(list(files))
-    return predicting.predict(_load(model), found, form, hop, plot)
+    found = find_files(list(files))
+    return predict_files(_load(model), found, form, hop, plot)
 
 
 def _load(model: Path | None) -> "Recognizer":
@@ -280,24 +284,22 @@ def stream(
       device: Name of the microphone; the system's by default.
       rate: Rate of headerless 16-bit samples of one channel on standard input.
     """
-    from ser_jax.recognizer import streaming
+    from ser_jax.recognizer.stream import as_dict, as_line, microphone, pipe
 
     if rate is not None and source is None:
         raise UserError("--rate without -, expected standard input as the source")
     if device is not None and source is not None:
         raise UserError("--device and -, expected one of them: a microphone or standard input")
     recognizer = _load(model)
-    if source is None:
-        moments = streaming.moments(recognizer, device)
-    else:
-        moments = streaming.piped(recognizer, sys.stdin.buffer, rate)
+    moments = microphone(recognizer, device) if source is None else pipe(recognizer, sys.stdin.buffer, rate)
     for moment in moments:
-        print(encoding.dumps(streaming.as_dict(moment)) if json else streaming.line(moment), flush=True)
+        print(encoding.dumps(as_dict(moment)) if json else as_line(moment), flush=True)
 
 
 def serve(
     model: Model = None, host: str = "127.0.0.1", port: Annotated[int, _number(int, 0, 65535)] = 8000,
-    megabytes: Annotated[int, _number(int, 1, 100_000)] = 64, no_browser: bool = False,
+    megabytes: Annotated[int, _number(int, 1, 100_000)] = 64,
+    name: tyro.conf.UseAppendAction[tuple[str, ...]] = (), no_browser: bool = False,
 ) -> None:  # fmt: skip
     """Serve a page on which speech is recorded or dropped: `ser-jax serve`.
 
@@ -305,14 +307,15 @@ def serve(
       host: Address to listen on; by default only this machine can connect.
       port: Port to listen on; 0 for a free one.
       megabytes: Largest recording that is accepted.
+      name: Another host name to answer to, for example behind a reverse proxy; can be repeated.
       no_browser: Do not open a browser.
     """
     try:
-        from ser_jax.recognizer import serving
+        from ser_jax.recognizer import server
     except ImportError as error:
         found = f"{error.name} is not installed"
         raise UserError(f'{found}, expected the server: pip install "ser_jax[serve]"') from error
-    serving.serve(_load(model), host, port, megabytes, opens=not no_browser)
+    server.serve(_load(model), host, port, megabytes, name, opens=not no_browser)
 
 
 def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = None) -> None:
@@ -322,13 +325,13 @@ def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = None)
       format: Format of the file.
       out: A new file, or an earlier export to replace.
     """
-    from ser_jax.recognizer import exporting
+    from ser_jax.recognizer import export
 
     if out.is_dir() or (out.exists() and out.suffix not in (".onnx", ".stablehlo")):
         raise UserError(f"{out} exists, expected a new file, or one to replace that ends in .{format}")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent} is no folder, expected one for {out.name}")
-    exporting.export(_load(model), format, out)
+    export.export(_load(model), format, out)
     print(out)
 
 

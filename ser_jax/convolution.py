@@ -79,7 +79,7 @@ CACHE_ROWS = 32  # segments whose products stay in a processor's cache
 
 
 def _block_rows(total: int) -> int:
-    """The largest divisor of `total` up to `CACHE_ROWS`."""
+    """Return the largest divisor of `total` up to `CACHE_ROWS`."""
     return next(rows for rows in range(min(CACHE_ROWS, total), 0, -1) if total % rows == 0)
 
 

@@ -120,10 +120,8 @@ class Machine:
     ) -> "Machine":
         """Return this host, one of several if `jax.distributed` was initialised.
 
-        Args:
-          devices: how many of this host's devices to use; all by default.
-          budget: bytes; by default `SHARE` of the free memory.
-          runs_at_once, stacking: see `Machine`.
+        By default it has all of its devices, and a budget of `SHARE` of the free memory.
+
         Raises: MachineError if there are fewer devices, or none.
         """
         import jax
@@ -159,11 +157,8 @@ class Machine:
 
         They fit if twice their size is within the budget, which leaves as much for the runs.
 
-        Args:
-          features: [N, T, F] float32 on the host.
-          frames: [N] int32.
-        Returns: (features [N, T F], frames [N]) on the devices: a TPU pads a last axis of 26 to 128; else the
-          arguments, to be streamed.
+        Returns: features [N, T F] (a TPU would pad a last axis of 26 to 128) and frames [N] on the devices;
+          else the arguments, to be streamed.
         """
         import jax
         from jax.sharding import NamedSharding, PartitionSpec

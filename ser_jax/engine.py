@@ -20,21 +20,7 @@ from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
 from ser_jax.model import Architecture, Array, Output, Tree
 from ser_jax.objectives import Loss, cross_entropy
-from ser_jax.train import (
-    CHUNK,
-    Batch,
-    Data,
-    Procedure,
-    Runs,
-    TrainConfig,
-    TrainState,
-    fill,
-    is_streamed,
-    pad,
-    predict,
-    repeat_last,
-    stack,
-)
+from ser_jax.train import Data, Procedure, Runs, TrainConfig, TrainState, is_streamed, pad, repeat_last
 
 NO_ROWS = np.zeros(0, np.int32)
 CPU_STACK = 5  # runs a device; one after another they need no memory, and progress is shown between stacks
@@ -198,10 +184,10 @@ def predict_runs(
     longest = max(map(len, rows))
     for first in range(0, len(specs), size):
         some = range(first, min(first + size, len(specs)))
-        runs = fill(stack([specs[i].run() for i in some]), size)
+        runs = train.fill(train.stack([specs[i].run() for i in some]), size)
         own = repeat_last(jax.tree.map(lambda leaf: leaf[np.array(some)], params), size)  # noqa: B023
         padded = pad([rows[i] for i in some], longest, size)
-        found = predict(config, data, runs, own, *padded, machine.mesh)
+        found = train.predict(config, data, runs, own, *padded, machine.mesh)
         for place, i in enumerate(some):
             yield jax.tree.map(lambda part: part[place, : len(rows[i])], found)  # noqa: B023
 
@@ -227,19 +213,19 @@ def run_bytes(config: Architecture, training: TrainConfig, utterances: int, stre
     The compiler reports them for a step of `MEASURED` runs. Labels, weights and rows are added; if the
     features are streamed, so are those of this chunk of steps and of the next.
     """
-    chunk = 4 * CHUNK * training.batch * config.frames * config.bands
+    chunk = 4 * train.CHUNK * training.batch * config.frames * config.bands
     return _step_bytes(config, training) + 12 * utterances + (2 * chunk if streamed else 0)
 
 
 @cache
 def _step_bytes(config: Architecture, training: TrainConfig) -> int:
-    def one(_: jax.Array) -> tuple[Data, Runs, TrainState, Batch]:
+    def one(_: jax.Array) -> tuple[Data, Runs, TrainState, train.Batch]:
         key, rows = jax.random.key(0), jnp.zeros(training.batch, jnp.int32)
         levels = jnp.zeros((1, config.bands))
         run = Runs(key=key, train=rows, count=jnp.int32(0), labels=rows, scaler=Scaler(levels, levels))
         features = jnp.zeros((training.batch, config.frames * config.bands))
         gathered = Data(features=features, frames=rows, group=rows, speaker=rows, corpus=rows)
-        batch = Batch(rows, rows == 0, key, jnp.zeros(2, jnp.int32))
+        batch = train.Batch(rows, rows == 0, key, jnp.zeros(2, jnp.int32))
         return gathered, run, train.start(config, training, run), batch
 
     arguments = jax.eval_shape(jax.vmap(one), jnp.zeros(MEASURED))
@@ -268,8 +254,8 @@ class _Stacks(NamedTuple):
 
     def compute(self, number: int, specs: list[RunSpec]) -> RunResult:
         """Compute one stack, with rows as wide as the longest list."""
-        config, training, loss, stacking, mesh = self.procedure
-        runs = fill(stack([spec.run() for spec in specs], self.widths[0]), self.size)
+        config, training, *_, mesh = self.procedure
+        runs = train.fill(train.stack([spec.run() for spec in specs], self.widths[0]), self.size)
         dev = pad([spec.dev for spec in specs], self.widths[2], self.size)
         params = None
         if specs[0].params is not None:
@@ -283,7 +269,7 @@ class _Stacks(NamedTuple):
             self.on_epoch(steps, True)
 
         def outputs(params: Tree, rows: tuple[np.ndarray, np.ndarray]) -> Array:
-            return predict(config, self.data, runs, params, *rows, mesh).outputs
+            return train.predict(config, self.data, runs, params, *rows, mesh).outputs
 
         def after_epoch(epoch: int, state: TrainState, losses: np.ndarray) -> None:
             if epoch in self.dev_epochs and dev[0].size:
@@ -294,16 +280,7 @@ class _Stacks(NamedTuple):
             self.on_epoch(steps, False)
 
         state, losses = train.fit_runs(
-            config,
-            training,
-            self.data,
-            runs,
-            params,
-            loss=loss,
-            stacking=stacking,
-            mesh=mesh,
-            on_epoch=after_epoch,
-            resume=resume,
+            self.procedure, self.data, runs, params, on_epoch=after_epoch, resume=resume
         )
         tested = outputs(state.params, pad([spec.test for spec in specs], self.widths[1], self.size))
         own = _snapshot(state, losses, dev_outputs, len(specs))

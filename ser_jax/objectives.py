@@ -110,11 +110,9 @@ class TaskLoss:
     unlabelled: bool = dataclasses.field(default=False, init=False)
 
     def heads(self, key: Key[jax.Array, ""], output: Output, corpora: int) -> Tree:
-        """Return no parameters."""
         return {}
 
     def __call__(self, loss: Loss, step: Step, heads: Tree) -> Float[jax.Array, ""]:
-        """Return the task's loss."""
         return loss(step.output.outputs, step.labels, step.weights)
 
 
@@ -136,7 +134,6 @@ class DomainAdversarial:
     unlabelled: bool = dataclasses.field(default=True, init=False)
 
     def heads(self, key: Key[jax.Array, ""], output: Output, corpora: int) -> Tree:
-        """Draw the corpus classifier."""
         size = embedding_of(output).shape[-1]
         one, other = jax.random.split(key)
         return {
@@ -145,7 +142,6 @@ class DomainAdversarial:
         }
 
     def __call__(self, loss: Loss, step: Step, heads: Tree) -> Float[jax.Array, ""]:
-        """Return the task's loss and the corpus classifier's."""
         if step.corpus is None:
             raise ObjectiveError("data without `corpus`, expected the corpus of every utterance")
         strength = self.strength * (2 / (1 + jnp.exp(-10 * step.progress)) - 1)
@@ -173,12 +169,10 @@ class SupervisedContrastive:
     unlabelled: bool = dataclasses.field(default=False, init=False)
 
     def heads(self, key: Key[jax.Array, ""], output: Output, corpora: int) -> Tree:
-        """Return no parameters; check that there is an embedding."""
         embedding_of(output)
         return {}
 
     def __call__(self, loss: Loss, step: Step, heads: Tree) -> Float[jax.Array, ""]:
-        """Return the task's loss and the contrastive one."""
         if step.labels.ndim != 1:
             raise ObjectiveError("a task of numbers, expected classes for supervised contrastive training")
         contrast = supervised_contrast(

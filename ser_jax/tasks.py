@@ -79,12 +79,10 @@ class _Classes:
 
     @property
     def outputs(self) -> int:
-        """K."""
         return len(self.class_names)
 
     @property
     def chance(self) -> float:
-        """Score of guessing, 1 / K."""
         return 1 / self.outputs
 
     def predict(self, outputs: Array) -> Array:
@@ -117,12 +115,10 @@ class Binary(_Classes):
 
     @property
     def name(self) -> str:
-        """The dimension."""
         return self.dimension
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """As in ("low", "high")."""
         return CLASS_NAMES[self.dimension]
 
     def labels(self, corpus: Facts) -> Labels:
@@ -188,7 +184,6 @@ class Regression:
 
     @property
     def outputs(self) -> int:
-        """K, the number of dimensions."""
         return len(self.dimensions)
 
     def labels(self, corpus: Facts) -> Labels:
@@ -200,7 +195,6 @@ class Regression:
         return np.stack(columns, axis=1).astype(np.float32)
 
     def predict(self, outputs: Array) -> Array:
-        """Return the outputs, which are the numbers."""
         return outputs
 
     def score(self, labels: Labels, predictions: Labels) -> dict[str, float]:

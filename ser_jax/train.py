@@ -510,49 +510,37 @@ def _advance_runs(
 
 
 def fit(
-    config: Architecture,
-    training: TrainConfig,
-    data: Data,
-    run: Runs,
-    params: Tree = None,
-    *,
-    loss: Loss = cross_entropy,
+    procedure: Procedure, data: Data, run: Runs, params: Tree = None
 ) -> tuple[Tree, Float[np.ndarray, "epochs"]]:
     """Train one run by itself; return its parameters and losses. Arguments as of `fit_runs`."""
     run, params = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (run, params))
-    state, losses = fit_runs(config, training, jax.tree.map(jnp.asarray, data), run, params, loss=loss)
+    state, losses = fit_runs(procedure, jax.tree.map(jnp.asarray, data), run, params)
     return jax.tree.map(lambda leaf: leaf[0], state.params), losses[:, 0]
 
 
 def fit_runs(
-    config: Architecture,
-    training: TrainConfig,
+    procedure: Procedure,
     data: Data,
     runs: Runs,
     params: Tree = None,
     *,
-    loss: Loss = cross_entropy,
-    stacking: str = "map",
-    mesh: Mesh | None = None,
     on_epoch: OnEpoch | None = None,
     resume: tuple[int, TrainState, np.ndarray] | None = None,
 ) -> tuple[TrainState, Float[np.ndarray, "epochs R"]]:
     """Train a stack of runs side by side.
 
     Args:
-      config, training: network and procedure, the same for all.
+      procedure: network, training and loss, the same for all runs.
       data: the corpora; features that are not on the device are streamed.
       runs: the stack.
       params: stacked parameters to start from, for fine-tuning; drawn from the runs' keys otherwise.
-      loss: the task's.
-      stacking, mesh: see `each_run`.
       on_epoch: called after every epoch with the epochs done, the state and the losses, NaN for epochs to
         come; an exception ends the training.
       resume: what `on_epoch` was called with once, to go on from there to the same bits.
     Returns: the state after all epochs, and the losses; NaN once a run is stopped.
     """
+    config, training, *_, mesh = procedure
     runs = spread(jax.vmap(lambda run: weighted(training, run, config.outputs))(runs), mesh)
-    procedure = Procedure(config, training, loss, stacking, mesh)
     if resume is None:
         losses = np.full((training.epochs, len(runs.train)), np.nan, np.float32)
         resume = 0, start_runs(config, training, runs, params, data.corpora), losses

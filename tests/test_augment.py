@@ -47,11 +47,6 @@ def test_noise_adds_its_power():
     close(augmented(Noise(ratio, ratio)), standardize(10 * np.log10(power), FRAMES, *SCALER))
 
 
-def test_noise_is_drawn_between_its_bounds():
-    some, more, less = (augmented(Noise(*bounds)) for bounds in [(10, 30), (10, 10), (30, 30)])
-    assert ((less - 1e-3 <= some) & (some <= more + 1e-3))[VALID].all()
-
-
 @given(
     config=st.builds(
         SpecAugment,
@@ -72,13 +67,6 @@ def test_specaugment_masks_spans_no_wider_than_allowed(config, seed):
     assert (time.sum(axis=1) <= config.times * most)[narrow].all()
     assert not (time & ~VALID)[narrow].any()
     assert (band.sum(axis=1) <= config.bands * config.widest).all()
-
-
-def test_specaugment_masks_every_width_and_utterances_apart():
-    x = np.ones((N, CONFIG.frames, CONFIG.bands), np.float32)
-    every = [SpecAugment(1, 5, 0, 0)(x, np.full(N, 60), SCALER, jax.random.key(seed)) for seed in range(9)]
-    widths = (np.asarray(every)[..., 0] == 0).sum(axis=2)
-    assert set(widths.ravel().tolist()) == {0, 1, 2, 3, 4, 5}
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)

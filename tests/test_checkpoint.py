@@ -27,8 +27,8 @@ def equal(found, wanted):
 
 def test_a_tree_comes_back_bit_for_bit_and_saving_again_replaces_it(tmp_path):
     for number in (1, 2):
-        checkpoint.save(tmp_path / "new" / "a.safetensors", tree(number))
-        equal(checkpoint.restore(tmp_path / "new" / "a.safetensors", shapes()), tree(number))
+        checkpoint.save(tmp_path / "new" / "a", tree(number))
+        equal(checkpoint.restore(tmp_path / "new" / "a", shapes()), tree(number))
 
 
 @pytest.fixture
@@ -41,69 +41,81 @@ def series(tmp_path):
 
 
 def test_the_last_two_of_a_series_are_kept(series, tmp_path):
-    (tmp_path / "a" / ".9.safetensors.0.partial").touch()  # left by a process that was killed
+    (tmp_path / "a" / ".8.partial" / "arrays").mkdir(parents=True)  # left by a process that was killed
     assert series.numbers() == [7, 5]
     number, found = series.latest(shapes(), pytest.fail)
     assert number == 7
     equal(found, tree(7))
     series.save(8, tree(8))
-    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["7.safetensors", "8.safetensors"]
+    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["7", "8"]
     assert Series(tmp_path / "nowhere").latest(shapes(), pytest.fail) is None
 
 
 def test_arrays_of_another_configuration_are_named(tmp_path):
-    file = tmp_path / "a.safetensors"
-    with pytest.raises(CheckpointError, match=r"^no checkpoint .*a.safetensors, expected one written"):
-        checkpoint.restore(file, shapes())
-    checkpoint.save(file, {"bias": np.zeros((3, 4), np.float16), "more": np.ones(2)})
+    folder = tmp_path / "a"
+    with pytest.raises(CheckpointError, match=r"^no checkpoint .*/a, expected one written"):
+        checkpoint.restore(folder, shapes())
+    checkpoint.save(folder, {"bias": np.zeros((3, 4), np.float16), "more": np.ones(2)})
     with pytest.raises(
         CheckpointError,
         match=r"another configuration: bias float16 \[3, 4\], expected float32 \[3, 4\]; more float64 \[2\], "
         r"expected none$",
     ):
-        checkpoint.restore(file, {"bias": np.zeros((3, 4), np.float32)})
+        checkpoint.restore(folder, {"bias": np.zeros((3, 4), np.float32)})
+
+
+def files(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def test_a_damaged_checkpoint_is_moved_aside_and_the_one_before_is_taken(series):
     said = []
-    for aside in ("7.safetensors.damaged", "7.safetensors.damaged-1"):
-        series.file(7).write_bytes(series.file(7).read_bytes()[:20])
+    for aside in ("7.damaged", "7.damaged-1"):
+        file = files(series.path(7))[0]
+        file.write_bytes(file.read_bytes()[:20])
         number, found = series.latest(shapes(), said.append)
-        assert (number, said.pop()) == (5, f"{series.file(7)} is damaged and was moved to {aside}")
+        assert (number, said.pop()) == (5, f"{series.path(7)} is damaged and was moved to {aside}")
         equal(found, tree(5))
         series.save(7, tree(7))
     assert series.latest(shapes(), pytest.fail)[0] == 7
-    assert (series.file(7).parent / aside).exists()
+    assert (series.path(7).parent / aside).exists()
 
 
 def test_any_damage_is_found(tmp_path):
-    """The file is cut and flipped at every byte in turn."""
-    file = tmp_path / "a.safetensors"
-    checkpoint.save(file, tree(3))
-    content = file.read_bytes()
-    for place in range(len(content)):
-        flipped = bytearray(content)
-        flipped[place] ^= 1 << place % 8
-        for damaged in (content[:place], bytes(flipped)):
-            file.write_bytes(damaged)
-            try:
-                equal(checkpoint.restore(file, shapes()), tree(3))
-            except CheckpointError as error:
-                assert "delete it to train again" in str(error)  # noqa: PT017
-    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(DamagedError):
-        checkpoint.restore(file, shapes())
+    """Every file is cut, flipped and removed in turn."""
+    folder = tmp_path / "a"
+    checkpoint.save(folder, tree(3))
+    for file in files(folder):
+        content = file.read_bytes()
+        for place in {0, len(content) // 2, len(content) - 1}:
+            for damaged in (
+                content[:place],
+                content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :],
+            ):
+                file.write_bytes(damaged)
+                try:
+                    equal(checkpoint.restore(folder, shapes()), tree(3))  # a blank of checkpoint.json
+                except CheckpointError as error:
+                    assert "delete it to train again" in str(error) or "another configuration" in str(error)  # noqa: PT017
+                else:
+                    assert file.name == "checkpoint.json"
+        file.unlink()
+        with pytest.raises(DamagedError):
+            checkpoint.restore(folder, shapes())
+        file.write_bytes(content)
+    equal(checkpoint.restore(folder, shapes()), tree(3))
 
 
 def test_what_cannot_be_read_for_another_reason_is_left_alone(series, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.Path, "read_bytes", fail)
-        with pytest.raises(CheckpointError, match=r"cannot be read \(Input/output error\) but") as caught:
-            series.latest(shapes(), pytest.fail)
-    assert not isinstance(caught.value, DamagedError)
+    for target, name in ((checkpoint.Path, "read_bytes"), (checkpoint.ocp.Checkpointer, "restore")):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, fail)
+            with pytest.raises(CheckpointError, match=r"cannot be read \(Input/output error\) but") as caught:
+                series.latest(shapes(), pytest.fail)
+        assert not isinstance(caught.value, DamagedError)
     assert series.latest(shapes(), pytest.fail)[0] == 7
 
 

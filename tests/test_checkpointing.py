@@ -124,10 +124,10 @@ def test_a_damaged_checkpoint_is_announced(experiment):
     begun = experiment.begin()
     begun.runs_per_stack(1)
     experiment.train(begun, until=3)
-    (experiment.folder / "stack-0" / "3.safetensors").write_text("")
+    (experiment.folder / "stack-0" / "3" / "checkpoint.json").write_text("")
     assert experiment.train(experiment.begin()) == 2
     damaged, how = experiment.printed
-    assert "stack-0/3.safetensors is damaged" in damaged
+    assert damaged.endswith("stack-0/3 is damaged and was moved to 3.damaged")
     assert how == "cell: stack 1 goes on after epoch 2 of 5"
 
 

@@ -85,7 +85,7 @@ def test_every_run_predicts_every_utterance(table):
         assert len(log.seed) == (2 if path.stem.startswith("crosslingual") else 10)
         assert np.isfinite(log.loss).all()
         assert np.isfinite(log.dev_loss).all() == (not path.stem.startswith("crosslingual"))
-        assert (table / "models" / f"{path.stem}.safetensors").exists()
+        assert (table / "models" / path.stem).exists()
     assert not (table / UNFINISHED).exists()
 
 
@@ -119,11 +119,12 @@ def test_stored_results_are_not_computed_again(copy, capsys):
 def test_lost_results_are_computed_again_to_the_same_bits(copy, table):
     lost = (
         "predictions/finetuned-one-two-valence.npz",
-        "models/crosslingual-one-two-arousal.safetensors",
+        "models/crosslingual-one-two-arousal",
         "training/multilingual-one+two-one+two-valence.npz",
     )
     for name in lost:
-        (copy.out / name).unlink()
+        place = copy.out / name
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
     run(table2(copy), copy)
     assert all((copy.out / name).exists() for name in lost)
     assert content(copy.out) == content(table)

@@ -416,7 +416,7 @@ def store(
 ) -> None:  # fmt: skip
     """Store the results of a setting: models first, predictions last; if these are there, everything is."""
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *(one.params for one in found))
-    checkpoint.save(out / "models" / f"{setting.slug}.safetensors", params)
+    checkpoint.save(out / "models" / setting.slug, params)
     log = training_log(setting.task, specs, found, dev_epochs)
     write_arrays(out / "training" / f"{setting.slug}.npz", vars(log))
     note(out, settings={setting.slug: setting.describe()})
@@ -428,13 +428,13 @@ def is_stored(out: Path, setting: Setting, cells: Sequence[tuple[str, ...]]) -> 
     """Return whether the results of a setting are there."""
     files = [predictions_file(out, setting, test) for test in cells]
     files.append(out / "training" / f"{setting.slug}.npz")
-    files.append(out / "models" / f"{setting.slug}.safetensors")
+    files.append(out / "models" / setting.slug)
     return all(file.exists() for file in files)
 
 
 def read_params(out: Path, setting: Setting, like: Tree) -> Tree:
     """Read the stacked parameters of a setting's runs; `like` is a tree of their shapes."""
-    return checkpoint.restore(out / "models" / f"{setting.slug}.safetensors", like)
+    return checkpoint.restore(out / "models" / setting.slug, like)
 
 
 @contextlib.contextmanager

@@ -155,10 +155,7 @@ class Laboratory:
 
         assert self.ended(name, disturbed=disturbed).status == -signal.SIGKILL
         [place] = (self.folder / name / "unfinished").glob(f"{FIRST}-*/{STACK}")
-        assert sorted(one.name for one in place.iterdir()) == [
-            f"{after - 1}.safetensors",
-            f"{after}.safetensors",
-        ]
+        assert sorted(one.name for one in place.iterdir()) == [str(after - 1), str(after)]
         return place
 
     def outcome(self, name: str) -> dict[str, str]:
@@ -174,7 +171,7 @@ class Laboratory:
         return found | self._parameters(out / "models")
 
     def _parameters(self, models: Path) -> dict[str, str]:
-        """Return digests of the models' arrays, read by a child."""
+        """Return digests of the models' arrays, read by a child: Orbax has threads."""
         said = self.folder / "parameters"
 
         def work() -> int:
@@ -183,7 +180,7 @@ class Laboratory:
                 runs = 1 if place.name.startswith("crosslingual") else 2
                 shape = partial(stacked, runs)
                 like = jax.tree.map(shape, model.shapes(model.AttentiveCNN(channels=20)))
-                found[f"models/{place.stem}"] = checkpoint.digest(checkpoint.restore(place, like))
+                found[f"models/{place.name}"] = checkpoint.digest(checkpoint.restore(place, like))
             said.write_text(json.dumps(found))
             return 0
 
