@@ -28,7 +28,7 @@ TWELVE = tuple(f"corpus_{i}" for i in range(12))
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    return Results(invented.everything(tmp_path_factory.mktemp("results"), tasks=("arousal",)))
+    return Results(invented.everything(tmp_path_factory.mktemp("results")))
 
 
 @pytest.fixture(scope="module")
