@@ -33,7 +33,7 @@ def report(results: Positional[Path], others: Positional[tuple[Path, ...]] = ())
 
 
 if __name__ == "__main__":
-    start_script("experiments.report")
+    start_script()
     from ser_jax.experiment.command import run_function
 
     run_function(report, __doc__)

@@ -13,7 +13,8 @@ from predicted_by_hand import AROUSAL, CORPORA, HIGH, LABEL, claimed, config, ke
 
 from ser_jax import report
 from ser_jax.errors import ResultsError
-from ser_jax.experiment import ensembles, predictions
+from ser_jax.experiment import results as ensembles
+from ser_jax.experiment import results as predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.report import tables

@@ -10,7 +10,7 @@ from predicted_by_hand import LABEL, claimed, keep, predicted
 from experiments.report import report
 from experiments.verify import verify
 from ser_jax.errors import ResultsError
-from ser_jax.experiment import predictions
+from ser_jax.experiment import results as predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment.command import run_function
 from ser_jax.experiment.config import digest

@@ -10,9 +10,7 @@ import jinja2
 
 from ser_jax.errors import ResultsError
 from ser_jax.experiment.config import differences
-from ser_jax.experiment.lock import run_lock
-from ser_jax.experiment.predictions import Predictions
-from ser_jax.experiment.results import PROTOCOL, note, read_document
+from ser_jax.experiment.results import PROTOCOL, Predictions, note, read_document, run_lock
 from ser_jax.io import atomic_file
 from ser_jax.report import attention, figures, tables
 from ser_jax.report.figures import Chart

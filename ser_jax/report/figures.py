@@ -27,7 +27,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ser_jax import metrics
-from ser_jax.experiment.predictions import Predictions, TrainingLog
+from ser_jax.experiment.results import Predictions, TrainingLog
 from ser_jax.io import atomic_file
 from ser_jax.model import AttentiveCNN
 from ser_jax.report.results import Results, Row, columns, fold_means, labels, scale

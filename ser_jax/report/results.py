@@ -17,8 +17,7 @@ from jaxtyping import Float
 
 from ser_jax import metrics
 from ser_jax.errors import ResultsError
-from ser_jax.experiment.predictions import Predictions, read_predictions, read_training
-from ser_jax.experiment.results import read_document
+from ser_jax.experiment.results import Predictions, read_document, read_predictions, read_training
 from ser_jax.experiment.settings import slug
 from ser_jax.statistics import chance_interval, holm, interval, paired_test
 
