@@ -23,7 +23,7 @@ def recognition(model: Path | None = None) -> int:
 
 
 if __name__ == "__main__":
-    start_script("experiments.recognition")
+    start_script()
     from ser_jax.experiment.command import run_function
 
     run_function(recognition, __doc__)

@@ -23,7 +23,7 @@ def scaling(utterances: int = 100_000, workers: int | None = None) -> int:
 
 
 if __name__ == "__main__":
-    start_script("experiments.scaling")
+    start_script()
     from ser_jax.experiment.command import run_function
 
     run_function(scaling, __doc__)

@@ -9,9 +9,10 @@ jaxtyping and NumPy. Hence argparse, unlike all other scripts.
 
 import argparse
 import os
+import sys
 
 from ser_jax.experiment import provenance
-from ser_jax.shutdown import raise_on_interrupt, run_script
+from ser_jax.shutdown import raise_on_interrupt, run_cli
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         if provenance.busy(provenance.load()):  # PyTorch's active waiting is slow on cores that others use
             os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        provenance.start_script("experiments.throughput")
+        provenance.start_script()
         from ser_jax import devices, model, train
         from ser_jax.benchmark import throughput
 
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
         report = throughput.measure(config, training, sizes, list(dict.fromkeys(precisions)))
         print(throughput.markdown(report))
 
-    run_script("throughput", work)
+    sys.exit(run_cli("experiments.throughput", work))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,7 @@ from ser_jax.benchmark.throughput import (
 from ser_jax.devices import Machine
 from ser_jax.features.logmel import LogMel
 from ser_jax.model import AttentiveCNN
-from ser_jax.runs import stack
-from ser_jax.train import TrainConfig
+from ser_jax.train import Procedure, TrainConfig, stack
 
 pytestmark = pytest.mark.usefixtures("hastily")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory and cores are measured on Linux")
@@ -87,9 +86,11 @@ def test_a_full_utterance_needs_its_matrix_product_twice():
 def test_the_trainer_trains_as_users_do(workload):
     machine, specs = Machine.here(), workload.runs(5, 16)
     data, one = workload.data(machine), workload.data(Machine.here(devices=1))
-    expected = train.fit_runs(SMALL, TRAINING, one, stack([spec.run() for spec in specs]))[0].params
+    expected = train.fit_runs(Procedure(SMALL, TRAINING), one, stack([spec.run() for spec in specs]))[
+        0
+    ].params
     for own in (data, workload.data(None)):  # on the devices, and streamed
-        trainer = Trainer(SMALL, TRAINING, own, specs, mesh=machine.mesh)
+        trainer = Trainer(Procedure(SMALL, TRAINING, mesh=machine.mesh), own, specs)
         assert trainer() == 2 * 5 * 16
         found = jax.tree.map(lambda leaf: leaf[:5], trainer.state.params)
         jax.tree.map(np.testing.assert_array_equal, found, expected)

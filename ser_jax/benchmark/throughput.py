@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from ser_jax import train
 from ser_jax.benchmark import TURNS, iemocap_seconds
@@ -25,8 +24,7 @@ from ser_jax.engine import RunSpec
 from ser_jax.experiment import provenance
 from ser_jax.io import markdown_table
 from ser_jax.model import AttentiveCNN
-from ser_jax.runs import Data, default_stacking, fill, stack
-from ser_jax.train import TrainConfig
+from ser_jax.train import Data, Procedure, TrainConfig, fill, stack
 
 FRAME_RATE = 100  # frames/s
 # Alone and merged, every utterance of IEMOCAP and RECOLA trains in four of five folds, across languages once;
@@ -114,20 +112,13 @@ class Trainer:
       state: TrainState of the stack after the last call.
     """
 
-    def __init__(
-        self,
-        config: AttentiveCNN,
-        training: TrainConfig,
-        data: Data,
-        specs: list[RunSpec],
-        stacking: str = "map",
-        mesh: Mesh | None = None,
-    ):
-        """Prepare to train for `training.epochs` per call."""
+    def __init__(self, procedure: Procedure, data: Data, specs: list[RunSpec]):
+        """Prepare to train for as many epochs per call as the procedure has."""
+        config, training, *_, mesh = procedure
         self._units = float(training.epochs * sum(len(spec.train) for spec in specs))
         size = mesh.size if mesh else 1
         runs = fill(stack([spec.run() for spec in specs]), -(-len(specs) // size) * size)
-        self._fit = partial(train.fit_runs, config, training, data, runs, stacking=stacking, mesh=mesh)
+        self._fit = partial(train.fit_runs, procedure, data, runs)
         self._losses = np.zeros((training.epochs, len(runs.train)), np.float32)
         self.state = train.start_runs(config, training, runs)
 
@@ -210,16 +201,17 @@ def variants(
     In float32 these include alternatives to what the engine chooses, and all of PyTorch's.
     """
     machine, most = Machine.here(budget=sys.maxsize), sizes.epoch
-    chosen, on_mesh = default_stacking(machine.platform), workload.data(machine)
+    chosen, on_mesh = machine.computes_runs_by, workload.data(machine)
     on_one = on_mesh if machine.mesh.size == 1 else workload.data(Machine.here(1, budget=sys.maxsize))
 
     def stacked(count: int, most: int, stacking: str = chosen, data: Data = on_mesh) -> Trainer:
         once = dataclasses.replace(training, epochs=1)
-        return Trainer(config, once, data, workload.runs(count, most), stacking, machine.mesh)
+        procedure = Procedure(config, once, stacking=stacking, mesh=machine.mesh)
+        return Trainer(procedure, data, workload.runs(count, most))
 
     five_epochs = dataclasses.replace(training, epochs=5)  # as much work as five runs
     calls: dict[str, Callable[[], float]] = {
-        "one": Trainer(config, five_epochs, on_one, workload.runs(1, most)),
+        "one": Trainer(Procedure(config, five_epochs), on_one, workload.runs(1, most)),
         "five": stacked(5, most),
         "25": stacked(25, sizes.cell),
     }
