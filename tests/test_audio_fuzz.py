@@ -22,15 +22,13 @@ import soundfile
 from ser_jax.data import audio
 
 HEADER = 128  # bytes that are mutated
-PER_SEED = 45  # mutants of one kind and seed
+PER_SEED = 24  # mutants of one kind and seed
 MEMORY = 1 << 30  # bytes a mutant may make the process grow by
 SECONDS = 5.0  # a mutant may take; an honest file of this size takes a millisecond
 EXTREMES = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF8, 0xFFFFFFFF)
 SEEDS = [
     ("WAV", "PCM_16", 1),
-    ("WAV", "PCM_U8", 1),
     ("WAV", "FLOAT", 2),
-    ("WAV", "ULAW", 1),
     ("WAV", "IMA_ADPCM", 1),
     ("WAV", "MS_ADPCM", 2),
     ("WAV", "GSM610", 1),
@@ -39,9 +37,7 @@ SEEDS = [
     ("WAVEX", "PCM_24", 2),
     ("RF64", "PCM_16", 1),
     ("W64", "PCM_16", 1),
-    ("W64", "MS_ADPCM", 1),
     ("AIFF", "PCM_16", 1),
-    ("AIFF", "FLOAT", 2),
     ("AIFF", "IMA_ADPCM", 1),
     ("AIFF", "DWVW_16", 1),
     ("FLAC", "PCM_16", 1),
@@ -127,11 +123,6 @@ def mutants(name, data, per_kind=PER_SEED):
         part = data[first : first + length]
         yield f"{name}: {length} bytes from {first} again at {to}", data[:to] + part + data[to:]
         yield f"{name}: {length} bytes at {first} gone", data[:first] + data[first + length :]
-        other = data[to : to + length]
-        if first + length <= to and len(other) == length:
-            middle = data[first + length : to]
-            swapped = data[:first] + other + middle + part + data[to + length :]
-            yield f"{name}: {length} bytes at {first} and {to} swapped", swapped
 
 
 def all_mutants(folder):

@@ -216,8 +216,7 @@ PREPARE --beam-runner os.getcwd => no Beam runner 'os.getcwd' (it is something e
 PREPARE --beam-runner nowhere.Runner => no Beam runner 'nowhere.Runner' (
 BEAM --beam-options '' => --beam-options hold '', expected each as name=value
 BEAM --beam-options = => --beam-options hold '=', expected each as name=value
-BEAM --beam-options nonsense=1 => --beam-options: DirectRunner knows no nonsense, expected options
-BEAM --beam-options runner=FlinkRunner => --beam-options name a runner, expected it as --beam-runner
+BEAM --beam-options runner=FlinkRunner => expected each as name=value, without the runner
 BEAM --beam-options direct_num_workers=x => --beam-options: argument --direct_num_workers: invalid
 BEAM --beam-options direct_running_mode=x => --direct_running_mode: invalid choice: 'x'
 """
@@ -441,7 +440,7 @@ MANIFESTS = [
     (HEAD + 'a.wav,x\x00,low,negative\n', 'm.csv:2: holds a null character'),
     (b'PK\x03\x04\x14\x00\x06\x00', 'm.csv:1: holds a null character'),
     (MANIFEST.replace(',', '|'), "no column 'path', found path|speaker|arousal|valence, expected path, sp"),
-    (MANIFEST.replace('speaker', 'speker'), "expected path, speaker; did you mean 'speaker' by 'speker'?"),
+    (MANIFEST.replace('speaker', 'speker'), "found path, speker, arousal, valence, expected path, speaker"),
     (HEAD + 'a.wav,x,hihg,negative\n', "m.csv:2: arousal is 'hihg', expected low, high or a finite number;"),
     (HEAD.strip() + ',sex\na.wav,x,low,negative,femal\n', "female, male, unknown; did you mean 'female'?"),
     ('path,speaker,emotoin\na.wav,x,joy\n', 'm.csv: no column of labels, found path, speaker, emotoin, exp'),
@@ -459,8 +458,6 @@ MANIFESTS = [
     (HEAD + f"{'a' * 4000}.wav,x,low,negative\n", 'm.csv:2: path has 4,004 characters, expected 1,000 at m'),
     (HEAD + f"{'a' * 300}.wav,x,low,negative\n", 'cannot be opened (File name too long)'),
     (MANIFEST + ROW, 'm.csv:5: a.wav is already in speech/m.csv:2, expected it once'),
-    (MANIFEST + './folder/../a.wav,z,high,negative\n', 'a.wav is already in speech/m.csv:2, expected it on'),
-    (CUT + 'a.wav,x,low,negative,0,.2\na.wav,x,low,negative,0.0,0.20\n', 'm.csv:3: a.wav#0.0-0.20 is alrea'),
     (CUT + 'a.wav,x,low,negative,0,1\na.wav#0-1,x,low,negative,,\n', 'm.csv:3: a.wav#0-1 is already in'),
     (HEAD + 'a.wav,,low,negative\n', 'm.csv:2: speaker is empty, expected a speaker'),
     (HEAD + 'a.wav,\xa0,low,negative\n', 'm.csv:2: speaker is empty, expected a speaker'),

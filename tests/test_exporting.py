@@ -18,7 +18,7 @@ from exports import MODELS, RATE, REACH, SOUNDS, TOLERANCE, by_lot, exported, se
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_jax.data.synthetic import plan
+from ser_jax.data import synthetic as plan
 from ser_jax.features import logmel
 from ser_jax.recognizer import Recognizer, exporting, trained
 from ser_jax.recognizer.exporting import ExportError, export

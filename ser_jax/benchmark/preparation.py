@@ -20,7 +20,7 @@ import soundfile
 from tqdm import tqdm
 
 from ser_jax.benchmark.monitor import Process, monitor, monitor_code
-from ser_jax.data.workers import how_many
+from ser_jax.data.preparation import worker_count
 from ser_jax.devices import cores
 from ser_jax.errors import UserError
 from ser_jax.experiment.provenance import processor
@@ -123,7 +123,7 @@ def measure(folder: Path, utterances: int, workers: Sequence[int]) -> dict[str, 
     """
     _check(folder, utterances, 1)
     for count in workers:
-        how_many(count)
+        worker_count(count)
     manifest = write_noise(folder / "noise", lengths(utterances), speakers=10)
     stages, datasets, loaded = {}, [], []
     for count in dict.fromkeys(workers):

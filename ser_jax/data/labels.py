@@ -1,4 +1,4 @@
-"""Annotations to classes, by one of the paper's two rules; emotions to annotations, by one table."""
+"""Classes of annotations, by one of the paper's two rules, and the annotations that emotions stand for."""
 
 import numpy as np
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ser_jax import __version__, data, engine, runs
 from ser_jax.data import Corpus, standardize
-from ser_jax.data.concatenated import Concatenated
+from ser_jax.data.corpus import Concatenated
 from ser_jax.data.folds import connected_speakers, groups
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine, use_all_cores
