@@ -115,9 +115,9 @@ def test_json_counts_what_the_table_shows(speech, capsys):
     assert cli.main([*arguments, "--json"]) == 1
     counted = json.loads(capsys.readouterr().out)
     assert [counted[key] for key in ("utterances", "usable", "recordings", "speakers")] == [14, 9, 12, 3]
-    assert counted["sample_rates"] == {"16000": 7, "44100": 1}
-    assert counted["channels"] == {"1": 7, "2": 1}
-    assert counted["encodings"]["FLAC PCM_16"] == 1
+    assert counted["formats"]["FLAC PCM_16, 16000 Hz, 1 channel"] == 1
+    assert counted["formats"]["WAV PCM_16, 44100 Hz, 2 channels"] == 1
+    assert sum(counted["formats"].values()) == 8
     assert counted["seconds"]["max"] == pytest.approx(8.0, abs=1e-3)
     assert counted["findings"]["clipped"]["count"] == 1
     assert counted["findings"]["clipped"]["severity"] == "warning"
@@ -126,7 +126,7 @@ def test_json_counts_what_the_table_shows(speech, capsys):
     assert cli.main(arguments) == 1
     table = capsys.readouterr().out
     assert "prepare would refuse it for 5 errors" in table
-    assert "sample rate  16000 Hz (7), 44100 Hz (1)" in table
+    assert "WAV PCM_16, 44100 Hz, 2 channels (1)" in table
     for line in ("missing", "undecodable", "non-finite", "too short", "outside"):
         assert f"error    {line:<13}      1" in table
 

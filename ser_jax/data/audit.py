@@ -67,16 +67,14 @@ class Measurement(NamedTuple):
       level: root mean square of the part that is used, dB of full scale.
       digest: of all its samples; "" if the part that is used is digital silence.
       seconds: its duration.
-      rate, channels, encoding: of its file; Hz.
+      format: of its file, as in "WAV PCM_16, 16000 Hz, 1 channel"; "" if it cannot be read.
     """
 
     findings: list[tuple[str, str]]
     level: float = -math.inf
     digest: str = ""
     seconds: float = 0.0
-    rate: int = 0
-    channels: int = 0
-    encoding: str = ""
+    format: str = ""
 
 
 def audit(database: str, source: Path | str, workers: int | None = None, **options: Any) -> dict[str, Any]:
@@ -126,9 +124,9 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
         loudness[dimension] = separation(level[valid], each[valid], facts.speaker[valid])
         if is_trap(loudness[dimension]):
             note("loudness", dimension, _in_words(loudness[dimension], names[1]))
-    usable = [found for found in measured if found.rate]
+    usable = [found for found in measured if found.format]
     pairs = zip(catalog.utterances, measured, strict=True)
-    recordings = {utterance.path: found for utterance, found in pairs if found.rate}.values()
+    recordings = {utterance.path: found for utterance, found in pairs if found.format}.values()
     return {
         "database": database,
         "source": str(source),
@@ -140,14 +138,7 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
         "sessions": len(set(facts.session)),
         "seconds": _spread([found.seconds for found in usable]),
         "level_db": _spread([found.level for found in usable if math.isfinite(found.level)]),
-        **{
-            f"{what}s": {str(value): count for value, count in counts.most_common()}
-            for what, counts in (
-                ("sample_rate", collections.Counter(found.rate for found in recordings)),
-                ("channel", collections.Counter(found.channels for found in recordings)),
-                ("encoding", collections.Counter(found.encoding for found in recordings)),
-            )
-        },
+        "formats": dict(collections.Counter(found.format for found in recordings).most_common()),
         "findings": {
             line: {"severity": severity, "meaning": meaning, "count": len(found), "found": found}
             for (line, (severity, meaning)), found in zip(LINES.items(), findings.values(), strict=True)
@@ -190,7 +181,9 @@ def measure(utterance: Utterance) -> Measurement:
         findings.append(("long", f"{sound.seconds:.2f} s"))
     level = 10 * np.log10(power) if power else -math.inf
     same = digest.hexdigest() if peak else ""
-    return Measurement(findings, level, same, sound.seconds, sound.rate, sound.channels, sound.encoding)
+    channels = f"{sound.channels} channel{'s' * (sound.channels > 1)}"
+    form = f"{sound.encoding}, {sound.rate} Hz, {channels}"
+    return Measurement(findings, level, same, sound.seconds, form)
 
 
 def separation(level: np.ndarray, classes: np.ndarray, speaker: np.ndarray) -> dict[str, Any]:
@@ -299,11 +292,8 @@ def table(found: dict[str, Any]) -> str:
                 f"  {title:<12} {spread['mean']:.2f} ± {spread['std']:.2f} {unit}, {spread['min']:.2f} to "
                 f"{spread['max']:.2f}, median {spread['median']:.2f}{hours}"
             )
-    for title, key, unit in (
-        ("sample rate", "sample_rates", " Hz"), ("channels", "channels", ""), ("encoding", "encodings", ""),
-    ):  # fmt: skip
-        counts = ", ".join(f"{value}{unit} ({count:,})" for value, count in found[key].items())
-        lines.append(f"  {title:<12} {counts or 'none could be read'}")
+    formats = ", ".join(f"{form} ({count:,})" for form, count in found["formats"].items())
+    lines.append(f"  {'format':<12} {formats or 'none could be read'}")
     lines.append("")
     noted = {line: finding for line, finding in found["findings"].items() if finding["count"]}
     for line, finding in noted.items():
