@@ -22,6 +22,9 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
+from jaxtyping import install_import_hook
+
+install_import_hook("ser_jax", "shapes.check")  # before anything imports ser_jax
 
 # What runs in the background may ignore Ctrl-C, which tests send to programs that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
