@@ -58,7 +58,7 @@ def test_what_lies_25_db_below_the_loud_frames_is_speech(level, starts):
 
 @pytest.mark.parametrize(("level", "starts"), [(-23.9, 20), (-24.1, 100)])
 def test_in_a_loud_room_speech_lies_6_db_above_it(level, starts):
-    features = bands(curve(300, (20, 100, level), (100, 200, SPEECH), room=-30))
+    features = bands(curve(300, (20, 100, level), (100, 200, SPEECH), room=-30.0))
     assert onset(*features) == pytest.approx([starts / 100])
 
 

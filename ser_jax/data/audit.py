@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 from scipy.stats import rankdata
 
 from ser_jax.data import audio, databases, labels
@@ -186,8 +187,10 @@ def measure(utterance: Utterance) -> Measurement:
     return Measurement(findings, level, same, sound.seconds, form)
 
 
-def separation(level: np.ndarray, classes: np.ndarray, speaker: np.ndarray) -> dict[str, Any]:
-    """Return how well `level` [N], dB, separates `classes` [N], 0 or 1, given the speakers [N].
+def separation(
+    level: Float[np.ndarray, "N"], classes: Int[np.ndarray, "N"], speaker: Shaped[np.ndarray, "N"]
+) -> dict[str, Any]:
+    """Return how well the level, dB, separates classes 0 and 1, given the speakers.
 
     Returns: `counts`, utterances of class 0 and of class 1, and, None if one of them is empty,
       auc: the probability that an utterance of class 1 is louder than one of class 0, ties counted half;
@@ -229,7 +232,7 @@ class Silence(NamedTuple):
     contrast: np.ndarray  # dB between loud and quiet frames
 
 
-def silence(logmel: np.ndarray, frames: np.ndarray) -> Silence:
+def silence(logmel: Float[np.ndarray, "N T F"], frames: Int[np.ndarray, "N"]) -> Silence:
     """Measure the silence before and after speech, by energy alone.
 
     The paper asks whether silence at the beginning keeps attention from the first segment (Sec. 6), and does
@@ -249,8 +252,8 @@ def silence(logmel: np.ndarray, frames: np.ndarray) -> Silence:
     Neither the recording's level nor the content of the padding matters.
 
     Args:
-      logmel: [N, T, F] dB; read in blocks, so that it may be mapped from a file.
-      frames: [N] int, frames that are not padding.
+      logmel: dB; read in blocks, so that it may be mapped from a file.
+      frames: frames that are not padding.
     Returns: NaN if nothing lasts long enough, or if digital silence would count as speech.
     """
     frames = np.asarray(frames)

@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from ser_jax import devices
 from ser_jax.errors import UserError
@@ -63,7 +64,7 @@ class Scaler(NamedTuple):
     scale: Any
 
 
-def moments(features: "Gathered", frames: np.ndarray) -> Moments:
+def moments(features: "Gathered", frames: Int[np.ndarray, "N"]) -> Moments:
     """Return the sums of features [N, T, F] that are zero from `frames` [N] on, in float64."""
     total, square = (np.empty((features.shape[0], features.shape[2])) for _ in range(2))
     for rows in _blocks(features, np.arange(features.shape[0])):
@@ -73,8 +74,8 @@ def moments(features: "Gathered", frames: np.ndarray) -> Moments:
     return Moments(frames.astype(np.int64), total, square)
 
 
-def group(mode: str, member: Membership) -> np.ndarray:
-    """Number the groups of utterances that share one scaler: [N] int32 from 0.
+def group(mode: str, member: Membership) -> Int[np.ndarray, "N"]:
+    """Number the groups of utterances that share one scaler, from 0.
 
     >>> member = Membership(corpus=np.array([0, 0, 1]), fold=np.array([0, 1, 0]), speaker=np.array([0, 1, 2]))
     >>> group("train", member).tolist(), group("corpus", member).tolist()
@@ -133,16 +134,17 @@ def statistics(sums: Moments, rows: np.ndarray) -> Scaler:
 
 
 def histograms(
-    features: "Gathered", frames: np.ndarray, parts: Sequence[np.ndarray]
-) -> tuple[int, np.ndarray]:
+    features: "Gathered", frames: Int[np.ndarray, "N"], parts: Sequence[np.ndarray]
+) -> tuple[int, Int[np.ndarray, "S F cells"]]:
     """Count the values of each dimension in cells around the multiples of `CELL`.
 
     Memory grows with the range of the values, not with their number: 1 MB for 26 bands over 100 dB.
 
     Args:
-      features, frames: [N, T, F], finite, and [N] frames that are not padding.
-      parts: sets of rows, each [M] int.
-    Returns: (the lowest cell, [sets, F, cells] int32).
+      features: [N, T, F], finite.
+      frames: frames that are not padding.
+      parts: S sets of rows, each [M] int.
+    Returns: the lowest cell and the counts.
     Raises: StandardizationError if the values are not in dB or of a similar range.
     """
     ends = [(cells.min(), cells.max()) for part in parts for cells in _cells(features, frames, part)]
@@ -159,13 +161,14 @@ def histograms(
     return lowest, counts.reshape(len(parts), dims, width)
 
 
-def quantiles(lowest: int, counts: np.ndarray, levels: np.ndarray = LEVELS) -> np.ndarray:
+def quantiles(
+    lowest: int, counts: Int[np.ndarray, "F cells"], levels: Float[np.ndarray, "Q"] = LEVELS
+) -> Float[np.ndarray, "F Q"]:
     """Return the quantiles of `np.quantile` to `CELL` / 2.
 
     Args:
-      lowest, counts: [F, cells], see `histograms`.
-      levels: [Q] from 0, the smallest value, to 1, the largest.
-    Returns: [F, Q] float64.
+      lowest, counts: see `histograms`.
+      levels: from 0, the smallest value, to 1, the largest.
     Raises: ValueError if no frame was counted.
     """
     below = np.cumsum(counts, axis=1, dtype=np.int64)
@@ -178,8 +181,12 @@ def quantiles(lowest: int, counts: np.ndarray, levels: np.ndarray = LEVELS) -> n
 
 
 def map_quantiles(
-    features: "Gathered", frames: np.ndarray, number: np.ndarray, source: np.ndarray, reference: np.ndarray
-) -> np.ndarray:
+    features: "Gathered",
+    frames: Int[np.ndarray, "N"],
+    number: Int[np.ndarray, "N"],
+    source: Float[np.ndarray, "G F Q"],
+    reference: Float[np.ndarray, "*G F Q"],
+) -> Float[np.ndarray, "N T F"]:
     """Map each dimension piecewise linearly, from the quantiles of an utterance's group to the reference's.
 
     The map is monotonic, with slope one beyond the extremes. If quantiles of the source coincide, their value
@@ -187,9 +194,9 @@ def map_quantiles(
 
     Args:
       features, frames: as in `histograms`.
-      number: [N] int, the group of each utterance.
-      source, reference: quantiles at the same levels, [G, F, Q] and [F, Q] or [G, F, Q].
-    Returns: [N, T, F] float32; padding, and groups whose source is their reference, are unchanged.
+      number: the group of each utterance.
+      source, reference: quantiles at the same levels; the reference may be that of all groups.
+    Returns: float32; padding, and groups whose source is their reference, are unchanged.
     """
     reference = np.broadcast_to(reference, source.shape)
     found = devices.aligned(features.shape)  # there may be no room for a copy
@@ -206,8 +213,8 @@ def map_quantiles(
 
 
 def equalize(
-    training: Collection[int], features: "Gathered", frames: np.ndarray, member: Membership
-) -> np.ndarray:
+    training: Collection[int], features: "Gathered", frames: Int[np.ndarray, "N"], member: Membership
+) -> Float[np.ndarray, "N T F"]:
     """Equalise the histograms of every corpus to the training corpora, pooled, each frame with equal weight.
 
     An utterance's source is its own corpus in the folds other than its own. Its reference is all of the
@@ -220,7 +227,7 @@ def equalize(
       training: the training corpora, numbered as in `member`.
       features, frames: as in `histograms`.
       member: of every utterance.
-    Returns: [N, T, F] float32; padding is unchanged.
+    Returns: float32; padding is unchanged.
     Raises: ValueError if nothing trains, or a corpus has a single fold.
     """
     number = group("corpus", member)
