@@ -1,19 +1,19 @@
-"""A trained model as people want it: sound in, arousal and valence out.
+"""A trained model as people use it: a recording in, predictions of arousal, valence or any other task out.
 
     from ser_jax.recognizer import Recognizer
-    recognizer = Recognizer.load("my-model")            # without a path: a demonstration, of synthetic speech
-    said = recognizer("speech.wav")                     # or recognizer(samples, rate)
-    said.targets["arousal"].label, said.targets["arousal"].probability
+    recognizer = Recognizer.load("my-model")      # without a path: a demonstration, of synthetic speech
+    prediction = recognizer("speech.wav")         # or recognizer(samples, rate)
+    prediction.tasks["arousal"].label, prediction.tasks["arousal"].values["high"]
 
-A recording is heard in windows of 7.5 s, each of which all networks, five seeds a target, are asked about.
+A recording is cut into overlapping windows of 7.5 s, each of which all networks predict, five seeds a task.
 """
 
-from ser_jax.recognizer.hearing import Heard, SoundError
-from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window, schema
+from ser_jax.recognizer.prediction import Estimate, Prediction, Segment, Window, schema
 from ser_jax.recognizer.recognizer import HopError, Recognizer
-from ser_jax.recognizer.trained import ModelError, Trained, demonstration
+from ser_jax.recognizer.recording import Recording, RecordingError, read_recording
+from ser_jax.recognizer.trained import ModelError, TaskModel, Trained, demonstration
 
 __all__ = [
-    "Estimate", "Heard", "HopError", "ModelError", "Recognition", "Recognizer", "Segment", "SoundError",
-    "Trained", "Window", "demonstration", "schema",
+    "Estimate", "HopError", "ModelError", "Prediction", "Recognizer", "Recording", "RecordingError",
+    "Segment", "TaskModel", "Trained", "Window", "demonstration", "read_recording", "schema",
 ]  # fmt: skip

@@ -1,27 +1,31 @@
-"""The recogniser: a recording in windows of 7.5 s, each predicted by all networks."""
+"""The recogniser: a recording cut into overlapping windows, each predicted by all networks."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeAlias
 
 import jax
 import numpy as np
-from scipy.sparse import csr_array
+from jaxtyping import Float, Float32
 
-from ser_jax.arrays import Array
-from ser_jax.data import audio
 from ser_jax.errors import UserError
-from ser_jax.features import logmel
-from ser_jax.recognizer import hearing, trained
-from ser_jax.recognizer.hearing import Heard, SoundError
-from ser_jax.recognizer.recognition import Estimate, Recognition, Segment, Window
-from ser_jax.recognizer.trained import TARGETS, ModelError, Probabilities, Trained
+from ser_jax.features import Frontend, pad
+from ser_jax.features.logmel import RATE, WINDOW
+from ser_jax.recognizer import trained
+from ser_jax.recognizer.prediction import Estimate, Prediction, Segment, Window
+from ser_jax.recognizer.recording import Recording, read_recording
+from ser_jax.recognizer.trained import ModelError, TaskModel, Trained
 
-# Windows predicted at once. On a CPU several take as long as one after another, 3.5 ms each, and empty places
-# would cost as much; an accelerator is left idle by one.
+# On a CPU, several windows at once take as long as one after another, and empty places would cost as much;
+# one window does not keep an accelerator busy.
 BATCH = {"cpu": 1}
-ELSEWHERE = 64
+BATCH_ELSEWHERE = 64
+UNIT = 0.1  # s, of hops if the network has no attention
+
+
+# For a window: values [R, K] of all seeds, and weights of the segments [S], their mean.
+_Output: TypeAlias = tuple[Float[np.ndarray, "R K"], Float[np.ndarray, " S"]]
 
 
 class HopError(UserError):
@@ -32,29 +36,30 @@ class Recognizer:
     """A trained recogniser.
 
     Attributes:
-      model: the trained networks and all they need.
-      targets: their names.
+      model: its networks and what they need.
+      tasks: what it predicts, by name.
+      frontend: computes the features of each window.
       batch: windows predicted at once; by default what suits the device.
-      segment: s from one segment of the attention to the next, 0.9.
-      default_hop: s from one window to the next by default, four segments.
-      filters: of its features, as `logmel.logmel` takes them.
+      segment: s from one segment of the attention to the next, the unit of hops.
+      default_hop: s from one window to the next by default, about half a window.
     """
 
     def __init__(self, model: Trained, batch: int | None = None):
-        self.model = model
-        self.batch = BATCH.get(jax.default_backend(), ELSEWHERE) if batch is None else batch
-        self.targets = tuple(model.targets)
-        self.segment = _seconds(model.sizes.segment_frames)
-        self.default_hop = 4 * self.segment
-        self.filters = csr_array(model.filters)
-        self._weights = trained.weights(model)
+        self.model = jax.device_put(model)
+        self.tasks = {name: own.task for name, own in model.tasks.items()}
+        self.frontend = model.frontend
+        self.batch = BATCH.get(jax.default_backend(), BATCH_ELSEWHERE) if batch is None else batch
+        self._length = round(self.frontend.seconds * RATE)  # of a window, in samples
+        self._units = {name: _segment_seconds(own, model.frontend) for name, own in model.tasks.items()}
+        self.segment = max(self._units.values())
+        self.default_hop = self.segment * max(1, round(self.frontend.seconds / 2 / self.segment))
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> "Recognizer":
         """Read a folder that `ser-jax train` wrote.
 
         Args:
-          path: the folder; by default that of the demonstration, which was trained on synthetic speech only.
+          path: the folder; by default the demonstration, which was trained on synthetic speech only.
         Raises: ModelError naming the file and what is wrong with it.
         """
         return cls(trained.read(trained.demonstration() if path is None else path))
@@ -65,178 +70,136 @@ class Recognizer:
         return bool(self.model.facts.get("synthetic"))
 
     def compile(self) -> None:
-        """Compile now what the first recording would wait for, a second or so."""
-        self.predict([np.zeros((1, self.model.sizes.bands), np.float32)])
+        """Compile the networks now rather than for the first recording; takes a second or so."""
+        self.window(np.zeros(WINDOW, np.float32))
 
     def __call__(
-        self, sound: Path | str | np.ndarray, rate: int | None = None, hop: float | None = None
-    ) -> Recognition:
+        self, sound: Path | str | np.ndarray, rate: float | None = None, hop: float | None = None
+    ) -> Prediction:
         """Predict a recording.
 
         Args:
-          sound: a file (WAV, AIFF, FLAC, OGG, MP3), or samples [n] or [n, channels]: floating-point from -1
-            to 1, or signed integers.
-          rate: of the samples, Hz; None for a file.
-          hop: s from one window to the next, a multiple of `segment`; `default_hop`, 3.6 s, by default.
-        Raises: AudioError naming the file, SoundError, HopError.
+          sound, rate: a file, or samples and their rate, as in `read_recording`.
+          hop: s from one window to the next, a multiple of `segment`; `default_hop` by default.
+        Raises: AudioError naming the file, RecordingError, HopError.
         """
-        return next(self.recognise([self.hear(sound, rate)], hop))
+        self.check_hop(hop)
+        return next(self.predict([read_recording(sound, rate)], hop))
 
-    def hear(self, sound: Path | str | np.ndarray, rate: int | None = None) -> Heard:
-        """Compute the features of a file, or of samples [n] or [n, channels]; errors as in a call."""
-        if isinstance(sound, (str, Path)):
-            if rate is not None:
-                raise SoundError(f"rate {rate} for the file {sound}, expected none: the file says its own")
-            with audio.opened(sound) as opened:
-                return hearing.from_sound(opened, self.filters)
-        if isinstance(sound, (bytes, bytearray, memoryview)) or hasattr(sound, "read"):
-            kind = "an open file" if hasattr(sound, "read") else "bytes"
-            raise SoundError(f"{kind}, expected a path, or samples and their rate: soundfile.read gives both")
-        if rate is None:
-            raise SoundError("samples without their rate, expected it in Hz")
-        return hearing.from_samples(sound, rate, self.filters)
-
-    def recognise(
-        self, sounds: Iterable[Heard], hop: float | None = None, check: Callable[[], None] | None = None
-    ) -> Iterator[Recognition]:
-        """Predict many recordings, `batch` windows at a time, also of several recordings.
+    def predict(
+        self,
+        recordings: Iterable[Recording],
+        hop: float | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """Predict recordings, `batch` windows at a time, which may be of several recordings.
 
         Args:
-          sounds: results of `hear`; no more of them are held than fill a batch.
+          recordings: read one by one, no further ahead than a batch needs.
           hop: as in a call.
-          check: called before every batch; what it raises ends the prediction.
-        Yields: a Recognition for each, in order.
+          check: called before each batch; an exception that it raises ends the prediction.
+        Yields: the predictions in order.
+        Raises: HopError.
         """
-        step = self._step(hop)
-        waiting: deque[_Recording] = deque()
-        batch: list[tuple[_Recording, int]] = []
-        for heard in sounds:
-            recording = _Recording(heard, _starts(len(heard.logmel), self.model.sizes.frames, step), [])
-            waiting.append(recording)
-            for start in recording.starts:
-                batch.append((recording, start))
-                if len(batch) == self.batch:
-                    self._predict(batch, check)
-                    batch = []
-            while waiting and waiting[0].is_done:
-                yield self._recognition(waiting.popleft())
-        if batch:
-            self._predict(batch, check)
-        yield from (self._recognition(recording) for recording in waiting)
+        hop = self.check_hop(hop)
+        windows = (
+            (recording, start, start == starts[-1])
+            for recording in recordings
+            for starts in [self._starts(len(recording.samples), hop)]
+            for start in starts
+        )
+        done: list[tuple[int, dict[str, _Output]]] = []  # of the recording
+        while batch := list(itertools.islice(windows, self.batch)):
+            if check is not None:
+                check()
+            outputs = self._predict([recording.samples[start:] for recording, start, _ in batch])
+            for (recording, start, is_last), own in zip(batch, outputs, strict=True):
+                done.append((start, own))
+                if is_last:
+                    yield self._combine(recording, done)
+                    done = []
 
-    def predict(self, features: list[np.ndarray]) -> Probabilities:
-        """Predict some windows, at most `batch`, by every network.
-
-        Args:
-          features: of each [t, F] float32, dB, 1 <= t; what is beyond 7.5 s is not used.
-        Returns: Probabilities(probability [A, R, B], attention [A, R, B, S]) on the host.
-        Raises: ModelError if its weights, although finite, lead to outputs that are not.
-        """
-        sizes = self.model.sizes
-        padded = np.zeros((self.batch, sizes.frames, sizes.bands), np.float32)
-        frames = np.zeros(self.batch, np.int32)
-        for place, one in enumerate(features):
-            frames[place] = min(len(one), sizes.frames)
-            padded[place, : frames[place]] = one[: sizes.frames]
-        every = trained.predict(sizes, self._weights, padded, frames)
-        found = Probabilities(*(np.asarray(part)[:, :, : len(features)] for part in every))
-        if not all(np.isfinite(part).all() for part in found):
-            raise ModelError("the model's answers are not finite numbers, expected one that was trained")
-        return found
-
-    def window(self, features: np.ndarray, start: float = 0.0) -> Window:
+    def window(self, samples: Float32[np.ndarray, " n"], start: float = 0.0) -> Window:
         """Predict a single window.
 
         Args:
-          features: [t, F] float32, dB, as in `predict`.
+          samples: 16 kHz; at least 400, and no more are used than fill the window.
           start: of the window in its recording, s.
         """
-        frames = min(len(features), self.model.sizes.frames)
-        end = start + _seconds(frames)
-        return self._window(start, end, Probabilities(*(part[:, :, 0] for part in self.predict([features]))))
+        end = start + min(len(samples), self._length) / RATE
+        return Window(start, end, self._estimates(self._predict([samples])[0], start))
 
-    def check(self, hop: float | None) -> None:
-        """Raise HopError if windows cannot be this far apart."""
-        self._step(hop)
-
-    def _step(self, hop: float | None) -> int:
-        """Return the frames from one window to the next."""
+    def check_hop(self, hop: float | None) -> float:
+        """Return the hop, `default_hop` for None; raise HopError if windows cannot be that far apart."""
         hop = self.default_hop if hop is None else hop
-        count = hop / self.segment
-        if not 0.5 < count < 1e6 or abs(count - round(count)) > 1e-6 or hop > logmel.SECONDS:
-            raise HopError(
-                f"a hop of {hop:g} s, expected a multiple of {self.segment:g} s, the length of a "
-                f"segment of the attention, {self.segment * (logmel.SECONDS // self.segment):g} s at most"
-            )
-        return round(count) * self.model.sizes.segment_frames
+        count, most = hop / self.segment, self.frontend.seconds // self.segment
+        if not (0.5 < count < most + 0.5 and abs(count - round(count)) < 1e-6):
+            unit = f"{self.segment:g} s, at most {most * self.segment:g} s"
+            raise HopError(f"a hop of {hop:g} s, expected a multiple of {unit}")
+        return hop
 
-    def _predict(self, batch: list[tuple["_Recording", int]], check: Callable[[], None] | None) -> None:
-        if check is not None:
-            check()
-        length = self.model.sizes.frames
-        predicted = self.predict(
-            [recording.heard.logmel[start : start + length] for recording, start in batch]
-        )
-        for place, (recording, _) in enumerate(batch):
-            recording.windows.append(Probabilities(*(part[:, :, place] for part in predicted)))
+    def _starts(self, samples: int, hop: float) -> list[int]:
+        """Return the first samples of the windows; the last window is the first to reach the end."""
+        starts = [0]
+        while starts[-1] + self._length < samples - WINDOW:  # less than a frame has no features
+            starts.append(round(len(starts) * hop * RATE))
+        return starts
 
-    def _recognition(self, recording: "_Recording") -> Recognition:
-        heard, length = recording.heard, self.model.sizes.frames
-        windows = tuple(
-            self._window(_seconds(start), min(heard.seconds, _seconds(start + length)), one)
-            for start, one in zip(recording.starts, recording.windows, strict=True)
-        )
-        sound = np.array([min(length, len(heard.logmel) - start) for start in recording.starts], float)
-        share = sound / sound.sum()
-        return Recognition(heard.seconds, self._together(recording, share), windows)
+    def _predict(self, windows: Sequence[Float32[np.ndarray, " _"]]) -> list[dict[str, _Output]]:
+        """Predict at most `batch` windows, each by all tasks.
 
-    def _window(self, start: float, end: float, one: Probabilities) -> Window:
-        attention = one.attention.mean(axis=1, dtype=np.float64)
-        return Window(start, end, self._estimates(one.probability, attention, start))
+        Raises: ModelError if the outputs of finite weights are not finite.
+        """
+        frontend = self.frontend
+        features = np.zeros((self.batch, frontend.frames, frontend.dims), np.float32)
+        frames = np.zeros(self.batch, np.int32)
+        for i, samples in enumerate(windows):
+            features[i], frames[i] = pad(frontend.extract(samples[: self._length]), frontend.frames)
+        found: list[dict[str, _Output]] = [{} for _ in windows]
+        for name, own in self.model.tasks.items():
+            values, attention = trained.predict(own, self.model.scaler, features, frames)
+            values, weights = np.asarray(values, float), np.asarray(attention, float).mean(axis=0)
+            for i, outputs in enumerate(found):
+                outputs[name] = values[:, i], weights[i]
+                if not all(np.isfinite(part).all() for part in outputs[name]):
+                    raise ModelError("the model's predictions are not finite, expected one that was trained")
+        return found
 
-    def _together(self, recording: "_Recording", share: np.ndarray) -> dict[str, Estimate]:
-        """Average the windows; weights of the same sound in several windows are added."""
-        segment, segments = self.model.sizes.segment_frames, self.model.sizes.segments
-        probability = sum(
-            weight * one.probability.astype(np.float64)
-            for weight, one in zip(share, recording.windows, strict=True)
-        )
-        attention = np.zeros((len(self.targets), recording.starts[-1] // segment + segments))
-        for start, weight, one in zip(recording.starts, share, recording.windows, strict=True):
-            first = start // segment
-            attention[:, first : first + segments] += weight * one.attention.mean(axis=1, dtype=np.float64)
-        return self._estimates(probability, attention, 0.0)
+    def _combine(self, recording: Recording, done: list[tuple[int, dict[str, _Output]]]) -> Prediction:
+        """Average the windows of a recording, weighted by how much sound each holds."""
+        sound = [min(self._length, len(recording.samples) - start) for start, _ in done]
+        tasks, windows = {}, []
+        for name, own in self.model.tasks.items():
+            first = [round(start / RATE / self._units[name]) for start, _ in done]
+            weights = np.zeros(
+                (len(done), first[-1] + own.network.segments)
+            )  # segments of the same sound: one
+            for row, i, (_, outputs) in zip(weights, first, done, strict=True):
+                row[i : i + own.network.segments] = outputs[name][1]
+            values = np.average([outputs[name][0] for _, outputs in done], axis=0, weights=sound)
+            tasks[name] = values, np.average(weights, axis=0, weights=sound)
+        for start, outputs in done:
+            end = min(recording.seconds, (start + self._length) / RATE)
+            windows.append(Window(start / RATE, end, self._estimates(outputs, start / RATE)))
+        return Prediction(recording.seconds, self._estimates(tasks, 0.0), tuple(windows))
 
-    def _estimates(self, probability: Array, attention: Array, start: float) -> dict[str, Estimate]:
-        """Return the estimates from the seeds' probabilities [A, R] and weights of segments [A, S]."""
+    def _estimates(self, outputs: dict[str, _Output], start: float) -> dict[str, Estimate]:
         found = {}
-        for target, own, weight in zip(self.targets, probability, attention, strict=True):
-            mean = float(np.mean(own, dtype=np.float64))
-            spread = float(np.std(own, ddof=1, dtype=np.float64)) if len(own) > 1 else 0.0
-            segments = tuple(
-                Segment(start + i * self.segment, start + (i + 1) * self.segment, float(part))
-                for i, part in enumerate(weight)
+        for name, (values, weights) in outputs.items():
+            own, unit = self.model.tasks[name], self._units[name]
+            mean, spread = values.mean(axis=0), values.std(axis=0, ddof=min(1, len(values) - 1))
+            label = own.names[int(mean.argmax())] if own.task.class_names else None
+            attention = tuple(
+                Segment(start + i * unit, start + (i + 1) * unit, weight)
+                for i, weight in enumerate(weights.tolist() if own.network.segments > 1 else [])
             )
-            found[target] = Estimate(TARGETS[target].class_names[int(mean > 0.5)], mean, spread, segments)
+            means, spreads = (dict(zip(own.names, each.tolist(), strict=True)) for each in (mean, spread))
+            found[name] = Estimate(means, spreads, label, attention)
         return found
 
 
-class _Recording(NamedTuple):
-    """A recording, the first frames of its windows, and their predictions: [A, R] and [A, R, S]."""
-
-    heard: Heard
-    starts: list[int]
-    windows: list[Probabilities]
-
-    @property
-    def is_done(self) -> bool:
-        return len(self.windows) == len(self.starts)
-
-
-def _starts(frames: int, length: int, step: int) -> list[int]:
-    """Return the first frames of the windows; the last one is the first to reach the end."""
-    return [i * step for i in range(1 + max(0, -(-(frames - length) // step)))]
-
-
-def _seconds(frames: int) -> float:
-    return frames * logmel.HOP / logmel.RATE
+def _segment_seconds(own: TaskModel, frontend: Frontend) -> float:
+    """Return the seconds from one segment of the attention to the next; `UNIT` for a single segment."""
+    network = own.network
+    frames = getattr(network, "segment_frames", network.frames // network.segments)
+    return frames / frontend.rate if network.segments > 1 else UNIT

@@ -1,36 +1,40 @@
-"""Train a recogniser: several networks per target, calibrated and evaluated on held-out speakers."""
+"""Train a recogniser: several networks per task, calibrated and evaluated on held-out speakers."""
 
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Bool
 from tqdm import tqdm
 
-from ser_jax import __version__, data, engine, runs
+from ser_jax import __version__, data, engine
 from ser_jax.data import Corpus, standardize
 from ser_jax.data.corpus import Concatenated
-from ser_jax.data.folds import connected_speakers, groups
+from ser_jax.data.folds import groups
+from ser_jax.data.labels import RULES
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine, use_all_cores
 from ser_jax.engine import RunSpec
 from ser_jax.errors import UserError
-from ser_jax.features import LogMel, describe, logmel
+from ser_jax.features import Frontend, LogMel, named
 from ser_jax.io import atomic_folder
-from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer import evaluation
-from ser_jax.recognizer.card import card
-from ser_jax.recognizer.trained import TARGETS, Target, Temperature, Trained, write
-from ser_jax.runs import Data
-from ser_jax.tasks import Binary
-from ser_jax.train import TrainConfig
+from ser_jax.metrics import labelled
+from ser_jax.model import Architecture, AttentiveCNN, Tree
+from ser_jax.recognizer.evaluate import card, evaluate
+from ser_jax.recognizer.trained import TaskModel, Trained, write
+from ser_jax.tasks import TASKS, Binary, Task
+from ser_jax.tasks import task as task_named
+from ser_jax.train import Data, TrainConfig
+from ser_jax.train import key as run_key
 
-GROUPS = 5  # of speakers; one of them is held out, of each corpus
-OnEpoch = Callable[[int, int], None]
+GROUPS = 5  # of speakers in each corpus; one of them is held out
+LOGMEL, ATTENTIVE_CNN = LogMel(), AttentiveCNN()
 
 
 class TrainingError(UserError):
@@ -43,59 +47,61 @@ class Recipe:
 
     Attributes:
       name: of the model.
-      targets: some of `TARGETS`, in that order.
-      seeds: networks per target.
+      tasks: what it predicts.
+      frontend: that the corpora were prepared with.
+      network: its input and output sizes follow from front end and task.
+      seeds: networks per task.
       epochs: passes over the training utterances.
-      label_rule: one of `labels.RULES`.
     """
 
     name: str
-    targets: tuple[str, ...] = tuple(TARGETS)
+    tasks: tuple[Task, ...] = (TASKS["arousal"], TASKS["valence"])
+    frontend: Frontend = LOGMEL
+    network: Architecture = ATTENTIVE_CNN
     seeds: int = 5
     epochs: int = 50
-    label_rule: str = "footnote"
 
 
 def train(
-    corpora: list[str], out: Path, data_dir: Path | None = None, name: str | None = None, **recipe: Any
-) -> dict[str, Any]:
-    """Train a recogniser on prepared corpora and write its folder, atomically; show a progress bar.
+    corpora: Sequence[str],
+    out: Path,
+    *,
+    data_dir: Path | None = None,
+    name: str | None = None,
+    tasks: Sequence[str] = ("arousal", "valence"),
+    features: str = "logmel",
+    label_rule: str = RULES[0],
+    **options: Any,
+) -> dict[str, dict[str, Any]]:
+    """Train a recogniser on prepared corpora and write its folder atomically, showing a progress bar.
 
-    On one machine the same corpora and recipe give the same bytes.
+    On one machine the same arguments give the same bytes.
 
     Args:
-      corpora: names of prepared corpora, one or more.
+      corpora: names of prepared corpora, all different.
       out: a folder that does not exist yet or is empty.
       data_dir: where they were prepared; None for the usual place.
       name: of the model; by default the folder's.
-      recipe: other fields of `Recipe`.
-    Returns: the metrics, as JSON.
-    Raises: UserError (a subclass) if a corpus is unknown or unfit, `out` holds something, or the name has
-      line breaks.
+      tasks: names in `ser_jax.tasks`, all different.
+      features: the front end that the corpora were prepared with.
+      label_rule: of arousal and valence, one of `data.labels.RULES`.
+      options: `seeds` and `epochs`, as in `Recipe`.
+    Returns: the metrics by task, as in metrics.json.
+    Raises: UserError (a subclass) if a corpus or task is unknown, corpora are unfit, or `out` is not empty.
     """
-    twice = sorted({one for one in corpora if corpora.count(one) > 1})
-    if twice:
-        raise TrainingError(f"corpus {twice[0]} is named twice, expected each once")
+    for names in (corpora, tasks):
+        if repeated := [one for one in names if names.count(one) > 1]:
+            raise TrainingError(f"{repeated[0]} is named twice, expected each corpus and task once")
     name = name or out.absolute().name
     if not name.isprintable():
-        raise TrainingError(f"name {name!r}, expected one line that can be printed")
-    with atomic_folder(out, TrainingError) as partial:  # fails before an hour of training if not writable
-        try:
-            loaded = [data.load(one, data_dir) for one in corpora]
-        except OSError as error:  # would be taken for one of writing the model
-            raise TrainingError(
-                f"{error.filename or 'a corpus'}: {error.strerror or error}, expected a corpus that can be "
-                "read"
-            ) from error
-        use_all_cores()
-        # Until `delay` has passed, errors are printed without an empty bar above them.
-        with tqdm(desc="training", unit=" utterance-steps", unit_scale=True, delay=1e-3) as bar:
-
-            def on_epoch(steps: int, total: int) -> None:
-                bar.total = total
-                bar.update(steps)
-
-            trained, metrics = fit(loaded, Recipe(name, **recipe), Machine.here(), on_epoch)
+        raise TrainingError(f"name {name!r}, expected one printable line")
+    chosen = [task_named(one) for one in tasks]
+    ruled = [dataclasses.replace(one, rule=label_rule) if type(one) is Binary else one for one in chosen]
+    recipe = Recipe(name, tuple(ruled), named(features)(), **options)
+    loaded = [data.load(one, data_dir, recipe.frontend) for one in corpora]
+    use_all_cores()
+    with atomic_folder(out, TrainingError) as partial:  # before training: it may not be writable
+        trained, metrics = fit(loaded, recipe, Machine.here())
         write(partial, trained)
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(card(trained, metrics), encoding="utf-8")
@@ -103,164 +109,111 @@ def train(
 
 
 def fit(
-    corpora: Sequence[Corpus], recipe: Recipe, machine: Machine, on_epoch: OnEpoch | None = None
-) -> tuple[Trained, dict[str, Any]]:
-    """Train a recogniser.
+    corpora: Sequence[Corpus], recipe: Recipe, machine: Machine
+) -> tuple[Trained, dict[str, dict[str, Any]]]:
+    """Train, calibrate and evaluate a recogniser, showing a progress bar.
 
-    One of `GROUPS` balanced groups of speakers of each corpus is held out, as in the folds of experiments; of
-    a corpus with fewer separate speakers one of as many groups. All others train, with one scaler for all.
-    The held-out speakers set the temperature and are what the metrics are measured on. Utterances without
-    a label of a target are left out of its training and of its metrics.
+    One of `GROUPS` balanced groups of speakers of each corpus is held out to calibrate and evaluate it, as in
+    the folds of experiments; a corpus with fewer separate speakers has fewer groups. All others train, with
+    one scaler. Utterances without a label of a task are left out of its training and evaluation.
 
     Args:
       corpora: one or more.
       recipe: how.
       machine: what computes.
-      on_epoch: called with utterance-steps done since the last call and the number of all.
-    Returns: (the recogniser, its metrics as JSON).
-    Raises: TrainingError if a corpus has too few speakers, speakers or content of another, or lacks a
-      class, or if training diverged.
+    Returns: the recogniser; its metrics by task, JSON.
+    Raises: TrainingError if corpora cannot be used together or training diverges; FoldError if a corpus has
+      too few speakers.
     """
-    every, held_out = divide(corpora, recipe)
-    scaler = standardize.statistics(every.moments(), ~held_out)
-    params = _train_networks(every, held_out, recipe, machine, Scaler(*scaler), on_epoch)
-    uncalibrated = Trained(
-        sizes=AttentiveCNN(),
-        filters=logmel.filterbank().toarray(),
-        mean=scaler.mean,
-        scale=scaler.scale,
-        targets={target: Target(Temperature(1.0), params[target]) for target in recipe.targets},
-        facts=_facts(every, held_out, recipe),
-    )
-    rows, targets, metrics = np.flatnonzero(held_out), {}, {}
-    variants, names = evaluation.variants(every.frames[rows]), np.array(every.names)[every.corpus[rows]]
-    margins = evaluation.margins(uncalibrated, every.features, rows, variants)
-    for target, margin in zip(recipe.targets, margins, strict=True):
-        held = evaluation.HeldOut(_labels(every, target, recipe)[rows], every.speaker_id[rows], names)
-        temperature, metrics[target] = evaluation.measured(margin, variants, held)
-        targets[target] = Target(temperature, params[target])
-    return dataclasses.replace(uncalibrated, targets=targets), metrics
+    every, held_out = divide(corpora, recipe.tasks)
+    scaler = Scaler(*standardize.statistics(every.moments(), ~held_out))
+    features, frames = machine.place(every.features, every.frames)
+    placed = Data(features=features, frames=frames, group=np.zeros(len(held_out), np.int32))
+    rows = {task.name: _labelled(every, task, ~held_out) for task in recipe.tasks}
+    total, tasks = recipe.epochs * recipe.seeds * sum(map(len, rows.values())), {}
+    with tqdm(desc="training", total=total, unit=" utterance-steps", unit_scale=True) as bar:
+        for task in recipe.tasks:
+            sizes = {"bands": recipe.frontend.dims, "frames": recipe.frontend.frames, "outputs": task.outputs}
+            network = dataclasses.replace(recipe.network, **sizes)  # type: ignore[type-var]  # any dataclass
+            specs = [
+                RunSpec(
+                    key=run_key(seed, zlib.crc32(task.name.encode()) & 0x7FFFFFFF, fold=0),
+                    train=rows[task.name],
+                    labels=every.labels(task).astype(np.int32 if task.class_names else np.float32),
+                    scaler=Scaler(*(part[None, :] for part in scaler)),
+                    seed=seed,
+                )
+                for seed in range(recipe.seeds)
+            ]
+            params: dict[int, Tree] = {}
+            for results in engine.compute(
+                machine, network, TrainConfig(epochs=recipe.epochs), placed, specs, loss=task.loss,
+                on_epoch=lambda steps, _: bar.update(steps),
+            ):  # fmt: skip
+                for seed, result in results.items():
+                    params[seed] = result.params
+                    if (epoch := result.stopped[0]) > 0:
+                        raise TrainingError(
+                            f"{task.name}, seed {seed}: numbers of epoch {epoch}, step {result.stopped[1]} "
+                            "were not finite; nothing was written"
+                        )
+            stacked = jax.tree.map(
+                lambda *leaves: np.stack(leaves), *(params[i] for i in range(recipe.seeds))
+            )
+            tasks[task.name] = TaskModel(task, network, stacked, None)
+    model = Trained(recipe.frontend, scaler, tasks, _facts(every, held_out, recipe))
+    return evaluate(model, every, np.flatnonzero(held_out))
 
 
-def divide(corpora: Sequence[Corpus], recipe: Recipe) -> tuple[Concatenated, np.ndarray]:
+def divide(corpora: Sequence[Corpus], tasks: Sequence[Task]) -> tuple[Concatenated, Bool[np.ndarray, " N"]]:
     """Concatenate corpora and hold speakers out of each.
 
-    Returns: (all utterances, [N] bool, those of the held-out speakers).
-    Raises: TrainingError.
+    Returns: all utterances; which are of held-out speakers.
+    Raises: TrainingError if speakers are in two corpora or a part lacks a class, FoldError.
     """
-    _check(corpora)
-    every = Concatenated(corpora)
-    held_out = np.concatenate([groups(corpus, GROUPS) == 0 for corpus in corpora])
-    for target in recipe.targets:
-        labels = _labels(every, target, recipe)
-        for part, rows in (("training", ~held_out), ("held-out", held_out)):
-            counts = np.bincount(labels[rows & (labels >= 0)], minlength=2)
-            if not counts.all():
-                raise TrainingError(
-                    f"none of the {counts.sum()} {part} utterances of {' and '.join(every.names)} has "
-                    f"{target} {TARGETS[target].class_names[int(np.argmin(counts))]}, expected both classes"
-                )
-    return every, held_out
-
-
-def _labels(every: Concatenated, target: str, recipe: Recipe) -> np.ndarray:
-    return every.labels(Binary(target, recipe.label_rule))
-
-
-def _check(corpora: Sequence[Corpus]) -> None:
-    """Refuse features of another front end, and what would let someone train and be held out as well.
-
-    Raises: TrainingError.
-    """
-    for corpus in corpora:
-        if corpus.frontend != describe(LogMel()):
-            raise TrainingError(
-                f"corpus {corpus.name} has features of {corpus.frontend}, expected those of logmel"
-            )
-        if len(np.unique(connected_speakers(corpus))) < 2:
-            raise TrainingError(
-                f"corpus {corpus.name} has one speaker, or people who all met, expected two at least who did "
-                "not: one is held out"
-            )
     for one, other in itertools.combinations(corpora, 2):
         shared = sorted(set(one.speaker) & set(other.speaker))
         # Two manifests may use the same name for different people.
         if one.fingerprint == other.fingerprint or (shared and one.database == other.database != "manifest"):
             raise TrainingError(
                 f"corpora {one.name} and {other.name} hold the same speakers ({shared[0]}), expected each "
-                "person in one: otherwise people who train would be held out as well"
+                "person in one, so that nobody is both trained on and held out"
             )
-
-
-def _train_networks(
-    every: Concatenated,
-    held_out: np.ndarray,
-    recipe: Recipe,
-    machine: Machine,
-    scaler: Scaler,
-    on_epoch: OnEpoch | None,
-) -> dict[str, Any]:
-    """Return per target the parameters of all seeds, with a leading R."""
-    specs = []
-    for target, seed in itertools.product(recipe.targets, range(recipe.seeds)):
-        labels = _labels(every, target, recipe)
-        specs.append(
-            RunSpec(
-                key=runs.key(seed, list(TARGETS).index(target), fold=0),
-                train=np.flatnonzero(~held_out & (labels >= 0)).astype(np.int32),
-                labels=labels.astype(np.int32),
-                scaler=Scaler(*(part[None, :] for part in scaler)),
-                seed=seed,
+    every = Concatenated(corpora)
+    held_out = np.concatenate([groups(corpus, GROUPS) == 0 for corpus in corpora])
+    for task, part in itertools.product(tasks, ("training", "held-out")):
+        names = task.class_names or ("numbers",)
+        rows = _labelled(every, task, held_out if part == "held-out" else ~held_out)
+        labels = every.labels(task)[rows] if task.class_names else np.zeros(len(rows), int)
+        counts = np.bincount(labels, minlength=len(names))
+        if not counts.all():
+            raise TrainingError(
+                f"none of the {len(rows)} {part} utterances of {' and '.join(every.names)} has {task.name} "
+                f"{names[int(np.argmin(counts))]}, expected all of {', '.join(names)}"
             )
-        )
-    total = recipe.epochs * sum(len(spec.train) for spec in specs)
-    features, frames = machine.place(every.features, every.frames)
-    placed = Data(features=features, frames=frames, group=np.zeros(len(held_out), np.int32))
-    found = [None] * len(specs)
-    progress = None if on_epoch is None else lambda steps, _: on_epoch(steps, total)
-    for results in engine.compute(
-        machine, AttentiveCNN(), TrainConfig(epochs=recipe.epochs), placed, specs, on_epoch=progress
-    ):
-        for number, result in results.items():
-            if result.stopped[0]:
-                raise TrainingError(
-                    f"{recipe.targets[number // recipe.seeds]}, seed {specs[number].seed}: the numbers of "
-                    f"epoch {result.stopped[0]}, step {result.stopped[1]} were not finite, expected finite "
-                    "ones; nothing was written"
-                )
-            found[number] = result.params
-    return {
-        target: jax.tree.map(
-            lambda *leaves: np.stack(leaves), *found[i * recipe.seeds : (i + 1) * recipe.seeds]
-        )
-        for i, target in enumerate(recipe.targets)
-    }
+    return every, held_out
 
 
-def _facts(every: Concatenated, held_out: np.ndarray, recipe: Recipe) -> dict[str, Any]:
-    """Return what the configuration tells about its origin."""
+def _labelled(every: Concatenated, task: Task, which: Bool[np.ndarray, " N"]) -> np.ndarray:
+    return np.flatnonzero(which & labelled(every.labels(task))).astype(np.int32)
 
-    def size(rows: np.ndarray) -> dict[str, int]:
-        return {"utterances": int(rows.sum()), "speakers": len(np.unique(every.speaker_id[rows]))}
 
-    corpora = [
-        {
-            "name": corpus.name,
-            "builder": corpus.database,
-            "synthetic": corpus.synthetic,
-            "fingerprint": corpus.fingerprint,
-            "languages": sorted(set(corpus.language.tolist())),
-            "training": size((every.corpus == number) & ~held_out),
-            "held_out": size((every.corpus == number) & held_out),
-        }
-        for number, corpus in enumerate(every.corpora.values())
-    ]
+def _facts(every: Concatenated, held_out: Bool[np.ndarray, " N"], recipe: Recipe) -> dict[str, Any]:
+    """Return the model's origin as JSON."""
+    corpora = []
+    for number, corpus in enumerate(every.corpora.values()):
+        sizes = {}
+        for part, which in (("training", ~held_out), ("held_out", held_out)):
+            speakers = every.speaker_id[which & (every.corpus == number)]
+            sizes[part] = {"utterances": len(speakers), "speakers": len(np.unique(speakers))}
+        languages = sorted(set(corpus.language.tolist()))
+        own = {"name": corpus.name, "synthetic": corpus.synthetic, "fingerprint": corpus.fingerprint}
+        corpora.append({**own, "languages": languages, **sizes})
     return {
         "name": recipe.name,
         "ser_jax": __version__,
         "synthetic": any(corpus["synthetic"] for corpus in corpora),
         "seeds": recipe.seeds,
         "epochs": recipe.epochs,
-        "label_rule": recipe.label_rule,
         "corpora": corpora,
     }

@@ -1,0 +1,293 @@
+"""Calibrate and evaluate a recogniser on held-out speakers; its model card.
+
+Temperature scaling divides the logits z of every seed before the softmax,
+
+    p = mean_r softmax(z_r / T),   T = value share^-decay,
+
+where `share` of the window holds sound, so that predictions from less sound are less certain. Both numbers
+maximise the likelihood of held-out utterances, whole and cut short; no network's class changes. References:
+Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017); Platt, "Probabilistic Outputs for Support
+Vector Machines" (1999), for the smoothed labels.
+"""
+
+import dataclasses
+import json
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+from scipy.optimize import brute, fmin
+from scipy.special import softmax
+
+from ser_jax import metrics
+from ser_jax.data.corpus import Concatenated
+from ser_jax.io import markdown_table
+from ser_jax.recognizer import trained
+from ser_jax.recognizer.trained import Temperature, Trained
+from ser_jax.statistics import interval
+from ser_jax.tasks import Task
+
+VALUES = (0.05, 50.0)  # limits of a temperature
+DECAYS = (0.0, 3.0)
+SMALLEST = 1e-7  # probability, so that one certain mistake does not cost infinitely much
+BINS = 10
+BATCH = 64  # windows predicted at once
+CUTS = (0.5, 1.0, 2.0, 4.0)  # s, to which longer utterances are cut
+
+
+class Variants(NamedTuple):
+    """M versions of labelled held-out utterances: whole, and cut to each shorter of `CUTS`."""
+
+    row: Int[np.ndarray, " M"]  # in the corpora
+    frames: Int[np.ndarray, " M"]  # that are used
+    cut: Float[np.ndarray, " M"]  # s; infinite for whole utterances
+    labels: Shaped[np.ndarray, "M ..."]
+    speaker: Shaped[np.ndarray, " M"]
+
+
+def evaluate(
+    model: Trained, corpora: Concatenated, rows: Int[np.ndarray, " N"]
+) -> tuple[Trained, dict[str, dict[str, Any]]]:
+    """Calibrate a recogniser and evaluate it on held-out utterances.
+
+    The probabilities of each speaker are calibrated on the other speakers, and not at all if these lack a
+    class. Utterances without a label of a task are left out of its evaluation.
+
+    Args:
+      model: the recogniser, without temperatures.
+      corpora: the utterances.
+      rows: those of the held-out speakers; every class of every task must be among them.
+    Returns: the calibrated recogniser; its metrics by task, JSON.
+    """
+    tasks, found = {}, {}
+    for name, own in model.tasks.items():
+        variants = cut_short(own.task, corpora, rows, model.frontend.rate)
+        outputs = _predict(model, name, corpora, variants)
+        predictions, temperature = outputs.mean(axis=0), None
+        if own.task.class_names:
+            predictions = cross_calibrate(outputs, variants, own.network.frames)
+            temperature = calibrate(outputs, variants, own.network.frames)
+        tasks[name] = dataclasses.replace(own, temperature=temperature)
+        found[name] = _metrics(own.task, corpora, variants, outputs, predictions)
+        found[name]["temperature"] = temperature and temperature._asdict()
+    return dataclasses.replace(model, tasks=tasks), json.loads(json.dumps(found), parse_constant=_null)
+
+
+def _null(_: str) -> None:
+    """Replace NaN, which JSON lacks."""
+
+
+def cut_short(task: Task, corpora: Concatenated, rows: Int[np.ndarray, " N"], rate: float) -> Variants:
+    """Return the labelled ones of some utterances, whole and cut short; `rate` is in frames per second."""
+    labels = corpora.labels(task)
+    rows = rows[metrics.labelled(labels[rows])]
+    each = [(rows, corpora.frames[rows], np.full(len(rows), np.inf))]
+    for seconds in CUTS:
+        longer = rows[corpora.frames[rows] > seconds * rate]
+        each.append((longer, np.full(len(longer), round(seconds * rate)), np.full(len(longer), seconds)))
+    row, frames, cut = map(np.concatenate, zip(*each, strict=True))
+    return Variants(row, frames.astype(np.int32), cut, labels[row], corpora.speaker_id[row])
+
+
+def _predict(
+    model: Trained, name: str, corpora: Concatenated, variants: Variants
+) -> Float[np.ndarray, "R M K"]:
+    """Return the networks' outputs, not calibrated."""
+    own, scaler = jax.device_put((model.tasks[name], model.scaler))
+    count, found = len(variants.row), []
+    for first in range(0, count, BATCH):
+        some = np.arange(first, first + BATCH) % count  # batches of one size: one program
+        features = corpora.features[variants.row[some]]
+        found.append(trained.predict(own, scaler, features, variants.frames[some]).values)
+    return np.concatenate(found, axis=1)[:, :count].astype(float)
+
+
+def calibrate(logits: Float[np.ndarray, "R M K"], variants: Variants, frames: int) -> Temperature:
+    """Return the temperature that makes the labels most likely.
+
+    n utterances of a class without a mistake do not prove that there are none, so a label counts as its class
+    with (n + 1) / (n + 2), Platt's estimate; otherwise separable classes would be called certain.
+
+    Args:
+      logits: of the variants.
+      variants: labelled with classes.
+      frames: of a full window.
+    """
+    labels, classes, share = variants.labels, logits.shape[-1], variants.frames / frames
+    counts = np.bincount(labels[np.isinf(variants.cut)], minlength=classes)[labels, None]
+    targets = np.where(np.eye(classes)[labels] == 1, counts + 1, 1 / (classes - 1)) / (counts + 2)
+    # A single share does not tell value and decay apart.
+    grid = [(*np.log(VALUES), 29j), (*DECAYS, 7j)][: 1 + bool(np.ptp(share))]
+
+    def temperature(point: np.ndarray) -> Temperature:
+        value, decay = [*np.atleast_1d(point), 0.0][:2]
+        return Temperature(float(np.clip(np.exp(value), *VALUES)), float(np.clip(decay, *DECAYS)))
+
+    def loss(point: np.ndarray) -> float:
+        return log_loss(probabilities(logits, temperature(point), share), targets)
+
+    def refine(*arguments: Any, **_: Any) -> np.ndarray:  # by Nelder-Mead: the loss is not convex
+        return fmin(*arguments, xtol=1e-4, ftol=1e-9, disp=False)
+
+    return temperature(brute(loss, tuple(slice(*one) for one in grid), finish=refine))
+
+
+def cross_calibrate(
+    logits: Float[np.ndarray, "R M K"], variants: Variants, frames: int
+) -> Float[np.ndarray, "M K"]:
+    """Return probabilities calibrated on the other speakers, or not at all if these lack a class."""
+    share, classes = variants.frames / frames, logits.shape[-1]
+    found = probabilities(logits, Temperature(1.0), share)
+    for speaker in np.unique(variants.speaker):
+        mine = variants.speaker == speaker
+        others = Variants(*(part[~mine] for part in variants))
+        if len(np.unique(others.labels)) == classes:
+            temperature = calibrate(logits[:, ~mine], others, frames)
+            found[mine] = probabilities(logits[:, mine], temperature, share[mine])
+    return found
+
+
+def probabilities(
+    logits: Float[np.ndarray, "R M K"], temperature: Temperature, share: Float[np.ndarray, " M"]
+) -> Float[np.ndarray, "M K"]:
+    """Return calibrated probabilities, the mean over the seeds."""
+    return softmax(logits / temperature.at(share)[:, None], axis=-1).mean(axis=0)
+
+
+def log_loss(probability: Float[np.ndarray, "M K"], targets: Float[np.ndarray, "M K"]) -> float:
+    """Return the mean cross-entropy in nats; targets may be one-hot or smoothed."""
+    return float(-(targets * np.log(np.maximum(probability, SMALLEST))).sum(axis=1).mean())
+
+
+def calibration_error(probability: Float[np.ndarray, "M K"], labels: Int[np.ndarray, " M"]) -> float:
+    """Return the expected calibration error of the predicted class, over `BINS` of equal width.
+
+    It is the mean distance of a bin's accuracy from its mean probability, weighted by its utterances.
+
+    >>> calibration_error(np.array([[0.25, 0.75]] * 4), np.array([1, 1, 0, 0]))  # 75 % certain, half right
+    0.25
+    """
+    confidence, right = probability.max(axis=1), probability.argmax(axis=1) == labels
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gap = np.bincount(place, weights=confidence - right, minlength=BINS)
+    return float(np.abs(gap).sum() / len(labels))
+
+
+def _metrics(
+    task: Task, corpora: Concatenated, variants: Variants, outputs: np.ndarray, predictions: np.ndarray
+) -> dict[str, Any]:
+    """Return the metrics of a task; `predictions` [M, K] are probabilities or numbers."""
+    whole, labels, classes = np.isinf(variants.cut), variants.labels, len(task.class_names)
+
+    def quality(which: np.ndarray, predictions: np.ndarray = predictions) -> dict[str, Any]:
+        own, predicted = labels[which], predictions[which]
+        found: dict[str, Any] = {"utterances": len(own)}
+        if not classes or len(np.unique(own)) == classes:  # else UAR is not defined
+            found |= task.score(own, np.asarray(task.predict(predicted)))
+        if classes:
+            found["log_loss"] = log_loss(predicted, np.eye(classes)[own])
+            found["calibration_error"] = calibration_error(predicted, own)
+        return found
+
+    decided = np.asarray(task.predict(predictions[whole]))
+    each = np.asarray(task.predict(outputs[:, whole]))
+    found = quality(whole) | {"speakers": len(np.unique(variants.speaker))}
+    found["seeds"] = [task.score(labels[whole], one)[task.metric] for one in each]
+    if task.metric in ("UAR", "CCC"):
+        arguments = task.metric, labels[whole], decided[None], variants.speaker[whole]
+        found["interval"] = interval(*arguments, classes=task.outputs)
+    if classes:
+        found["confusion"] = metrics.confusion(labels[whole], decided, classes).tolist()
+        found["uncalibrated"] = quality(whole, softmax(outputs, axis=-1).mean(axis=0))
+    corpus = corpora.corpus[variants.row]
+    found["corpora"] = {name: quality(whole & (corpus == i)) for i, name in enumerate(corpora.names)}
+    found["seconds"] = {f"{cut:g}": quality(variants.cut == cut) for cut in CUTS if cut in variants.cut}
+    return found
+
+
+CARD = """---
+{header}
+---
+
+# {name}
+
+{synthetic}Predicts {tasks}
+from {frontend.seconds:g} s of speech, by {seeds} networks a task, trained from different seeds: the mean of
+their outputs is the prediction, their standard deviation the spread.
+
+```
+ser-jax predict --model path/to/this/folder speech.wav
+```
+
+## Training
+
+{epochs} epochs; features ({frontend.name}) are standardized by the training utterances.
+
+{corpora}
+
+## Evaluation on held-out speakers
+
+No network was trained on these speakers. The probabilities of each are calibrated on the others. Scores of
+all utterances have 95 % intervals over speakers.
+
+{quality}
+
+## Limits
+
+It was trained on certain speakers, microphones, levels and languages ({languages}). It may be wrong about
+speech that was recorded otherwise, or is louder or softer, and its spread may be small even then. Acted
+emotions differ from felt ones. Do not use it to make decisions about people.
+
+Made by ser_jax {ser_jax}. Licences of the corpora may restrict the use of models trained on them.
+"""
+SYNTHETIC = """**This is a demonstration.** It was trained on synthetic speech, whose classes a program made
+up. Its predictions for people's voices mean nothing.
+
+"""
+
+
+def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
+    """Return the model card as Markdown, with the YAML header that model hubs read.
+
+    Args:
+      model: the recogniser.
+      found: its metrics, as from `evaluate`.
+    """
+    facts = model.facts
+    languages = sorted({name for corpus in facts["corpora"] for name in corpus["languages"]})
+    header = {
+        "language": [name for name in languages if name != "unknown"],
+        "library_name": "ser_jax",
+        "pipeline_tag": "audio-classification",
+        "tags": ["speech-emotion-recognition", *model.tasks, *(["synthetic"] * facts["synthetic"])],
+    }
+    corpora = [["corpus", "languages", "training", "speakers", "held out", "speakers"]]
+    for one in facts["corpora"]:
+        sizes = [*one["training"].values(), *one["held_out"].values()]
+        corpora.append([one["name"], ", ".join(one["languages"]), *map(str, sizes)])
+    quality = [["task", "utterances", "number", "score", "log loss", "calibration error"]]
+    for name, own in found.items():
+        parts = {"all": own, "not calibrated": own.get("uncalibrated")} | own["corpora"]
+        parts |= {f"cut to {cut} s": part for cut, part in own["seconds"].items()}
+        keys = model.tasks[name].task.metric, "log_loss", "calibration_error"
+        for part, scores in parts.items():
+            if scores is not None:
+                numbers = [_number(scores.get(key)) for key in keys]
+                if "interval" in scores:
+                    numbers[0] += " [{}, {}]".format(*map(_number, scores["interval"]))
+                quality.append(
+                    [name, part, str(scores["utterances"]), f"{keys[0]} {numbers[0]}", *numbers[1:]]
+                )
+    return CARD.format(
+        **facts | {"corpora": markdown_table(corpora), "synthetic": SYNTHETIC if facts["synthetic"] else ""},
+        header="\n".join(f"{key}: {json.dumps(value)}" for key, value in header.items()),
+        tasks="; ".join(f"{name} ({', '.join(own.names)})" for name, own in model.tasks.items()),
+        frontend=model.frontend,
+        quality=markdown_table(quality),
+        languages=", ".join(languages),
+    )
+
+
+def _number(score: float | None) -> str:
+    return "-" if score is None else f"{score:.3f}"

@@ -1,0 +1,109 @@
+"""Recordings as a recogniser uses them: 16 kHz mono samples, from files or arrays of any rate and length."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, Shaped
+
+from ser_jax.data import audio
+from ser_jax.errors import UserError
+from ser_jax.features.logmel import RATE, WINDOW
+
+HEADROOM = 8.0  # times full scale; larger floating-point samples are probably unscaled integers
+CHANNELS = 64  # an array with more channels than this, and than samples, is probably transposed
+
+
+class RecordingError(UserError):
+    """Samples in memory that cannot be used as a recording."""
+
+
+class Recording(NamedTuple):
+    """A recording.
+
+    Attributes:
+      seconds: its duration.
+      samples: 16 kHz, mono; at least 400, one frame of 25 ms.
+    """
+
+    seconds: float
+    samples: Float32[np.ndarray, " n"]
+
+
+def read_recording(
+    sound: Path | str | np.ndarray, rate: float | None = None, check: Callable[[], None] | None = None
+) -> Recording:
+    """Read a recording: average its channels and resample it to 16 kHz.
+
+    Args:
+      sound: a file (WAV, AIFF, FLAC, OGG or MP3) of any length, or an array as in `to_mono`.
+      rate: sampling rate of an array, Hz; None for a file.
+      check: called before each block of a file is decoded; an exception that it raises ends the reading.
+    Raises: AudioError, which names the file, or RecordingError for an array.
+    """
+    too_short = f"expected at least one frame of {WINDOW / RATE} s"
+    if isinstance(sound, (str, Path)):
+        if rate is not None:
+            raise RecordingError(f"rate {rate} for the file {sound}, expected none: the file states its own")
+        with audio.opened(sound) as file:
+            recording = _resample(file.rate, _mono_blocks(file, check))
+        if len(recording.samples) < WINDOW:
+            raise audio.AudioError(sound, "too short", f"{recording.seconds:.4f} s of sound, {too_short}")
+        return recording
+    if not (isinstance(rate, (int, float, np.number)) and audio.RATES[0] <= rate <= audio.RATES[1]):
+        raise RecordingError(f"rate {rate!r} of samples, expected {audio.RATES[0]} to {audio.RATES[1]} Hz")
+    samples = to_mono(sound)
+    recording = _resample(rate, np.split(samples, range(audio.BLOCK, len(samples), audio.BLOCK)))
+    if len(recording.samples) < WINDOW:
+        raise RecordingError(f"{len(samples)} samples at {rate} Hz, {too_short}")
+    return recording
+
+
+def to_mono(samples: Shaped[np.ndarray, "..."]) -> Float64[np.ndarray, " n"]:
+    """Return samples as floating-point numbers from -1 to 1, averaged over their channels.
+
+    Args:
+      samples: [n] or [n, channels]; floating-point numbers from -1 to 1, or signed integers, which are
+        divided by the magnitude of their lowest value.
+    Raises: RecordingError.
+    """
+    samples = np.asarray(samples)
+    found = f"samples of shape {list(samples.shape)} and type {samples.dtype}"
+    if samples.dtype.kind not in "fi" or samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
+        raise RecordingError(
+            f"{found}, expected floating-point numbers or signed integers [n] or [n, channels]"
+        )
+    if samples.ndim == 2 and samples.shape[1] > max(CHANNELS, len(samples)):
+        raise RecordingError(f"{found}, expected [n, channels]: transpose them, samples.T")
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        mono = samples.astype(np.float64)
+    peak = np.abs(mono).max(initial=0)
+    if samples.dtype.kind == "i":
+        mono /= -float(np.iinfo(samples.dtype).min)
+    elif not peak <= HEADROOM:
+        raise RecordingError(f"floating-point samples of up to {peak:g}, expected -1 to 1")
+    return mono if mono.ndim == 1 else mono.mean(axis=1)
+
+
+def _mono_blocks(file: audio.Sound, check: Callable[[], None] | None) -> Iterator[Float64[np.ndarray, " _"]]:
+    for block in file.blocks():
+        if check is not None:
+            check()
+        yield block.mean(axis=1)
+
+
+def _resample(rate: float, blocks: Iterable[Float64[np.ndarray, " _"]]) -> Recording:
+    """Resample consecutive blocks of samples to 16 kHz."""
+    resampler = None
+    if rate != RATE:
+        import soxr
+
+        resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float64")
+    count, parts = 0, [np.empty(0)]
+    for block in blocks:
+        count += len(block)
+        parts.append(block if resampler is None else resampler.resample_chunk(np.ascontiguousarray(block)))
+    if resampler is not None:
+        parts.append(resampler.resample_chunk(np.empty(0), last=True))
+    return Recording(count / rate, np.concatenate([part.astype(np.float32) for part in parts]))
