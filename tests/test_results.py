@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pair import config, noise, pool
 from predicted_by_hand import claimed, keep, predicted
-from ser_jax.report.page import page
+from ser_jax.report import page
 from test_hostile_files import bomb
 
 from experiments.report import report
