@@ -56,7 +56,7 @@ def test_known_answers_of_two_classes():
 @pytest.mark.parametrize(
     ("metric", "corpus", "truth"), [("UAR", simulated, TRUTH), ("CCC", rated, CONCORDANCE)]
 )
-@pytest.mark.parametrize(("speakers", "corpora"), [(2, 200), (4, 200), (10, 200)])
+@pytest.mark.parametrize(("speakers", "corpora"), [(2, 200), (4, 200), (10, 400)])
 def test_intervals_cover_as_often_as_they_claim(metric, corpus, truth, speakers, corpora):
     bounds = (interval(metric, *corpus(seed, speakers, count=2), samples=500) for seed in range(corpora))
     covered = np.mean([low <= truth <= high for low, high in bounds])
