@@ -1,13 +1,13 @@
 # make demo     train all of Table 2 on synthetic speech   make lint   check style and types
-# make test     run the tests                             make clean  delete everything made here
-# make faults   kill an experiment 200 times              make docs   build the documentation in build/docs/
-# make scaling  prepare, load and train on 100,000 utterances, within bounds of time and memory
+# make test     run the tests                             make docs   build the documentation in build/docs/
+# make slow     run the tests that take many minutes      make clean  delete everything made here
 # make model    train the demonstration model of the package again
 # make figures  measure everything in README.md and docs/ again, and write the tables to docs/measured/
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 DEMO := results/demo
 MODEL := results/model
 MEASURED := docs/measured
@@ -18,13 +18,18 @@ $(BIN)/ser-jax prepare iemocap --source $(1)/speech/IEMOCAP_full_release --name 
 $(BIN)/ser-jax prepare recola --source $(1)/speech/RECOLA --name synthetic_fr --data-dir $(1)/data
 endef
 
-.PHONY: demo test lint docs figures faults scaling model clean
+.PHONY: demo test slow lint docs figures model clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	@echo "installing into $(VENV), which takes some minutes"
+	@echo "installing ser_jax into $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
-	touch $@
+	@$(INSTALL) .
+	@touch $@
+
+$(VENV)/tools: $(VENV)/installed
+	@echo "installing what tests, checks and documentation need into $(VENV)"
+	@$(INSTALL) ".[test]"
+	@touch $@
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
@@ -32,15 +37,18 @@ demo: $(VENV)/installed
 	$(BIN)/python -m experiments.table2 --corpora synthetic_en synthetic_fr --data-dir $(DEMO)/data --out $(DEMO) \
 	    --epochs 10 --finetune-samples 40 --finetune-epochs 4
 
-test: $(VENV)/installed
+test: $(VENV)/tools
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: $(VENV)/installed
+slow: $(VENV)/tools
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/installed
+docs: $(VENV)/tools
 	rm -rf build/docs docs/reference/modules
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs . build/docs
 	@echo build/docs/docs/index.html
@@ -58,12 +66,6 @@ figures: $(VENV)/installed  # hours; ravdess and emodb must be prepared
 	$(BIN)/python -m experiments.speech_onset --corpora ravdess emodb > $(MEASURED)/speech_onset.md
 	set -e; for name in throughput recognition preparation scaling; do \
 	    $(BIN)/python -m experiments.$$name > $(MEASURED)/$$name.md; done
-
-faults: $(VENV)/installed
-	$(BIN)/python tests/faults/killing.py --kills 200 --faults
-
-scaling: $(VENV)/installed
-	$(BIN)/python -m experiments.scaling
 
 model: $(VENV)/installed
 	rm -rf $(MODEL)

@@ -1,4 +1,4 @@
-"""What an exported recogniser says of the first 7.5 s of a WAV: recognise_onnx.py model.onnx speech.wav"""
+"""Predict the first 7.5 s of a WAV file by an exported recogniser: recognise_onnx.py model.onnx speech.wav"""
 
 import json
 import sys
@@ -13,8 +13,9 @@ samples, rate = soundfile.read(speech, dtype="float32", always_2d=True)
 if rate != int(about.custom_metadata_map["rate"]):
     sys.exit(f"{speech}: {rate} Hz, expected {about.custom_metadata_map['rate']}: resample it first")
 names = [output.name for output in session.get_outputs()]
-said = dict(zip(names, session.run(names, {"samples": samples.mean(axis=1)}), strict=True))
+outputs = dict(zip(names, session.run(names, {"samples": samples.mean(axis=1)}), strict=True))
 print(about.description)
-for target, classes in json.loads(about.custom_metadata_map["classes"]).items():
-    second, spread = said[target + "_probability"], said[target + "_spread"]
-    print(f"{target} {classes[int(second > 0.5)]} ({classes[1]}: {second:.4f} ± {spread:.4f})")
+for task, classes in json.loads(about.custom_metadata_map["names"]).items():
+    probabilities, spread = outputs[f"{task}_probabilities"], outputs[f"{task}_spread"]
+    best = probabilities.argmax()
+    print(f"{task} {classes[best]} ({probabilities[best]:.4f} ± {spread[best]:.4f})")

@@ -12,7 +12,7 @@ than 0.5 in 73.1 % on IEMOCAP, 5 % on RECOLA.
 from ser_jax.experiment.provenance import start_script
 
 if __name__ == "__main__":
-    start_script("experiments.attention_over_time")
+    start_script()
     from ser_jax.experiment.command import main
     from ser_jax.experiment.settings import monolingual
     from ser_jax.report.attention import analyse, check, printed

@@ -44,7 +44,7 @@ def class_distribution(
 
 
 if __name__ == "__main__":
-    start_script("experiments.class_distribution")
+    start_script()
     from ser_jax.experiment.command import run_function
 
     run_function(class_distribution, __doc__)

@@ -1,6 +1,6 @@
-"""Latency of a recogniser: one utterance, the start of the program, an hour of speech.
+"""Time and memory of a recogniser: one utterance, the start of the program, an hour of speech.
 
-    python -m experiments.recognition                      # the model of the package; a minute
+    python -m experiments.recognition                      # the demonstration; a minute
     python -m experiments.recognition --model my-model     # another; the time depends on its tasks and seeds
 
 Every process may use one core; the start of the program is measured with all cores as well.
@@ -11,21 +11,19 @@ from pathlib import Path
 from ser_jax.experiment.provenance import start_script
 
 
-def recognition(model: Path | None = None, json: Path | None = None) -> int:
+def recognition(model: Path | None = None) -> int:
     """Print the table; return the exit status.
 
     Args:
       model: a folder that `ser-jax train` wrote.
-      json: a file for the numbers.
     """
-    from ser_jax.benchmark import publish
-    from ser_jax.benchmark.recognition import markdown, measure
+    from ser_jax.benchmark import programs
 
-    return publish(lambda folder: measure(folder, model), markdown, json)
+    return programs.publish(lambda folder: programs.measure_recognition(folder, model))
 
 
 if __name__ == "__main__":
-    start_script("experiments.recognition")
+    start_script()
     from ser_jax.experiment.command import run_function
 
     run_function(recognition, __doc__)

@@ -21,9 +21,9 @@ SHOWN = (
 )  # fmt: skip
 
 if __name__ == "__main__":
-    start_script("experiments.related")
+    start_script()
     from ser_jax.experiment.command import main
-    from ser_jax.experiment.ensembles import combine
+    from ser_jax.experiment.results import combine
     from ser_jax.experiment.settings import related
 
     main(__doc__, "related", related, shown=SHOWN, after=combine)

@@ -14,18 +14,17 @@ from tyro.conf import Positional
 from ser_jax.experiment.provenance import start_script
 
 
-def report(results: Positional[Path], others: Positional[tuple[Path, ...]] = (), mixed: bool = False) -> None:
+def report(results: Positional[Path], others: Positional[tuple[Path, ...]] = ()) -> None:
     """Write the tables of one folder anew, or print those of several.
 
     Args:
       results: folder that an experiment has written.
       others: further ones, in one table with it.
-      mixed: put results of different protocols in one table.
     """
     from ser_jax import report as reports
 
     if others:
-        print(reports.compare([results, *others], mixed))
+        print(reports.compare([results, *others]))
         return
     written = reports.rewrite(results)
     print("\n\n".join(written.values()))
@@ -34,7 +33,7 @@ def report(results: Positional[Path], others: Positional[tuple[Path, ...]] = (),
 
 
 if __name__ == "__main__":
-    start_script("experiments.report")
+    start_script()
     from ser_jax.experiment.command import run_function
 
     run_function(report, __doc__)

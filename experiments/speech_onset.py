@@ -33,7 +33,7 @@ def speech_onset(
 
 
 if __name__ == "__main__":
-    start_script("experiments.speech_onset")
+    start_script()
     from ser_jax.experiment.command import run_function
 
     run_function(speech_onset, __doc__)

@@ -1,20 +1,18 @@
 """Training throughput: utterances x runs per second, beside PyTorch (extra: bench).
 
-    python -m experiments.throughput                           # five minutes on two cores
-    python -m experiments.throughput --json throughput.json    # the numbers, and throughput.png beside them
-    python -m experiments.throughput --full                    # more rounds of more utterances
+    python -m experiments.throughput                # some minutes on two cores
+    python -m experiments.throughput --rounds 25
 
-Runs on a bare accelerator image: of the package's dependencies it takes JAX, Flax, Optax and NumPy, and
-Matplotlib for the figure. Hence argparse, unlike all other scripts.
+Runs on a bare accelerator image: of the package's dependencies it takes JAX, Flax, Optax,
+jaxtyping and NumPy. Hence argparse, unlike all other scripts.
 """
 
 import argparse
 import os
-from pathlib import Path
+import sys
 
-from ser_jax.benchmark import check_output
 from ser_jax.experiment import provenance
-from ser_jax.shutdown import raise_on_interrupt, run_script
+from ser_jax.shutdown import raise_on_interrupt, run_cli
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -25,34 +23,30 @@ def main(arguments: list[str] | None = None) -> None:
     )  # fmt: skip
     names = ("float32", "tf32", "bfloat16")
     default = "default: all; on a CPU without tf32, which is float32 there"
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write numbers there and a figure beside")
     parser.add_argument("--precision", nargs="+", choices=names, metavar="P", help=f"{names}; {default}")
-    parser.add_argument("--full", action="store_true", help="more rounds, utterances and variants")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="(default: 7)")
     flags = parser.parse_args(arguments)
 
     def work() -> None:
-        check_output(flags.json)
         # JAX would take three quarters of a GPU's memory for itself, and PyTorch needs some.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         if provenance.busy(provenance.load()):  # PyTorch's active waiting is slow on cores that others use
             os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        provenance.start_script("experiments.throughput")
-        from ser_jax import devices, io, model, train
+        provenance.start_script()
+        from ser_jax import devices, model, train
         from ser_jax.benchmark import throughput
 
         raise_on_interrupt()
         devices.use_all_cores()
         platform = devices.backend()
         precisions = flags.precision or [name for name in names if platform != "cpu" or name != "tf32"]
-        sizes = throughput.Sizes.of(platform, flags.full)
+        sizes = throughput.CPU_SIZES if platform == "cpu" else throughput.Sizes()
+        sizes = sizes._replace(rounds=flags.rounds)
         config, training = model.AttentiveCNN(), train.TrainConfig()
-        report = throughput.measure(config, training, sizes, list(dict.fromkeys(precisions)), flags.full)
+        report = throughput.measure(config, training, sizes, list(dict.fromkeys(precisions)))
         print(throughput.markdown(report))
-        if flags.json is not None:
-            io.write_json(flags.json, report)
-            throughput.draw(report, flags.json.with_suffix(".png"))
 
-    run_script("throughput", work)
+    sys.exit(run_cli("experiments.throughput", work))
 
 
 if __name__ == "__main__":

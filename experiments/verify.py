@@ -27,7 +27,7 @@ def verify(results: Positional[Path]) -> int:
 
 
 if __name__ == "__main__":
-    start_script("experiments.verify")
+    start_script()
     from ser_jax.experiment.command import run_function
 
     run_function(verify, __doc__)

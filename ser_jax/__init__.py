@@ -33,7 +33,8 @@ first used. Everything else may change without notice.
     init, apply                    parameters, and outputs for a batch
     augment, objectives            modules: augmentations, and what is minimised
 
-    TrainConfig, fit, fit_runs     training of one run, and of a stack of them
+    TrainConfig, Procedure         how runs are trained; with network and loss
+    fit, fit_runs                  training of one run, and of a stack of them
     Data, Runs, stack              what runs share, what distinguishes them, several as one
     inputs, predict                the standardized features of a run; predictions of a stack
     Machine, use_all_cores         the devices of this host; every core of a processor as one
@@ -55,15 +56,15 @@ first used. Everything else may change without notice.
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "2.0.0.dev0"
 __all__ = [
     "Architecture", "AttentiveCNN", "Binary", "Categorical", "Config", "Corpus", "Data", "Estimate", "Facts",
-    "Fold", "Frontend", "LogMel", "Machine", "Membership", "Output", "Prediction", "Probe", "Recognizer",
-    "Regression", "RunResult", "RunSpec", "Runs", "Scaler", "Segment", "Task", "TrainConfig", "UserError",
-    "Waveform", "Window", "apply", "attention", "augment", "batches", "ccc", "classes", "compute",
-    "confusion", "facts", "features", "fit", "fit_runs", "fit_scaler", "folds", "group", "init", "inputs",
-    "key", "load", "moments", "objectives", "predict", "prepare", "recalls", "stack", "statistics", "tasks",
-    "uar", "use_all_cores",
+    "Fold", "Frontend", "LogMel", "Machine", "Membership", "Output", "Prediction", "Probe", "Procedure",
+    "Recognizer", "Regression", "RunResult", "RunSpec", "Runs", "Scaler", "Segment", "Task", "TrainConfig",
+    "UserError", "Waveform", "Window", "apply", "attention", "augment", "batches", "ccc", "classes",
+    "compute", "confusion", "facts", "features", "fit", "fit_runs", "fit_scaler", "folds", "group", "init",
+    "inputs", "key", "load", "moments", "objectives", "predict", "prepare", "recalls", "stack", "statistics",
+    "tasks", "uar", "use_all_cores",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -78,12 +79,10 @@ if TYPE_CHECKING:
     from ser_jax.experiment.config import Config
     from ser_jax.features import Frontend, LogMel, Waveform
     from ser_jax.metrics import ccc, confusion, recalls, uar
-    from ser_jax.model import Architecture, AttentiveCNN, Output, apply, init
-    from ser_jax.probe import Probe
+    from ser_jax.model import Architecture, AttentiveCNN, Output, Probe, apply, init
     from ser_jax.recognizer import Estimate, Prediction, Recognizer, Segment, Window
-    from ser_jax.runs import Data, Runs, inputs, key, predict, stack
     from ser_jax.tasks import Binary, Categorical, Regression, Task
-    from ser_jax.train import TrainConfig, fit, fit_runs
+    from ser_jax.train import Data, Procedure, Runs, TrainConfig, fit, fit_runs, inputs, key, predict, stack
 else:
     _HOMES = {
         "data": "Corpus Facts batches facts load prepare",
@@ -96,12 +95,10 @@ else:
         "experiment.config": "Config",
         "features": "Frontend LogMel Waveform",
         "metrics": "ccc confusion recalls uar",
-        "model": "Architecture AttentiveCNN Output apply init",
-        "probe": "Probe",
+        "model": "Architecture AttentiveCNN Output Probe apply init",
         "recognizer": "Estimate Prediction Recognizer Segment Window",
-        "runs": "Data Runs inputs key predict stack",
         "tasks": "Binary Categorical Regression Task",
-        "train": "TrainConfig fit fit_runs",
+        "train": "Data Procedure Runs TrainConfig fit fit_runs inputs key predict stack",
     }
 
     def __getattr__(name: str) -> object:

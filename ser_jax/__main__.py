@@ -1,4 +1,4 @@
-"""`ser-jax`, and `python -m ser_jax`: handles Ctrl-C before it imports anything that takes time."""
+"""The program `ser-jax`, also `python -m ser_jax`."""
 
 import sys
 
@@ -7,7 +7,7 @@ from ser_jax import shutdown
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    shutdown.exit_on_interrupt("ser-jax")
+    shutdown.exit_on_interrupt()
     from ser_jax import cli
 
     return cli.main()

@@ -4,31 +4,32 @@ A short utterance fills only the first segments. The others are padding, yet hav
 attention "at the beginning" is in part a statement about lengths. The paper's figures are `largest` and
 `decisive` of the weights as they are; `masked` takes the padding out, `expected_by_chance` compares.
 
-Weights are [R, M, S]: R runs, M utterances, S segments. `valid`, from `valid_mask`, is [M, S] bool if all
-runs have the same utterances, [R, M, S] if each has its own. An utterance whose weights are all zero is left
-out of every share: it has no valid segment, or only pads a stack. A NaN among them makes a run's shares NaN.
+`valid`, from `valid_mask`, is [M, S] if all runs have the same utterances, [R, M, S] if each has its own. An
+utterance whose weights are all zero is left out of every share: it has no valid segment, or only pads a
+stack. A NaN among a run's weights makes its shares NaN.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from ser_jax.metrics import divide
 
 MARGIN = 0.5  # between the two largest weights (Sec. 6)
+Weights = Float[np.ndarray, "R M S"]
 
 
-def valid_mask(frames: ArrayLike, segments: int, hop: int, least: int = 1) -> np.ndarray:
+def valid_mask(frames: ArrayLike, segments: int, hop: int, least: int = 1) -> Bool[np.ndarray, "*R M S"]:
     """Return which segments have valid frames; the others are padding alone.
 
     Args:
-      frames: [M] or [R, M] valid frames of every utterance, before padding; 0 leaves one out.
+      frames: valid frames of every utterance, before padding; 0 leaves one out.
       segments: S; segment s begins with frame s hop.
       hop: stride times pool, 90 in the paper.
       least: how many of its frames must be valid. Segments overlap by 7 frames in the paper: 8 asks for one
         that the segment before does not cover, 97 for a segment without any padding.
-    Returns: [M, S] or [R, M, S] bool.
 
     >>> valid_mask([100, 300], segments=4, hop=90)  # 1 s and 3 s
     array([[ True,  True, False, False],
@@ -37,36 +38,33 @@ def valid_mask(frames: ArrayLike, segments: int, hop: int, least: int = 1) -> np
     return np.asarray(frames)[..., None] >= np.arange(segments) * hop + least
 
 
-def largest(attention: ArrayLike) -> np.ndarray:
+def largest(attention: ArrayLike) -> Float[np.ndarray, "R S"]:
     """Return the share of utterances in which each segment has the largest weight (Figs. 2 and 3).
 
-    Of equal weights the first counts, so if padding has the largest weight, then its first segment.
-
-    Returns: [R, S], each row sums to 1; NaN for a run without utterances.
+    Of equal weights the first counts. Each row sums to 1; it is NaN for a run without utterances.
 
     >>> largest([[[0.2, 0.5, 0.3], [0.7, 0.2, 0.1], [0.0, 0.6, 0.4], [0.1, 0.8, 0.1]]])
     array([[0.25, 0.75, 0.  ]])
     """
-    attention = _weights(attention)
+    attention = np.asarray(attention, np.float64)
     return _mean(_winners(attention), _counted(attention))
 
 
-def decisive(attention: ArrayLike, margin: float = MARGIN) -> np.ndarray:
+def decisive(attention: ArrayLike, margin: float = MARGIN) -> Float[np.ndarray, "R"]:
     """Return the share of utterances whose two largest weights differ by more than `margin` (Sec. 6).
 
-    Returns: [R]; NaN for a run without utterances. A single segment is compared with 0.
+    It is NaN for a run without utterances. A single segment is compared with 0.
     """
-    attention = _weights(attention)
+    attention = np.asarray(attention, np.float64)
     second, first = np.sort(np.pad(attention, ((0, 0), (0, 0), (1, 0))), axis=-1)[..., -2:].transpose(2, 0, 1)
     above = np.where(np.isnan(attention).any(axis=-1), np.nan, first - second > margin)
     return _mean(above, _counted(attention))
 
 
-def masked(attention: ArrayLike, valid: ArrayLike) -> np.ndarray:
-    """Return the weights that a softmax over the valid segments alone would give: 0 on padding, of sum 1.
+def masked(attention: ArrayLike, valid: ArrayLike) -> Weights:
+    """Return the weights of a softmax over the valid segments alone: 0 on padding, of sum 1.
 
-    Returns: [R, M, S]; all zero for an utterance without valid segments, equal on those if they were rounded
-      to zero.
+    They are all zero for an utterance without valid segments, and equal if those were rounded to zero.
 
     >>> masked([[[0.25, 0.25, 0.5]]], [[True, True, False]])
     array([[[0.5, 0.5, 0. ]]])
@@ -79,13 +77,11 @@ def masked(attention: ArrayLike, valid: ArrayLike) -> np.ndarray:
     return kept / np.where(total == 0, 1.0, total)
 
 
-def expected_by_chance(valid: ArrayLike) -> np.ndarray:
+def expected_by_chance(valid: ArrayLike) -> Float[np.ndarray, "*R S"]:
     """Return the shares of `largest` if one valid segment of every utterance were drawn at random.
 
     They fall from the first segment to the last: attention without a preference for any place looks like
-    this, not like 1 / S.
-
-    Returns: [S] or [R, S]; sums to 1, NaN without utterances.
+    this, not like 1 / S. They are NaN without utterances.
 
     >>> expected_by_chance([[True, False], [True, True]])
     array([0.75, 0.25])
@@ -95,19 +91,19 @@ def expected_by_chance(valid: ArrayLike) -> np.ndarray:
     return _mean(valid / np.maximum(lengths, 1)[..., None], lengths > 0)
 
 
-def preference(attention: ArrayLike, valid: ArrayLike) -> np.ndarray:
+def preference(attention: ArrayLike, valid: ArrayLike) -> Float[np.ndarray, "R S"]:
     """Return how many times as often as by chance each valid segment has the largest weight of the valid.
 
-    Returns: [R, S], 1 throughout if no place is preferred; NaN for a segment that no utterance reaches.
+    It is 1 throughout if no place is preferred, and NaN for a segment that no utterance reaches.
     """
     return divide(largest(masked(attention, valid)), expected_by_chance(valid))
 
 
 class Padding(NamedTuple):
-    """Attention on padding, [R]: mean weight, and share of utterances whose largest weight is there."""
+    """Attention on padding: mean weight, and share of utterances whose largest weight is there."""
 
-    weight: np.ndarray
-    largest: np.ndarray
+    weight: Float[np.ndarray, "R"]
+    largest: Float[np.ndarray, "R"]
 
 
 def on_padding(attention: ArrayLike, valid: ArrayLike) -> Padding:
@@ -118,29 +114,18 @@ def on_padding(attention: ArrayLike, valid: ArrayLike) -> Padding:
     return Padding(*(_mean(weight, counted) for weight in weights))
 
 
-def _weights(attention: ArrayLike) -> np.ndarray:
+def _aligned(attention: ArrayLike, valid: ArrayLike) -> tuple[Weights, Bool[np.ndarray, "R M S"]]:
     attention = np.asarray(attention, np.float64)
-    if attention.ndim != 3:
-        raise ValueError(f"attention of shape {attention.shape}, expected [R, M, S]")
-    return attention
+    return attention, np.broadcast_to(np.asarray(valid), attention.shape)
 
 
-def _aligned(attention: ArrayLike, valid: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    attention, valid = _weights(attention), np.asarray(valid)
-    if valid.shape not in (attention.shape, attention.shape[1:]):
-        raise ValueError(
-            f"valid of shape {valid.shape}, expected {attention.shape[1:]} or {attention.shape} as attention"
-        )
-    return attention, np.broadcast_to(valid, attention.shape)
-
-
-def _counted(attention: np.ndarray) -> np.ndarray:
-    """Return which utterances are not left out, [R, M] bool."""
+def _counted(attention: Weights) -> Bool[np.ndarray, "R M"]:
+    """Return which utterances are not left out."""
     return (attention != 0).any(axis=-1)
 
 
-def _winners(attention: np.ndarray) -> np.ndarray:
-    """Return 1 at the first of the largest weights, else 0, [R, M, S]; NaN for an utterance with NaN."""
+def _winners(attention: Weights) -> Weights:
+    """Return 1 at the first of the largest weights, else 0; NaN for an utterance with NaN."""
     first = np.arange(attention.shape[-1]) == attention.argmax(axis=-1)[..., None]
     return np.where(np.isnan(attention).any(axis=-1, keepdims=True), np.nan, first)
 

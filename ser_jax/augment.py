@@ -10,9 +10,15 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Key
 
-from ser_jax.arrays import Array
 from ser_jax.data.standardize import Scaler
+from ser_jax.model import Array
+
+Features = Float[Array, "B T F"]
+Augmented = Float[jax.Array, "B T F"]
+Frames = Int[Array, "B"]
+PRNGKey = Key[jax.Array, ""]
 
 _NEPER = 10 / math.log(10)  # dB per unit of the natural logarithm of a power
 
@@ -22,16 +28,15 @@ class Augmentation(Protocol):
 
     def __hash__(self) -> int: ...
 
-    def __call__(self, x: Array, frames: Array, scaler: Scaler, key: jax.Array) -> jax.Array:
+    def __call__(self, x: Features, frames: Frames, scaler: Scaler, key: PRNGKey) -> Augmented:
         """Augment a batch.
 
         Args:
-          x: [B, T, F] standardized features, zero in the padding.
-          frames: [B] int32, frames that hold sound.
+          x: standardized features, zero in the padding.
+          frames: valid frames.
           scaler: mean and scale [B, F] that standardized each utterance: x = (features - mean) * scale, so
             that a dB of a log-mel feature is `scale` in x.
-          key: typed PRNG key of the step.
-        Returns: [B, T, F] float32.
+          key: of the step.
         """
 
 
@@ -39,8 +44,7 @@ class Augmentation(Protocol):
 class NoAugmentation:
     """Leave the features as they are."""
 
-    def __call__(self, x: Array, frames: Array, scaler: Scaler, key: jax.Array) -> jax.Array:
-        """Return x."""
+    def __call__(self, x: Features, frames: Frames, scaler: Scaler, key: PRNGKey) -> Augmented:
         return jnp.asarray(x)
 
 
@@ -62,8 +66,7 @@ class SpecAugment:
     bands: int = 2
     widest: int = 5
 
-    def __call__(self, x: Array, frames: Array, scaler: Scaler, key: jax.Array) -> jax.Array:
-        """Mask spans of a batch."""
+    def __call__(self, x: Features, frames: Frames, scaler: Scaler, key: PRNGKey) -> Augmented:
         batch, length, dims = x.shape
         every = jnp.asarray(frames, jnp.float32)
         keys = jax.random.split(key, 2)
@@ -73,8 +76,10 @@ class SpecAugment:
         return jnp.where(time[:, :, None] | band[:, None, :], 0, x)
 
 
-def _spans(key: jax.Array, count: int, ends: Array, widths: Array, size: int) -> jax.Array:
-    """Draw `count` spans per row: [B, size] bool, each of 0 to `widths` [B] places before `ends` [B]."""
+def _spans(
+    key: PRNGKey, count: int, ends: Float[jax.Array, "B"], widths: Array, size: int
+) -> Bool[jax.Array, "B size"]:
+    """Draw `count` spans per row, each of 0 to `widths` places before `ends`."""
     draw = jax.random.uniform(key, (2, count, len(ends)))
     width = jnp.floor(draw[0] * (widths[None, :] + 1))
     start = jnp.floor(draw[1] * jnp.maximum(ends[None, :] - width + 1, 1))
@@ -93,8 +98,7 @@ class Gain:
 
     decibels: float = 6.0
 
-    def __call__(self, x: Array, frames: Array, scaler: Scaler, key: jax.Array) -> jax.Array:
-        """Add a gain to a batch."""
+    def __call__(self, x: Features, frames: Frames, scaler: Scaler, key: PRNGKey) -> Augmented:
         gain = jax.random.uniform(key, (len(x),), minval=-self.decibels, maxval=self.decibels)
         return x + (gain[:, None] * scaler.scale)[:, None, :]
 
@@ -113,8 +117,7 @@ class Noise:
     least: float = 10.0
     most: float = 40.0
 
-    def __call__(self, x: Array, frames: Array, scaler: Scaler, key: jax.Array) -> jax.Array:
-        """Add noise to a batch."""
+    def __call__(self, x: Features, frames: Frames, scaler: Scaler, key: PRNGKey) -> Augmented:
         mean, scale = scaler.mean[:, None, :], scaler.scale[:, None, :]
         valid = (jnp.arange(x.shape[1])[None, :] < frames[:, None])[:, :, None]
         level = x / scale + mean

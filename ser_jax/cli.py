@@ -1,285 +1,103 @@
-"""The command line `ser-jax`: databases to corpora, and a recogniser's training and use.
+"""The command line `ser-jax`: every command is a function whose parameters are its flags.
 
-A user's mistake ends as one sentence on standard error and exit status 2. Every command imports what it needs
-when it runs, so that the others start without it.
+Commands import what they need when they run, so that `ser-jax --help` is quick.
 """
 
-import argparse
-import json
+import dataclasses
+import functools
+import json as encoding
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ser_jax import __version__, flags, shutdown
-from ser_jax.data.databases import DATABASES, flag
-from ser_jax.data.labels import CLASS_NAMES, RULES
+import tyro
+from tyro.conf import Positional, arg
+from tyro.constructors import PrimitiveConstructorSpec
+
+from ser_jax import __version__, shutdown
+from ser_jax.data.databases import DATABASES
 from ser_jax.errors import UserError
 
 if TYPE_CHECKING:
     from ser_jax.data.corpus import Facts
-    from ser_jax.features import Frontend
     from ser_jax.recognizer import Recognizer
 
-    Commands = argparse._SubParsersAction[flags.Parser]
-
-FORMATS = ("onnx", "stablehlo")
-SHELLS = ("bash", "zsh", "fish")
-MOST = 1_000_000  # epochs; more are a slip of the pen
-
-READING: dict[str, dict[str, Any]] = {  # options of the databases' readers
-    "annotation_delay": {"type": flags.finite, "metavar": "S", "help": "raters' delay, s (default: 0)"},
-    "arousal_threshold": {"type": flags.finite, "metavar": "X", "help": "between the classes of arousal"},
-    "valence_threshold": {"type": flags.finite, "metavar": "X", "help": "between the classes of valence"},
-    "allow_outside": {"action": "store_true", "help": "let paths lead out of the manifest's folder"},
-}
-DATA_DIR: dict[str, Any] = {
-    "type": flags.folder,
-    "metavar": "DIR",
-    "help": "where corpora are stored (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)",
-}
-LABEL_RULE: dict[str, Any] = {
-    "choices": RULES,
-    "default": RULES[0],
-    "help": "annotation to class (default: %(default)s)",
-}
-MODEL: dict[str, Any] = {
-    "type": flags.folder,
-    "metavar": "MODEL",
-    "help": "a folder that ser-jax train wrote (default: a demonstration, trained on synthetic speech)",
-}
-WORKERS: dict[str, Any] = {
-    "type": flags.whole(1),
-    "metavar": "N",
-    "help": "processes (default: all cores)",
-}
-JSON: dict[str, Any] = {"action": "store_true", "help": "one JSON object instead of a table"}
+DEMONSTRATION = (
+    "this model is a demonstration, trained on synthetic speech; its predictions for people's voices are "
+    "meaningless (train a model of your own with ser-jax train)"
+)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status."""
-    arguments = _parser().parse_args(argv)
-    logging.basicConfig(format="ser-jax: %(message)s", stream=sys.stderr)
-    logging.getLogger("ser_jax").setLevel(logging.INFO)
-    return shutdown.run_cli("ser-jax", lambda: arguments.run(arguments))
+def _number(kind: Callable[[str], float], least: float, most: float, unit: str = "N") -> Any:
+    """Return how tyro parses a number from `least` to `most`."""
+
+    def parse(words: list[str]) -> float:
+        try:
+            if least <= (value := kind(words[0])) <= most:
+                return value
+        except ValueError:
+            pass
+        what = "an integer" if kind is int else "a number"
+        raise ValueError(f"{words[0][:60]!r}, expected {what} from {least:,} to {most:,}")
+
+    return PrimitiveConstructorSpec(1, unit, parse, lambda _: True, lambda value: [str(value)])
 
 
-def completion(parser: argparse.ArgumentParser, shell: str) -> str:
-    """Return a script that completes commands, flags, choices and paths in a shell without starting Python.
+# Flags that several commands have.
+Database = Annotated[Positional[str], arg(help=f"One of {', '.join(DATABASES)}.")]
+Source = Annotated[Path, arg(help="Folder of the database, or the CSV file of a manifest.")]
+Workers = Annotated[int | None, _number(int, 1, 1024), arg(help="Processes; all cores by default.")]
+DataDir = Annotated[Path | None, arg(help="$TFDS_DATA_DIR or ~/tensorflow_datasets by default.")]
+LabelRule = Annotated[Literal["footnote", "table1"], arg(help="How annotations become classes.")]
+Model = Annotated[Path | None, arg(help="Folder that ser-jax train wrote; a demonstration by default.")]
+Json = Annotated[bool, arg(help="Print JSON.")]
+Seconds = Annotated[float | None, _number(float, 0, 1_000_000, "S")]
+Threshold = Annotated[float | None, _number(float, -1_000_000, 1_000_000, "X")]
+FORM = tyro.conf.create_mutex_group(required=False, title="output")
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """Options of single databases.
 
     Args:
-      parser: the program's; files or folders are offered for arguments whose type is a path of `flags`, or
-        whose `metavar` tells.
-      shell: one of `SHELLS`.
+      annotation_delay: Delay of the raters in seconds (recola).
+      arousal_threshold: Numbers above it are high arousal (manifest).
+      valence_threshold: Numbers above it are positive valence (manifest).
+      allow_outside: Let paths lead out of the manifest's folder (manifest).
     """
-    import shtab
 
-    for action in _actions(parser):
-        if action.type is flags.folder:
-            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-        elif action.type in (flags.path, flags.new_file) or action.metavar in ("FILE", "PATH"):
-            action.complete = shtab.FILE  # type: ignore[attr-defined]
-    return str(shtab.complete(parser, shell))
+    annotation_delay: Annotated[float | None, _number(float, 0, 10, "S")] = None
+    arousal_threshold: Threshold = None
+    valence_threshold: Threshold = None
+    allow_outside: bool = False
 
-
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    for action in parser._actions:
-        yield action
-        if action.nargs == argparse.PARSER and isinstance(action.choices, dict):
-            for inner in action.choices.values():
-                yield from _actions(inner)
+    def given(self) -> dict[str, Any]:
+        """Return the options that were typed."""
+        return {name: value for name, value in vars(self).items() if value not in (None, False)}
 
 
-def _parser() -> flags.Parser:
-    parser = flags.Parser(
-        prog="ser-jax",
-        description="Cross-lingual and multilingual speech emotion recognition.",
-        example="ser-jax predict speech.wav",
-    )
-    parser.add_argument("--version", action="version", version=f"ser-jax {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    add_recogniser = (_add_train, _add_predict, _add_serve, _add_listen, _add_export)
-    for add in (_add_databases, _add_describe, _add_synthesize, *add_recogniser):
-        add(commands)
-    example = "ser-jax completion bash > ~/.ser-jax-completion"
-    added = _command(commands, "completion", example, "print what a shell needs to complete commands", None)
-    added.set_defaults(run=lambda arguments: print(completion(_parser(), arguments.shell)))
-    added.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or fish")
-    return parser
+Options = Annotated[Reading, arg(name="")]
+READING = Reading()
 
 
-def _command(
-    commands: "Commands", name: str, example: str, purpose: str, run: Callable | None
-) -> flags.Parser:
-    description = f"{purpose[0].upper()}{purpose[1:]}."
-    parser = commands.add_parser(name, description=description, example=example, help=purpose)
-    parser.set_defaults(run=run)
-    return parser
+def synthesize(
+    out: Positional[Path],
+    utterances: Annotated[int, _number(int, 1, 100_000)] = 240,
+    seed: Annotated[int, _number(int, 0, 2**32)] = 0,
+) -> None:
+    """Write synthetic speech in the layouts of IEMOCAP and RECOLA: `ser-jax synthesize /tmp/speech`.
 
-
-def _add_databases(commands: "Commands") -> None:
-    """Add `audit` and `prepare`, each with one parser per database."""
-    purpose = "decode a whole database and report what is wrong with it; nothing is built"
-    audit = _command(commands, "audit", "ser-jax audit emodb --source emodb", purpose, None)
-    example = "ser-jax prepare iemocap --source IEMOCAP_full_release"
-    prepare = _command(commands, "prepare", example, "read a database; store its features and facts", None)
-    for command, parser, run in (("audit", audit, _audit), ("prepare", prepare, _prepare)):
-        parsers = parser.add_subparsers(title="databases", metavar="DATABASE", required=True)
-        for name, database in DATABASES.items():
-            example = f"ser-jax {command} {name} --source {database.example}"
-            example += " --name mine" if (command, name) == ("prepare", "manifest") else ""
-            added = _command(parsers, name, example, database.what, run)
-            added.set_defaults(database=name)
-            add = added.add_argument
-            add("--source", required=True, type=flags.path, metavar="PATH", help=database.source)
-            for option in database.options:
-                add(flag(option), default=argparse.SUPPRESS, **READING[option])
-            add("--workers", **WORKERS)
-            if command == "audit":
-                add("--json", **JSON)
-                continue
-            add("--name", help="of the corpus (default: the database's name)")
-            add("--data-dir", **DATA_DIR)
-            front_end = "front end: logmel, waveform or module:Name (default: logmel)"
-            add("--features", type=_front_end, default="logmel", metavar="NAME", help=front_end)
-            seconds = "of an utterance that are used (default: the front end's, 7.5)"
-            add("--features.seconds", type=flags.finite, metavar="S", help=seconds, dest="seconds")
-            skip = "leave out what cannot be used, instead of refusing"
-            add("--skip-bad", action="store_true", help=skip)
-            labels = "open no recording: check the labels in seconds"
-            add("--labels-only", action="store_true", help=labels)
-            runner = "an Apache Beam runner that does the work (extra: beam)"
-            add("--beam-runner", metavar="NAME", help=runner)
-            add("--beam-options", nargs="+", default=(), metavar="NAME=VALUE", help="options of that runner")
-
-
-def _front_end(name: str) -> "type[Frontend]":
-    from ser_jax import features
-
-    if ":" in name and "" not in sys.path:
-        sys.path.append(os.curdir)  # as `python -m` does
-    try:
-        return features.named(name)
-    except UserError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _prepare(arguments: argparse.Namespace) -> None:
-    from ser_jax import data
-    from ser_jax.features import FrontendError
-
-    shutdown.raise_on_interrupt()
-    options = vars(arguments).copy()
-    seconds = options.pop("seconds")
-    try:
-        front_end = arguments.features(**({} if seconds is None else {"seconds": seconds}))
-    except (TypeError, ValueError) as error:
-        name = arguments.features.__name__
-        raise FrontendError(f"front end {name} cannot be made ({error}), expected defaults") from error
-    options |= {"features": front_end}
-    for key in ("run", "database", "source"):
-        del options[key]
-    path = data.prepare(arguments.database, arguments.source, **options)
-    if arguments.labels_only:
-        print(_table(_count(data.facts(arguments.name or arguments.database, arguments.data_dir), RULES[0])))
-    print(path)
-
-
-def _audit(arguments: argparse.Namespace) -> int:
-    from ser_jax.data import audit
-
-    shutdown.raise_on_interrupt()
-    options = {key: vars(arguments)[key] for key in READING if key in vars(arguments)}
-    found = audit.audit(arguments.database, arguments.source, arguments.workers, **options)
-    print(json.dumps(found, indent=2) if arguments.json else audit.table(found))
-    return 1 if found["refused"] else 0
-
-
-def _add_describe(commands: "Commands") -> None:
-    example = "ser-jax describe iemocap --json"
-    parser = _command(commands, "describe", example, "count the utterances of a corpus", _describe)
-    parser.add_argument("name", metavar="NAME", help="as given to prepare")
-    parser.add_argument("--data-dir", **DATA_DIR)
-    parser.add_argument("--label-rule", **LABEL_RULE)
-    parser.add_argument("--json", **JSON)
-
-
-def _describe(arguments: argparse.Namespace) -> None:
-    from ser_jax import data
-
-    shutdown.raise_on_interrupt()  # a corpus that is loaded for the first time is cached
-    counted = _count(data.facts(arguments.name, arguments.data_dir), arguments.label_rule)
-    print(json.dumps(counted, indent=2) if arguments.json else _table(counted))
-
-
-def _count(facts: "Facts", rule: str) -> dict:
-    """Return the content of `describe`; without recordings, seconds are not known."""
-    import numpy as np
-
-    from ser_jax.data import labels
-    from ser_jax.data.corpus import Corpus
-
-    emotions = np.unique_counts(labels.canonical(facts))
-    counted = {
-        "name": facts.name,
-        "builder": facts.database,
-        "label_rule": rule,
-        "synthetic": facts.synthetic,
-        "utterances": len(facts),
-        "speakers": len(set(facts.speaker)),
-        "sessions": len(set(facts.session)),
-        "emotions": {
-            name: count
-            for name, count in zip(emotions.values.tolist(), emotions.counts.tolist(), strict=True)
-            if name
-        },
-        "ratings": {name: int(np.isfinite(getattr(facts, name)).sum()) for name in facts.scales},
-    }
-    if isinstance(facts, Corpus):
-        counted |= {"left_out": facts.left_out, "seconds": round(float(facts.seconds.sum()), 3)}
-    return counted | labels.counts(facts, rule)
-
-
-def _table(counted: dict) -> str:
-    utterances, seconds = counted["utterances"], counted.get("seconds")
-
-    def counts(key: str) -> str:
-        return "   ".join(
-            f"{name} {count:,} ({count / utterances:.1%})" for name, count in counted[key].items()
-        )
-
-    lines = [
-        f"{counted['name']} ({counted['builder']})"
-        + ("   SYNTHETIC SPEECH" if counted["synthetic"] else "")
-        + ("   LABELS ONLY" if seconds is None else ""),
-        *(f"  {what:<10}  {counted[what]:>8,}" for what in ("utterances", "speakers", "sessions")),
-    ]
-    if seconds is not None:
-        lines += [f"  speech      {seconds / 60:>8,.1f} min, {seconds / utterances:.2f} s a turn"]
-    if counted.get("left_out"):
-        lines += [f"  left out    {counted['left_out']:>8,}"]
-    lines += [f"  classes by label rule {counted['label_rule']}:"]
-    lines += [f"    {target:<8}  {counts(target)}" for target in CLASS_NAMES]
-    lines += [f"  {key:<8}    {counts(key)}" for key in ("emotions", "ratings") if counted[key]]
-    return "\n".join(lines)
-
-
-def _add_synthesize(commands: "Commands") -> None:
-    example = "ser-jax synthesize /tmp/speech --utterances 240 --seed 0"
-    purpose = "write synthetic IEMOCAP and RECOLA trees"
-    add = _command(commands, "synthesize", example, purpose, _synthesize).add_argument
-    add("out", metavar="OUT", type=flags.path, help="a new folder, or an empty one")
-    size = "per language (default: 240)"
-    add("--utterances", type=flags.whole(1), default=240, metavar="N", help=size)
-    add("--seed", type=flags.whole(0), default=0, metavar="S", help="not negative (default: 0)")
-
-
-def _synthesize(arguments: argparse.Namespace) -> None:
+    Args:
+      out: A new folder, or an empty one.
+      utterances: Number per language.
+      seed: Seed of the random numbers.
+    """
     from tqdm import tqdm
 
-    from ser_jax.data.synthetic import synthesize
+    from ser_jax.data import synthetic
 
     shutdown.raise_on_interrupt()
     # Until `delay` has passed, errors are printed without an empty bar above them.
@@ -289,181 +107,271 @@ def _synthesize(arguments: argparse.Namespace) -> None:
             bar.total = total
             bar.update()
 
-        synthesize(arguments.out, utterances=arguments.utterances, seed=arguments.seed, progress=progress)
-    print(arguments.out)
+        synthetic.synthesize(out, utterances=utterances, seed=seed, progress=progress)
+    print(out)
 
 
-def _add_train(commands: "Commands") -> None:
-    example = "ser-jax train --corpora emodb ravdess --out my-model"
-    purpose = "train a recogniser on prepared corpora and write it to a folder"
-    add = _command(commands, "train", example, purpose, _train).add_argument
-    add("--corpora", nargs="+", required=True, metavar="NAME", help="as given to prepare, one or more")
-    add("--out", required=True, type=flags.folder, metavar="MODEL", help="a new folder, or an empty one")
-    every, targets = list(CLASS_NAMES), "of arousal and valence (default: both)"
-    add("--targets", nargs="+", choices=every, metavar="TARGET", default=every, help=targets)
-    add("--seeds", type=flags.whole(1, 1000), default=5, metavar="N", help="networks a target (default: 5)")
-    add("--epochs", type=flags.whole(1, MOST), default=50, metavar="N", help="of training (default: 50)")
-    add("--label-rule", **LABEL_RULE)
-    add("--name", help="of the model (default: that of the folder)")
-    add("--data-dir", **DATA_DIR)
+def audit(
+    database: Database, source: Source, options: Options = READING, workers: Workers = None,
+    json: Json = False,
+) -> int:  # fmt: skip
+    """Decode a whole database and report what is wrong with it: `ser-jax audit emodb --source emodb`."""
+    from ser_jax.data import audit
+
+    shutdown.raise_on_interrupt()
+    found = audit.audit(database, source, workers, **options.given())
+    print(encoding.dumps(found, indent=2) if json else audit.table(found))
+    return 1 if found["refused"] else 0
 
 
-def _train(arguments: argparse.Namespace) -> None:
+def prepare(
+    database: Database, source: Source, options: Options = READING, name: str | None = None,
+    data_dir: DataDir = None, features: str = "logmel",
+    features_seconds: Annotated[Seconds, arg(name="features.seconds")] = None, skip_bad: bool = False,
+    labels_only: bool = False, workers: Workers = None, beam_runner: str | None = None,
+    beam_options: tuple[str, ...] = (),
+) -> None:  # fmt: skip
+    """Compute and store the features of a database: `ser-jax prepare emodb --source emodb`.
+
+    Args:
+      name: Name of the corpus; the database's by default.
+      features: Front end: logmel, waveform, or module:Name.
+      features_seconds: Length of an utterance in use; 7.5 by default.
+      skip_bad: Leave out unusable recordings instead of refusing the database.
+      labels_only: Open no recording; only check and store the labels.
+      beam_runner: Apache Beam runner that does the work (extra: beam).
+      beam_options: Options of that runner, NAME=VALUE.
+    """
+    from ser_jax import data
+    from ser_jax import features as frontends
+
+    shutdown.raise_on_interrupt()
+    sys.path.append("")  # modules of the working directory, as with `python -m`
+    frontend = frontends.named(features)
+    try:
+        made = frontend(**({} if features_seconds is None else {"seconds": features_seconds}))
+    except (TypeError, ValueError) as error:
+        raise frontends.FrontendError(
+            f"front end {features} cannot be made ({error}), expected a class with defaults"
+        ) from error
+    path = data.prepare(
+        database, source, name=name, data_dir=data_dir, features=made, workers=workers, skip_bad=skip_bad,
+        labels_only=labels_only, beam_runner=beam_runner, beam_options=beam_options,
+        **options.given(),
+    )  # fmt: skip
+    if labels_only:
+        print(_table(_count(data.facts(name or database, data_dir), "footnote")))
+    print(path)
+
+
+def describe(
+    name: Positional[str], data_dir: DataDir = None, label_rule: LabelRule = "footnote", json: Json = False
+) -> None:
+    """Count the utterances of a corpus: `ser-jax describe emodb`.
+
+    Args:
+      name: Name of the corpus.
+    """
+    from ser_jax import data
+
+    shutdown.raise_on_interrupt()  # a corpus that is loaded for the first time is cached
+    counts = _count(data.facts(name, data_dir), label_rule)
+    print(encoding.dumps(counts, indent=2) if json else _table(counts))
+
+
+def _count(facts: "Facts", rule: str) -> dict[str, Any]:
+    """Return the counts that `describe` prints; a corpus of labels alone has no seconds."""
+    import numpy as np
+
+    from ser_jax.data import labels
+    from ser_jax.data.corpus import Corpus
+
+    emotions = np.unique_counts(labels.canonical(facts))
+    each = zip(emotions.values.tolist(), emotions.counts.tolist(), strict=True)
+    counts = {
+        "name": facts.name,
+        "builder": facts.database,
+        "label_rule": rule,
+        "synthetic": facts.synthetic,
+        "utterances": len(facts),
+        "speakers": len(set(facts.speaker)),
+        "sessions": len(set(facts.session)),
+        "emotions": {name: count for name, count in each if name},
+        "ratings": {name: int(np.isfinite(getattr(facts, name)).sum()) for name in facts.scales},
+    }
+    if isinstance(facts, Corpus):
+        counts |= {"left_out": facts.left_out, "seconds": round(float(facts.seconds.sum()), 3)}
+    return counts | labels.counts(facts, rule)
+
+
+def _table(counts: dict[str, Any]) -> str:
+    lines = []
+    for what, found in counts.items():
+        if isinstance(found, dict):
+            shares = ((name, count, count / counts["utterances"]) for name, count in found.items())
+            found = "   ".join(f"{name} {count:,} ({share:.1%})" for name, count, share in shares)
+        lines.append(f"{what.replace('_', ' '):<11} {found}")
+    return "\n".join(lines)
+
+
+def train(
+    corpora: tuple[str, ...], out: Path, tasks: tuple[str, ...] = ("arousal", "valence"),
+    features: str = "logmel", seeds: Annotated[int, _number(int, 1, 1000)] = 5,
+    epochs: Annotated[int, _number(int, 1, 1_000_000)] = 50,
+    label_rule: LabelRule = "footnote", name: str | None = None, data_dir: DataDir = None,
+) -> None:  # fmt: skip
+    """Train a recogniser on prepared corpora: `ser-jax train --corpora emodb ravdess --out my-model`.
+
+    Args:
+      corpora: Names of the corpora.
+      out: A new folder, or an empty one.
+      tasks: Names of the tasks.
+      features: Front end that the corpora were prepared with: logmel, waveform, or module:Name.
+      seeds: Networks per task.
+      epochs: Epochs of training.
+      name: Name of the model; that of its folder by default.
+    """
     from ser_jax.recognizer.train import train
 
     shutdown.raise_on_interrupt()
+    sys.path.append("")  # modules of the working directory, as with `python -m`
     metrics = train(
-        arguments.corpora,
-        arguments.out,
-        data_dir=arguments.data_dir,
-        name=arguments.name,
-        tasks=arguments.targets,
-        seeds=arguments.seeds,
-        epochs=arguments.epochs,
-        label_rule=arguments.label_rule,
-    )
-    for target, own in metrics.items():
+        corpora, out, data_dir=data_dir, name=name, tasks=tasks, features=features, seeds=seeds,
+        epochs=epochs, label_rule=label_rule,
+    )  # fmt: skip
+    for task, own in metrics.items():
+        metric = next(name for name in ("UAR", "CCC") if name in own)
         print(
-            f"ser-jax: {target}: UAR {own['UAR']:.1%} of {own['utterances']} utterances of {own['speakers']} "
-            "speakers held out, 50 % being chance; see the model's README.md",
+            f"ser-jax: {task}: {metric} {100 * own[metric]:.1f} on {own['utterances']} utterances of "
+            f"{own['speakers']} held-out speakers; see the model's README.md",
             file=sys.stderr,
         )
-    print(arguments.out)
+    print(out)
 
 
-def _add_predict(commands: "Commands") -> None:
-    example = "ser-jax predict --model my-model speech.wav recordings/ '*.flac'"
-    parser = _command(commands, "predict", example, "predict arousal and valence of recordings", _predict)
-    add = parser.add_argument
-    add("--model", **MODEL)
-    what = "recordings, folders, patterns; - is a WAV on standard input"
-    add("files", nargs="+", type=_as_typed, metavar="FILE", help=what)
-    hop = "from one window of 7.5 s to the next: a multiple of 0.9, 7.2 at most (default: 3.6)"
-    add("--hop", type=flags.finite, metavar="S", help=hop)
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="a list of objects, see --schema")
-    form.add_argument("--csv", action="store_true", help="a line for each recording and each of its windows")
-    add("--schema", action=_Schema, nargs=0, help="print the JSON Schema of an object of --json, and end")
-    add("--plot", type=flags.folder, metavar="DIR", help="draw each recording there, with the attention")
+def predict(
+    files: Positional[tuple[str, ...]] = (), model: Model = None,
+    hop: Seconds = None, plot: Path | None = None, json: Annotated[bool, FORM] = False,
+    csv: Annotated[bool, FORM] = False, schema: Annotated[bool, FORM] = False,
+) -> int:  # fmt: skip
+    """Predict the emotion of recordings: `ser-jax predict speech.wav recordings/ '*.flac'`.
+
+    Args:
+      files: Recordings, folders or patterns; - is a WAV on standard input.
+      hop: Seconds from one window of a recording to the next.
+      plot: Folder for a picture of each recording.
+      json: Print a list of JSON objects.
+      csv: Print a line for each recording and each of its windows.
+      schema: Print the JSON Schema of an object of --json instead.
+    """
+    from ser_jax import recognizer
+    from ser_jax.recognizer.predict import find_files, predict_files
+
+    if schema:
+        print(encoding.dumps(recognizer.schema(), indent=2))
+        return 0
+    if not files or "" in files:
+        raise UserError("no FILE, expected recordings, folders or patterns")
+    form = "json" if json else "csv" if csv else "text"
+    found = find_files(list(files))
+    return predict_files(_load(model), found, form, hop, plot)
 
 
-def _as_typed(text: str) -> str:
-    """Return a path as it was typed, since it may be a pattern."""
-    flags.path(text)
-    return text
-
-
-class _Schema(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from ser_jax.recognizer import schema
-
-        print(json.dumps(schema(), indent=2))
-        parser.exit()
-
-
-def _predict(arguments: argparse.Namespace) -> int:
-    from ser_jax.recognizer import predicting
-
-    form = "json" if arguments.json else "csv" if arguments.csv else "text"
-    files = predicting.files(arguments.files)
-    return predicting.predict(_recognizer(arguments), files, form, arguments.hop, arguments.plot)
-
-
-def _recognizer(arguments: argparse.Namespace) -> "Recognizer":
+def _load(model: Path | None) -> "Recognizer":
+    """Return a recogniser, announcing the demonstration as such."""
     from ser_jax.recognizer import Recognizer
 
     shutdown.raise_on_interrupt()
-    recognizer = Recognizer.load(arguments.model)
+    recognizer = Recognizer.load(model)
     if recognizer.is_demonstration:
-        print(
-            "ser-jax: this model is a demonstration, trained on synthetic speech; what it says of people's "
-            "voices means nothing (ser-jax train makes one of your own)",
-            file=sys.stderr,
-        )
+        print(f"ser-jax: {DEMONSTRATION}", file=sys.stderr)
     return recognizer
 
 
-def _add_serve(commands: "Commands") -> None:
-    purpose = "open a page to record or drop speech on"
-    add = _command(commands, "serve", "ser-jax serve --model my-model", purpose, _serve).add_argument
-    add("--model", **MODEL)
-    host = "to listen on (default: %(default)s, this machine alone)"
-    add("--host", default="127.0.0.1", metavar="NAME", help=host)
-    port = "(default: 8000; 0 for a free one)"
-    add("--port", type=flags.whole(0, 65535), default=8000, metavar="N", help=port)
-    size = "of a recording at most (default: 64)"
-    add("--megabytes", type=flags.whole(1, 100_000), default=64, metavar="N", help=size)
-    add("--no-browser", action="store_true", help="open no browser")
+def stream(
+    source: Positional[Literal["-"] | None] = None, model: Model = None, device: str | None = None,
+    rate: Annotated[int | None, _number(int, 1000, 768_000, "HZ")] = None, json: Json = False,
+) -> None:  # fmt: skip
+    """Predict a microphone every half second, or a pipe: `arecord -t wav | ser-jax stream -`.
 
+    Args:
+      source: - reads a WAV from standard input.
+      device: Name of the microphone; the system's by default.
+      rate: Rate of headerless 16-bit samples of one channel on standard input.
+    """
+    from ser_jax.recognizer.stream import as_dict, as_line, microphone, pipe
 
-def _serve(arguments: argparse.Namespace) -> None:
-    try:
-        from ser_jax.recognizer.serving import serve
-    except ImportError as error:
-        found = f"{error.name} is not installed"
-        raise UserError(f'{found}, expected what serves: pip install "ser_jax[serve]"') from error
-
-    opens = not arguments.no_browser
-    serve(_recognizer(arguments), arguments.host, arguments.port, arguments.megabytes, opens=opens)
-
-
-def _add_listen(commands: "Commands") -> None:
-    example = "arecord -q -f S16_LE -r 16000 -t wav | ser-jax listen --model my-model -"
-    purpose = "predict a microphone or a stream every half second"
-    add = _command(commands, "listen", example, purpose, _listen).add_argument
-    add("--model", **MODEL)
-    add("source", nargs="?", type=_standard_input, metavar="-", help="a WAV on standard input, no microphone")
-    rate = "of headerless 16-bit samples of one channel on standard input"
-    add("--rate", type=flags.whole(1000, 768_000), metavar="HZ", help=rate)
-    add("--device", metavar="NAME", help="the microphone (default: the system's)")
-    add("--json", action="store_true", help="one JSON object a line")
-
-
-def _standard_input(text: str) -> str:
-    if text != "-":
-        expected = "expected - for standard input; ser-jax predict reads files"
-        raise argparse.ArgumentTypeError(f"{text!r}, {expected}")
-    return text
-
-
-def _listen(arguments: argparse.Namespace) -> None:
-    from ser_jax.recognizer import streaming
-
-    if arguments.rate is not None and arguments.source is None:
-        raise streaming.StreamError("--rate without -, expected standard input as the source")
-    if arguments.device is not None and arguments.source is not None:
-        raise streaming.StreamError("--device and -, expected one of them: a microphone or standard input")
-    recognizer = _recognizer(arguments)
-    if arguments.source is None:
-        moments = streaming.moments(recognizer, arguments.device)
-    else:
-        moments = streaming.piped(recognizer, sys.stdin.buffer, arguments.rate)
+    if rate is not None and source is None:
+        raise UserError("--rate without -, expected standard input as the source")
+    if device is not None and source is not None:
+        raise UserError("--device and -, expected one of them: a microphone or standard input")
+    recognizer = _load(model)
+    moments = microphone(recognizer, device) if source is None else pipe(recognizer, sys.stdin.buffer, rate)
     for moment in moments:
-        line = json.dumps(streaming.as_dict(moment)) if arguments.json else streaming.line(moment)
-        print(line, flush=True)
+        print(encoding.dumps(as_dict(moment)) if json else as_line(moment), flush=True)
 
 
-def _add_export(commands: "Commands") -> None:
-    example = "ser-jax export --model my-model --format onnx --out my-model.onnx"
-    purpose = "write samples to probabilities as one file, for other programs"
-    add = _command(commands, "export", example, purpose, _export).add_argument
-    add("--model", **MODEL)
-    add("--format", required=True, choices=FORMATS, help="of the file")
-    add("--out", required=True, type=_replaceable, metavar="FILE", help="the file")
+def serve(
+    model: Model = None, host: str = "127.0.0.1", port: Annotated[int, _number(int, 0, 65535)] = 8000,
+    megabytes: Annotated[int, _number(int, 1, 100_000)] = 64,
+    name: tyro.conf.UseAppendAction[tuple[str, ...]] = (), no_browser: bool = False,
+) -> None:  # fmt: skip
+    """Serve a page on which speech is recorded or dropped: `ser-jax serve`.
+
+    Args:
+      host: Address to listen on; by default only this machine can connect.
+      port: Port to listen on; 0 for a free one.
+      megabytes: Largest recording that is accepted.
+      name: Another host name to answer to, for example behind a reverse proxy; can be repeated.
+      no_browser: Do not open a browser.
+    """
+    try:
+        from ser_jax.recognizer import server
+    except ImportError as error:
+        raise UserError(
+            f'{error.name} is not installed, expected the server: pip install "ser_jax[serve]"'
+        ) from error
+    server.serve(_load(model), host, port, megabytes, name, opens=not no_browser)
 
 
-def _replaceable(text: str) -> Path:
-    """Return a file that an export may write: a new one, or one with a suffix of exports."""
-    file, suffixes = flags.new_file(text), [f".{name}" for name in FORMATS]
-    if file.exists() and file.suffix not in suffixes:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} exists, expected a new file, or one to replace that ends in {' or '.join(suffixes)}"
-        )
-    return file
+def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = None) -> None:
+    """Write a recogniser as one file for other programs: `ser-jax export --format onnx --out my.onnx`.
+
+    Args:
+      format: Format of the file.
+      out: A new file, or an earlier export to replace.
+    """
+    from ser_jax.recognizer import export
+
+    if out.is_dir() or (out.exists() and out.suffix not in (".onnx", ".stablehlo")):
+        raise UserError(f"{out} exists, expected a new file, or one to replace that ends in .{format}")
+    if not out.parent.is_dir():
+        raise UserError(f"{out.parent} is no folder, expected one for {out.name}")
+    export.export(_load(model), format, out)
+    print(out)
 
 
-def _export(arguments: argparse.Namespace) -> None:
-    from ser_jax.recognizer import exporting
+COMMANDS = (synthesize, audit, prepare, describe, train, predict, stream, serve, export)
+CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
 
-    exporting.export(_recognizer(arguments), arguments.format, arguments.out)
-    print(arguments.out)
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status, 2 if the input is wrong."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words == ["--version"]:
+        print(f"ser-jax {__version__}")
+        return 0
+    run = parse(words)
+    logging.basicConfig(format="ser-jax: %(message)s", stream=sys.stderr)
+    logging.getLogger("ser_jax").setLevel(logging.INFO)
+    return shutdown.run_cli("ser-jax", run)
+
+
+def parse(words: Sequence[str]) -> Callable[[], int | None]:
+    """Return a command with its arguments, to be called; exit with status 2 if they are wrong."""
+    app = tyro.extras.SubcommandApp()
+    for command in COMMANDS:
+        # Only bound, since tyro would take a ValueError that a command raises for a wrong flag.
+        app.command(functools.wraps(command)(functools.partial(functools.partial, command)))
+    description = "Cross-lingual and multilingual speech emotion recognition."
+    return app.cli(prog="ser-jax", description=description, args=words, config=CONFIG)

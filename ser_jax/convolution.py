@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
-
-from ser_jax.arrays import Array
+from jaxtyping import Array, Float
 
 # JAX's default precision is not float32 on every accelerator.
 PRECISIONS = {
@@ -27,7 +26,13 @@ Carry = TypeVar("Carry")
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def segment_maxima(x: Array, kernel: Array, stride: int, pool: int, precision: str = "float32") -> jax.Array:
+def segment_maxima(
+    x: Float[Array, "B T F"],
+    kernel: Float[Array, "k F C"],
+    stride: int,
+    pool: int,
+    precision: str = "float32",
+) -> Float[Array, "B S C"]:
     """Convolve over time and keep the largest response of every segment.
 
     m[b, s, c] = max_{p < pool} sum_{k, f} x[b, (s pool + p) stride + k, f] kernel[k, f, c]
@@ -37,14 +42,13 @@ def segment_maxima(x: Array, kernel: Array, stride: int, pool: int, precision: s
     the first position. The gradient with respect to x is zero in segments that hold only zeros.
 
     Args:
-      x: [B, T, F].
-      kernel: [k, F, C].
+      x, kernel: see the formula.
       stride: frames between positions.
       pool: positions a segment.
       precision: of the products, here and in the gradient. "float32": the operands' own. "tf32": the device's
         default for float32, which is TF32 on an NVIDIA GPU and float32 on a CPU. "bfloat16": operands rounded
         to bfloat16, sums in float32.
-    Returns: [B, S, C] maxima, before bias and ReLU, in the type of x.
+    Returns: maxima, before bias and ReLU, in the type of x.
     """
     return _forward(jnp.asarray(x), jnp.asarray(kernel), stride, pool, precision)[0]
 
@@ -75,7 +79,7 @@ CACHE_ROWS = 32  # segments whose products stay in a processor's cache
 
 
 def _block_rows(total: int) -> int:
-    """The largest divisor of `total` up to `CACHE_ROWS`."""
+    """Return the largest divisor of `total` up to `CACHE_ROWS`."""
     return next(rows for rows in range(min(CACHE_ROWS, total), 0, -1) if total % rows == 0)
 
 

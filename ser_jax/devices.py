@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import math
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from ser_jax.errors import UserError
 if TYPE_CHECKING:
     import jax
     from jax.sharding import Mesh
-
-    from ser_jax.arrays import Array, Gathered, Tree
 
 DEVICE_FLAG = "xla_force_host_platform_device_count"  # XLA's flag that splits a processor into devices
 ALIGNMENT = 64  # bytes; a CPU device uses host memory that begins at a multiple of them without copying it
@@ -28,6 +26,17 @@ SHARE = 0.8  # of a device's free memory; the compiler needs the rest
 
 class MachineError(UserError):
     """Devices or hosts that were requested and do not exist."""
+
+
+class Gathered(Protocol):
+    """Features [N, T, F] on the host, which may be larger than the memory: only rows are read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, T, F)."""
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
+        """Return the rows [...] as an array [..., T, F]."""
 
 
 def cores() -> int:
@@ -111,10 +120,8 @@ class Machine:
     ) -> "Machine":
         """Return this host, one of several if `jax.distributed` was initialised.
 
-        Args:
-          devices: how many of this host's devices to use; all by default.
-          budget: bytes; by default `SHARE` of the free memory.
-          runs_at_once, stacking: see `Machine`.
+        By default it has all of its devices, and a budget of `SHARE` of the free memory.
+
         Raises: MachineError if there are fewer devices, or none.
         """
         import jax
@@ -134,22 +141,30 @@ class Machine:
         """The kind of its devices: "cpu", "gpu" or "tpu"."""
         return self.mesh.devices.flat[0].platform
 
-    def place(self, features: "Gathered", frames: np.ndarray) -> "tuple[Array, Array]":
+    @property
+    def computes_runs_by(self) -> str:
+        """ "vmap" or "map", for "auto" by the platform alone: a choice by the clock would change results.
+
+        On CPU cores "map" trains five runs faster than "vmap" (`python -m experiments.throughput`); elsewhere
+        "vmap" is taken without a measurement: small kernels one after another leave an accelerator idle.
+        """
+        if self.stacking != "auto":
+            return self.stacking
+        return "map" if self.platform == "cpu" else "vmap"
+
+    def place(self, features: Gathered, frames: np.ndarray) -> tuple[Any, Any]:
         """Put features on every device of the mesh, or leave them on the host if they do not fit.
 
         They fit if twice their size is within the budget, which leaves as much for the runs.
 
-        Args:
-          features: [N, T, F] float32 on the host, an array or an object with a `shape` that gathers by rows.
-          frames: [N] int32.
-        Returns: (features [N, T F], frames [N]) on the devices: a TPU pads a last axis of 26 to 128; else the
-          arguments, to be streamed.
+        Returns: features [N, T F] (a TPU would pad a last axis of 26 to 128) and frames [N] on the devices;
+          else the arguments, to be streamed.
         """
         import jax
         from jax.sharding import NamedSharding, PartitionSpec
 
         if 2 * 4 * math.prod(features.shape) > self.budget:
-            return cast("Array", features), np.asarray(frames)
+            return features, np.asarray(frames)
         flat = _shareable(features).reshape(len(frames), math.prod(features.shape[1:]))
         return jax.device_put((flat, np.asarray(frames)), NamedSharding(self.mesh, PartitionSpec()))
 
@@ -165,11 +180,11 @@ class Machine:
         """Return the number of host 0 on all hosts."""
         return int(self._together("broadcast_one_to_all", np.int32(number))) if self.hosts > 1 else number
 
-    def gathered(self, tree: "Tree") -> "Tree":
+    def gathered(self, tree: Any) -> Any:
         """Return the arrays of all hosts, with a leading axis of hosts."""
         return self._together("process_allgather", tree)
 
-    def _together(self, function: str, argument: "Tree") -> "Tree":
+    def _together(self, function: str, argument: Any) -> Any:
         """Call a function of `multihost_utils`, which waits for all hosts."""
         import jax
         from jax.experimental import multihost_utils
@@ -215,7 +230,7 @@ def free_memory(device: "jax.Device") -> int:
     return psutil.virtual_memory().available
 
 
-def _shareable(features: "Gathered") -> np.ndarray:
+def _shareable(features: Gathered) -> np.ndarray:
     """Return the features in aligned memory, which all devices of a processor share."""
     if isinstance(features, np.ndarray) and features.ctypes.data % ALIGNMENT == 0:
         return features

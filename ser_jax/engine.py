@@ -6,32 +6,21 @@ result by more than rounding.
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int, Key
 
 from ser_jax import model, train
-from ser_jax.arrays import Array, Tree
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
-from ser_jax.model import Architecture, Output
+from ser_jax.model import Architecture, Array, Output, Tree
 from ser_jax.objectives import Loss, cross_entropy
-from ser_jax.runs import (
-    Data,
-    Runs,
-    default_stacking,
-    fill,
-    is_streamed,
-    pad,
-    predict,
-    repeat_last,
-    stack,
-)
-from ser_jax.train import CHUNK, Batch, Procedure, TrainConfig, TrainState
+from ser_jax.train import Data, Procedure, Runs, TrainConfig, TrainState, is_streamed, pad, repeat_last
 
 NO_ROWS = np.zeros(0, np.int32)
 CPU_STACK = 5  # runs a device; one after another they need no memory, and progress is shown between stacks
@@ -40,29 +29,29 @@ MEASURED = 8  # runs of the step whose memory the compiler reports
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class RunSpec:
-    """One model to train, and the utterances it predicts; rows are int32 rows of `Data`.
+    """One model to train, and the utterances it predicts.
 
     Attributes:
-      key: typed PRNG key from which everything random follows, see `runs.key`.
-      train: [M] rows it is trained on; lists of several runs may differ in length.
-      labels: [N] int32 classes or [N, K] float32 numbers, of all rows.
+      key: everything random follows from it, see `train.key`.
+      train: rows of `Data` it is trained on; lists of several runs may differ in length.
+      labels: classes or [N, K] numbers, of all rows.
       scaler: Scaler of [G, F], or a function that fits it once the run is computed.
       test: rows it predicts in the end.
       dev: rows it predicts while it trains.
       unlabelled: rows without labels, for objectives that use them.
-      weights: [N] float32 weights in the loss; None for 1 each.
+      weights: of the utterances in the loss; None for 1 each.
       params: where to start, for fine-tuning; None for parameters drawn from the key.
       fold, seed: which run of a setting it is.
     """
 
-    key: jax.Array
-    train: np.ndarray
-    labels: Array
+    key: Key[jax.Array, ""]
+    train: Int[np.ndarray, "M"]
+    labels: Int[Array, "N"] | Float[Array, "N K"]
     scaler: Scaler | Callable[[], Scaler]
-    test: np.ndarray = dataclasses.field(default_factory=lambda: NO_ROWS)
-    dev: np.ndarray = dataclasses.field(default_factory=lambda: NO_ROWS)
-    unlabelled: np.ndarray = dataclasses.field(default_factory=lambda: NO_ROWS)
-    weights: np.ndarray | None = None
+    test: Int[np.ndarray, "tested"] = dataclasses.field(default_factory=lambda: NO_ROWS)
+    dev: Int[np.ndarray, "D"] = dataclasses.field(default_factory=lambda: NO_ROWS)
+    unlabelled: Int[np.ndarray, "U"] = dataclasses.field(default_factory=lambda: NO_ROWS)
+    weights: Float[np.ndarray, "N"] | None = None
     params: Tree = None
     fold: int = 0
     seed: int = 0
@@ -86,18 +75,18 @@ class RunResult(NamedTuple):
 
     Attributes:
       params: the network's parameters.
-      losses: [epochs] float32, the mean over the training utterances.
-      outputs: [M, K] float32 outputs for the test rows.
-      dev_outputs: [W, D, K] outputs for the development rows after each of W epochs.
-      stopped: [2] epoch and step, from 1, in which the run's numbers were not finite any more; zeros if they
-        are. Outputs and parameters of a stopped run are NaN.
+      losses: mean over the training utterances.
+      outputs: for the test rows.
+      dev_outputs: for the development rows after each of W epochs.
+      stopped: epoch and step, from 1, in which the run's numbers were no longer finite; zeros if they are.
+        Outputs and parameters of a stopped run are NaN.
     """
 
     params: Tree
-    losses: np.ndarray
-    outputs: np.ndarray
-    dev_outputs: np.ndarray
-    stopped: np.ndarray
+    losses: Float[np.ndarray, "*R epochs"]
+    outputs: Float[np.ndarray, "*R M K"]
+    dev_outputs: Float[np.ndarray, "*R W D K"]
+    stopped: Int[np.ndarray, "*R 2"]
 
 
 class Checkpointing(Protocol):
@@ -147,17 +136,19 @@ def compute(
     Raises: ArchitectureError if the network does not meet its interface.
     """
     model.check(config)
-    stacking = default_stacking(machine.platform) if machine.stacking == "auto" else machine.stacking
     share = -(-len(specs) // machine.hosts)
     mine = [(machine.host + i * machine.hosts) % len(specs) for i in range(share)]
     each = stack_size(machine, config, training, data, share)
     each = machine.agreed(each if checkpointing is None else checkpointing.runs_per_stack(each))
+    # On a CPU steps past a run's count are free, so that one width, and one program, serves every setting.
+    whole = len(data.frames) if machine.platform == "cpu" and not is_streamed(data) else 0
+    longest = (max(map(len, lists)) for lists in zip(*((s.train, s.test, s.dev) for s in specs), strict=True))
     stacks = _Stacks(
         machine,
-        Procedure(config, training, loss, stacking, machine.mesh),
+        Procedure(config, training, loss, machine.computes_runs_by, machine.mesh),
         data,
         machine.mesh.size * -(-each // machine.mesh.size),
-        _widths(machine, data, specs),
+        tuple(most and max(most, whole) for most in longest),
         tuple(dev_epochs),
         checkpointing,
         on_epoch or (lambda steps, before: None),
@@ -165,8 +156,11 @@ def compute(
     for number, first in enumerate(range(0, share, each)):
         together = range(first * machine.hosts, min((first + each) * machine.hosts, len(specs)))
         if needed is None or set(together) & set(needed):
-            own = stacks.compute(number, [specs[i] for i in mine[first : first + each]])
-            yield _results(machine, specs, list(together), own)
+            result = stacks.compute(number, [specs[i] for i in mine[first : first + each]])
+            if machine.hosts > 1:  # place p of host h holds the run p hosts + h of those together
+                every = machine.gathered(result)
+                result = jax.tree.map(lambda leaf: np.concatenate(np.asarray(leaf).swapaxes(0, 1)), every)
+            yield {i: _single(result, place, specs[i]) for place, i in enumerate(together)}
 
 
 def predict_runs(
@@ -175,15 +169,14 @@ def predict_runs(
     data: Data,
     specs: Sequence[RunSpec],
     params: Tree,
-    rows: Sequence[np.ndarray],
+    rows: Sequence[Int[np.ndarray, "M"]],
 ) -> Iterator[Output]:
     """Predict utterances by trained runs.
 
     Args:
-      machine, config, data: as in `compute`.
-      specs: the runs.
+      machine, config, data, specs: as in `compute`.
       params: stacked parameters, one for each run.
-      rows: per run [M] int32, which utterances; the lists may differ in length.
+      rows: per run, which utterances; the lists may differ in length.
     Yields: per run Output(outputs [M, K], attention [M, S]).
     """
     model.check(config)
@@ -191,21 +184,16 @@ def predict_runs(
     longest = max(map(len, rows))
     for first in range(0, len(specs), size):
         some = range(first, min(first + size, len(specs)))
-        runs = fill(stack([specs[i].run() for i in some]), size)
+        runs = train.fill(train.stack([specs[i].run() for i in some]), size)
         own = repeat_last(jax.tree.map(lambda leaf: leaf[np.array(some)], params), size)  # noqa: B023
         padded = pad([rows[i] for i in some], longest, size)
-        found = predict(config, data, runs, own, *padded, machine.mesh)
+        found = train.predict(config, data, runs, own, *padded, machine.mesh)
         for place, i in enumerate(some):
             yield jax.tree.map(lambda part: part[place, : len(rows[i])], found)  # noqa: B023
 
 
 def stack_size(machine: Machine, config: Architecture, training: TrainConfig, data: Data, count: int) -> int:
-    """Return the runs of a stack, a multiple of the devices: as few stacks as fit, all of one size.
-
-    Args:
-      machine, config, training, data: as in `compute`.
-      count: runs to compute.
-    """
+    """Return the runs of a stack, a multiple of the devices, for `count` runs in as few stacks as fit."""
     devices = machine.mesh.size
     if machine.runs_at_once is not None:
         each = machine.runs_at_once
@@ -222,79 +210,66 @@ def stack_size(machine: Machine, config: Architecture, training: TrainConfig, da
 def run_bytes(config: Architecture, training: TrainConfig, utterances: int, streamed: bool = False) -> int:
     """Return the bytes that one more run of a stack takes while the stack computes a step.
 
-    The compiler reports them for a step of `MEASURED` runs: parameters, the optimizer's state, their
-    successors, and one batch with what the network makes of it. Labels, weights and rows are added; if the
-    features are streamed, so are those of this chunk of steps and of the next, which are resident at once.
+    The compiler reports them for a step of `MEASURED` runs. Labels, weights and rows are added; if the
+    features are streamed, so are those of this chunk of steps and of the next.
     """
-    chunk = 4 * CHUNK * training.batch * config.frames * config.bands
+    chunk = 4 * train.CHUNK * training.batch * config.frames * config.bands
     return _step_bytes(config, training) + 12 * utterances + (2 * chunk if streamed else 0)
 
 
 @cache
 def _step_bytes(config: Architecture, training: TrainConfig) -> int:
-    def one(_: jax.Array) -> tuple[Data, Runs, TrainState, Batch]:
+    def one(_: jax.Array) -> tuple[Data, Runs, TrainState, train.Batch]:
         key, rows = jax.random.key(0), jnp.zeros(training.batch, jnp.int32)
         levels = jnp.zeros((1, config.bands))
         run = Runs(key=key, train=rows, count=jnp.int32(0), labels=rows, scaler=Scaler(levels, levels))
         features = jnp.zeros((training.batch, config.frames * config.bands))
         gathered = Data(features=features, frames=rows, group=rows, speaker=rows, corpus=rows)
-        batch = Batch(rows, rows == 0, key, jnp.zeros(2, jnp.int32))
+        batch = train.Batch(rows, rows == 0, key, jnp.zeros(2, jnp.int32))
         return gathered, run, train.start(config, training, run), batch
 
     arguments = jax.eval_shape(jax.vmap(one), jnp.zeros(MEASURED))
-    step = jax.jit(jax.vmap(partial(train.step, Procedure(config, training, _any_loss))))
+
+    def any_loss(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
+        """Stand in for a task's loss, whose memory is negligible."""
+        return jnp.sum(outputs**2 * weights[:, None])
+
+    step = jax.jit(jax.vmap(partial(train.step, Procedure(config, training, any_loss))))
     needed: Any = step.lower(*arguments).compile().memory_analysis()  # of the backend's own type
     total = needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
     return total // MEASURED
 
 
-def _any_loss(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
-    """Stand in for a task's loss, whose memory is negligible."""
-    return jnp.sum(outputs**2 * weights[:, None])
-
-
-def _widths(machine: Machine, data: Data, specs: Sequence[RunSpec]) -> tuple[int, int, int]:
-    """Return what lists of training, test and development rows are padded to.
-
-    On a CPU steps past a run's count are free, so that one width, and one program, serves every setting.
-    """
-    whole = len(data.frames) if machine.platform == "cpu" and not is_streamed(data) else None
-
-    def width(lists: Iterable[Array]) -> int:
-        most = max(map(len, lists))
-        return most if whole is None or not most else whole
-
-    return width(s.train for s in specs), width(s.test for s in specs), width(s.dev for s in specs)
-
-
 class _Stacks(NamedTuple):
-    """What the stacks of a computation have in common."""
+    """What the stacks of a computation have in common; `widths` of training, test and development rows."""
 
     machine: Machine
     procedure: Procedure
     data: Data
     size: int
-    widths: tuple[int, int, int]
+    widths: tuple[int, ...]
     dev_epochs: tuple[int, ...]
     checkpointing: Checkpointing | None
     on_epoch: Callable[[int, bool], None]
 
-    def compute(self, number: int, specs: list[RunSpec]) -> Tree:
-        """Compute one stack: a `RunResult` with a leading R, rows as wide as the longest list."""
-        config, training, loss, stacking, mesh = self.procedure
-        runs = fill(stack([spec.run() for spec in specs], self.widths[0]), self.size)
+    def compute(self, number: int, specs: list[RunSpec]) -> RunResult:
+        """Compute one stack, with rows as wide as the longest list."""
+        config, training, *_, mesh = self.procedure
+        runs = train.fill(train.stack([spec.run() for spec in specs], self.widths[0]), self.size)
         dev = pad([spec.dev for spec in specs], self.widths[2], self.size)
         params = None
         if specs[0].params is not None:
             first = jax.tree.map(lambda *leaves: np.stack(leaves), *(spec.params for spec in specs))
             params = repeat_last(first, self.size)
         steps = int(np.sum(runs.count)) * self.machine.hosts
-        resume, dev_outputs = self._resume(number, runs, params, len(specs))
+        shape = len(self.dev_epochs), self.size, self.widths[2], config.outputs
+        dev_outputs = np.full(shape, np.nan, np.float32)
+        resume = self._resume(number, runs, params, dev_outputs, len(specs))
         for _ in range(0 if resume is None else resume[0]):
             self.on_epoch(steps, True)
 
         def outputs(params: Tree, rows: tuple[np.ndarray, np.ndarray]) -> Array:
-            return predict(config, self.data, runs, params, *rows, mesh).outputs
+            return train.predict(config, self.data, runs, params, *rows, mesh).outputs
 
         def after_epoch(epoch: int, state: TrainState, losses: np.ndarray) -> None:
             if epoch in self.dev_epochs and dev[0].size:
@@ -305,33 +280,28 @@ class _Stacks(NamedTuple):
             self.on_epoch(steps, False)
 
         state, losses = train.fit_runs(
-            config,
-            training,
-            self.data,
-            runs,
-            params,
-            loss=loss,
-            stacking=stacking,
-            mesh=mesh,
-            on_epoch=after_epoch,
-            resume=resume,
+            self.procedure, self.data, runs, params, on_epoch=after_epoch, resume=resume
         )
         tested = outputs(state.params, pad([spec.test for spec in specs], self.widths[1], self.size))
         own = _snapshot(state, losses, dev_outputs, len(specs))
         stopped = own["state"].stopped
+
+        def blank(leaf: np.ndarray) -> np.ndarray:
+            """Replace what stopped runs hold by NaN."""
+            rows = (stopped[:, 0] > 0).reshape(-1, *[1] * (leaf.ndim - 1))
+            return np.where(rows, np.nan, leaf).astype(leaf.dtype)
+
         found = own["state"].params, tested[: len(specs)], own["dev_outputs"].swapaxes(0, 1)
-        params, tested, dev_outputs = jax.tree.map(partial(_blank, stopped[:, 0] > 0), found)
+        params, tested, dev_outputs = jax.tree.map(blank, found)
         return RunResult(params, own["losses"].T, tested, dev_outputs, stopped)
 
     def _resume(
-        self, number: int, runs: Runs, params: Tree, count: int
-    ) -> tuple[tuple[int, TrainState, np.ndarray] | None, np.ndarray]:
-        """Return where a stack is resumed, if it is, and its development outputs [W, places, D, K]."""
-        config, training = self.procedure[:2]
-        shape = len(self.dev_epochs), self.size, self.widths[2], config.outputs
-        dev_outputs = np.full(shape, np.nan, np.float32)
+        self, number: int, runs: Runs, params: Tree, dev_outputs: np.ndarray, count: int
+    ) -> tuple[int, TrainState, np.ndarray] | None:
+        """Return where a stack of `count` runs is resumed, if it is, and fill in `dev_outputs`."""
         if self.checkpointing is None:
-            return None, dev_outputs
+            return None
+        config, training, *_ = self.procedure
         losses = np.full((training.epochs, self.size), np.nan, np.float32)
         start = partial(train.start_runs, config, training, corpora=self.data.corpora)
         state = jax.tree.map(
@@ -341,10 +311,10 @@ class _Stacks(NamedTuple):
         like = {"state": state, "losses": losses[:, :count], "dev_outputs": dev_outputs[:, :count]}
         found = self.checkpointing.latest(number, like)
         if found is None:
-            return None, dev_outputs
+            return None
         epoch, kept = found
         losses[:, :count], dev_outputs[:, :count] = kept["losses"], kept["dev_outputs"]
-        return (epoch, repeat_last(kept["state"], self.size), losses), dev_outputs
+        return epoch, repeat_last(kept["state"], self.size), losses
 
 
 def _snapshot(state: TrainState, losses: np.ndarray, dev_outputs: np.ndarray, count: int) -> Tree:
@@ -353,21 +323,8 @@ def _snapshot(state: TrainState, losses: np.ndarray, dev_outputs: np.ndarray, co
     return {"state": own, "losses": losses[:, :count].copy(), "dev_outputs": dev_outputs[:, :count].copy()}
 
 
-def _blank(stopped: Array, leaf: Array) -> np.ndarray:
-    """Replace what stopped runs hold by NaN."""
-    return np.where(stopped.reshape(-1, *[1] * (leaf.ndim - 1)), np.nan, leaf).astype(leaf.dtype)
-
-
-def _results(
-    machine: Machine, specs: Sequence[RunSpec], runs: list[int], own: RunResult
-) -> dict[int, RunResult]:
-    """Take one stack's results of all hosts apart; place p of host h holds the run p hosts + h of `runs`."""
-    if machine.hosts > 1:
-        every = machine.gathered(own)  # [host, place, ...]
-        own = jax.tree.map(lambda leaf: np.concatenate(list(np.asarray(leaf).swapaxes(0, 1))), every)
-    found = {}
-    for place, i in enumerate(runs):
-        one: RunResult = jax.tree.map(lambda leaf: leaf[place], own)  # noqa: B023
-        outputs, dev = one.outputs[: len(specs[i].test)], one.dev_outputs[:, : len(specs[i].dev)]
-        found[i] = one._replace(outputs=outputs, dev_outputs=dev)
-    return found
+def _single(stacked: RunResult, place: int, spec: RunSpec) -> RunResult:
+    """Return one run's result of a stack's, without the padding of rows."""
+    one: RunResult = jax.tree.map(lambda leaf: leaf[place], stacked)
+    outputs, dev = one.outputs[: len(spec.test)], one.dev_outputs[:, : len(spec.dev)]
+    return one._replace(outputs=outputs, dev_outputs=dev)

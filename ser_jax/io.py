@@ -1,7 +1,6 @@
-"""Atomic files and folders, folder locks, input files that may not be what they should be; a table."""
+"""Atomic files and folders, folder locks, and Markdown tables."""
 
 import contextlib
-import errno
 import json
 import os
 import secrets
@@ -17,8 +16,6 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]  # a module, or None
 
-# What file systems without locks answer; EBADF if locking a folder needs a descriptor for writing.
-NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 PARTIAL = ".partial"
 
 
@@ -31,33 +28,23 @@ def atomic_file(out: Path | str, synced: bool = False) -> Iterator[BinaryIO]:
     """Open a stream whose content replaces `out` when the context ends without an error.
 
     Args:
-      out: a path in an existing folder. Links, devices and pipes are written through, not replaced.
-      synced: make the file and its name survive a power failure.
-    Raises: OSError, whose `filename` may be that of the partial file; ValueError if `out` is no file name.
+      out: a path in an existing folder. The target of a link is replaced; a device is written to.
+      synced: flush the content to the disk first, for power failures.
     """
-    out = Path(out)
-    if out.is_symlink() or (out.exists() and not (out.is_file() or out.is_dir())):
+    out = Path(os.path.realpath(out))
+    if out.exists() and not out.is_file():
         with out.open("wb") as stream:
             yield stream
         return
     partial = out.with_name(f".{out.name[:40]}.{secrets.token_hex(8)}{PARTIAL}")  # names have a limit
-    with atomic_replace(out, partial, synced), partial.open("xb") as stream:
-        yield stream
-
-
-@contextlib.contextmanager
-def atomic_replace(out: Path, partial: Path, synced: bool = False) -> Iterator[None]:
-    """Rename `partial` to `out` when the context ends without an error; remove `partial` otherwise."""
     try:
-        yield
+        with partial.open("xb") as stream:
+            yield stream
         if synced:
             sync(partial)
         partial.replace(out)
-        if synced:
-            sync(out.parent)
     finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        partial.unlink(missing_ok=True)
 
 
 def write_json(out: Path | str, content: object, synced: bool = False) -> None:
@@ -70,7 +57,7 @@ def write_json(out: Path | str, content: object, synced: bool = False) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what killed processes left of `atomic_file` in a folder that nobody else writes to."""
+    """Remove what killed processes left of `atomic_file` in a folder that no other process writes to."""
     for file in folder.glob(f".*{PARTIAL}"):
         file.unlink(missing_ok=True)
 
@@ -95,24 +82,18 @@ def atomic_folder(out: Path | str, error: type[Exception]) -> Iterator[Path]:
     out = Path(os.path.realpath(out))
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise error(f"{out}: exists and is not empty, expected a new or an empty folder")
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    absent = [place for place in partial.parents if not place.exists()]
+    base = next(parent for parent in out.parents if parent.exists())
+    partial = base / f".{out.name}{PARTIAL}-{os.getpid()}"
     try:
-        partial.mkdir(parents=True)
+        partial.mkdir()
         yield partial
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    except BaseException as reason:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(out)  # replaces an empty folder
+    except OSError as reason:
+        found = f"cannot be written ({reason.strerror or reason})"
+        raise error(f"{out}: {found}, expected a folder to write to") from reason
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            for place in absent:
-                place.rmdir()
-        if isinstance(reason, OSError):
-            raise error(
-                f"{out}: cannot be written ({reason.strerror or reason}), expected a folder to write to"
-            ) from reason
-        raise
 
 
 def move_aside(place: Path) -> Path:
@@ -140,41 +121,30 @@ def read_bytes(file: Path, error: type[UserError], expected: str) -> bytes:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[bool]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Lock an existing folder until the block ends or the process dies.
 
-    The lock is on the folder itself: no file is left, and a renamed folder stays locked. It is advisory, and
-    most network file systems apply it on one machine only.
+    The lock is on the folder itself, so no file is left behind. It is advisory, and absent on Windows and on
+    file systems without locks.
 
-    Yields: whether the folder is locked; False on Windows and on file systems without locks.
     Raises: LockedError at once if the folder is locked already; OSError if there is no such folder.
     """
     if fcntl is None:
-        yield False
+        yield
         return
-    while True:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            locked = _lock(descriptor, folder)
-            if os.path.samestat(os.fstat(descriptor), folder.stat()):  # not replaced in the meantime
-                yield locked
-                return
-        finally:
-            with contextlib.suppress(OSError):  # closing alone would leave it locked by forked children
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
-
-
-def _lock(descriptor: int, folder: Path) -> bool:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise LockedError(f"{folder}: another process is at work in this folder") from error
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        return False
-    return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LockedError(f"{folder}: another process is at work in this folder") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # forked children would keep the lock if it were only closed
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
 
 
 def markdown_table(lines: Sequence[Sequence[str]]) -> str:

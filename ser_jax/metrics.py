@@ -7,15 +7,12 @@ class -1, and in every dimension of a regression those whose label is NaN.
 import math
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 
-def labelled(labels: ArrayLike) -> np.ndarray:
-    """Return which utterances have a label, at least in one dimension.
-
-    Args:
-      labels: [N] classes (integers), -1 if unlabelled; or [N] or [N, D] numbers (floats), NaN if unlabelled.
-    Returns: [N] bool.
+def labelled(labels: ArrayLike) -> Bool[np.ndarray, "N"]:
+    """Return which utterances have a label: not -1 if they are integers, any number if they are floats.
 
     >>> labelled([0, -1, 1]), labelled([[0.5, np.nan], [np.nan, np.nan]])
     (array([ True, False,  True]), array([ True, False]))
@@ -26,14 +23,13 @@ def labelled(labels: ArrayLike) -> np.ndarray:
     return ~np.isnan(labels).all(axis=tuple(range(1, labels.ndim)))
 
 
-def confusion(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Count the utterances by true and predicted class.
+def confusion(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> Int[np.ndarray, "*R K K"]:
+    """Count the utterances by true (rows) and predicted class (columns).
 
     Args:
       labels: [N] true classes, 0 to classes - 1, or -1.
       predictions: [..., N] predicted classes.
       classes: K.
-    Returns: [..., K, K] int64; rows are true, columns predicted classes.
     Raises: ValueError if the shapes do not match, or a value is not a class (but a probability, say).
 
     >>> confusion([0, 0, 0, 1], [0, 0, 1, 1])
@@ -50,10 +46,8 @@ def confusion(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np
     return counts.reshape(*leading, classes, classes)
 
 
-def recalls(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Return the share of every class that is predicted as it; arguments as of `confusion`.
-
-    Returns: [..., K] float64; NaN for a class without utterances.
+def recalls(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> Float[np.ndarray, "*R K"]:
+    """Return the recall of every class, NaN without utterances; arguments as of `confusion`.
 
     >>> recalls([0, 0, 0, 1], [[0, 0, 1, 1], [0, 0, 0, 0]])
     array([[0.66666667, 1.        ],
@@ -63,9 +57,8 @@ def recalls(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.n
 
 
 def uar(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Return the unweighted average recall (Sec. 5), the mean of `recalls`; arguments as of `confusion`.
+    """Return the unweighted average recall (Sec. 5), [...]; arguments as of `confusion`. Chance is 1 / K.
 
-    Returns: [...] float64 between 0 and 1; chance is 1 / K.
     Raises: ValueError if a class has no utterances, so that its recall is not defined.
 
     >>> uar([0, 0, 0, 1], [[0, 0, 0, 0], [0, 0, 0, 1]])  # the first is right in three of four
@@ -112,8 +105,8 @@ def ccc(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
     Args:
       labels: [N] or [N, D] numbers; NaN leaves an utterance out of that dimension.
       predictions: [..., N] or [..., N, D].
-    Returns: [...] or [..., D] float64 between -1 and 1; NaN if a prediction is NaN or there is no label. It
-      is not defined if labels and predictions are one and the same constant.
+    Returns: [...] or [..., D], NaN if a prediction is NaN, there is no label, or all labels and predictions
+      are the same number.
     Raises: ValueError if the shapes do not match.
     References: Lin, "A Concordance Correlation Coefficient to Evaluate Reproducibility", Biometrics 45, 1989.
 
@@ -123,8 +116,8 @@ def ccc(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
     return ccc_of_sums(ccc_sums(labels, predictions))
 
 
-def recall_sums(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Return what recalls follow from: numbers of utterances of each class, and found, [2, ..., K]."""
+def recall_sums(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> Int[np.ndarray, "2 *R K"]:
+    """Return the numbers of utterances of each class, and of those found, from which recalls follow."""
     counts = confusion(labels, predictions, classes)
     return np.stack([counts.sum(axis=-1), np.diagonal(counts, axis1=-2, axis2=-1)])
 

@@ -1,25 +1,29 @@
 """Networks as pure functions: standardized features in, outputs and attention weights out.
 
 The attentive CNN of Sec. 2 convolves frames over time, keeps each segment's largest responses, weighs the
-segments by attention, and classifies the weighted sum and all segments together. Any other network that meets
-`Architecture` can take its place.
+segments by attention, and classifies the weighted sum and all segments together. `Probe` is a linear
+baseline; any other network that meets `Architecture` can take their place.
 """
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
+from jaxtyping import Float, Int, Key
 
-from ser_jax.arrays import Array, Tree, leaves_by_path
 from ser_jax.convolution import PRECISIONS, segment_maxima
 from ser_jax.errors import UserError
 
+Array: TypeAlias = jax.Array | np.ndarray  # on a device or on the host
+Tree: TypeAlias = Any  # of arrays, as `jax.tree` walks it
 GLOROT = nn.initializers.glorot_uniform()  # paper silent; TensorFlow's default
 EXACT = lax.Precision.HIGHEST  # these products are small; an accelerator's default would round their inputs
+LEAST_VARIANCE = 1e-6  # keeps the gradient of the square root finite for constant features
 TRIED = 3  # utterances of the batch that `check` traces
 
 
@@ -31,14 +35,14 @@ class Output(NamedTuple):
     """What a network returns for a batch.
 
     Attributes:
-      outputs: [B, K] logits of the classes, or predicted numbers.
-      attention: [B, S] weights of the segments: not negative, each row sums to 1.
-      embedding: [B, D] what the last layer sees, for objectives that need it; None if the network has none.
+      outputs: logits of the classes, or predicted numbers.
+      attention: weights of the segments: not negative, each row sums to 1.
+      embedding: what the last layer sees, for objectives that need it; None if the network has none.
     """
 
-    outputs: jax.Array
-    attention: jax.Array
-    embedding: jax.Array | None = None
+    outputs: Float[jax.Array, "B K"]
+    attention: Float[jax.Array, "B S"]
+    embedding: Float[jax.Array, "B D"] | None = None
 
 
 class Architecture(Protocol):
@@ -70,10 +74,9 @@ class Architecture(Protocol):
         """Return the Linen module, called as module(x, training=training).
 
         x is [B, T, F] float32, standardized features, exactly zero in the padding; training is a Python bool,
-        and random layers draw from the stream "dropout". The module returns Output(outputs [B, K],
-        attention [B, S]) in float32; a network without attention returns weights of 1 / S. Utterances must
-        not influence each other, since a batch may be filled with some that do not count. Parameters are
-        float32, and the only variables.
+        and random layers draw from the stream "dropout". The module returns an `Output` in float32; a network
+        without attention returns weights of 1 / S. Utterances must not influence each other, since a batch
+        may be padded with some that do not count. Parameters are float32, and the only variables.
         """
 
 
@@ -137,15 +140,12 @@ class AttentiveCNN:
         return _AttentiveCNN(self)
 
 
-def attend(segments: Array, w: Array) -> tuple[jax.Array, jax.Array]:
-    """Weigh the segments of one utterance by a softmax and sum them.
+def attend(
+    segments: Float[Array, "S C"], w: Float[Array, "C"]
+) -> tuple[Float[jax.Array, "C"], Float[jax.Array, "S"]]:
+    """Return the sum of one utterance's segments weighted by a softmax, and the weights.
 
     alpha_i = exp(w.x_i) / sum_j exp(w.x_j),   z = sum_i alpha_i x_i      (eqs. 1, 2)
-
-    Args:
-      segments: [S, C] pooled feature maps.
-      w: [C] the attention vector.
-    Returns: (z [C], alpha [S]); alpha is positive and sums to 1.
 
     >>> z, alpha = attend(jnp.array([[2.0, 0.0], [0.0, 4.0]]), jnp.zeros(2))
     >>> print(z, alpha)
@@ -161,8 +161,7 @@ class _AttentiveCNN(nn.Module):
     config: AttentiveCNN
 
     @nn.compact
-    def __call__(self, x: jax.Array, training: bool) -> Output:
-        """Map standardized features [B, T, F] to outputs [B, K] and attention [B, S]."""
+    def __call__(self, x: Float[Array, "B T F"], training: bool) -> Output:
         c = self.config
         kernel = self.param("kernel", GLOROT, (c.kernel, c.bands, c.channels))
         bias = self.param("bias", nn.initializers.zeros, (c.channels,))
@@ -179,15 +178,56 @@ class _AttentiveCNN(nn.Module):
         return Output(classifier(dropped), attention, features)
 
 
-@partial(jax.jit, static_argnums=0)
-def init(config: Architecture, key: jax.Array) -> Tree:
-    """Draw the parameters of one run.
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """A linear classifier of the features' mean and standard deviation over time, an `Architecture`.
 
-    Args:
-      config: the network.
-      key: typed PRNG key.
-    Returns: a dict of float32 arrays; 56,002 numbers for the paper's network.
+    It has no attention; its one segment has a weight of 1.
+
+    Attributes:
+      bands, frames: F and T of the input.
+      outputs: K.
+      dropout: share of the 2 F statistics dropped in training.
     """
+
+    bands: int = 26
+    frames: int = 750
+    outputs: int = 2
+    dropout: float = 0.0
+
+    @property
+    def segments(self) -> int:
+        """S, always 1."""
+        return 1
+
+    def network(self) -> nn.Module:
+        """Return the network of these sizes."""
+        return _Probe(self)
+
+
+class _Probe(nn.Module):
+    config: Probe
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T F"], training: bool) -> Output:
+        statistics = pooled(x)
+        dropped = nn.Dropout(self.config.dropout, deterministic=not training)(statistics)
+        classifier = nn.Dense(self.config.outputs, kernel_init=GLOROT, precision=EXACT, name="classifier")
+        return Output(classifier(dropped), jnp.ones((len(x), 1)), statistics)
+
+
+def pooled(x: Float[Array, "B T F"]) -> Float[jax.Array, "B 2*F"]:
+    """Return mean and standard deviation over the frames that are not all zero, which padding is."""
+    valid = jnp.any(x != 0, axis=2, keepdims=True)
+    count = jnp.maximum(valid.sum(axis=1), 1)
+    mean = x.sum(axis=1) / count
+    variance = (jnp.where(valid, x - mean[:, None, :], 0) ** 2).sum(axis=1) / count
+    return jnp.concatenate([mean, jnp.sqrt(jnp.maximum(variance, LEAST_VARIANCE))], axis=1)
+
+
+@partial(jax.jit, static_argnums=0)
+def init(config: Architecture, key: Key[jax.Array, ""]) -> Tree:
+    """Draw the parameters of one run: a dict of float32 arrays, 56,002 numbers for the paper's network."""
     x = jnp.zeros((1, config.frames, config.bands))
     return config.network().init(key, x, training=False)["params"]
 
@@ -197,15 +237,19 @@ def shapes(config: Architecture) -> Tree:
     return jax.eval_shape(lambda: init(config, jax.random.key(0)))
 
 
-def standardize(features: Array, frames: Array, mean: Array, scale: Array) -> jax.Array:
-    """Standardize features; the padding becomes exactly zero.
+def leaves_by_path(tree: Tree) -> dict[str, Any]:
+    """Return the leaves of a tree by their path, as in "classifier.bias"."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
-    Args:
-      features: [B, T, F] as stored.
-      frames: [B] frames that hold sound.
-      mean, scale: [F], or [B, F]: the result is (features - mean) * scale.
-    Returns: [B, T, F] float32.
-    """
+
+def standardize(
+    features: Float[Array, "B T F"],
+    frames: Int[Array, "B"],
+    mean: Float[Array, "F"] | Float[Array, "B F"],
+    scale: Float[Array, "F"] | Float[Array, "B F"],
+) -> Float[jax.Array, "B T F"]:
+    """Return (features - mean) * scale, exactly zero after the valid `frames` of each utterance."""
 
     def wide(part: Array) -> Array:
         return part[None, None, :] if part.ndim == 1 else part[:, None, :]
@@ -215,15 +259,16 @@ def standardize(features: Array, frames: Array, mean: Array, scale: Array) -> ja
 
 
 @partial(jax.jit, static_argnums=0)
-def apply(config: Architecture, params: Tree, x: Array, *, key: jax.Array | None = None) -> Output:
+def apply(
+    config: Architecture, params: Tree, x: Float[Array, "B T F"], *, key: Key[jax.Array, ""] | None = None
+) -> Output:
     """Run the network on a batch.
 
     Args:
       config: the network.
       params: from `init` or training.
-      x: [B, T, F] standardized features, exactly zero in the padding.
-      key: typed PRNG key of the dropout; None for inference.
-    Returns: Output(outputs [B, K], attention [B, S], embedding [B, D] or None).
+      x: standardized features, exactly zero in the padding.
+      key: of the dropout; None for inference.
     Raises: ValueError if x does not have the configuration's frames and bands.
     """
     if x.shape[1:] != (config.frames, config.bands):
@@ -243,52 +288,33 @@ def check(config: Architecture) -> None:
         found = getattr(config, size, None)
         if not isinstance(found, int) or found < 1:
             raise ArchitectureError(f"{size} of {name} is {found!r}, expected a whole number of at least 1")
+    key, x = jax.random.key(0), jax.ShapeDtypeStruct((TRIED, config.frames, config.bands), jnp.float32)
     try:
         hash(config)
-    except TypeError as error:
-        raise ArchitectureError(f"{name} has no hash ({error}), expected a frozen dataclass") from error
-    module = config.network() if hasattr(config, "network") else None
-    if not isinstance(module, nn.Module):
-        raise ArchitectureError(f"network() of {name} returns {module!r}, expected a Linen module")
-    x = jax.ShapeDtypeStruct((TRIED, config.frames, config.bands), jnp.float32)
-    try:
-        variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, training=False), x)
-        _check_parameters(name, variables)
-        for training in (False, True):
-            key = jax.random.key(0) if training else None
-            output = jax.eval_shape(partial(apply, config, key=key), variables["params"], x)
-            _check_output(config, output)
-    except ArchitectureError:
-        raise
+        variables = jax.eval_shape(partial(config.network().init, training=False), key, x)
+        outputs = [
+            jax.eval_shape(partial(apply, config, key=dropout), variables["params"], x)
+            for dropout in (None, key)
+        ]
     except Exception as error:
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         raise ArchitectureError(
-            f"the network of {name} fails on x float32 {list(x.shape)} ({reason}), "
-            "expected a module that is called with (x, training=...) and returns an Output"
+            f"the network of {name} fails on x float32 {list(x.shape)} ({reason}), expected a frozen "
+            "dataclass, and a Linen module that is called with (x, training=...) and returns an Output"
         ) from error
-
-
-def _check_parameters(name: str, variables: Any) -> None:
-    if set(variables) != {"params"}:
-        kept = " and ".join(sorted(variables)) or "nothing"
-        raise ArchitectureError(
-            f"the network of {name} has variables {kept}, expected params and nothing else"
-        )
-    for path, leaf in leaves_by_path(variables["params"]).items():
-        if leaf.dtype != jnp.float32:
-            raise ArchitectureError(f"parameter {path} of {name} is {leaf.dtype}, expected float32")
-
-
-def _check_output(config: Architecture, output: Any) -> None:
-    name = type(config).__name__
-    if not isinstance(output, Output):
-        raise ArchitectureError(
-            f"the network of {name} returns a {type(output).__name__}, expected an Output"
-        )
-    for part, shape in (("outputs", [TRIED, config.outputs]), ("attention", [TRIED, config.segments])):
-        found = getattr(output, part)
-        if list(jnp.shape(found)) != shape or found.dtype != jnp.float32:
+    wrong = [f"{path} {leaf.dtype}" for path, leaf in leaves_by_path(variables).items()]
+    wrong = [leaf for leaf in wrong if not (leaf.startswith("params.") and leaf.endswith(" float32"))]
+    if wrong:
+        raise ArchitectureError(f"the network of {name} has {wrong[0]}, expected params of float32 alone")
+    for output in outputs:
+        if not isinstance(output, Output):
             raise ArchitectureError(
-                f"{part} of the network of {name} are {found.dtype} {list(found.shape)} for {TRIED} "
-                f"utterances, expected float32 {shape}"
+                f"the network of {name} returns a {type(output).__name__}, expected an Output"
             )
+        for part, width in (("outputs", config.outputs), ("attention", config.segments)):
+            found = getattr(output, part)
+            if found.shape != (TRIED, width) or found.dtype != jnp.float32:
+                raise ArchitectureError(
+                    f"{part} of the network of {name} are {found.dtype} {list(found.shape)} for {TRIED} "
+                    f"utterances, expected float32 {[TRIED, width]}"
+                )

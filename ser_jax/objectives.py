@@ -11,10 +11,10 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int, Key
 
-from ser_jax.arrays import Array, Tree
 from ser_jax.errors import UserError
-from ser_jax.model import GLOROT, Output
+from ser_jax.model import GLOROT, Array, Output, Tree
 
 Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (outputs, labels, weights) to []
 TINY = 1e-8  # keeps a ratio of sums finite
@@ -24,14 +24,12 @@ class ObjectiveError(UserError):
     """An objective that a network cannot be trained with."""
 
 
-def cross_entropy(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
-    """Return the weighted mean cross-entropy of a batch.
+def cross_entropy(
+    outputs: Float[Array, "B K"], labels: Int[Array, "B"], weights: Float[Array, "B"]
+) -> Float[jax.Array, ""]:
+    """Return the weighted mean cross-entropy of logits; 0 if no utterance has weight.
 
-    Args:
-      outputs: [B, K] logits.
-      labels: [B] int classes; those of utterances without weight do not matter.
-      weights: [B] float32, not negative; 0 for utterances that do not count.
-    Returns: [] float32; 0 if no utterance counts.
+    Labels of utterances without weight do not matter.
     """
     import optax  # here, since a recogniser imports tasks, and optax takes half a second
 
@@ -39,14 +37,12 @@ def cross_entropy(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> 
     return jnp.sum(jnp.where(weights > 0, each * weights, 0)) / jnp.maximum(jnp.sum(weights), TINY)
 
 
-def ccc_loss(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
+def ccc_loss(
+    outputs: Float[Array, "B K"], labels: Float[Array, "B K"], weights: Float[Array, "B"]
+) -> Float[jax.Array, ""]:
     """Return 1 minus the concordance correlation coefficient of a batch, the mean over the dimensions.
 
-    Args:
-      outputs: [B, K] predicted numbers.
-      labels: [B, K] float32; NaN if an utterance is not annotated in a dimension.
-      weights: [B] float32, not negative; 0 for utterances that do not count.
-    Returns: [] float32 from 0 to 2; a dimension in which no utterance counts is left out.
+    A label of NaN leaves an utterance out of that dimension; a dimension without any utterance is left out.
     Reference: Lin, "A Concordance Correlation Coefficient to Evaluate Reproducibility" (Biometrics, 1989).
     """
     known = jnp.isfinite(labels)
@@ -63,26 +59,26 @@ def ccc_loss(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.A
 
 
 class Step(NamedTuple):
-    """Everything that an objective may use; B utterances, and behind them U without labels, if it wants them.
+    """Everything that an objective may use: B utterances, then U without labels if it uses them.
 
     Attributes:
-      output: of the network, for all B + U.
-      labels: [B + U] int or [B + U, K] float32, as the task gives them.
-      weights: [B + U] float32; 0 for utterances without a label and for places that fill the batch.
-      valid: [B + U] bool; False for places that fill the batch.
-      speaker, corpus: [B + U] int32, numbered from 0 across all corpora; None if the data have none.
-      progress: [] float32, the share of all epochs that is done, 0 to below 1.
-      key: typed PRNG key of the step.
+      output: of the network.
+      labels: classes or [B + U, K] numbers, as the task gives them.
+      weights: 0 for utterances without a label and for padding of the batch.
+      valid: False for padding of the batch.
+      speaker, corpus: numbers from 0 across all corpora; None if the data have none.
+      progress: the share of all epochs that is done, 0 to below 1.
+      key: of the step.
     """
 
     output: Output
-    labels: jax.Array
-    weights: jax.Array
-    valid: jax.Array
-    speaker: Array | None
-    corpus: Array | None
-    progress: jax.Array
-    key: jax.Array
+    labels: Int[jax.Array, "B+U"] | Float[jax.Array, "B+U K"]
+    weights: Float[jax.Array, "B+U"]
+    valid: Bool[jax.Array, "B+U"]
+    speaker: Int[Array, "B+U"] | None
+    corpus: Int[Array, "B+U"] | None
+    progress: Float[jax.Array, ""]
+    key: Key[jax.Array, ""]
 
 
 class Objective(Protocol):
@@ -94,23 +90,17 @@ class Objective(Protocol):
 
     def __hash__(self) -> int: ...
 
-    def heads(self, key: jax.Array, output: Output, corpora: int) -> Tree:
+    def heads(self, key: Key[jax.Array, ""], output: Output, corpora: int) -> Tree:
         """Draw parameters that are trained with the network's; {} for none.
 
         Args:
-          key: typed PRNG key.
+          key: of the initialisation.
           output: shapes (`jax.ShapeDtypeStruct`) of the network's output for one utterance.
           corpora: number of corpora in the data.
         """
 
-    def __call__(self, loss: Loss, step: Step, heads: Tree) -> jax.Array:
-        """Return what is minimised, [] float32.
-
-        Args:
-          loss: the task's.
-          step: the batch, as the network sees it in training.
-          heads: what `heads` drew, or its trained successor.
-        """
+    def __call__(self, loss: Loss, step: Step, heads: Tree) -> Float[jax.Array, ""]:
+        """Return what is minimised, from the task's loss, the batch and the current heads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,12 +109,10 @@ class TaskLoss:
 
     unlabelled: bool = dataclasses.field(default=False, init=False)
 
-    def heads(self, key: jax.Array, output: Output, corpora: int) -> Tree:
-        """Return no parameters."""
+    def heads(self, key: Key[jax.Array, ""], output: Output, corpora: int) -> Tree:
         return {}
 
-    def __call__(self, loss: Loss, step: Step, heads: Tree) -> jax.Array:
-        """Return the task's loss."""
+    def __call__(self, loss: Loss, step: Step, heads: Tree) -> Float[jax.Array, ""]:
         return loss(step.output.outputs, step.labels, step.weights)
 
 
@@ -145,8 +133,7 @@ class DomainAdversarial:
     hidden: int = 64
     unlabelled: bool = dataclasses.field(default=True, init=False)
 
-    def heads(self, key: jax.Array, output: Output, corpora: int) -> Tree:
-        """Draw the corpus classifier."""
+    def heads(self, key: Key[jax.Array, ""], output: Output, corpora: int) -> Tree:
         size = embedding_of(output).shape[-1]
         one, other = jax.random.split(key)
         return {
@@ -154,8 +141,7 @@ class DomainAdversarial:
             "corpus": {"kernel": GLOROT(other, (self.hidden, corpora)), "bias": jnp.zeros(corpora)},
         }
 
-    def __call__(self, loss: Loss, step: Step, heads: Tree) -> jax.Array:
-        """Return the task's loss and the corpus classifier's."""
+    def __call__(self, loss: Loss, step: Step, heads: Tree) -> Float[jax.Array, ""]:
         if step.corpus is None:
             raise ObjectiveError("data without `corpus`, expected the corpus of every utterance")
         strength = self.strength * (2 / (1 + jnp.exp(-10 * step.progress)) - 1)
@@ -182,13 +168,11 @@ class SupervisedContrastive:
     temperature: float = 0.1
     unlabelled: bool = dataclasses.field(default=False, init=False)
 
-    def heads(self, key: jax.Array, output: Output, corpora: int) -> Tree:
-        """Return no parameters; check that there is an embedding."""
+    def heads(self, key: Key[jax.Array, ""], output: Output, corpora: int) -> Tree:
         embedding_of(output)
         return {}
 
-    def __call__(self, loss: Loss, step: Step, heads: Tree) -> jax.Array:
-        """Return the task's loss and the contrastive one."""
+    def __call__(self, loss: Loss, step: Step, heads: Tree) -> Float[jax.Array, ""]:
         if step.labels.ndim != 1:
             raise ObjectiveError("a task of numbers, expected classes for supervised contrastive training")
         contrast = supervised_contrast(
@@ -198,16 +182,11 @@ class SupervisedContrastive:
 
 
 def supervised_contrast(
-    embedding: jax.Array, labels: jax.Array, counted: jax.Array, temperature: float
-) -> jax.Array:
-    """Return the supervised contrastive loss of a batch.
+    embedding: Float[Array, "B D"], labels: Int[Array, "B"], counted: Bool[Array, "B"], temperature: float
+) -> Float[jax.Array, ""]:
+    """Return the mean contrastive loss of utterances that have another of their class; 0 if none has.
 
-    Args:
-      embedding: [B, D].
-      labels: [B] int.
-      counted: [B] bool, which utterances have a label.
-      temperature: of the similarities.
-    Returns: [] float32, the mean over the utterances that have another of their class; 0 if none has.
+    `counted` are the utterances that have a label.
     """
     norm = jnp.sqrt(jnp.sum(embedding**2, axis=1, keepdims=True) + TINY)
     unit = embedding / norm
@@ -221,17 +200,14 @@ def supervised_contrast(
     return jnp.sum(jnp.where(partners > 0, each, 0)) / jnp.maximum(jnp.sum(partners > 0), 1)
 
 
-def reverse_gradient(x: jax.Array, strength: ArrayLike) -> jax.Array:
-    """Return x [...], whose gradient is multiplied by -strength."""
+def reverse_gradient(x: Float[Array, "*S"], strength: ArrayLike) -> Float[jax.Array, "*S"]:
+    """Return x, whose gradient is multiplied by -strength."""
     strength = jnp.asarray(strength)
     return (1 + strength) * jax.lax.stop_gradient(x) - strength * x
 
 
 def embedding_of(output: Output) -> jax.Array:
-    """Return the embedding [B, D] of a network's output.
-
-    Raises: ObjectiveError if the network has none.
-    """
+    """Return the embedding of a network's output; ObjectiveError if it has none."""
     if output.embedding is None:
         raise ObjectiveError("a network without an embedding, expected Output(outputs, attention, embedding)")
     return output.embedding

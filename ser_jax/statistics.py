@@ -1,8 +1,8 @@
-"""How far a metric can be trusted: intervals, tests, and what chance gives.
+"""Uncertainty of a metric: confidence intervals, permutation tests, and the range of chance.
 
-Each of R runs predicted the same M test utterances. Utterances of one speaker are alike, so speakers are
-drawn at random here, never utterances. The runs are taken as they are: what other seeds would give is not in
-these figures, but in the standard deviation over the runs.
+Each of R runs predicted the same M test utterances. Utterances of one speaker are not independent, so that
+speakers are resampled here, never utterances. The runs are taken as they are: what other seeds would give is
+not in these figures, but in the standard deviation over the runs.
 
 A metric is "UAR" or "CCC" (the mean over the dimensions with labels); that of several runs is their mean. It
 follows from sums over the utterances of each speaker, so that many draws of speakers are one matrix product.
@@ -51,20 +51,20 @@ def interval(
     samples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """Return a confidence interval of the mean over runs, for all people of whom these speakers are a sample.
+    """Return a confidence interval of the mean over runs, for the population that these speakers sample.
 
     Bootstrap over speakers: they are drawn with replacement, each with all utterances, and the metric is
     taken over what was drawn. Plain percentiles are too narrow for few speakers; those returned are at
 
         Phi(-sqrt(n / (n - 1)) t),   t the (1 + level) / 2 quantile of Student's t with n - 1 degrees,
 
-    and its complement, n being the number of speakers of the class or dimension that has fewest. Draws stay
-    between the worst and the best speaker, who lie on one side of the truth with a probability of about
-    2^(1 - n). If that alone is more than 1 - level (n < 6 for 95 %), the interval is the value +-
-    sqrt(n / (n - 1)) t s, where s is the standard deviation of the draws, cut at the limits of UAR or CCC.
+    and its complement, n being the number of speakers of the class or dimension that has fewest. For so few
+    speakers that all of them lie on one side of the truth with a probability of more than 1 - level (n < 6
+    for 95 %), the interval is the value +- sqrt(n / (n - 1)) t s, where s is the standard deviation of the
+    draws, cut at the limits of UAR or CCC.
 
-    Of 4,000 simulated corpora each (50 to 200 utterances a speaker; recalls of people beta(14, 6) or, for
-    CCC, 0.70, people with a bias and a gain; 5 runs, 2,000 draws) 95 % intervals held the truth in
+    Of 4,000 simulated corpora each (50 to 200 utterances a speaker; 5 runs, 2,000 draws) 95 % intervals held
+    the truth in
 
         speakers                        2     3     4     5     6     7    10    23
         UAR of two classes, %        95.4  95.0  94.6  95.1  93.6  93.9  94.3  94.7
@@ -72,16 +72,16 @@ def interval(
         CCC, %                       97.5  95.8  94.8  94.0  92.9  95.0  94.0  94.1
 
     Args:
-      metric: see above.
+      metric: "UAR" or "CCC".
       labels: [M] classes, -1 if unlabelled, or [M] or [M, D] numbers, NaN if unlabelled.
       predictions: [R, M] or [R, M, D].
-      speaker: [M] who spoke. If people talked to each other, their session may be given in its place.
+      speaker: [M] who spoke; of dyads, the session may be given in its place.
       classes: K of UAR.
       level: the share of such intervals that hold the true value.
       samples: how often speakers are drawn.
       seed: of the draws.
-    Returns: the interval; NaN if a single speaker has a class or dimension, who does not show how people
-      differ. For UAR and CCC it depends neither on speakers' names nor on the order of utterances.
+    Returns: the interval; NaN if only one speaker has a class or dimension. It depends neither on speakers'
+      names nor on the order of utterances.
     Raises: ValueError if arrays do not match, a class has no utterances, or for a bad level.
     References: Hesterberg, "What Teachers Should Know About the Bootstrap", American Statistician 69 (2015),
       expanded percentile interval and t interval with bootstrap standard error.
@@ -118,7 +118,7 @@ def paired_test(
     samples: int = 10_000,
     seed: int = 0,
 ) -> float:
-    """Return the p-value of the hypothesis that it does not matter which of two settings predicted a speaker.
+    """Return the p-value of a permutation test that two settings predict speakers equally well.
 
     The statistic is the difference of the settings' means over runs, two-sided. Under the hypothesis the
     settings' predictions of all utterances of a speaker may be swapped, run by run (R and Q runs are repeated
@@ -127,17 +127,17 @@ def paired_test(
     that are equal but for rounding are ties.
 
     Five speakers cannot give less than 2 / 2^5 = 0.0625, ten not less than 0.002. The hypothesis is about the
-    runs as they were trained, and luck of the seeds may make it false: of 1,000 simulated pairs of one and
-    the same setting (UAR, five seeds each, ten speakers of 1,000 utterances) 5.5 % had p <= 0.05 if seeds do
-    not matter, and 37 % if a seed moves everybody's recall by 0.01 (standard deviation).
+    runs as they were trained: of 1,000 simulated pairs of the same setting (UAR, five seeds each, ten
+    speakers of 1,000 utterances) 5.5 % had p <= 0.05 if seeds do not matter, and 37 % if a seed moves
+    everybody's recall by 0.01 (standard deviation).
 
     Args:
       metric, labels, speaker, classes, seed: see `interval`.
       one: [R, M] or [R, M, D] predictions of one setting's runs.
       other: [Q, M] or [Q, M, D] predictions of the other's runs of the same utterances.
       samples: the largest number of swaps.
-    Returns: greater than 0, and 1 for equal predictions; NaN if the metric is. For UAR and CCC it depends
-      neither on which setting is `one`, nor on speakers' names, nor on the order of utterances.
+    Returns: greater than 0, and 1 for equal predictions; NaN if the metric is. It depends neither on which
+      setting is `one`, nor on speakers' names, nor on the order of utterances.
     Raises: ValueError, see `interval`.
     References: Phipson and Smyth, "Permutation P-values Should Never Be Zero", Stat. Appl. Genet. Mol. Biol.
       9 (2010).
@@ -201,9 +201,9 @@ def chance_interval(metric: str, labels: ArrayLike, *, classes: int = 2, level: 
     recalls, otherwise from 100,000 simulated runs. For CCC it is the label of another utterance, drawn in
     every dimension: the correlation of permuted numbers is 0 with variance 1 / (n - 1), and taken for normal.
 
-    Args: see `interval`.
-    Returns: the range around 1 / K or 0. A model whose guesses several utterances or dimensions share, as
-      those of one speaker, strays further.
+    Arguments are those of `interval`. A model whose guesses several utterances or dimensions share, as those
+    of one speaker, strays further.
+
     Raises: ValueError if a class has no utterances, or for a bad level.
 
     >>> chance_interval("UAR", [0, 1], level=0.5)  # one utterance each: none, one or both are found
@@ -261,11 +261,6 @@ def _arrays(
     """Return labels, numbers of the speakers and predictions of the utterances that have a label."""
     labels, speaker = np.asarray(labels, float if metric == "CCC" else None), np.asarray(speaker)
     each = [np.asarray(one) for one in predictions]
-    for one in each:
-        if one.ndim < 2 or one.shape[1] != len(labels) or not len(one):
-            raise ValueError(f"predictions of shape {one.shape}, expected [R, {len(labels)}], R at least 1")
-    if speaker.shape != labels.shape[:1]:
-        raise ValueError(f"speakers of shape {speaker.shape}, expected [{len(labels)}]")
     known = metrics.labelled(labels)
     _sizes(metric, labels, classes)
     if metric == "CCC" and labels.ndim == 2:

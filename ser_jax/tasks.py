@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from ser_jax import metrics
-from ser_jax.arrays import Array
 from ser_jax.data.corpus import DIMENSIONS, Facts
 from ser_jax.data.labels import CLASS_NAMES, RULES, canonical, classes
 from ser_jax.errors import UserError, meant
+from ser_jax.model import Array
 from ser_jax.objectives import ccc_loss, cross_entropy
 
 UNLABELLED = -1  # the class of an utterance without a label
+Labels = Int[np.ndarray, "N"] | Float[np.ndarray, "N K"]  # classes, or numbers
 
 
 class TaskError(UserError):
@@ -50,20 +52,17 @@ class Task(Protocol):
 
     def __hash__(self) -> int: ...
 
-    def labels(self, corpus: Facts) -> np.ndarray:
-        """Return [N] int classes, -1 without a label; or [N, K] float32, NaN without one."""
+    def labels(self, corpus: Facts) -> Labels:
+        """Return the labels of a corpus; -1 or NaN without one."""
 
-    def loss(self, outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
-        """Return the weighted mean loss [] of outputs [B, K] and labels, by weights [B]."""
+    def loss(self, outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> Float[jax.Array, ""]:
+        """Return the mean loss of outputs [B, K], weighted by weights [B]."""
 
     def predict(self, outputs: Array) -> Array:
         """Return the classes [...] or numbers [..., K] of outputs [..., K]."""
 
-    def score(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        """Return scores of predictions [N] or [N, K] by name, the headline first.
-
-        Utterances without a label are left out.
-        """
+    def score(self, labels: Labels, predictions: Labels) -> dict[str, float]:
+        """Return scores by name, the headline first; utterances without a label are left out."""
 
 
 class _Classes:
@@ -80,26 +79,20 @@ class _Classes:
 
     @property
     def outputs(self) -> int:
-        """K."""
         return len(self.class_names)
 
     @property
     def chance(self) -> float:
-        """Score of guessing, 1 / K."""
         return 1 / self.outputs
 
     def predict(self, outputs: Array) -> Array:
-        """Return the likeliest classes [...] int of logits [..., K]; the first of equal ones."""
+        """Return the likeliest classes [...] of logits [..., K]; the first of equal ones."""
         return outputs.argmax(axis=-1)
 
-    def score(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    def score(self, labels: Labels, predictions: Labels) -> dict[str, float]:
         """Return UAR, accuracy and macro-averaged F1, from 0 to 1."""
-        kind = self.outputs
-        return {
-            "UAR": float(metrics.uar(labels, predictions, kind)),
-            "accuracy": float(metrics.accuracy(labels, predictions, kind)),
-            "F1": float(metrics.macro_f1(labels, predictions, kind)),
-        }
+        scores = {"UAR": metrics.uar, "accuracy": metrics.accuracy, "F1": metrics.macro_f1}
+        return {name: float(score(labels, predictions, self.outputs)) for name, score in scores.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,16 +115,14 @@ class Binary(_Classes):
 
     @property
     def name(self) -> str:
-        """The dimension."""
         return self.dimension
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """As in ("low", "high")."""
         return CLASS_NAMES[self.dimension]
 
-    def labels(self, corpus: Facts) -> np.ndarray:
-        """Return [N] int 0 or 1, -1 without an annotation."""
+    def labels(self, corpus: Facts) -> Labels:
+        """Return 0 or 1, -1 without an annotation."""
         return classes(corpus, self.dimension, self.rule)
 
 
@@ -158,8 +149,8 @@ class Categorical(_Classes):
                 + ", expected two or more different ones"
             )
 
-    def labels(self, corpus: Facts) -> np.ndarray:
-        """Return [N] int classes, -1 for other emotions."""
+    def labels(self, corpus: Facts) -> Labels:
+        """Return classes, -1 for other emotions."""
         number = {name: i for i, name in enumerate(self.class_names)}
         number |= {emotion: number[name] for emotion, name in self.merged}
         return np.array([number.get(emotion, UNLABELLED) for emotion in canonical(corpus).tolist()], np.int64)
@@ -193,11 +184,10 @@ class Regression:
 
     @property
     def outputs(self) -> int:
-        """K, the number of dimensions."""
         return len(self.dimensions)
 
-    def labels(self, corpus: Facts) -> np.ndarray:
-        """Return [N, K] float32 from -1 to 1; NaN if a database has no ratings of a dimension."""
+    def labels(self, corpus: Facts) -> Labels:
+        """Return ratings from -1 to 1; NaN if a database has no ratings of a dimension."""
         columns = []
         for name in self.dimensions:
             low, high = corpus.scales.get(name, (np.nan, np.nan))
@@ -205,10 +195,9 @@ class Regression:
         return np.stack(columns, axis=1).astype(np.float32)
 
     def predict(self, outputs: Array) -> Array:
-        """Return the outputs, which are the predicted numbers."""
         return outputs
 
-    def score(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    def score(self, labels: Labels, predictions: Labels) -> dict[str, float]:
         """Return the mean CCC over the dimensions that are annotated, and each dimension's."""
         each = metrics.ccc(labels, predictions)
         own = {f"CCC {name}": float(value) for name, value in zip(self.dimensions, each, strict=True)}
@@ -227,29 +216,25 @@ class CorpusIdentity(_Classes):
     class_names: tuple[str, ...]
     name: str = "language"
 
-    def labels(self, corpus: Facts) -> np.ndarray:
-        """Return [N] int, the same for all."""
+    def labels(self, corpus: Facts) -> Labels:
+        """Return the same class for all."""
         known = corpus.name in self.class_names
         return np.full(len(corpus), self.class_names.index(corpus.name) if known else UNLABELLED)
 
 
+FOUR = ("anger", "happiness", "neutral", "sadness")
 EMOTIONS = ("anger", "boredom", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
-_FOUR = ("anger", "happiness", "neutral", "sadness")
 TASKS: dict[str, Task] = {
     "arousal": Binary("arousal"),
     "valence": Binary("valence"),
-    "emotion": Categorical("emotion", _FOUR, (("excitement", "happiness"),)),
-    "four": Categorical("four", _FOUR, (("excitement", "happiness"),)),
+    "emotion": Categorical("emotion", FOUR, (("excitement", "happiness"),)),
     "all": Categorical("all", EMOTIONS),
     "dimensions": Regression(),
 }
 
 
 def task(name: str) -> Task:
-    """Return the task of a name.
-
-    Raises: TaskError if there is none.
-    """
+    """Return the task of a name; TaskError if there is none."""
     if name not in TASKS:
         raise TaskError(f"no task {name!r}, expected one of {', '.join(TASKS)}{meant(name, TASKS)}")
     return TASKS[name]

@@ -1,41 +1,43 @@
 """Training: one run as pure functions, and stacks of runs side by side.
 
-`step` and `one_epoch` train one run; `epoch` carries them over a stack. The host calls one compiled epoch at
-a time, so that it can show progress, save and be interrupted in between. A run whose loss or weights are not
-finite any more is stopped there and does not affect the others of its stack.
+A run is one model: one task, fold and seed. Whatever differs between the runs of a stack is an array with a
+leading R; the features lie on the device once, and a batch is a gather. `step` and `one_epoch` train one run,
+`epoch` a stack. The host calls one compiled epoch at a time, so that it can show progress, save and be
+interrupted in between. A run whose loss or weights are no longer finite stops without affecting the others.
 
 The order of utterances, dropout and augmentation follow from the run's key, the epoch and the step alone: not
-from the stack that it is part of, the device that computes it, or where training was resumed.
+from the stack, the device, or where training was resumed.
 """
 
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int, Key
 
 from ser_jax import model
-from ser_jax.arrays import Tree
 from ser_jax.augment import NO_AUGMENTATION, Augmentation
 from ser_jax.data.standardize import Scaler
 from ser_jax.errors import UserError
-from ser_jax.model import Architecture
+from ser_jax.model import Architecture, Array, Output, Tree
 from ser_jax.objectives import TASK_LOSS, Loss, Objective, Step, cross_entropy
-from ser_jax.runs import Data, Runs, each_run, gather, is_streamed, spread, standardized
 
 CHUNK = 8  # steps whose features are brought to the device at a time, if they are streamed
+PREDICTION_BATCH = 64
 OPTIMIZERS = ("adam", "adamw", "sgd")
+Stacked = TypeVar("Stacked")  # a tree with a leading R
 
 
 class TrainError(UserError):
-    """A configuration that nothing can be trained by."""
+    """A configuration that nothing can be trained with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +46,12 @@ class TrainConfig:
 
     Attributes:
       learning_rate: paper silent; Adam's usual default.
-      batch: B, utterances a step; the last step of an epoch takes those that are left.
+      batch: utterances a step; the last step of an epoch takes those that are left.
       epochs: passes over the training utterances; the weights after the last one are the result.
       optimizer: adam, adamw, or sgd with a momentum of 0.9.
       weight_decay: of adamw and sgd, decoupled from the gradient.
       class_weights: none, or balanced: weights in the loss in inverse proportion to a class's training
-        utterances, see `weighted`.
+        utterances, 1 on average over them.
       augment: what batches go through first.
       objective: what is minimised.
     """
@@ -85,6 +87,52 @@ class TrainConfig:
         return optax.chain(optax.trace(decay=0.9), decay, optax.scale(-self.learning_rate))
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+    """The utterances of all corpora in use, shared by all runs.
+
+    Attributes:
+      features: as stored: [N, T F] on the device (a TPU would pad a last axis of 26 to 128), or [N, T, F] on
+        the host (a NumPy array, memory map or `Gathered`), to be streamed.
+      frames: valid frames; those after them count as zero.
+      group: which of the G standardizations an utterance takes.
+      speaker, corpus: numbers from 0, for objectives that use them.
+      corpora: how many corpora there are.
+    """
+
+    features: Array
+    frames: Int[Array, "N"]
+    group: Int[Array, "N"]
+    speaker: Int[Array, "N"] | None = None
+    corpus: Int[Array, "N"] | None = None
+    corpora: int = dataclasses.field(default=1, metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Runs:
+    """What distinguishes runs: a stack with a leading R, or one run without it.
+
+    Attributes:
+      key: initialisation, order, dropout and augmentation follow from it.
+      train: rows of `Data`; the first `count` are the run's own, the rest is padding.
+      count: utterances a run trains on.
+      labels: classes, or [N, K] numbers.
+      scaler: the statistics that standardize each of the G groups of utterances.
+      weights: of the utterances in the loss; None for 1 each.
+      unlabelled: rows without labels, for objectives that use them, and how many of them are the run's own.
+    """
+
+    key: Key[jax.Array, "*R"]
+    train: Int[Array, "*R M"]
+    count: Int[Array, "*R"]
+    labels: Int[Array, "*R N"] | Float[Array, "*R N K"]
+    scaler: Scaler
+    weights: Float[Array, "*R N"] | None = None
+    unlabelled: tuple[Int[Array, "*R U"], Int[Array, "*R"]] | None = None
+
+
 class TrainState(NamedTuple):
     """What training changes; with a leading R for a stack.
 
@@ -92,30 +140,30 @@ class TrainState(NamedTuple):
       params: the network's.
       heads: the objective's; {} for most.
       optimizer: state of the optimizer.
-      stopped: [2] int32, epoch and step, both from 1, in which the loss or the new weights were not finite;
-        zeros as long as they are. Nothing is learnt after that.
+      stopped: epoch and step, both from 1, in which the loss or the new weights were not finite; zeros as
+        long as they are. Nothing is learnt after that.
     """
 
     params: Tree
     heads: Tree
     optimizer: Tree
-    stopped: jax.Array
+    stopped: Int[jax.Array, "*R 2"]
 
 
 class Batch(NamedTuple):
     """The utterances of one step of one run.
 
     Attributes:
-      rows: [B + U] int32 rows of `Data`; U = B utterances without labels follow, if the run has such, or 0.
-      mask: [B] bool, which of the first B count.
-      key: typed PRNG key of the dropout.
-      number: [2] int32, the epoch and the step within it, from 1.
+      rows: of `Data`; B utterances without labels follow, if the run has such.
+      mask: which of the first B count.
+      key: of the dropout.
+      number: the epoch and the step within it, from 1.
     """
 
-    rows: jax.Array
-    mask: jax.Array
-    key: jax.Array
-    number: jax.Array
+    rows: Int[jax.Array, "B+U"]
+    mask: Bool[jax.Array, "B"]
+    key: Key[jax.Array, ""]
+    number: Int[jax.Array, "2"]
 
 
 OnEpoch = Callable[[int, TrainState, np.ndarray], None]  # epochs done, state after them, losses [epochs, R]
@@ -123,13 +171,7 @@ Updated = tuple[TrainState, jax.Array]  # the state after, and a loss
 
 
 class Procedure(NamedTuple):
-    """What an epoch is compiled for.
-
-    Attributes:
-      config, training: the network, and how it is trained.
-      loss: the task's.
-      stacking, mesh: see `each_run`.
-    """
+    """What an epoch is compiled for: network, training, the task's loss, and how `each_run` computes runs."""
 
     config: Architecture
     training: TrainConfig
@@ -138,8 +180,85 @@ class Procedure(NamedTuple):
     mesh: Mesh | None = None
 
 
-def order(run: Runs, key: jax.Array) -> jax.Array:
-    """Return the run's own rows in random order, padding last: [M] int32.
+def key(seed: int, stream: int, fold: int) -> Key[jax.Array, ""]:
+    """Return the key of a run; `stream` distinguishes tasks and stages of training."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stream), fold)
+
+
+def stack(runs: list[Runs], width: int | None = None) -> Runs:
+    """Stack single runs; lists of rows are padded to `width`, by default to the longest of their kind."""
+    width = max(len(run.train) for run in runs) if width is None else width
+    most = max(width, *(len(run.unlabelled[0]) for run in runs if run.unlabelled is not None), 0)
+
+    def padded(run: Runs) -> Runs:
+        if run.unlabelled is not None:
+            rows, count = run.unlabelled
+            run = dataclasses.replace(run, unlabelled=(_pad(rows, most), count))
+        return dataclasses.replace(run, train=_pad(run.train, width))
+
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(padded, runs))
+
+
+def fill(stack: Runs, size: int) -> Runs:
+    """Fill a stack up to `size` runs with idle ones, which train on nothing: one program for any number."""
+    idle = np.arange(size) >= len(stack.train)
+    filled = repeat_last(stack, size)
+    return dataclasses.replace(filled, count=np.where(idle, 0, filled.count))
+
+
+def repeat_last(stack: Stacked, size: int) -> Stacked:
+    """Repeat the last entry of arrays with a leading R until there are `size`."""
+    return jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(size), len(leaf) - 1)], stack)
+
+
+def pad(
+    rows: list[np.ndarray], width: int, size: int
+) -> tuple[Int[np.ndarray, "size width"], Int[np.ndarray, "size"]]:
+    """Pad lists of rows to one array; return it and their lengths."""
+    every = [*rows, *[np.zeros(0, np.int32)] * (size - len(rows))]
+    return np.stack([_pad(own, width) for own in every]), np.array([len(own) for own in every])
+
+
+def _pad(rows: Array, width: int) -> np.ndarray:
+    return np.pad(np.asarray(rows), (0, width - len(rows)))
+
+
+def is_streamed(data: Data) -> bool:
+    """Return whether the features stay on the host and go to the device batch by batch."""
+    return not isinstance(data.features, jax.Array)
+
+
+def gather(data: Data, rows: Int[Array, "*B"]) -> Data:
+    """Gather utterances: arrays that lead with the shape of `rows`; features flatten to [*B, T F]."""
+    batch = jax.tree.map(lambda part: part[rows], data, is_leaf=lambda part: hasattr(part, "shape"))
+    return dataclasses.replace(batch, features=batch.features.reshape(*rows.shape, -1))
+
+
+def standardized(batch: Data, run: Runs) -> Float[jax.Array, "B T F"]:
+    """Return the standardized features of gathered utterances for one run, zero in the padding."""
+    mean, scale = run.scaler.mean[batch.group], run.scaler.scale[batch.group]
+    features = batch.features.reshape(len(batch.frames), -1, mean.shape[-1])
+    return model.standardize(features, batch.frames, mean, scale)
+
+
+def inputs(data: Data, run: Runs, rows: Int[Array, "B"]) -> Float[jax.Array, "B T F"]:
+    """Gather and standardize utterances for one run."""
+    return standardized(gather(data, rows), run)
+
+
+def augmented(training: TrainConfig, gathered: Data, run: Runs, batch: Batch) -> Float[jax.Array, "rows T F"]:
+    """Return the standardized and augmented features of a step, zero in the padding."""
+    x = standardized(gathered, run)
+    if training.augment == NO_AUGMENTATION:
+        return x
+    scaler = Scaler(*(part[gathered.group] for part in run.scaler))
+    x = training.augment(x, gathered.frames, scaler, jax.random.fold_in(batch.key, 1))
+    valid = jnp.arange(x.shape[1])[None, :] < gathered.frames[:, None]
+    return jnp.where(valid[:, :, None], x, 0)
+
+
+def order(run: Runs, key: Key[jax.Array, ""]) -> Int[jax.Array, "M"]:
+    """Return the run's own rows in random order, padding last.
 
     It depends on the key and the run's own rows alone, not on the length that a stack padded them to.
     """
@@ -149,13 +268,14 @@ def order(run: Runs, key: jax.Array) -> jax.Array:
 
 
 def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
-    """Return the batches of one epoch of one run, in order: each of its own utterances exactly once.
+    """Return the batches of one epoch of one run, with a leading axis of steps.
+
+    Each of its own utterances appears once; steps past their count have an empty mask.
 
     Args:
       run: one run.
       size: B, utterances a step; the last step takes those that are left.
-      number: [] int32, epochs done before this one.
-    Returns: a Batch with a leading axis of steps; those past the run's own count have an empty mask.
+      number: epochs done before this one.
     """
     key = jax.random.fold_in(jax.random.fold_in(run.key, 1), number)
     steps = -(-len(run.train) // size)
@@ -174,15 +294,9 @@ def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
 
 
 def weighted(training: TrainConfig, run: Runs, classes: int) -> Runs:
-    """Return a run with the weights that its configuration asks for, unless it has its own.
+    """Return one run with the class weights of its configuration, unless it has weights of its own.
 
-    Balanced weights are in inverse proportion to a class's training utterances, and 1 on average over them.
-
-    Args:
-      training: the configuration.
-      run: one run.
-      classes: K.
-    Raises: TrainError if balanced weights are to be found for labels that are numbers.
+    Raises: TrainError if the weights are balanced and the labels are not classes.
     """
     if training.class_weights == "none" or run.weights is not None:
         return run
@@ -207,21 +321,18 @@ def start(
     return TrainState(params, heads, optimizer, jnp.zeros(2, jnp.int32))
 
 
-def augmented(training: TrainConfig, gathered: Data, run: Runs, batch: Batch) -> jax.Array:
-    """Return the standardized and augmented features of a step: [B + U, T, F], zero in the padding."""
-    x = standardized(gathered, run)
-    if training.augment == NO_AUGMENTATION:
-        return x
-    scaler = Scaler(*(part[gathered.group] for part in run.scaler))
-    x = training.augment(x, gathered.frames, scaler, jax.random.fold_in(batch.key, 1))
-    valid = jnp.arange(x.shape[1])[None, :] < gathered.frames[:, None]
-    return jnp.where(valid[:, :, None], x, 0)
+@partial(jax.jit, static_argnums=(0, 1, 4))
+def start_runs(
+    config: Architecture, training: TrainConfig, runs: Runs, params: Tree = None, corpora: int = 1
+) -> TrainState:
+    """Compute `start` for every run of a stack."""
+    return jax.vmap(lambda run, params: start(config, training, run, params, corpora))(runs, params)
 
 
 def objective(
     procedure: Procedure, variables: tuple[Tree, Tree], gathered: Data, run: Runs, batch: Batch
-) -> jax.Array:
-    """Return what a step of one run minimises, [] float32.
+) -> Float[jax.Array, ""]:
+    """Return what a step of one run minimises.
 
     Args:
       procedure: network, configuration and the task's loss.
@@ -256,7 +367,7 @@ def objective(
 
 
 def step(procedure: Procedure, gathered: Data, run: Runs, state: TrainState, batch: Batch) -> Updated:
-    """Update one run by one batch; returns the state after and the loss []."""
+    """Update one run by one batch; return the state after and the loss."""
     variables = state.params, state.heads
     value, gradient = jax.value_and_grad(objective, 1)(procedure, variables, gathered, run, batch)
     rule = procedure.training.gradient_transformation
@@ -274,8 +385,9 @@ def _advance(
     Args:
       procedure: see `objective`.
       fetch: maps a step's place to its gathered `Data`.
+      run, state: before.
       steps: (places, Batch), both with a leading axis of steps.
-    Returns: (state after, sum of the losses over the utterances []).
+    Returns: the state after, and the sum of the losses over the utterances.
     """
 
     def body(carry: Updated, placed: tuple[jax.Array, Batch]) -> tuple[Updated, None]:
@@ -297,10 +409,9 @@ def one_epoch(procedure: Procedure, data: Data, run: Runs, state: TrainState, nu
 
     Args:
       procedure: see `objective`.
-      data, run: the corpora and the run.
-      state: before.
-      number: [] int32, epochs done before this one.
-    Returns: (state after, mean loss over the utterances []).
+      data, run, state: before.
+      number: epochs done before this one.
+    Returns: the state after, and the mean loss over the utterances; NaN once the run is stopped.
     """
     batches = schedule(run, procedure.training.batch, number)
     state, total = _advance(procedure, partial(gather, data), run, state, (batches.rows, batches))
@@ -308,31 +419,66 @@ def one_epoch(procedure: Procedure, data: Data, run: Runs, state: TrainState, nu
 
 
 def _mean_loss(state: TrainState, total: ArrayLike, count: ArrayLike) -> jax.Array:
-    """Return an epoch's mean over the utterances, of one run or a stack; NaN once a run is stopped."""
     return jnp.where(state.stopped[..., 0] > 0, jnp.nan, total / jnp.maximum(count, 1))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 4))
-def start_runs(
-    config: Architecture, training: TrainConfig, runs: Runs, params: Tree = None, corpora: int = 1
-) -> TrainState:
-    """Compute `start` for every run of a stack."""
-    return jax.vmap(lambda run, params: start(config, training, run, params, corpora))(runs, params)
+def each_run(
+    function: Callable[..., Tree],
+    shared: Tree,
+    *stacks: Tree,
+    stacking: str = "map",
+    mesh: Mesh | None = None,
+) -> Tree:
+    """Compute function(shared, *run) for every run of the stacks, along their leading axis.
+
+    Args:
+      function: computes one run.
+      shared: the same for all runs.
+      stacks: trees of arrays with a leading R; with a mesh, R must be a multiple of its size.
+      stacking: "vmap" for all at once, "map" for one after another within one program.
+      mesh: devices that share the runs (one axis); nothing passes between them.
+    """
+
+    def together(shared: Tree, stacks: Tree) -> Tree:
+        if stacking == "vmap":
+            return jax.vmap(partial(function, shared))(*stacks)
+        return lax.map(lambda one: function(shared, *one), stacks)
+
+    if mesh is None:
+        return together(shared, stacks)
+    spec = PartitionSpec(mesh.axis_names[0])
+    apart = jax.shard_map(
+        together, mesh=mesh, in_specs=(PartitionSpec(), spec), out_specs=spec, check_vma=False
+    )
+    return apart(shared, stacks)
+
+
+def spread(stacks: Stacked, mesh: Mesh | None) -> Stacked:
+    """Put arrays with a leading R on the devices that `each_run` computes them on."""
+    if mesh is None:
+        return stacks
+    return jax.device_put(stacks, NamedSharding(mesh, PartitionSpec(mesh.axis_names[0])))
 
 
 def epoch(procedure: Procedure, data: Data, runs: Runs, state: TrainState, number: ArrayLike) -> Updated:
     """Compute `one_epoch` for every run of a stack.
 
-    Args:
-      procedure: see `objective`.
-      data: the corpora. Features that stay on the host are gathered there while the device computes; the
-        batches and their order are the same.
-      runs, state: the stack, before.
-      number: [] int32, epochs done before this one.
-    Returns: (state after, losses [R]).
+    Features that stay on the host are gathered there while the device computes; the batches and their order
+    are the same.
     """
-    one_pass = _streamed_epoch if is_streamed(data) else _resident_epoch
-    return one_pass(procedure, data, runs, state, number)
+    if not is_streamed(data):
+        return _resident_epoch(procedure, data, runs, state, number)
+    batches = _schedules(runs, procedure.training.batch, number)
+    rows = np.asarray(batches.rows)
+    total = before = jnp.zeros(len(rows))
+    for first in range(0, rows.shape[1], CHUNK):
+        some = jax.tree.map(lambda leaf: leaf[:, first : first + CHUNK], batches)  # noqa: B023
+        gathered = gather(data, rows[:, first : first + CHUNK])
+        jax.block_until_ready(before)  # so that two chunks at most are on the device
+        before = total
+        state, value = _advance_runs(procedure, gathered, runs, state, some)
+        total = total + value
+    return state, _mean_loss(state, total, runs.count)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -363,82 +509,38 @@ def _advance_runs(
     return each_run(one, (), gathered, runs, state, batches, stacking=procedure.stacking, mesh=procedure.mesh)
 
 
-def _streamed_epoch(
-    procedure: Procedure, data: Data, runs: Runs, state: TrainState, number: ArrayLike
-) -> Updated:
-    """Compute `_resident_epoch` while the host gathers the features of the next steps."""
-    batches = _schedules(runs, procedure.training.batch, number)
-    rows = np.asarray(batches.rows)
-    total = before = jnp.zeros(len(rows))
-    for first in range(0, rows.shape[1], CHUNK):
-        some = jax.tree.map(lambda leaf: leaf[:, first : first + CHUNK], batches)  # noqa: B023
-        gathered = gather(data, rows[:, first : first + CHUNK])
-        jax.block_until_ready(before)  # so that two chunks at most are on the device
-        before = total
-        state, value = _advance_runs(procedure, gathered, runs, state, some)
-        total = total + value
-    return state, _mean_loss(state, total, runs.count)
-
-
 def fit(
-    config: Architecture,
-    training: TrainConfig,
-    data: Data,
-    run: Runs,
-    params: Tree = None,
-    *,
-    loss: Loss = cross_entropy,
-) -> tuple[Tree, np.ndarray]:
-    """Train one run by itself.
-
-    Args:
-      config, training: network and procedure.
-      data: the corpora.
-      run: one run, without the leading R.
-      params: where to start, for fine-tuning; drawn from the run's key otherwise.
-      loss: the task's.
-    Returns: (parameters, losses [epochs] float32 on the host).
-    """
-    state, data = start(config, training, run, params, data.corpora), jax.tree.map(jnp.asarray, data)
-    run = weighted(training, run, config.outputs)
-    compiled = jax.jit(one_epoch, static_argnums=0)
-    losses = []
-    for number in range(training.epochs):
-        state, value = compiled(Procedure(config, training, loss), data, run, state, number)
-        losses.append(value)
-    return state.params, np.asarray(losses, np.float32)
+    procedure: Procedure, data: Data, run: Runs, params: Tree = None
+) -> tuple[Tree, Float[np.ndarray, "epochs"]]:
+    """Train one run by itself; return its parameters and losses. Arguments as of `fit_runs`."""
+    run, params = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (run, params))
+    state, losses = fit_runs(procedure, jax.tree.map(jnp.asarray, data), run, params)
+    return jax.tree.map(lambda leaf: leaf[0], state.params), losses[:, 0]
 
 
 def fit_runs(
-    config: Architecture,
-    training: TrainConfig,
+    procedure: Procedure,
     data: Data,
     runs: Runs,
     params: Tree = None,
     *,
-    loss: Loss = cross_entropy,
-    stacking: str = "map",
-    mesh: Mesh | None = None,
     on_epoch: OnEpoch | None = None,
     resume: tuple[int, TrainState, np.ndarray] | None = None,
-) -> tuple[TrainState, np.ndarray]:
+) -> tuple[TrainState, Float[np.ndarray, "epochs R"]]:
     """Train a stack of runs side by side.
 
     Args:
-      config, training: network and procedure, the same for all.
+      procedure: network, training and loss, the same for all runs.
       data: the corpora; features that are not on the device are streamed.
       runs: the stack.
       params: stacked parameters to start from, for fine-tuning; drawn from the runs' keys otherwise.
-      loss: the task's.
-      stacking, mesh: see `each_run`.
-      on_epoch: called after every epoch with the epochs done, the state and the losses [epochs, R], NaN for
-        epochs to come; an exception ends the training.
+      on_epoch: called after every epoch with the epochs done, the state and the losses, NaN for epochs to
+        come; an exception ends the training.
       resume: what `on_epoch` was called with once, to go on from there to the same bits.
-    Returns: (the state after all epochs, losses [epochs, R] float32 on the host). The loss of a run that was
-      stopped is NaN.
+    Returns: the state after all epochs, and the losses; NaN once a run is stopped.
     """
+    config, training, *_, mesh = procedure
     runs = spread(jax.vmap(lambda run: weighted(training, run, config.outputs))(runs), mesh)
-    procedure = Procedure(config, training, loss, stacking, mesh)
     if resume is None:
         losses = np.full((training.epochs, len(runs.train)), np.nan, np.float32)
         resume = 0, start_runs(config, training, runs, params, data.corpora), losses
@@ -449,3 +551,70 @@ def fit_runs(
         if on_epoch is not None:
             on_epoch(number + 1, state, losses)
     return state, losses
+
+
+def _output(config: Architecture, batch: Data, run: Runs, params: Tree) -> Output:
+    return model.apply(config, params, standardized(batch, run))._replace(embedding=None)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _predict(
+    config: Architecture,
+    mesh: Mesh | None,
+    data: Data,
+    runs: Runs,
+    params: Tree,
+    rows: Int[Array, "R batches B"],
+    count: Int[Array, "R"],
+) -> Output:
+    def one(data: Data, run: Runs, params: Tree, rows: jax.Array, count: jax.Array) -> Output:
+        def predicted(rows: jax.Array) -> Output:
+            return _output(config, gather(data, rows), run, params)
+
+        def nothing(rows: jax.Array) -> Output:
+            return jax.tree.map(jnp.zeros_like, jax.eval_shape(predicted, rows))
+
+        first = jnp.arange(len(rows)) * PREDICTION_BATCH
+        return lax.map(lambda batch: lax.cond(batch[0] < count, predicted, nothing, batch[1]), (first, rows))
+
+    return each_run(one, data, runs, params, rows, count, mesh=mesh)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _predict_batch(config: Architecture, mesh: Mesh | None, batch: Data, runs: Runs, params: Tree) -> Output:
+    return each_run(lambda _, *one: _output(config, *one), (), batch, runs, params, mesh=mesh)
+
+
+def predict(
+    config: Architecture,
+    data: Data,
+    runs: Runs,
+    params: Tree,
+    rows: Int[np.ndarray, "R M"],
+    count: Int[np.ndarray, "R"],
+    mesh: Mesh | None = None,
+) -> Output:
+    """Predict utterances by every run of a stack, without dropout.
+
+    Args:
+      config, data, runs: as in training.
+      params: stacked parameters.
+      rows: of `data`; the first `count` are the run's own, the rest is padding.
+      count: how many utterances each run predicts; predictions of the padding have no meaning.
+      mesh: see `each_run`.
+    Returns: Output(outputs [R, M, K], attention [R, M, S]) on the host.
+    """
+    width = rows.shape[1]
+    batches = max(1, -(-width // PREDICTION_BATCH))
+    padded = np.pad(rows, ((0, 0), (0, batches * PREDICTION_BATCH - width)))
+    padded = padded.reshape(len(rows), batches, PREDICTION_BATCH)
+    if is_streamed(data):
+        each = [
+            _predict_batch(config, mesh, gather(data, padded[:, i]), runs, params) for i in range(batches)
+        ]
+        found: Any = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *each)
+    else:
+        found = _predict(config, mesh, data, runs, params, padded, np.asarray(count))
+    return jax.tree.map(
+        lambda part: np.asarray(part).reshape(len(rows), -1, part.shape[-1])[:, :width], found
+    )

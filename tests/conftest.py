@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Programs compiled once in a session are not compiled again by another test or by a process that one starts.
-# A worker keeps its own: JAX does not write its files whole, so that nobody else may read them meanwhile.
+# Programs are compiled once in a session, and shared with processes that tests start. Workers do not share
+# them: JAX does not write these files atomically.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="programs-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
@@ -26,10 +26,10 @@ from jaxtyping import install_import_hook
 
 install_import_hook("ser_jax", "shapes.check")  # before anything imports ser_jax
 
-# What runs in the background may ignore Ctrl-C, which tests send to programs that they start.
+# A process in the background may ignore Ctrl-C, which tests send to programs that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# What is asserted in modules that tests share is told as fully as in the tests themselves.
+# Failed assertions in modules that tests share are explained as in the tests themselves.
 pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("*.py")))
 jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("ser_jax", deadline=None, max_examples=50, derandomize=True)
@@ -38,12 +38,12 @@ settings.load_profile("ser_jax")
 
 def _optimise(programs):
     jax.config.update("jax_disable_most_optimizations", not programs)
-    jax.clear_caches()  # a program is known by what it computes, not by how it was compiled
+    jax.clear_caches()  # it does not distinguish how programs were compiled
 
 
 @pytest.fixture(scope="module")
 def hastily():
-    """Programs of a few steps are compiled in half the time when they are not made fast."""
+    """Compile in half the time, to slower programs, which pays off if they run a few steps."""
     _optimise(False)
     yield
     _optimise(True)
@@ -51,7 +51,7 @@ def hastily():
 
 @pytest.fixture
 def optimised(hastily):
-    """For a test among such: what it compares is what users' programs compute."""
+    """Compile as users do, in one test of a module that uses `hastily`."""
     _optimise(True)
     yield
     _optimise(False)
@@ -59,13 +59,12 @@ def optimised(hastily):
 
 LONGEST = (
     "test_faults.py", "test_command.py", "test_documentation.py", "test_engine.py", "test_train.py",
-    "test_resume.py", "test_run.py", "test_throughput.py", "test_own_network.py", "test_examples.py",
-    "test_training_recogniser.py", "test_exporting.py", "test_serving.py", "test_pipe.py",
-    "test_listening.py", "test_page.py", "test_documentation_built.py",
+    "test_resume.py", "test_run.py", "test_benchmark.py", "test_packaging.py", "test_own_network.py",
+    "test_examples.py", "test_exporting.py", "test_page.py", "test_documentation_built.py",
 )  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
-    """Files that take long begin first, so that workers end together."""
+    """Start with the files that take longest, so that workers end together."""
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))

@@ -10,8 +10,7 @@ from ser_jax import engine
 from ser_jax.data.standardize import Scaler
 from ser_jax.engine import RunSpec
 from ser_jax.model import AttentiveCNN
-from ser_jax.runs import Data
-from ser_jax.train import TrainConfig
+from ser_jax.train import Data, TrainConfig
 
 CONFIG = AttentiveCNN(bands=4, frames=60, channels=6, kernel=4, stride=3, pool=4)
 N = 41

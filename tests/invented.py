@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_jax.experiment import config as configuration
-from ser_jax.experiment import predictions
+from ser_jax.experiment import results as predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.experiment.config import Config, ProtocolConfig
@@ -86,7 +86,7 @@ def predicted(task, right, *, name, train, test, seed=0, runs=3, folds=5, dev=Fa
         fold = (fold - 1) % folds
     speakers = np.repeat([f"s{i}" for i in range(SPEAKERS)], EACH)
     facts = {"utterance": np.array(UTTERANCES), "speaker": speakers, "session": speakers, "fold": fold}
-    return predictions.cell(
+    return predictions.make_predictions(
         task, name=name, train=train, test=test, labels=labels, seed=np.arange(runs),
         outputs=outputs.astype(np.float32), **facts,
     )  # fmt: skip

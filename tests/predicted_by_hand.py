@@ -3,7 +3,7 @@
 import invented
 import numpy as np
 
-from ser_jax.experiment import predictions
+from ser_jax.experiment import results as predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.tasks import TASKS
@@ -35,7 +35,7 @@ def predicted(high=HIGH, name="monolingual", train=("de",), test=("de",), rows=s
     }  # fmt: skip
     facts = {key: value[rows] for key, value in facts.items()}
     outputs = np.stack([1 - high[:, rows], high[:, rows]], axis=-1).astype(np.float32)
-    return predictions.cell(
+    return predictions.make_predictions(
         AROUSAL, name=name, train=train, test=test, outputs=outputs, seed=np.arange(len(high)), **facts
     )
 

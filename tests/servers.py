@@ -1,80 +1,120 @@
-"""Servers of recognisers for tests, in a thread of this process; as fixtures, and to be started by a test."""
+"""Recognisers with random weights, and servers of them in a thread of this process."""
 
 import contextlib
-import tempfile
+import http.client
+import http.server
+import socket
 import threading
 import time
 from types import SimpleNamespace
 
 import httpx
-import pytest
-import recognisers
-import soundfile
+import jax
+import numpy as np
 
+from ser_jax import model
+from ser_jax.data.standardize import Scaler
+from ser_jax.features.logmel import LogMel
 from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer import serving
+from ser_jax.recognizer import Recognizer, TaskModel, Trained, server
+from ser_jax.recognizer.trained import Temperature
+from ser_jax.tasks import TASKS
+
+CORPUS = {"name": "made_up", "synthetic": True, "languages": ["de", "fr"], "training": {"utterances": 12345}}
+FACTS = {"name": "random", "synthetic": True, "corpora": [CORPUS]}
 
 
-def until(holds, seconds=20):
-    """Waits until something holds."""
+def recognizer(*tasks, seeds=2, facts=FACTS, network=AttentiveCNN, **sizes):
+    """Return a recogniser of untrained networks."""
+    models, rng = {}, np.random.default_rng(0)
+
+    def draw(leaf):
+        return rng.normal(0, 0.07, (seeds, *leaf.shape)).astype(np.float32)
+
+    for task in (TASKS[name] for name in tasks):
+        own = network(outputs=task.outputs, **sizes)
+        params = jax.tree.map(draw, model.shapes(own))
+        models[task.name] = TaskModel(task, own, params, Temperature(1.0))
+    scaler = Scaler(np.full(26, -40, np.float32), np.full(26, 1 / 15, np.float32))
+    return Recognizer(Trained(LogMel(), scaler, models, facts))
+
+
+def speech(seconds, rate=16_000):
+    """Return noise whose level changes with every syllable: [n] float64."""
+    rng = np.random.default_rng(0)
+    level = np.repeat(10 ** rng.uniform(-3, -0.5, round(seconds * 5) + 1), rate // 5)[: round(seconds * rate)]
+    return level * rng.uniform(-1, 1, len(level))
+
+
+def until(condition, seconds=20):
+    """Wait until a condition holds."""
     end = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
 
 
 @contextlib.contextmanager
-def running(recognizer, megabytes=64, names=("127.0.0.1",)):
-    """A server: its address, its port, and the turns of its application."""
-    app = serving.application(recognizer, megabytes, names)
-    own = serving.server(app)
-    with serving.listening("127.0.0.1", 0) as listener:
-        thread = threading.Thread(target=own.run, kwargs={"sockets": [listener]})
+def running(recognizer, megabytes=64, names=()):
+    """Run a server; yield its address, its port, its queue, and the uvicorn server."""
+    app = server.application(recognizer, server.host_names("127.0.0.1", "127.0.0.1", names), megabytes)
+    uvicorn = server.server(app)
+    with server.listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=uvicorn.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            until(lambda: own.started)
+            until(lambda: uvicorn.started)
             port = listener.getsockname()[1]
-            yield SimpleNamespace(
-                address=f"http://127.0.0.1:{port}", port=port, turns=app.state.turns, app=app, own=own
-            )
+            yield SimpleNamespace(address=f"http://127.0.0.1:{port}", port=port, queue=app.state.queue)
         finally:
-            own.should_exit = True
+            uvicorn.should_exit = True
             thread.join(20)
     assert not thread.is_alive()
 
 
-@pytest.fixture(scope="module")
-def recogniser():
-    """One that answers at once."""
-    return recognisers.recogniser(sizes=AttentiveCNN(channels=8))
+@contextlib.contextmanager
+def reverse_proxy(target, prefix, keeps_host):
+    """Run a reverse proxy that passes requests on without their path's prefix; yield its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def pass_on(self):
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name: value for name, value in self.headers.items() if name != "Host" or keeps_host}
+            url = target + self.path.removeprefix(prefix)
+            response = httpx.request(self.command, url, headers=headers, content=content, trust_env=False)
+            self.send_response(response.status_code)
+            for name in ("Content-Type", "Content-Length", "Content-Security-Policy"):
+                if name in response.headers:
+                    self.send_header(name, response.headers[name])
+            self.end_headers()
+            self.wfile.write(response.content)
+
+        do_GET = do_POST = pass_on
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{proxy.server_port}{prefix}"
+        finally:
+            proxy.shutdown()
+            thread.join()
 
 
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory):
-    """Two windows."""
-    path = tmp_path_factory.mktemp("sound") / "speech.wav"
-    soundfile.write(path, recognisers.speech(9), 16_000)
-    return path
+def post(port, content, length=None, path="/predict"):
+    """Send a recording of some length, or its beginning; return the open connection."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    length = len(content) if length is None else length
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+    connection.sendall(head.encode() + content)
+    return connection
 
 
-@pytest.fixture(scope="module")
-def spool(tmp_path_factory):
-    """The folder that temporary files lie in."""
-    folder = tmp_path_factory.mktemp("spool")
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    yield folder
-    tempfile.tempdir = before
-
-
-@pytest.fixture(scope="module")
-def server(recogniser, spool):
-    """Of that recogniser, for recordings of one megabyte."""
-    with running(recogniser, megabytes=1) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    """Of that server."""
-    with httpx.Client(base_url=server.address, trust_env=False, timeout=30) as asking:
-        yield asking
+def answer(connection):
+    """Return the status and the text of the response, and close the connection."""
+    with connection, http.client.HTTPResponse(connection) as response:
+        response.begin()
+        return response.status, response.read().decode()

@@ -45,26 +45,9 @@ def test_the_shares_are_those_of_a_plain_count(seed):
     np.testing.assert_allclose(attention.decisive(weights), apart, atol=1e-12)
 
 
-def test_shares_of_known_values():
-    np.testing.assert_array_equal(attention.largest([[[0.2, 0.4, 0.4], [0.1, 0.1, 0.8]]]), [[0, 0.5, 0.5]])
-    weights = [[[0.75, 0.25], [0.76, 0.24], [0.5, 0.5]]]
-    np.testing.assert_allclose(attention.decisive(weights), [1 / 3])
-    np.testing.assert_allclose(attention.decisive(weights, margin=0.4), [2 / 3])
-    np.testing.assert_array_equal(attention.decisive(np.ones((1, 4, 1))), [1])  # a single segment
-    found = attention.masked([[[0, 0, 0, 1]]], np.array([[True, True, False, False]]))
-    np.testing.assert_array_equal(found, [[[0.5, 0.5, 0, 0]]])  # rounded to zero
-
-
 @pytest.mark.parametrize("frames", [1, 7, 89, 90, 91, 96, 97, 98, 180, 181, 630, 631, 720, 750])
 def test_a_segment_is_valid_if_any_of_its_frames_is(frames):
     np.testing.assert_array_equal(valid_mask([frames]), [[is_valid(frames, s) for s in range(SEGMENTS)]])
-
-
-def test_segments_without_any_padding():
-    reach = np.arange(SEGMENTS) * HOP + REACH
-    for frames, last in ((reach, 0), (reach - 1, -1)):
-        wanted = np.tri(SEGMENTS, k=last, dtype=bool)
-        np.testing.assert_array_equal(valid_mask(frames, least=REACH), wanted)
 
 
 @given(seed=SEEDS)
@@ -136,17 +119,6 @@ def test_padding_has_what_the_valid_segments_have_not(seed):
         np.testing.assert_allclose(found.largest[r], np.mean(largest))
 
 
-def test_runs_with_utterances_of_their_own_are_as_if_alone():
-    weights, _ = draw(1)
-    valid = valid_mask(np.random.default_rng(2).integers(1, FRAMES + 1, (RUNS, UTTERANCES)))
-    for r in range(RUNS):
-        alone = (weights[r : r + 1], valid[r])
-        np.testing.assert_allclose(attention.preference(weights, valid)[r], attention.preference(*alone)[0])
-        measured, own = attention.on_padding(weights, valid), attention.on_padding(*alone)
-        for all_runs, one in zip(measured, own, strict=True):
-            np.testing.assert_allclose(all_runs[r], one[0])
-
-
 def test_a_run_that_diverged_has_no_shares():
     weights, frames = draw(3, least=1)
     weights[1, 5] = np.nan
@@ -158,17 +130,3 @@ def test_a_run_that_diverged_has_no_shares():
         np.stack(attention.on_padding(weights, valid), axis=1),
     ):
         np.testing.assert_array_equal(np.isnan(shares).any(axis=1), [False, True, False])
-
-
-def test_without_utterances_shares_are_nan():
-    nothing = np.zeros((2, 0, 4))
-    np.testing.assert_array_equal(attention.largest(nothing), np.full((2, 4), np.nan))
-    assert np.isnan(attention.decisive(nothing)).all()
-    assert np.isnan(attention.expected_by_chance(np.zeros((0, 4), bool))).all()
-
-
-def test_bad_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"attention of shape \(5, 8\), expected \[R, M, S\]"):
-        attention.largest(np.ones((5, 8)))
-    with pytest.raises(ValueError, match=r"valid of shape \(4, 8\), expected \(5, 8\) or \(2, 5, 8\)"):
-        attention.masked(np.ones((2, 5, 8)), np.ones((4, 8), bool))

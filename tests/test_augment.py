@@ -8,7 +8,7 @@ from five_runs import CONFIG, GROUP, N, a_run, features
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_jax import runs, train
+from ser_jax import train
 from ser_jax.augment import AUGMENTATIONS, Gain, NoAugmentation, Noise, SpecAugment
 from ser_jax.data.standardize import Scaler
 from ser_jax.model import standardize
@@ -47,11 +47,6 @@ def test_noise_adds_its_power():
     close(augmented(Noise(ratio, ratio)), standardize(10 * np.log10(power), FRAMES, *SCALER))
 
 
-def test_noise_is_drawn_between_its_bounds():
-    some, more, less = (augmented(Noise(*bounds)) for bounds in [(10, 30), (10, 10), (30, 30)])
-    assert ((less - 1e-3 <= some) & (some <= more + 1e-3))[VALID].all()
-
-
 @given(
     config=st.builds(
         SpecAugment,
@@ -74,18 +69,11 @@ def test_specaugment_masks_spans_no_wider_than_allowed(config, seed):
     assert (band.sum(axis=1) <= config.bands * config.widest).all()
 
 
-def test_specaugment_masks_every_width_and_utterances_apart():
-    x = np.ones((N, CONFIG.frames, CONFIG.bands), np.float32)
-    every = [SpecAugment(1, 5, 0, 0)(x, np.full(N, 60), SCALER, jax.random.key(seed)) for seed in range(9)]
-    widths = (np.asarray(every)[..., 0] == 0).sum(axis=2)
-    assert set(widths.ravel().tolist()) == {0, 1, 2, 3, 4, 5}
-
-
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_augmented_batches_depend_on_run_epoch_and_step_alone(name):
     """Not on the stack; and the padding is zero, whatever an augmentation puts there."""
     training = TrainConfig(augment=AUGMENTATIONS[name]())
-    data = jax.tree.map(jnp.asarray, runs.Data(features=RAW.reshape(N, -1), frames=FRAMES, group=GROUP))
+    data = jax.tree.map(jnp.asarray, train.Data(features=RAW.reshape(N, -1), frames=FRAMES, group=GROUP))
     own = [a_run(seed, 20) for seed in range(3)]
 
     def batch(run, epoch, step):
@@ -93,14 +81,14 @@ def test_augmented_batches_depend_on_run_epoch_and_step_alone(name):
 
     def inputs(run, epoch, step):
         some = batch(run, epoch, step)
-        return train.augmented(training, runs.gather(data, some.rows), run, some)
+        return train.augmented(training, train.gather(data, some.rows), run, some)
 
-    together = np.asarray(jax.vmap(lambda run: inputs(run, 1, 2))(runs.stack(own)))
+    together = np.asarray(jax.vmap(lambda run: inputs(run, 1, 2))(train.stack(own)))
     np.testing.assert_allclose(together, [inputs(run, 1, 2) for run in own], rtol=1e-4, atol=1e-4)
     assert not any(together[i][~VALID[batch(run, 1, 2).rows]].any() for i, run in enumerate(own))
     some = batch(own[0], 1, 2)
-    plain = runs.standardized(runs.gather(data, some.rows), own[0])
+    plain = train.standardized(train.gather(data, some.rows), own[0])
     for other in (some._replace(key=batch(own[0], *place).key) for place in [(2, 2), (1, 1)]):
-        found = train.augmented(training, runs.gather(data, some.rows), own[0], other)
+        found = train.augmented(training, train.gather(data, some.rows), own[0], other)
         assert np.array_equal(found, together[0]) == (name == "none")
     assert np.array_equal(together[0], plain) == (name == "none")

@@ -56,7 +56,6 @@ def test_a_stack_goes_on_after_the_epoch_that_was_saved_last(experiment):
     begun = experiment.begin()
     assert begun.runs_per_stack(4) == 4
     assert experiment.train(begun, until=4) == 0
-    begun._series.close()
     again = experiment.begin()
     assert again.runs_per_stack(7) == 4
     assert experiment.train(again) == 4
@@ -67,8 +66,7 @@ def test_a_stack_goes_on_after_the_epoch_that_was_saved_last(experiment):
 
 
 def saved(experiment):
-    with Series(experiment.folder / "stack-0") as series:
-        return series.numbers()
+    return Series(experiment.folder / "stack-0").numbers()
 
 
 @pytest.mark.parametrize(
@@ -126,8 +124,7 @@ def test_other_work_is_refused_and_another_environment_said(experiment):
 
 @pytest.mark.parametrize("content", [None, "", '{"work": {', "[]", '{"work": {"runs": [["cell", 3]]}}'])
 def test_stacks_of_unknown_work_are_moved_aside(experiment, content):
-    experiment.train(begun := experiment.begin(), until=2)
-    begun._series.close()
+    experiment.train(experiment.begin(), until=2)
     if content is not None:
         (experiment.folder / "stacks.json").write_text(content)
     resume.discard(experiment.out, {"cell"} if content else set())
@@ -144,13 +141,10 @@ def test_a_damaged_checkpoint_is_said(experiment):
     begun = experiment.begin()
     begun.runs_per_stack(1)
     experiment.train(begun, until=3)
-    begun._series.close()
-    (experiment.folder / "stack-0" / "3" / "default" / "_METADATA").write_text("")
+    (experiment.folder / "stack-0" / "3" / "checkpoint.json").write_text("")
     assert experiment.train(experiment.begin()) == 2
     damaged, how = experiment.said
-    assert damaged.endswith(
-        "stack-0/3 is damaged (its files are not as they were written) and was moved to 3.damaged"
-    )
+    assert damaged.endswith("stack-0/3 is damaged and was moved to 3.damaged")
     assert how == "cell: stack 1 goes on after epoch 2 of 5"
 
 

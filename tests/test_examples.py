@@ -1,19 +1,18 @@
 """The examples: each is one file of at most 60 lines that goes all the way on small corpora."""
 
-import ast
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from pair import PAIR, prepare
+from reading import run
 
 from ser_jax import data
 
 FOLDER = Path(__file__).parents[1] / "examples"
 QUICK = ["--seeds", "1", "--folds", "2", "--epochs", "1", "--model.channels", "4"]
-EXAMPLES = {  # flags beside the quickest, settings, metric and outputs
+EXAMPLES = {  # flags, settings, metric and outputs
     "own_task": (QUICK, {"monolingual"}, "UAR", 4),
     "own_regression": (QUICK, {"monolingual", "crosslingual"}, "CCC", 2),
     "own_features": ([*QUICK[:6], "--model", "probe"], {"monolingual"}, "UAR", 2),
@@ -21,6 +20,7 @@ EXAMPLES = {  # flags beside the quickest, settings, metric and outputs
     "own_augmentation": (QUICK, {"crosslingual"}, "UAR", 2),
     "own_network": ([*QUICK[:6], "--model.width", "4"], {"monolingual"}, "UAR", 2),
 }
+pytestmark = pytest.mark.usefixtures("hastily")
 
 
 @pytest.fixture(scope="module")
@@ -39,32 +39,27 @@ def speech(tmp_path_factory):
     return root / "data"
 
 
-def ran(name, *flags):
-    shell = [sys.executable, str(FOLDER / f"{name}.py"), *map(str, flags)]
-    done = subprocess.run(shell, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_goes_all_the_way_and_can_be_repeated(speech, tmp_path, name):
+def test_an_example_goes_all_the_way(speech, tmp_path, name):
     flags, settings, metric, outputs = EXAMPLES[name]
+    path, where = FOLDER / f"{name}.py", ["--data-dir", str(speech), "--out", str(tmp_path / "out")]
+    assert len(path.read_text().splitlines()) <= 60
     corpora = PAIR if "crosslingual" in settings else PAIR[:1]
-    where = ["--data-dir", speech, "--out", tmp_path / "out"]
-    done = ran(name, "--corpora", *corpora, *where, *flags)
-    assert metric in done.stdout
+    status, printed = run(["python", str(path), "--corpora", *corpora, *where, *flags])
+    assert status == 0, printed
+    assert metric in printed
     document = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert {one["name"] for one in document["settings"].values()} == settings
-    assert {one["model"]["outputs"] for one in document["settings"].values()} == {outputs}
-    assert all(one["code"] for one in document["settings"].values()) == (name != "own_regression")
+    assert {setting["name"] for setting in document["settings"].values()} == settings
+    assert {setting["model"]["outputs"] for setting in document["settings"].values()} == {outputs}
+    assert all(setting["code"] for setting in document["settings"].values()) == (name != "own_regression")
     assert not document["missing"]
-    again = ran(name, "--config", tmp_path / "out" / "config.json", *where)
-    assert "holds these results already" in again.stderr
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_is_a_page_that_uses_the_package_alone(name):
-    text = (FOLDER / f"{name}.py").read_text()
-    assert len(text.splitlines()) <= 60
-    imported = {node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)}
-    assert all(one.split(".")[0] in ("ser_jax", "flax", "typing") for one in imported)
+def test_an_example_can_be_repeated_from_its_configuration(speech, tmp_path):
+    own = ["python", str(FOLDER / "own_network.py"), "--data-dir", str(speech)]
+    flags = EXAMPLES["own_network"][0]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run([*own, "--corpora", PAIR[0], *flags, "--out", str(first)])[0] == 0
+    assert run([*own, "--config", str(first / "config.json"), "--out", str(second)])[0] == 0
+    hashes = [json.loads((out / "config.json").read_text())["hash"] for out in (first, second)]
+    assert hashes[0] == hashes[1]

@@ -9,8 +9,8 @@ from predicted_by_hand import claimed, keep, predicted
 from test_hostile_files import bomb
 
 from ser_jax.errors import ResultsError
-from ser_jax.experiment.predictions import read_predictions, write_predictions
-from ser_jax.report.page import page
+from ser_jax.experiment.results import read_predictions, write_predictions
+from ser_jax.report import page
 from ser_jax.report.results import Results
 
 

@@ -62,15 +62,6 @@ def test_scikit_learn_agrees(seed, classes):
         np.testing.assert_allclose(ours(labels, predictions, classes), [theirs(run) for run in predictions])
 
 
-@given(seed=SEEDS)
-def test_two_classes_keep_their_numbers_to_the_last_bit(seed):
-    labels, predictions = drawn(np.random.default_rng(seed), 40, 3)
-    right = predictions == labels
-    found = np.stack([right[:, labels == k].mean(axis=-1) for k in (0, 1)], axis=-1)
-    np.testing.assert_array_equal(recalls(labels, predictions), found)
-    np.testing.assert_array_equal(uar(labels, predictions), found.mean(axis=-1))
-
-
 @given(seed=SEEDS, classes=st.integers(2, 4))
 def test_utterances_without_a_label_are_left_out(seed, classes):
     rng = np.random.default_rng(seed)
@@ -90,13 +81,6 @@ def test_a_class_without_utterances():
     np.testing.assert_array_equal(confusion([1, 1], [1, 1], classes=3), np.diag([0, 2, 0]))
     with pytest.raises(ValueError, match="UAR of 2 utterances is not defined: none is of class 0, 2"):
         uar([1, 1, -1], [1, 0, 1], classes=3)
-
-
-@pytest.mark.parametrize(
-    "predictions", [np.array([[True, False]]), np.array([[1, 0]], np.int8), [[1.0, 0.0]]]
-)
-def test_predictions_may_be_of_any_type(predictions):
-    np.testing.assert_array_equal(uar([1, 0], predictions), [1.0])
 
 
 @pytest.mark.parametrize("metric", OF_CLASSES)
@@ -122,17 +106,6 @@ def test_ccc_is_that_of_its_definition(seed):
         wanted = 2 * cov / (a.var() + b.var(axis=1) + (a.mean() - b.mean(axis=1)) ** 2)
         np.testing.assert_allclose(ccc(x, y)[:, d], wanted, atol=1e-12)
         np.testing.assert_allclose(ccc(x[:, d], y[..., d]), wanted, atol=1e-12)
-
-
-@given(seed=SEEDS, scale=st.floats(0.1, 10), shift=st.floats(-5, 5))
-def test_ccc_is_symmetric_keeps_its_scale_and_is_below_pearson(seed, scale, shift):
-    x, y = np.random.default_rng(seed).normal(size=(2, 20))
-    assert ccc(x, y) == pytest.approx(ccc(y, x))
-    assert ccc(scale * x + shift, scale * y + shift) == pytest.approx(ccc(x, y), abs=1e-9)
-    assert abs(ccc(x, y)) <= abs(np.corrcoef(x, y)[0, 1]) + 1e-12
-    assert ccc(x, scale * x + shift) == pytest.approx(
-        2 * scale * x.var() / ((1 + scale**2) * x.var() + (x.mean() * (1 - scale) - shift) ** 2)
-    )
 
 
 def test_ccc_of_known_values():

@@ -1,161 +1,162 @@
-"""The network against the paper's counts and its layers written out."""
+"""The networks against the paper's counts, their layers written out, and the interface they meet."""
 
 import dataclasses
+import runpy
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from five_runs import CONFIG, TRAINING, N, close, data, features, specs
+from flax import linen as nn
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from jax import lax
 
+from ser_jax import engine, model, train
 from ser_jax.convolution import PRECISIONS
-from ser_jax.model import ArchitectureError, AttentiveCNN, apply, attend, init
+from ser_jax.devices import Machine
+from ser_jax.model import ArchitectureError, AttentiveCNN, Output, Probe, apply, attend, init, pooled
+from ser_jax.train import Data, Procedure, TrainConfig, inputs
 
 SMALL = AttentiveCNN(bands=3, frames=100, channels=5, kernel=4, stride=3, pool=4)
-
-scores_of_eight = arrays(np.float32, 8, elements=st.floats(-1e4, 1e4, width=32))
-precisions = pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-
-
-def weigh(scores, dtype):
-    """Attend to segments of one channel, which are their own scores."""
-    column = jnp.asarray(scores, dtype)[:, None]
-    attended, alpha = attend(column, jnp.ones(1, dtype))
-    return np.asarray(attended, np.float64), np.asarray(alpha, np.float64)
+EXAMPLE = Path(__file__).parents[1] / "examples" / "own_network.py"
+TimeDelay = runpy.run_path(str(EXAMPLE))["TimeDelay"]
+OWN = TimeDelay(bands=CONFIG.bands, frames=CONFIG.frames, block=5, width=8)
+PROBE = Probe(bands=CONFIG.bands, frames=CONFIG.frames, outputs=3)
+pytestmark = pytest.mark.usefixtures("hastily")
 
 
-@precisions
-@given(scores=scores_of_eight)
-def test_attention_is_a_distribution(dtype, scores):
-    attended, alpha = weigh(scores, dtype)
-    assert np.isfinite(alpha).all()
-    assert np.isfinite(attended).all()
-    assert (alpha >= 0).all()
-    assert alpha.sum() == pytest.approx(1, abs=8 * float(jnp.finfo(dtype).eps))
+def utterances(lengths, config=SMALL):
+    x = np.random.default_rng(6).normal(size=(len(lengths), config.frames, config.bands))
+    return (x * (np.arange(config.frames)[None, :, None] < np.array(lengths)[:, None, None])).astype(
+        np.float32
+    )
 
 
-@precisions
-@given(scores=arrays(np.float32, 8, elements=st.floats(-8, 8, width=32)))
-def test_attention_is_positive_within_the_precision(dtype, scores):
-    assert (weigh(scores, dtype)[1] > 0).all()
+X = utterances((100, 20, 3, 61))
 
 
-@precisions
-@given(scores=arrays(np.int8, 8, elements=st.integers(-60, 60)), constant=st.integers(-60, 60))
-def test_attention_ignores_a_constant_added_to_all_scores(dtype, scores, constant):
-    # Small whole numbers are exact in both precisions, so that nothing but the softmax can differ.
-    plain, moved = weigh(scores, dtype)[1], weigh(scores.astype(int) + constant, dtype)[1]
-    np.testing.assert_allclose(plain, moved, rtol=0, atol=2 * float(jnp.finfo(dtype).eps))
+@pytest.fixture(scope="module")
+def params():
+    found = init(SMALL, jax.random.key(4))
+    return found | {"bias": jax.random.normal(jax.random.key(5), found["bias"].shape)}
 
 
-@precisions
-@given(scores=scores_of_eight, order=st.permutations(range(8)))
-def test_attention_permutes_with_its_segments(dtype, scores, order):
-    eps = float(jnp.finfo(dtype).eps)
-    plain, permuted = weigh(scores, dtype)[1], weigh(scores[list(order)], dtype)[1]
-    np.testing.assert_allclose(plain[list(order)], permuted, rtol=4 * eps, atol=eps)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@settings(max_examples=20)
+@given(
+    scores=arrays(np.int8, 8, elements=st.integers(-60, 60)),
+    constant=st.integers(-60, 60),
+    order=st.permutations(range(8)),
+)
+def test_attention_is_a_distribution_that_permutes_and_ignores_a_constant(dtype, scores, constant, order):
+    """Small whole numbers are exact in both precisions, so that nothing but the softmax can differ."""
 
+    def weigh(scores):
+        attended, alpha = attend(jnp.asarray(scores, dtype)[:, None], jnp.ones(1, dtype))
+        assert np.isfinite(np.asarray(attended, float)).all()
+        return np.asarray(alpha, float)
 
-@given(segments=arrays(np.float32, (4, 3), elements=st.floats(-9, 9, width=32)))
-def test_attended_sum_is_equation_2(segments):
-    w = np.array([0.5, -1.0, 0.25], np.float32)
-    weights = np.exp(segments.astype(float) @ w)
-    weights /= weights.sum()
-    attended, alpha = attend(jnp.asarray(segments), jnp.asarray(w))
-    np.testing.assert_allclose(alpha, weights, rtol=1e-4)
-    np.testing.assert_allclose(attended, weights @ segments, rtol=1e-3, atol=1e-4)
+    eps, plain = float(jnp.finfo(dtype).eps), weigh(scores)
+    assert (plain >= 0).all()
+    assert plain.sum() == pytest.approx(1, abs=8 * eps)
+    np.testing.assert_allclose(weigh(scores.astype(int) + constant), plain, rtol=0, atol=2 * eps)
+    np.testing.assert_allclose(weigh(scores[list(order)]), plain[list(order)], rtol=4 * eps, atol=eps)
 
 
 def test_the_papers_sizes():
     config = AttentiveCNN()
-    params = init(config, jax.random.key(0))
-    assert config.segments == 8
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 56_002
-    output = apply(config, params, jnp.zeros((2, 750, 26)))
-    assert output.outputs.shape == (2, 2)
-    assert output.attention.shape == (2, 8)
-    assert output.embedding.shape == (2, 9 * 200)
-
-
-def test_only_a_stride_of_three_yields_eight_segments():
+    assert sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(model.shapes(config))) == 56_002
     assert [stride for stride in range(1, 11) if AttentiveCNN(stride=stride).segments == 8] == [3]
+    output = jax.eval_shape(
+        lambda params, x: apply(config, params, x), model.shapes(config), jnp.zeros((2, 750, 26))
+    )
+    assert [part.shape for part in output] == [(2, 2), (2, 8), (2, 9 * 200)]
 
 
-def utterances(key, lengths, config):
-    x = jax.random.normal(key, (len(lengths), config.frames, config.bands))
-    return jnp.where(jnp.arange(config.frames)[None, :, None] < jnp.array(lengths)[:, None, None], x, 0)
-
-
-@jax.default_matmul_precision("float32")
-def test_the_network_is_the_papers_written_out():
+def test_the_network_is_the_papers_written_out(params):
     """Convolution, ReLU, pooling, attention, concatenation, softmax layer, one after another."""
-    params = init(SMALL, jax.random.key(4))
-    params["bias"] = jax.random.normal(jax.random.key(5), params["bias"].shape)
-    x = utterances(jax.random.key(6), (100, 20, 3), SMALL)
     c = SMALL
     y = lax.conv_general_dilated(
-        x, params["kernel"], (c.stride,), "VALID", dimension_numbers=("NWC", "WIO", "NWC")
+        X, params["kernel"], (c.stride,), "VALID", dimension_numbers=("NWC", "WIO", "NWC")
     )
-    maps = lax.reduce_window(
-        jax.nn.relu(y + params["bias"][None, None]), 0.0, lax.max, (1, c.pool, 1), (1, c.pool, 1), "VALID"
-    )
+    y = jax.nn.relu(y + params["bias"][None, None])
+    maps = lax.reduce_window(y, 0.0, lax.max, (1, c.pool, 1), (1, c.pool, 1), "VALID")
     alpha = jax.nn.softmax((maps @ params["attention"])[..., 0], axis=1)
-    features = jnp.concatenate([jnp.einsum("bs,bsc->bc", alpha, maps), maps.reshape(3, -1)], axis=1)
-    outputs = features @ params["classifier"]["kernel"] + params["classifier"]["bias"][None]
-    output = apply(c, params, x)
+    attended = jnp.concatenate([jnp.einsum("bs,bsc->bc", alpha, maps), maps.reshape(len(X), -1)], axis=1)
+    outputs = attended @ params["classifier"]["kernel"] + params["classifier"]["bias"][None]
+    output = apply(c, params, X)
     np.testing.assert_allclose(output.attention, alpha, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(output.outputs, outputs, rtol=1e-4, atol=1e-5)
+    for i in range(len(X)):  # utterances do not depend on the rest of the batch
+        alone = apply(c, params, X[i : i + 1])
+        np.testing.assert_allclose(alone.outputs[0], output.outputs[i], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_outputs_and_gradients_are_float32_at_every_precision(precision):
+def test_outputs_and_gradients_are_float32_and_close_at_every_precision(precision, params):
     config = dataclasses.replace(SMALL, precision=precision)
-    params = init(config, jax.random.key(4))
-    x = utterances(jax.random.key(6), (100, 20, 3), SMALL)
-    gradient = jax.grad(lambda params: apply(config, params, x, key=jax.random.key(1)).outputs.sum())(params)
-    for leaf in jax.tree.leaves((params, apply(config, params, x), gradient)):
-        assert leaf.dtype == jnp.float32
+    gradient = jax.grad(lambda params: apply(config, params, X, key=jax.random.key(1)).outputs.sum())(params)
+    found, exact = apply(config, params, X), apply(SMALL, params, X)
+    assert {leaf.dtype for leaf in jax.tree.leaves((found, gradient))} == {np.dtype(np.float32)}
+    tolerance = 4 * float(jnp.finfo(jnp.bfloat16).eps)
+    np.testing.assert_allclose(found.outputs, exact.outputs, rtol=0, atol=tolerance)
+    assert np.array_equal(found.outputs, exact.outputs) == (precision != "bfloat16")
 
 
-def test_bfloat16_predicts_as_float32_does_to_its_accuracy():
-    params = init(SMALL, jax.random.key(4))
-    x = utterances(jax.random.key(6), (100, 20, 3), SMALL)
-    rounded = apply(dataclasses.replace(SMALL, precision="bfloat16"), params, x)
-    exact = apply(SMALL, params, x)
-    eps = float(jnp.finfo(jnp.bfloat16).eps)
-    np.testing.assert_allclose(rounded.outputs, exact.outputs, rtol=0, atol=4 * eps)
-    np.testing.assert_allclose(rounded.attention, exact.attention, rtol=0, atol=4 * eps)
-    assert not np.array_equal(rounded.outputs, exact.outputs)
-
-
-def test_outputs_do_not_depend_on_the_rest_of_the_batch():
-    params = init(SMALL, jax.random.key(7))
-    x = utterances(jax.random.key(8), (100, 40, 7, 61), SMALL)
-    together = apply(SMALL, params, x)
-    for i in range(len(x)):
-        alone = apply(SMALL, params, x[i : i + 1])
-        np.testing.assert_allclose(alone.outputs[0], together.outputs[i], rtol=1e-4, atol=1e-5)
-
-
-def test_dropout_acts_only_with_a_key_and_keeps_the_mean():
-    params = init(SMALL, jax.random.key(9))
-    x = utterances(jax.random.key(10), (100,), SMALL)
-    steady = apply(SMALL, params, x)
-    many = jax.vmap(lambda key: apply(SMALL, params, x, key=key).outputs)(
-        jax.random.split(jax.random.key(0), 4000)
-    )
+def test_dropout_acts_only_with_a_key_and_keeps_the_mean(params):
+    steady, keys = apply(SMALL, params, X[:1]), jax.random.split(jax.random.key(0), 4000)
+    many = jax.vmap(lambda key: apply(SMALL, params, X[:1], key=key).outputs)(keys)
     spread = np.std(many, axis=0)
     assert (spread > 0).all()
     np.testing.assert_allclose(many.mean(0), steady.outputs, atol=5 * spread.max() / np.sqrt(4000))
 
 
-def test_wrong_shapes_are_named():
-    params = init(SMALL, jax.random.key(0))
-    with pytest.raises(ValueError, match=r"shape \(2, 99, 3\), expected \[B, 100, 3\]"):
-        apply(SMALL, params, jnp.zeros((2, 99, 3)))
+def test_the_probe_is_linear_in_mean_and_standard_deviation():
+    raw, frames = features()
+    x = np.where(np.arange(60)[None, :, None] < frames[:, None, None], raw / 10 + 4, 0).astype(np.float32)
+    params = init(PROBE, jax.random.key(0))
+    each = [one[:n].astype(float) for one, n in zip(x, frames, strict=True)]
+    statistics = np.stack([np.concatenate([one.mean(axis=0), one.std(axis=0)]) for one in each])
+    found = apply(PROBE, params, x)
+    np.testing.assert_allclose(found.embedding, statistics, rtol=1e-4, atol=1e-4)
+    weights = jax.tree.map(np.asarray, params["classifier"])
+    np.testing.assert_allclose(
+        found.outputs, statistics @ weights["kernel"] + weights["bias"], rtol=1e-3, atol=1e-4
+    )
+    np.testing.assert_array_equal(found.attention, np.ones((N, 1)))
+    padded = np.pad(x, [(0, 0), (0, 99), (0, 0)])
+    np.testing.assert_allclose(pooled(padded), pooled(x), rtol=1e-5, atol=1e-6)
+    constant = np.zeros((2, 60, 4), np.float32)
+    constant[1, :20] = 3
+    assert np.isfinite(jax.grad(lambda x: pooled(x).sum())(jnp.asarray(constant))).all()
+
+
+def test_the_padding_does_not_matter_to_the_example():
+    longer, params = dataclasses.replace(OWN, frames=OWN.frames + 20), init(OWN, jax.random.key(0))
+    x = utterances([60, 23, 5, 1, 0], OWN)
+    short, long = apply(OWN, params, x), apply(longer, params, np.pad(x, [(0, 0), (0, 20), (0, 0)]))
+    np.testing.assert_allclose(short.outputs, long.outputs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(short.attention[:4], long.attention[:4, :12], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(short.attention.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", [OWN, PROBE], ids=lambda config: type(config).__name__)
+def test_other_networks_train_and_predict_in_a_stack_as_alone(config):
+    here = Machine.here(devices=1, budget=10**9, stacking="vmap")
+    speech, own = data(here), specs()[:2]
+    found = next(engine.compute(here, config, TRAINING, speech, own))
+    params = jax.tree.map(lambda *leaves: np.stack(leaves), *(found[i].params for i in (0, 1)))
+    again = list(engine.predict_runs(here, config, speech, own, params, [spec.test for spec in own]))
+    for i, spec in enumerate(own):
+        run = jax.tree.map(jnp.asarray, spec.run())
+        wanted, losses = train.fit(Procedure(config, TRAINING), speech, run)
+        output = apply(config, wanted, inputs(speech, run, spec.test))
+        close((found[i].params, found[i].losses, found[i].outputs), (wanted, losses, output.outputs))
+        close(again[i]._replace(embedding=None), output._replace(embedding=None))
 
 
 @pytest.mark.parametrize(
@@ -170,3 +171,98 @@ def test_wrong_shapes_are_named():
 def test_sizes_that_make_no_network_are_named(sizes, sentence):
     with pytest.raises(ArchitectureError, match=sentence):
         AttentiveCNN(**sizes)
+
+
+class Wrong(nn.Module):
+    """A network that meets the interface except for `fault`."""
+
+    fault: str
+
+    @nn.compact
+    def __call__(self, x, training):
+        pooled = x.mean(axis=1)
+        if self.fault == "statistics":
+            pooled = nn.BatchNorm(use_running_average=not training)(pooled)
+        if self.fault == "bfloat16":
+            pooled = nn.Dense(2, param_dtype=jnp.bfloat16)(pooled)
+        if self.fault == "no key":
+            pooled = nn.Dropout(0.5, deterministic=False)(pooled)
+        outputs = nn.Dense(3 if self.fault == "outputs" else 2)(pooled)
+        attention = jnp.ones((len(x), 1), jnp.int32 if self.fault == "whole" else jnp.float32)
+        if self.fault == "another" and training:
+            outputs = outputs[:-1]
+        return (outputs, attention) if self.fault == "tuple" else Output(outputs, attention)
+
+
+@dataclasses.dataclass(frozen=True)
+class Offered:
+    module: object = Wrong("none")
+    bands: int = 4
+    frames: int = 10
+    outputs: int = 2
+    segments: int = 1
+
+    def network(self):
+        return self.module
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (
+            Offered(Wrong("outputs")),
+            r"outputs of .* are float32 \[3, 3\] for 3 utterances, expected float32 \[3, 2\]",
+        ),
+        (
+            Offered(Wrong("another")),
+            r"outputs of .* are float32 \[2, 2\] for 3 utterances, expected float32 \[3, 2\]",
+        ),
+        (
+            Offered(Wrong("whole")),
+            r"attention of .* are int32 \[3, 1\] for 3 utterances, expected float32 \[3, 1\]",
+        ),
+        (
+            Offered(segments=5),
+            r"attention of .* are float32 \[3, 1\] for 3 utterances, expected float32 \[3, 5\]",
+        ),
+        (Offered(Wrong("tuple")), "the network of Offered returns a tuple, expected an Output"),
+        (Offered(Wrong("statistics")), "Offered has batch_stats.* float32, expected params of float32 alone"),
+        (Offered(Wrong("bfloat16")), "has params.Dense_0.bias bfloat16, expected params of float32 alone"),
+        (
+            Offered(Wrong("no key")),
+            r"fails on x float32 \[3, 10, 4\] \(InvalidRngError: .*\), expected a frozen",
+        ),
+        (
+            Offered(nn.Dense(2)),
+            r"fails on x float32 \[3, 10, 4\] \(TypeError: .*'training'\), expected a frozen",
+        ),
+        (
+            Offered(7),
+            r"\(AttributeError: 'int' object has no attribute 'init'\), expected a frozen dataclass",
+        ),
+        (Offered(outputs=0), "outputs of Offered is 0, expected a whole number of at least 1"),
+        (Offered(frames=10.0), "frames of Offered is 10.0, expected a whole number of at least 1"),
+        (object(), "bands of object is None, expected a whole number of at least 1"),
+    ],
+    ids=str,
+)
+def test_a_configuration_that_is_no_network_is_refused_before_training(config, sentence):
+    machine = Machine.here(devices=1, budget=10**9)
+    nothing = Data(features=np.zeros((1, 10, 4), np.float32), frames=np.zeros(1, int), group=np.zeros(1, int))
+    for calls in (
+        engine.compute(machine, config, TrainConfig(), nothing, []),
+        engine.predict_runs(machine, config, nothing, [], {}, []),
+    ):
+        with pytest.raises(ArchitectureError, match=sentence) as refused:
+            next(calls)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "config", [AttentiveCNN(), TimeDelay(), dataclasses.replace(PROBE, dropout=0.5), Offered()], ids=repr
+)
+def test_a_configuration_that_meets_the_interface_is_accepted(config):
+    model.check(config)
+    params = jax.eval_shape(lambda: init(config, jax.random.key(0)))
+    with pytest.raises(ValueError, match=rf"expected \[B, {config.frames}, {config.bands}\]"):
+        jax.eval_shape(lambda params: apply(config, params, jnp.zeros((2, 9, config.bands))), params)

@@ -156,10 +156,6 @@ def test_supervised_contrast_is_the_double_loop(temperature, uncounted):
     assert found == pytest.approx(plain_contrast(EMBEDDING, CLASSES, counted, temperature), rel=1e-4)
 
 
-def test_supervised_contrast_survives_embeddings_of_zero():
-    value(supervised_contrast, 0 * EMBEDDING, CLASSES, np.ones(B, bool), 0.1)
-
-
 def test_the_objectives_add_their_part_to_the_tasks_loss():
     task = plain_cross_entropy(OUTPUTS, CLASSES, WEIGHTS)
     assert float(TaskLoss()(cross_entropy, step(), {})) == pytest.approx(task, rel=1e-5)

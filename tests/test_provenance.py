@@ -1,16 +1,19 @@
-"""What is noted of where a program runs."""
+"""Where results come from: machine, versions, commit, and the code they depend on."""
 
-import os
+import importlib
+import linecache
 import platform
-import shutil
-import signal
 import subprocess
+import sys
 
 import jax
 import pytest
 
+from ser_jax.augment import SpecAugment
 from ser_jax.experiment import provenance
-from ser_jax.experiment.provenance import EnvironmentVariableError, check_environment, start_script
+from ser_jax.experiment.config import choose
+from ser_jax.experiment.provenance import code_digest, own_digest
+from ser_jax.model import Probe
 
 
 def test_the_environment_names_the_device_and_the_versions():
@@ -22,14 +25,7 @@ def test_the_environment_names_the_device_and_the_versions():
     assert found["device"]
 
 
-@pytest.mark.parametrize(("load", "busy"), [(0.5, False), (0.51, True)])
-def test_other_work_is_noticed(monkeypatch, load, busy):
-    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
-    assert provenance.busy(provenance.load()) is busy
-
-
-@pytest.mark.skipif(shutil.which("git") is None, reason="a system without git")
-def test_a_changed_source_is_noted_and_a_changed_page_is_not(tmp_path, monkeypatch):
+def test_the_commit_says_whether_python_files_were_changed(monkeypatch, tmp_path):
     def git(*words):
         who = ("-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false")
         done = subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True)
@@ -44,60 +40,64 @@ def test_a_changed_source_is_noted_and_a_changed_page_is_not(tmp_path, monkeypat
     git("init", "-q")
     git("add", ".")
     git("commit", "-qm", "x")
-    assert provenance.commit() == git("rev-parse", "HEAD")
     page.write_text("more")
     assert provenance.commit() == git("rev-parse", "HEAD")
     source.write_text("more = 1")
     assert provenance.commit() == git("rev-parse", "HEAD") + "+"
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "sentence"),
-    [
-        *(
-            ("JAX_NUM_CPU_DEVICES", value, f"is '{value}', expected a whole number from 1 to 1,024")
-            for value in ("0", "-2", "two", "99999")
-        ),
-        ("XLA_FLAGS", "nonsense", "XLA_FLAGS is 'nonsense', expected flags like --xla_force_host_platform"),
-        ("XLA_FLAGS", "--nonsense=1", "XLA_FLAGS holds '--nonsense=1', expected flags like --xla_force"),
-        (
-            "XLA_FLAGS",
-            "--xla_force_host_platform_device_count=two",
-            "in XLA_FLAGS is 'two', expected a whole",
-        ),
-    ],
-)
-def test_a_wrong_variable_is_named(monkeypatch, name, value, sentence):
-    monkeypatch.setenv(name, value)
-    with pytest.raises(EnvironmentVariableError, match=sentence):
-        check_environment()
-
-
-def test_right_variables_are_taken(monkeypatch, tmp_path):
-    (tmp_path / "flags").touch()
-    for flags in ("--xla_force_host_platform_device_count=8 --xla_dump_to=/tmp", str(tmp_path / "flags"), ""):
-        monkeypatch.setenv("XLA_FLAGS", flags)
-        check_environment()
-
-
-def test_importing_the_experiments_changes_nothing(monkeypatch):
+def test_importing_the_experiments_changes_nothing():
     code = """
 import os, signal, sys
 before, handler = dict(os.environ), signal.getsignal(signal.SIGINT)
-sys.argv = ["-m"]
 import experiments
 assert dict(os.environ) == before and signal.getsignal(signal.SIGINT) is handler and "jax" not in sys.modules
 """
-    monkeypatch.setenv("XLA_FLAGS", "nonsense")
-    assert subprocess.run(["python", "-c", code], executable=os.sys.executable).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_a_script_starts_without_a_display_and_ends_at_ctrl_c(monkeypatch):
-    monkeypatch.setenv("MPLBACKEND", "nonsense")
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        start_script("experiments.x")
-        assert os.environ["MPLBACKEND"] == "agg"
-        assert signal.getsignal(signal.SIGINT).args == ("experiments.x",)
-    finally:
-        signal.signal(signal.SIGINT, before)
+def test_the_digest_covers_the_code_that_results_depend_on():
+    modules = set(provenance.modules())
+    needed = """augment convolution engine metrics model objectives probe tasks train features
+        features.logmel features.waveform data.folds data.labels data.standardize data.histogram
+        experiment.config experiment.pool experiment.results experiment.run experiment.settings"""
+    assert modules >= {f"ser_jax.{name}" for name in needed.split()}
+    neutral = {"recognizer", "report", "benchmark", "cli", "shutdown", "io", "devices"}
+    assert not {module for module in modules if module.split(".")[1] in neutral}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ('"""The cost."""\nx = 1', "# a comment\nx = (1)", True),
+        ('def f(x):\n    """Double."""\n    return 2 * x', "def f(x):\n    return 2 * x", True),
+        ('raise ValueError("expected 1")', 'raise ConfigError(f"expected {1}")', True),
+        ("def f(x):\n    return 2 * x", "def f(x):\n    return x * 2", False),
+        ("if x < 1:\n    raise ValueError", "if x < 2:\n    raise ValueError", False),
+    ],
+)
+def test_the_digest_changes_with_code_and_not_with_sentences(monkeypatch, tmp_path, before, after, same):
+    file = tmp_path / "train.py"
+    monkeypatch.setattr(provenance, "_known", lambda: {"ser_jax.train": file})
+    monkeypatch.setattr(provenance, "modules", lambda: ("ser_jax.train",))
+    found = []
+    for text in (before, after):
+        file.write_text(text)
+        code_digest.cache_clear()
+        found.append(code_digest())
+    code_digest.cache_clear()
+    assert (found[0] == found[1]) is same
+
+
+def test_classes_of_the_user_count_with_their_module(tmp_path, monkeypatch):
+    source = "from ser_jax.augment import NoAugmentation\nclass Mine(NoAugmentation): size = 1\n"
+    (tmp_path / "own_digested.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = importlib.import_module("own_digested").Mine()
+    assert own_digest([Probe(), SpecAugment(), choose]) == ""
+    found = own_digest([Probe(), mine])
+    assert found == own_digest([mine, mine])
+    (tmp_path / "own_digested.py").write_text(source.replace("1", "2"))
+    linecache.clearcache()
+    assert own_digest([mine]) != found
+    del sys.modules["own_digested"]

@@ -9,10 +9,11 @@ from pair import config, noise, pool
 
 from ser_jax.engine import RunResult
 from ser_jax.errors import ResultsError
-from ser_jax.experiment import predictions, results
-from ser_jax.experiment.predictions import (
-    cell,
+from ser_jax.experiment import results
+from ser_jax.experiment import results as predictions
+from ser_jax.experiment.results import (
     gather_predictions,
+    make_predictions,
     read_predictions,
     read_training,
     training_log,
@@ -52,14 +53,14 @@ def facts(count, **changes):
 
 def test_scores_are_of_all_utterances_and_of_each_fold():
     outputs = np.eye(2, dtype=np.float32)[[[0, 0, 1, 1], [0, 1, 1, 1]]]
-    found = cell(
+    found = make_predictions(
         TASKS["arousal"], outputs=outputs, **facts(4, labels=np.array([0, 0, 1, 1]), seed=np.arange(2))
     )
     np.testing.assert_allclose(found.scores, [[1, 1, 1], [0.75, 1, 0.5]])
     alone = facts(4, labels=np.array([0, 1, 0, 1]), seed=np.arange(2))  # a class in each fold
-    assert np.isnan(cell(TASKS["arousal"], outputs=outputs, **alone).scores[:, 1:]).all()
+    assert np.isnan(make_predictions(TASKS["arousal"], outputs=outputs, **alone).scores[:, 1:]).all()
     outputs[1, 2] = np.nan
-    stopped = cell(
+    stopped = make_predictions(
         TASKS["arousal"], outputs=outputs, **facts(4, labels=np.array([0, 0, 1, 1]), seed=np.arange(2))
     )
     assert np.isnan(stopped.scores).tolist() == [[False] * 3, [True] * 3]
@@ -78,14 +79,16 @@ def test_development_utterances_are_scored_after_every_tenth_of_training():
     assert log.dev_epochs.tolist() == [2, 4]
 
 
-@pytest.mark.parametrize("task", [TASKS["four"], Regression(("arousal", "valence"))])
+@pytest.mark.parametrize("task", [TASKS["emotion"], Regression(("arousal", "valence"))])
 def test_predictions_and_logs_survive_the_disk(tmp_path, task):
     draw = np.random.default_rng(0)
     labels = draw.uniform(-1, 1, (9, 2)).astype(np.float32) if task.metric == "CCC" else np.arange(9) % 4
     outputs = draw.normal(size=(3, 9, task.outputs)).astype(np.float32)
-    whole = cell(task, outputs=outputs, **facts(9, labels=labels, seed=np.arange(3)))
+    whole = make_predictions(task, outputs=outputs, **facts(9, labels=labels, seed=np.arange(3)))
     outputs = np.where(np.arange(3)[:, None, None] == 1, np.nan, outputs)
-    write_predictions(tmp_path, cell(task, outputs=outputs, **facts(9, labels=labels, seed=np.arange(3))))
+    write_predictions(
+        tmp_path, make_predictions(task, outputs=outputs, **facts(9, labels=labels, seed=np.arange(3)))
+    )
     found = read_predictions(tmp_path / "predictions" / f"{whole.slug}.npz")
     wanted = whole.only(seeds=np.arange(3) != 1)  # the seed that was stopped is left out
     for name, value in vars(wanted).items():
@@ -116,7 +119,9 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES)
 def test_predictions_that_do_not_fit_together_are_named(tmp_path, change):
     outputs = np.zeros((1, 4, 2), np.float32)
-    found = cell(TASKS["arousal"], outputs=outputs, **facts(4, labels=np.arange(4) % 2, seed=np.arange(1)))
+    found = make_predictions(
+        TASKS["arousal"], outputs=outputs, **facts(4, labels=np.arange(4) % 2, seed=np.arange(1))
+    )
     write_predictions(tmp_path, found)
     path = tmp_path / "predictions" / f"{found.slug}.npz"
     arrays = dict(np.load(path))

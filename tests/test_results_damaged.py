@@ -10,7 +10,7 @@ from predicted_by_hand import LABEL, claimed, keep, predicted
 from experiments.report import report
 from experiments.verify import verify
 from ser_jax.errors import ResultsError
-from ser_jax.experiment import predictions
+from ser_jax.experiment import results as predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment.command import run_function
 from ser_jax.experiment.config import digest
@@ -125,9 +125,7 @@ def test_predictions_of_other_corpora_or_under_another_name_are_named(out):
         Results(out)
     (out / "predictions" / "copy.npz").unlink()
     predictions.write_predictions(out, predicted(test=("fr",)))
-    with pytest.raises(
-        ResultsError, match=r"fr-arousal.npz is of de and fr, expected the corpora .* \(de en\)"
-    ):
+    with pytest.raises(ResultsError, match=r"fr-arousal.npz is of fr, expected corpora of .* \(de en\)"):
         Results(out)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from five_runs import CONFIG, COUNTS, GROUP, N, a_run, computed, data, equal, specs
 
-from ser_jax import engine, model, runs, train
+from ser_jax import engine, model, train
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
 from ser_jax.objectives import DomainAdversarial
@@ -165,7 +165,7 @@ def test_weights_that_are_not_finite_after_the_last_step_are_noticed():
     training = TrainConfig(batch=N, learning_rate=1e38)
     state = train.start(CONFIG, training, run)
     batch = jax.tree.map(lambda leaf: leaf[0], schedule(run, N, 0))
-    gathered = runs.gather(speech, batch.rows)
+    gathered = train.gather(speech, batch.rows)
     step = jax.jit(train.step, static_argnums=0)
     after, loss = step(Procedure(CONFIG, training), gathered, run, state, batch)
     assert np.isfinite(loss)
@@ -181,7 +181,7 @@ def test_weights_that_are_not_finite_after_the_last_step_are_noticed():
 def test_order_dropout_and_first_weights_depend_on_the_run_alone():
     """Not on the stack, the place in it, the length that lists are padded to, or resuming."""
     own = [a_run(seed, count) for seed, count in enumerate(COUNTS[:3])]
-    stack = runs.stack(own)
+    stack = train.stack(own)
     first = train.start_runs(CONFIG, TRAINING, stack).params
     for place, run in enumerate(own):
         mine = jax.tree.map(lambda leaf: leaf[place], (first, stack))  # noqa: B023

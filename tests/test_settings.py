@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pair import changed, config, noise, planned, pool, with_facts
 
-from ser_jax import runs
+from ser_jax import train
 from ser_jax.experiment import settings
 from ser_jax.experiment.run import by_stack
 from ser_jax.experiment.settings import (
@@ -25,8 +25,8 @@ from ser_jax.experiment.settings import (
     tuning,
     whole_corpora,
 )
+from ser_jax.model import Probe
 from ser_jax.objectives import DomainAdversarial
-from ser_jax.probe import Probe
 from ser_jax.tasks import TASKS, Categorical, Regression
 from ser_jax.train import TrainConfig
 
@@ -147,7 +147,7 @@ def test_keys_follow_from_seed_task_and_fold_alone():
     for one, own in specs.items():
         stream = {"arousal": 0, "valence": 1}[one.task.name]
         for spec in own:
-            key = runs.key(spec.seed, stream, spec.fold)
+            key = train.key(spec.seed, stream, spec.fold)
             assert bits(spec.key) == bits(jax.random.fold_in(key, 1) if one.start else key)
     for one, own in specs.items():  # the first fold does not repeat the dropout of its pre-training
         if one.start:

@@ -43,46 +43,20 @@ def tolerance(corpora):
     return 3 * np.sqrt(0.95 * 0.05 / corpora)
 
 
-# What version 1 gave: interval, exact p, p of 99 random swaps, chance.
-@pytest.mark.parametrize(
-    ("corpus", "bounds", "exact", "random", "chance"),
-    [
-        (
-            (2, 3, 40, 2),
-            (0.42331645612410085, 0.901599368791724),
-            0.25,
-            0.25,
-            (0.4099326599326599, 0.5900673400673401),
-        ),
-        (
-            (0, 12, 50, 3),
-            (0.6731307692666061, 0.7672489120415402),
-            0.09326171875,
-            0.08,
-            (0.4598920320550793, 0.5401079679449207),
-        ),
-        (
-            (5, 30, 20, 4),
-            (0.6608985427202613, 0.7233748989300921),
-            0.20657934206579343,
-            0.24,
-            (0.4600140126113502, 0.5399859873886498),
-        ),
-    ],
-)
-def test_known_answers_of_two_classes(corpus, bounds, exact, random, chance):
-    labels, predictions, speaker = simulated(*corpus)
-    assert interval("UAR", labels, predictions, speaker) == pytest.approx(bounds, abs=1e-12)
-    assert paired_test("UAR", labels, predictions[:1], predictions[1:], speaker) == exact
-    settings = {"samples": 99, "seed": 3}
-    assert paired_test("UAR", labels, predictions[:1], predictions[1:], speaker, **settings) == random
-    assert chance_interval("UAR", labels) == chance
+def test_known_answers_of_two_classes():
+    labels, predictions, speaker = simulated(0, 12, 50, 3)
+    found = interval("UAR", labels, predictions, speaker)
+    assert found == pytest.approx((0.6731307692666061, 0.7672489120415402), abs=1e-12)
+    settings = ("UAR", labels, predictions[:1], predictions[1:], speaker)
+    assert paired_test(*settings) == 0.09326171875
+    assert paired_test(*settings, samples=99, seed=3) == 0.08
+    assert chance_interval("UAR", labels) == (0.4598920320550793, 0.5401079679449207)
 
 
 @pytest.mark.parametrize(
     ("metric", "corpus", "truth"), [("UAR", simulated, TRUTH), ("CCC", rated, CONCORDANCE)]
 )
-@pytest.mark.parametrize(("speakers", "corpora"), [(2, 300), (4, 300), (10, 400)])
+@pytest.mark.parametrize(("speakers", "corpora"), [(2, 200), (4, 200), (10, 200)])
 def test_intervals_cover_as_often_as_they_claim(metric, corpus, truth, speakers, corpora):
     bounds = (interval(metric, *corpus(seed, speakers, count=2), samples=500) for seed in range(corpora))
     covered = np.mean([low <= truth <= high for low, high in bounds])
@@ -128,17 +102,6 @@ def test_the_bootstrap_is_scipys_at_the_expanded_level():
     np.testing.assert_allclose(ours, theirs.confidence_interval, atol=0.1 * theirs.standard_error)
 
 
-@pytest.mark.parametrize(("speakers", "level"), [(3, 0.95), (10, 0.9), (40, 0.68)])
-def test_of_speakers_of_equal_size_it_is_close_to_students_interval(speakers, level):
-    rng = np.random.default_rng(speakers)
-    labels, speaker = np.tile([0, 1], 50 * speakers), np.repeat(np.arange(speakers), 100)
-    predictions = runs(rng, labels, recalls_of_people(rng, labels, speaker), 3)
-    each = [uar(labels[speaker == i], predictions[:, speaker == i]).mean() for i in range(speakers)]
-    wanted = stats.t.interval(level, speakers - 1, np.mean(each), stats.sem(each))
-    found = interval("UAR", labels, predictions, speaker, level=level)
-    np.testing.assert_allclose(found, wanted, atol=0.06 * (wanted[1] - wanted[0]))
-
-
 @BOTH
 def test_names_order_and_block_do_not_matter(metric, corpus, monkeypatch):
     labels, predictions, speaker = corpus(1, speakers=12, count=4)
@@ -181,15 +144,6 @@ def test_equal_runs_are_one_run_and_unlabelled_utterances_none(metric, corpus):
     assert paired_test(metric, labels, predictions[:2], predictions[3:], speaker) == pytest.approx(p)
 
 
-def test_dimensions_without_labels_are_left_out():
-    labels, predictions, speaker = rated(2)
-    more, extra = np.stack([labels, np.nan * labels], axis=1), np.stack([predictions, predictions], axis=2)
-    assert interval("CCC", more, extra, speaker) == interval("CCC", labels, predictions, speaker)
-    p = paired_test("CCC", labels, predictions[:2], predictions[2:], speaker)
-    assert paired_test("CCC", more, extra[:2], extra[2:], speaker) == p
-    assert chance_interval("CCC", more) == chance_interval("CCC", labels)
-
-
 def test_one_speaker_shows_nothing_of_others():
     labels, predictions = np.array([0, 1, 0, 1]), np.array([[0, 1, 1, 1]])
     assert np.isnan(interval("UAR", labels, predictions, ["a"] * 4)).all()
@@ -197,12 +151,6 @@ def test_one_speaker_shows_nothing_of_others():
     assert not np.isnan(interval("UAR", labels, predictions, ["a", "a", "b", "b"])).any()
     ratings = [[0.5, np.nan], [0.7, np.nan], [0.2, 2], [0.1, 4]]  # dimension 1 is all of one
     assert np.isnan(interval("CCC", ratings, np.ones((1, 4, 2)), ["a", "a", "b", "b"])).all()
-
-
-def test_draws_without_a_class_are_left_out():
-    labels, speaker = np.repeat([0, 0, 1, 1, 1, 1, 1, 1], 10), np.repeat(list("abcdefgh"), 10)
-    predictions = np.zeros((1, 80), int)  # always class 0
-    np.testing.assert_array_equal(interval("UAR", labels, predictions, speaker, samples=200), [0.5, 0.5])
 
 
 def of_three_classes(seed, speakers=6):
@@ -275,23 +223,12 @@ def test_ties_are_ties_whatever_the_shares_round_to():
 
 @BOTH
 def test_p_values_of_one_setting_against_itself_are_uniform(metric, corpus):
-    p = np.empty(300)
+    p = np.empty(200)
     for seed in range(len(p)):
         labels, predictions, speaker = corpus(seed, count=4)
         p[seed] = paired_test(metric, labels, predictions[:2], predictions[2:], speaker)
     assert np.mean(p <= 0.05) < 0.05 + tolerance(len(p))
     assert stats.kstest(p, "uniform").pvalue > 0.01
-
-
-def test_settings_that_differ_are_told_apart():
-    p = np.empty(100)
-    for seed in range(len(p)):
-        rng = np.random.default_rng(seed)
-        labels, speaker = truths(rng)
-        recall = recalls_of_people(rng, labels, speaker)
-        one, other = runs(rng, labels, recall, 3), runs(rng, labels, recall + 0.06, 5)
-        p[seed] = paired_test("UAR", labels, one, other, speaker)
-    assert np.mean(p <= 0.05) > 0.9
 
 
 def test_a_run_that_diverged_has_neither_interval_nor_p_value():
@@ -307,14 +244,6 @@ def test_holm_rejects_step_by_step(p, level):
     while left and p[left[0]] * len(left) <= level:
         rejected.add(left.pop(0))
     assert set(np.flatnonzero(holm(p) <= level)) == rejected
-
-
-@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8), missing=st.integers(0, 8))
-def test_comparisons_not_made_do_not_count(p, missing):
-    with_gap = np.insert(np.array(p), min(missing, len(p)), np.nan)
-    np.testing.assert_array_equal(holm(with_gap)[~np.isnan(with_gap)], holm(p))
-    assert (holm(p) >= p).all()
-    assert (holm(p) <= np.minimum(1, np.array(p) * len(p))).all()  # Bonferroni
 
 
 def test_holm_of_known_values():
@@ -368,33 +297,27 @@ def test_permuted_labels_fall_within_the_range_of_ccc():
     assert np.mean((low <= found) & (found <= high)) == pytest.approx(0.95, abs=tolerance(2000))
 
 
-def test_bad_arguments_are_refused():
-    labels, predictions, speaker = np.array([0, 1, 1]), np.array([[0, 1, 1]]), np.array(["a", "b", "c"])
-    for function, arguments, message in (
-        (interval, ("UAR", labels, predictions[:, :2], speaker), r"predictions of shape \(1, 2\), expected"),
-        (interval, ("UAR", labels, predictions[0], speaker), r"\(3,\), expected \[R, 3\], R at least 1"),
-        (interval, ("UAR", labels, predictions, speaker[:2]), r"speakers of shape \(2,\), expected \[3\]"),
-        (interval, ("UAR", labels, predictions + 0.3, speaker), r"0\.3 among the predictions, expected"),
-        (interval, ("UAR", [0, 0], [[0, 1]], ["a", "b"]), "UAR of 2 utterances is not defined: none is of"),
-        (interval, ("UAR", [-1], [[0]], ["a"]), "UAR of 0 utterances is not defined: none is of class 0, 1"),
-        (interval, ("CCC", [[np.nan]], [[[0]]], ["a"]), "none of 1 utterances has a label"),
-        (interval, ("WAR", labels, predictions, speaker), "metric 'WAR', expected UAR or CCC"),
-        (paired_test, ("UAR", labels, predictions, predictions[:0], speaker), r"\(0, 3\), expected"),
-        (paired_test, ("UAR", [0, 0], [[0, 1]], [[1, 1]], ["a", "b"]), "UAR of 2 .* none is of class 1"),
-        (chance_interval, ("UAR", [0, 0]), "UAR of 2 utterances is not defined: none is of class 1"),
-        (chance_interval, ("WAR", labels), "metric 'WAR', expected UAR or CCC"),
-        (holm, ([0.1, np.nan, 1.2],), r"1\.2 among the p-values, expected 0 to 1"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            function(*arguments)
-    with pytest.raises(ValueError, match="level 95, expected between 0 and 1"):
-        interval("UAR", labels, predictions, speaker, level=95)
-    with pytest.raises(ValueError, match="level 0, expected between 0 and 1"):
-        chance_interval("UAR", labels, level=0)
-
-
 def test_mean_and_standard_deviation_over_runs():
     mean, std = over_runs([[0.1, 1.0], [0.3, 1.0], [0.8, np.nan]])
     np.testing.assert_allclose(mean, [0.4, np.nan])
     np.testing.assert_allclose(std, [np.sqrt(0.13), np.nan])  # (0.09 + 0.01 + 0.16) / 2
     np.testing.assert_array_equal(over_runs([[0.25, 0.75]]), [[0.25, 0.75], [np.nan, np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (interval, ("UAR", [0, 1, 1], [[0, 1, 1.3]], list("abc")), r"1\.3 among the predictions, expected"),
+        (interval, ("UAR", [0, 0], [[0, 1]], ["a", "b"]), "UAR of 2 utterances is not defined: none is of"),
+        (interval, ("CCC", [[np.nan]], [[[0]]], ["a"]), "none of 1 utterances has a label"),
+        (interval, ("WAR", [0, 1], [[0, 1]], ["a", "b"]), "metric 'WAR', expected UAR or CCC"),
+        (paired_test, ("UAR", [0, 0], [[0, 1]], [[1, 1]], ["a", "b"]), "UAR of 2 .* none is of class 1"),
+        (chance_interval, ("UAR", [0, 0]), "UAR of 2 utterances is not defined: none is of class 1"),
+        (holm, ([0.1, np.nan, 1.2],), r"1\.2 among the p-values, expected 0 to 1"),
+    ],
+)
+def test_bad_arguments_are_refused(function, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        function(*arguments)
+    with pytest.raises(ValueError, match="level 95, expected between 0 and 1"):
+        chance_interval("UAR", [0, 1], level=95)

@@ -53,7 +53,7 @@ def test_binary_classes_follow_the_papers_rules(corpus):
 
 
 def test_four_emotions_merge_excitement_into_happiness(corpus):
-    four = task("four")
+    four = task("emotion")
     number = {"ang": 0, "hap": 1, "exc": 1, "neu": 2, "sad": 3}
     assert four.labels(corpus).tolist() == [number.get(name, -1) for name in corpus.emotion.tolist()]
     assert (four.outputs, four.chance) == (4, 0.25)
@@ -82,7 +82,7 @@ def test_the_identity_of_a_corpus_is_its_place_in_the_list(corpus):
     assert (names.name, names.chance) == ("language", 0.5)
 
 
-@pytest.mark.parametrize("name", ["arousal", "four"])
+@pytest.mark.parametrize("name", ["arousal", "emotion"])
 def test_classes_are_scored_where_there_is_a_label(name):
     own = task(name)
     labels, predicted = DRAW.integers(-1, own.outputs, 99), DRAW.integers(0, own.outputs, 99)
@@ -114,7 +114,7 @@ def test_numbers_are_scored_where_there_is_a_label():
 
 def test_several_models_predict_by_their_mean_probabilities_or_numbers():
     logits = DRAW.normal(size=(3, 2, 7, 4))
-    four = task("four")
+    four = task("emotion")
     softmax = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(probabilities(four, logits), softmax, rtol=1e-5)
     mean = average(four, logits)

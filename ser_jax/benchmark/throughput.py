@@ -1,7 +1,7 @@
 """Training throughput in utterances x runs per second, compilation apart, beside PyTorch.
 
 Variants of training run interleaved in one process, so that other load on the machine affects all of them
-alike. The workload is noise of IEMOCAP's size, with IEMOCAP's lengths or all of one length.
+alike. The workload is noise with the size and the lengths of IEMOCAP.
 """
 
 import dataclasses
@@ -10,36 +10,26 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ser_jax import model, train
+from ser_jax import train
+from ser_jax.benchmark import TURNS, iemocap_seconds
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
 from ser_jax.engine import RunSpec
 from ser_jax.experiment import provenance
-from ser_jax.io import atomic_file, markdown_table
+from ser_jax.io import markdown_table
 from ser_jax.model import AttentiveCNN
-from ser_jax.runs import Data, Runs, default_stacking, fill, spread, stack
-from ser_jax.train import Procedure, TrainConfig
+from ser_jax.train import Data, Procedure, TrainConfig, fill, stack
 
-# Share of IEMOCAP's turns that are shorter than this, s.
-QUANTILES = {
-    0: 0.58, 0.05: 1.39, 0.1: 1.68, 0.2: 2.14, 0.3: 2.56, 0.4: 2.98, 0.5: 3.52, 0.6: 4.20, 0.7: 5.14,
-    0.8: 6.41, 0.86: 7.5, 0.9: 8.45, 0.95: 10.5, 0.99: 15.1, 1: 34.1,
-}  # fmt: skip
-TURNS = 10_039  # IEMOCAP's
-RATE = 100  # frames per second
+FRAME_RATE = 100  # frames/s
 # Alone and merged, every utterance of IEMOCAP and RECOLA trains in four of five folds, across languages once;
 # fine-tuning takes 100 utterances for 10 epochs. Five seeds, two tasks.
 TABLE2 = ((4 + 4 + 1) * (TURNS + 1308) * 50 + 2 * 5 * 100 * 10) * 5 * 2  # utterance-steps
-IEMOCAP = "IEMOCAP's"  # distribution of lengths
-AXES = {"runs": "runs in a stack", "utterances": "utterances per run", "length": "length of utterances, s"}
-MIN_ROUNDS = 3
 
 
 class Sizes(NamedTuple):
@@ -47,33 +37,22 @@ class Sizes(NamedTuple):
 
     Attributes:
       utterances: N.
-      epoch, cell: utterances that a run trains on per call, at most: alone or in a stack of five, and in
-        larger stacks.
-      products, triad: rows of the matrices, and MB of the arrays, that measure the peaks.
-      seconds: s of a call of PyTorch, or that measures a peak.
-      rounds, limit: rounds, and s after which no further one begins.
-      runs, trained, lengths: numbers of runs, of utterances, and seconds whose cost is measured.
+      epoch, cell: utterances that a run trains on per call, at most: alone or in a stack of five, and in a
+        stack of 25.
+      products: rows of the square matrices whose product is measured.
+      seconds: s that a call of PyTorch or of a matrix product lasts.
+      rounds: how often everything is measured.
     """
 
     utterances: int = TURNS
     epoch: int = TURNS
     cell: int = 2048
     products: tuple[int, ...] = (2048, 4096, 8192)
-    triad: int = 1024
     seconds: float = 0.5
     rounds: int = 7
-    limit: int = 60
-    runs: tuple[int, ...] = (1, 2, 10, 50, 100)
-    trained: tuple[int, ...] = (32, 128, 512, 2048)
-    lengths: tuple[float, ...] = (0.9, 1.8, 3.6, 5.4, 7.5)
 
-    @classmethod
-    def of(cls, platform: str, full: bool) -> "Sizes":
-        """Return what suits a platform; `full` measures more."""
-        if platform != "cpu":
-            return cls(rounds=25, limit=600) if full else cls()
-        own = cls(epoch=512, cell=64, products=(512, 1024, 2048), triad=128, limit=90)
-        return own._replace(epoch=2048, cell=256, rounds=15, limit=900) if full else own
+
+CPU_SIZES = Sizes(epoch=512, cell=64, products=(512, 1024, 2048))
 
 
 class Workload(NamedTuple):
@@ -82,106 +61,76 @@ class Workload(NamedTuple):
     Attributes:
       features: [N, T, F] float32, standard normal, nowhere zero.
       labels: [N] int32, random.
-      frames: [N] int32 frames that count, by distribution of lengths: "IEMOCAP's", and "2.7 s" and the like.
+      frames: [N] int32 frames that hold sound.
     """
 
     features: np.ndarray
     labels: np.ndarray
-    frames: dict[str, np.ndarray]
+    frames: np.ndarray
 
     @classmethod
-    def of(cls, config: AttentiveCNN, count: int, lengths: tuple[float, ...]) -> "Workload":
+    def of(cls, config: AttentiveCNN, count: int) -> "Workload":
         """Return `count` utterances, the same for the same arguments."""
         draw = np.random.default_rng(1)
-        seconds = {IEMOCAP: iemocap_seconds(count)} | {f"{one} s": np.full(count, one) for one in lengths}
-        frames = {name: np.minimum(np.rint(own * RATE), config.frames) for name, own in seconds.items()}
+        frames = np.minimum(np.rint(iemocap_seconds(count) * FRAME_RATE), config.frames).astype(np.int32)
         return cls(
             features=draw.standard_normal((count, config.frames, config.bands), dtype=np.float32),
             labels=draw.integers(0, config.outputs, count, dtype=np.int32),
-            frames={name: own.astype(np.int32) for name, own in frames.items()},
+            frames=frames,
         )
 
-    def data(self, machine: Machine | None) -> dict[str, Data]:
-        """Return the utterances by distribution of lengths, on a machine or, for None, on the host."""
+    def data(self, machine: Machine | None) -> Data:
+        """Return the utterances on a machine or, for None, on the host."""
         group = np.zeros(len(self.features), np.int32)
         features = machine.place(self.features, group)[0] if machine else self.features
-        own = partial(Data, features=features, group=group)
-        return {name: own(frames=frames) for name, frames in self.frames.items()}
+        return Data(features=features, frames=self.frames, group=group)
 
     def runs(self, count: int, most: int) -> list[RunSpec]:
-        """Return runs on four fifths of the utterances, at most `most`, the same ones for five seeds each."""
+        """Return runs on four fifths of the utterances, `most` at most; five seeds share a fold."""
         draw, total = np.random.default_rng(2), len(self.features)
         rows = [draw.permutation(total)[: min(most, total * 4 // 5)].astype(np.int32) for _ in range(5)]
         ones = np.ones((1, self.features.shape[2]), np.float32)
-        own = partial(RunSpec, labels=self.labels, scaler=Scaler(0 * ones, ones))
-        return [own(key=jax.random.key(i), train=rows[i // 5 % 5]) for i in range(count)]
+        spec = partial(RunSpec, labels=self.labels, scaler=Scaler(0 * ones, ones))
+        return [spec(key=jax.random.key(i), train=rows[i // 5 % 5]) for i in range(count)]
 
 
-def iemocap_seconds(count: int) -> np.ndarray:
-    """Return lengths [N] s with the distribution of IEMOCAP's turns, in random order."""
-    share = (np.arange(count) + 0.5) / count
-    return np.random.default_rng(0).permutation(np.interp(share, list(QUANTILES), list(QUANTILES.values())))
+def useful_flops(config: AttentiveCNN, frames: np.ndarray) -> float:
+    """Return the FLOP of a step per utterance, forward and for the gradient of the kernels.
 
-
-def useful_flops(config: AttentiveCNN, frames: np.ndarray, winners_only: bool = False) -> float:
-    """Return the FLOP that a step needs per utterance: forward, and the gradient of the kernels.
-
-    Only segments that hold sound count, at the positions that they pool; frames are [N]. The gradient counts
-    as the matrix product that it is without the pooling, or as one window per segment and kernel (the
-    maximum's). No input gradient is needed, and what follows the pooling is a thousandth.
+    Only segments that hold sound count, at the positions that are pooled; `frames` are [N]. The gradient
+    counts as the matrix product that it is without the pooling. There is no input gradient, and what follows
+    the pooling is a thousandth.
     """
     live = np.minimum(np.ceil(frames / config.segment_frames), config.segments)
-    product = 2 * config.kernel * config.bands * config.channels
-    return float(live.mean()) * product * (config.pool + (1 if winners_only else config.pool))
-
-
-def useful_bytes(config: AttentiveCNN, frames: np.ndarray, batch: int) -> float:
-    """Return the bytes that a step must move per utterance.
-
-    The frames [N] that hold sound are read once; parameters and both of Adam's moments are read and written
-    once per batch.
-    """
-    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(model.shapes(config)))
-    return 4 * (float(frames.mean()) * config.bands + 6 * parameters / batch)
+    return float(live.mean()) * 2 * 2 * config.pool * config.kernel * config.bands * config.channels
 
 
 class Trainer:
-    """Runs in training; each call trains all of them for some epochs and returns utterances x runs.
+    """A stack of runs in training, as `train.fit_runs` trains it.
 
     Attributes:
-      states: of each run after the last call; of the stack as a list of one.
+      state: TrainState of the stack after the last call.
     """
 
-    def __init__(
-        self, how: Procedure, data: dict[str, Data], specs: list[RunSpec], stacked: bool, epochs: int = 1
-    ):
-        """Prepare to train runs side by side, as the engine does, or one by one, as `train.fit` does."""
-        config, training, mesh = how.config, how.training, how.mesh
-        self._data, self._epochs, self._done = data, epochs, 0
-        self._utterances = epochs * sum(len(one.train) for one in specs)
-        self._runs: list[Runs]
-        if stacked:
-            size = mesh.size if mesh else 1
-            runs = fill(stack([one.run() for one in specs]), -(-len(specs) // size) * size)
-            self._runs, self._epoch = [spread(runs, mesh)], partial(train.epoch, how)
-            self.states = [spread(train.start_runs(config, training, self._runs[0]), mesh)]
-        else:
-            self._runs = [jax.tree.map(jnp.asarray, one.run()) for one in specs]
-            self._epoch = partial(jax.jit(train.one_epoch, static_argnums=0), how)
-            self.states = [train.start(config, training, run) for run in self._runs]
+    def __init__(self, procedure: Procedure, data: Data, specs: list[RunSpec]):
+        """Prepare to train for as many epochs per call as the procedure has."""
+        config, training, *_, mesh = procedure
+        self._units = float(training.epochs * sum(len(spec.train) for spec in specs))
+        size = mesh.size if mesh else 1
+        runs = fill(stack([spec.run() for spec in specs]), -(-len(specs) // size) * size)
+        self._fit = partial(train.fit_runs, procedure, data, runs)
+        self._losses = np.zeros((training.epochs, len(runs.train)), np.float32)
+        self.state = train.start_runs(config, training, runs)
 
-    def __call__(self, lengths: str) -> float:
-        """Train on utterances of a distribution of lengths and wait for the end."""
-        for i, runs in enumerate(self._runs):
-            for number in range(self._done, self._done + self._epochs):
-                self.states[i], losses = self._epoch(self._data[lengths], runs, self.states[i], number)
-            jax.block_until_ready((self.states[i], losses))
-        self._done += self._epochs
-        return self._utterances
+    def __call__(self) -> float:
+        """Train, wait for the end, and return utterances x runs."""
+        self.state, _ = self._fit(resume=(0, self.state, self._losses))
+        jax.block_until_ready(self.state)
+        return self._units
 
 
 class Timing(NamedTuple):
-    """Rates of one thing.
+    """Rates of one variant.
 
     Attributes:
       compilation: s that the first call took longer than the second, which does the same.
@@ -193,52 +142,32 @@ class Timing(NamedTuple):
     rates: list[float]
     failed: str | None = None
 
-    @property
-    def rate(self) -> float:
-        """The median over the rounds."""
-        return float(np.median(self.rates))
 
-
-def interleaved(
-    things: Mapping[Any, Callable[[], float] | str],
-    rounds: int,
-    limit: float,
-    may_fail: Callable[[Any], bool] = lambda name: False,
-) -> dict[Any, Timing]:
-    """Call each thing twice to warm up, then all in turn, round after round.
+def interleaved(works: Mapping[Any, Callable[[], float]], rounds: int) -> dict[Any, Timing]:
+    """Call each work twice to warm up, then all in turn, round after round.
 
     Args:
-      things: by name; a call works, waits for the end and returns the units done. For what cannot be called,
-        the reason.
+      works: by name; a call works, waits for the end and returns the units done. One that raises an
+        exception in its first call is left out.
       rounds: how many.
-      limit: s after which no further round begins, once there are `MIN_ROUNDS`.
-      may_fail: whether a thing may fail; it is then left out, with the reason.
     """
 
-    def timed(thing: Callable[[], float]) -> tuple[float, float]:
+    def timed(work: Callable[[], float]) -> tuple[float, float]:
         start = time.perf_counter()
-        units = thing()
+        units = work()
         return time.perf_counter() - start, units
 
     timings = {}
-    for name, thing in things.items():
+    for name, work in works.items():
         try:
-            if isinstance(thing, str):
-                raise ImportError(thing)
-            timings[name] = Timing(max(timed(thing)[0] - timed(thing)[0], 0), [])
-        except Exception as error:
-            if not (may_fail(name) or isinstance(thing, str)):
-                raise
+            timings[name] = Timing(max(timed(work)[0] - timed(work)[0], 0), [])
+        except (ImportError, RuntimeError) as error:
             reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
             timings[name] = Timing(math.nan, [math.nan], reason)
-    start = time.perf_counter()
-    for done in range(rounds):
-        if done >= MIN_ROUNDS and time.perf_counter() - start > limit:
-            break
-        for name, thing in things.items():
-            if timings[name].failed is None and not isinstance(thing, str):
-                seconds, units = timed(thing)
-                timings[name].rates.append(units / seconds)
+    for _ in range(rounds):
+        for name in (name for name in works if timings[name].failed is None):
+            seconds, units = timed(works[name])
+            timings[name].rates.append(units / seconds)
     return timings
 
 
@@ -247,250 +176,140 @@ def ratio(above: Timing, below: Timing) -> float:
     return float(np.median([a / b for a, b in zip(above.rates, below.rates, strict=False)]))
 
 
-class Peak:
-    """The highest rate seen of some work, which a call repeats for some time.
-
-    Attributes:
-      rate: units per second.
-    """
-
-    def __init__(self, work: Callable[[], None], units: float, seconds: float):
-        """Prepare to repeat `work`, which does `units` and waits for the end, for `seconds` a call."""
-        self._work, self._units, self._seconds, self.rate = work, units, seconds, 0.0
-
-    def __call__(self) -> float:
-        """Work and return the units done."""
-        start = now = time.perf_counter()
-        done = 0
-        while not done or now - start < self._seconds:
-            self._work()
-            before, now, done = now, time.perf_counter(), done + 1
-            self.rate = max(self.rate, self._units / (now - before))
-        return self._units * done
-
-
-def matmul(size: int, precision: str, seconds: float) -> Peak:
-    """Return a product of square matrices, summed in float32; units are FLOP."""
+def matmul(size: int, precision: str, seconds: float) -> Callable[[], float]:
+    """Return a call that multiplies square matrices for some seconds and returns the FLOP."""
     kind = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
     how = "highest" if precision == "float32" else "default"
     a, b = (jax.random.normal(jax.random.key(i), (size, size), kind) for i in range(2))
     multiply = jax.jit(partial(jnp.matmul, precision=how, preferred_element_type=jnp.float32))
-    return Peak(lambda: multiply(a, b).block_until_ready(), 2 * size**3, seconds)
 
+    def work() -> float:
+        start, done = time.perf_counter(), 0
+        while not done or time.perf_counter() - start < seconds:
+            multiply(a, b).block_until_ready()
+            done += 1
+        return 2.0 * size**3 * done
 
-def triad(megabytes: int, seconds: float) -> Peak:
-    """Return a <- s a + b over arrays of so many MB, too large for any cache; units are bytes."""
-    count, passes = megabytes * 1_000_000 // 4, 4
-    state, b = jnp.ones(count), jnp.full(count, 0.5)
-
-    @partial(jax.jit, donate_argnums=0)
-    def move(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jax.lax.fori_loop(0, passes, lambda _, a: 0.5 * a + b, a)
-
-    def work() -> None:
-        nonlocal state
-        state = move(state, b).block_until_ready()
-
-    return Peak(work, 3 * 4 * count * passes, seconds)
-
-
-class Key(NamedTuple):
-    """One measurement: a variant in one precision, on one distribution of lengths.
-
-    Attributes:
-      value: of the runs, utterances or seconds whose cost the variant shows; 0 for the others.
-    """
-
-    variant: str
-    precision: str
-    lengths: str = IEMOCAP
-    value: float = 0
+    return work
 
 
 def variants(
-    config: AttentiveCNN, training: TrainConfig, sizes: Sizes, workload: Workload, every: bool, costs: bool
-) -> dict[Key, Callable[[], float] | str]:
-    """Return calls that train, each some of a variant's work; for those that cannot run, the reason.
+    config: AttentiveCNN, training: TrainConfig, sizes: Sizes, workload: Workload
+) -> dict[str, Callable[[], float]]:
+    """Return calls that train, each some of a variant's work; those of PyTorch raise ImportError without it.
 
-    With `every`, alternatives to what the engine chooses are among them, and all of PyTorch's; with `costs`,
-    stacks of more and more runs, and one run on more and on longer utterances.
+    In float32 these include alternatives to what the engine chooses, and all of PyTorch's.
     """
     machine, most = Machine.here(budget=sys.maxsize), sizes.epoch
-    chosen, on_mesh = default_stacking(machine.platform), workload.data(machine)
+    chosen, on_mesh = machine.computes_runs_by, workload.data(machine)
     on_one = on_mesh if machine.mesh.size == 1 else workload.data(Machine.here(1, budget=sys.maxsize))
 
-    def stacked(count: int, most: int, stacking: str = chosen, data: dict[str, Data] = on_mesh) -> Trainer:
-        how = Procedure(config, training, stacking=stacking, mesh=machine.mesh)
-        return Trainer(how, data, workload.runs(count, most), stacked=True)
+    def stacked(count: int, most: int, stacking: str = chosen, data: Data = on_mesh) -> Trainer:
+        once = dataclasses.replace(training, epochs=1)
+        procedure = Procedure(config, once, stacking=stacking, mesh=machine.mesh)
+        return Trainer(procedure, data, workload.runs(count, most))
 
-    def sequential(count: int, most: int, epochs: int = 1) -> Trainer:
-        return Trainer(Procedure(config, training), on_one, workload.runs(count, most), False, epochs)
-
-    calls: dict[str, Any] = {
-        "one": sequential(1, most, epochs=5),  # as much work as five runs
-        "five sequential": sequential(5, most),
+    five_epochs = dataclasses.replace(training, epochs=5)  # as much work as five runs
+    calls: dict[str, Callable[[], float]] = {
+        "one": Trainer(Procedure(config, five_epochs), on_one, workload.runs(1, most)),
         "five": stacked(5, most),
-        "cell": stacked(25, sizes.cell),
+        "25": stacked(25, sizes.cell),
     }
-    if every:
+    theirs = ["torch eager"]
+    if config.precision == "float32":
         other = "vmap" if chosen == "map" else "map"
-        calls[f"five {other}"] = stacked(5, most, stacking=other)
-        calls["five streamed"] = stacked(5, most, data=workload.data(None))
-    theirs = ("torch eager", "torch compile", "torch func") if every else ("torch eager",)
+        calls[f"five, {other}"] = stacked(5, most, other)
+        calls["five, streamed"] = stacked(5, most, data=workload.data(None))
+        theirs.append("torch compile")
     try:
         from ser_jax.benchmark import torch_reference
 
-        limit = sizes.seconds, max(most // training.batch, 1)
-        made = torch_reference.variants(config, training, workload, machine.platform, limit)
-        calls |= {name: made[name] for name in theirs}
+        made = torch_reference.variants(config, training, workload, machine.platform, sizes.seconds)
     except ImportError as error:
-        calls |= dict.fromkeys(theirs, str(error))
-    found: dict[Key, Callable[[], float] | str] = {}
-    for name, call in calls.items():
-        for lengths in (IEMOCAP, f"{sizes.lengths[-1]} s"):
-            found[Key(name, config.precision, lengths)] = (
-                call if isinstance(call, str) else partial(call, lengths)
-            )
-    if costs:
-        key, one = partial(Key, precision=config.precision), sequential(1, most)
-        for count in sizes.runs:
-            found[key("runs", value=count)] = partial(stacked(count, sizes.cell), IEMOCAP)
-        for some in sizes.trained:
-            found[key("utterances", value=some)] = partial(sequential(1, some), IEMOCAP)
-        for seconds in sizes.lengths:
-            found[key("length", lengths=f"{seconds} s", value=seconds)] = partial(one, f"{seconds} s")
-    return found
+        reason = str(error)
+
+        def absent() -> float:
+            raise ImportError(reason)
+
+        made = dict.fromkeys(theirs, absent)
+    return calls | {name: made[name] for name in theirs}
 
 
 def measure(
-    config: AttentiveCNN, training: TrainConfig, sizes: Sizes, precisions: list[str], full: bool = False
+    config: AttentiveCNN, training: TrainConfig, sizes: Sizes, precisions: list[str]
 ) -> dict[str, Any]:
-    """Measure the variants in every precision; costs in the first, and all variants in float32 alone.
+    """Measure the variants in every precision.
 
-    Args:
-      config, training, sizes: network, procedure, and how much is measured.
-      precisions: of `AttentiveCNN.precision`.
-      full: whether all variants are measured in every precision.
-    Returns: a report as JSON. Its environment, load (averages before and after) and sizes; peak, FLOP/s of a
-      matrix product by precision, and bandwidth, bytes/s of the memory, the highest seen; rows, what was
-      found of every variant, None for what was not measured.
+    Returns: a report as JSON. Its environment; load, averages before and after; peak, FLOP/s of a matrix
+      product by precision; rows, what was measured of every variant, None for what was not.
     """
-    before, workload = provenance.load(), Workload.of(config, sizes.utterances, sizes.lengths)
-    found: dict[Key, Callable[[], float] | str] = {}
-    peaks: dict[str, list[Peak]] = {}
-    for i, precision in enumerate(precisions):
-        own, every = dataclasses.replace(config, precision=precision), full or precision == "float32"
-        found |= variants(own, training, sizes, workload, every, costs=i == 0)
-        peaks[precision] = [matmul(size, precision, sizes.seconds) for size in sizes.products]
-    memory = triad(sizes.triad, sizes.seconds)
-    works = dict(enumerate([memory, *(one for some in peaks.values() for one in some)]))
-    limit = sizes.limit * len(precisions)
-    timings = interleaved(found | works, sizes.rounds, limit, lambda key: key in found and "torch" in key[0])
-    peak = {precision: max(one.rate for one in some) for precision, some in peaks.items()}
+    before, workload = provenance.load(), Workload.of(config, sizes.utterances)
+    works: dict[Any, Callable[[], float]] = {}
+    for precision in precisions:
+        found = variants(dataclasses.replace(config, precision=precision), training, sizes, workload)
+        works |= {(name, precision): work for name, work in found.items()}
+        for size in sizes.products:
+            works[size, precision] = matmul(size, precision, sizes.seconds)
+    timings = interleaved(works, sizes.rounds)
+    peak = {
+        precision: max(max(timings[size, precision].rates) for size in sizes.products)
+        for precision in precisions
+    }
 
-    def row(key: Key) -> dict[str, Any]:
-        timing, frames, top = timings[key], workload.frames[key.lengths], peak[key.precision]
-        low, high = np.quantile(timing.rates, (0.25, 0.75))
-        flops, winners = (useful_flops(config, frames, of) for of in (False, True))
-        moved = useful_bytes(config, frames, training.batch)
+    flops = useful_flops(config, workload.frames)
 
-        def over(variant: str, precision: str) -> float:
-            below = Key(variant, precision, key.lengths)
-            return ratio(timing, timings[below]) if below in timings else math.nan
-
+    def row(variant: str, precision: str) -> dict[str, Any]:
+        timing = timings[variant, precision]
+        low, rate, high = np.quantile(timing.rates, (0.25, 0.5, 0.75)).tolist()
         numbers = {
-            "rate": timing.rate,
-            "low": float(low),
-            "high": float(high),
-            "best": float(np.max(timing.rates)),
+            "rate": rate,
+            "low": low,
+            "high": high,
             "compilation": timing.compilation,
-            "over_five": over("five", key.precision),
-            "over_torch": over("torch eager", key.precision),
-            "over_torch_float32": over("torch eager", "float32"),
-            "flops": flops,
-            "bytes": moved,
-            "of_matmul": timing.rate * flops / top,
-            "of_matmul_winners_only": timing.rate * winners / top,
-            "of_memory": timing.rate * moved / memory.rate,
-            "table2_hours": TABLE2 / timing.rate / 3600,
+            "over_five": ratio(timing, timings["five", precision]),
+            "over_torch": ratio(timing, timings["torch eager", precision]),
+            "of_matmul": rate * flops / peak[precision],
+            "table2_hours": TABLE2 / rate / 3600,
         }
         measured = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-        rounds = 0 if timing.failed else len(timing.rates)
-        return {**key._asdict(), **measured, "rounds": rounds, "failed": timing.failed}
+        return {"variant": variant, "precision": precision, **measured, "failed": timing.failed}
 
     return {
         "environment": provenance.describe_environment(),
         "load": [before, provenance.load()],
-        "sizes": sizes._asdict(),
+        "rounds": sizes.rounds,
         "peak": peak,
-        "bandwidth": memory.rate,
-        "rows": [row(key) for key in found],
+        "rows": [row(*key) for key in works if isinstance(key[0], str)],
     }
 
 
 COLUMNS = {  # of the table: the head, and the form
     "rate": ("utt x runs/s", ",.0f"), "low": ("from", ",.0f"), "high": ("to", ",.0f"),
-    "best": ("fastest", ",.0f"), "rounds": ("rounds", "d"), "compilation": ("compilation, s", ".1f"),
-    "over_five": ("x five", ",.2f"), "over_torch": ("x PyTorch", ",.2f"),
-    "over_torch_float32": ("x its float32", ",.2f"), "of_matmul": ("of matmul", ".0%"),
-    "of_matmul_winners_only": ("winners only", ".0%"), "of_memory": ("of memory", ".1%"),
-    "table2_hours": ("Table 2, h", ",.2f"),
+    "compilation": ("compilation, s", ".1f"), "over_five": ("x five", ".2f"),
+    "over_torch": ("x PyTorch", ".2f"), "of_matmul": ("of matmul", ".0%"),
+    "table2_hours": ("Table 2, h", ".2f"),
 }  # fmt: skip
 
 
 def markdown(report: dict[str, Any]) -> str:
     """Return a report as a table, and sentences on what was measured."""
-
-    def number(value: float | None, form: str = ",.2f") -> str:
-        return "?" if value is None else format(value, form)
-
     where, load = report["environment"], report["load"]
-    rows = [["training", "precision", "lengths", *(head for head, _ in COLUMNS.values())]]
+    lines = [["training", "precision", *(head for head, _ in COLUMNS.values())]]
     for row in report["rows"]:
-        name = f"{row['variant']} {row['value']:g}" if row["value"] else row["variant"]
-        fields = [number(row[column], form) for column, (_, form) in COLUMNS.items()]
+        fields = [
+            "?" if row[name] is None else format(row[name], form) for name, (_, form) in COLUMNS.items()
+        ]
         if row["failed"]:
             fields = [f"not measured: {row['failed']}", *[""] * (len(COLUMNS) - 1)]
-        rows.append([name, row["precision"], row["lengths"], *fields])
+        lines.append([row["variant"], row["precision"], *fields])
     versions = ", ".join(f"{name} {where[name]}" for name in ("jax", "torch", "python") if where[name])
     peaks = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {name}" for name, rate in report["peak"].items())
-    busy = "Other load distorts rates: compare the fastest only. " if provenance.busy(load[0]) else ""
-    return f"""{markdown_table(rows)}
+    return f"""{markdown_table(lines)}
 
-{where["device"]}, {where["cores"]} cores, for JAX as for PyTorch; {versions}; OMP_WAIT_POLICY \
-{where["omp_wait_policy"]}; load average {number(load[0])} before, {number(load[1])} after. {busy}
-Rates: utterances x runs trained per second, median over interleaved rounds, quartiles, fastest round. \
-Compilation: what the first call took longer than the second. Ratios, medians over the rounds: to five runs \
-stacked, to PyTorch eager, to that in float32. Cell: 25 runs stacked. Runs: in a stack; utterances, length: \
-of one run. Table 2: {TABLE2 / 1e6:.1f} million utterance-steps. Peaks, the highest seen: matmul {peaks}; \
-memory {report["bandwidth"] / 1e9:,.0f} GB/s. Of matmul: the arithmetic of segments that hold sound, forward \
-and for the kernels' gradient as the matrix product that it is without the pooling; winners only: of the \
-pooled windows alone. Of memory: the sound read once, parameters and Adam's moments read and written once a \
-step."""
-
-
-def draw(report: dict[str, Any], file: Path) -> None:
-    """Draw rates and costs as a PNG.
-
-    Raises: ImportError if matplotlib is not installed.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = [row for row in report["rows"] if not row["failed"]]
-    shown, unit = [row for row in rows if row["variant"] not in AXES], "utterances x runs per second"
-    names = [f"{row['variant']}, {row['precision']}, {row['lengths']}" for row in shown]
-    rates = np.array([[row[name] for name in ("rate", "low", "high", "best")] for row in shown]).T
-    figure = Figure(figsize=(13, 9), layout="constrained")
-    grid = figure.add_gridspec(2, 3, height_ratios=(1.5, 1))
-    axes = figure.add_subplot(grid[0, :])
-    axes.barh(names, rates[0], xerr=abs(rates[1:3] - rates[0]))
-    axes.plot(rates[3], names, "k|")
-    axes.tick_params("y", labelsize=7)
-    axes.set_xlabel(f"{unit} (bar: median; line: quartiles; tick: fastest round)")
-    for i, (axis, label) in enumerate(AXES.items()):
-        axes, own = figure.add_subplot(grid[1, i]), [row for row in rows if row["variant"] == axis]
-        axes.plot([row["value"] for row in own], [row["rate"] for row in own], "o-")
-        axes.set(xlabel=label, ylabel=unit, ylim=(0, None), xscale="linear" if axis == "length" else "log")
-    with atomic_file(file) as stream:
-        FigureCanvasAgg(figure).print_png(stream)
+{where["device"]}, {where["cores"]} cores, for JAX as for PyTorch; {versions}; load average {load[0]} \
+before, {load[1]} after.
+Rates: utterances x runs trained per second, median and quartiles of n = {report["rounds"]} interleaved \
+rounds; other load distorts them. Compilation: what the first call took longer than the second. Ratios, \
+medians over the rounds: to five runs stacked, and to PyTorch eager. Of matmul: the arithmetic of segments \
+that hold sound, as a share of the fastest matrix product ({peaks}). Table 2: {TABLE2 / 1e6:.1f} million \
+utterance-steps."""

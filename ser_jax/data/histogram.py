@@ -19,7 +19,7 @@ from ser_jax.data.standardize import Membership, blocks, group
 from ser_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from ser_jax.arrays import Gathered
+    from ser_jax.devices import Gathered
 
 CELL = 0.01  # dB; quantiles are off by half of it at most
 RANGE = 1000.0  # dB, between the smallest and the largest value

@@ -18,7 +18,7 @@ import numpy as np
 from ser_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from ser_jax.arrays import Gathered  # whose module imports JAX
+    from ser_jax.devices import Gathered
 
 MODES = ("train", "corpus", "speaker", "utterance", "none")
 CONSTANT = 1e-5  # of the mean; a dimension that deviates by less is only centred

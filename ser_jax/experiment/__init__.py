@@ -14,7 +14,7 @@ def start(name: str, description: str | None, settings: str | None = None, **opt
     """
     from ser_jax.experiment.provenance import start_script
 
-    start_script(f"experiments.{name}")  # before JAX is imported
+    start_script()  # before JAX is imported
     from ser_jax.experiment import command
     from ser_jax.experiment import settings as known
 

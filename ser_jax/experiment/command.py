@@ -1,43 +1,84 @@
-"""The command line of an experiment, made from the configuration's tree: every field is a flag."""
+"""The command line of an experiment: tyro makes a flag of every field of the configuration."""
 
 import dataclasses
-import functools
 import json
-import logging
-import math
 import os
 import sys
-import typing
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Any, NoReturn
+
+import tyro
+from tyro.conf import arg
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from ser_jax import shutdown
 from ser_jax.data import facts
 from ser_jax.data.labels import canonical
-from ser_jax.errors import UserError
-from ser_jax.experiment.config import KINDS, Config, ConfigError, choose, flag, rebuild
+from ser_jax.experiment.config import KINDS, Config, ConfigError, choose, rebuild
 from ser_jax.experiment.settings import Setting
-from ser_jax.tasks import TASKS, Categorical
+from ser_jax.model import Architecture
+from ser_jax.tasks import TASKS, Categorical, Task
 
-SHORT = {  # what is typed most, without its place in the tree
-    "protocol.seeds": "seeds", "protocol.folds": "folds", "train.epochs": "epochs",
-    "protocol.finetune_samples": "finetune-samples", "protocol.finetune_epochs": "finetune-epochs",
-    "model.precision": "precision",
+SHORT = {
+    "--seeds": "--protocol.seeds", "--folds": "--protocol.folds", "--epochs": "--train.epochs",
+    "--finetune-samples": "--protocol.finetune-samples",
+    "--finetune-epochs": "--protocol.finetune-epochs", "--precision": "--model.precision",
 }  # fmt: skip
-DERIVED = {  # follow from features and tasks, or from --protocol.label-rule
-    "model.bands", "model.frames", "model.outputs", "task.rule",
-}  # fmt: skip
+DERIVED = ("bands", "frames", "outputs")  # fields of a network that follow from features and task
 WRITTEN = ".md, .csv, .tex, .png, .svg, report.html, config.json, predictions, training, models"
+REGISTRY = ConstructorRegistry()
+
+
+@REGISTRY.struct_rule
+def _concrete(info: StructTypeInfo) -> Any:
+    """Make flags of the fields of the value where the annotation is a protocol."""
+    kind = type(info.default)
+    if not dataclasses.is_dataclass(kind) or kind is info.type:
+        return None
+    spec: Any = ConstructorRegistry.get_struct_spec(StructTypeInfo.make(kind, info.default, False))
+    hidden = DERIVED if info.type is Architecture else ()
+    fields = tuple(field for field in spec.fields if field.name not in hidden)
+    return StructConstructorSpec(spec.instantiate, fields)
+
+
+def _one_of(kind: str) -> Any:
+    return arg(name=kind, help=f"{', '.join(KINDS[kind][0])}, or module:Name; the first by default.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """Flags that are read first: names that choose parts of the configuration, whose fields are flags then.
+
+    Attributes:
+      config: config.json of the results to repeat.
+      accept_changed_code: continue results whose code was changed since.
+    """
+
+    tasks: Annotated[tuple[str, ...] | None, _one_of("tasks")] = None
+    features: Annotated[str | None, _one_of("features")] = None
+    model: Annotated[str | None, _one_of("model")] = None
+    augment: Annotated[str | None, _one_of("train.augment")] = None
+    objective: Annotated[str | None, _one_of("train.objective")] = None
+    config: Path | None = None
+    accept_changed_code: bool = False
+
+    def choose(self, config: Config) -> Config:
+        """Return a configuration with the parts that were chosen."""
+        named = {"features": self.features, "model": self.model}
+        parts = {kind: choose(kind, name) for kind, name in named.items() if name is not None}
+        if self.tasks is not None:
+            parts["tasks"] = tuple(choose("tasks", name) for name in self.tasks)
+        named = {"augment": self.augment, "objective": self.objective}
+        train = {kind: choose(f"train.{kind}", name) for kind, name in named.items() if name is not None}
+        return dataclasses.replace(config, train=dataclasses.replace(config.train, **train), **parts)
 
 
 def parse(
     description: str | None, name: str, arguments: Sequence[str] | None = None, fewest: int = 2
 ) -> tuple[Config, bool]:
     """Parse the flags of `python -m experiments.<name>`.
-
-    Names that choose parts of the tree are read first; the flags are then those of the parts they chose.
 
     Args:
       description: of the experiment.
@@ -48,45 +89,37 @@ def parse(
       with status 2 and a message that names them.
     Raises: UserError (a subclass) for values that no flag can check by itself.
     """
-    import tyro
-
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    config = dataclasses.replace(Config(), out=Path("results") / name)
-    if stored := _values(words, "config"):
-        config = dataclasses.replace(_stored(Path(stored[0])), out=config.out)
-    chosen = {kind: _values(words, kind) for kind in KINDS}
-    for kind, names in chosen.items():
-        values = tuple(choose(kind, one) for one in names or ())
-        if kind == "tasks" and names is not None:
-            tasks = config.tasks if stored and len(values) == len(config.tasks) else values
-            config = dataclasses.replace(config, tasks=tuple(map(_fitting, tasks, values)))
-        elif values:
-            place = kind.split(".")
-            before: Any = functools.reduce(getattr, place, config) if stored else values[-1]
-            config = _put(config, place, _fitting(before, values[-1]))
-    found: Any = tyro.cli(
-        _flags(config, chosen), prog=f"python -m experiments.{name}", description=description, args=words,
-        config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
-    )  # fmt: skip
-    config = _with_flags(config, found, "")
+    words = []
+    for word in sys.argv[1:] if arguments is None else arguments:
+        flag, equals, value = word.partition("=")
+        words.append(f"{SHORT.get(flag, flag)}{equals}{value}")
+    options: dict[str, Any] = {
+        "prog": f"python -m experiments.{name}", "args": words, "registry": REGISTRY,
+        "config": (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+    }  # fmt: skip
+    names, _ = tyro.cli(Names, add_help=False, return_unknown_args=True, **options)
+    config = Config() if names.config is None else _stored(names.config)
+    config = names.choose(dataclasses.replace(config, out=Path("results") / name))
+    groups: list[tuple[str, Any, Any]] = [
+        ("names", Annotated[Names, arg(name="")], dataclasses.field(default=Names())),
+        ("config", Annotated[Config, arg(name="")], dataclasses.field(default=config)),
+    ]
+    if len(config.tasks) == 1:
+        groups.append(("task", Task, dataclasses.field(default=config.tasks[0])))
+    flags = dataclasses.make_dataclass("Flags", groups)
+    short = ", ".join(SHORT)
+    with warnings.catch_warnings(action="ignore"):  # of tyro, which cannot check that values meet a protocol
+        found: Any = tyro.cli(flags, description=f"{description}\n\nShort forms: {short}.", **options)
+    if len(config.tasks) == 1:
+        if getattr(found.task, "rule", None) != getattr(config.tasks[0], "rule", None):
+            raise ConfigError("--task.rule follows from --protocol.label-rule, expected that flag instead")
+        found.config = dataclasses.replace(found.config, tasks=(found.task,))
+    config = found.config
     if len(config.corpora) < fewest:
         raise ConfigError(
             f"--corpora {' '.join(config.corpora)}, expected {fewest} or more, separated by blanks"
         )
-    return config, bool(found.accept_changed_code)
-
-
-def _values(words: Sequence[str], name: str) -> list[str] | None:
-    """Return what follows the last `--name` or `--name=` in some words, up to the next flag; None if none."""
-    found: list[str] | None = None
-    for i, word in enumerate(words):
-        if word.startswith(f"--{name}="):
-            found = [word.partition("=")[2]]
-        elif word == f"--{name}":
-            rest = words[i + 1 :]
-            end = next((n for n, one in enumerate(rest) if one.startswith("-")), len(rest))
-            found = list(rest[:end])
-    return found
+    return config, names.accept_changed_code
 
 
 def _stored(path: Path) -> Config:
@@ -99,115 +132,6 @@ def _stored(path: Path) -> Config:
     if reason:
         raise ConfigError(f"--config {path}: {reason}, expected an experiment's config.json")
     return found
-
-
-def _fitting(stored: Any, chosen: Any) -> Any:
-    """Return a stored value of the class that was chosen by name, or else what was chosen."""
-    same = type(stored) is type(chosen)
-    return (
-        stored
-        if same and all(getattr(chosen, field.name) == field.default for field in dataclasses.fields(chosen))
-        else chosen
-    )
-
-
-def _put(value: Any, place: Sequence[str], new: Any) -> Any:
-    """Return a dataclass value with a new value at a place of the tree."""
-    first, *rest = place
-    return dataclasses.replace(value, **{first: _put(getattr(value, first), rest, new) if rest else new})
-
-
-def _flags(config: Config, chosen: dict[str, list[str] | None]) -> type:
-    """Return a dataclass whose fields are the flags: the tree, and names that choose parts of it.
-
-    A single task's own fields are flags, too (`--task.class-names`).
-    """
-    import tyro
-
-    def named(kind: str) -> tuple[str, Any, Any]:
-        several = kind == "tasks"
-        known = ", ".join(KINDS[kind][0])
-        text = tyro.conf.arg(name=kind, help=f"{kind.partition('.')[2] or kind}: {known}, or module:Name")
-        names = chosen[kind] or ([one.name for one in config.tasks] if several else [_name(config, kind)])
-        hint: Any = Annotated[tuple[str, ...] if several else str, text]
-        return f"name_of_{kind.replace('.', '_')}", hint, tuple(names) if several else names[-1]
-
-    def other(kind: Any, help_: str, default: Any) -> tuple[Any, Any]:
-        return Annotated[kind, tyro.conf.arg(help=help_)], default
-
-    fields: list[tuple[str, Any, Any]] = [
-        ("corpora", tuple[str, ...], config.corpora),
-        ("data_dir", Path | None, config.data_dir),
-        ("out", Path, config.out),
-        *map(named, KINDS),
-        ("config", *other(Path | None, "config.json of the results to repeat", None)),
-        ("accept_changed_code", *other(bool, "continue results whose code was changed since", False)),
-    ]
-    if len(config.tasks) == 1:
-        fields.append(("task", *_mirrored(config.tasks[0], "task")))
-    for group in ("features", "model", "train", "protocol", "compute"):
-        fields.append((group, *_mirrored(getattr(config, group), group)))
-    return _dataclass("Experiment", fields, Config.__doc__)
-
-
-def _name(config: Config, kind: str) -> str:
-    """Return the name by which a part of the tree would be chosen."""
-    value: Any = functools.reduce(getattr, kind.split("."), config)
-    own = type(value)
-    known = (name for name, one in KINDS[kind][0].items() if one is own)
-    return next(known, f"{own.__module__}:{own.__qualname__}")
-
-
-def _mirrored(value: Any, path: str) -> tuple[Any, Any]:
-    """Return the type and default of a group of flags for a dataclass value."""
-    import tyro
-
-    hints = typing.get_type_hints(type(value), include_extras=True)
-    fields: list[tuple[str, Any, Any]] = []
-    for field in dataclasses.fields(value):
-        own, place = getattr(value, field.name), f"{path}.{field.name}"
-        if place in DERIVED or not field.init:
-            continue
-        hint, default = hints[field.name], own
-        if dataclasses.is_dataclass(own):
-            hint, default = _mirrored(own, place)
-        elif place in SHORT:
-            hint = Annotated[hint, tyro.conf.arg(aliases=(f"--{SHORT[place]}",))]
-        fields.append((field.name, hint, default))
-    kind = _dataclass(type(value).__name__, fields, type(value).__doc__)
-    return kind, kind()
-
-
-def _dataclass(name: str, fields: list[tuple[str, Any, Any]], doc: str | None) -> type:
-    each = [(key, hint, dataclasses.field(default=default)) for key, hint, default in fields]
-    made = dataclasses.make_dataclass(name, each, frozen=True)
-    made.__doc__ = doc
-    return made
-
-
-def _with_flags(value: Any, flags: Any, path: str) -> Any:
-    """Return a dataclass value with what was typed.
-
-    Raises: UserError if a value of these kinds is refused, with the group of flags.
-    """
-    changes: dict[str, Any] = {}
-    for field in dataclasses.fields(flags):
-        own = getattr(flags, field.name)
-        if field.name == "task" and not path:
-            changes["tasks"] = (_with_flags(value.tasks[0], own, "task"),)
-        elif hasattr(value, field.name):
-            before = getattr(value, field.name)
-            inner = f"{path}.{field.name}".strip(".")
-            changes[field.name] = _with_flags(before, own, inner) if dataclasses.is_dataclass(before) else own
-            if isinstance(own, float) and not math.isfinite(own):
-                raise ConfigError(f"{flag(path, field.name)} is {own}, expected a finite number")
-    try:
-        return dataclasses.replace(value, **changes)
-    except UserError as error:
-        prefix = "" if str(error).startswith("--") else f"--{path}: "
-        raise ConfigError(f"{prefix}{error}") from error
-    except (TypeError, ValueError) as error:  # of one's own class
-        raise ConfigError(f"--{path}: {error}, expected values that {type(value).__name__} takes") from error
 
 
 def main(
@@ -239,11 +163,12 @@ def main(
       check: raises UserError for configurations that the experiment cannot use.
       fewest: corpora that it needs.
     """
-    coordinated: list[bool] = []
+    several_hosts = False
 
     def work() -> int:
+        nonlocal several_hosts
         config, accept_changed_code = parse(description, name, arguments, fewest)
-        coordinated.append(config.compute.coordinator is not None)
+        several_hosts = config.compute.coordinator is not None
         if check is not None:
             check(config)
         config = with_occurring_emotions(config)
@@ -268,15 +193,14 @@ def main(
 
         run(own, config, report, accept_changed_code)
         if stopped:
-            named = ", ".join(stopped)
             print(
-                f"Runs whose numbers were not finite were stopped and are left out: {named}.", file=sys.stderr
+                f"Stopped since numbers were not finite, and left out: {', '.join(stopped)}.", file=sys.stderr
             )
         return 1 if stopped else 0
 
     interrupted = "interrupted; the same command goes on from what is stored"
     status = shutdown.run_cli(f"experiments.{name}", work, interrupted)
-    if status and any(coordinated):
+    if status and several_hosts:
         sys.stdout.flush()  # a normal exit would wait for hosts that wait for this one
         sys.stderr.flush()
         os._exit(status)
@@ -290,7 +214,6 @@ def run_function(
 
     The status is what the function returns, 2 if a flag or the input is wrong.
     """
-    import tyro
 
     def work() -> int | None:
         return tyro.cli(
@@ -298,7 +221,8 @@ def run_function(
             args=arguments, config=(tyro.conf.FlagCreatePairsOff,),
         )  # fmt: skip
 
-    shutdown.run_script(function.__name__, work)
+    shutdown.raise_on_interrupt()
+    sys.exit(shutdown.run_cli(f"experiments.{function.__name__}", work))
 
 
 def with_occurring_emotions(config: Config) -> Config:
@@ -317,22 +241,7 @@ def _start(config: Config) -> None:
     from ser_jax.devices import join, use_all_cores
 
     shutdown.raise_on_interrupt()
-    shutdown.raise_on_sigterm()
-    _quiet_orbax()
     use_all_cores()
     compute = config.compute
     if compute.coordinator is not None:
         join(compute.coordinator, compute.hosts, compute.host)
-
-
-def _quiet_orbax() -> None:
-    """Silence what threads of Orbax and TensorStore print beside an error that is raised as well."""
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    shown = sys.excepthook
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-            shown(kind, error, trace)
-
-    sys.excepthook = hook

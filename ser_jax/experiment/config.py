@@ -11,15 +11,16 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Suppress
 
 from ser_jax import features
 from ser_jax.augment import AUGMENTATIONS
 from ser_jax.errors import UserError, meant
 from ser_jax.features import FRONTENDS, Frontend, LogMel
-from ser_jax.model import Architecture, AttentiveCNN
+from ser_jax.model import Architecture, AttentiveCNN, Probe
 from ser_jax.objectives import OBJECTIVES
-from ser_jax.probe import Probe
 from ser_jax.tasks import TASKS, Binary, Task
 from ser_jax.train import TrainConfig
 
@@ -150,7 +151,7 @@ class Config:
     corpora: tuple[str, ...] = ("iemocap", "recola")
     data_dir: Path | None = None
     out: Path = Path("results")
-    tasks: tuple[Task, ...] = (TASKS["arousal"], TASKS["valence"])
+    tasks: Annotated[tuple[Task, ...], Suppress] = (TASKS["arousal"], TASKS["valence"])
     features: Frontend = LOGMEL
     model: Architecture = ATTENTIVE_CNN
     train: TrainConfig = TRAIN

@@ -8,14 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ser_jax.arrays import Array, Gathered
 from ser_jax.data import histogram, standardize
 from ser_jax.data.concatenated import Concatenated
 from ser_jax.data.corpus import Corpus
 from ser_jax.data.folds import Fold, FoldError, folds, groups
 from ser_jax.data.standardize import Scaler
-from ser_jax.runs import Data
+from ser_jax.devices import Gathered
+from ser_jax.model import Array
 from ser_jax.tasks import Task
+from ser_jax.train import Data
 
 Place = Callable[[Gathered, np.ndarray], tuple[Array, Array]]
 

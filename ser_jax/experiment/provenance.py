@@ -1,74 +1,41 @@
-"""What a program runs on: environment variables, processor, devices, versions, load, source."""
+"""Where results come from: the code they depend on, the machine, the versions, the commit."""
 
+import ast
+import functools
+import hashlib
+import inspect
 import os
 import platform
-import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from ser_jax.devices import DEVICE_FLAG, cores
-from ser_jax.errors import UserError
-from ser_jax.shutdown import exit_on_interrupt, run_cli
+import ser_jax
+from ser_jax.devices import cores
+from ser_jax.shutdown import exit_on_interrupt
 
 VERSIONS = (
-    "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "orbax-checkpoint", "librosa", "soundfile", "torch",
+    "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "safetensors", "librosa", "soundfile", "torch",
 )  # fmt: skip
-MOST = 1024  # CPU devices; JAX takes minutes to start many thousands
-
-
 BUSY = 0.5  # processes that ran or waited
+ROOT = "ser_jax.experiment.run"
+NEUTRAL = {  # imported by it, but no result depends on them: where things are, what computes, how it ends
+    "ser_jax", "ser_jax.checkpoint", "ser_jax.data", "ser_jax.data.audio", "ser_jax.data.cache",
+    "ser_jax.data.store", "ser_jax.devices", "ser_jax.errors", "ser_jax.io", "ser_jax.shutdown",
+    "ser_jax.experiment", "ser_jax.experiment.provenance", "ser_jax.experiment.resume",
+}  # fmt: skip
 
 
-class EnvironmentVariableError(UserError):
-    """An environment variable with a value that JAX or XLA would refuse."""
+def start_script() -> None:
+    """Prepare the process of a script; call it before JAX and Matplotlib are imported.
 
-
-def start_script(program: str) -> None:
-    """Prepare the process of a script; call it before JAX and matplotlib are imported.
-
-    Ctrl-C exits at once until `shutdown.raise_on_interrupt`, and figures are drawn into files only. Exits
-    with status 2 and a sentence if an environment variable would keep JAX from starting.
+    Ctrl-C ends it at once until `shutdown.raise_on_interrupt`, and figures are drawn into files only.
     """
-    exit_on_interrupt(program)
+    exit_on_interrupt()
     os.environ["MPLBACKEND"] = "agg"
-    if status := run_cli(program, check_environment):
-        sys.exit(status)
-
-
-def check_environment() -> None:
-    """Check the variables that JAX and XLA read: JAX would fail to import, XLA would abort the process.
-
-    Raises: EnvironmentVariableError naming the variable.
-    """
-    _check_devices("JAX_NUM_CPU_DEVICES", os.environ.get("JAX_NUM_CPU_DEVICES", "1"))
-    flags = os.environ.get("XLA_FLAGS", "").split()
-    if flags and not flags[0].startswith("-"):  # a file of flags
-        if not Path(flags[0]).is_file():
-            raise EnvironmentVariableError(
-                f"XLA_FLAGS is {flags[0]!r}, expected flags like --{DEVICE_FLAG}=8, or a file of them"
-            )
-        flags = []
-    for flag in flags:
-        name, _, value = flag.lstrip("-").partition("=")
-        if not re.fullmatch(r"--?xla_\w+", flag.partition("=")[0]):
-            raise EnvironmentVariableError(f"XLA_FLAGS holds {flag!r}, expected flags like --{DEVICE_FLAG}=8")
-        if name == DEVICE_FLAG:
-            _check_devices(f"--{name} in XLA_FLAGS", value)
-    if any(name.startswith("JAX_") for name in os.environ):
-        try:
-            import jax  # noqa: F401
-        except ValueError as error:
-            reason = str(error).splitlines()[0]
-            raise EnvironmentVariableError(
-                f"{reason}, expected a value that JAX takes, or the variable unset"
-            ) from error
-
-
-def _check_devices(name: str, text: str) -> None:
-    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not 1 <= int(text) <= MOST:
-        raise EnvironmentVariableError(f"{name} is {text!r}, expected a whole number from 1 to {MOST:,}")
 
 
 def describe_environment() -> dict[str, str | int | None]:
@@ -103,7 +70,7 @@ def processor() -> str:
 
 
 def load() -> float | None:
-    """Return the mean number of processes that ran or waited in the last minute; None if it is not known."""
+    """Return the mean number of processes that ran or waited in the last minute; None if unknown."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
@@ -127,3 +94,75 @@ def commit() -> str | None:
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return the SHA-256 of the syntax trees of the modules that results depend on.
+
+    It changes neither with comments, docstrings and messages of errors nor with layout.
+    """
+    return _digest(_known()[name].read_text(encoding="utf-8") for name in modules())
+
+
+def own_digest(values: Iterable[Any]) -> str:
+    """Return the same of the user's modules that define functions or the classes of values; "" if none."""
+    names = {getattr(value, "__module__", "ser_jax") for value in values}
+    own = sorted(name for name in names if name.partition(".")[0] != "ser_jax")
+    return _digest(map(_own_source, own)) if own else ""
+
+
+def _own_source(name: str) -> str:
+    try:
+        return inspect.getsource(sys.modules[name])
+    except (OSError, TypeError):  # typed into a console
+        return ""
+
+
+@functools.cache
+def modules() -> tuple[str, ...]:
+    """Return the names of the modules that `ROOT` imports, directly or not, except `NEUTRAL` ones."""
+    found: set[str] = set()
+    waiting = [ROOT]
+    while waiting:
+        name = waiting.pop()
+        if name not in found | NEUTRAL:
+            found.add(name)
+            waiting += _imports(name)
+    return tuple(sorted(found))
+
+
+@functools.cache
+def _known() -> dict[str, Path]:
+    """Return the package's modules by name."""
+    root = Path(ser_jax.__file__).parent
+    names = {file: file.relative_to(root.parent).with_suffix("").parts for file in root.rglob("*.py")}
+    return {".".join(parts).removesuffix(".__init__"): file for file, parts in names.items()}
+
+
+def _imports(name: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(_known()[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found & _known().keys()
+
+
+def _digest(sources: Iterable[str]) -> str:
+    total = hashlib.sha256()
+    for text in sources:
+        total.update(ast.dump(_Bare().visit(ast.parse(text))).encode())
+    return total.hexdigest()
+
+
+class _Bare(ast.NodeTransformer):
+    """Remove docstrings and other strings that stand alone, and what is raised."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        alone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if alone else self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return ast.Raise()

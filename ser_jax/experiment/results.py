@@ -1,16 +1,23 @@
 """A results folder on disk: what was run, the predictions, the models, and how they were trained.
 
     config.json            configuration, corpora, folds, code digest, settings, tables, sessions
-    predictions/*.npz      what every run of a setting predicts for a tested corpus
+    predictions/*.npz      the predictions of a setting's runs for a tested corpus
     models/*/              parameters of a setting's runs
     training/*.npz         losses and development scores of a setting's runs
 
-Every file appears whole or not at all. Tables and figures follow from this folder alone.
+Every file is written atomically. Tables and figures follow from this folder alone.
 """
 
 import contextlib
+import dataclasses
+import functools
+import itertools
 import json
+import os
+import platform
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,22 +27,16 @@ import jax
 import numpy as np
 
 from ser_jax import checkpoint, io
-from ser_jax.arrays import Tree
 from ser_jax.devices import Machine
 from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import ResultsError, beside
 from ser_jax.experiment import provenance
-from ser_jax.experiment.code import code_digest
 from ser_jax.experiment.config import Config, describe, differences, digest
 from ser_jax.experiment.pool import Pool
-from ser_jax.experiment.predictions import (
-    gather_predictions,
-    predictions_file,
-    training_log,
-    write_arrays,
-    write_predictions,
-)
+from ser_jax.experiment.provenance import code_digest
 from ser_jax.experiment.settings import Setting, slug
+from ser_jax.model import Tree
+from ser_jax.tasks import Task, average
 
 CONFIG = "config.json"
 PROTOCOL = ("config", "corpora", "folds", "code")  # equal for all results of a folder
@@ -44,6 +45,221 @@ PARTS = {"config": dict, "corpora": list, "folds": dict, "settings": dict, "miss
          "sessions": list}  # fmt: skip
 NEUTRAL = ("out", "data_dir", "compute")  # parts of the tree that change no result
 FOLDERS = ("predictions", "models", "training")
+BY_UTTERANCE = ("utterance", "speaker", "session", "fold", "labels")
+BY_RUN = ("seed", "outputs", "predictions", "scores")
+KEPT = (*BY_UTTERANCE, "test", "seed")  # of the tested corpus's own model
+FACTS = ("setting", "train", "test", "task", "metric", "class_names", "chance")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What the runs of a setting predict for the utterances of a tested corpus, or several together."""
+
+    setting: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    task: str
+    metric: str  # of the task, and so are the next two
+    class_names: tuple[str, ...]  # none for numbers
+    chance: float
+    utterance: np.ndarray  # [M] str
+    speaker: np.ndarray  # [M] str
+    session: np.ndarray  # [M] str
+    fold: np.ndarray  # [M] int, that tested the utterance, from 0
+    labels: np.ndarray  # [M] int true classes, or [M, K] float32 numbers (NaN if not annotated)
+    seed: np.ndarray  # [R] int
+    outputs: np.ndarray  # [R, M, K] float32 logits or numbers; NaN of runs that were stopped
+    predictions: np.ndarray  # [R, M] int classes or [R, M, K] numbers, by the task
+    scores: np.ndarray  # [R, 1 + folds] headline over all utterances, then each fold's; NaN if not defined
+
+    @property
+    def slug(self) -> str:
+        """The name of its file."""
+        return slug(self.setting, self.train, self.test, self.task)
+
+    def only(self, *, seeds: np.ndarray | None = None, rows: np.ndarray | None = None) -> "Predictions":
+        """Return the predictions of some seeds ([R] bool) or for some utterances ([M] bool or int).
+
+        The scores are kept, so that they are those of all utterances.
+        """
+        parts: dict[str, Any] = {name: getattr(self, name) for name in (*BY_UTTERANCE, *BY_RUN)}
+        if seeds is not None:
+            parts |= {name: parts[name][seeds] for name in BY_RUN}
+        if rows is not None:
+            parts |= {name: parts[name][rows] for name in BY_UTTERANCE}
+            parts |= {name: parts[name][:, rows] for name in ("outputs", "predictions")}
+        return dataclasses.replace(self, **parts)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingLog:
+    """How the runs of a setting were trained; their parameters lie in `models` in the same order."""
+
+    fold: np.ndarray  # [R] int
+    seed: np.ndarray  # [R] int
+    loss: np.ndarray  # [R, epochs] float32, the mean over the training utterances
+    dev_epochs: np.ndarray  # [W] after how many epochs the development utterances were predicted
+    dev_loss: np.ndarray  # [R, W]; NaN if there are none, or a class is missing
+    dev_score: np.ndarray  # [R, W]; NaN likewise
+    stopped: np.ndarray  # [R, 2] epoch and step, from 1, in which numbers were not finite; zeros if they are
+
+
+def headline(task: Task, labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Return a task's headline score of predictions [N] or [N, K]; NaN if undefined or not finite."""
+    if not len(labels) or not np.isfinite(predictions).all():
+        return float("nan")
+    try:
+        return float(next(iter(task.score(labels, predictions).values())))
+    except ValueError:
+        return float("nan")
+
+
+def gather_predictions(
+    pool: Pool,
+    setting: Setting,
+    test: tuple[str, ...],
+    specs: Sequence[RunSpec],
+    outputs: Sequence[np.ndarray],
+) -> Predictions:
+    """Collect predictions for some corpora of runs with outputs [M, K] for their test rows."""
+    seeds = np.unique([spec.seed for spec in specs])
+    tested = np.unique(np.concatenate([spec.test for spec in specs]))
+    rows = np.intersect1d(np.concatenate([pool.rows(name) for name in test]), tested)
+    found = np.full((len(seeds), len(rows), setting.task.outputs), np.nan, np.float32)
+    fold = np.zeros(len(rows), np.int32)
+    for spec, own in zip(specs, outputs, strict=True):
+        wanted = np.isin(spec.test, rows)
+        place = np.searchsorted(rows, spec.test[wanted])
+        found[np.searchsorted(seeds, spec.seed), place] = own[wanted]
+        fold[place] = spec.fold
+    return make_predictions(
+        setting.task,
+        name=setting.name,
+        train=setting.train,
+        test=test,
+        utterance=pool.id[rows],
+        speaker=pool.speaker_id[rows]
+        if len(test) > 1
+        else pool.speaker[rows],  # of two corpora some are namesakes
+        session=pool.session[rows],
+        fold=fold,
+        labels=pool.labels(setting.task)[rows],
+        seed=seeds,
+        outputs=found,
+    )
+
+
+def make_predictions(task: Task, *, name: str, outputs: np.ndarray, **facts: Any) -> Predictions:
+    """Return predictions of outputs [R, M, K], with the task's predictions and scores."""
+    known = np.isfinite(outputs)
+    predictions = np.asarray(task.predict(np.nan_to_num(outputs)))
+    if predictions.ndim == 3:
+        predictions = np.where(known, predictions, np.nan)
+    labels, fold = facts["labels"], facts["fold"]
+    parts = [np.ones(len(fold), bool), *(fold == i for i in np.unique(fold))]
+    scores = np.array([[headline(task, labels[own], run[own]) for own in parts] for run in predictions])
+    return Predictions(
+        setting=name,
+        task=task.name,
+        metric=task.metric,
+        class_names=tuple(task.class_names),
+        chance=float(task.chance),
+        outputs=outputs,
+        predictions=predictions,
+        scores=np.where(known.all(axis=(1, 2))[:, None], scores, np.nan),
+        **facts,
+    )
+
+
+def training_log(
+    task: Task, specs: Sequence[RunSpec], results: Sequence[RunResult], dev_epochs: Sequence[int]
+) -> TrainingLog:
+    """Return how runs were trained, their development outputs scored."""
+    dev = [_development(task, spec, one.dev_outputs) for spec, one in zip(specs, results, strict=True)]
+    return TrainingLog(
+        fold=np.array([spec.fold for spec in specs]),
+        seed=np.array([spec.seed for spec in specs]),
+        loss=np.stack([one.losses for one in results]),
+        dev_epochs=np.array(dev_epochs, int),
+        dev_loss=np.array([loss for loss, _ in dev]),
+        dev_score=np.array([score for _, score in dev]),
+        stopped=np.stack([one.stopped for one in results]),
+    )
+
+
+def _development(task: Task, spec: RunSpec, outputs: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return loss and score of the development rows after each of W epochs."""
+    labels: Any = np.asarray(spec.labels)[spec.dev]
+    weights: Any = np.ones(len(labels), np.float32)
+    score = [headline(task, labels, np.asarray(task.predict(one))) for one in outputs]
+    each = zip(outputs, np.isfinite(score), strict=True)
+    return [float(task.loss(one, labels, weights)) if defined else np.nan for one, defined in each], score
+
+
+def predictions_file(out: Path, setting: Setting, test: tuple[str, ...]) -> Path:
+    """Return where a cell's predictions are stored."""
+    return out / "predictions" / f"{slug(setting.name, setting.train, test, setting.task.name)}.npz"
+
+
+def write_predictions(out: Path, found: Predictions) -> None:
+    """Store a cell's predictions."""
+    facts = json.dumps({name: getattr(found, name) for name in FACTS})
+    arrays = {name: getattr(found, name) for name in (*BY_UTTERANCE, *BY_RUN)}
+    write_arrays(out / "predictions" / f"{found.slug}.npz", arrays | {"facts": np.array(facts)})
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read a cell's predictions, without the seeds of which a run was stopped.
+
+    Raises: ResultsError if the file is missing or damaged.
+    """
+    arrays: dict[str, Any] = read_arrays(path, [*BY_UTTERANCE, *BY_RUN, "facts"])
+    try:
+        facts = json.loads(str(arrays.pop("facts")))
+        facts |= {name: tuple(facts[name]) for name in ("train", "test", "class_names")}
+        found = Predictions(**facts, **arrays)
+        utterances, runs = found.utterance.shape, found.seed.shape
+        fits = all(arrays[name].shape[:1] == utterances for name in BY_UTTERANCE)
+        fits &= all(arrays[name].shape[:1] == runs for name in BY_RUN)
+        fits &= found.outputs.shape[1:2] == found.predictions.shape[1:2] == utterances
+        if not fits or found.outputs.ndim != 3 or found.slug != path.stem:
+            raise ValueError("its parts do not fit together")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ResultsError(
+            f"{path} is not a predictions file ({error}); delete it to compute it again"
+        ) from None
+    return found.only(seeds=np.isfinite(found.outputs).all(axis=(1, 2)))
+
+
+def read_training(path: Path) -> TrainingLog:
+    """Read how a setting's runs were trained.
+
+    Raises: ResultsError if the file is missing or damaged.
+    """
+    return TrainingLog(**read_arrays(path, [field.name for field in dataclasses.fields(TrainingLog)]))
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Store arrays, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with io.atomic_file(path, synced=True) as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read arrays of these names.
+
+    Raises: ResultsError if they are not there or damaged.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+    except FileNotFoundError:
+        raise ResultsError(f"no {path.parent.name} {path}, expected an experiment's results") from None
+    except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ResultsError(
+            f"{path} is not a {path.parent.name} file ({error}); delete it to compute it again"
+        ) from None
 
 
 def protocol(config: Config, pool: Pool) -> dict[str, Any]:
@@ -62,6 +278,34 @@ def protocol(config: Config, pool: Pool) -> dict[str, Any]:
     }
     tree = {name: value for name, value in describe(config).items() if name not in NEUTRAL}
     return json.loads(json.dumps({"config": tree, "corpora": corpora, "folds": folds, "code": code_digest()}))
+
+
+@contextlib.contextmanager
+def run_lock(out: Path) -> Iterator[None]:
+    """Lock the results folder `out`, created if need be, and name this process in `running.txt`.
+
+    Raises: ResultsError if another process works in `out`, or `out` cannot be a folder.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(
+            f"{out} cannot be made ({error.strerror}), expected a folder for results; choose another --out"
+        ) from None
+    note = out / "running.txt"
+    try:
+        with io.lock_folder(out):
+            note.write_text(f"process {os.getpid()} on {platform.node()}")
+            try:
+                yield
+            finally:
+                note.unlink(missing_ok=True)
+    except io.LockedError:
+        owner = note.read_text() if note.exists() else "another process"
+        raise ResultsError(
+            f"{out} is in use by {owner}, expected one process at a time; wait for it, end it, or choose "
+            "another --out"
+        ) from None
 
 
 def claim(
@@ -190,7 +434,8 @@ def is_stored(out: Path, setting: Setting, cells: Sequence[tuple[str, ...]]) -> 
     """Return whether the results of a setting are there."""
     files = [predictions_file(out, setting, test) for test in cells]
     files.append(out / "training" / f"{setting.slug}.npz")
-    return all(file.exists() for file in files) and checkpoint.exists(out / "models" / setting.slug)
+    files.append(out / "models" / setting.slug)
+    return all(file.exists() for file in files)
 
 
 def read_params(out: Path, setting: Setting, like: Tree) -> Tree:
@@ -227,3 +472,54 @@ def session(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
     finally:
         own["seconds"] = round(time.perf_counter() - before, 1)
         computed()
+
+
+def combine(config: Config, *_: object) -> None:
+    """Store the cells "voted" and "identified" of every task and test corpus, or note why there are none."""
+    every, out = config.corpora, config.out
+    missing = []
+    for task, test in itertools.product(config.tasks, every):
+        models = [
+            slug("monolingual" if train == test else "crosslingual", (train,), (test,), task.name)
+            for train in every
+        ]
+        needed = {"voted": models, "identified": [*models, slug("language", every, every, "language")]}
+        for name, cells in needed.items():
+            paths = [out / "predictions" / f"{cell}.npz" for cell in cells]
+            if lacking := [path.stem for path in paths if not path.exists()]:
+                where = {"setting": name, "train": every, "test": (test,), "task": task.name}
+                missing.append(where | {"reason": f"there is no {lacking[0]}"})
+                continue
+            found, home = same_seeds(list(map(read_predictions, paths))), every.index(test)
+            outputs = voted(task, found) if name == "voted" else identified(home, found)
+            facts = {part: getattr(found[home], part) for part in KEPT}
+            write_predictions(out, make_predictions(task, name=name, train=every, outputs=outputs, **facts))
+    if missing:
+        note_missing(out, missing)
+
+
+def same_seeds(found: Sequence[Predictions]) -> list[Predictions]:
+    """Return the predictions of the seeds that all have: a seed that was stopped cannot be combined."""
+    common = functools.reduce(np.intersect1d, [one.seed for one in found])
+    return [one.only(seeds=np.isin(one.seed, common)) for one in found]
+
+
+def voted(task: Task, found: Sequence[Predictions]) -> np.ndarray:
+    """Return the average of outputs [R, M, K] that all models have for the same utterances."""
+    return average(task, np.stack([one.outputs for one in found])).astype(np.float32)
+
+
+def identified(home: int, found: Sequence[Predictions]) -> np.ndarray:
+    """Return the outputs [R, M, K] of the model of the corpus that each utterance is taken for.
+
+    Args:
+      home: which corpus is tested.
+      found: the predictions of every corpus's model for the same utterances, and at last those of the corpus
+        itself for all utterances.
+    """
+    *models, language = found
+    own = np.flatnonzero(language.labels == home)
+    place = dict(zip(language.utterance[own].tolist(), own.tolist(), strict=True))
+    rows = [place[name] for name in models[home].utterance.tolist()]
+    chosen = language.predictions[:, rows]
+    return np.take_along_axis(np.stack([one.outputs for one in models]), chosen[None, :, :, None], axis=0)[0]

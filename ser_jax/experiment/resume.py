@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ser_jax.arrays import Tree
 from ser_jax.checkpoint import CheckpointError, Series
 from ser_jax.errors import Interrupted
 from ser_jax.experiment.config import differences
 from ser_jax.io import move_aside, write_json
+from ser_jax.model import Tree
 from ser_jax.shutdown import Shutdown
 
 UNFINISHED = "unfinished"  # folder of checkpoints in a results folder
@@ -38,7 +38,7 @@ class Checkpointing:
       label: names them in messages.
       shutdown: a request to end is followed after every epoch.
       say: receives sentences for the user.
-      enabled: False on all hosts but the first: Orbax leaves out the arrays of others.
+      enabled: False on all hosts but the first.
     Raises: CheckpointError if the folder holds other work.
     """
 
@@ -85,8 +85,6 @@ class Checkpointing:
         """
         if not self._enabled:
             return None
-        if self._series is not None:
-            self._series.close()
         self._series = Series(self._folder / f"stack-{stack}")
         damaged: list[str] = []
         found = self._series.latest(like, damaged.append)
@@ -116,10 +114,6 @@ class Checkpointing:
         if last or due or number is not None:
             self._series.save(epoch, snapshot())
             self._saved_at, self._saved_epoch = time.monotonic(), epoch
-        self._shutdown.saved = False
-        if last or number is not None:
-            self._series.close()
-            self._shutdown.saved = True
         if number is not None:
             raise Interrupted(
                 f"ended after epoch {epoch} of {self._epochs} of stack {stack + 1} of {self._label}, which "

@@ -16,7 +16,6 @@ import numpy as np
 from tqdm import tqdm
 
 from ser_jax import checkpoint, engine, model, shutdown
-from ser_jax.arrays import Tree
 from ser_jax.data import load
 from ser_jax.data.folds import FoldError
 from ser_jax.devices import Machine
@@ -24,11 +23,10 @@ from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import Interrupted
 from ser_jax.experiment import provenance, results
 from ser_jax.experiment.config import Config, describe, digest
-from ser_jax.experiment.lock import run_lock
 from ser_jax.experiment.pool import Pool
-from ser_jax.experiment.predictions import read_training
 from ser_jax.experiment.resume import UNFINISHED, Checkpointing, Interval, discard
 from ser_jax.experiment.settings import ExperimentError, Setting
+from ser_jax.model import Tree
 from ser_jax.shutdown import Shutdown
 
 DEV_TIMES = 10  # times that development utterances are predicted while a run trains
@@ -73,7 +71,7 @@ def run(
         )
     protocol = results.protocol(config, pool)
     first = machine.host == 0
-    with run_lock(config.out) if first else contextlib.nullcontext():
+    with results.run_lock(config.out) if first else contextlib.nullcontext():
         if first:
             results.claim(config.out, protocol, specs, accept_changed_code)
             _note_missing(config.out, missing)
@@ -188,7 +186,7 @@ def _compute_missing(
             total=steps, unit=" utterance-steps", unit_scale=True, smoothing=0.05, mininterval=0.5,
             disable=machine.host != 0,
         ) as progress,
-        shutdown.graceful_shutdown(_print, machine.hosts) as stop,
+        shutdown.graceful_shutdown(_print) as stop,
     ):  # fmt: skip
         for group in by_stack(specs):
             if stored.issuperset(group):
@@ -270,7 +268,7 @@ def _with_params(out: Path, setting: Setting, specs: list[RunSpec]) -> list[RunS
     start = setting.start
     if start is None:
         return specs
-    seeds = read_training(out / "training" / f"{start.slug}.npz").seed.tolist()
+    seeds = results.read_training(out / "training" / f"{start.slug}.npz").seed.tolist()
     like = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((len(seeds), *leaf.shape), leaf.dtype), model.shapes(start.model)
     )

@@ -13,18 +13,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from ser_jax import runs
 from ser_jax.data.folds import Fold
 from ser_jax.engine import NO_ROWS, RunSpec
 from ser_jax.errors import UserError
-from ser_jax.experiment.code import own_digest
 from ser_jax.experiment.config import Config, describe, digest
 from ser_jax.experiment.pool import Pool
+from ser_jax.experiment.provenance import own_digest
 from ser_jax.features import Frontend
 from ser_jax.metrics import labelled
 from ser_jax.model import Architecture
 from ser_jax.tasks import CorpusIdentity, Task
 from ser_jax.train import TrainConfig
+from ser_jax.train import key as run_key
 
 STREAMS = {"arousal": 0, "valence": 1, "language": 2}  # of random numbers; other tasks get one by their name
 FINE_TUNING = 1  # a stream of its own
@@ -114,7 +114,7 @@ def run_spec(
     known = labelled(labels)
     train, dev, test = (rows[known[rows]] for rows in (train, dev, test))
     stream = STREAMS.get(task.name, zlib.crc32(task.name.encode()) & 0x7FFFFFFF)
-    key = runs.key(seed, stream, fold)
+    key = run_key(seed, stream, fold)
     if setting.start is not None:  # else the first fold would repeat the dropout of what it starts from
         key = jax.random.fold_in(key, FINE_TUNING)
     fitted = train if statistics is None else statistics

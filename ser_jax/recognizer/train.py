@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Bool
 from tqdm import tqdm
 
-from ser_jax import __version__, data, engine, runs
-from ser_jax.arrays import Tree
+from ser_jax import __version__, data, engine
 from ser_jax.data import Corpus, standardize
 from ser_jax.data.concatenated import Concatenated
 from ser_jax.data.folds import groups
@@ -26,13 +25,13 @@ from ser_jax.errors import UserError
 from ser_jax.features import Frontend, LogMel, named
 from ser_jax.io import atomic_folder
 from ser_jax.metrics import labelled
-from ser_jax.model import Architecture, AttentiveCNN
+from ser_jax.model import Architecture, AttentiveCNN, Tree
 from ser_jax.recognizer.evaluate import card, evaluate
 from ser_jax.recognizer.trained import TaskModel, Trained, write
-from ser_jax.runs import Data
 from ser_jax.tasks import TASKS, Binary, Task
 from ser_jax.tasks import task as task_named
-from ser_jax.train import TrainConfig
+from ser_jax.train import Data, TrainConfig
+from ser_jax.train import key as run_key
 
 GROUPS = 5  # of speakers in each corpus; one of them is held out
 LOGMEL, ATTENTIVE_CNN = LogMel(), AttentiveCNN()
@@ -138,7 +137,7 @@ def fit(
             network = dataclasses.replace(recipe.network, **sizes)  # type: ignore[type-var]  # any dataclass
             specs = [
                 RunSpec(
-                    key=runs.key(seed, zlib.crc32(task.name.encode()) & 0x7FFFFFFF, fold=0),
+                    key=run_key(seed, zlib.crc32(task.name.encode()) & 0x7FFFFFFF, fold=0),
                     train=rows[task.name],
                     labels=every.labels(task).astype(np.int32 if task.class_names else np.float32),
                     scaler=Scaler(*(part[None, :] for part in scaler)),

@@ -23,13 +23,11 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from ser_jax import features, model
-from ser_jax.arrays import Array, Tree, leaves_by_path
 from ser_jax.data.standardize import Scaler
 from ser_jax.errors import UserError, begun, no_folder
 from ser_jax.features import Frontend
 from ser_jax.io import read_bytes
-from ser_jax.model import Architecture
-from ser_jax.probe import Probe  # noqa: F401  so that a folder may name it
+from ser_jax.model import Architecture, Array, Tree, leaves_by_path
 from ser_jax.tasks import Task
 
 FORMAT = "ser_jax recogniser"

@@ -1,23 +1,23 @@
-"""A results folder, read once: rows of tables, comparisons and training curves.
+"""Read a results folder: the rows of its tables, and the comparisons between its settings.
 
-Everything follows from stored predictions, training logs and config.json; no class that an experiment was
-configured with is imported. Of a metric that is neither UAR nor CCC only the stored scores are known.
+Everything follows from config.json, the stored predictions and the training logs; no class that an experiment
+was configured with is imported. Metrics other than UAR and CCC are known by their stored scores alone.
 """
 
 import contextlib
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from ser_jax import metrics
 from ser_jax.errors import ResultsError
-from ser_jax.experiment.predictions import Predictions, TrainingLog, read_predictions, read_training
-from ser_jax.experiment.results import read_document
+from ser_jax.experiment.results import Predictions, read_document, read_predictions, read_training
 from ser_jax.experiment.settings import slug
 from ser_jax.statistics import chance_interval, holm, interval, paired_test
 
@@ -33,8 +33,7 @@ PAPER = {  # Table 2, UAR in %, by setting and the database of the test corpus
     ("monolingual_cut", "iemocap"): {"arousal": 68.20, "valence": 58.77},
 }
 TABLE2 = ("monolingual", "multilingual", "crosslingual", "finetuned")
-SYNTHETIC = "synthetic"
-KNOWN = ("UAR", "CCC")  # metrics of which more is known than the stored scores
+MANY = 5  # from this number of corpora on, tables and figures summarise the sources of a setting
 NAN = float("nan")
 
 
@@ -42,18 +41,18 @@ class Row(NamedTuple):
     """One cell of a table; UAR and recalls in per cent, other metrics as they are.
 
     Attributes:
-      setting, train, test, task: which cell.
+      setting, train, test, task: identify the cell.
       metric: "UAR", "CCC" or another name; "" if nothing is known of the task.
-      score_mean: the mean over the test folds, of that the mean over runs.
-      score_sd: its sample standard deviation over runs; NaN for a single one.
-      runs, folds, speakers, utterances: numbers.
-      pooled: score over all utterances at once, the mean over runs.
-      low, high: 95 % interval of `pooled` by a bootstrap over speakers; NaN if there is none.
-      chance: score of guessing.
-      chance_low, chance_high: range of guesses with 95 %; NaN if unknown.
-      by_class: pairs of class and recall, or of dimension and CCC; the means over runs.
+      score_mean: mean over the test folds, then over runs.
+      score_sd: sample standard deviation over runs; NaN for a single run.
+      runs, folds, speakers, utterances: counts.
+      pooled: score over all utterances at once, mean over runs.
+      low, high: 95 % interval of `pooled`, by a bootstrap over speakers; NaN if there is none.
+      chance: expected score of guessing.
+      chance_low, chance_high: range of 95 % of guesses; NaN if unknown.
+      by_class: pairs of class and recall, or of dimension and CCC; means over runs.
       paper: the paper's score for this cell and its corpora; NaN if there is none.
-      stopped: which runs were stopped, so that their seeds are left out; "" if none was.
+      stopped: the seeds that diverged and are left out; "" if none did.
       missing: why there are no numbers; "" if there are.
     """
 
@@ -81,275 +80,216 @@ class Row(NamedTuple):
 
     @property
     def slug(self) -> str:
-        """The name of its predictions file."""
+        """Name of its predictions file."""
         return slug(*self[:4])
 
 
 class Comparison(NamedTuple):
-    """Two settings that were tested on the same utterances.
+    """Difference between two cells of the same test corpus and task.
 
     Attributes:
-      test, task, metric: on what.
-      one, other: labels of the settings.
-      difference: pooled score of one less that of the other, in the units of `Row`.
-      p: two-sided, by swapping the predictions of all utterances of a speaker.
-      p_holm: corrected for the comparisons of the same corpus and task.
+      one, other: the cells.
+      difference: pooled score of `one` minus that of `other`, in the units of `Row`.
+      p: two-sided p-value of a permutation test that swaps the predictions of whole speakers.
+      p_holm: p corrected for all comparisons on the same corpus and task.
     """
 
-    test: tuple[str, ...]
-    task: str
-    metric: str
-    one: str
-    other: str
+    one: Row
+    other: Row
     difference: float
     p: float
     p_holm: float
 
 
 class Results:
-    """What a results folder holds.
+    """The contents of a results folder.
 
     Attributes:
-      out: the folder.
+      out: path of the folder.
       document: its config.json.
-      names, synthetic: of all corpora, and of those of synthetic speech.
-      cells: predictions by slug, without the seeds of which a run was stopped.
-      logs: how the runs of each setting were trained, by the setting's slug.
-      metric: of each task that has cells.
-      missing: rows of cells that could not be computed, by slug.
-      known: both cells and missing ones, by slug.
+      names, synthetic: names of all corpora, and of those of synthetic speech.
+      cells: predictions by slug, without the runs that diverged.
+      logs: training logs by the slug of their setting.
+      known: everything a table can show, by slug: `cells`, and rows of cells that could not be computed.
 
-    Raises: ResultsError if it has no config.json, or a file is damaged or of other corpora.
+    Raises: ResultsError if the folder has no config.json, or a file is damaged or belongs to other corpora.
     """
 
     def __init__(self, out: Path):
         self.out, self.document = out, read_document(out)
-        corpora = self.document["corpora"]
-        self.names = [corpus["name"] for corpus in corpora]
-        self.synthetic = [corpus["name"] for corpus in corpora if corpus["synthetic"]]
+        self.names = [corpus["name"] for corpus in self.document["corpora"]]
+        self.synthetic = [corpus["name"] for corpus in self.document["corpora"] if corpus["synthetic"]]
         self.cells = {path.stem: self._read(path) for path in sorted((out / "predictions").glob("*.npz"))}
         self.logs = {path.stem: read_training(path) for path in sorted((out / "training").glob("*.npz"))}
-        self.metric = {cell.task: cell.metric for cell in self.cells.values()}
-        self.missing: dict[str, Row] = {}
-        for one in self.document["missing"]:
-            cell = one["setting"], tuple(one["train"]), tuple(one["test"]), one["task"]
-            row = Row(*cell, metric=self.metric.get(one["task"], ""), missing=one["reason"])
-            if row.slug not in self.cells:
-                self.missing[row.slug] = row
-        self.known: dict[str, Row | Predictions] = {**self.missing, **self.cells}
+        metric = {cell.task: cell.metric for cell in self.cells.values()}
+        missing = {}
+        for cell in self.document["missing"]:
+            place = cell["setting"], tuple(cell["train"]), tuple(cell["test"]), cell["task"]
+            row = Row(*place, metric=metric.get(cell["task"], ""), missing=cell["reason"])
+            missing[row.slug] = row
+        self.known: dict[str, Row | Predictions] = {**missing, **self.cells}
         self._row = functools.cache(self._computed_row)
         self._compared = functools.cache(lambda one, other: compared(self.cells[one], self.cells[other]))
 
     def _read(self, path: Path) -> Predictions:
-        found = read_predictions(path)
-        if not {*found.train, *found.test} <= set(self.names):
-            raise ResultsError(
-                f"{path} is of {' and '.join(sorted({*found.train, *found.test}))}, expected the corpora of "
-                f"its config.json ({' '.join(self.names)}); move it elsewhere"
-            )
-        return found
+        cell = read_predictions(path)
+        if other := sorted({*cell.train, *cell.test}.difference(self.names)):
+            names = " ".join(self.names)
+            raise ResultsError(f"{path} is of {', '.join(other)}, expected corpora of config.json ({names})")
+        return cell
+
+    @property
+    def many(self) -> bool:
+        """Whether there are too many corpora to show every pair of them by itself."""
+        return len(self.names) >= MANY
 
     @property
     def stopped(self) -> list[str]:
-        """Slugs of the settings of which runs were stopped."""
+        """Slugs of the settings in which a run diverged."""
         return [name for name, log in self.logs.items() if log.stopped[:, 0].any()]
 
     @property
     def settings(self) -> list[str]:
-        """Names of all settings of which something is stored or missing, the paper's first."""
-        there = {one.setting for one in self.known.values()}
-        first = [name for name in TABLE2 if name in there]
-        return [*first, *sorted(there.difference(first))]
+        """Names of all settings in the folder, the paper's first."""
+        names = {cell.setting for cell in self.known.values()}
+        return [name for name in TABLE2 if name in names] + sorted(names.difference(TABLE2))
 
     def title(self, corpora: Sequence[str]) -> str:
-        """Return names as tables have them; that of synthetic speech is marked."""
+        """Return the names of corpora as tables show them, with synthetic speech marked."""
         return "+".join(marked(name, name in self.synthetic) for name in corpora)
 
     def description(self, cell: Row | Predictions) -> dict[str, Any]:
-        """Return what the setting of a cell is made of; empty if it follows from other settings."""
+        """Return the stored description of a cell's setting; empty if it was derived from other settings."""
         wanted = cell.setting, list(cell.train), cell.task
-        for one in self.document["settings"].values():
-            found = one["name"], one["train"], one["task"]["name"]
-            if found == wanted and set(cell.test) <= set(one["test"]):
-                return one
+        for about in self.document["settings"].values():
+            found = about["name"], about["train"], about["task"]["name"]
+            if found == wanted and set(cell.test) <= set(about["test"]):
+                return about
         return {}
 
     def rows(self, settings: Sequence[str]) -> list[Row]:
-        """Return every cell of some settings, stored or missing, in the order of the tables."""
+        """Return every cell of some settings, including missing ones, in the order of the tables."""
 
         def place(cell: Row | Predictions) -> tuple[int, list[int], list[int], str]:
-            test, train = (list(map(self.names.index, part)) for part in (cell.test, cell.train))
+            test, train = ([self.names.index(name) for name in part] for part in (cell.test, cell.train))
             return settings.index(cell.setting), test, train, cell.task
 
         shown = sorted((cell for cell in self.known.values() if cell.setting in settings), key=place)
         return [self._row(cell.slug) for cell in shown]
 
     def _computed_row(self, name: str) -> Row:
-        if name not in self.cells:
-            return self.missing[name]
-        found = self.cells[name]
-        about = self.description(found)
-        stopped = self._stopped(found, about)
-        if not len(found.seed):
-            return outline(found)._replace(missing=f"no seed is complete ({stopped})")
-        row = measured(found, about.get("task", {}).get("dimensions", ()))
-        return row._replace(paper=self._paper(found), stopped=stopped)
+        cell = self.known[name]
+        if isinstance(cell, Row):
+            return cell
+        about = self.description(cell)
+        diverged = sorted(set(range(about.get("seeds", 0))) - set(cell.seed.tolist()))
+        stopped = f"seed {', '.join(map(str, diverged))}" if diverged else ""
+        missing = "" if len(cell.seed) else f"every run diverged ({stopped})"
+        row = measured(cell, about.get("task", {}).get("dimensions", ()))
+        return row._replace(paper=self._paper(cell), stopped=stopped, missing=missing)
 
-    def _stopped(self, found: Predictions, about: Mapping[str, Any]) -> str:
-        """Return which runs of a cell's setting were stopped, and where; "" if none was."""
-        log = self.logs.get(slug(about["name"], about["train"], about["test"], found.task)) if about else None
-        if log is not None and log.stopped[:, 0].any():
-            each = zip(log.seed, *log.stopped.T, log.fold, strict=True)
-            return ", ".join(
-                f"seed {seed} in epoch {epoch}, step {step} of fold {fold + 1}"
-                for seed, epoch, step, fold in each
-                if epoch
-            )
-        lost = sorted(set(range(about.get("seeds", 0))) - set(found.seed.tolist()))
-        return f"outputs of seed {', '.join(map(str, lost))} are not finite" if lost else ""
-
-    def _paper(self, found: Predictions) -> float:
+    def _paper(self, cell: Predictions) -> float:
         """Return the paper's score; NaN unless the corpora are the paper's pair."""
         builders = {corpus["name"]: corpus["builder"] for corpus in self.document["corpora"]}
-        if sorted(builders.values()) != ["iemocap", "recola"] or len(found.test) > 1:
+        if sorted(builders.values()) != ["iemocap", "recola"] or len(cell.test) > 1:
             return NAN
-        return PAPER.get((found.setting, builders[found.test[0]]), {}).get(found.task, NAN)
+        return PAPER.get((cell.setting, builders[cell.test[0]]), {}).get(cell.task, NAN)
 
     def comparisons(self, rows: Sequence[Row]) -> list[Comparison]:
-        """Compare every setting with the first of its column, and with the one before it.
+        """Compare every setting with the first one of its column and with the one before it.
 
-        p-values are corrected for the comparisons of the same column, which belong to one question. Settings
-        of a tuning are not compared, since the best is chosen among them.
+        p-values are corrected for all comparisons of a column, which answer one question. The settings of a
+        tuning are left out, since the best of them is chosen.
         """
-        found, names = [], labels(rows)
-        there = [row for row in rows if not row.missing and not self.description(row).get("tuned")]
-        for own in columns(there):
-            neighbours = [(later, former) for former, later in itertools.pairwise(own[1:])]
-            pairs = dict.fromkeys([*((row, own[0]) for row in own[1:]), *neighbours])
+        found = []
+        tested = [row for row in rows if not row.missing and not self.description(row).get("tuned")]
+        for column in columns(tested):
+            neighbours = [(later, former) for former, later in itertools.pairwise(column[1:])]
+            pairs = dict.fromkeys([*((row, column[0]) for row in column[1:]), *neighbours])
             values = [self._compared(one.slug, other.slug) for one, other in pairs]
-            corrected = holm([p for _, p in values])
-            for (one, other), (difference, p), p_holm in zip(pairs, values, corrected, strict=True):
-                both = names[one.slug], names[other.slug]
-                cell = one.test, one.task, one.metric
-                found.append(Comparison(*cell, *both, difference, p, float(p_holm)))
+            corrected = holm([p for _, p in values]).tolist()
+            found += [
+                Comparison(*pair, *value, p_holm)
+                for pair, value, p_holm in zip(pairs, values, corrected, strict=True)
+            ]
         return found
-
-    def curves(self, settings: Sequence[str]) -> dict[str, dict[str, TrainingLog]]:
-        """Return how models were trained, by setting with its training corpora, and by task.
-
-        Runs for several tested corpora are put together; those that were stopped are left out.
-        """
-        found: dict[str, dict[str, list[TrainingLog]]] = {}
-        for name, one in self.document["settings"].items():
-            if one["name"] in settings and name in self.logs:
-                own = found.setdefault(f"{one['name']} {'+'.join(one['train'])}", {})
-                own.setdefault(one["task"]["name"], []).append(self.logs[name])
-        return {
-            title: {task: _together(logs) for task, logs in sorted(own.items())}
-            for title, own in found.items()
-        }
-
-
-def _together(logs: Sequence[TrainingLog]) -> TrainingLog:
-    """Return the runs of some logs that were not stopped."""
-    rows = [log.stopped[:, 0] == 0 for log in logs]
-    parts = {
-        name: np.concatenate([getattr(log, name)[own] for log, own in zip(logs, rows, strict=True)])
-        for name in ("fold", "seed", "loss", "dev_loss", "dev_score", "stopped")
-    }
-    return TrainingLog(dev_epochs=logs[0].dev_epochs, **parts)
 
 
 def marked(name: str, synthetic: bool) -> str:
-    """Return the name of a corpus; that of synthetic speech says so."""
-    return f"{name} ({SYNTHETIC})" if synthetic and SYNTHETIC not in name else name
+    """Return the name of a corpus, marked if its speech is synthetic."""
+    return f"{name} (synthetic)" if synthetic and "synthetic" not in name else name
 
 
 def scale(metric: str) -> int:
-    """Return the factor that a metric is shown with."""
+    """Return the factor by which a metric is multiplied for display."""
     return 100 if metric == "UAR" else 1
 
 
-def outline(found: Predictions) -> Row:
-    """Return a row of what is known of a cell without its predictions."""
-    cell = found.setting, found.train, found.test, found.task
-    return Row(*cell, metric=found.metric, chance=scale(found.metric) * found.chance)
+def fold_means(cell: Predictions) -> Float[np.ndarray, " R"]:
+    """Return the score of every run as tables show it: the mean over the test folds."""
+    return scale(cell.metric) * cell.scores[:, 1:].mean(axis=1)
 
 
-def fold_means(found: Predictions) -> np.ndarray:
-    """Return the score of every run as tables have it [R]: the mean over the test folds."""
-    return scale(found.metric) * found.scores[:, 1:].mean(axis=1)
-
-
-def measured(found: Predictions, dimensions: Sequence[str] = ()) -> Row:
-    """Return the numbers of a cell.
+def measured(cell: Predictions, dimensions: Sequence[str] = ()) -> Row:
+    """Return the row of a cell; without runs it has no scores.
 
     Args:
-      found: its predictions, of one run at least.
-      dimensions: names of the numbers that are predicted, if they are.
+      cell: its predictions.
+      dimensions: names of the predicted numbers of a regression.
     """
-    each, factor = fold_means(found), scale(found.metric)
-    row = outline(found)._replace(
-        score_mean=float(each.mean()),
-        score_sd=float(each.std(ddof=1)) if len(each) > 1 else NAN,
-        runs=len(each),
-        folds=len(np.unique(found.fold)),
-        speakers=len(np.unique(found.speaker)),
-        utterances=len(found.labels),
-        pooled=float(factor * found.scores[:, 0].mean()),
-    )
-    if found.metric not in KNOWN:
+    by_run, factor = fold_means(cell), scale(cell.metric)
+    row = Row(cell.setting, cell.train, cell.test, cell.task, cell.metric, chance=factor * cell.chance)
+    if not len(by_run):
         return row
-    with contextlib.suppress(ValueError):  # a class without utterances: only the scores are known
-        names, classes = found.class_names or dimensions, max(2, len(found.class_names))
-        values = factor * by_class(found).mean(axis=0)
-        row = row._replace(by_class=tuple(zip(names, values.tolist(), strict=False)))
-        around = interval(found.metric, found.labels, found.predictions, found.speaker, classes=classes)
-        guesses = chance_interval(found.metric, found.labels, classes=classes)
-        row = row._replace(low=factor * around.low, high=factor * around.high)
-        row = row._replace(chance_low=factor * guesses.low, chance_high=factor * guesses.high)
+    row = row._replace(
+        score_mean=float(by_run.mean()),
+        score_sd=float(by_run.std(ddof=1)) if len(by_run) > 1 else NAN,
+        runs=len(by_run),
+        folds=len(np.unique(cell.fold)),
+        speakers=len(np.unique(cell.speaker)),
+        utterances=len(cell.labels),
+        pooled=float(factor * cell.scores[:, 0].mean()),
+    )
+    with contextlib.suppress(ValueError):  # another metric, or a class without utterances
+        classes = max(2, len(cell.class_names))
+        around = interval(cell.metric, cell.labels, cell.predictions, cell.speaker, classes=classes)
+        guesses = chance_interval(cell.metric, cell.labels, classes=classes)
+        means = (factor * by_class(cell).mean(axis=0)).tolist()
+        row = row._replace(
+            low=factor * around.low,
+            high=factor * around.high,
+            chance_low=factor * guesses.low,
+            chance_high=factor * guesses.high,
+            by_class=tuple(zip(cell.class_names or dimensions, means, strict=False)),
+        )
     return row
 
 
-def by_class(found: Predictions) -> np.ndarray:
-    """Return the recall of each class or the CCC of each dimension, [R, K]; NaN without labels."""
-    if found.metric == "UAR":
-        return metrics.recalls(found.labels, found.predictions, max(2, len(found.class_names)))
-    return metrics.ccc(found.labels, found.predictions)
+def by_class(cell: Predictions) -> Float[np.ndarray, "R K"]:
+    """Return the recall of each class or the CCC of each dimension; NaN without labels."""
+    if cell.metric == "UAR":
+        return metrics.recalls(cell.labels, cell.predictions, max(2, len(cell.class_names)))
+    return metrics.ccc(cell.labels, cell.predictions)
 
 
 def compared(one: Predictions, other: Predictions) -> tuple[float, float]:
-    """Return the difference of the pooled scores and its p, over the utterances that both were tested on.
+    """Return the difference of the pooled scores over the utterances tested in both cells, and its p-value.
 
-    Both are NaN for metrics other than UAR and CCC, or if they are not defined on these utterances.
+    Both are NaN if the metric is neither UAR nor CCC, or is not defined on these utterances.
     """
-    if one.metric != other.metric or one.metric not in KNOWN:
-        return NAN, NAN
-    names = [list(zip(part.utterance.tolist(), part.speaker.tolist(), strict=True)) for part in (one, other)]
-    shared = set(names[0]) & set(names[1])
-    one, other = (
-        part.only(rows=np.array([name in shared for name in own], bool))
-        for part, own in zip((one, other), names, strict=True)
-    )
+    both = (one, other), (other, one)
+    one, other = (cell.only(rows=np.isin(cell.utterance, shared.utterance)) for cell, shared in both)
+    predictions, classes = (one.predictions, other.predictions), max(2, len(one.class_names))
     try:
-        classes = max(2, len(one.class_names))
-        p = paired_test(
-            one.metric, one.labels, one.predictions, other.predictions, one.speaker, classes=classes
-        )
+        p = paired_test(one.metric, one.labels, *predictions, one.speaker, classes=classes)
     except ValueError:
         return NAN, NAN
-    if np.isnan(p):
-        return NAN, NAN
-    return scale(one.metric) * float(np.nanmean(by_class(one)) - np.nanmean(by_class(other))), p
-
-
-def confusion(found: Predictions) -> np.ndarray:
-    """Return the utterances by true and predicted class [K, K], the mean over runs."""
-    return metrics.confusion(found.labels, found.predictions, len(found.class_names)).mean(axis=0)
+    difference = float(np.nanmean(by_class(one)) - np.nanmean(by_class(other)))
+    return (NAN if np.isnan(p) else scale(one.metric) * difference), p
 
 
 def labels(rows: Sequence[Row]) -> dict[str, str]:
-    """Return the names of rows in tables, by slug: the setting, and its training corpora if needed."""
+    """Return the names of rows in tables, by slug: the setting, with its training corpora where needed."""
     alike = Counter((row.setting, row.test, row.task) for row in rows)
     return {
         row.slug: row.setting
@@ -360,7 +300,7 @@ def labels(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def columns(rows: Sequence[Row]) -> list[list[Row]]:
-    """Return the rows of each column of a table, a test corpus and task, in order."""
+    """Return the rows of each pair of test corpus and task, in order."""
     tests = list(dict.fromkeys(row.test for row in rows))
     found: dict[Any, list[Row]] = {}
     for row in sorted(rows, key=lambda row: tests.index(row.test)):

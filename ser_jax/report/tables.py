@@ -1,33 +1,31 @@
-"""Rows as tables: grids of text that Markdown and the page show alike, CSV and LaTeX."""
+"""Turn rows of results into tables: text for Markdown and the page, CSV and LaTeX."""
 
 import csv
-import dataclasses
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ser_jax.experiment.config import Config, describe
-from ser_jax.experiment.settings import Setting
-from ser_jax.io import markdown_table
-from ser_jax.report.results import Comparison, Results, Row, columns, labels, scale
+from flax.traverse_util import flatten_dict
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how text begins that a spreadsheet would run
+from ser_jax.experiment.config import Config, describe
+from ser_jax.io import markdown_table
+from ser_jax.report.results import Results, Row, columns, labels, scale
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # first characters of text that a spreadsheet would run
 LATEX = str.maketrans({name: f"\\{name}" for name in "%_&#$"} | {"±": r"$\pm$", "+": "$+$"})
-WIDE = 12  # columns; a wider table has a line for each setting and corpus
 POOLED = (
-    "Pooled: over all utterances at once, with a 95 % interval by a bootstrap over speakers. Chance: the "
-    "range of 95 % of guesses. By class: recall of each class, or CCC of each dimension."
+    "Pooled: score over all utterances at once, with a 95 % interval from a bootstrap over speakers. Chance: "
+    "the range that 95 % of random guesses fall in. By class: recall of each class, or CCC of each dimension."
 )
-SWAPPED = (
-    "Differences of the pooled score (UAR: points). p: swapping the predictions of all utterances of a "
-    "speaker, corrected by Holm for the comparisons on the same corpus and task; * below 0.05. The runs are "
-    "taken as they are: how seeds differ is in the standard deviations above, not in p."
+PERMUTED = (
+    "Differences of the pooled scores (UAR: percentage points). p: permutation test that swaps the "
+    "predictions of whole speakers, with Holm's correction for all comparisons on the same corpus and task; "
+    "* marks values below 0.05. With n speakers p cannot be below 2 / 2^n, so that after the correction even "
+    "large differences on few speakers are not significant. The test takes the trained runs as given: the "
+    "variation between seeds shows in the standard deviations above, not in p."
 )
-ELSEWHERE = (  # parts of a setting's description that other columns tell, or that follow from the task
-    "name", "train", "test", "task", "seeds", "standardize", "plan", "start", "code", "samples",
-    "training.epochs", "model.bands", "model.frames", "model.outputs",
-)  # fmt: skip
+PARTS = ("features", "model", "train", "protocol")  # of a configuration whose changes a caption names
 
 
 class Table(NamedTuple):
@@ -35,7 +33,7 @@ class Table(NamedTuple):
 
     Attributes:
       title: what it shows.
-      lines: fields, the head first, all of one length.
+      lines: text of the cells, the head first; all lines have the same length.
       note: how to read it.
     """
 
@@ -44,201 +42,30 @@ class Table(NamedTuple):
     note: str = ""
 
 
-def markdown(synthetic: Sequence[str], parts: Sequence[str | Table]) -> str:
-    """Return parts of a report as Markdown, below a notice if corpora are of synthetic speech."""
-    blocks = [f"**{notice}**" if (notice := synthetic_notice(synthetic)) else ""]
-    for part in parts:
-        blocks += (
-            [part] if isinstance(part, str) else [f"**{part.title}**", markdown_table(part.lines), part.note]
-        )
-    return "\n\n".join(block for block in blocks if block) + "\n"
-
-
-def synthetic_notice(synthetic: Sequence[str]) -> str:
-    """Return a sentence for corpora of synthetic speech; "" if there is none."""
-    named = ", ".join(synthetic)
-    return f"Synthetic speech ({named}): no person spoke it, it is no real corpus." if named else ""
-
-
 def parts(results: Results, rows: Sequence[Row]) -> list[str | Table]:
-    """Return what there is to read about some cells."""
-    found: list[str | Table] = [
+    """Return the tables and remarks about some cells, in reading order."""
+    compared = differences(results, rows)
+    return [
         Table("Scores", grid(results, rows), caption(results, rows)),
         *remarks(results, rows),
-        Table("Settings", settings(results, rows)),
-        Table("How far the scores can be trusted", intervals(results, rows), POOLED),
+        Table("Intervals", intervals(results, rows), POOLED),
+        *([Table("Differences between settings", compared, PERMUTED)] if compared[1:] else []),
     ]
-    if compared := results.comparisons(rows):
-        note = SWAPPED + few_speakers(results, rows, compared)
-        found.append(Table("Differences between settings", differences(results, compared), note))
-    return found
 
 
-def task_name(row: Row | Comparison) -> str:
-    """Return a task; the metric is named if it is not UAR."""
-    return row.task + ("" if row.metric in ("UAR", "") else f" ({row.metric})")
-
-
-def heading(results: Results, row: Row | Comparison) -> str:
-    """Return the tested corpora and the task."""
-    return f"{results.title(row.test)} {task_name(row)}"
-
-
-def grid(results: Results, rows: Sequence[Row]) -> list[list[str]]:
-    """Return scores by setting, tested corpus and task, the head first.
-
-    Columns are corpora and tasks; tasks alone if there would be more than `WIDE`.
-    """
-    names, by_test = labels(rows), [row for own in columns(rows) for row in own]
-    with_paper = any(not math.isnan(row.paper) for row in rows)
-    wide = 1 + len(columns(rows)) * (1 + with_paper) > WIDE
-
-    def place(row: Row) -> tuple[str, str]:
-        name = names[row.slug]
-        if wide:
-            return f"{results.title(row.test)}: {name}", task_name(row)
-        return name, heading(results, row)
-
-    there = {place(row): row for row in rows}
-    heads = list(dict.fromkeys(place(row)[1] for row in by_test))
-    paper = {head for (_, head), row in there.items() if not math.isnan(row.paper)}
-    lines = [["UAR, %" if any(row.metric == "UAR" for row in rows) else ""]]
-    for head in heads:
-        lines[0] += [head, "paper"] if head in paper else [head]
-    for name in dict.fromkeys(place(row)[0] for row in (by_test if wide else rows)):
-        line = [name]
-        for head in heads:
-            row = there.get((name, head))
-            line.append("" if row is None else _mean(row) + _fewer(results, row))
-            if head in paper:
-                line.append("" if row is None or math.isnan(row.paper) else f"{row.paper:.2f}")
-        lines.append(line)
-    return lines
-
-
-def settings(results: Results, rows: Sequence[Row]) -> list[list[str]]:
-    """Return how the models of each setting are trained, the head first."""
-    lines = [["setting", "standardize", "epochs", "differences from the defaults"]]
-    for name in dict.fromkeys(row.setting for row in rows if not row.missing):
-        own = [one for row in rows if row.setting == name and (one := results.description(row))]
-        each = [(one["standardize"], str(one["training"]["epochs"]), _changes(one)) for one in own]
-        columns = [" or ".join(filter(None, dict.fromkeys(column))) for column in zip(*each, strict=True)]
-        lines.append([name, *(columns or ["", "", "not trained, but combined from other settings"])])
-    return lines
-
-
-def _changes(one: Mapping[str, Any]) -> str:
-    """Return what a setting starts from, and its parts that differ from the defaults."""
-    default = describe(Config())
-    usual: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Setting)}
-    usual |= {"frontend": default["features"], "model": default["model"], "training": default["train"]}
-    known = dict(_flat(usual))
-    found = [] if one["start"] is None else [f"fine-tunes {one['start']['name']} on {one['samples']} samples"]
-    for name, value in _flat(one):
-        if name not in ELSEWHERE and not name.startswith("task.") and value != known.get(name, ...):
-            found.append(f"{name} {value}")
-    return ", ".join(found)
-
-
-def _flat(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of a tree with their places, as in ("training.epochs", 50)."""
-    for name, value in tree.items():
-        if isinstance(value, Mapping) and before + name not in ELSEWHERE:
-            yield from _flat(value, f"{before}{name}.")
+def markdown(synthetic: Sequence[str], parts: Sequence[str | Table]) -> str:
+    """Return parts of a report as Markdown, below a warning if corpora are of synthetic speech."""
+    blocks = [f"**{warning}**" if (warning := synthetic_warning(synthetic)) else ""]
+    for part in parts:
+        if isinstance(part, Table):
+            blocks += [f"**{part.title}**", markdown_table(part.lines), part.note]
         else:
-            yield before + name, value
-
-
-def caption(results: Results, rows: Sequence[Row]) -> str:
-    """Return what the scores of some cells are."""
-    protocol, corpora = results.document["config"]["protocol"], results.document["corpora"]
-    about, seeds, folds = list(map(results.description, rows)), protocol["seeds"], protocol["folds"]
-    tested = {name for row in rows if row.folds > 1 for name in row.test}
-    fewer = [
-        f"{name} {len(own)}"
-        for name, own in results.document["folds"].items()
-        if len(own) < folds and name in tested
-    ]
-    whole = dict.fromkeys(row.setting for row in rows if row.folds == 1)
-    lacking = [f"{one['left_out']} of {one['name']}" for one in corpora if one["left_out"]]
-    rules = {one["task"]["rule"] for one in about if one and "rule" in one["task"]}
-    sentences = [
-        (seeds == 1, f"Mean over {folds} folds, of 1 seed"),
-        (seeds > 1, f"Mean over {folds} folds, then mean ± sample standard deviation over n = {seeds} seeds"),
-        (fewer, f"Fewer folds, since there are too few speakers: {', '.join(fewer)}"),
-        (whole, f"All utterances at once, without folds: {', '.join(whole)}"),
-        (any(one.get("tuned") for one in about), "Scores are those of development speakers"),
-        (True, f"Chance is {_chance(rows)}"),
-        (rules, f"The label rule is {' and '.join(sorted(rules))}"),
-        (any(not math.isnan(row.paper) for row in rows), "The paper's scores are of IEMOCAP and RECOLA"),
-        (lacking, f"Left out as unusable: {', '.join(lacking)}"),
-    ]
-    return " ".join(f"{sentence}." for condition, sentence in sentences if condition)
-
-
-def _chance(rows: Sequence[Row]) -> str:
-    known = {row.task: row for row in rows if not row.missing}
-    each = {task: f"{row.chance:.3g}" + (" %" if row.metric == "UAR" else "") for task, row in known.items()}
-    if len(set(each.values())) < 2:
-        return next(iter(each.values()), "not known")
-    return ", ".join(f"{value} ({task})" for task, value in each.items())
-
-
-def remarks(results: Results, rows: Sequence[Row]) -> list[str]:
-    """Return a sentence for every cell that is missing, or some of whose runs were stopped."""
-    found, names = [], labels(rows)
-    for row in rows:
-        cell = f"{names[row.slug]}, {results.title(row.test)} {row.task}"
-        if row.missing:
-            found.append(f"Not computed: {cell}: {row.missing}.")
-        elif row.stopped:
-            found.append(f"Stopped, since numbers were not finite, and left out: {cell}: {row.stopped}.")
-    return found
-
-
-def intervals(results: Results, rows: Sequence[Row]) -> list[list[str]]:
-    """Return what the mean alone does not tell of each cell, the head first."""
-    head = ["cell", "mean of folds ± sd (n)", "pooled [95 %]", "chance", "by class", "speakers", "utterances"]
-    lines, names = [head], labels(rows)
-    for row in rows:
-        line = [f"{names[row.slug]}, {heading(results, row)}", _mean(row)]
-        if not row.missing:
-            line[1] += f" ({row.runs})"
-            line += [
-                f"{number(row, row.pooled)} [{_range(row, row.low, row.high)}]",
-                _range(row, row.chance_low, row.chance_high),
-                ", ".join(f"{one} {number(row, value)}" for one, value in row.by_class),
-                str(row.speakers),
-                str(row.utterances),
-            ]
-        lines.append(line + [""] * (len(head) - len(line)))
-    return lines
-
-
-def differences(results: Results, found: Sequence[Comparison]) -> list[list[str]]:
-    """Return the comparisons, the head first."""
-    lines = [["on", "setting", "against", "difference", "p", "p (Holm)"]]
-    for one in found:
-        difference = ("+" if one.difference >= 0 else "") + number(one, one.difference)
-        holm = _p(one.p_holm) + (" *" if one.p_holm < 0.05 else "")
-        lines.append([heading(results, one), one.one, one.other, difference, _p(one.p), holm])
-    return lines
-
-
-def few_speakers(results: Results, rows: Sequence[Row], compared: Sequence[Comparison]) -> str:
-    """Return a warning if the speakers are too few for any p below 0.05 once it is corrected."""
-    fewest = min((row for row in rows if not row.missing), key=lambda row: row.speakers)
-    least = 2 / 2**fewest.speakers
-    if least * sum((one.test, one.task) == (fewest.test, fewest.task) for one in compared) <= 0.05:
-        return ""
-    return (
-        f" The {fewest.speakers} speakers of {results.title(fewest.test)} allow no p below {least:.3g}: "
-        "corrected, even a large difference may count as chance."
-    )
+            blocks.append(part)
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def comma_separated(results: Results, rows: Sequence[Row]) -> str:
-    """Return one line per cell; what is not known is empty."""
+    """Return one line of CSV per cell; unknown values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row._fields)
@@ -249,39 +76,139 @@ def comma_separated(results: Results, rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def csv_field(value: float | str) -> float | str:
-    """Return a field of CSV; text that a spreadsheet would run as a formula is put behind an apostrophe."""
+def csv_field(value: Any) -> Any:
+    """Return a field of CSV; text that a spreadsheet would run as a formula starts with an apostrophe."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4f}"
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def latex(results: Results, rows: Sequence[Row]) -> str:
-    """Return the scores as a `tabular` of booktabs."""
-    head, *body = [[field.translate(LATEX) for field in line] for line in grid(results, rows)]
-    lines = [rf"{' & '.join(line)} \\" for line in [head, *body]]
-    lines[1:1] = [r"\midrule"]
-    start = rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}"
-    comment = f"% {caption(results, rows)}"
-    return "\n".join([comment, start, r"\toprule", *lines, r"\bottomrule", r"\end{tabular}", ""])
+    """Return the scores as a `tabular` for the package booktabs."""
+    head, *body = ([field.translate(LATEX) for field in line] for line in grid(results, rows))
+    lines = [f"% {caption(results, rows)}", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule"]
+    lines += [rf"{' & '.join(head)} \\", r"\midrule", *(rf"{' & '.join(line)} \\" for line in body)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def number(row: Row | Comparison, value: float) -> str:
-    """Return a score as its metric is shown: UAR in per cent with one decimal, others with three."""
+def synthetic_warning(synthetic: Sequence[str]) -> str:
+    """Return a sentence that names corpora of synthetic speech; "" if there are none."""
+    return f"Synthetic speech, generated and not recorded: {', '.join(synthetic)}." if synthetic else ""
+
+
+def task_name(row: Row) -> str:
+    """Return the name of a task, with its metric if that is not UAR."""
+    return row.task + ("" if row.metric in ("UAR", "") else f" ({row.metric})")
+
+
+def heading(results: Results, row: Row) -> str:
+    """Return the tested corpora and the task."""
+    return f"{results.title(row.test)} {task_name(row)}"
+
+
+def grid(results: Results, rows: Sequence[Row]) -> list[list[str]]:
+    """Return the scores, the head first.
+
+    Lines are settings, and columns are test corpora and tasks; of `Results.many` corpora, lines are test
+    corpora, and columns are settings and tasks, with the mean and the range over the training corpora.
+    """
+    names, cells = labels(rows), dict[tuple[str, str], list[Row]]()
+    for row in rows if results.many else (row for column in columns(rows) for row in column):
+        line, head = names[row.slug], heading(results, row)
+        if results.many:
+            line, head = results.title(row.test), f"{row.setting} {task_name(row)}"
+        cells.setdefault((line, head), []).append(row)
+    ordered = dict.fromkeys(results.title(row.test) if results.many else names[row.slug] for row in rows)
+    heads = list(dict.fromkeys(head for _, head in cells))
+    body = [[line, *(_score(cells.get((line, head), [])) for head in heads)] for line in ordered]
+    return [["UAR, %" if any(row.metric == "UAR" for row in rows) else "", *heads], *body]
+
+
+def _score(rows: Sequence[Row]) -> str:
+    """Return the score of a cell, or the mean and range of cells that differ in their training corpora."""
+    scored = [row for row in rows if not row.missing]
+    if len(rows) > 1 and scored:
+        values = [row.score_mean for row in scored]
+        each = sum(values) / len(values), min(values), max(values)
+        return "{} ({} to {})".format(*(number(scored[0], value) for value in each))
+    return "".join(
+        _mean(row) + ("" if math.isnan(row.paper) else f" (paper: {row.paper:.2f})") for row in rows[:1]
+    )
+
+
+def caption(results: Results, rows: Sequence[Row]) -> str:
+    """Return how the scores of some cells were computed."""
+    seeds = results.document["config"]["protocol"]["seeds"]
+    spread = f"; mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "; one seed"
+    tuned = any(results.description(row).get("tuned") for row in rows)
+    chance = {row.task: f"{number(row, row.chance)} ({row.task})" for row in rows if not row.missing}
+    corpora = results.document["corpora"]
+    left_out = ", ".join(f"{one['left_out']} of {one['name']}" for one in corpora if one["left_out"])
+    sentences = {
+        f"Mean over the folds of the test corpus{spread}": True,
+        "In brackets, the range over training corpora": results.many,
+        "Scores are those of the development speakers": tuned,
+        f"Chance: {', '.join(chance.values())}": chance,
+        f"Options that differ from the defaults: {(changed := options(results))}": changed,
+        "The paper's scores are those of IEMOCAP and RECOLA": any(not math.isnan(row.paper) for row in rows),
+        f"Unusable recordings left out: {left_out}": left_out,
+    }
+    return " ".join(f"{sentence}." for sentence, applies in sentences.items() if applies)
+
+
+def options(results: Results) -> str:
+    """Return the options of the experiment that differ from the defaults."""
+    trees = describe(Config()), results.document["config"]
+    default, own = (flatten_dict({name: tree[name] for name in PARTS}, sep=".") for tree in trees)
+    return ", ".join(f"{name} {value}" for name, value in own.items() if value != default.get(name))
+
+
+def remarks(results: Results, rows: Sequence[Row]) -> list[str]:
+    """Return a sentence about every cell that is missing or lacks runs."""
+    found, names = [], labels(rows)
+    for row in rows:
+        reason = "Not computed" if row.missing else "Left out because it diverged"
+        if what := row.missing or row.stopped:
+            found.append(f"{reason}: {names[row.slug]}, {results.title(row.test)} {row.task}: {what}.")
+    return found
+
+
+def intervals(results: Results, rows: Sequence[Row]) -> list[list[str]]:
+    """Return intervals, recalls and sizes of each cell, the head first."""
+    head = ["cell", "mean of folds ± sd (n)", "pooled [95 %]", "chance", "by class", "folds", "speakers",
+            "utterances"]  # fmt: skip
+    lines, names = [head], labels(rows)
+    for row in rows:
+        line = [
+            f"{names[row.slug]}, {heading(results, row)}",
+            f"{_mean(row)} ({row.runs})",
+            f"{number(row, row.pooled)} [{_range(row, row.low, row.high)}]",
+            _range(row, row.chance_low, row.chance_high),
+            ", ".join(f"{name} {number(row, value)}" for name, value in row.by_class),
+            *map(str, (row.folds, row.speakers, row.utterances)),
+        ]
+        lines.append([line[0], _mean(row), *[""] * (len(head) - 2)] if row.missing else line)
+    return lines
+
+
+def differences(results: Results, rows: Sequence[Row]) -> list[list[str]]:
+    """Return the comparisons between settings, the head first."""
+    lines, names = [["on", "setting", "against", "difference", "p", "p (Holm)"]], labels(rows)
+    for one, other, difference, p, p_holm in results.comparisons(rows):
+        signed = ("+" if difference >= 0 else "") + number(one, difference)
+        p_values = _p(p), _p(p_holm) + (" *" if p_holm < 0.05 else "")
+        lines.append([heading(results, one), names[one.slug], names[other.slug], signed, *p_values])
+    return lines
+
+
+def number(row: Row, value: float) -> str:
+    """Return a score: UAR in per cent with one decimal, other metrics with three."""
     return "?" if math.isnan(value) else f"{value:.{1 if scale(row.metric) == 100 else 3}f}"
 
 
 def _mean(row: Row) -> str:
-    if row.missing:
-        return "not computed"
     spread = "" if math.isnan(row.score_sd) else f" ± {number(row, row.score_sd)}"
-    return number(row, row.score_mean) + spread
-
-
-def _fewer(results: Results, row: Row) -> str:
-    """Return the number of runs, if seeds are missing."""
-    seeds = results.description(row).get("seeds", results.document["config"]["protocol"]["seeds"])
-    return "" if row.missing or row.runs == seeds else f" (n = {row.runs})"
+    return "not computed" if row.missing else number(row, row.score_mean) + spread
 
 
 def _range(row: Row, low: float, high: float) -> str:
@@ -289,6 +216,4 @@ def _range(row: Row, low: float, high: float) -> str:
 
 
 def _p(value: float) -> str:
-    if math.isnan(value):
-        return "?"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "?" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"

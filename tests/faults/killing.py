@@ -15,9 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
-import unittest
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from typing import Any
 import disturbances
 from laboratory import FIRST, Laboratory
 
-from ser_jax.checkpoint import Series
+from ser_jax import checkpoint
 
 
 def die() -> None:
@@ -58,49 +56,19 @@ def at_renaming(of: str, after: bool) -> Callable[[], None]:
 
 
 def while_saving(of: str, nth: int) -> Callable[[], None]:
-    """Die while the nth checkpoint in a folder whose path holds `of` is half written."""
-    begun: list[int] = []
+    """Die while the nth checkpoint whose path holds `of` is half written."""
+    begun: list[Path] = []
 
     def make(own: Any) -> Any:
-        def save(self: Any, number: int, tree: Any) -> None:
-            if of in str(self._folder):
-                begun.append(number)
-                if len(begun) == nth:
-                    if self._manager is not None:
-                        self._manager.wait_until_finished()  # the one before
-                    threading.Thread(target=die_with, args=(self._folder,), daemon=True).start()
-            own(self, number, tree)
-
-        return save
-
-    def die_with(folder: Path) -> None:
-        while not half_written(folder):
-            time.sleep(0)
-        die()
-
-    return lambda: replaced(Series, "save", make)
-
-
-def half_written(folder: Path) -> bool:
-    """Return whether a checkpoint is begun and not finished."""
-    try:
-        return any(place.is_file() for one in folder.glob("*checkpoint-tmp*") for place in one.rglob("*"))
-    except FileNotFoundError:  # it was finished in between
-        return False
-
-
-def after_closing(of: str) -> Callable[[], None]:
-    """Die when the checkpoints in a folder whose path holds `of` have all been finished."""
-
-    def make(own: Any) -> Any:
-        def close(self: Any) -> None:
-            own(self)
-            if of in str(self._folder):
+        def write_json(out: Path, *rest: Any, **options: Any) -> None:
+            begun.extend([out] if of in str(out) else [])
+            if of in str(out) and len(begun) == nth:
                 die()
+            own(out, *rest, **options)
 
-        return close
+        return write_json
 
-    return lambda: replaced(Series, "close", make)
+    return lambda: replaced(checkpoint, "write_json", make)
 
 
 def at_removing(of: str) -> Callable[[], None]:
@@ -124,11 +92,11 @@ WRITING = {
 }
 CHOSEN: dict[str, Callable[[], None]] = {
     "the configuration is about to appear": at_renaming("config.json", False),
-    "the folder was just locked": at_renaming("running.json", True),
+    "the configuration just appeared": at_renaming("config.json", True),
     **WRITING,
-    "a checkpoint's folder is about to be put in its place": at_renaming("stack-1", False),
-    "a checkpoint's folder was put in its place": at_renaming("stack-1", True),
-    "a stack was just trained": after_closing("stack-0"),
+    "a checkpoint is about to be put in its place": at_renaming("stack-1", False),
+    "a checkpoint was put in its place": at_renaming("stack-1", True),
+    "a stack was just trained": at_renaming("stack-0/5", True),
     "a training log is about to be stored": at_renaming("training/", False),
     "predictions are about to be stored": at_renaming("predictions/finetuned", False),
     "predictions were just stored": at_renaming(f"predictions/{FIRST}", True),
@@ -161,7 +129,7 @@ def kills(lab: Laboratory, count: int, seed: int) -> list[str]:
                     os.kill(child, signal.SIGKILL)
                 ended = lab.wait(child, lab.log(name))
             if ended.status == -signal.SIGKILL:
-                half = any(map(half_written, {file.parent for file in (lab.folder / name).rglob("*tmp*")}))
+                half = list((lab.folder / name).rglob(".*.partial/arrays"))
                 assert moment not in WRITING or half, f"nothing was half written: {moment}"
                 one.append(moment)
             elif ended.status == 0 and (one or moment not in CHOSEN):
@@ -186,8 +154,6 @@ def tried(fault: Callable[[Laboratory], None], lab: Laboratory) -> str:
     """Return what is wrong; empty if all is as it should be."""
     try:
         fault(lab)
-    except unittest.SkipTest as reason:
-        return f"not tried: {reason}"
     except (AssertionError, TimeoutError) as error:
         return str(error) or repr(error)
     return ""
@@ -207,7 +173,7 @@ def main() -> int:
         found = {name: tried(disturbances.FAULTS[name], lab) for name in names}
         done = kills(lab, options.kills, options.seed) if options.kills else []
     print(json.dumps({"seconds": lab.seconds, "kills": done, "faults": found}))
-    return 1 if any(one and not one.startswith("not tried") for one in found.values()) else 0
+    return 1 if any(found.values()) else 0
 
 
 if __name__ == "__main__":

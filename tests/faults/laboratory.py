@@ -148,7 +148,6 @@ class Laboratory:
 
             def save(self: Series, number: int, tree: Any) -> None:
                 if number > after and "stack-0" in str(self._folder):
-                    self.close()  # those before are finished
                     os.kill(os.getpid(), signal.SIGKILL)
                 own(self, number, tree)
 

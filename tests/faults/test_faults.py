@@ -26,17 +26,14 @@ def report():
     return laboratory("--kills", "16", "--faults")
 
 
-def test_killed_at_any_moment_it_goes_on_to_the_same_bits(report):
+def test_an_experiment_killed_at_any_moment_ends_in_the_same_bits(report):
     assert len(report["kills"]) == 16
     assert set(CHOSEN) <= set(report["kills"])
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_other_faults_are_named_and_nothing_is_lost(report, fault):
-    found = report["faults"][fault]
-    if found.startswith("not tried"):
-        pytest.skip(found)
-    assert found == ""
+def test_other_faults_are_named_and_lose_nothing(report, fault):
+    assert report["faults"][fault] == ""
 
 
 @pytest.mark.slow

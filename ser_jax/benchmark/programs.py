@@ -1,0 +1,266 @@
+"""Time and memory of whole programs: an experiment on a large corpus, and a recogniser.
+
+Every stage is measured in a new process, on noise.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import soundfile
+
+from ser_jax.benchmark import iemocap_seconds
+from ser_jax.devices import cores
+from ser_jax.errors import UserError
+from ser_jax.experiment import provenance
+from ser_jax.io import markdown_table
+
+INTERVAL = 0.02  # s between two measurements of the memory
+RATE = 16_000  # Hz
+RECORDING, SEGMENTS = 600, 2500  # s of a recording, and how many utterances are cut out of it
+LEAST, MOST = 100, 1_000_000  # utterances of a corpus; a million take 300 GB
+MEMORY = 24.0  # GB (10^9 bytes) that no stage may exceed
+BOUNDS = {  # s of the stages of an experiment on 100,000 utterances, several times what two cores need
+    "prepare": 900, "load, first time": 180, "load, second time": 10, "train one epoch": 600, "report": 60,
+    "verify": 60,
+}  # fmt: skip
+CALLS, STARTS = 100, 5  # of a warm recogniser, and of the program
+HOUR = 3600  # s
+LOAD = """
+import sys, time
+from ser_jax import data
+
+start = time.perf_counter()
+corpus = data.load("noise", sys.argv[1])
+print(time.perf_counter() - start, len(corpus))
+"""
+PREDICT = """
+import json, sys, time
+import numpy as np
+from ser_jax.recognizer import Recognizer
+
+def timed(*sound):
+    start = time.perf_counter()
+    recognizer(*sound)
+    return time.perf_counter() - start
+
+recognizer, samples = Recognizer.load(sys.argv[1] or None), np.load(sys.argv[2])
+timed(samples, 16000)
+seconds = [timed(samples, 16000) for _ in range(int(sys.argv[3]))]
+timed(sys.argv[4])
+print(json.dumps([seconds, timed(sys.argv[5])]))
+"""
+
+
+class BenchmarkError(UserError):
+    """A benchmark that cannot be run, or a program that failed while it was measured."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """Time and memory of a process and its descendants.
+
+    Attributes:
+      seconds: s, from start to end.
+      peak: MB (10^6 bytes), the largest sum of resident memory, with shared pages counted for each process;
+        None if it ended before the first measurement.
+      anonymous: MB, the same without pages of mapped files (on Linux), which the system can take back.
+    """
+
+    seconds: float
+    peak: float | None
+    anonymous: float | None = None
+
+
+def monitor(*arguments: object, one_core: bool = False) -> tuple[Process, str]:
+    """Run Python and measure its time and memory.
+
+    Args:
+      arguments: of the interpreter.
+      one_core: keep the program to one core.
+    Returns: (measurement, the last line of its standard output); standard error is shown.
+    Raises: BenchmarkError if the program fails.
+    """
+    measured, done = [(0, 0)], threading.Event()
+    core = ["taskset", "--cpu-list", str(max(os.sched_getaffinity(0)))] if one_core else []
+    command = [*core, sys.executable, *map(str, arguments)]
+
+    def measure() -> None:
+        while not done.wait(INTERVAL):
+            measured.append(_memory(process.pid))
+
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        thread = threading.Thread(target=measure)
+        thread.start()
+        try:
+            output = process.communicate()[0]
+            seconds = time.perf_counter() - start
+        finally:
+            done.set()
+            thread.join()
+    if process.returncode:
+        raise BenchmarkError(f"a process ended with status {process.returncode}, expected 0 (see above)")
+    peak, anonymous = (max(each) / 1e6 or None for each in zip(*measured, strict=True))
+    return Process(seconds, peak, anonymous), (output.splitlines() or [""])[-1]
+
+
+def _memory(pid: int) -> tuple[int, int]:
+    """Return the (resident, anonymous) bytes of a process and its descendants."""
+    resident = anonymous = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):  # it has ended
+                memory = each.memory_info()
+                resident += memory.rss
+                anonymous += memory.rss - getattr(memory, "shared", 0)
+    return resident, anonymous
+
+
+def write_noise(folder: Path, seconds: np.ndarray, seed: int = 1) -> Path:
+    """Write recordings of white noise and a manifest of utterances cut out of them.
+
+    Args:
+      folder: a new folder.
+      seconds: [N] lengths of the utterances, s.
+      seed: of the noise.
+    Returns: the manifest. Two speakers share a session, and each has utterances of all classes.
+    """
+    draw, recordings = np.random.default_rng(seed), -(-len(seconds) // SEGMENTS)
+    speakers = max(20, len(seconds) // 100)
+    (folder / "audio").mkdir(parents=True)
+    for i in range(recordings):
+        samples = draw.integers(-8000, 8000, RECORDING * RATE, dtype=np.int16)
+        soundfile.write(folder / f"audio/{i:05d}.wav", samples, RATE, subtype="PCM_16")
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "start", "end", "speaker", "session", "sex", "arousal", "valence"])
+        for i, length in enumerate(seconds):
+            start, (turn, speaker) = draw.uniform(0, RECORDING - length), divmod(i, speakers)
+            classes = ["low", "high"][turn % 2], ["negative", "positive"][turn // 2 % 2]
+            times, sex = (f"{start:.4f}", f"{start + length:.4f}"), ["female", "male"][speaker % 2]
+            table.writerow([f"audio/{i % recordings:05d}.wav", *times, speaker, speaker // 2, sex, *classes])
+    return folder / "manifest.csv"
+
+
+def measure_experiment(folder: Path, utterances: int, workers: int | None = None) -> dict[str, Any]:
+    """Prepare and load a corpus, train `experiments.crosslingual` for an epoch, report and verify.
+
+    Args:
+      folder: a new folder.
+      utterances: of the corpus that is trained on; the one that is tested on has a hundredth of them.
+      workers: processes that prepare; by default one per core.
+    Returns: a report as JSON: stages, and sentences on what exceeded `BOUNDS` or `MEMORY`.
+    Raises: BenchmarkError if something cannot be measured.
+    """
+    if not LEAST <= utterances <= MOST:
+        raise BenchmarkError(f"--utterances {utterances}, expected {LEAST} to {MOST:,}")
+    data, out = folder / "data", folder / "results"
+    stages: dict[str, Process] = {}
+    counts = {"noise": utterances, "other": max(LEAST, utterances // 100)}
+    for seed, (name, count) in enumerate(counts.items()):
+        manifest = write_noise(folder / name, iemocap_seconds(count), seed)
+        prepare = ["prepare", "manifest", "--source", manifest, "--name", name, "--data-dir", data]
+        process, _ = monitor("-m", "ser_jax", *prepare, "--workers", workers or cores())
+        stages.setdefault("prepare", process)
+    for name in ("load, first time", "load, second time"):
+        process, output = monitor("-c", LOAD, data)
+        seconds, found = output.split()
+        if int(found) != utterances:
+            raise BenchmarkError(f"loaded {found} utterances, expected {utterances}")
+        stages[name] = dataclasses.replace(process, seconds=float(seconds))
+    train = ["--corpora", *counts, "--data-dir", data, "--out", out, "--seeds", 1, "--epochs", 1]
+    programs = {
+        "train one epoch": ["crosslingual", *train],
+        "report": ["report", out],
+        "verify": ["verify", out],
+    }
+    for name, (script, *flags) in programs.items():
+        stages[name] = monitor("-m", f"experiments.{script}", *flags)[0]
+    return _report(stages, f"n = {utterances:,} utterances", BOUNDS) | {"exceeded": exceeded(stages)}
+
+
+def exceeded(stages: dict[str, Process]) -> list[str]:
+    """Return a sentence for every one of `BOUNDS`, and for `MEMORY`, that a stage exceeds."""
+    slow = {name: each.seconds for name, each in stages.items() if each.seconds > BOUNDS[name]}
+    large = {
+        name: each.peak / 1000 for name, each in stages.items() if each.peak and each.peak / 1000 > MEMORY
+    }
+    return [
+        *(f"{name}: {seconds:.0f} s, expected {BOUNDS[name]} s at most" for name, seconds in slow.items()),
+        *(f"{name}: {peak:.1f} GB, expected {MEMORY:.0f} GB at most" for name, peak in large.items()),
+    ]
+
+
+def measure_recognition(folder: Path, model: Path | None) -> dict[str, Any]:
+    """Measure a recogniser: 7.5 s of samples and a file of an hour, warm, and `ser-jax predict` on 3 s.
+
+    Args:
+      folder: for recordings of noise.
+      model: a recogniser's folder; None for the demonstration.
+    Returns: a report as JSON, with medians of `CALLS` calls and `STARTS` starts.
+    Raises: BenchmarkError if a process cannot be kept to one core.
+    """
+    if shutil.which("taskset") is None:
+        raise BenchmarkError("found no taskset, expected Linux, which keeps a program to one core")
+    samples, short, hour = folder / "utterance.npy", folder / "short.wav", folder / "hour.wav"
+    np.save(samples, _noise(7.5))
+    for file, seconds in ((short, 3), (hour, HOUR)):
+        soundfile.write(file, _noise(seconds), RATE)
+    warm, output = monitor("-c", PREDICT, model or "", samples, CALLS, short, hour, one_core=True)
+    calls, long = json.loads(output)
+    stages = {"7.5 s of samples, warm, one core": dataclasses.replace(warm, seconds=statistics.median(calls))}
+    predict = ["-m", "ser_jax", "predict", *(["--model", model] if model else []), short]
+    for name, one_core in (("all cores", False), ("one core", True)):
+        starts = [monitor(*predict, one_core=one_core)[0] for _ in range(STARTS)]
+        median = statistics.median_low(process.seconds for process in starts)
+        stages[f"`ser-jax predict` on 3 s, {name}"] = dataclasses.replace(starts[0], seconds=median)
+    stages["a file of an hour, warm, one core"] = dataclasses.replace(warm, seconds=long)
+    return _report(stages, f"medians of n = {CALLS} calls and {STARTS} starts, the hour once", {})
+
+
+def _noise(seconds: float) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-0.1, 0.1, round(seconds * RATE))
+
+
+def _report(stages: dict[str, Process], measured: str, bounds: dict[str, int]) -> dict[str, Any]:
+    where = f"{provenance.processor()}, {cores()} cores, load average {provenance.load()}"
+    processes = {name: dataclasses.asdict(process) for name, process in stages.items()}
+    return {"measured": f"{where}; {measured}", "stages": processes, "bounds": bounds}
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """Return a report as a table, and a sentence on how it was measured."""
+    rows = [("", "time, s", "at most, s", "peak memory, MB", "without mapped files, MB")]
+    for name, process in report["stages"].items():
+        sizes = ("?" if size is None else f"{size:,.0f}" for size in (process["peak"], process["anonymous"]))
+        rows.append((name, f"{process['seconds']:.3g}", str(report["bounds"].get(name, "")), *sizes))
+    return (
+        f"{markdown_table(rows)}\n\n{report['measured']}. New processes, files in the "
+        "page cache; memory is that of all processes together."
+    )
+
+
+def publish(measure: Callable[[Path], dict[str, Any]]) -> int:
+    """Measure in a temporary folder and print the report; return 1 if a bound was exceeded."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = measure(Path(folder))
+    print(markdown(report))
+    for sentence in (exceeded := report.get("exceeded", [])):
+        print(sentence, file=sys.stderr)
+    return 1 if exceeded else 0

@@ -1,0 +1,458 @@
+"""Export of a recogniser to one file for other programs: from samples to predictions, features included.
+
+    stablehlo   for JAX without ser_jax: `jax.export.deserialize(content).call(samples, count)`
+    onnx        for ONNX Runtime and other programs that read ONNX
+
+Both are made from one JAX function of a single window of 16 kHz mono sound, full scale from -1 to 1:
+
+    stablehlo   samples [n] float32, n = 120,000 for 7.5 s; count [] int32, how many of them are sound
+    onnx        samples [n] float32 of any length; what is beyond the window is not used
+
+The log-mel front end is part of the file. Any other front end is not: the inputs are then its features [T, F]
+float32 and frames [] int32, how many of them are not padding.
+
+The outputs, for each task of K classes or numbers, are means over the seeds, as in `Estimate`:
+
+    <task>_probabilities [K]  calibrated; of a task with classes
+    <task>_values        [K]  of a task that predicts numbers
+    <task>_spread        [K]  sample standard deviation over the seeds (ddof = 1); 0 for a single seed
+    <task>_attention     [S]  weights of the segments
+
+Outputs are NaN if an input is not finite or shorter than one frame. Log-mels are computed in float64, as in
+`logmel`, with the Fourier transform as a matrix product, since not every platform has it in float64.
+"""
+
+import importlib
+import json
+import string
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export as jax_export
+from jax.extend import core
+from jax.interpreters import partial_eval
+from jaxtyping import Array, Float32, Int32
+
+import ser_jax
+from ser_jax.errors import UserError, meant
+from ser_jax.features import LogMel, logmel
+from ser_jax.io import atomic_file
+from ser_jax.recognizer.recognizer import Recognizer
+from ser_jax.recognizer.trained import VERSION, Trained, predict
+
+PLATFORMS = ("cpu", "cuda", "tpu")  # for which the StableHLO is lowered
+OPSET = 18  # of ONNX
+DESCRIPTIONS = {
+    "probabilities": "calibrated probabilities of {}: means over the networks",
+    "values": "predicted {}: means over the networks",
+    "spread": "sample standard deviation of {} over the networks, 0 for a single network",
+    "attention": "weights of the segments, which sum to 1: means over the networks",
+}
+
+
+class ExportError(UserError):
+    """A recogniser that cannot be exported, or a file that cannot be written."""
+
+
+def export(recognizer: Recognizer, format: str, path: Path | str) -> None:
+    """Write a recogniser to a file, atomically; the same recogniser gives the same bytes.
+
+    Args:
+      recognizer: the model.
+      format: "onnx" or "stablehlo".
+      path: the file, which is replaced if it exists.
+    Raises: ExportError if a package is missing, the network cannot be translated or the file not be written.
+    """
+    writers = {"onnx": to_onnx, "stablehlo": to_stablehlo}
+    if format not in writers:
+        raise ExportError(f"format {format!r}, expected {' or '.join(writers)}{meant(format, writers)}")
+    content = writers[format](recognizer.model)
+    try:
+        with atomic_file(Path(path), synced=True) as stream:
+            stream.write(content)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        size = f"{len(content) / 1e6:.1f} MB"
+        raise ExportError(f"{path}: cannot be written ({reason}), expected room for {size}") from error
+
+
+def to_stablehlo(model: Trained) -> bytes:
+    """Return the StableHLO of a recogniser as `jax.export` serialises it, for all of `PLATFORMS`.
+
+    The exported function is named `recogniser`, or `demonstration` if it was trained on synthetic speech.
+
+    Raises: ExportError without the package flatbuffers.
+    """
+    _require("flatbuffers")  # jax.export serialises with it
+    function, inputs = exported(model)
+    function.__name__ = _name(model)
+    option = "jax_traceback_in_locations_limit"
+    limit = getattr(jax.config, option)
+    jax.config.update(option, 0)  # no folders and lines of this source
+    try:
+        with jax.enable_x64(True):
+            return bytes(jax_export.export(jax.jit(function), platforms=PLATFORMS)(*inputs).serialize())
+    finally:
+        jax.config.update(option, limit)
+
+
+def to_onnx(model: Trained) -> bytes:
+    """Return the ONNX file of a recogniser.
+
+    Raises: ExportError without the package onnx, or if a network computes what `TRANSLATIONS` lacks.
+    """
+    onnx = _require("onnx")
+    function, inputs = exported(model)
+    graph, names = Graph(), ["features", "frames"]
+    with jax.enable_x64(True):
+        traced, shapes = jax.make_jaxpr(function, return_shape=True)(*inputs)
+        jaxpr, _ = partial_eval.dce_jaxpr(traced.jaxpr, [True] * len(shapes), instantiate=True)
+        arguments: list[Value] = list(names)
+        if type(model.frontend) is LogMel:
+            arguments = graph.fit_samples(*inputs[0].shape)
+            names, inputs = ["samples"], (jax.ShapeDtypeStruct(("n",), jnp.float32),)
+        results = graph.translate(jaxpr, traced.consts, arguments)
+    for name, result in zip(shapes, results, strict=True):
+        graph.nodes.append(("Identity", [graph.named(result)], [name], {}))
+    texts, make = _texts(model), onnx.helper
+    infos = [
+        [make.make_tensor_value_info(name, TYPES[own.dtype], own.shape, texts[name]) for name, own in values]
+        for values in (zip(names, inputs, strict=True), shapes.items())
+    ]
+    nodes = [make.make_node(kind, given, out, out[0], **rest) for kind, given, out, rest in graph.nodes]
+    constants = [onnx.numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
+    proto = make.make_model(
+        make.make_graph(nodes, _name(model), *infos, constants),
+        producer_name="ser_jax",
+        producer_version=ser_jax.__version__,
+        model_version=VERSION,
+        doc_string=texts[""],
+        ir_version=8,
+        opset_imports=[make.make_opsetid("", OPSET)],
+    )
+    about = {"rate": logmel.RATE, "names": {name: own.names for name, own in model.tasks.items()}}
+    make.set_model_props(proto, {k: json.dumps(v) for k, v in {**about, "facts": model.facts}.items()})
+    return proto.SerializeToString(deterministic=True)
+
+
+def exported(model: Trained) -> tuple[Callable[..., dict[str, jax.Array]], tuple[Any, ...]]:
+    """Return the function that is exported, to be traced with float64 enabled, and its inputs' types."""
+    frontend = model.frontend
+
+    def from_features(features: Float32[Array, "T F"], frames: Int32[Array, ""]) -> dict[str, jax.Array]:
+        valid = jnp.arange(frontend.frames)[:, None] < frames
+        is_usable = (frames > 0) & jnp.isfinite(jnp.where(valid, features, 0)).all()
+        found = {}
+        for name, own in model.tasks.items():
+            outputs = predict(own, model.scaler, features[None], frames[None])
+            values = outputs.values[:, 0]
+            found[f"{name}_{'probabilities' if own.task.class_names else 'values'}"] = values.mean(axis=0)
+            found[f"{name}_spread"] = values.std(axis=0, ddof=min(1, len(values) - 1))
+            if own.network.segments > 1:
+                found[f"{name}_attention"] = outputs.attention[:, 0].mean(axis=0)
+        return {name: jnp.where(is_usable, value, jnp.nan) for name, value in found.items()}
+
+    def from_samples(samples: Float32[Array, " n"], count: Int32[Array, ""]) -> dict[str, jax.Array]:
+        level = _logmel(samples)
+        frames = jnp.where(count < logmel.WINDOW, 0, logmel.frame_count(count)).clip(0, len(level))
+        padded = jnp.pad(level, [(0, frontend.frames - len(level)), (0, 0)])
+        return from_features(padded, frames.astype(jnp.int32))
+
+    is_logmel, number = type(frontend) is LogMel, jax.ShapeDtypeStruct((), jnp.int32)
+    shape = (round(frontend.seconds * logmel.RATE),) if is_logmel else (frontend.frames, frontend.dims)
+    return from_samples if is_logmel else from_features, (jax.ShapeDtypeStruct(shape, jnp.float32), number)
+
+
+def _logmel(samples: Float32[Array, " n"]) -> Float32[Array, "t F"]:
+    """Return the log-mels of `logmel.logmel`, dB, computed in float64; not finite if the samples are not."""
+    hop, window, count = logmel.HOP, logmel.WINDOW, logmel.frame_count(len(samples))
+    hops = jnp.pad(samples.astype(jnp.float64), (0, -len(samples) % hop)).reshape(-1, hop)
+    framed = jnp.concatenate([hops[i : i + count] for i in range(-(-window // hop))], axis=1)[:, :window]
+    spectrum = np.fft.rfft(np.diag(logmel.hann()))  # a frame times it is its windowed spectrum
+    filters = logmel.filterbank().toarray().T
+    parts = jnp.dot(framed, np.concatenate([spectrum.real, spectrum.imag], axis=1), precision="highest")
+    energy = jnp.dot(parts**2, np.concatenate([filters, filters]), precision="highest")
+    audible = jnp.where(energy < logmel.FLOOR, logmel.FLOOR, energy)  # maximum hides NaN in some runtimes
+    return (10 * jnp.log10(audible)).astype(jnp.float32)
+
+
+def _name(model: Trained) -> str:
+    return "demonstration" if model.facts.get("synthetic") else "recogniser"
+
+
+def _texts(model: Trained) -> dict[str, str]:
+    """Return the documentation of the file, by "", and of its inputs and outputs, by their names."""
+    seconds = model.frontend.seconds
+    texts = {
+        "": f"Speech emotion recognition: {', '.join(model.tasks)} from one window of sound.",
+        "samples": f"mono sound, {logmel.RATE} Hz, full scale from -1 to 1, {logmel.WINDOW} samples or "
+        f"more; those beyond {seconds:g} s are not used",
+        "features": f"of the front end {model.frontend.name} from {seconds:g} s of sound, then padding",
+        "frames": "how many frames of the features are not padding",
+    }
+    if model.facts.get("synthetic"):
+        texts[""] += " A demonstration, trained on synthetic speech: its results mean nothing for people."
+    for task, own in model.tasks.items():
+        for output, text in DESCRIPTIONS.items():
+            texts[f"{task}_{output}"] = text.format(", ".join(own.names))
+    return texts
+
+
+def _require(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        install = 'pip install "ser_jax[export]"'
+        raise ExportError(f"the package {package} is missing ({error}), expected it: {install}") from error
+
+
+# The rest translates a jaxpr to ONNX. A value is the name of a tensor, or an array if it is constant.
+Value: TypeAlias = str | np.ndarray
+Node: TypeAlias = tuple[str, list[str], list[str], dict[str, Any]]  # operator, inputs, outputs, attributes
+FOLDED = 1024  # numbers; a constant result is computed now unless it is larger than this and its inputs
+HALF = {jnp.dtype(jnp.bfloat16): 16, jnp.dtype(jnp.float16): 10}  # held as float32, but rounded
+TYPES = {  # numbers of TensorProto.DataType; few runtimes compute in others
+    np.dtype(np.float32): 1, np.dtype(np.float64): 11, np.dtype(np.int32): 6, np.dtype(np.int64): 7,
+    np.dtype(np.bool_): 9, **dict.fromkeys(HALF, 1),
+}  # fmt: skip
+CALLS = {  # primitives that call a jaxpr, and the parameter that holds it
+    "jit": "jaxpr", "closed_call": "call_jaxpr", "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+}  # fmt: skip
+OPERATORS = {  # that mean the same in JAX and ONNX, all elementwise
+    "abs": "Abs", "add": "Add", "and": "And", "ceil": "Ceil", "copy": "Identity", "cos": "Cos", "div": "Div",
+    "eq": "Equal", "erf": "Erf", "exp": "Exp", "floor": "Floor", "ge": "GreaterOrEqual", "gt": "Greater",
+    "le": "LessOrEqual", "log": "Log", "logistic": "Sigmoid", "lt": "Less", "max": "Max", "min": "Min",
+    "mul": "Mul", "neg": "Neg", "not": "Not", "or": "Or", "pow": "Pow", "sign": "Sign", "sin": "Sin",
+    "sqrt": "Sqrt", "stop_gradient": "Identity", "sub": "Sub", "tanh": "Tanh",
+}  # fmt: skip
+COMPOUNDS: dict[str, Callable[..., Any]] = {  # primitives in terms of others
+    "clamp": lambda low, x, high: jnp.minimum(jnp.maximum(x, low), high),
+    "expm1": lambda x, **_: jnp.exp(x) - 1,
+    "is_finite": lambda x: jnp.abs(x) < jnp.inf,
+    "integer_pow": lambda x, y: jnp.pow(x, jnp.asarray(y, x.dtype)),
+    "log1p": lambda x, **_: jnp.log(1 + x),
+    "ne": lambda a, b: ~(a == b),
+    "reduce_and": lambda x, axes, **_: x.astype(jnp.int32).min(axes) == 1,
+    "reduce_or": lambda x, axes, **_: x.astype(jnp.int32).max(axes) == 1,
+    "rsqrt": lambda x, **_: 1 / jnp.sqrt(x),
+    "square": lambda x, **_: x * x,
+    "stack": lambda *parts, axis: jnp.concatenate([jnp.expand_dims(part, axis) for part in parts], axis),
+}
+
+
+class Graph:
+    """An ONNX graph under construction.
+
+    Attributes:
+      nodes: in the order of computation.
+      constants: arrays by name.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.constants: dict[str, np.ndarray] = {}
+
+    def add(self, operator: str, *inputs: Any, **attributes: Any) -> str:
+        """Append a node and return the name of its output; an input is a value, or integers (int64)."""
+        names = [self.named(value) for value in inputs]
+        outputs = [f"{operator}_{len(self.nodes)}_{i}" for i in range(2 if operator == "TopK" else 1)]
+        self.nodes.append((operator, names, outputs, attributes))
+        return outputs[-1]  # of TopK, the indices
+
+    def cast(self, x: Any, dtype: Any) -> str:
+        """Append a conversion to another type."""
+        return self.add("Cast", x, to=TYPES[np.dtype(dtype)])
+
+    def named(self, value: Any) -> str:
+        """Return the name of a value; arrays become constants of the graph."""
+        if isinstance(value, str):
+            return value
+        array = value if isinstance(value, np.ndarray) else np.array(value, np.int64)
+        name = f"constant_{len(self.constants)}"
+        self.constants[name] = np.ascontiguousarray(array, np.float32 if array.dtype in HALF else None)
+        return name
+
+    def fit_samples(self, size: int) -> list[Value]:
+        """Cut or pad the input `samples` to [size] float32, and return them and their count [] int32."""
+        cut = self.add("Slice", "samples", [0], [size])
+        count = self.add("Shape", cut)
+        padding = self.add("Concat", [0], self.add("Sub", [size], count), axis=0)
+        return [self.add("Pad", cut, padding), self.cast(self.add("Squeeze", count), np.int32)]
+
+    def translate(self, jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Value]) -> list[Value]:
+        """Append the equations of a jaxpr and return the values of its outputs.
+
+        Raises: ExportError naming a primitive that has no translation.
+        """
+        values: dict[Any, Value] = dict(zip(jaxpr.constvars, map(np.asarray, constants), strict=True))
+        values.update(zip(jaxpr.invars, arguments, strict=True))
+
+        def read(atom: Any) -> Value:
+            return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, core.Literal) else values[atom]  # type: ignore[attr-defined]
+
+        for equation in jaxpr.eqns:
+            results = self._equation(equation, [read(atom) for atom in equation.invars])
+            values.update(zip(equation.outvars, results, strict=True))
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def _equation(self, equation: Any, inputs: list[Any]) -> list[Value]:
+        name, params = equation.primitive.name, equation.params
+        if name in CALLS:
+            inner = params[CALLS[name]]
+            return self.translate(getattr(inner, "jaxpr", inner), getattr(inner, "consts", []), inputs)
+        if name == "platform_index":  # the last one is the default
+            return [np.array(len(params["platforms"]) - 1, np.int32)]
+        if name == "cond" and not isinstance(inputs[0], str):
+            inner = params["branches"][int(inputs[0])]
+            return self.translate(inner.jaxpr, inner.consts, inputs[1:])
+        types = [atom.aval.dtype for atom in (*equation.invars, *equation.outvars)]
+        sizes = [value.size for value in inputs if not isinstance(value, str)]
+        if len(sizes) == len(inputs) and equation.outvars[0].aval.size <= max(FOLDED, *sizes, 0):
+            found = equation.primitive.bind(*inputs, **params)
+            return [np.asarray(part) for part in (found if equation.primitive.multiple_results else [found])]
+        if name in COMPOUNDS:
+            shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in equation.invars]
+            inner = jax.make_jaxpr(partial(COMPOUNDS[name], **params))(*shapes)
+            return self.translate(inner.jaxpr, inner.consts, inputs)
+        if any(dtype not in TYPES for dtype in types):
+            raise _untranslated(f"{name} of {', '.join(map(str, types))}")
+        if name in OPERATORS and (types[0] == np.bool_ or name not in ("and", "or", "not")):
+            result: Value | list[Value] = self.add(OPERATORS[name], *inputs)
+        elif name in TRANSLATIONS:
+            result = TRANSLATIONS[name](self, equation, *inputs)
+        else:
+            raise _untranslated(name)
+        if rounding := HALF.get(equation.outvars[0].aval.dtype):
+            return [self.cast(self.add("Cast", result, to=rounding), np.float32)]
+        return result if isinstance(result, list) else [result]
+
+
+def _untranslated(what: str) -> ExportError:
+    return ExportError(f"the networks compute {what}, which ONNX export does not translate; StableHLO does")
+
+
+def _shape(it: Any, i: int = 0) -> tuple[int, ...]:
+    return it.invars[i].aval.shape
+
+
+def _reshape(graph: Graph, it: Any, x: Value) -> str:
+    return graph.add("Reshape", x, it.outvars[0].aval.shape)
+
+
+def _broadcast(graph: Graph, it: Any, x: Value) -> str:
+    shape, dimensions = it.params["shape"], it.params["broadcast_dimensions"]
+    wide = np.ones(len(shape), np.int64)
+    wide[list(dimensions)] = _shape(it)
+    return graph.add("Expand", graph.add("Reshape", x, wide), shape)
+
+
+def _product(graph: Graph, it: Any, *factors: Value) -> str:
+    (contracted, batch), dtype = it.params["dimension_numbers"], it.outvars[0].aval.dtype
+    left, right = (string.ascii_letters[26 * i :][: len(_shape(it, i))] for i in (0, 1))
+    for i, j in zip((*contracted[0], *batch[0]), (*contracted[1], *batch[1]), strict=True):
+        right = right.replace(right[j], left[i])
+    summed = [left[i] for i in contracted[0]]
+    result = [left[i] for i in batch[0]]
+    result += [letter for letter in left + right if letter not in (*summed, *result)]
+    equation = f"{left},{right}->{''.join(result)}"
+    return graph.add("Einsum", *(graph.cast(x, dtype) for x in factors), equation=equation)
+
+
+def _convolution(graph: Graph, it: Any, x: Value, kernel: Value) -> str:
+    numbers = it.params["dimension_numbers"]
+    if set(it.params["lhs_dilation"]) != {1} or it.params["batch_group_count"] != 1:
+        raise _untranslated("a transposed convolution")
+    result = graph.add(
+        "Conv",
+        graph.add("Transpose", x, perm=numbers.lhs_spec),
+        graph.add("Transpose", kernel, perm=numbers.rhs_spec),
+        strides=it.params["window_strides"],
+        dilations=it.params["rhs_dilation"],
+        pads=np.transpose(it.params["padding"]).flatten().tolist(),
+        group=it.params["feature_group_count"],
+    )
+    return graph.add("Transpose", result, perm=np.argsort(numbers.out_spec).tolist())
+
+
+def _pad(graph: Graph, it: Any, x: Value, value: Value) -> str:
+    below, above, between = zip(*it.params["padding_config"], strict=True)
+    if any(between):
+        raise _untranslated("padding between numbers")
+    return graph.add("Pad", x, [*below, *above], value)
+
+
+def _slice(graph: Graph, it: Any, x: Value) -> str:
+    starts, ends, steps = (it.params[key] for key in ("start_indices", "limit_indices", "strides"))
+    return graph.add("Slice", x, starts, ends, range(len(starts)), steps or [1] * len(starts))
+
+
+def _gather(graph: Graph, it: Any, x: Value, indices: Value) -> str:
+    """Gather from the flattened operand; indices outside it are clipped, whatever the mode."""
+    numbers, shape, result = it.params["dimension_numbers"], _shape(it), it.outvars[0].aval.shape
+    if numbers.operand_batching_dims:
+        raise _untranslated("gather in batches")
+    flat, sizes, axes = (
+        np.arange(np.prod(shape)).reshape(shape),
+        it.params["slice_sizes"],
+        list(numbers.start_index_map),
+    )
+    start = graph.add("Max", graph.cast(indices, np.int64), 0)
+    start = graph.add("Min", start, np.subtract(shape, sizes)[axes])
+    start = graph.add("Mul", start, np.array(flat.strides)[axes] // flat.itemsize)
+    start = graph.add("ReduceSum", start, [-1], keepdims=0)
+    is_offset = [axis in numbers.offset_dims for axis in range(len(result))]
+    start = graph.add("Reshape", start, np.where(is_offset, 1, result))
+    offset = flat[tuple(map(slice, sizes))].reshape(np.where(is_offset, result, 1))
+    return graph.add("Gather", graph.add("Reshape", x, [-1]), graph.add("Add", start, offset))
+
+
+def _whole(graph: Graph, it: Any, x: Value, *rest: Value) -> Value:
+    """Slice or replace a whole array by dynamic_slice, dynamic_update_slice or scatter."""
+    update = {"dynamic_slice": 0, "dynamic_update_slice": 1, "scatter": 2}[it.primitive.name]
+    is_moved = update == 2 and it.params["dimension_numbers"].inserted_window_dims
+    if is_moved or _shape(it) != it.outvars[0].aval.shape or _shape(it, update) != _shape(it):
+        raise _untranslated(f"{it.primitive.name} of a part of an array")
+    return (x, *rest)[update]
+
+
+def _sort(graph: Graph, it: Any, key: Value, *rest: Value) -> list[Value]:
+    axis = it.params["dimension"]
+    if it.params["num_keys"] != 1:
+        raise _untranslated("sort by several keys")
+    number = graph.cast(key, np.int32) if it.invars[0].aval.dtype == np.bool_ else key
+    order = graph.add("TopK", number, [_shape(it)[axis]], axis=axis, largest=0)
+    return [graph.add("GatherElements", operand, order, axis=axis) for operand in (key, *rest)]
+
+
+def _reduction(operator: str) -> Callable[..., str]:
+    return lambda graph, it, x: graph.add(operator, x, it.params["axes"], keepdims=0)
+
+
+TRANSLATIONS: dict[str, Callable[..., Value | list[Value]]] = {
+    "broadcast_in_dim": _broadcast,
+    "concatenate": lambda graph, it, *parts: graph.add("Concat", *parts, axis=it.params["dimension"]),
+    "conv_general_dilated": _convolution,
+    "convert_element_type": lambda graph, it, x: graph.cast(x, it.params["new_dtype"]),
+    "dot_general": _product,
+    "dynamic_slice": _whole,
+    "dynamic_update_slice": _whole,
+    "gather": _gather,
+    "pad": _pad,
+    "reduce_max": _reduction("ReduceMax"),
+    "reduce_min": _reduction("ReduceMin"),
+    "reduce_sum": _reduction("ReduceSum"),
+    "rem": lambda graph, _, a, b: graph.add("Mod", a, b, fmod=1),
+    "reshape": _reshape,
+    "scatter": _whole,
+    "select_n": lambda graph, _, which, *cases: graph.add("Where", which, *cases[::-1]),
+    "slice": _slice,
+    "sort": _sort,
+    "squeeze": _reshape,
+    "transpose": lambda graph, it, x: graph.add("Transpose", x, perm=it.params["permutation"]),
+}

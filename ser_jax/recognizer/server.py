@@ -1,0 +1,501 @@
+"""A web server for a recogniser: a page for people, HTTP for programs.
+
+    GET  /               the page, one file that loads nothing else
+    POST /predict        the bytes of a recording in, the JSON of `ser-jax predict --json` out
+    POST /visualize      the same for the page, with a waveform and a spectrogram to draw
+    GET  /model          what the model predicts and what it was trained on
+    GET  /openapi.json   a description of /predict and /model
+
+Recordings are predicted one at a time, in the order in which they arrived. Every refusal is a sentence of
+plain text. Ctrl-C and SIGTERM stop the server within a few seconds.
+
+A page of another site can make its reader's browser send requests to this machine, under any host name that
+resolves to it (DNS rebinding). Requests for unknown host names and requests sent by pages of other sites are
+therefore refused.
+"""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import ipaddress
+import json
+import re
+import socket
+import sys
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import psutil
+import uvicorn
+from jaxtyping import Float
+from starlette.applications import Starlette
+from starlette.datastructures import URL
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+import ser_jax
+from ser_jax.data import audio
+from ser_jax.errors import UserError
+from ser_jax.features.logmel import HOP, RATE, WINDOW, frame_count, logmel
+from ser_jax.recognizer.prediction import schema
+from ser_jax.recognizer.recognizer import Recognizer
+from ser_jax.recognizer.recording import read_recording
+
+CONNECTIONS = 256  # open at once; more are answered with status 503
+QUEUE = 32  # uploaded recordings that wait for their turn
+PATIENCE = 30.0  # s without data after which an upload is given up
+SLOWEST = 10_000  # bytes/s of an upload on average, after PATIENCE
+LONGEST = 3600.0  # s of a recording; 64 MB of FLAC can hold months of silence
+WINDOWS = 4000  # of a recording, so that a small hop is for shorter ones
+GRACE = 3  # s that requests in progress are given when the server stops
+COLUMNS = 1500  # of a drawing; no screen shows more
+
+DESCRIPTORS = Path("/proc/self/fd")  # Linux: the open files by number
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|[0-9a-f:]*:[0-9a-f:.]*", re.IGNORECASE)
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+
+Check = Callable[[], None]
+
+
+class ServerError(UserError):
+    """A server that cannot start."""
+
+
+def serve(
+    recognizer: Recognizer,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    megabytes: int = 64,
+    names: Collection[str] = (),
+    opens: bool = True,
+) -> None:
+    """Serve until Ctrl-C; print the address on standard error.
+
+    Args:
+      recognizer: the model.
+      host: a name or an address of this machine to listen on; anything but loopback lets others reach it.
+      port: 0 for any free port.
+      megabytes: the largest recording, in units of 10^6 bytes.
+      names: further host names to answer to, for example behind a reverse proxy; "*.example.org" stands for
+        all subdomains, "*" for any name.
+      opens: whether to open the page in a browser.
+    Raises: ServerError if nothing can be served there.
+    """
+    with listen(host, port) as listener:
+        address, port = listener.getsockname()[:2]
+        app = application(recognizer, host_names(host, address, names), megabytes)
+        recognizer.compile()
+        is_unspecified = ipaddress.ip_address(address).is_unspecified
+        url = f"http://{'localhost' if is_unspecified else _bracketed(host)}:{port}/"
+        _print(f"serving at {url}, press Ctrl-C to stop")
+        if not ipaddress.ip_address(address).is_loopback:
+            _print(f"anyone who can reach {address} can use it, without a password and without encryption")
+        if opens:  # in a thread, because a browser in the terminal blocks until it is closed
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        with contextlib.suppress(KeyboardInterrupt):
+            server(app).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """Yield a listening socket. Raises: ServerError."""
+    try:
+        if not 0 <= port <= 65535:
+            raise OverflowError("ports end at 65535")
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address[:2], family=family)
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ServerError(
+            f"{host}, port {port}: cannot be served ({reason}), expected an address of this machine and a "
+            "free port"
+        ) from error
+    with listener:
+        yield listener
+
+
+def host_names(host: str, address: str, names: Collection[str] = ()) -> set[str]:
+    """Return the host names that a server answers to.
+
+    Args:
+      host, address: what it listens on. If that is every interface, the machine's own name and addresses are
+        among the host names.
+      names: further ones.
+    Raises: ServerError if one of them is not a host name.
+    """
+    for name in names:
+        if not HOST_NAME.fullmatch(name):
+            raise ServerError(f"name {name!r}, expected a host name such as ser.example.org")
+    known = {*LOOPBACK, host, address, *names}
+    if ipaddress.ip_address(address).is_unspecified:
+        machine = socket.gethostname()
+        addresses = (each for interface in psutil.net_if_addrs().values() for each in interface)
+        internet = (each for each in addresses if each.family in (socket.AF_INET, socket.AF_INET6))
+        known |= {machine, f"{machine}.local", *(each.address.partition("%")[0] for each in internet)}
+    return {_bracketed(name) for name in known}
+
+
+def application(recognizer: Recognizer, hosts: Collection[str], megabytes: int = 64) -> Starlette:
+    """Return the ASGI application; its `state.queue` is its `Queue`.
+
+    Args:
+      recognizer, megabytes: see `serve`.
+      hosts: the host names to answer to, see `host_names`.
+    """
+    page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
+    limit = megabytes * 1_000_000
+    queue = Queue()
+
+    async def root(request: Request) -> Response:
+        return HTMLResponse(page, headers={"Content-Security-Policy": content_security_policy(page)})
+
+    async def model(request: Request) -> Response:
+        return json_response(describe_model(recognizer, limit))
+
+    async def document(request: Request) -> Response:
+        return json_response(openapi())
+
+    async def predict(request: Request) -> Response:
+        if not is_same_site(request, hosts):
+            raise HTTPException(403, "sent by a page of another site, expected the server's own page")
+        draws = request.url.path.endswith("/visualize")
+        name = request.query_params.get("name", "recording")
+        hop = _hop(request, recognizer)
+        try:
+            with temporary_file() as (file, path):
+                queue.refuse_if_full()
+                await receive(request, file, limit)
+                work = partial(respond, recognizer, path, hop, name, draws)
+                return await queue.run(request, work)
+        except UserError as error:
+            raise HTTPException(422, str(error).replace(str(path), name)) from error
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except OSError as error:
+            raise HTTPException(507, f"no space for the recording ({error.strerror or error})") from error
+        except asyncio.CancelledError:  # uvicorn's, after GRACE
+            raise HTTPException(503, "the server is stopping, try again later") from None
+
+    app = Starlette(
+        routes=[
+            Route("/", root),
+            Route("/model", model),
+            Route("/openapi.json", document),
+            Route("/predict", predict, methods=["POST"]),
+            Route("/visualize", predict, methods=["POST"]),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
+    )
+    app.state.queue = queue
+    return app
+
+
+def server(app: Starlette) -> uvicorn.Server:
+    """Return a uvicorn server for an `application`; `run(sockets=[...])` starts it."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            ws="none",
+            log_level="warning",
+            server_header=False,
+            headers=list(HEADERS.items()),
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=GRACE,
+        )
+    )
+
+
+class Queue:
+    """Recordings that wait for their turn and are predicted one at a time, in a thread.
+
+    Attributes:
+      length: recordings in it, including the one being predicted; at most `QUEUE` + 1.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._worker = ThreadPoolExecutor(1)
+
+    def refuse_if_full(self) -> None:
+        """Raise an HTTPException if the queue is full."""
+        if self.length > QUEUE:
+            sentence = f"{QUEUE} recordings are waiting, expected fewer: try again later"
+            raise HTTPException(503, sentence, {"Retry-After": "5"})
+
+    async def run(self, request: Request, work: Callable[[Check], Response]) -> Response:
+        """Return the result of `work(check)`, where `check` raises ClientDisconnect once the client has left.
+
+        Raises: HTTPException if the queue is full; ClientDisconnect; what `work` raises.
+        """
+        self.refuse_if_full()  # again, since other uploads were faster
+        left = threading.Event()
+
+        def check() -> None:
+            if left.is_set():
+                raise ClientDisconnect
+
+        async def disconnected() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+
+        self.length += 1
+        result = asyncio.get_running_loop().run_in_executor(self._worker, work, check)
+        watch = asyncio.create_task(disconnected())
+        either: set[asyncio.Future[Any]] = {result, watch}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not result.done():
+                raise ClientDisconnect
+            return result.result()
+        finally:
+            self.length -= 1
+            left.set()
+            result.cancel()
+            watch.cancel()
+
+
+async def receive(request: Request, file: IO[bytes], limit: int) -> None:
+    """Write the body of a request to a file.
+
+    Raises: HTTPException if it has more than `limit` bytes or arrives too slowly; ClientDisconnect.
+    """
+    too_large = HTTPException(413, f"more than {limit / 1e6:g} MB, expected a smaller recording")
+    if int(request.headers.get("Content-Length", 0)) > limit:
+        raise too_large
+    size, clock = 0, asyncio.get_running_loop().time
+    start = clock()
+    try:
+        async with asyncio.timeout(PATIENCE) as timeout:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise too_large
+                file.write(chunk)
+                timeout.reschedule(min(clock(), start + size / SLOWEST) + PATIENCE)
+    except TimeoutError as error:
+        found = f"{size} bytes were sent in {clock() - start:.1f} s"
+        expected = f"{SLOWEST / 1000:g} kB a second and no pause of {PATIENCE:g} s"
+        raise HTTPException(408, f"{found}, expected {expected}") from error
+    file.flush()
+
+
+def respond(recognizer: Recognizer, path: Path, hop: float, name: str, draws: bool, check: Check) -> Response:
+    """Predict a recording and return the response.
+
+    Args:
+      recognizer, hop: the model, and the seconds from one window to the next.
+      path, name: the file, and what to call it in the prediction.
+      draws: whether to add a `drawing`.
+      check: called between blocks and windows; what it raises ends the prediction.
+    Raises: UserError if the recording is too long or cannot be read.
+    """
+    longest = min(LONGEST, WINDOWS * hop)
+    with audio.opened(path) as sound:
+        seconds = sound.seconds
+    if seconds > longest:
+        found, most = (f"{number / 60:.3g} minutes" for number in (seconds, longest))
+        raise UserError(f"{name}: {found} of sound at a hop of {hop:g} s, expected at most {most}")
+    recording = read_recording(path, check=check)
+    prediction = next(recognizer.predict([recording], hop, check)).as_dict(name)
+    if draws:
+        return json_response({"prediction": prediction, "drawing": drawing(recording.samples)})
+    return json_response(prediction)
+
+
+def drawing(samples: Float[np.ndarray, " n"]) -> dict[str, Any]:
+    """Return the waveform and the log-mel spectrogram of samples at 16 kHz, in at most `COLUMNS` columns.
+
+    Returns:
+      seconds: of a column.
+      minima, maxima: the smallest and the largest sample of each column.
+      bands: of the spectrogram, the lowest first.
+      spectrogram: a byte for each band of each column in base64: its mean level, 0 to 255 for 70 dB.
+    """
+    frames = frame_count(len(samples))
+    width = -(-frames // COLUMNS)  # frames of a column
+    columns = [samples[i * HOP : (i + width - 1) * HOP + WINDOW] for i in range(0, frames, width)]
+    level = np.stack([logmel(column).mean(axis=0) for column in columns])
+    shade = np.clip(1 + (level - level.max()) / 70, 0, 1)
+    own = [column[: width * HOP] for column in columns]  # without what the next column holds, too
+    return {
+        "seconds": width * HOP / RATE,
+        "minima": [round(float(column.min()), 4) for column in own],
+        "maxima": [round(float(column.max()), 4) for column in own],
+        "bands": level.shape[1],
+        "spectrogram": base64.b64encode(np.round(255 * shade).astype(np.uint8).tobytes()).decode(),
+    }
+
+
+def is_same_site(request: Request, hosts: Collection[str]) -> bool:
+    """Return whether a request was not sent by another site's page, according to the browser's headers.
+
+    `Sec-Fetch-Site` decides. Browsers omit it from unencrypted requests to other machines; then the host in
+    `Origin` has to be the one that the request names, or one of `hosts` if a proxy has rewritten that.
+    Programs send neither header.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        return site in ("same-origin", "none")
+    if origin is None:
+        return True
+    with contextlib.suppress(ValueError):
+        url = URL(origin.lower())
+        return url.netloc == request.headers.get("Host", "").lower() or url.hostname in hosts
+    return False
+
+
+def describe_model(recognizer: Recognizer, limit: int) -> dict[str, Any]:
+    """Return the object `Model` of the OpenAPI document.
+
+    Args:
+      recognizer: the model.
+      limit: the bytes that a recording may have.
+    """
+    facts = json.dumps(recognizer.model.facts)
+    return {
+        "demonstration": recognizer.is_demonstration,
+        "tasks": {name: list(own.names) for name, own in recognizer.model.tasks.items()},
+        "bytes": limit,
+        "facts": json.loads(facts, parse_constant=lambda name: None),  # JSON has no NaN
+    }
+
+
+def openapi() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    own = "#/components/schemas/Prediction/$defs/"
+    prediction = json.loads(json.dumps(schema()).replace("#/$defs/", own))
+    strings = {"type": "array", "items": {"type": "string"}}
+    model = {
+        "demonstration": {
+            "type": "boolean",
+            "description": "trained on synthetic speech, of no use otherwise",
+        },
+        "tasks": {
+            "type": "object",
+            "additionalProperties": strings,
+            "description": "the classes or the dimensions of each task",
+        },
+        "bytes": {"type": "integer", "description": "the size of the largest recording"},
+        "facts": {"type": "object", "description": "what the model was trained on and how"},
+    }
+
+    def responses(name: str) -> dict[str, Any]:
+        reference = {"schema": {"$ref": f"#/components/schemas/{name}"}}
+        refusal = {"text/plain": {"schema": {"type": "string"}}}
+        return {
+            "200": {"description": "success", "content": {"application/json": reference}},
+            "default": {"description": "a refusal in a sentence", "content": refusal},
+        }
+
+    def parameter(name: str, description: str, **schema: Any) -> dict[str, Any]:
+        return {"name": name, "in": "query", "description": description, "schema": schema}
+
+    predict = {
+        "operationId": "predict",
+        "summary": "Predict a recording.",
+        "parameters": [
+            parameter("name", "of the recording, for the prediction", type="string", default="recording"),
+            parameter("hop", "seconds from one window to the next", type="number", exclusiveMinimum=0),
+        ],
+        "requestBody": {
+            "required": True,
+            "description": "the bytes of a WAV, AIFF, FLAC, OGG or MP3 file",
+            "content": {"application/octet-stream": {}, "audio/*": {}},
+        },
+        "responses": responses("Prediction"),
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "ser_jax", "version": ser_jax.__version__, "summary": "Emotion in speech."},
+        "servers": [{"url": "."}],  # relative to this document, as behind a proxy
+        "paths": {
+            "/predict": {"post": predict},
+            "/model": {
+                "get": {
+                    "operationId": "model",
+                    "summary": "Describe the model.",
+                    "responses": responses("Model"),
+                }
+            },
+        },
+        "components": {
+            "schemas": {
+                "Prediction": prediction,
+                "Model": {"type": "object", "properties": model, "required": list(model)},
+            }
+        },
+    }
+
+
+def content_security_policy(page: str) -> str:
+    """Return the policy of a page that loads nothing and runs only its own script and style.
+
+    The AudioWorklet of the microphone is a script from `blob:`.
+    """
+
+    def hashes(tag: str) -> str:
+        contents = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digests = (hashlib.sha256(content.encode()).digest() for content in contents)
+        return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+
+    return (
+        f"default-src 'none'; script-src {hashes('script')} blob:; style-src {hashes('style')}; "
+        "connect-src 'self'; media-src blob:; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def json_response(content: Any) -> Response:
+    """Return a response of JSON in ASCII, which also holds text that is not valid Unicode."""
+    return Response(json.dumps(content, separators=(",", ":")), media_type="application/json")
+
+
+@contextlib.contextmanager
+def temporary_file() -> Iterator[tuple[IO[bytes], Path]]:
+    """Yield a file to write and its path; on Linux it has no name, so that not even SIGKILL leaves it."""
+    if DESCRIPTORS.is_dir():
+        with tempfile.TemporaryFile() as file:
+            yield file, DESCRIPTORS / str(file.fileno())
+    else:
+        with tempfile.NamedTemporaryFile(prefix="ser_jax-") as named:
+            yield named, Path(named.name)
+
+
+def _hop(request: Request, recognizer: Recognizer) -> float:
+    text = request.query_params.get("hop")
+    try:
+        return recognizer.check_hop(None if text is None else float(text))
+    except ValueError as error:
+        raise HTTPException(400, f"hop {text!r}, expected a number of seconds") from error
+    except UserError as error:
+        raise HTTPException(400, str(error)) from error
+
+
+def _bracketed(host: str) -> str:
+    """Return a host as URLs spell it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _print(sentence: str) -> None:
+    print(f"ser-jax: {sentence}", file=sys.stderr, flush=True)

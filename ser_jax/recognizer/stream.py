@@ -1,0 +1,273 @@
+"""Predictions for speech that is still arriving, from a pipe or a microphone.
+
+After every half second of sound, the last 7.5 s are predicted. Nothing else is smoothed: neighbouring windows
+share 7 s already.
+"""
+
+import contextlib
+import queue
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import soundfile
+from jaxtyping import Float
+
+from ser_jax.data.audio import RATES
+from ser_jax.errors import UserError, one_line
+from ser_jax.features.logmel import RATE, WINDOW
+from ser_jax.recognizer.prediction import Window, describe
+from ser_jax.recognizer.recognizer import Recognizer
+from ser_jax.recognizer.recording import Recording, read_recording, to_mono
+
+EVERY = 2  # predictions a second
+BLOCKS = 20  # a second, of a microphone
+KEPT = 10 * BLOCKS  # blocks that wait at most; more than a window, so that what is dropped is in none
+ENDLESS = (1 << 28) - (1 << 16)  # samples; headers of unknown length state at least as many
+TIMEOUT = 5.0  # s without samples after which a microphone counts as dead
+
+
+class StreamError(UserError):
+    """A stream or microphone that cannot be used."""
+
+
+class Moment(NamedTuple):
+    """A prediction while sound is still arriving.
+
+    Attributes:
+      seconds: of the stream when it was made.
+      window: the prediction of the last 7.5 s, or of all sound so far.
+      behind: s of sound that had arrived by then but are not in it; always 0 for a pipe, whose writer waits.
+    """
+
+    seconds: float
+    window: Window
+    behind: float = 0.0
+
+
+def as_dict(moment: Moment) -> dict[str, Any]:
+    """Return a moment as JSON: a window as in `schema`, and the seconds of the stream."""
+    return {"seconds": round(moment.seconds, 6), **moment.window.as_dict()}
+
+
+def as_line(moment: Moment) -> str:
+    """Return a moment as text, as in "12.5 s   arousal low (high: 0.21 ± 0.03)"."""
+    tasks = [describe(task, estimate, 8) for task, estimate in moment.window.tasks.items()]
+    late = [f"{moment.behind:.1f} s behind"] if moment.behind > 1 / EVERY else []
+    return "   ".join([f"{moment.seconds:7.1f} s", *tasks, *late])
+
+
+class LiveWindow:
+    """The last window of a stream of samples; older samples are dropped.
+
+    Args:
+      recognizer: the model.
+      rate: of the samples, Hz. The converter from a rate other than 16 kHz holds back some hundredths of a
+        second (at 8 kHz a tenth), which become part of the next prediction.
+      place: of the first sample in the stream; as an attribute, of the next sample.
+    """
+
+    def __init__(self, recognizer: Recognizer, rate: int, place: int = 0):
+        self.place, self._first = place, place / rate
+        self._recognizer, self._rate = recognizer, rate
+        self._samples, self._count = np.empty(0, np.float32), 0  # at 16 kHz: kept, and in all
+        self._resampler = None
+        if rate != RATE:
+            import soxr
+
+            self._resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float64")
+
+    def feed(self, samples: Float[np.ndarray, " n"], last: bool = False) -> bool:
+        """Append samples; `last` flushes the converter. Return whether a prediction is due."""
+        before = self.place * EVERY // self._rate
+        self.place += len(samples)
+        if self._resampler is not None:
+            samples = self._resampler.resample_chunk(np.ascontiguousarray(samples, np.float64), last=last)
+        self._count += len(samples)
+        most = round(self._recognizer.frontend.seconds * RATE)
+        self._samples = np.concatenate([self._samples, samples.astype(np.float32)])[-most:]
+        return self.place * EVERY // self._rate > before and len(self._samples) >= WINDOW
+
+    @property
+    def missing(self) -> int:
+        """Samples until the next prediction is due."""
+        return -(-(self.place * EVERY // self._rate + 1) * self._rate // EVERY) - self.place
+
+    def predict(self) -> Moment:
+        """Predict the window; raise StreamError if it is shorter than a frame."""
+        seconds = self.place / self._rate
+        if len(self._samples) < WINDOW:
+            raise StreamError(f"{seconds:.4f} s of sound, expected at least {WINDOW / RATE}")
+        start = self._first + (self._count - len(self._samples)) / RATE
+        window = self._recognizer.window(self._samples, start)
+        return Moment(seconds, window._replace(end=min(seconds, start + self._recognizer.frontend.seconds)))
+
+
+def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> Iterator[Moment]:
+    """Yield a prediction after every half second of a stream, or one of all of it if it is shorter.
+
+    Args:
+      recognizer: the model.
+      stream: a pipe or file, read by its descriptor: WAV, whose header need not state its length.
+      rate: Hz, of headerless samples: 16 bits, signed, little-endian, one channel.
+    Raises: StreamError; RecordingError for samples that are not finite.
+    """
+    with _opened(stream, rate) as file:
+        recognizer.compile()  # before sound has to wait
+        live, is_short = LiveWindow(recognizer, file.samplerate), True
+        while len(block := _read(file, live.missing)):
+            if (
+                live.place == 0
+                and rate is not None
+                and (block[:2] * 32768).astype("<i2").tobytes() == b"RIFF"
+            ):
+                raise StreamError("the stream is a WAV file, which states its rate, expected no --rate")
+            if live.feed(to_mono(block)):
+                is_short = False
+                yield live.predict()
+        if is_short:
+            live.feed(np.empty(0), last=True)
+            yield live.predict()
+
+
+def read(stream: BinaryIO) -> Recording:
+    """Read a WAV stream to its end.
+
+    Raises: StreamError, also if it ends before the length that its header states; RecordingError.
+    """
+    with _opened(stream) as file:
+        stated, rate = file.frames, file.samplerate
+        blocks = [np.empty((0, file.channels))]
+        while len(block := _read(file, rate)):
+            blocks.append(block)
+    samples = np.concatenate(blocks)
+    if len(samples) < stated and stated * samples.shape[1] < ENDLESS:
+        raise StreamError(
+            f"the stream ends after {len(samples)} of the {stated} frames that its header states"
+        )
+    return read_recording(samples, rate)
+
+
+@contextlib.contextmanager
+def _opened(stream: BinaryIO, rate: int | None = None) -> Iterator[soundfile.SoundFile]:
+    """Open a stream by its descriptor: libsndfile reads pipes, but not Python's file objects of pipes."""
+    raw: dict[str, Any] = {"format": "RAW", "subtype": "PCM_16", "endian": "LITTLE", "channels": 1}
+    options = {} if rate is None else {**raw, "samplerate": rate}
+    try:
+        with soundfile.SoundFile(stream.fileno(), closefd=False, **options) as file:
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise StreamError(f"{file.samplerate} samples a second, expected {RATES[0]} to {RATES[1]}")
+            yield file
+    except soundfile.LibsndfileError as error:
+        reason = one_line(error.error_string.rstrip("."))
+        raise StreamError(
+            f"the stream cannot be read ({reason}), expected WAV, or samples whose rate is given"
+        ) from error
+
+
+def _read(file: soundfile.SoundFile, count: int) -> Float[np.ndarray, "n channels"]:
+    block: np.ndarray = file.read(count, dtype="float64", always_2d=True)
+    return block
+
+
+def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Moment]:
+    """Yield predictions of what a microphone records, until closed.
+
+    If computing falls behind, predictions are left out, and the next is of the newest sound. After lost
+    samples (PortAudio reports an input overflow, or more than 10 s wait) the window starts anew, so that no
+    window spans a gap. The length of a gap is taken from PortAudio's clock.
+
+    Args:
+      recognizer: the model.
+      device: its number or a part of its name; the system's default if None.
+    Raises: StreamError if there is no such device, or it gives no sound.
+    """
+    sounddevice = _sounddevice()
+    recognizer.compile()
+    try:
+        settings = _settings(sounddevice, int(device) if device and device.isdecimal() else device)
+        rate = settings["samplerate"]
+        inbox = _Inbox(rate)
+        opened = sounddevice.InputStream(**settings, blocksize=rate // BLOCKS, callback=inbox.put)
+        opened.start()
+    except (sounddevice.PortAudioError, ValueError) as error:  # ValueError: no such device, or several
+        name = "a microphone" if device is None else f"the microphone {device!r}"
+        raise StreamError(f"{name} cannot be opened ({one_line(str(error))}), expected one") from error
+    with contextlib.closing(opened):
+        live = LiveWindow(recognizer, rate)
+        is_due = False
+        while True:
+            place, samples = inbox.take()
+            if place != live.place:
+                live, is_due = LiveWindow(recognizer, rate, place), False
+            is_due |= live.feed(to_mono(samples))
+            behind = (inbox.place - live.place) / rate
+            if is_due and behind < 1 / EVERY:
+                is_due = False
+                yield live.predict()._replace(behind=behind)
+
+
+def _sounddevice() -> ModuleType:
+    try:
+        import sounddevice
+
+        return sounddevice
+    except ImportError:
+        raise StreamError('a microphone needs sounddevice: pip install "ser_jax[listen]"') from None
+    except OSError as error:
+        raise StreamError(f"a microphone needs PortAudio (Debian's libportaudio2): {error}") from error
+
+
+def _settings(sounddevice: ModuleType, device: str | int | None) -> dict[str, Any]:
+    """Return the first settings that a device supports; at 16 kHz no conversion is needed."""
+    about = sounddevice.query_devices(device, "input")
+    default = round(about["default_samplerate"])
+    for rate, channels in ((RATE, 1), (default, 1), (default, about["max_input_channels"])):
+        settings = {"device": device, "samplerate": rate, "channels": channels, "dtype": "float32"}
+        with contextlib.suppress(sounddevice.PortAudioError):
+            sounddevice.check_input_settings(**settings)
+            break
+    return settings  # if none is supported, opening the device tells why
+
+
+class _Inbox:
+    """Blocks of samples from a microphone until they are taken; when full, it drops the oldest.
+
+    Attributes:
+      place: of the next sample that will arrive.
+    """
+
+    def __init__(self, rate: int):
+        self.place, self._rate = 0, rate
+        self._blocks: queue.Queue[tuple[int, np.ndarray]] = queue.Queue(KEPT)
+        self._start: float | None = None  # of the stream, on PortAudio's clock
+        self._is_torn = False  # samples were lost since the last block
+
+    def put(self, samples: np.ndarray, count: int, time: Any, status: Any) -> None:
+        """Append samples [count, channels]; PortAudio calls this from its own thread.
+
+        A block of which some samples were lost is dropped: `status` does not say where they were.
+        """
+        if status:
+            self._is_torn = True
+            self.place += count
+            return
+        if self._start is None:
+            self._start = time.inputBufferAdcTime - self.place / self._rate
+        if self._is_torn:  # some systems' clocks stand at 0
+            self.place = max(self.place, round((time.inputBufferAdcTime - self._start) * self._rate))
+            self._is_torn = False
+        if self._blocks.full():
+            with contextlib.suppress(queue.Empty):
+                self._blocks.get_nowait()
+        self._blocks.put_nowait((self.place, samples.copy()))
+        self.place += count
+
+    def take(self) -> tuple[int, np.ndarray]:
+        """Wait for the next block, and return its place and samples."""
+        try:
+            return self._blocks.get(timeout=TIMEOUT)
+        except queue.Empty:
+            found = "no sound without gaps" if self._is_torn else "nothing"
+            raise StreamError(f"the microphone gave {found} for {TIMEOUT:g} s, expected sound") from None

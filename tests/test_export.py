@@ -1,0 +1,297 @@
+"""An exported recogniser gives the predictions of the recogniser, without ser_jax."""
+
+import dataclasses
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import soundfile
+from flax import linen as nn
+
+from ser_jax import model, tasks
+from ser_jax.data.standardize import Scaler
+from ser_jax.features import Frontend, LogMel
+from ser_jax.model import AttentiveCNN, Output, Probe
+from ser_jax.recognizer import Recognizer, TaskModel, Trained
+from ser_jax.recognizer.export import ExportError, export, to_onnx, to_stablehlo
+from ser_jax.recognizer.trained import Temperature
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "recognise_onnx.py"
+RNG = np.random.default_rng(0)
+SOUNDS = {
+    "one frame": RNG.uniform(-1, 1, 400),
+    "3 s": RNG.uniform(-1, 1, 48_000) * np.repeat(10 ** RNG.uniform(-3, 0, 15), 3200),
+    "longer than a window": np.sin(np.arange(150_000) ** 2 / 2e6),
+    "silence": np.zeros(48_000),
+    "noise of -80 dB on an offset": 0.9 + RNG.uniform(-1e-4, 1e-4, 48_000),  # needs float64
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Levels(Frontend):
+    """The level of each half second."""
+
+    name: ClassVar[str] = "levels"
+    rate: ClassVar[float] = 2.0
+    dims: ClassVar[int] = 1
+
+    def extract(self, samples):
+        parts = np.array_split(samples, max(1, len(samples) // 8000))
+        return np.array([[part.std()] for part in parts])
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixed:
+    """A network of many primitives: convolutions, embeddings, activations, order and normalisation."""
+
+    bands: int = 26
+    frames: int = 750
+    outputs: int = 4
+    segments: int = 15
+    is_unusual: bool = False
+
+    def network(self):
+        return MixedNetwork(self)
+
+
+class MixedNetwork(nn.Module):
+    config: Mixed
+
+    @nn.compact
+    def __call__(self, x, training):
+        blocks = x.reshape(len(x), self.config.segments, -1)
+        blocks = nn.gelu(nn.Conv(6, (3,), kernel_dilation=(2,))(blocks))
+        blocks = nn.LayerNorm()(blocks) + nn.Embed(20, 6)(jnp.arange(self.config.segments)[None])
+        weight = nn.softmax(nn.softplus(nn.Dense(1)(blocks)), axis=1)
+        pooled = jnp.concatenate([(weight * blocks).sum(axis=1), jnp.sort(blocks, axis=1)[:, 3]], axis=1)
+        pooled = jnp.clip(nn.silu(pooled), -2, 2) ** 3 + jnp.expm1(-jnp.abs(pooled))
+        outputs = nn.Dense(self.config.outputs)(pooled)
+        return Output(jnp.cumsum(outputs, axis=1) if self.config.is_unusual else outputs, weight[..., 0])
+
+
+LOGMEL = LogMel()
+
+
+def drawn(networks, frontend=LOGMEL, seeds=2, synthetic=True) -> Trained:
+    """Return a recogniser with random parameters, none of them zero, of networks by the task's name."""
+    rng = np.random.default_rng(1)
+
+    def params(network):
+        shapes = model.shapes(network)
+        return jax.tree.map(lambda leaf: rng.uniform(-0.2, 0.2, (seeds, *leaf.shape)).astype("f4"), shapes)
+
+    own = {
+        name: TaskModel(tasks.task(name), network, params(network), Temperature(2.0, 0.7))
+        for name, network in networks.items()
+    }
+    mean = rng.normal(-40, 5, frontend.dims).astype("f4")
+    scaler = Scaler(mean, np.full(frontend.dims, 0.1, "f4"))
+    return Trained(frontend, scaler, own, {"name": "drawn", "synthetic": synthetic, "seeds": seeds})
+
+
+MODELS = {
+    "demonstration": lambda: Recognizer.load().model,
+    "four classes in bfloat16": lambda: drawn(
+        {"emotion": AttentiveCNN(outputs=4, channels=8, precision="bfloat16")}
+    ),
+    "numbers by Probe, one seed": lambda: drawn({"dimensions": Probe(outputs=3)}, seeds=1),
+    "own network": lambda: drawn({"emotion": Mixed()}),
+}
+
+
+@functools.cache
+def exported(name):
+    """Return a recogniser and two functions of samples: its ONNX and its StableHLO."""
+    trained = MODELS[name]()
+    call = jax.jit(jax.export.deserialize(bytearray(to_stablehlo(trained))).call)
+
+    def by_stablehlo(samples):
+        window = np.full(120_000, np.nan, np.float32)  # what follows the sound is not used
+        window[: len(samples)] = samples[:120_000]
+        return jax.device_get(call(window, np.int32(len(samples))))
+
+    return Recognizer(trained), session(to_onnx(trained)), by_stablehlo
+
+
+def session(content):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors are raised anyway
+    own = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in own.get_outputs()]
+    first = own.get_inputs()[0].name
+
+    def run(samples, **rest):
+        return dict(zip(names, own.run(names, {first: samples, **rest}), strict=True))
+
+    return run
+
+
+def expected(window):
+    """Return a window's predictions under the names of the exported outputs."""
+    found = {}
+    for name, estimate in window.tasks.items():
+        found[f"{name}_{'values' if estimate.label is None else 'probabilities'}"] = [
+            *estimate.values.values()
+        ]
+        found[f"{name}_spread"] = list(estimate.spread.values())
+        if estimate.attention:
+            found[f"{name}_attention"] = [segment.weight for segment in estimate.attention]
+    return found
+
+
+def assert_same(found, window, atol=1e-5):
+    known = expected(window)
+    assert found.keys() == known.keys()
+    for name, value in known.items():
+        assert (found[name].dtype, found[name].shape) == (np.float32, (len(value),))
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=atol, err_msg=name)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_both_formats_agree_with_the_recogniser(name):
+    recognizer, *functions = exported(name)
+    atol = 1e-4 if "bfloat16" in name else 1e-5  # a difference in rounding to bfloat16 counts more
+    for sound in SOUNDS.values():
+        samples = sound.astype(np.float32)
+        window = recognizer.window(samples)
+        for function in functions:
+            assert_same(function(samples), window, atol)
+
+
+def test_the_tested_sounds_differ():
+    recognizer = exported("demonstration")[0]
+    windows = [recognizer.window(sound.astype(np.float32)) for sound in SOUNDS.values()]
+    assert np.ptp([window.tasks["arousal"].values["high"] for window in windows]) > 0.05
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [np.zeros(0), np.zeros(399), np.full(9000, np.nan), np.array([*[0.1] * 300, np.inf, *[0.1] * 300])],
+)
+def test_too_few_or_non_finite_samples_give_nan(samples):
+    for function in exported("demonstration")[1:]:
+        assert all(np.isnan(value).all() for value in function(samples.astype(np.float32)).values())
+
+
+def test_other_front_ends_are_given_as_features():
+    trained = drawn({"arousal": Probe(bands=1, frames=15)}, Levels())
+    recognizer, run = Recognizer(trained), session(to_onnx(trained))
+    call = jax.export.deserialize(bytearray(to_stablehlo(trained))).call
+    samples = SOUNDS["3 s"].astype(np.float32)
+    features = np.zeros((15, 1), np.float32)
+    features[:6] = Levels().extract(samples)
+    window = recognizer.window(samples)
+    assert_same(run(features, frames=np.array(6, np.int32)), window)
+    assert_same(jax.device_get(call(features, np.int32(6))), window)
+    assert np.isnan(run(features, frames=np.array(0, np.int32))["arousal_probabilities"]).all()
+
+
+def test_the_onnx_file_is_valid_and_describes_itself():
+    trained = exported("demonstration")[0].model
+    found = onnx.load_from_string(to_onnx(trained))
+    onnx.checker.check_model(found, full_check=True)
+    about = {entry.key: json.loads(entry.value) for entry in found.metadata_props}
+    assert about["rate"] == 16_000
+    assert about["names"] == {"arousal": ["low", "high"], "valence": ["negative", "positive"]}
+    assert about["facts"] == trained.facts
+    assert found.producer_name == "ser_jax"
+    assert "A demonstration, trained on synthetic speech" in found.doc_string
+    texts = {value.name: value.doc_string for value in (*found.graph.input, *found.graph.output)}
+    assert "16000 Hz" in texts["samples"]
+    assert texts["valence_probabilities"].startswith("calibrated probabilities of negative, positive")
+
+
+@pytest.mark.parametrize("format", ["onnx", "stablehlo"])
+def test_the_same_recogniser_gives_the_same_bytes_without_paths(format, tmp_path):
+    for name in ("one", "other"):
+        export(Recognizer(drawn({"dimensions": Probe(outputs=3)})), format, tmp_path / name)
+    content = (tmp_path / "one").read_bytes()
+    assert content == (tmp_path / "other").read_bytes()
+    assert b".py" not in content
+    assert str(Path.home()).encode() not in content
+    assert jax.config.jax_traceback_in_locations_limit != 0
+    assert not jax.config.jax_enable_x64
+
+
+def test_only_a_model_of_synthetic_speech_is_a_demonstration():
+    for synthetic, name in ((True, "demonstration"), (False, "recogniser")):
+        trained = drawn({"dimensions": Probe(outputs=3)}, synthetic=synthetic)
+        found = jax.export.deserialize(bytearray(to_stablehlo(trained)))
+        assert (found.fun_name, found.platforms) == (name, ("cpu", "cuda", "tpu"))
+        assert ("synthetic" in onnx.load_from_string(to_onnx(trained)).doc_string) == synthetic
+
+
+def test_a_network_that_cannot_be_translated_is_refused_by_its_primitive():
+    with pytest.raises(
+        ExportError, match="the networks compute cumsum, which ONNX export does not translate"
+    ):
+        to_onnx(drawn({"emotion": Mixed(is_unusual=True)}))
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"), [("none/model.onnx", "No such file or directory"), ("folder", "Is a directory")]
+)
+def test_a_file_that_cannot_be_written_is_named(tmp_path, place, reason):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "kept").write_text("before")
+    with pytest.raises(ExportError, match=rf"{place}: cannot be written \({reason}\), expected room for"):
+        export(Recognizer(drawn({"dimensions": Probe(outputs=3)})), "stablehlo", tmp_path / place)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["folder", "kept"]
+
+
+@pytest.mark.parametrize(("format", "package"), [("onnx", "onnx"), ("stablehlo", "flatbuffers")])
+def test_a_missing_package_is_named(format, package, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        ExportError, match=rf'the package {package} is missing .* pip install "ser_jax\[export'
+    ):
+        export(exported("demonstration")[0], format, tmp_path / "model")
+    with pytest.raises(ExportError, match=r"^format 'coreml', expected onnx or stablehlo$"):
+        export(exported("demonstration")[0], "coreml", tmp_path / "model")
+
+
+def run_without(packages, tmp_path, *command):
+    """Run Python in a process in which importing some packages fails."""
+    (tmp_path / "stubs").mkdir()
+    for name in packages:
+        (tmp_path / "stubs" / f"{name}.py").write_text(f"raise ImportError('{name}')\n")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "stubs")}
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=env)
+
+
+def test_the_example_runs_the_onnx_file_without_jax(tmp_path):
+    recognizer = exported("demonstration")[0]
+    export(recognizer, "onnx", tmp_path / "model.onnx")
+    soundfile.write(tmp_path / "speech.wav", SOUNDS["3 s"], 16_000)
+    packages = ["jax", "jaxlib", "flax", "ser_jax", "onnx", "scipy", "librosa"]
+    done = run_without(packages, tmp_path, EXAMPLE, tmp_path / "model.onnx", tmp_path / "speech.wav")
+    assert (done.returncode, done.stderr) == (0, "")
+    about, *lines = done.stdout.splitlines()
+    assert "arousal, valence" in about
+    for line, (name, estimate) in zip(lines, recognizer(tmp_path / "speech.wav").tasks.items(), strict=True):
+        label = estimate.label
+        assert line == f"{name} {label} ({estimate.values[label]:.4f} ± {estimate.spread[label]:.4f})"
+
+
+def test_stablehlo_runs_without_ser_jax(tmp_path):
+    export(exported("demonstration")[0], "stablehlo", tmp_path / "model")
+    program = """
+import sys, jax, numpy as np
+assert not jax.config.jax_enable_x64
+call = jax.export.deserialize(bytearray(open(sys.argv[1], "rb").read())).call
+print(call(np.full(120_000, 0.1, np.float32), np.int32(120_000))["arousal_probabilities"].tolist())
+"""
+    done = run_without(["ser_jax", "flax", "onnx"], tmp_path, "-c", program, tmp_path / "model")
+    assert (done.returncode, done.stderr) == (0, "")
+    known = exported("demonstration")[0].window(np.full(120_000, 0.1, np.float32)).tasks["arousal"]
+    assert json.loads(done.stdout) == pytest.approx(list(known.values.values()), abs=1e-5)
