@@ -212,7 +212,7 @@ def _sounddevice() -> ModuleType:
 
         return sounddevice
     except ImportError:
-        raise StreamError('a microphone needs sounddevice: pip install "ser_jax[listen]"') from None
+        raise StreamError('a microphone needs sounddevice: pip install "ser_jax[microphone]"') from None
     except OSError as error:
         raise StreamError(f"a microphone needs PortAudio (Debian's libportaudio2): {error}") from error
 
