@@ -18,7 +18,7 @@ from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.synthetic import plan, trees
 from ser_jax.features import LogMel, Waveform, pad
 from ser_jax.features.logmel import RATE
-from ser_jax.probe import Probe
+from ser_jax.model import Probe
 from ser_jax.recognizer import HopError, Recognizer, RecordingError, read_recording, schema
 from ser_jax.recognizer.prediction import describe
 
