@@ -1,4 +1,4 @@
-"""Recognisers with random weights, and servers of them in a thread of this process."""
+"""Servers in a thread of this process, and clients of them that send byte by byte."""
 
 import contextlib
 import http.client
@@ -9,41 +9,8 @@ import time
 from types import SimpleNamespace
 
 import httpx
-import jax
-import numpy as np
 
-from ser_jax import model
-from ser_jax.data.standardize import Scaler
-from ser_jax.features.logmel import LogMel
-from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer import Recognizer, TaskModel, Trained, server
-from ser_jax.recognizer.trained import Temperature
-from ser_jax.tasks import TASKS
-
-CORPUS = {"name": "made_up", "synthetic": True, "languages": ["de", "fr"], "training": {"utterances": 12345}}
-FACTS = {"name": "random", "synthetic": True, "corpora": [CORPUS]}
-
-
-def recognizer(*tasks, seeds=2, facts=FACTS, network=AttentiveCNN, **sizes):
-    """Return a recogniser of untrained networks."""
-    models, rng = {}, np.random.default_rng(0)
-
-    def draw(leaf):
-        return rng.normal(0, 0.07, (seeds, *leaf.shape)).astype(np.float32)
-
-    for task in (TASKS[name] for name in tasks):
-        own = network(outputs=task.outputs, **sizes)
-        params = jax.tree.map(draw, model.shapes(own))
-        models[task.name] = TaskModel(task, own, params, Temperature(1.0) if task.class_names else None)
-    scaler = Scaler(np.full(26, -40, np.float32), np.full(26, 1 / 15, np.float32))
-    return Recognizer(Trained(LogMel(), scaler, models, facts))
-
-
-def speech(seconds, rate=16_000):
-    """Return noise whose level changes with every syllable: [n] float64."""
-    rng = np.random.default_rng(0)
-    level = np.repeat(10 ** rng.uniform(-3, -0.5, round(seconds * 5) + 1), rate // 5)[: round(seconds * rate)]
-    return level * rng.uniform(-1, 1, len(level))
+from ser_jax.recognizer import server
 
 
 def until(condition, seconds=20):

@@ -22,7 +22,7 @@ FORBIDDEN_MODULES = {
     "asyncio", "http", "urllib", "urllib3", "requests", "httpx", "aiohttp", "ftplib", "smtplib", "telnetlib",
     "xmlrpc", "webbrowser", "grpc", "paramiko",
 }  # fmt: skip
-LISTENING = {"socket", "webbrowser"}  # the server's, which listens if the user starts it, and sends nothing
+LISTENING = {"asyncio", "socket", "webbrowser"}  # of the server, which the user starts
 FORBIDDEN_CALLS = re.compile(
     r"(eval|exec|compile|__import__|execfile|input|torch\.load|np\.fromfile|jnp\.load|numpy\.load|ctypes\.CDLL"
     r"|importlib\.util\.spec_from_file_location|.*\.(load|exec)_module|os\.(system|popen|exec|spawn|posix_spawn|fork).*"
