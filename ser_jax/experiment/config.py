@@ -111,7 +111,8 @@ class ComputeConfig:
             if (value := getattr(self, name)) is not None and not 0 < value <= 1e6:
                 found = f"{flag('compute', name)} is {value:g}"
                 raise ConfigError(f"{found}, expected more than 0, at most 1,000,000")
-        if not re.fullmatch(r"auto|.+:\d{1,5}", self.coordinator or "auto"):
+        port = "1" if self.coordinator in (None, "auto") else self.coordinator.rpartition(":")[2]
+        if not (re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 65536):
             raise ConfigError(f"--compute.coordinator is {self.coordinator!r}, expected HOST:PORT or auto")
         if self.coordinator is None and (self.hosts, self.host) != (None, None):
             raise ConfigError(
