@@ -13,8 +13,6 @@ from predicted_by_hand import AROUSAL, CORPORA, HIGH, LABEL, claimed, config, ke
 
 from ser_jax import report
 from ser_jax.errors import ResultsError
-from ser_jax.experiment import results as ensembles
-from ser_jax.experiment import results as predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.report import tables
@@ -97,14 +95,14 @@ def test_a_missing_cell_stands_in_its_place_with_the_reason(out):
     assert [row.missing for row in rows] == ["", "", "fold 1: too few"]
     assert "| multilingual | not computed" in text(out, "monolingual", "multilingual")
     assert "Not computed: multilingual, de arousal: fold 1: too few." in text(out, "multilingual")
-    predictions.write_predictions(out, predicted(name="multilingual", train=("de", "en")))
+    stored.write_predictions(out, predicted(name="multilingual", train=("de", "en")))
     assert not any(row.missing for row in Results(out).rows(["monolingual", "multilingual"]))
 
 
 def test_settings_of_several_sources_are_told_apart_and_compared(tmp_path):
     out = keep(claimed(tmp_path, [*CORPORA, dict(CORPORA[0], name="fr")]))
     for source in ("en", "fr"):
-        predictions.write_predictions(out, predicted(RIGHT, "crosslingual", (source,)))
+        stored.write_predictions(out, predicted(RIGHT, "crosslingual", (source,)))
     rows = Results(out).rows(["monolingual", "crosslingual"])
     names = list(labels(rows).values())
     assert names == ["monolingual", "monolingual", "crosslingual from en", "crosslingual from fr"]
@@ -121,7 +119,7 @@ def test_settings_of_several_sources_are_told_apart_and_compared(tmp_path):
 
 def test_settings_are_compared_on_the_utterances_both_were_tested_on(out):
     left = np.array([0, 2, 3, 4, 5, 6, 7])
-    predictions.write_predictions(out, predicted(RIGHT, "monolingual_cut", rows=left))
+    stored.write_predictions(out, predicted(RIGHT, "monolingual_cut", rows=left))
     [one] = Results(out).comparisons(Results(out).rows(["monolingual", "monolingual_cut"]))
     # Of seven: 3 of 4 and 2 of 3 in the first run, 3 of 4 and 3 of 3 in the second.
     assert one.difference == pytest.approx(100 - 100 * np.mean([(3 / 4 + 2 / 3) / 2, (3 / 4 + 1) / 2]))
@@ -143,8 +141,8 @@ def test_significant_differences_are_marked(tmp_path, speakers, p):
     for task in (TASKS["arousal"], TASKS["valence"]):
         for setting, taken in (("monolingual", np.arange(n) // 2 % 2), ("multilingual", label)):
             outputs = np.stack([1 - taken, taken], axis=-1)[None].astype(np.float32)
-            predictions.write_predictions(
-                tmp_path, predictions.cell(task, name=setting, outputs=outputs, **facts)
+            stored.write_predictions(
+                tmp_path, stored.make_predictions(task, name=setting, outputs=outputs, **facts)
             )
     results = Results(tmp_path)
     found = tables.differences(results, results.rows(["monolingual", "multilingual"]))
@@ -168,17 +166,17 @@ def test_a_seed_of_which_a_run_diverged_is_left_out_and_named(out):
     before = predicted()
     outputs = before.outputs.copy()
     outputs[1, before.fold == 1] = np.nan
-    predictions.write_predictions(out, dataclasses.replace(before, outputs=outputs))
+    stored.write_predictions(out, dataclasses.replace(before, outputs=outputs))
     stopped = np.array([[0, 0], [0, 0], [0, 0], [7, 12]])
     log = dataclasses.replace(invented.log(runs=4), seed=np.array([0, 1, 0, 1]), stopped=stopped)
     setting = known.monolingual(config())[0]
-    predictions.write_arrays(out / "training" / f"{setting.slug}.npz", vars(log))
+    stored.write_arrays(out / "training" / f"{setting.slug}.npz", vars(log))
     results = Results(out)
     row = results.rows(["monolingual"])[0]
     assert (row.runs, row.stopped, row.score_mean) == (1, "seed 1", SCORES[0])
     assert "Left out because it diverged: monolingual, de arousal: seed 1." in text(out, "monolingual")
     assert results.stopped == [setting.slug]
-    predictions.write_predictions(out, dataclasses.replace(before, outputs=outputs * np.nan))
+    stored.write_predictions(out, dataclasses.replace(before, outputs=outputs * np.nan))
     assert "not computed" in text(out, "monolingual")
 
 
@@ -209,7 +207,7 @@ def test_tasks_of_different_metrics_stand_in_one_table(tmp_path):
 
 def test_another_metric_is_known_by_its_scores_alone(out):
     scores = np.array([[0.5, 0.25, 0.75], [0.7, 0.5, 0.5]])
-    predictions.write_predictions(out, dataclasses.replace(predicted(), metric="F2", scores=scores))
+    stored.write_predictions(out, dataclasses.replace(predicted(), metric="F2", scores=scores))
     row = Results(out).rows(["monolingual"])[0]
     assert (row.metric, row.score_mean, row.pooled) == ("F2", 0.5, 0.6)
     assert np.isnan([row.low, row.high, row.chance_low]).all()
@@ -257,7 +255,7 @@ def test_verification_finds_what_was_changed_lost_or_is_of_other_utterances(out)
     (out / "results.csv").write_text("other")
     assert [one.split()[1].strip(",") for one in report.verify(out)] == ["LOST", "DIFFERS"]
     moved = dataclasses.replace(predicted(), fold=predicted().fold[::-1])
-    predictions.write_predictions(out, moved)
+    stored.write_predictions(out, moved)
     assert any("OTHER UTTERANCES" in one for one in report.verify(out))
     (out / "predictions" / f"{moved.slug}.npz").unlink()
     assert any(one.startswith(f"{moved.slug}.npz: LOST") for one in report.verify(out))
@@ -268,9 +266,9 @@ def test_verification_finds_what_was_changed_lost_or_is_of_other_utterances(out)
 def test_models_are_combined_of_the_seeds_that_all_have():
     one, other = predicted(), predicted(1 - HIGH)
     fewer = other.only(seeds=np.array([False, True]))
-    found = ensembles.same_seeds([one, fewer])
+    found = stored.same_seeds([one, fewer])
     assert [part.seed.tolist() for part in found] == [[1], [1]]
-    np.testing.assert_allclose(ensembles.voted(AROUSAL, found), np.log(0.5), rtol=1e-6)
+    np.testing.assert_allclose(stored.voted(AROUSAL, found), np.log(0.5), rtol=1e-6)
 
 
 def test_an_utterance_is_given_to_the_model_of_the_corpus_it_is_taken_for():
@@ -279,7 +277,7 @@ def test_an_utterance_is_given_to_the_model_of_the_corpus_it_is_taken_for():
     base = predicted()
     facts = {key: getattr(base, key) for key in ("utterance", "speaker", "session", "fold", "labels", "seed")}
     facts |= {"train": ("a",), "test": ("b",)}
-    models = [predictions.cell(TASKS["emotion"], name="m", outputs=own, **facts) for own in outputs]
+    models = [stored.make_predictions(TASKS["emotion"], name="m", outputs=own, **facts) for own in outputs]
     both = {
         key: np.concatenate([facts[key], facts[key][::-1]])
         for key in ("utterance", "speaker", "session", "fold")
@@ -287,5 +285,5 @@ def test_an_utterance_is_given_to_the_model_of_the_corpus_it_is_taken_for():
     taken = np.concatenate([np.zeros(8, int), np.arange(8)[::-1] % 3])
     both |= {"labels": np.repeat([0, 1], 8), "predictions": np.stack([taken, taken])}
     language = dataclasses.replace(base, **both, outputs=np.zeros((2, 16, 3)))
-    found = ensembles.identified(1, [*models, language])
+    found = stored.identified(1, [*models, language])
     np.testing.assert_array_equal(found, outputs[np.arange(8) % 3, :, np.arange(8)].transpose(1, 0, 2))
