@@ -11,6 +11,7 @@ import recognisers
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ser_jax.probe import Probe
 
 from ser_jax import model
 from ser_jax.data import audio
@@ -18,7 +19,6 @@ from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.synthetic import plan, trees
 from ser_jax.features import LogMel, Waveform, pad
 from ser_jax.features.logmel import RATE
-from ser_jax.probe import Probe
 from ser_jax.recognizer import HopError, Recognizer, RecordingError, read_recording, schema
 from ser_jax.recognizer.prediction import describe
 
