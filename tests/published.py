@@ -87,39 +87,3 @@ def ravdess():
         if (emotion, intensity) != (1, 2):
             fields = "-".join(f"{field:02d}" for field in (3, 1, emotion, intensity, *rest))
             yield f"Actor_{rest[-1]:02d}/{fields}.wav"
-
-
-def cafe():
-    for actor, emotion, intensity, sentence in itertools.product(range(1, 13), "CDJNPST", "12", "123456"):
-        if (emotion, intensity) != ("N", "2"):
-            yield f"{emotion}/{actor:02d}-{emotion}-{intensity}-{sentence}.wav"
-
-
-def emovo():
-    sentences = [
-        f"{kind}{i}" for kind, count in zip("blnd", (3, 4, 5, 2), strict=True) for i in range(1, count + 1)
-    ]
-    for who, how, what in itertools.product(
-        ("f1", "f2", "f3", "m1", "m2", "m3"), ("dis", "gio", "neu", "pau", "rab", "sor", "tri"), sentences
-    ):
-        yield f"{who}/{how}-{who}-{what}.wav"
-
-
-def savee():
-    for who, how in itertools.product(("DC", "JE", "JK", "KL"), ("a", "d", "f", "h", "n", "sa", "su")):
-        for number in range(1, 31 if how == "n" else 16):
-            yield f"AudioData/{who}/{how}{number:02d}.wav"
-
-
-def urdu():
-    published = {
-        "Angry": "M1*22 M2*28 M3*2 M4*48",
-        "Happy": "F1*12 F2*2 F3*2 F4*4 F5*4 F6*14 F7*6 F8*2 M17*2 M18*2 M19*2 M3*2 M5*8 M6*10 M7*28",
-        "Neutral": "F9*4 M20*10 M21*4 M22*2 M3*8 M5*72",
-        "Sad": "F10*2 F11*4 M23*6 M24*38 M25*40 M26*2 M27*4 M6*4",
-    }
-    for emotion, speakers in published.items():
-        number = itertools.count(1)
-        for who, count in (each.split("*") for each in speakers.split()):
-            for file in range(1, int(count) + 1):
-                yield f"{emotion}/S{who}_F{file}_{emotion[0]}0{next(number)}.wav"

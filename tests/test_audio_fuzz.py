@@ -1,36 +1,30 @@
-"""Headers as nobody writes them: whatever a file says, reading it gives finite sound or an error naming it.
+"""Hostile headers: whatever a file claims, reading it gives finite sound or an error naming it.
 
-Mutants of small valid files are read by a process of their own, under limits of memory and time. Should it
-die or hang, its mutant is blamed, and another process goes on with the next.
+Mutants of small valid files are read by a process of its own, under limits of memory and time for each.
 """
 
 import itertools
-import os
 import random
 import re
-import select
+import signal
 import struct
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 
 from ser_jax.data import audio
 
 HEADER = 128  # bytes that are mutated
-PER_SEED = 45  # mutants of one kind and seed
+PER_SEED = 24  # mutants of one kind and seed
 MEMORY = 1 << 30  # bytes a mutant may make the process grow by
 SECONDS = 5.0  # a mutant may take; an honest file of this size takes a millisecond
 EXTREMES = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF8, 0xFFFFFFFF)
 SEEDS = [
     ("WAV", "PCM_16", 1),
-    ("WAV", "PCM_U8", 1),
     ("WAV", "FLOAT", 2),
-    ("WAV", "ULAW", 1),
     ("WAV", "IMA_ADPCM", 1),
     ("WAV", "MS_ADPCM", 2),
     ("WAV", "GSM610", 1),
@@ -39,9 +33,7 @@ SEEDS = [
     ("WAVEX", "PCM_24", 2),
     ("RF64", "PCM_16", 1),
     ("W64", "PCM_16", 1),
-    ("W64", "MS_ADPCM", 1),
     ("AIFF", "PCM_16", 1),
-    ("AIFF", "FLOAT", 2),
     ("AIFF", "IMA_ADPCM", 1),
     ("AIFF", "DWVW_16", 1),
     ("FLAC", "PCM_16", 1),
@@ -127,11 +119,6 @@ def mutants(name, data, per_kind=PER_SEED):
         part = data[first : first + length]
         yield f"{name}: {length} bytes from {first} again at {to}", data[:to] + part + data[to:]
         yield f"{name}: {length} bytes at {first} gone", data[:first] + data[first + length :]
-        other = data[to : to + length]
-        if first + length <= to and len(other) == length:
-            middle = data[first + length : to]
-            swapped = data[:first] + other + middle + part + data[to + length :]
-            yield f"{name}: {length} bytes at {first} and {to} swapped", swapped
 
 
 def all_mutants(folder):
@@ -145,71 +132,41 @@ def outcome(path):
         samples, seconds = audio.read(path)
     except audio.AudioError as error:
         return "" if str(error).startswith(f"{path}: ") else f"the error {error}"
-    except BaseException as error:  # what else a reader might raise is what is being looked for
+    except BaseException as error:  # a reader must raise nothing else
         return f"{type(error).__name__}: {error}"
     if not (np.isfinite(samples).all() and len(samples) <= 120000 and 0 < seconds < np.inf):
         return f"{len(samples)} samples of {seconds} s, finite: {np.isfinite(samples).all()}"
     return ""
 
 
-def child(folder, first):
-    """Reads mutants from the given number on; one line each on standard output."""
+def read_all(folder):
+    """Read all mutants; print the name of each, then its outcome."""
     import resource
 
-    warnings.simplefilter("error")
-    audio.read(folder / "warm.wav")  # loads the libraries, whose size is no mutant's fault
+    audio.read(folder / "warm.wav")  # loads the libraries, whose size does not count
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (120, 120))
     path = folder / "mutant.wav"
-    for number, (_, data) in enumerate(all_mutants(folder)):
-        if number >= first:
-            path.write_bytes(data)
-            print(number, outcome(path).replace("\n", " "), flush=True)
-
-
-def watched(folder, first, names):
-    """Outcomes from a child that starts at `first`; where it dies or hangs, that is its last one."""
-    command = [sys.executable, __file__, str(folder), str(first)]
-    paths = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0, env=paths) as process:
-        number = first
-        try:
-            while number < len(names):
-                patience = SECONDS if number > first else 60
-                if not select.select([process.stdout], [], [], patience)[0]:
-                    yield number, "hangs"
-                    return
-                line = process.stdout.readline().decode()
-                if not line:
-                    yield number, f"kills its process: {process.wait()}"
-                    return
-                number = int(line.split(" ", 1)[0])
-                yield number, line.split(" ", 1)[1].strip()
-                number += 1
-        finally:
-            process.kill()
+    for name, data in all_mutants(folder):
+        path.write_bytes(data)
+        print(name, end=" -> ", flush=True)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of CPU time, whose signal kills this process
+        print(outcome(path).replace("\n", " "), flush=True)
 
 
 def test_no_header_kills_hangs_or_fools_the_reader(tmp_path):
-    pytest.importorskip("resource")
-    if not Path("/proc/self/statm").exists():
-        pytest.skip("the limit of memory needs /proc")
     soundfile.write(tmp_path / "warm.wav", np.zeros((8000, 2)), 8000)
     for name, data in seeds(tmp_path).items():
         (tmp_path / f"{name}.seed").write_bytes(data)
         (tmp_path / "seed").write_bytes(data)
         assert len(audio.read(tmp_path / "seed")[0]) > 5000, name
-    names = [name for name, _ in all_mutants(tmp_path)]
-    assert len(names) >= 1000
-    wrong, first = {}, 0
-    while first < len(names) and len(wrong) < 100:
-        for number, what in watched(tmp_path, first, names):
-            if what:
-                wrong[names[number]] = what
-            first = number + 1
-    assert not wrong
+    command = [sys.executable, __file__, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    outcomes = done.stdout.splitlines()
+    assert done.returncode == 0, f"{outcomes[-1]} {done.stderr}"
+    assert len(outcomes) >= 1000
+    assert [line for line in outcomes if not line.endswith(" -> ")] == []
 
 
 if __name__ == "__main__":
-    child(Path(sys.argv[1]), int(sys.argv[2]))
+    read_all(Path(sys.argv[1]))

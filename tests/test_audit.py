@@ -1,8 +1,6 @@
 """Auditing a database: every line of it on recordings that deserve it, and what loudness gives away."""
 
 import json
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ from hypothesis import strategies as st
 
 from ser_jax import cli
 from ser_jax.data import audit, manifest
-from ser_jax.errors import UserError
 
 RATE = 16000
 
@@ -113,26 +110,14 @@ def test_what_is_refused_is_what_prepare_refuses(speech, tmp_path):
     assert len(left_out) == 5
 
 
-def test_recordings_without_a_label_are_named(tmp_path):
-    folder = tmp_path / "wav"
-    folder.mkdir()
-    for name in ("03a01Fa.wav", "03a01Na.wav", "notes.wav"):
-        write(folder, name, noise(0.5))
-    found = audit.audit("emodb", tmp_path, 1)
-    assert [finding["what"] for finding in found["findings"]["unlabelled"]["found"]] == [
-        str(folder / "notes.wav")
-    ]
-    assert not found["refused"]
-
-
 def test_json_counts_what_the_table_shows(speech, capsys):
     arguments = ["audit", "manifest", "--source", str(speech), "--workers", "1"]
     assert cli.main([*arguments, "--json"]) == 1
     counted = json.loads(capsys.readouterr().out)
     assert [counted[key] for key in ("utterances", "usable", "recordings", "speakers")] == [14, 9, 12, 3]
-    assert counted["sample_rates"] == {"16000": 7, "44100": 1}
-    assert counted["channels"] == {"1": 7, "2": 1}
-    assert counted["encodings"]["FLAC PCM_16"] == 1
+    assert counted["formats"]["FLAC PCM_16, 16000 Hz, 1 channel"] == 1
+    assert counted["formats"]["WAV PCM_16, 44100 Hz, 2 channels"] == 1
+    assert sum(counted["formats"].values()) == 8
     assert counted["seconds"]["max"] == pytest.approx(8.0, abs=1e-3)
     assert counted["findings"]["clipped"]["count"] == 1
     assert counted["findings"]["clipped"]["severity"] == "warning"
@@ -141,15 +126,9 @@ def test_json_counts_what_the_table_shows(speech, capsys):
     assert cli.main(arguments) == 1
     table = capsys.readouterr().out
     assert "prepare would refuse it for 5 errors" in table
-    assert "sample rate  16000 Hz (7), 44100 Hz (1)" in table
+    assert "WAV PCM_16, 44100 Hz, 2 channels (1)" in table
     for line in ("missing", "undecodable", "non-finite", "too short", "outside"):
         assert f"error    {line:<13}      1" in table
-
-
-def test_a_sound_corpus_ends_with_status_zero(tmp_path, capsys):
-    write(tmp_path, "03a01Fa.wav", noise(0.5))
-    assert cli.main(["audit", "emodb", "--source", str(tmp_path), "--workers", "1"]) == 0
-    assert capsys.readouterr().out.endswith("prepare would accept it\n")
 
 
 def test_of_many_findings_the_table_names_the_first(tmp_path):
@@ -160,11 +139,6 @@ def test_of_many_findings_the_table_names_the_first(tmp_path):
     assert "5.wav" not in table
     assert "and 3 more (--json names all)" in table
     assert "none could be read" in table
-
-
-def test_labels_that_cannot_be_read_are_refused(tmp_path):
-    with pytest.raises(UserError, match="no such file, expected a manifest"):
-        audit.audit("manifest", tmp_path / "gone.csv")
 
 
 def test_measurements_do_not_depend_on_the_blocks(tmp_path, monkeypatch):
@@ -180,25 +154,11 @@ def test_measurements_do_not_depend_on_the_blocks(tmp_path, monkeypatch):
         assert audit.measure(utterance) == whole
 
 
-def test_the_readme_explains_every_line():
-    text = (Path(audit.__file__).parent / "README.md").read_text()
-    rows = re.findall(r"^\| `([^`]+)` \| (error|warning|remark) \|", text, re.MULTILINE)
-    assert rows == [(line, severity) for line, (severity, _) in audit.LINES.items()]
-
-
 def audited(tmp_path, samples, **options):
     """The audit of one recording."""
     write(tmp_path, "one.wav", samples, **options)
     (tmp_path / "m.csv").write_text("path,speaker,arousal,valence\none.wav,a,low,negative\n")
     return audit.audit("manifest", tmp_path / "m.csv", 1)
-
-
-def test_silence_counts_in_what_the_network_is_given(tmp_path):
-    left = noise(0.5)
-    opposite = audited(tmp_path, np.stack([left, -left], axis=1))
-    late = audited(tmp_path, np.concatenate([np.zeros(8 * RATE), noise(2.0)]))
-    for found in (opposite, late):
-        assert list(named(found, "silent")) == ["one.wav"]
 
 
 @pytest.mark.parametrize(
@@ -211,13 +171,6 @@ def test_clipping_is_seen_in_every_coding(tmp_path, subtype):
     found = audited(tmp_path, samples, subtype=subtype)
     assert named(found, "clipped") == {"one.wav": "6 runs of 3 samples at full scale"}
     assert not named(audited(tmp_path, noise(0.5, level=0.9), subtype=subtype), "clipped")
-
-
-def test_recordings_beside_those_of_a_manifest_are_unlabelled(tmp_path):
-    write(tmp_path, "two.wav", noise(0.5))
-    write(tmp_path, "._two.wav", noise(0.5))
-    found = audited(tmp_path, noise(0.5))
-    assert list(named(found, "unlabelled")) == ["two.wav"]
 
 
 @given(
@@ -259,20 +212,6 @@ def test_a_trap_is_a_warning(tmp_path):
     assert "threshold, positive being quieter" in alone["valence"]
     assert found["loudness"]["arousal"]["auc"] == 1.0
     assert found["loudness"]["valence"]["auc"] == 0.0
-
-
-def test_few_utterances_give_nothing_away(tmp_path):
-    for i in range(4):
-        write(tmp_path, f"03a{i:02d}{'NW'[i % 2]}a.wav", noise(0.1, i, (0.05, 0.5)[i % 2]))
-    found = audit.audit("emodb", tmp_path, 1)
-    assert found["loudness"]["arousal"]["uar"] == 1.0
-    assert not named(found, "loudness")
-
-
-def test_one_class_is_not_separated(tmp_path):
-    found = audited(tmp_path, noise(0.5))
-    assert "arousal  one class only" in audit.table(found)
-    assert found["loudness"]["arousal"]["auc"] is None
 
 
 def test_what_is_not_annotated_is_left_out(tmp_path):

@@ -94,7 +94,7 @@ PREPARE --labels-only --skip-bad => --labels-only reads no recording, expected n
 PREPARE --labels-only --name tiny --data-dir data => is prepared with its recordings already
 PREPARE --beam-options a=b => --beam-options without --beam-runner, expected both
 PREPARE --beam-runner {Nonsense|os.path|nowhere.Runner} => no Beam runner '{}' (
-PREPARE --beam-runner DirectRunner --beam-options nonsense=1 => --beam-options: DirectRunner knows no nonsense
+PREPARE --beam-runner DirectRunner --beam-options runner=FlinkRunner => expected each as name=value, without
 prepare emodb --source emodb --data-dir data --name tiny => was prepared by manifest from another source
 RECOLA_ --annotation-delay {11|two} => Error parsing --annotation-delay: '{}', expected a number from 0 to 10
 audit emodb --source emodb --worker 2 => Perhaps you meant: --workers

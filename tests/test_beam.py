@@ -9,12 +9,11 @@ import pytest
 import soundfile
 
 from ser_jax import data
-from ser_jax.data import store
-from ser_jax.data.beam import BeamError, download_config
+from ser_jax.data import beam, store
 
 TWO_PROCESSES = ["direct_num_workers=2", "direct_running_mode=multi_processing"]
 SHARDS_OF_ONE = (
-    "import sys; from ser_jax import cli; from ser_jax.data import builder; builder.SHARD = 1; "
+    "import sys; from ser_jax import cli; from ser_jax.data import beam; beam.SHARD = 1; "
     "sys.exit(cli.main(sys.argv[1:]))"
 )
 
@@ -84,22 +83,9 @@ def test_an_engine_that_fails_is_named(speech, tmp_path):
     assert list((tmp_path / "root").rglob("*")) == []
 
 
-def test_an_engine_that_is_not_there_is_named(speech, tmp_path):
-    done = prepare(speech, tmp_path, "--beam-runner", "NoRunner")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("ser-jax: no Beam runner 'NoRunner' (")
-
-
-def test_options_that_beam_refuses_are_named(speech, tmp_path):
-    options = ["--beam-runner", "DirectRunner", "--beam-options", "direct_num_workers=abc"]
-    done = prepare(speech, tmp_path, *options)
-    assert done.returncode == 2
-    reason = "--beam-options: argument --direct_num_workers: invalid int value: 'abc'"
-    assert done.stderr.splitlines()[-1].startswith(f"ser-jax: {reason}")
-    assert "usage" not in done.stderr
-
-
 def test_beam_that_is_not_installed_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
-    with pytest.raises(BeamError, match=r'DirectRunner needs apache-beam .* pip install "ser_jax\[beam\]"'):
-        download_config("DirectRunner", [])
+    with pytest.raises(
+        beam.BeamError, match=r'DirectRunner needs apache-beam .* pip install "ser_jax\[beam\]"'
+    ):
+        beam._beam("DirectRunner", [])

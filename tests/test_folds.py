@@ -8,7 +8,7 @@ from corpora import noise_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_jax.data.folds import FoldError, connected_speakers, folds, groups
+from ser_jax.data.folds import FoldError, folds, groups
 
 
 def divisions():
@@ -54,13 +54,6 @@ def test_speakers_of_several_sessions_stand_on_one_side_too(sessions, speakers):
         assert not set(corpus.speaker[fold.test]) & set(corpus.speaker[rest])
         assert not set(corpus.session[fold.test]) & set(corpus.session[rest])
         assert not set(corpus.speaker[fold.train]) & set(corpus.speaker[fold.dev])
-
-
-def test_a_speaker_of_two_sessions_joins_them():
-    corpus = people("f m f m f m")
-    joined = dataclasses.replace(corpus, speaker=np.array(["a", "b", "c", "d", "e", "a"]))
-    assert connected_speakers(joined)[0] == connected_speakers(joined)[5]
-    assert len(set(connected_speakers(joined))) == 5
 
 
 def people(sexes_by_session):

@@ -7,7 +7,6 @@ import pytest
 from corpora import noise_corpus
 
 from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, LabelError, annotations, canonical, classes, counts
-from ser_jax.data.named import NAMED
 
 VALUES = np.array([1.0, 2.0, 2.5, 3.0, 5.5])
 
@@ -60,10 +59,6 @@ def test_emotions_of_all_databases_have_one_vocabulary():
         facts, database="manifest", emotion=np.array(["Anger", "calm", "oth"] + 5 * [""])
     )
     assert canonical(other).tolist() == ["anger", "calm", "oth", *5 * [""]]
-
-
-def test_the_table_has_the_emotions_of_every_corpus_and_no_others():
-    assert set().union(*(naming.emotions.values() for naming in NAMED.values())) == set(EMOTIONS)
 
 
 def test_emotions_cluster_as_published():

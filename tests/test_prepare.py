@@ -1,4 +1,4 @@
-"""Preparing: what is asked for, what is refused, and that nothing half-built is left behind."""
+"""Preparing a corpus and reading it back: its records, its refusals, and nothing half-built left behind."""
 
 import os
 import signal
@@ -13,8 +13,10 @@ import soundfile
 from five_recordings import RATE, noise, prepare
 
 from ser_jax import data
+from ser_jax.data import audio, beam, preparation, store
 from ser_jax.data.corpus import LABELS
 from ser_jax.errors import UserError
+from ser_jax.features import LogMel, describe, logmel, pad
 
 
 @pytest.fixture
@@ -22,16 +24,109 @@ def speech(tmp_path):
     return five_recordings.written(tmp_path / "speech")
 
 
+def test_a_corpus_holds_what_was_read(speech, tmp_path):
+    folder = prepare(speech, tmp_path / "root")
+    assert folder == tmp_path / "root/manifest/tiny/2.0.0"
+    corpus = data.load("tiny", tmp_path / "root")
+    assert (corpus.name, corpus.database, corpus.synthetic) == ("tiny", "manifest", False)
+    assert corpus.thresholds == {"arousal": 0.1 * 3, "valence": 0.5}
+    assert (corpus.arousal <= corpus.thresholds["arousal"]).sum() == 4  # one lies on the threshold
+    assert "tensorflow" not in sys.modules
+    assert corpus.id.tolist() == ["a.wav", "b.wav", "c.wav", "d.wav", "e.wav"]
+    assert corpus.speaker.tolist() == ["04", "03", "02", "01", "00"]
+    assert corpus.session.tolist() == ["s2", "s1", "s1", "s0", "s0"]
+    assert corpus.language.tolist() == ["é4", "é3", "é2", "é1", "é0"]
+    assert set(corpus.sex) == {"female"}
+    assert corpus.arousal.tolist() == [0.1 * i for i in (4, 3, 2, 1, 0)]
+    assert corpus.seconds.tolist() == [8.0, 0.025, 1.0, 0.3, 0.5]
+    assert corpus.frames.tolist() == [748, 1, 98, 28, 48]
+    assert (corpus.arousal.dtype, corpus.frames.dtype, corpus.features.dtype) == (
+        np.float64,
+        np.int32,
+        np.float32,
+    )
+    assert corpus.features.shape == (5, 750, 26)
+    assert np.isnan(corpus.dominance).all()
+    assert set(corpus.dialogue) == set(corpus.raters) == {""}
+    assert corpus.frontend == describe(LogMel())
+    for features, name in zip(corpus.features, corpus.id, strict=True):
+        samples, _ = audio.read(speech.parent / name)
+        np.testing.assert_array_equal(features, pad(logmel.logmel(samples), 750)[0])
+
+
+def test_workers_change_no_byte(speech, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "SMALL", 0)
+    monkeypatch.setattr(preparation, "CHUNK", 2)
+    monkeypatch.setattr(beam, "SHARD", 2)
+    folders = [prepare(speech, tmp_path / f"root{n}", workers=n) for n in (1, 2)]
+    one, two = ({file.name: file.read_bytes() for file in folder.iterdir()} for folder in folders)
+    assert one == two
+    assert len([name for name in one if "array_record" in name]) == 3
+    assert len(data.load("tiny", tmp_path / "root1")) == 5
+
+
+def test_a_moved_source_and_another_name_give_equal_data(speech, tmp_path):
+    prepare(speech, tmp_path / "root")
+    first = data.load("tiny", tmp_path / "root").fingerprint
+    moved = speech.parent.rename(tmp_path / "moved") / "manifest.csv"
+    before = sorted((tmp_path / "root").rglob("*"))
+    prepare(moved, tmp_path / "root")
+    assert sorted((tmp_path / "root").rglob("*")) == before
+    prepare(moved, tmp_path / "root", name="again")
+    assert data.load("again", tmp_path / "root").fingerprint == first
+    moved.write_text(moved.read_text(encoding="utf-8").replace("s2", "s3"), encoding="utf-8")
+    prepare(moved, tmp_path / "root", name="other")
+    assert data.load("other", tmp_path / "root").fingerprint != first
+
+
 @pytest.fixture
 def flawed(speech):
     return five_recordings.flawed(speech)
 
 
-def test_preparing_twice_is_logged(speech, tmp_path, caplog):
-    prepare(speech, tmp_path / "root")
-    with caplog.at_level("INFO", "ser_jax"):
-        prepare(speech, tmp_path / "root")
-    assert "tiny/2.0.0: already prepared" in caplog.text
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_fails_leaves_nothing(flawed, tmp_path, monkeypatch, processes):
+    monkeypatch.setattr(preparation, "SMALL", 0)
+    soundfile.write(flawed.parent / "e.wav", noise(0.5, 0), RATE)
+    with pytest.raises(
+        preparation.PrepareError,
+        match=r"^2 of 5 utterances cannot be prepared \(undecodable 1, too short 1\), the first is "
+        r"\S*speech/b\.wav: not readable as audio .*; `ser-jax audit` "
+        "names all that is wrong, --skip-bad leaves it out$",
+    ):
+        prepare(flawed, tmp_path / "root", workers=processes)
+    assert list((tmp_path / "root").rglob("*")) == []
+
+
+@pytest.mark.parametrize("shard", [1, 2, 512])
+def test_what_is_bad_can_be_left_out(flawed, tmp_path, monkeypatch, caplog, shard):
+    monkeypatch.setattr(beam, "SHARD", shard)
+    folder = prepare(flawed, tmp_path / "root", skip_bad=True)
+    assert "3 utterances are left out, e.wav the first" in caplog.text
+    corpus = data.load("tiny", tmp_path / "root")
+    assert (corpus.id.tolist(), corpus.left_out) == (["a.wav", "c.wav"], 3)
+    left_out = {row["id"]: row for row in store.metadata(folder)["left_out"]}
+    assert {key: row["finding"] for key, row in left_out.items()} == {
+        "e.wav": "missing",
+        "d.wav": "too short",
+        "b.wav": "undecodable",
+    }
+    assert left_out["b.wav"]["file"] == "b.wav"
+    assert str(tmp_path) not in (folder / "metadata.json").read_text()
+    with pytest.raises(UserError, match=r"with --skip-bad and lacks 3 utterances, e\.wav the first"):
+        prepare(flawed, tmp_path / "root")
+    assert prepare(flawed, tmp_path / "root", skip_bad=True) == folder
+
+
+@pytest.mark.parametrize("marked", ["links", "recordings"])
+def test_marked_links_and_links_to_marked_recordings_are_synthetic(speech, tmp_path, marked):
+    links = tmp_path / "links"
+    links.mkdir()
+    for file in speech.parent.iterdir():
+        (links / file.name).symlink_to(file)
+    ((links if marked == "links" else speech.parent) / "SYNTHETIC.txt").touch()
+    prepare(links / speech.name, tmp_path / "root")
+    assert data.load("tiny", tmp_path / "root").synthetic
 
 
 def test_a_name_belongs_to_one_source(speech, tmp_path):
@@ -105,27 +200,6 @@ def test_one_process_at_a_time_prepares_a_corpus(speech, tmp_path):
     assert not (folder / "incomplete.XYZ_2.0.0").exists()
 
 
-def test_labels_of_one_name_are_of_one_database(speech, tmp_path):
-    options = {"data_dir": tmp_path / "root", "labels_only": True}
-    data.prepare("manifest", speech, name="emodb", arousal_threshold=0.3, **options)
-    (tmp_path / "03a01Fa.wav").touch()
-    with pytest.raises(UserError, match=r"labels\.json: are labels of manifest, expected another --name"):
-        data.prepare("emodb", tmp_path, **options)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"labels_only": True, "skip_bad": True}, "--labels-only reads no recording, expected no --skip-bad"),
-        ({"labels_only": True, "beam_runner": "DirectRunner"}, "expected no --skip-bad or --beam-runner"),
-        ({"beam_options": ["x=1"]}, "--beam-options without --beam-runner, expected both"),
-    ],
-)
-def test_flags_that_do_nothing_are_refused(speech, tmp_path, options, message):
-    with pytest.raises(UserError, match=message):
-        prepare(speech, tmp_path / "root", **options)
-
-
 def test_labels_alone_need_no_recording(flawed, tmp_path):
     options = {"workers": 1, "arousal_threshold": 0.1 * 3, "name": "tiny", "data_dir": tmp_path / "root"}
     file = data.prepare("manifest", flawed, labels_only=True, **options)
@@ -142,59 +216,6 @@ def test_labels_alone_need_no_recording(flawed, tmp_path):
         np.testing.assert_array_equal(getattr(facts, key), getattr(corpus, key))
     with pytest.raises(UserError, match=r"2\.0\.0: is prepared with its recordings"):
         data.prepare("manifest", flawed, labels_only=True, **options)
-
-
-def test_recordings_without_a_label_are_warned_of(tmp_path, caplog):
-    folder = tmp_path / "Session1/dialog/EmoEvaluation"
-    folder.mkdir(parents=True)
-    (folder / "Ses01F_impro01.txt").write_text("[0.0 - 1.0]\tSes01F_impro01_F000\tneu\t[2.5, 2.5, 2.5]\n")
-    (tmp_path / "Session1/sentences/wav/Ses01F_impro01").mkdir(parents=True)
-    (tmp_path / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F001.wav").touch()
-    data.prepare("iemocap", tmp_path, labels_only=True, data_dir=tmp_path / "root")
-    assert "1 recordings or turns without a label are left out" in caplog.text
-
-
-def test_nothing_is_written_for_a_source_that_cannot_be_read(speech, tmp_path):
-    with pytest.raises(UserError, match="expected --arousal-threshold"):
-        prepare(speech, tmp_path / "root", arousal_threshold=None)
-    assert not (tmp_path / "root").exists()
-
-
-def test_a_place_that_cannot_be_written_is_named(speech, tmp_path):
-    (tmp_path / "root").write_text("in the way")
-    with pytest.raises(UserError, match=r"root/manifest/tiny: cannot be written \(.+\)"):
-        prepare(speech, tmp_path / "root")
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("emdb", {}, r"no database 'emdb', expected one of iemocap, .*; did you mean 'emodb'\?$"),
-        ("manifest", {"name": "Tiny"}, "name 'Tiny', expected small letters"),
-        ("manifest", {"name": "../tiny"}, "name '../tiny', expected small letters"),
-        ("manifest", {"name": ""}, "name '', expected small letters"),
-        ("manifest", {"workers": 0}, "0 workers, expected at least 1"),
-        (
-            "manifest",
-            {"annotation_delay": 2.0},
-            "manifest does not take --annotation-delay",
-        ),
-        (
-            "recola",
-            {"delay": 2.0},
-            "not take --delay, expected of such options --annotation-delay",
-        ),
-        ("recola", {"annotation_delay": -1.0}, "--annotation-delay is -1.0, expected 0 to 10 s"),
-        (
-            "iemocap",
-            {"arousal_threshold": 3.0},
-            "not take --arousal-threshold, expected .* options none",
-        ),
-    ],
-)
-def test_a_request_that_cannot_be_met_is_refused(tmp_path, name, options, message):
-    with pytest.raises(UserError, match=message):
-        data.prepare(name, tmp_path, data_dir=tmp_path / "root", **options)
 
 
 def test_importing_data_is_cheap():

@@ -11,14 +11,14 @@ import recognisers
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ser_jax.probe import Probe
 
 from ser_jax import model
 from ser_jax.data import audio
+from ser_jax.data import synthetic as plan
 from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.data.synthetic import plan, trees
 from ser_jax.features import LogMel, Waveform, pad
 from ser_jax.features.logmel import RATE
+from ser_jax.model import Probe
 from ser_jax.recognizer import HopError, Recognizer, RecordingError, read_recording, schema
 from ser_jax.recognizer.prediction import describe
 
@@ -247,7 +247,7 @@ def test_estimates_in_words():
 def test_the_demonstration_recognises_synthetic_speech(tmp_path, optimised):
     """Of another draw than it was trained on."""
     english = [turn for turn in plan.plan(92, 7) if turn.language is plan.ENGLISH]
-    turns = trees.iemocap(tmp_path / "speech", english, 7, lambda turn: plan.speak_turn(turn, 7))
+    turns = plan.iemocap(tmp_path / "speech", english, 7, lambda turn: plan.speak_turn(turn, 7))
     recognizer = Recognizer.load()
     assert recognizer.is_demonstration
     right = []

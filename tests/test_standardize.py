@@ -5,7 +5,7 @@ import pytest
 from corpora import noise_corpus
 
 from ser_jax.data import standardize
-from ser_jax.data.concatenated import Concatenated
+from ser_jax.data.corpus import Concatenated
 from ser_jax.data.standardize import Membership, StandardizationError, fit_scaler, group, moments
 
 PAIR = Concatenated([noise_corpus(seed=1), noise_corpus("other", seed=2)])
@@ -50,12 +50,6 @@ def test_speaker_takes_all_utterances_of_the_speaker_and_utterance_itself():
         check("utterance", np.arange(12, 60), row, [row])
 
 
-def test_none_changes_nothing():
-    scaler = fit_scaler("none", SUMS, MEMBER, np.arange(60))
-    assert not scaler.mean.any()
-    assert (scaler.scale == 1).all()
-
-
 @pytest.mark.parametrize("mode", ["train", "corpus"])
 def test_statistics_never_depend_on_the_test_speakers(mode):
     trains = np.arange(12, 60)
@@ -76,14 +70,6 @@ def test_a_dimension_that_never_varies_is_only_centred(value):
         np.testing.assert_array_equal(scaler.scale, 1)
 
 
-@pytest.mark.parametrize("factor", [1e-4, 1e6])
-def test_features_of_any_size_become_alike(factor):
-    one, other = (
-        fit_scaler("train", moments(x, FRAMES), MEMBER, np.arange(60)) for x in (FEATURES, factor * FEATURES)
-    )
-    np.testing.assert_allclose(other.scale * factor, one.scale, rtol=1e-5)
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_features_that_are_not_finite_have_no_mean(value):
     features = FEATURES.copy()
@@ -101,11 +87,3 @@ def test_moments_do_not_depend_on_blocks(monkeypatch):
     monkeypatch.setattr(standardize, "BLOCK", 7 * 750 * 26)
     for whole, parts in zip(SUMS, moments(FEATURES, FRAMES), strict=True):
         np.testing.assert_array_equal(whole, parts)
-
-
-@pytest.mark.parametrize("mode", standardize.MODES)
-def test_every_mode_has_a_scaler_for_each_group(mode):
-    scaler, number = fit_scaler(mode, SUMS, MEMBER, np.arange(60)), group(mode, MEMBER)
-    assert scaler.mean.shape == scaler.scale.shape == (number.max() + 1, 26)
-    assert {array.dtype for array in scaler} == {np.dtype(np.float32)}
-    assert number.dtype == np.int32

@@ -7,11 +7,11 @@
 Importing this is cheap: tfds and librosa load when they are first needed.
 """
 
-from ser_jax.data.batching import batches
-from ser_jax.data.corpus import Corpus, Facts
+from ser_jax.data.corpus import Corpus, CorpusError, Facts, batches
 from ser_jax.data.preparation import prepare
 from ser_jax.data.store import DamagedCorpusError, UnknownCorpusError, facts, load
 
 __all__ = [
-    "Corpus", "DamagedCorpusError", "Facts", "UnknownCorpusError", "batches", "facts", "load", "prepare",
+    "Corpus", "CorpusError", "DamagedCorpusError", "Facts", "UnknownCorpusError", "batches", "facts", "load",
+    "prepare",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
-"""Reading recordings: a file to 16 kHz mono samples, or an error that names the file.
+"""Read recordings: a file to 16 kHz mono samples, or an error that names the file.
 
 Memory never grows with what a header promises: sound is decoded in blocks, and no more of it than was
-requested. Opening decodes nothing (of FLAC the last block, to see that it is there). The first 7.5 s of two
+requested. Opening decodes nothing (of FLAC the last block, to check that it exists). The first 7.5 s of two
 hours at 16 kHz take 3 ms (FLAC), 3 and 11 ms (MP3 of variable and constant bit rate), and 21 ms (Vorbis); a
 segment after the first hour takes about as long, but of MP3 0.15 to 0.35 s.
 """
@@ -102,7 +102,7 @@ class Sound:
         padding = _PADDING if self.encoding.startswith("MP3") else 0
         if done == 0 or (self._counted and done + padding < wanted):
             promise = f"the {wanted} frames its header promises"
-            raise _undecodable(self.path, f"ends after {done} of {promise}, expected them all")
+            raise AudioError(self.path, "undecodable", f"ends after {done} of {promise}, expected them all")
         self.frames = done
 
 
@@ -120,23 +120,36 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
     if not 0 <= start < (math.inf if stop is None else stop):
         raise AudioError(path, "outside", f"segment from {start} s to {stop} s, expected 0 <= start < end")
     with _decoding(path):
-        counted = _examine(path)
+        counted = _check_header(path)
         # By descriptor, so that neither an unusual name nor its suffix (".raw") matters.
         file = _SoundFile(os.open(path, os.O_RDONLY) if os.name == "posix" else path)
     with file:
-        rate, total, coding = file.samplerate, file.frames, f"{file.format} {file.subtype}"
+        rate, total = file.samplerate, file.frames
         with _decoding(path):
             _check_sizes(file)
         if not RATES[0] <= rate <= RATES[1]:
-            expected = f"expected {RATES[0]} to {RATES[1]}"
-            raise _undecodable(path, f"its header promises {rate} samples a second, {expected}")
-        if total >= 1 << 62:  # FLAC from a pipe
-            again = "expected one, as ffmpeg -i old.flac new.flac gives it"
-            raise _undecodable(path, f"its header states no length, {again}")
-        first, last = _segment(path, rate, total, start, stop)
-        if file.format == "FLAC":
-            _check_end(path, file)
-        yield Sound(path, rate, file.channels, coding, last - first, file, first, counted)
+            found = f"its header promises {rate} samples a second, expected {RATES[0]} to {RATES[1]}"
+            raise AudioError(path, "undecodable", found)
+        if not 0 < total < 1 << 62:  # FLAC from a pipe states no length
+            found = "states no length, expected one, as ffmpeg -i old.flac new.flac gives it"
+            raise AudioError(path, "undecodable", found if total > 0 else "holds no samples, expected sound")
+        seconds, first = total / rate, round(min(start, total / rate) * rate)
+        expected = f"expected it within the file's {seconds} s"
+        if first >= total:
+            raise AudioError(path, "outside", f"segment begins at {start} s, {expected}")
+        if stop is not None and stop > seconds + SLACK:
+            raise AudioError(path, "outside", f"segment ends at {stop} s, {expected}")
+        last = total if stop is None else min(round(stop * rate), total)
+        if file.format == "FLAC":  # libsndfile does not compare its header with its size
+            promise = f"its header promises {total} frames, expected them all"
+            try:
+                complete = any(map(len, _decode(path, file, total - 1, 1)))
+            except AudioError:
+                complete = False
+            if not complete:
+                raise AudioError(path, "undecodable", f"truncated, or damaged at its end: {promise}")
+        encoding = f"{file.format} {file.subtype}"
+        yield Sound(path, rate, file.channels, encoding, last - first, file, first, counted)
 
 
 def read(
@@ -185,10 +198,6 @@ def _not_opened(path: Path | str, error: Exception) -> AudioError:
     return AudioError(path, "missing", f"cannot be opened ({reason}), expected an audio file")
 
 
-def _undecodable(path: Path, reason: str) -> AudioError:
-    return AudioError(path, "undecodable", reason)
-
-
 @contextlib.contextmanager
 def _decoding(path: Path) -> Iterator[None]:
     """Turn errors of the checks below, of libsndfile and of the disk into errors that name the file."""
@@ -199,7 +208,8 @@ def _decoding(path: Path) -> Iterator[None]:
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         text = str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
         reason = f"not readable as audio ({text.removeprefix('Error : ').rstrip('.')})"
-        raise _undecodable(path, f"{reason}, expected WAV, AIFF, FLAC, OGG or MP3") from error
+        expected = "expected WAV, AIFF, FLAC, OGG or MP3"
+        raise AudioError(path, "undecodable", f"{reason}, {expected}") from error
 
 
 def _decode(path: Path, file: soundfile.SoundFile, first: int, wanted: int) -> Iterator[np.ndarray]:
@@ -215,18 +225,17 @@ def _decode(path: Path, file: soundfile.SoundFile, first: int, wanted: int) -> I
             yield block
 
 
-def _examine(path: Path) -> bool:
-    """Refuse what libsndfile is not given; return whether the file states its length, as few MP3s do not.
+def _check_header(path: Path) -> bool:
+    """Refuse what libsndfile must not open; return whether the file states its length, as few MP3s do not.
 
     Raises: ValueError; OSError.
     """
     with path.open("rb") as file:
         head = file.read(12)
         if not _MAGIC.match(head):
-            found = f"it begins with {head[:8]!r}" if head else "it is empty"
             if head[4:8] == b"ftyp":
-                found = "it is an MP4 or M4A, of which ffmpeg -i speech.m4a speech.wav makes a WAV"
-            raise ValueError(found)
+                raise ValueError("it is an MP4 or M4A, of which ffmpeg -i speech.m4a speech.wav makes a WAV")
+            raise ValueError(f"it begins with {head[:8]!r}" if head else "it is empty")
         if head[:2] in (b"RI", b"RF"):
             _check_lists(file, "big" if head[:4] == b"RIFX" else "little")
         if head[:1] not in b"I\xff":
@@ -269,26 +278,3 @@ def _check_sizes(file: soundfile.SoundFile) -> None:
         promised, found = sizes[0 if file.format == "W64" else -1]
         if found and int(promised) > int(found) + MISSING and not is_endless(int(promised)):
             raise ValueError(f"truncated: {found} bytes of the {promised} its header promises")
-
-
-def _check_end(path: Path, file: soundfile.SoundFile) -> None:
-    """Refuse a FLAC file whose header promises more than there is; decodes its last block."""
-    try:
-        whole = any(map(len, _decode(path, file, file.frames - 1, 1)))
-    except AudioError:
-        whole = False
-    if not whole:
-        promise = f"its header promises {file.frames} frames"
-        raise _undecodable(path, f"truncated, or damaged at its end: {promise}, expected them all")
-
-
-def _segment(path: Path, rate: int, total: int, start: float, stop: float | None) -> tuple[int, int]:
-    """Return the first frame and the end of a segment, in the file's own frames."""
-    if total <= 0:
-        raise _undecodable(path, "holds no samples, expected sound")
-    whole = f"expected it within the file's {total / rate} s"
-    if start >= total / rate or (first := round(start * rate)) >= total:
-        raise AudioError(path, "outside", f"segment begins at {start} s, {whole}")
-    if stop is not None and stop > total / rate + SLACK:
-        raise AudioError(path, "outside", f"segment ends at {stop} s, {whole}")
-    return first, total if stop is None else min(round(stop * rate), total)

@@ -3,32 +3,31 @@
     found = audit.audit("emodb", "EmoDB")
     print(audit.table(found))
 
-Every recording is decoded to its end, nothing is built. What `prepare` would refuse is an error here; the
-rest may be as intended, or a trap. One trap is loudness: shouting is loud, so some of it is emotion, but if
-everybody is equally far from the microphone, a network needs to learn nothing else, and fails on the next
-corpus, whose recordings were normalised.
+Every recording is decoded to its end, nothing is built. Whatever `prepare` would refuse is an error here; the
+rest may be intended, or a trap. One trap is loudness: shouting is loud, so level carries some emotion, but if
+all speakers are equally far from the microphone, a network needs to learn nothing else, and fails on the
+next corpus, whose recordings were normalised. Another is silence before the speech, see `silence`.
 """
 
 import collections
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 from scipy.stats import rankdata
 
 from ser_jax.data import audio, databases, labels
+from ser_jax.data.catalog import Utterance
 from ser_jax.data.corpus import Facts
-from ser_jax.data.extract import Flaw
 from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.data.utterance import Utterance
-from ser_jax.data.workers import how_many, in_order
+from ser_jax.data.preparation import Flaw, in_order, worker_count
 from ser_jax.errors import one_line
-from ser_jax.features import LogMel
+from ser_jax.features.logmel import FLOOR, HOP, RATE, SECONDS
 
-SECONDS = LogMel().seconds
 SILENT = 1e-3  # of full scale, -60 dB: no sample of a silent utterance is above
 FULL = 0.999  # of full scale: clipped samples reach it
 FULL_BY_CODING = {"PCM_U8": 0.99, "PCM_S8": 0.99, "ULAW": 0.98, "ALAW": 0.98}  # their largest are smaller
@@ -53,25 +52,30 @@ LINES = {  # line of the report to its severity and meaning
     "long": ("remark", f"longer than {SECONDS} s; the rest is not used"),
 }
 
+# How `silence` finds speech.
+LOUD = 10  # frames, 0.1 s; in an utterance of fewer than 20 half of them
+QUIET = 0.05  # of the frames
+BELOW, ABOVE, CLEAR = 25.0, 6.0, 10.0  # dB
+LASTING = 5  # frames
+BLOCK = 64  # utterances converted to float64 at once; 10 MB
+
 
 class Measurement(NamedTuple):
     """What decoding an utterance shows; `findings` alone if its recording is unusable.
 
     Attributes:
-      findings: the lines of what is wrong with it, and the reasons.
-      level: of the part that is used, as a root mean square, dB of full scale.
-      digest: of all its samples; "" if the part that is used is digital silence, the same everywhere.
+      findings: lines of the report and reasons.
+      level: root mean square of the part that is used, dB of full scale.
+      digest: of all its samples; "" if the part that is used is digital silence.
       seconds: its duration.
-      rate, channels, encoding: of its file; Hz.
+      format: of its file, as in "WAV PCM_16, 16000 Hz, 1 channel"; "" if it cannot be read.
     """
 
     findings: list[tuple[str, str]]
     level: float = -math.inf
     digest: str = ""
     seconds: float = 0.0
-    rate: int = 0
-    channels: int = 0
-    encoding: str = ""
+    format: str = ""
 
 
 def audit(database: str, source: Path | str, workers: int | None = None, **options: Any) -> dict[str, Any]:
@@ -80,12 +84,11 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
     Args:
       database, source, options: see `databases.read`.
       workers: processes that decode; all cores by default.
-    Returns: everything found, as JSON has it: counts, levels, `findings` of each of `LINES`, `classes` of
-      each speaker by the default rule, `loudness` of each dimension (see `separation`), and whether `prepare`
-      would refuse it.
-    Raises: as `databases.read`, if not even the labels can be read; WorkerError.
+    Returns: JSON values: counts, levels, `findings` of each of `LINES`, `classes` of each speaker by the
+      default rule, `loudness` of each dimension (see `separation`), and whether `prepare` would refuse it.
+    Raises: DatabaseError if not even the labels can be read; PrepareError.
     """
-    workers = how_many(workers)
+    workers = worker_count(workers)
     catalog = databases.read(database, source, **options)
     facts = Facts.of(database, database, catalog)
     measured = list(in_order(measure, catalog.utterances, workers, "decoding"))
@@ -94,31 +97,27 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
     def note(line: str, what: str, reason: str = "") -> None:
         findings[line].append({"what": what, "reason": reason})
 
-    same: dict[str, Utterance] = {}  # digest of samples to the first utterance that has it
-    recordings: dict[Path, Measurement] = {}
+    first: dict[str, Utterance] = {}  # digest of samples to the first utterance that has it
     for utterance, found in zip(catalog.utterances, measured, strict=True):
         for line, reason in found.findings:
             note(line, _what(utterance), reason)
-        if found.rate:
-            recordings[utterance.path] = found
-        if found.digest and (first := same.setdefault(found.digest, utterance)) is not utterance:
-            values = ([str(getattr(one, key)) for one in (first, utterance)] for key in DIFFERING)  # NaN too
-            differ = [key for key, (one, other) in zip(DIFFERING, values, strict=True) if one != other]
+        if found.digest and (other := first.setdefault(found.digest, utterance)) is not utterance:
+            differ = [key for key in DIFFERING if str(getattr(other, key)) != str(getattr(utterance, key))]
             but = f", but another {' and '.join(differ)}" if differ else ""
-            note("duplicate", _what(utterance), f"as {_what(first)}{but}")
+            note("duplicate", _what(utterance), f"as {_what(other)}{but}")
     for place in catalog.unlabelled:
         note("unlabelled", place)
     level = np.array([found.level for found in measured])
     classes: dict[str, dict[str, Any]] = {}
     for speaker in np.unique(facts.speaker).tolist():
-        own = facts.speaker == speaker
-        classes[speaker] = {"sex": str(facts.sex[own][0]), "utterances": int(own.sum())}
+        spoken = facts.speaker == speaker
+        classes[speaker] = {"sex": str(facts.sex[spoken][0]), "utterances": int(spoken.sum())}
     loudness = {}
     for dimension, names in CLASS_NAMES.items():
         each = labels.classes(facts, dimension)
         for speaker, counts in classes.items():
-            own = each[facts.speaker == speaker]
-            counts[dimension] = {name: int((own == index).sum()) for index, name in enumerate(names)}
+            spoken = each[facts.speaker == speaker]
+            counts[dimension] = {name: int((spoken == index).sum()) for index, name in enumerate(names)}
             present = [name for name, count in counts[dimension].items() if count]
             if len(present) == 1:
                 note("one class", speaker, f"{dimension} always {present[0]}")
@@ -126,7 +125,9 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
         loudness[dimension] = separation(level[valid], each[valid], facts.speaker[valid])
         if is_trap(loudness[dimension]):
             note("loudness", dimension, _in_words(loudness[dimension], names[1]))
-    usable = [found for found in measured if found.rate]
+    usable = [found for found in measured if found.format]
+    pairs = zip(catalog.utterances, measured, strict=True)
+    recordings = {utterance.path: found for utterance, found in pairs if found.format}.values()
     return {
         "database": database,
         "source": str(source),
@@ -138,9 +139,7 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
         "sessions": len(set(facts.session)),
         "seconds": _spread([found.seconds for found in usable]),
         "level_db": _spread([found.level for found in usable if math.isfinite(found.level)]),
-        "sample_rates": _counts(found.rate for found in recordings.values()),
-        "channels": _counts(found.channels for found in recordings.values()),
-        "encodings": _counts(found.encoding for found in recordings.values()),
+        "formats": dict(collections.Counter(found.format for found in recordings).most_common()),
         "findings": {
             line: {"severity": severity, "meaning": meaning, "count": len(found), "found": found}
             for (line, (severity, meaning)), found in zip(LINES.items(), findings.values(), strict=True)
@@ -183,16 +182,15 @@ def measure(utterance: Utterance) -> Measurement:
         findings.append(("long", f"{sound.seconds:.2f} s"))
     level = 10 * np.log10(power) if power else -math.inf
     same = digest.hexdigest() if peak else ""
-    return Measurement(findings, level, same, sound.seconds, sound.rate, sound.channels, sound.encoding)
+    channels = f"{sound.channels} channel{'s' * (sound.channels > 1)}"
+    form = f"{sound.encoding}, {sound.rate} Hz, {channels}"
+    return Measurement(findings, level, same, sound.seconds, form)
 
 
-def _what(utterance: Utterance) -> str:
-    whole = not utterance.start and utterance.stop is None
-    return str(utterance.path) if whole else f"{utterance.path} ({utterance.id})"
-
-
-def separation(level: np.ndarray, classes: np.ndarray, speaker: np.ndarray) -> dict[str, Any]:
-    """Return how well `level` [N], dB, separates `classes` [N], 0 or 1, given who speaks [N].
+def separation(
+    level: Float[np.ndarray, "N"], classes: Int[np.ndarray, "N"], speaker: Shaped[np.ndarray, "N"]
+) -> dict[str, Any]:
+    """Return how well the level, dB, separates classes 0 and 1, given the speakers.
 
     Returns: `counts`, utterances of class 0 and of class 1, and, None if one of them is empty,
       auc: the probability that an utterance of class 1 is louder than one of class 0, ties counted half;
@@ -204,14 +202,13 @@ def separation(level: np.ndarray, classes: np.ndarray, speaker: np.ndarray) -> d
         return {"auc": None, "auc_within": None, "uar": None, "counts": counts}
     who = np.unique(speaker, return_inverse=True)[1]
     mean = np.bincount(who, level) / np.bincount(who)
-    ordered = (np.sort(level[classes == index]) for index in (0, 1))
-    below = (np.searchsorted(own, level, "left") / len(own) for own in ordered)
+    below = [np.searchsorted(np.sort(level[classes == i]), level) / count for i, count in enumerate(counts)]
 
     def auc(values: np.ndarray) -> float:
         ranks = rankdata(values)[classes == 1].sum()
         return float((ranks - counts[1] * (counts[1] + 1) / 2) / (counts[0] * counts[1]))
 
-    uar = float(0.5 + np.abs(np.subtract(*below)).max() / 2)
+    uar = float(0.5 + np.abs(below[0] - below[1]).max() / 2)
     return {"auc": auc(level), "auc_within": auc(level - mean[who]), "uar": uar, "counts": counts}
 
 
@@ -222,6 +219,111 @@ def is_trap(loudness: dict[str, Any]) -> bool:
         return False
     chance = 0.5 + 1.63 / 2 * math.sqrt((low + high) / (low * high))  # Kolmogorov-Smirnov
     return loudness["uar"] >= max(TRAP, chance)
+
+
+class Silence(NamedTuple):
+    """Silence around the speech of every utterance, [N] float64; lead and tail are NaN if there is none.
+
+    If the contrast is far below 20 dB, the room is loud or nobody pauses, and a lead of 0 s means little.
+    """
+
+    lead: np.ndarray  # s before the first frame of speech
+    tail: np.ndarray  # s after the last one, in the first 7.5 s
+    contrast: np.ndarray  # dB between loud and quiet frames
+
+
+def silence(logmel: Float[np.ndarray, "N T F"], frames: Int[np.ndarray, "N"]) -> Silence:
+    """Measure the silence before and after speech, by energy alone.
+
+    The paper asks whether silence at the beginning keeps attention from the first segment (Sec. 6), and does
+    not state its voice activity detector. Ours compares the levels of frames, their power summed over bands:
+
+        loud      the level that 10 frames reach: 0.1 s, longer than a click
+        quiet     the level that 5 % of the frames stay below: the room, or the softest speech
+        speech    frames of at least loud - 25 dB and quiet + 6 dB; always from loud - 10 dB on
+        start     the first of five such frames in a row: 0.05 s
+
+    25 dB below a loud vowel there are fricatives, but hardly breath or an echo. `quiet + 6 dB` decides if the
+    room is louder than that; `loud - 10 dB` if nobody pauses, so that the quiet frames are speech too. On 314
+    synthesised utterances with known starts it errs by 0.1 s at most, with noise 42 or 10 dB below the
+    speech. On EmoDB and RAVDESS 20 or 30 dB instead of 25 move the median by 0.01 s.
+
+    A frame covers 25 ms, so the start comes up to 25 ms early; a voiceless plosive begins with its burst.
+    Neither the recording's level nor the content of the padding matters.
+
+    Args:
+      logmel: dB; read in blocks, so that it may be mapped from a file.
+      frames: frames that are not padding.
+    Returns: NaN if nothing lasts long enough, or if digital silence would count as speech.
+    """
+    frames = np.asarray(frames)
+    found = np.empty((3, len(frames)))
+    for i in range(0, len(frames), BLOCK):
+        part = frames[i : i + BLOCK]
+        found[:, i : i + BLOCK] = _silence(logmel[i : i + BLOCK, : max(1, part.max())], part)
+    return Silence(*found)
+
+
+def _silence(logmel: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, ...]:
+    valid = np.arange(logmel.shape[1]) < frames[:, None]
+    power = np.exp(np.log(10) / 10 * np.where(valid[:, :, None], logmel, np.nan).astype(np.float64))
+    level = 10 * np.log10(power.sum(axis=2))  # NaN in the padding
+    ordered = np.sort(level, axis=1)  # NaN comes last
+    ranks = np.stack([frames - np.minimum(LOUD, (frames + 1) // 2), (QUIET * frames).astype(int)], axis=1)
+    loud, quiet = np.take_along_axis(ordered, ranks, axis=1).T
+    threshold = np.clip(quiet + ABOVE, loud - BELOW, loud - CLEAR)
+
+    speech = np.pad(level >= threshold[:, None], ((0, 0), (0, LASTING - 1)))
+    starts = np.all(np.lib.stride_tricks.sliding_window_view(speech, LASTING, axis=1), axis=2)
+    spoken = starts.any(axis=1) & (loud - BELOW > 10 * np.log10(FLOOR * logmel.shape[2]))
+    first = starts.argmax(axis=1)
+    last = level.shape[1] - 1 - starts[:, ::-1].argmax(axis=1) + LASTING - 1
+    lead, tail = (np.where(spoken, count * HOP / RATE, np.nan) for count in (first, frames - 1 - last))
+    return lead, tail, loud - quiet
+
+
+def table(found: dict[str, Any]) -> str:
+    """Return what `audit` found as text, with the first findings of each line only."""
+    lines = [
+        f"{found['database']} in {found['source']}" + ("   SYNTHETIC SPEECH" if found["synthetic"] else ""),
+        *(f"  {what:<12} {found[what]:>8,}" for what in ("utterances", "recordings", "speakers", "sessions")),
+    ]
+    for title, key, unit in (("duration", "seconds", "s"), ("level", "level_db", "dB of full scale")):
+        if spread := found[key]:
+            hours = f", {spread['sum'] / 3600:.2f} h in all" if key == "seconds" else ""
+            lines.append(
+                f"  {title:<12} {spread['mean']:.2f} ± {spread['std']:.2f} {unit}, {spread['min']:.2f} to "
+                f"{spread['max']:.2f}, median {spread['median']:.2f}{hours}"
+            )
+    formats = ", ".join(f"{form} ({count:,})" for form, count in found["formats"].items())
+    lines.append(f"  {'format':<12} {formats or 'none could be read'}")
+    lines.append("")
+    noted = {line: finding for line, finding in found["findings"].items() if finding["count"]}
+    for line, finding in noted.items():
+        lines.append(f"{finding['severity']:<8} {line:<13} {finding['count']:>6,}  {finding['meaning']}")
+        for each in finding["found"][:SHOWN]:
+            lines.append(f"    {each['what']}" + (f": {each['reason']}" if each["reason"] else ""))
+        if finding["count"] > SHOWN:
+            lines.append(f"    and {finding['count'] - SHOWN:,} more (--json names all)")
+    if not noted:
+        lines.append("nothing found: no errors, no warnings")
+    width = max(7, *map(len, found["classes"]))
+    names = [name for pair in CLASS_NAMES.values() for name in pair]
+    lines += ["", f"{'speaker':<{width}} {'sex':<8}" + "".join(f"{name:>10}" for name in names)]
+    for speaker, counts in found["classes"].items():
+        sizes = [size for dimension in CLASS_NAMES for size in counts[dimension].values()]
+        lines.append(f"{speaker:<{width}} {counts['sex']:<8}" + "".join(f"{size:>10,}" for size in sizes))
+    lines += ["", "loudness alone, within this database:"]
+    lines += [f"  {key:<8} {_in_words(it, CLASS_NAMES[key][1])}" for key, it in found["loudness"].items()]
+    errors = sum(finding["count"] for finding in noted.values() if finding["severity"] == "error")
+    refused = f"refuse it for {errors:,} error{'s' * (errors > 1)} (--skip-bad leaves out what they name)"
+    lines += ["", f"prepare would {refused if errors else 'accept it'}"]
+    return "\n".join(map(one_line, lines))
+
+
+def _what(utterance: Utterance) -> str:
+    is_file = not utterance.start and utterance.stop is None
+    return str(utterance.path) if is_file else f"{utterance.path} ({utterance.id})"
 
 
 def _in_words(loudness: dict[str, Any], second: str) -> str:
@@ -235,54 +337,8 @@ def _in_words(loudness: dict[str, Any], second: str) -> str:
     )
 
 
-def table(found: dict[str, Any]) -> str:
-    """Return what `audit` found as text, with the first findings of each line only."""
-    lines = [
-        f"{found['database']} in {found['source']}" + ("   SYNTHETIC SPEECH" if found["synthetic"] else ""),
-        *(f"  {what:<12} {found[what]:>8,}" for what in ("utterances", "recordings", "speakers", "sessions")),
-    ]
-    for title, key, unit in (("duration", "seconds", "s"), ("level", "level_db", "dB of full scale")):
-        if own := found[key]:
-            hours = f", {own['sum'] / 3600:.2f} h in all" if key == "seconds" else ""
-            lines.append(
-                f"  {title:<12} {own['mean']:.2f} ± {own['std']:.2f} {unit}, {own['min']:.2f} to "
-                f"{own['max']:.2f}, median {own['median']:.2f}{hours}"
-            )
-    counted = {"sample rate": "sample_rates", "channels": "channels", "encoding": "encodings"}
-    for title, key in counted.items():
-        unit = " Hz" if key == "sample_rates" else ""
-        counts = ", ".join(f"{value}{unit} ({count:,})" for value, count in found[key].items())
-        lines.append(f"  {title:<12} {counts or 'none could be read'}")
-    lines.append("")
-    for line, own in found["findings"].items():
-        if own["count"]:
-            lines.append(f"{own['severity']:<8} {line:<13} {own['count']:>6,}  {own['meaning']}")
-        for each in own["found"][:SHOWN]:
-            lines.append(f"    {each['what']}" + (f": {each['reason']}" if each["reason"] else ""))
-        if own["count"] > SHOWN:
-            lines.append(f"    and {own['count'] - SHOWN:,} more (--json names all)")
-    if not any(own["count"] for own in found["findings"].values()):
-        lines.append("nothing found: no errors, no warnings")
-    width = max(7, *map(len, found["classes"]))
-    names = [name for pair in CLASS_NAMES.values() for name in pair]
-    lines += ["", f"{'speaker':<{width}} {'sex':<8}" + "".join(f"{name:>10}" for name in names)]
-    for speaker, counts in found["classes"].items():
-        sizes = [size for dimension in CLASS_NAMES for size in counts[dimension].values()]
-        lines.append(f"{speaker:<{width}} {counts['sex']:<8}" + "".join(f"{size:>10,}" for size in sizes))
-    lines += ["", "loudness alone, within this database:"]
-    lines += [f"  {key:<8} {_in_words(own, CLASS_NAMES[key][1])}" for key, own in found["loudness"].items()]
-    errors = sum(own["count"] for own in found["findings"].values() if own["severity"] == "error")
-    refused = f"refuse it for {errors:,} error{'s' * (errors > 1)} (--skip-bad leaves out what they name)"
-    lines += ["", f"prepare would {refused if errors else 'accept it'}"]
-    return "\n".join(map(one_line, lines))
-
-
-def _counts(values: Iterable[object]) -> dict[str, int]:
-    return {str(value): count for value, count in collections.Counter(values).most_common()}
-
-
-def _spread(values: list[float]) -> dict[str, float] | None:
+def _spread(values: Sequence[float]) -> dict[str, float] | None:
     if not values:
         return None
-    found = {name: float(getattr(np, name)(values)) for name in ("sum", "mean", "min", "median", "max")}
-    return found | {"std": float(np.std(values, ddof=min(1, len(values) - 1)))}
+    spread = {name: float(getattr(np, name)(values)) for name in ("sum", "mean", "min", "median", "max")}
+    return spread | {"std": float(np.std(values, ddof=min(1, len(values) - 1)))}

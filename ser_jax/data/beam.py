@@ -1,127 +1,220 @@
-"""Preparing on an Apache Beam engine, to the same bytes.
+"""Write a prepared corpus as a tfds dataset, here or by an Apache Beam engine, to the same bytes.
 
-tfds gives each shard of the dataset to Beam as one piece of work. All workers, and the process that started
-them, must reach the recordings and the data directory under the same paths.
+TensorFlow is never imported: tfds does not need it for the format array_record. tfds gives each shard of the
+dataset to Beam as one piece of work, so all workers, and the process that started them, must reach the
+recordings and the data directory under the same paths.
 """
 
+import collections
 import contextlib
 import dataclasses
+import errno
 import functools
 import io
+import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ser_jax.data import extract
-from ser_jax.data.extract import Flaw, Record
-from ser_jax.data.utterance import Utterance
+import absl.logging
+import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
+
+from ser_jax.data import databases, store
+from ser_jax.data.catalog import Catalog
+from ser_jax.data.preparation import Flaw, PrepareError, Record, in_order, missing, recorder
 from ser_jax.errors import UserError
 from ser_jax.features import Frontend
 
-if TYPE_CHECKING:
-    from tensorflow_datasets.download import DownloadConfig
-
-FLAWS = "flaws-{:05d}.json"
-
-
-class BeamError(UserError):
-    """An engine that is not available, or that failed."""
+SPLIT = "utterances"
+SHARD = 512  # utterances; what a Beam worker does at a time, and tfds holds in memory (40 MB of log-mels)
+FLAWS = "flaws-{}.json"
 
 
-def download_config(runner: str, options: Sequence[str], **others: Any) -> "DownloadConfig":
-    """Return the configuration with which tfds prepares on an engine.
+class BeamError(PrepareError):
+    """A Beam engine that is not available, or that failed."""
 
-    Args:
-      runner: one of Beam's, as in "FlinkRunner".
-      options: Beam's own, each "name=value" or "name".
-      others: of the configuration.
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class CorpusConfig(tfds.core.BuilderConfig):
+    """One corpus: the name of its folder, its facts and its features.
+
+    Attributes:
+      catalog: the database's facts.
+      notes: metadata that is stored beside the records.
+      frontend: extracts the features.
+      workers: number of processes.
+      skip_bad: whether to leave out utterances that cannot be prepared.
+    """
+
+    catalog: Catalog
+    notes: Mapping[str, Any]
+    frontend: Frontend
+    workers: int
+    skip_bad: bool
+
+
+class StableWriter(tfds.core.ExampleWriter):
+    """Writes a record's fields in one order; the default order changes from process to process."""
+
+    def write(self, path: Path, examples: Iterable[tuple[Any, bytes]]) -> Any:
+        """Write (key, serialised record) pairs.
+
+        Raises: OSError if they cannot be written, for which array_record raises RuntimeError.
+        """
+        parse = tf_example_pb2.Example.FromString
+        stable = ((key, parse(record).SerializeToString(deterministic=True)) for key, record in examples)
+        try:
+            return super().write(path, stable)
+        except RuntimeError as error:
+            raise OSError(errno.EIO, str(error), str(path)) from error
+
+
+class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # tfds is untyped
+    """One split, `utterances`, in the order of their ids; a subclass is named after its database.
+
+    tfds's usual builder keeps all records in memory to shuffle them, and needs TensorFlow above 1 GB. This
+    one writes shard by shard; training shuffles anyway.
+    """
+
+    VERSION = tfds.core.Version(store.VERSION)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        database, frontend = databases.DATABASES[self.name], self.builder_config.frontend
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=f"{self.name}: {database.what}.",
+            citation=database.citation,
+            features=store.record_features(frontend.frames, frontend.dims),
+            metadata=tfds.core.MetadataDict(),
+            disable_shuffling=True,
+        )
+
+    def _example_writer(self) -> tfds.core.ExampleWriter:
+        return StableWriter(self.info.file_format)
+
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
+        config, folder = self.builder_config, Path(self.data_dir)
+        flaws = missing(config.catalog.utterances)
+        self._check(flaws)
+        absent = {flaw.id for flaw in flaws}
+        present = [utterance for utterance in config.catalog.utterances if utterance.id not in absent]
+        present.sort(key=lambda utterance: utterance.id)
+        do = recorder(config.frontend)
+        records = in_order(do, present, config.workers, config.name)  # starts when it is first read
+        firsts = range(0, len(present), SHARD)
+        results: list[Callable] = [functools.partial(itertools.islice, records, SHARD) for _ in firsts]
+        if download_config.beam_runner is not None:  # whose workers have another working directory
+            moved = [dataclasses.replace(utterance, path=utterance.path.absolute()) for utterance in present]
+            results = [functools.partial(map, do, moved[first : first + SHARD]) for first in firsts]
+        files = [folder.absolute() / FLAWS.format(first) for first in firsts]
+        self._shards = list(map(functools.partial, itertools.repeat(_shard), results, files))
+        with contextlib.closing(records):
+            super()._download_and_prepare(dl_manager, download_config)
+        for infos in folder.glob("*.shard_infos.json"):  # of Beam; tfds sorts them as text, 10 before 2
+            counts = json.loads(infos.read_text())
+            infos.unlink()
+            lengths = [counts[str(number)] for number in range(len(files))]
+            split = dataclasses.replace(self.info.splits[SPLIT], shard_lengths=lengths)
+            self.info.set_splits(tfds.core.splits.SplitDict([split]))
+        for file in files:
+            flaws += [Flaw(*row) for row in json.loads(file.read_text(encoding="utf-8"))]
+            file.unlink()
+        self._check(flaws)
+        files = [Path(flaw.file).absolute().relative_to(config.catalog.folder) for flaw in flaws]
+        left_out = [
+            flaw._replace(file=file.as_posix())._asdict() for flaw, file in zip(flaws, files, strict=True)
+        ]
+        self.info.metadata.update(config.notes, left_out=left_out)
+
+    def _check(self, flaws: Sequence[Flaw]) -> None:
+        """Raise PrepareError if there are flaws that may not, or cannot, be left out."""
+        config, count = self.builder_config, len(self.builder_config.catalog.utterances)
+        if flaws and not (config.skip_bad and len(flaws) < count):
+            findings = collections.Counter(flaw.finding for flaw in flaws)
+            lines = ", ".join(f"{finding} {number:,}" for finding, number in findings.items())
+            raise PrepareError(
+                f"{len(flaws):,} of {count:,} utterances cannot be prepared ({lines}), the first is "
+                f"{flaws[0].file}: {flaws[0].reason}; `ser-jax audit` names all that is wrong, "
+                + ("and nothing would be left" if len(flaws) == count else "--skip-bad leaves it out")
+            )
+
+    def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, Sequence[Callable]]:
+        return {SPLIT: self._shards}
+
+
+def _shard(results: Callable[[], Iterable[Record | Flaw]], flaws: Path) -> Iterator[tuple[str, Record]]:
+    """Yield (id, record) of one shard, and write its flaws to a file."""
+    flawed = []
+    for result in results():
+        if isinstance(result, Flaw):
+            flawed.append(result)
+        else:
+            yield result["id"], result
+    flaws.write_text(json.dumps(flawed), encoding="utf-8")
+
+
+def build(
+    database: str, root: Path, config: CorpusConfig, runner: str | None = None, options: Sequence[str] = ()
+) -> None:
+    """Prepare a corpus as a dataset in `root`, here or by a Beam runner with options "name=value" of Beam.
+
+    Raises: PrepareError; OSError.
+    """
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    tfds.display_progress_bar(False)
+    members = {"name": database, "__module__": __name__}
+    kind: Any = type(database, (CorpusBuilder,), members, skip_registration=True)
+    chosen = {"try_download_gcs": False} | ({} if runner is None else _beam(runner, options))
+    before = tempfile.tempdir
+    try:  # tfds leaves folders behind in tempfile.tempdir, and requires one for downloads
+        with tempfile.TemporaryDirectory() as tempfile.tempdir:
+            kind(config=config, data_dir=root).download_and_prepare(
+                file_format="array_record",
+                download_dir=tempfile.tempdir,
+                download_config=tfds.download.DownloadConfig(**chosen),
+            )
+    except (OSError, UserError):
+        raise
+    except Exception as error:
+        if runner is None:
+            raise
+        reason = str(error).rpartition("\n")[2] or type(error).__name__  # Beam gives it below a traceback
+        raise BeamError(f"{runner} failed ({reason}), expected it to finish") from error
+    finally:
+        tempfile.tempdir = before
+
+
+def _beam(runner: str, options: Sequence[str]) -> dict[str, Any]:
+    """Return the part of a `DownloadConfig` that chooses an engine.
+
     Raises: BeamError if Beam is not installed, has no such runner, or refuses an option.
     """
     try:
         import apache_beam
         from apache_beam.options.pipeline_options import PipelineOptions
-        from apache_beam.runners.portability.portable_runner import PortableRunner
     except ImportError as error:
-        raise BeamError(
-            f"--beam-runner {runner} needs apache-beam ({error}), expected the extra: "
-            'pip install "ser_jax[beam]"'
-        ) from error
-    import tensorflow_datasets as tfds
-
+        extra = 'expected the extra: pip install "ser_jax[beam]"'
+        raise BeamError(f"--beam-runner {runner} needs apache-beam ({error}), {extra}") from error
     for option in options:
-        if not re.fullmatch(r"(--)?[A-Za-z]\w*(=.*)?", option, re.DOTALL):
-            raise BeamError(f"--beam-options hold {option!r}, expected each as name=value")
-        if option.removeprefix("--").startswith("runner="):
-            raise BeamError("--beam-options name a runner, expected it as --beam-runner alone")
-    complaint = io.StringIO()
+        if not re.fullmatch(r"(?!(--)?runner=)(--)?[A-Za-z]\w*(=.*)?", option, re.DOTALL):
+            raise BeamError(
+                f"--beam-options hold {option!r}, expected each as name=value, without the runner"
+            )
+    usage = io.StringIO()
     try:
         engine = apache_beam.runners.runner.create_runner(runner)
-        with contextlib.redirect_stderr(complaint):  # argparse's, with Beam's whole usage
-            beam_options = PipelineOptions([f"--{option.removeprefix('--')}" for option in options])
-            unknown = beam_options.get_all_options(retain_unknown_options=True).keys()
-            unknown -= beam_options.get_all_options().keys()
+        with contextlib.redirect_stderr(usage):
+            pipeline = PipelineOptions([f"--{option.removeprefix('--')}" for option in options])
+            pipeline.get_all_options(retain_unknown_options=True)  # parses them
     except Exception as error:  # whatever is named is imported and called
         raise BeamError(f"no Beam runner {runner!r} ({error}), expected one like DirectRunner") from error
     except SystemExit as error:
-        reason = complaint.getvalue().strip().rpartition("error: ")[2]
+        reason = usage.getvalue().strip().rpartition("error: ")[2]
         raise BeamError(f"--beam-options: {reason}, expected options of Beam's") from error
     if not isinstance(engine, apache_beam.runners.PipelineRunner):
         raise BeamError(f"no Beam runner {runner!r} (it is something else), expected one like DirectRunner")
-    if unknown and not isinstance(engine, PortableRunner):  # whose engine has options of its own
-        names = ", ".join(sorted(unknown))
-        raise BeamError(f"--beam-options: {runner} knows no {names}, expected options of Beam's")
-    return tfds.download.DownloadConfig(beam_runner=runner, beam_options=beam_options, **others)
-
-
-def failed(runner: str, error: Exception) -> BeamError:
-    """Return one sentence for an error of an engine: Beam gives the reason last, below a traceback."""
-    *_, reason = str(error).split("\n")
-    return BeamError(f"{runner} failed ({reason or type(error).__name__}), expected it to finish")
-
-
-def shards(
-    utterances: Sequence[Utterance], frontend: Frontend, size: int, folder: Path
-) -> list[Callable[[], Iterator[tuple[str, Record]]]]:
-    """Divide utterances into shards of `size` for a dataset's folder: functions that yield (id, record)."""
-    frontend = extract.ready(frontend)
-    # Workers have another working directory.
-    absolute = [dataclasses.replace(one, path=one.path.absolute()) for one in utterances]
-    return [
-        functools.partial(
-            _records, absolute[first : first + size], frontend, folder.absolute() / FLAWS.format(number)
-        )
-        for number, first in enumerate(range(0, len(absolute), size))
-    ]
-
-
-def _records(
-    utterances: Sequence[Utterance], frontend: Frontend, flaws: Path
-) -> Iterator[tuple[str, Record]]:
-    """Yield what of a shard can be records, and write what is wrong with the others to a file."""
-    flawed = []
-    for utterance in utterances:
-        record = extract.record(utterance, frontend)
-        if isinstance(record, Flaw):
-            flawed.append(dataclasses.asdict(record) | {"path": str(record.path)})
-        else:
-            yield record["id"], record
-    flaws.write_text(json.dumps(flawed), encoding="utf-8")
-
-
-def collect(folder: Path, shards: int) -> tuple[list[Flaw], list[int]]:
-    """Read and remove what the shards of a finished pipeline left beside their records.
-
-    Returns: (flaws in the utterances' order; the number of records of each shard). tfds sorts the latter as
-      text, shard 10 after shard 1; this is their true order.
-    """
-    flaws = []
-    for number in range(shards):
-        file = folder / FLAWS.format(number)
-        flaws += [Flaw(**row | {"path": Path(row["path"])}) for row in json.loads(file.read_text("utf-8"))]
-        file.unlink()
-    (infos,) = folder.glob("*.shard_infos.json")
-    counted = json.loads(infos.read_text())
-    infos.unlink()
-    return flaws, [counted[str(number)] for number in range(shards)]
+    return {"beam_runner": runner, "beam_options": pipeline}

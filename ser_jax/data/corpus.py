@@ -1,12 +1,14 @@
-"""A corpus in memory: facts only, one row per utterance; no class, no fold."""
+"""Corpora in memory: facts and features, one row per utterance; no class, no fold."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from ser_jax.data.utterance import Catalog
+from ser_jax.data.catalog import Catalog
+from ser_jax.data.standardize import Moments, Scaler, moments
+from ser_jax.errors import UserError
 
 SEXES = ("female", "male", "unknown")
 DIALOGUES = ("improvised", "scripted", "")
@@ -20,6 +22,10 @@ NUMBERS: dict[str, type[np.generic]] = {
     "dominance": np.float64,
 }
 LABELS = (*TEXTS, *DIMENSIONS)  # columns that are known without opening a recording
+
+
+class CorpusError(UserError):
+    """Rows or corpora that cannot be used together."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +43,7 @@ class Facts:
         training and test, nor are sessions that share a speaker; sex is one of `SEXES`.
       emotion: [N] str, the category as the database names it; "" if it names none.
       dialogue: [N] str, one of `DIALOGUES`; "" if unknown.
-      raters: [N] str, the annotation of each rater as JSON (see `utterance.ratings`); "" if not published.
+      raters: [N] str, each rater's annotation as JSON (see `catalog.ratings`); "" if not published.
       arousal, valence, dominance: [N] float64, the consensus as the database gives it; NaN if not annotated.
     """
 
@@ -63,7 +69,7 @@ class Facts:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Return what all utterances share, as it is stored."""
+        """What all utterances share, as it is stored."""
         return {
             "builder": self.database,
             "synthetic": self.synthetic,
@@ -74,19 +80,20 @@ class Facts:
     @classmethod
     def of(cls, name: str, database: str, catalog: Catalog) -> "Facts":
         """Return the facts of a catalog, in its order."""
+        rows = [vars(utterance) for utterance in catalog.utterances]
         return cls(
             name=name,
             database=database,
             synthetic=catalog.synthetic,
             thresholds=dict(catalog.thresholds),
             scales=dict(catalog.scales),
-            **label_columns([vars(utterance) for utterance in catalog.utterances]),
+            **columns(rows),
         )
 
 
-def label_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the columns `LABELS` [N] of the rows of N utterances; None is NaN."""
-    return {key: np.array([row[key] for row in rows], NUMBERS.get(key)) for key in LABELS}
+def columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = LABELS) -> dict[str, Any]:
+    """Return the columns [N] of N rows, by name; None becomes NaN."""
+    return {key: np.array([row[key] for row in rows], NUMBERS.get(key)) for key in names}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,9 +101,9 @@ class Corpus(Facts):
     """All utterances of one database: its facts and its features.
 
     Attributes (those of `Facts`, and):
-      fingerprint: hexadecimal digest of every fact and feature in it; equal data, equal digest.
+      fingerprint: hexadecimal digest of every fact and feature; equal data, equal digest.
       frontend: the front end that extracted the features and its configuration, see `features.describe`.
-      left_out: how many utterances could not be read and were left out on request.
+      left_out: number of utterances that could not be read and were left out on request.
       seconds: [N] float64, the whole utterance's duration, s (features may hold less).
       features: [N, T, F] float32; zero from `frames` on.
       frames: [N] int32, number of frames that are not padding.
@@ -113,7 +120,7 @@ class Corpus(Facts):
 def is_corpus(columns: Mapping[str, np.ndarray]) -> bool:
     """Return whether columns [N], among them `features` [N, T, F], are those of a `Corpus`.
 
-    They are all there and of their types, sorted by id, and no utterance has more than T frames.
+    They must be complete, of the right types, sorted by id, and no utterance may have more than T frames.
     """
     features = columns["features"]
     return (
@@ -127,3 +134,132 @@ def is_corpus(columns: Mapping[str, np.ndarray]) -> bool:
         and bool((columns["id"][1:] > columns["id"][:-1]).all())
         and bool(((columns["frames"] > 0) & (columns["frames"] <= features.shape[1])).all())
     )
+
+
+class Labelled(Protocol):
+    """What this package needs of a task: the labels [N] or [N, K] of a corpus."""
+
+    def labels(self, corpus: Facts, /) -> np.ndarray:
+        """Return [N] int64, -1 if unlabelled, or [N, K] float32, NaN if unlabelled."""
+
+
+class ConcatenatedArray:
+    """Several arrays [n, T, F], one after another, whose rows are gathered without concatenating them."""
+
+    def __init__(self, parts: Sequence[np.ndarray]):
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, T, F)."""
+        return (int(self._ends[-1]), *self._parts[0].shape[1:])
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
+        """Return the rows [...] as an array [..., T, F]."""
+        found = np.empty((*rows.shape, *self.shape[1:]), np.float32)
+        number = np.searchsorted(self._ends, rows, side="right")
+        for i, part in enumerate(self._parts):
+            found[number == i] = part[rows[number == i] - (self._ends[i] - len(part))]
+        return found
+
+
+class Concatenated:
+    """Several corpora as the rows of one array.
+
+    Attributes:
+      corpora: by name, in the order given.
+      names: their names.
+      corpus: [N] int, the number of each row's corpus.
+      id, speaker: [N] str.
+      speaker_id: [N] str, the speaker preceded by the corpus, so that speakers of two corpora differ.
+      features: [N, T, F] float32, gathered from the corpora.
+      frames: [N] int32, frames that are not padding.
+
+    Raises: CorpusError if two corpora have the same name or features of different front ends.
+    """
+
+    def __init__(self, corpora: Sequence[Corpus]):
+        self.corpora = {corpus.name: corpus for corpus in corpora}
+        self.names = list(self.corpora)
+        if len(self.names) < len(corpora):
+            raise CorpusError(f"corpora {[c.name for c in corpora]}, expected different names")
+        if any(other.frontend != corpora[0].frontend for other in corpora):
+            found = ", ".join(f"{other.name} of {other.frontend}" for other in corpora)
+            raise CorpusError(f"corpora have features {found}, expected one front end")
+        self.corpus = np.repeat(np.arange(len(corpora)), [len(corpus) for corpus in corpora])
+        self.id = np.concatenate([corpus.id for corpus in corpora])
+        self.speaker = np.concatenate([corpus.speaker for corpus in corpora])
+        self.speaker_id = np.concatenate([np.char.add(f"{c.name} ", c.speaker.astype(str)) for c in corpora])
+        self.features = ConcatenatedArray([corpus.features for corpus in corpora])
+        self.frames = np.concatenate([corpus.frames for corpus in corpora])
+
+    def labels(self, task: Labelled) -> np.ndarray:
+        """Return the labels of all rows: [N] int64, or [N, K] float32 for a regression."""
+        return np.concatenate([task.labels(corpus) for corpus in self.corpora.values()])
+
+    def moments(self) -> Moments:
+        """Return the sums of all rows, from which all scalers follow."""
+        each = [moments(corpus.features, corpus.frames) for corpus in self.corpora.values()]
+        return Moments(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
+
+
+def batches(
+    corpus: Corpus,
+    indices: np.ndarray,
+    batch_size: int,
+    key: Any = None,
+    *,
+    task: Labelled | None = None,
+    scaler: Scaler | None = None,
+    group: np.ndarray | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Iterate once over utterances of a corpus in batches of one shape, for training loops of your own.
+
+    Only the utterances of a batch are read, so that a corpus may be larger than memory.
+
+    Args:
+      corpus: the utterances.
+      indices: [M] int rows of it, as in a `Fold`.
+      batch_size: B; the last batch is padded with empty rows.
+      key: JAX PRNG key for shuffling; None keeps the given order.
+      task: defines the labels; batches have none by default.
+      scaler: [F] or [G, F], from `standardize.statistics` or `fit_scaler`; none by default.
+      group: [N] int, the scaler of each utterance, from `standardize.group`; needed if G > 1.
+    Returns: an iterator over dicts of new arrays: `features` [B, T, F] float32, exactly zero in the padding;
+      `num_frames` [B] int32, frames that are not padding; `label`, [B] int32, -1 if unlabelled, or [B, K]
+      float32, NaN if unlabelled; `mask` [B] bool, false for the empty rows, which are zero everywhere.
+    Raises: CorpusError, or the task's error, when called, before the first batch.
+    """
+    rows = np.asarray(indices)
+    if rows.ndim != 1 or not len(rows) or not np.issubdtype(rows.dtype, np.integer):
+        raise CorpusError(f"indices are {rows.dtype} {rows.shape}, expected integers [M], at least one")
+    if not 0 <= rows.min() <= rows.max() < len(corpus):
+        found, last = f"{rows.min()} to {rows.max()}", len(corpus) - 1
+        raise CorpusError(f"indices of corpus {corpus.name} are {found}, expected rows from 0 to {last}")
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise CorpusError(f"batch_size {batch_size!r}, expected an integer of at least 1")
+    arrays = {"features": corpus.features, "num_frames": corpus.frames}
+    if task is not None:
+        labels = task.labels(corpus)
+        arrays["label"] = labels.astype(np.int32) if labels.ndim == 1 else labels
+    if scaler is not None:
+        mean, scale = (np.atleast_2d(np.asarray(part, np.float32)) for part in scaler)
+        group = np.zeros(len(corpus), int) if group is None else group
+    if key is not None:
+        import jax
+
+        rows = rows[np.asarray(jax.random.permutation(key, len(rows)))]
+
+    def batch(part: np.ndarray) -> dict[str, np.ndarray]:
+        found = {name: np.zeros((batch_size, *of.shape[1:]), of.dtype) for name, of in arrays.items()}
+        for name, values in arrays.items():
+            found[name][: len(part)] = values[part]
+        if scaler is not None and group is not None:
+            x = found["features"][: len(part)]
+            x -= mean[group[part]][:, None, :]
+            x *= scale[group[part]][:, None, :]
+            x[np.arange(x.shape[1]) >= corpus.frames[part][:, None]] = 0
+        return found | {"mask": np.arange(batch_size) < len(part)}
+
+    return (batch(rows[first : first + batch_size]) for first in range(0, len(rows), batch_size))

@@ -1,30 +1,242 @@
-"""The databases that can be read: what each is read from, with which options, and where it comes from."""
+"""The databases that can be read: how each is read, where it comes from, and what to cite."""
 
-import shlex
+import dataclasses
+import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ser_jax.data import iemocap, manifest, recola
-from ser_jax.data.named import NAMED
-from ser_jax.data.utterance import Catalog
-from ser_jax.errors import UserError, meant
+from ser_jax.data import iemocap, labels, manifest, recola
+from ser_jax.data.catalog import SUFFIXES, Catalog, DatabaseError, Utterance
+from ser_jax.errors import meant, no_folder
+
+THRESHOLDS = {"arousal": 0.5, "valence": 0.5}  # between the classes 0 and 1 of `labels.EMOTIONS`
+_log = logging.getLogger(__name__)
 
 
-class DatabaseError(UserError):
-    """A database that does not exist, or an option it does not take."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Naming:
+    """A corpus whose recordings' names tell who speaks, and with which emotion.
+
+    Attributes:
+      title: the corpus as its publishers call it.
+      about: language and recordings in a few words.
+      citation: what to cite.
+      folder: the usual name of its release folder.
+      language: a code as in "en".
+      name: regular expression of a recording's name without suffix, with the groups `speaker` and
+        `emotion`; what precedes a "/" in it is the folder's name.
+      example: a recording as published.
+      recordings: how many there are, a number for each release.
+      women, men: all speakers, as group `speaker` matches them.
+      emotions: what group `emotion` matches, to a key of `labels.EMOTIONS`.
+      prefix: what precedes the group `speaker` in a speaker's name.
+      skipped: regular expression like `name`, of recordings that belong to the corpus but are not read.
+    """
+
+    title: str
+    about: str
+    citation: str
+    folder: str
+    language: str
+    name: str
+    example: str
+    recordings: tuple[int, ...]
+    women: tuple[str, ...] = ()
+    men: tuple[str, ...] = ()
+    emotions: Mapping[str, str]
+    prefix: str = ""
+    skipped: str | None = None
+
+    def read(self, source: Path) -> Catalog:
+        """Return all recordings in a folder and the folders below it, in the order of their paths.
+
+        The id is the recording's name, so it does not depend on how the folders are arranged. The session is
+        the speaker, since nobody is known to have met anybody.
+
+        Args:
+          source: the release, the folder that holds it, or a folder of all recordings.
+        Raises: DatabaseError naming the folder.
+        """
+        if not source.is_dir():
+            raise DatabaseError(
+                f"{source}: {no_folder(source)}, expected {self.title}'s, which holds {self.example}"
+            )
+        utterances: list[Utterance] = []
+        unlabelled, skipped = [], []
+        for path in sorted(source.rglob("*")):
+            place = path.relative_to(source)
+            hidden = any(part.startswith(".") for part in place.parts)
+            if hidden or path.suffix.lower() not in SUFFIXES or path.is_dir():
+                continue  # a dangling link is a recording that is missing
+            if self.skipped and _match(self.skipped, place):
+                skipped.append(path)
+            elif utterance := self._utterance(path, place):
+                utterances.append(utterance)
+            else:
+                unlabelled.append(path)
+        if not utterances:
+            others = unlabelled or skipped
+            found = f"{len(others)} other audio files ({others[0]} the first)" if others else "no audio files"
+            expected = f"expected names like {self.example}"
+            raise DatabaseError(f"{source}: no recording of {self.title}, found {found}, {expected}")
+        if len(unlabelled) > len(utterances):
+            raise DatabaseError(
+                f"{source}: {len(utterances)} recordings of {self.title} among {len(unlabelled)} others, "
+                f"{unlabelled[0]} the first, expected a folder of {self.title} alone"
+            )
+        if len(utterances) not in self.recordings:
+            published = " or ".join(map(str, self.recordings))
+            message = "%s: %d recordings, %s as published has %s"
+            _log.warning(message, source, len(utterances), self.title, published)
+        return Catalog(tuple(utterances), THRESHOLDS, unlabelled=tuple(map(str, unlabelled)))
+
+    def _utterance(self, path: Path, place: Path) -> Utterance | None:
+        """Return the facts in a recording's name; None if the name is not one of the corpus's."""
+        match = _match(self.name, place)
+        if not match or match["emotion"] not in self.emotions:
+            return None
+        if match["speaker"] not in (*self.women, *self.men):
+            return None
+        emotion = self.emotions[match["emotion"]]
+        arousal, valence = labels.annotations(emotion)
+        return Utterance(
+            id=match["id"].replace("/", "_"),
+            path=path,
+            speaker=self.prefix + match["speaker"],
+            sex="female" if match["speaker"] in self.women else "male",
+            session=self.prefix + match["speaker"],
+            language=self.language,
+            arousal=arousal,
+            valence=valence,
+            emotion=emotion,
+        )
+
+
+def _match(name: str, place: Path) -> re.Match | None:
+    return re.fullmatch(rf"(?s:.*/)?(?P<id>{name})", place.with_suffix("").as_posix())
+
+
+def _numbers(first: int, last: int, step: int = 1, form: str = "{:02d}") -> tuple[str, ...]:
+    return tuple(form.format(number) for number in range(first, last + 1, step))
+
+
+_CREMA_D_WOMEN = (  # as in the release's VideoDemographics.csv; the other 48 actors are men
+    "1002", "1003", "1004", "1006", "1007", "1008", "1009", "1010", "1012", "1013", "1018", "1020",
+    "1021", "1024", "1025", "1028", "1029", "1030", "1037", "1043", "1046", "1047", "1049", "1052",
+    "1053", "1054", "1055", "1056", "1058", "1060", "1061", "1063", "1072", "1073", "1074", "1075",
+    "1076", "1078", "1079", "1082", "1084", "1089", "1091",
+)  # fmt: skip
+_OREAU_WOMEN = ("10", "11", "13", "21", "24", "37", "42")
+_OREAU_NOBODY = ("15", "17", "34", "35")  # numbers from 07 to 42 that are nobody's
+_FRENCH = {"C": "anger", "D": "disgust", "J": "happiness", "N": "neutral", "P": "fear", "S": "surprise",
+           "T": "sadness"}  # fmt: skip  # colère, dégoût, joie, neutre, peur, surprise, tristesse
+
+NAMED = {
+    "emodb": Naming(
+        title="EmoDB", about="German, 535 acted recordings", folder="emodb", language="de", recordings=(535,),
+        citation="F. Burkhardt et al., Interspeech 2005, doi:10.21437/Interspeech.2005-446",
+        name=r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]",  # speaker, sentence, emotion, version
+        example="wav/03a01Fa.wav",
+        women=("08", "09", "13", "14", "16"), men=("03", "10", "11", "12", "15"),
+        # Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral
+        emotions={"W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness",
+                  "N": "neutral"},
+    ),
+    "ravdess": Naming(
+        title="RAVDESS", about="English, 1,440 acted recordings", folder="ravdess", language="en",
+        recordings=(1440,),
+        citation="S. R. Livingstone, F. A. Russo, PLoS ONE 13(5), 2018, doi:10.1371/journal.pone.0196391",
+        # modality (03: sound only), channel (01: speech), emotion, intensity, statement, repetition, actor
+        name=r"03-01-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<speaker>\d\d)",
+        example="Actor_01/03-01-05-01-02-01-01.wav",
+        women=_numbers(2, 24, 2), men=_numbers(1, 23, 2), prefix="actor",
+        emotions={"01": "neutral", "02": "calm", "03": "happiness", "04": "sadness", "05": "anger",
+                  "06": "fear", "07": "disgust", "08": "surprise"},
+        skipped=r"(0[12]-0[12]|03-02)(-\d\d){5}",  # video with and without sound, song
+    ),
+    "cafe": Naming(
+        title="CaFE", about="Canadian French, 936 acted recordings", folder="CaFE_48k", language="fr",
+        recordings=(936,),
+        citation="P. Gournay, O. Lahaie, R. Lefebvre, ACM MMSys 2018, doi:10.1145/3204949.3208121",
+        # actor, emotion, intensity (which the 192 kHz release leaves out for neutral), sentence
+        name=r"(?P<speaker>\d\d)-(?P<emotion>[A-Z])(-[12])?-[1-6]",
+        example="Colère/Faible/01-C-1-1.wav",
+        women=_numbers(2, 12, 2), men=_numbers(1, 11, 2), emotions=_FRENCH,
+    ),
+    "oreau": Naming(
+        title="Oréau", about="French, 502 or 434 recordings of 32 people", folder="OréauFR_02", language="fr",
+        recordings=(502, 434),  # all, and those whose emotion listeners recognised
+        citation="L. Kerkeni, C. Cleder, Y. Serrestou, K. Raoof, Zenodo 2020, doi:10.5281/zenodo.4405783",
+        name=r"(?P<speaker>\d\d)[a-z]\d\d(?P<emotion>[A-Z])[a-z]",  # speaker, sentence, emotion, version
+        example="f/sessc/10a01Ca.wav",
+        women=_OREAU_WOMEN, emotions=_FRENCH,
+        men=tuple(person for person in _numbers(7, 41) if person not in _OREAU_WOMEN + _OREAU_NOBODY),
+    ),
+    "crema_d": Naming(
+        title="CREMA-D", about="English, 7,442 acted recordings", folder="CREMA-D", language="en",
+        recordings=(7442,),
+        citation="H. Cao et al., IEEE Trans. Affective Computing 5(4), 2014, doi:10.1109/TAFFC.2014.2336244",
+        # actor, sentence, emotion, intensity (low, medium, high, unspecified; once X for XX)
+        name=r"(?P<speaker>\d{4})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(LO|MD|HI|XX?)",
+        example="AudioWAV/1001_DFA_ANG_XX.wav",
+        women=_CREMA_D_WOMEN,
+        men=tuple(actor for actor in _numbers(1001, 1091) if actor not in _CREMA_D_WOMEN),
+        emotions={"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral",
+                  "SAD": "sadness"},
+        skipped=r"AudioMP3/[^/]+",  # the same recordings again
+    ),
+    "emovo": Naming(
+        title="EMOVO", about="Italian, 588 acted recordings", folder="EMOVO", language="it",
+        recordings=(588,),
+        citation="G. Costantini, I. Iaderola, A. Paoloni, M. Todisco, LREC 2014",
+        name=r"(?P<emotion>[a-z]{3})-(?P<speaker>[fm]\d)-[a-z]\d",  # emotion, speaker, sentence
+        example="f1/dis-f1-b1.wav",
+        women=("f1", "f2", "f3"), men=("m1", "m2", "m3"),
+        # disgusto, gioia, neutro, paura, rabbia, sorpresa, tristezza
+        emotions={"dis": "disgust", "gio": "happiness", "neu": "neutral", "pau": "fear", "rab": "anger",
+                  "sor": "surprise", "tri": "sadness"},
+    ),
+    "savee": Naming(
+        title="SAVEE", about="English, 480 acted recordings of four men", folder="AudioData", language="en",
+        recordings=(480,),
+        citation="S. Haq, P. J. B. Jackson, in: Machine Audition, 2010, doi:10.4018/978-1-61520-919-4.ch017",
+        name=r"(?P<speaker>[A-Z]{2})[/_](?P<emotion>[a-z]{1,2})\d\d",  # DC_a01 if all are in one folder
+        example="AudioData/DC/a01.wav",
+        men=("DC", "JE", "JK", "KL"),
+        emotions={"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral",
+                  "sa": "sadness", "su": "surprise"},
+    ),
+    "urdu": Naming(
+        title="URDU", about="Urdu, 400 utterances of talk shows", folder="URDU-Dataset", language="ur",
+        recordings=(400,),
+        citation="S. Latif, A. Qayyum, M. Usman, J. Qadir, FIT 2018, doi:10.1109/FIT.2018.00023",
+        name=r"(?P<speaker>S[FM]\d+)_F\d+_(?P<emotion>[A-Z])\d+",  # speaker, their file, emotion, number
+        example="Angry/SM1_F1_A01.wav",
+        women=_numbers(1, 11, form="SF{}"), men=_numbers(1, 27, form="SM{}"),
+        emotions={"A": "anger", "H": "happiness", "N": "neutral", "S": "sadness"},
+    ),
+}  # fmt: skip
 
 
 class Database(NamedTuple):
-    """One database as users name it."""
+    """One database by the name that users type.
 
-    what: str  # in a few words
-    source: str  # what it is read from
-    example: str  # the same, as typed
-    read: Callable[..., Catalog]  # from the source and `options`
+    Attributes:
+      what: the database in a few words.
+      source, example: what it is read from, in words and as typed.
+      read: returns its catalog, given the source and `options`.
+      citation: what to cite.
+      options: keywords of `read` besides the source.
+    """
+
+    what: str
+    source: str
+    example: str
+    read: Callable[..., Catalog]
     citation: str
-    instructions: str  # how to obtain it
-    options: tuple[str, ...] = ()  # keywords of `read` beside the source
+    options: tuple[str, ...] = ()
 
 
 DATABASES = {
@@ -34,7 +246,6 @@ DATABASES = {
         "IEMOCAP_full_release",
         iemocap.read,
         "C. Busso et al., Language Resources and Evaluation 42(4), 2008, doi:10.1007/s10579-008-9076-6",
-        "Request IEMOCAP from https://sail.usc.edu/iemocap/ and unpack IEMOCAP_full_release.",
     ),
     "recola": Database(
         "French, speech turns of 23 people in video calls",
@@ -42,7 +253,6 @@ DATABASES = {
         "RECOLA",
         recola.read,
         "F. Ringeval, A. Sonderegger, J. Sauer, D. Lalanne, IEEE FG 2013, doi:10.1109/FG.2013.6553805",
-        "Request RECOLA from https://diuf.unifr.ch/main/diva/recola/ and unpack its folders into one.",
         ("annotation_delay",),
     ),
     "manifest": Database(
@@ -51,7 +261,6 @@ DATABASES = {
         "my/manifest.csv",
         manifest.read,
         "M. Neumann, N. T. Vu, ICASSP 2018, arXiv:1803.00357",
-        "Write a CSV file with the columns path, speaker and labels beside the recordings.",
         ("arousal_threshold", "valence_threshold", "allow_outside"),
     ),
 } | {
@@ -61,7 +270,6 @@ DATABASES = {
         naming.folder,
         naming.read,
         naming.citation,
-        f"Download {naming.title} from {naming.url} ({naming.licence}) and unpack it.",
     )
     for name, naming in NAMED.items()
 }
@@ -72,35 +280,17 @@ def read(database: str, source: Path | str, **options: Any) -> Catalog:
 
     Args:
       database: one of `DATABASES`.
-      source: what that one is read from.
-      options: those it takes.
-    Raises: DatabaseError; the reader's own UserError naming the file, and the line if there is one.
+      source: what it is read from.
+      options: those of that database.
+    Raises: DatabaseError naming the file, and the line if there is one.
     """
-    check(database, options)
-    return DATABASES[database].read(Path(source), **options)
-
-
-def check(database: str, options: Mapping[str, Any]) -> None:
-    """Raise DatabaseError if there is no such database, or its reader does not take these options."""
     if database not in DATABASES:
         raise DatabaseError(
             f"no database {database!r}, expected one of {', '.join(DATABASES)}{meant(database, DATABASES)}"
         )
-    known = DATABASES[database].options
-    for option in options:
-        if option not in known:
-            takes = ", ".join(map(flag, known)) or "none"
-            raise DatabaseError(f"{database} does not take {flag(option)}, expected of such options {takes}")
+    return DATABASES[database].read(Path(source), **options)
 
 
 def flag(option: str) -> str:
     """Return an option as the command line spells it."""
     return f"--{option.replace('_', '-')}"
-
-
-def command(verb: str, database: str, source: Path | str, options: Mapping[str, Any]) -> str:
-    """Return the command line that reads a database with these options."""
-    words = ["ser-jax", verb, database, "--source", str(source)]
-    for option, value in options.items():
-        words += [flag(option)] if value is True else [flag(option), str(value)] if value is not False else []
-    return shlex.join(words)

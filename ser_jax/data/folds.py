@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -23,12 +24,12 @@ class Fold:
     test: np.ndarray
 
 
-def connected_speakers(corpus: Corpus) -> np.ndarray:
+def connected_speakers(corpus: Corpus) -> Int[np.ndarray, "N"]:
     """Number the sets of speakers who met, directly or through others, and so must not be split.
 
     Usually these are the corpus's sessions; a speaker of several sessions joins them.
 
-    Returns: [N] int, numbered from 0 in the order of their first session.
+    Returns: numbers from 0 in the order of their first session.
 
     >>> from types import SimpleNamespace
     >>> session, speaker = np.array(["a", "a", "b", "c"]), np.array(["Ann", "Bob", "Bob", "Eve"])
@@ -43,14 +44,14 @@ def connected_speakers(corpus: Corpus) -> np.ndarray:
     return connected_components(met, directed=False)[1][session]
 
 
-def groups(corpus: Corpus, count: int) -> np.ndarray:
+def groups(corpus: Corpus, count: int) -> Int[np.ndarray, "N"]:
     """Divide a corpus into groups balanced in number of speakers and in sex.
 
     The sets of connected speakers are assigned one by one, the largest first, each to the group that keeps
     the squared numbers of women, men and speakers smallest. IEMOCAP's five sessions make five groups in their
     order.
 
-    Returns: [N] int32 from 0 to `count` - 1; fewer if there are fewer sets.
+    Returns: numbers from 0 to `count` - 1; fewer if there are fewer sets.
     Raises: FoldError if that would be fewer than two groups.
     """
     connected = connected_speakers(corpus)

@@ -1,8 +1,8 @@
 """IEMOCAP's release folder, turn by turn; no recording is opened.
 
-Every turn of every emotion is kept, `xxx` included (the raters disagree). A turn's vector is [valence,
-activation, dominance], the consensus of the outside raters: arousal is the second number. The speaker is the
-session and the letter after the last underscore of the turn's name: `Ses01F_impro01_M003` is spoken by `01M`.
+Every turn of every emotion is kept, `xxx` (the raters disagree) included. A turn's vector is [valence,
+activation, dominance], the consensus of the raters: arousal is the second number. The speaker is the session
+and the letter after the last underscore of the turn's name: `Ses01F_impro01_M003` is spoken by `01M`.
 """
 
 import logging
@@ -11,14 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_jax.data.reading import NUMBER, find_release, unique
-from ser_jax.data.utterance import Catalog, Utterance, ratings
-from ser_jax.errors import UserError, begun
+from ser_jax.data.catalog import NUMBER, Catalog, DatabaseError, Utterance, find_release, ratings
+from ser_jax.errors import begun
 from ser_jax.io import read_bytes
 
 THRESHOLDS = {"arousal": 2.5, "valence": 2.5}  # Table 1; the label rule decides about 2.5 itself
 SCALES = {"arousal": (1.0, 5.0), "valence": (1.0, 5.0), "dominance": (1.0, 5.0)}
-RANGE = (0, 6)  # holds every annotation; raters had 1 to 5, the release has 0.5 and 5.5 as well
+RANGE = (0, 6)  # of a consensus; raters had 1 to 5, but the release contains 0.5 and 5.5
 _CELL = rf"\s*({NUMBER})\s*"
 _TURN = re.compile(rf"\[{_CELL}-{_CELL}\]\s+(\S+)\s+(\S+)\s+\[{_CELL},{_CELL},{_CELL}\]\s*")
 _NAME = re.compile(r"(?P<dialog>Ses0(?P<session>[1-5])[FM]_(?P<kind>\w+))_(?P<sex>[FM])\w*")
@@ -29,23 +28,18 @@ _DIALOGUES = {"impro": "improvised", "scrip": "scripted"}
 _log = logging.getLogger(__name__)
 
 
-class IemocapError(UserError):
-    """An IEMOCAP tree that is not as released."""
-
-
 def read(source: Path | str) -> Catalog:
     """Return all turns in the order of sessions, files and lines.
 
     Args:
-      source: `IEMOCAP_full_release`, or the folder that holds it.
-    Raises: IemocapError naming the file, and the line if there is one.
+      source: `IEMOCAP_full_release`, or the folder that contains it.
+    Raises: DatabaseError naming the file, and the line if there is one.
     """
     what = "Session1 to Session5"
-    root = find_release(Path(source), IemocapError, _sessions, what, "IEMOCAP_full_release")
-    sessions = _sessions(root)
+    sessions = _sessions(find_release(Path(source), _sessions, what, "IEMOCAP_full_release"))
     if absent := sorted({f"Session{i}" for i in range(1, 6)} - {session.name for session in sessions}):
         _log.warning("%s: no %s; IEMOCAP has %s", source, ", ".join(absent), what)
-    utterances = unique((turn for session in sessions for turn in _turns(session)), IemocapError)
+    utterances = tuple(turn for session in sessions for turn in _turns(session))
     known = {utterance.id for utterance in utterances}
     recordings = (file for session in sessions for file in session.glob("sentences/wav/*/[!.]*.wav"))
     unlabelled = sorted(str(file) for file in recordings if file.stem not in known)
@@ -59,53 +53,52 @@ def _sessions(folder: Path) -> list[Path]:
 def _turns(session: Path) -> Iterator[Utterance]:
     """Yield the turns of one session's label files."""
     labels = session / "dialog" / "EmoEvaluation"
-    files = sorted(labels.glob("[!.]*.txt"))  # copies made on a Mac begin with "._"
+    files = sorted(labels.glob("[!.]*.txt"))  # macOS leaves copies that begin with "._"
     if not files:
         example = f"Ses0{session.name[-1]}F_impro01.txt"
-        raise IemocapError(f"{labels}: no label files, expected some like {example}")
+        raise DatabaseError(f"{labels}: no label files, expected some like {example}")
     for file in files:
-        lines = read_bytes(file, IemocapError, "a label file").decode("latin-1").splitlines()
-        # Headers, blank lines and the raters' lines are no turns; a damaged turn is one.
+        lines = read_bytes(file, DatabaseError, "a label file").decode("latin-1").splitlines()
+        # Headers, blank lines and the raters' lines are not turns; a damaged turn is one.
         starts = [i for i, line in enumerate(lines) if line.startswith("[") or _NAME.search(line)]
         if not starts:
             example = "[6.29 - 8.23] NAME neu [2.5, 2.5, 2.5]"
-            raise IemocapError(f"{file}: no turns, expected lines like '{example}'")
+            raise DatabaseError(f"{file}: no turns, expected lines like '{example}'")
         for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
-            raters = _raters(lines[start + 1 : stop])
-            yield _turn(lines[start], raters, f"{file}:{start + 1}", session)
+            yield _turn(lines[start], _raters(lines[start + 1 : stop]), f"{file}:{start + 1}", session)
 
 
 def _raters(lines: Sequence[str]) -> str:
-    """Return the annotations in one turn's `C-` and `A-` lines; what is damaged or empty is left out."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return the annotations in one turn's `C-` and `A-` lines; damaged or empty ones are left out."""
+    by_rater: dict[str, dict[str, Any]] = {}
     for match in filter(None, map(_RATER.match, lines)):
-        own: dict[str, Any] = {}
+        labels: dict[str, Any] = {}
         if match["kind"] == "A":
-            own = {_DIMENSIONS[key]: float(value) for key, value in _ATTRIBUTE.findall(match["text"])}
+            labels = {_DIMENSIONS[key]: float(value) for key, value in _ATTRIBUTE.findall(match["text"])}
         elif names := [name.strip() for name in match["text"].split(";") if name.strip()]:
-            own = {"emotion": names}
-        if own:
-            found.setdefault(match["rater"], {}).update(own)
-    return ratings(found)
+            labels = {"emotion": names}
+        if labels:
+            by_rater.setdefault(match["rater"], {}).update(labels)
+    return ratings(by_rater)
 
 
 def _turn(line: str, raters: str, place: str, session: Path) -> Utterance:
     match = _TURN.fullmatch(line)
     vector = [float(match[i]) for i in (5, 6, 7)] if match else []
     if not match or not all(RANGE[0] <= value <= RANGE[1] for value in vector):
-        raise IemocapError(
+        raise DatabaseError(
             f"{place}: found {begun(line.strip(), 120)!r}, expected '[start - end] NAME emotion "
             f"[valence, activation, dominance]', annotations from {RANGE[0]} to {RANGE[1]}"
         )
-    turn = match[3]
-    name = _NAME.fullmatch(turn)
+    name = _NAME.fullmatch(match[3])
     if not name:
-        raise IemocapError(f"{place}: turn named {turn!r}, expected a name like Ses01F_impro01_M003")
+        raise DatabaseError(f"{place}: turn named {match[3]!r}, expected a name like Ses01F_impro01_M003")
     if name["session"] != session.name[-1]:
-        raise IemocapError(f"{place}: turn {turn} lies in {session.name}, expected Session{name['session']}")
+        expected = f"expected Session{name['session']}"
+        raise DatabaseError(f"{place}: turn {match[3]} lies in {session.name}, {expected}")
     return Utterance(
-        id=turn,
-        path=session / "sentences" / "wav" / name["dialog"] / f"{turn}.wav",
+        id=match[3],
+        path=session / "sentences" / "wav" / name["dialog"] / f"{match[3]}.wav",
         speaker=f"0{name['session']}{name['sex']}",
         sex={"F": "female", "M": "male"}[name["sex"]],
         session=name["session"],

@@ -1,6 +1,7 @@
-"""Annotations to classes, by one of the paper's two rules; emotions to annotations, by one table."""
+"""Classes of annotations, by one of the paper's two rules, and the annotations that emotions stand for."""
 
 import numpy as np
+from jaxtyping import Int
 
 from ser_jax.data.corpus import Facts
 from ser_jax.errors import UserError, meant
@@ -43,7 +44,7 @@ class LabelError(UserError):
     """A dimension or rule that does not exist."""
 
 
-def classes(corpus: Facts, dimension: str, rule: str = "footnote") -> np.ndarray:
+def classes(corpus: Facts, dimension: str, rule: str = "footnote") -> Int[np.ndarray, "N"]:
     """Return the class of every utterance.
 
     An annotation above the corpus's threshold is class 1, one on it class 0, as in Table 1. The paper
@@ -54,7 +55,7 @@ def classes(corpus: Facts, dimension: str, rule: str = "footnote") -> np.ndarray
       corpus: the utterances.
       dimension: "arousal" or "valence".
       rule: "footnote" or "table1"; they differ for IEMOCAP's valence only.
-    Returns: [N] int64: 0 low or negative, 1 high or positive, -1 not annotated.
+    Returns: 0 low or negative, 1 high or positive, -1 not annotated.
     Raises: LabelError if there is no such dimension or rule.
     """
     if dimension not in CLASS_NAMES:

@@ -1,31 +1,71 @@
-"""Preparing a corpus: check the request, reuse what is there, leave nothing half-built behind."""
+"""Prepare a corpus: extract the features of every utterance, and leave nothing half-built behind.
 
+Worker processes import this module, and so does everything that imports `ser_jax.data`: tfds and the audio
+libraries are imported where they are used.
+"""
+
+import collections
 import contextlib
+import functools
 import io
 import logging
+import multiprocessing
+import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+import signal
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy as np
+from tqdm import tqdm
+
+from ser_jax import devices
 from ser_jax.data import databases, store
-from ser_jax.data.corpus import Facts
-from ser_jax.data.labels_only import FILE, found, write
-from ser_jax.data.utterance import Catalog, source_fingerprint
-from ser_jax.data.workers import how_many
+from ser_jax.data.catalog import Utterance
+from ser_jax.data.corpus import LABELS, Facts
 from ser_jax.errors import UserError, begun
-from ser_jax.features import Frontend, LogMel, describe, tag
+from ser_jax.features import Frontend, FrontendError, LogMel, describe, pad, tag
+from ser_jax.features.logmel import RATE
 from ser_jax.io import LockedError, lock_folder
 
+if TYPE_CHECKING:
+    from ser_jax.data.audio import AudioError
+
+CHUNK = 32  # items a worker takes at a time
+MOST = 1024  # workers; no machine gains by more, and each takes 200 MB
+SMALL = 128  # items; below, starting processes costs more than it saves
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # else workers fight for the cores
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")  # file names are made of it
 _LOGMEL = LogMel()
 _log = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Record = dict[str, Any]
+
 
 class PrepareError(UserError):
-    """A request to prepare that cannot be met."""
+    """A corpus that cannot be prepared as requested."""
+
+
+class Flaw(NamedTuple):
+    """Why the utterance `id` cannot be prepared; `finding` and `reason` as in `AudioError`."""
+
+    id: str
+    file: str
+    finding: str
+    reason: str
+
+    @classmethod
+    def of(cls, utterance: Utterance, error: "AudioError") -> "Flaw":
+        """Return the flaw of an utterance whose recording raised `error`."""
+        place = f" (asked for by {Path(utterance.place).name})" if utterance.place else ""
+        return cls(utterance.id, str(error.path), error.finding, error.reason + place)
 
 
 def prepare(
@@ -44,22 +84,21 @@ def prepare(
 ) -> Path:
     """Read a database, extract its features and store both as a tfds dataset.
 
-    Preparing the same source again under the same name returns what is there. A corpus may be prepared with
-    several front ends, whose datasets lie side by side.
+    Preparing the same source again under the same name returns the existing dataset. A corpus may be prepared
+    with several front ends, whose datasets lie side by side.
 
     Args:
       database: one of `databases.DATABASES`, as in "iemocap" or "manifest".
       source: what that database is read from: its release folder, or the manifest (a CSV file).
-      name: what `load` knows it by; the database's name by default.
+      name: the name for `load`; the database's name by default.
       features: the front end; log-mels by default.
-      data_dir: where it is stored; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
-      workers: processes; all cores by default. The outcome is the same to the byte.
+      data_dir: where the dataset is stored; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
+      workers: number of processes; all cores by default. It does not change a byte of the dataset.
       skip_bad: leave out utterances whose recording is missing or unusable, and note which, instead of
         refusing.
-      labels_only: open no recording and store the labels alone, for `facts` to read.
-      beam_runner: an Apache Beam runner, as in "FlinkRunner", that does the work in place of the workers,
-        to the same bytes.
-      beam_options: Beam's own, each "name=value".
+      labels_only: store the labels alone, for `facts` to read, without opening a recording.
+      beam_runner: an Apache Beam runner, as in "FlinkRunner", that replaces the workers.
+      beam_options: options of Beam, each "name=value".
       options: what the database's reader takes: `annotation_delay` (recola), `arousal_threshold`,
         `valence_threshold` and `allow_outside` (manifest); see `recola.read` and `manifest.read`.
     Returns: the dataset's folder, DATA_DIR/DATABASE/NAME/VERSION, or the file of labels beside it.
@@ -69,65 +108,53 @@ def prepare(
         raise PrepareError("--labels-only reads no recording, expected no --skip-bad or --beam-runner")
     if beam_options and beam_runner is None:
         raise PrepareError("--beam-options without --beam-runner, expected both")
-    databases.check(database, options)
     name, root = database if name is None else name, store.data_dir_or_default(data_dir)
+    workers = worker_count(workers)
     if not _NAME.fullmatch(name):
         expected = "small letters, digits and underscores, a letter first, 100 of them at most"
         raise PrepareError(f"name {begun(name, 100)!r}, expected {expected}")
-    if labels_only:
-        return _prepare_labels(database, source, root / database / name, options)
-    folder, workers = root / database / (name + tag(features)) / store.VERSION, how_many(workers)
-    if (present := store.prepared(root).get(folder.parent.name)) is not None:
+    folder = root / database / (name + tag(features)) / store.VERSION
+    present = store.prepared(root).get(name if labels_only else folder.parent.name)
+    if labels_only and present is not None:
+        raise PrepareError(f"{present}: is prepared with its recordings already, expected another --name")
+    if present is not None:
         store.check(present)
     elif folder.exists():
         raise PrepareError(f"{folder}: not a complete corpus (no dataset_info.json); delete this folder")
-    catalog = _read(database, source, options)
-    notes = Facts.of(name, database, catalog).metadata
-    notes |= {"frontend": describe(features), "source_fingerprint": source_fingerprint(catalog)}
+    catalog = databases.read(database, source, **options)
+    if unlabelled := catalog.unlabelled:
+        sentence = "%s: %d recordings or turns without a label are left out, %s the first"
+        _log.warning(sentence, source, len(unlabelled), unlabelled[0])
+    facts = Facts.of(name, database, catalog)
+    if labels_only:
+        with _locked(root / database / name) as place:
+            return store.write_labels(place, facts)
+    notes = facts.metadata
+    notes |= {"frontend": describe(features), "source_fingerprint": catalog.fingerprint()}
     if present is not None:
         _check_same(present, notes, skip_bad)
         _log.info("%s: already prepared", present)
         return present
-    with _quiet(), _folder(folder.parent):
-        from ser_jax.data import builder
+    with _locked(folder.parent):
+        from ser_jax.data import beam
 
-        audit = databases.command("audit", database, source, options)
-        config = builder.CorpusConfig(
+        config = beam.CorpusConfig(
             name=folder.parent.name,
             catalog=catalog,
             notes=notes,
-            audit=audit,
             frontend=features,
             workers=workers,
             skip_bad=skip_bad,
         )
-        builder.build(database, root, config, beam_runner, beam_options)
+        beam.build(database, root, config, beam_runner, beam_options)
     if left_out := store.metadata(folder)["left_out"]:
         _log.warning("%s: %d utterances are left out, %s the first", folder, len(left_out), left_out[0]["id"])
-    (root / database / name / FILE).unlink(missing_ok=True)
+    (root / database / name / store.LABELS_FILE).unlink(missing_ok=True)
     return folder
 
 
-def _prepare_labels(database: str, source: Path | str, folder: Path, options: dict[str, Any]) -> Path:
-    name, root = folder.name, folder.parent.parent
-    if present := store.prepared(root).get(name):
-        raise PrepareError(
-            f"{present}: is prepared with its recordings already (ser-jax describe {name} counts its "
-            "labels), expected another --name"
-        )
-    stored = found(root).get(name, folder / FILE)
-    if stored.parent != folder:
-        other = stored.parent.parent.name
-        raise PrepareError(
-            f"{stored}: are labels of {other}, expected another --name for those of {database}"
-        )
-    facts = Facts.of(name, database, _read(database, source, options))
-    with _folder(folder):
-        return write(folder, facts)
-
-
 def _check_same(folder: Path, notes: dict[str, Any], skip_bad: bool) -> None:
-    """Raise PrepareError if a prepared corpus is not what was requested."""
+    """Raise PrepareError if a prepared corpus differs from the requested one."""
     before = store.metadata(folder)
     if any(before[key] != notes[key] for key in ("builder", "frontend", "source_fingerprint")):
         raise PrepareError(
@@ -141,27 +168,19 @@ def _check_same(folder: Path, notes: dict[str, Any], skip_bad: bool) -> None:
         )
 
 
-def _read(database: str, source: Path | str, options: dict[str, Any]) -> Catalog:
-    catalog = databases.read(database, source, **options)
-    if unlabelled := catalog.unlabelled:
-        sentence = "%s: %d recordings or turns without a label are left out, %s the first"
-        _log.warning(sentence, source, len(unlabelled), unlabelled[0])
-    return catalog
-
-
 @contextlib.contextmanager
-def _folder(folder: Path) -> Iterator[None]:
-    """Be alone in the folder of a corpus, which is created; leave nothing of what failed or was killed.
+def _locked(folder: Path) -> Iterator[Path]:
+    """Create and lock the folder of a corpus; on failure remove what is left of it.
 
-    Raises: PrepareError if something cannot be written, or another process is at work.
+    Raises: PrepareError if something cannot be written, or another process prepares this corpus.
     """
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with lock_folder(folder):
-            for leftover in folder.glob("incomplete.*"):  # of tfds
+        with lock_folder(folder), contextlib.redirect_stdout(io.StringIO()):  # tfds prints
+            for leftover in folder.glob("incomplete.*"):  # of a killed process
                 shutil.rmtree(leftover, ignore_errors=True)
-            yield
+            yield folder
     except LockedError as error:
         raise PrepareError(
             f"{folder}: another process prepares this corpus, expected it to end first"
@@ -170,24 +189,129 @@ def _folder(folder: Path) -> Iterator[None]:
         reason = f"cannot be written ({error.strerror or error})"
         raise PrepareError(f"{folder}: {reason}, expected a data directory to write to") from error
     finally:
-        with contextlib.suppress(OSError):  # which is raised if something is in them
+        with contextlib.suppress(OSError):  # raised by folders that are not empty
             for place in absent or [folder, folder.parent]:
                 place.rmdir()
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress what tfds prints, except errors, and remove the temporary folders that it forgets."""
-    import absl.logging
-    import tensorflow_datasets as tfds
+def missing(utterances: Sequence[Utterance]) -> list[Flaw]:
+    """Return the flaws of utterances whose recording does not exist; opens none."""
+    from ser_jax.data import audio
 
-    verbosity, before = absl.logging.get_verbosity(), tempfile.tempdir
-    absl.logging.set_verbosity(absl.logging.ERROR)
-    tfds.display_progress_bar(False)
+    flaws = []
+    for utterance in utterances:
+        try:
+            audio.check(utterance.path)
+        except audio.AudioError as error:
+            flaws.append(Flaw.of(utterance, error))
+    return flaws
+
+
+def record(utterance: Utterance, frontend: Frontend) -> Record | Flaw:
+    """Return the facts, features and duration of an utterance, or the flaw of its recording.
+
+    Raises: FrontendError if the front end returns anything but [t, F].
+    """
+    from ser_jax.data import audio
+
     try:
-        with contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as tempfile.tempdir:
-            yield
+        samples, seconds = audio.read(utterance.path, utterance.start, utterance.stop, frontend.seconds)
+    except audio.AudioError as error:
+        return Flaw.of(utterance, error)
+    features = frontend.extract(samples)
+    if np.ndim(features) != 2 or not len(features) or features.shape[1] != frontend.dims:
+        raise FrontendError(
+            f"front end {frontend.name} returned an array {list(np.shape(features))} for {utterance.id}, "
+            f"expected [t, {frontend.dims}]"
+        )
+    padded, frames = pad(np.asarray(features), frontend.frames)
+    facts = {key: getattr(utterance, key) for key in LABELS}
+    return facts | {"features": padded, "frames": frames, "seconds": seconds}
+
+
+def recorder(frontend: Frontend) -> Callable[[Utterance], Record | Flaw]:
+    """Return `record` with a front end that is checked and has computed what it caches, to be pickled."""
+    describe(frontend)
+    frontend.extract(np.zeros(RATE))
+    return functools.partial(record, frontend=frontend)
+
+
+def worker_count(requested: int | None) -> int:
+    """Return the number of workers requested, or of this process's cores if that is None.
+
+    Raises: PrepareError if it is below 1 or above `MOST`.
+    """
+    count = devices.cores() if requested is None else requested
+    if not 1 <= count <= MOST:
+        raise PrepareError(f"{count} workers, expected {'at least 1' if count < 1 else f'{MOST:,} at most'}")
+    return count
+
+
+def in_order(
+    do: Callable[[Item], Result], items: Sequence[Item], workers: int, label: str
+) -> Generator[Result, None, None]:
+    """Yield `do(item)` for every item in order, the same for any number of workers.
+
+    Args:
+      do: picklable, sent to each process once.
+      items: picklable.
+      workers: number of processes; few items are processed in this one.
+      label: of the progress bar on standard error.
+    Raises: what `do` raises; PrepareError if a process dies.
+    """
+    with tqdm(total=len(items), desc=label, unit=" utt", file=sys.stderr, mininterval=0.5) as bar:
+        results = map(do, items) if workers == 1 or len(items) < SMALL else _pooled(do, items, workers)
+        for result in results:
+            yield result
+            bar.update()
+
+
+def _pooled(do: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    ahead: collections.deque[Future[list[Result]]] = collections.deque()
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, spawn, initializer=_initialize, initargs=(do,))
+    try:
+        for first in range(0, len(items), CHUNK):
+            with _starting():
+                ahead.append(pool.submit(_chunk, items[first : first + CHUNK]))
+            if len(ahead) > 2 * workers:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
+    except BrokenProcessPool as error:
+        raise PrepareError(
+            "a worker process died, for lack of memory or because a script does not guard its calls by "
+            "`if __name__ == '__main__':`; expected it to live, or workers=1"
+        ) from error
     finally:
-        tempfile.tempdir = before
-        absl.logging.set_verbosity(verbosity)
-        tfds.display_progress_bar(True)
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_do: Callable[[Any], Any]  # of this worker process
+
+
+def _initialize(do: Callable[[Any], Any]) -> None:
+    global _do
+    _do = do
+
+
+def _chunk(items: Sequence[Any]) -> list[Any]:
+    return [_do(item) for item in items]
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    """Let processes started here inherit one thread each and a mask by which they ignore Ctrl-C."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    masked = hasattr(signal, "pthread_sigmask")  # not on Windows
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masked else set()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+        if masked:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -1,8 +1,8 @@
 """RECOLA's release folder, turn by turn; no recording is opened.
 
 An utterance is one speech turn of `RECOLA-Audio_timings`. Its label is the mean over [start, stop) of each
-rater, then over raters (Sec. 3), computed exactly, so that a mean of 0 is 0. The paper is silent on the rest:
-a turn that holds no annotated instant takes the step that contains its start, one that reaches past the
+rater, then over raters (Sec. 3), computed exactly, so that a mean of 0 is 0. The paper does not describe the
+rest: a turn without an annotated instant takes the step that contains its start, a turn that reaches past the
 annotated 300 s is cut, and one that starts there has no label.
 """
 
@@ -15,9 +15,8 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
-from ser_jax.data.reading import NUMBER, find_release, read_table
-from ser_jax.data.utterance import Catalog, Utterance, ratings
-from ser_jax.errors import UserError, begun
+from ser_jax.data.catalog import NUMBER, Catalog, DatabaseError, Utterance, find_release, ratings, read_table
+from ser_jax.errors import begun
 
 THRESHOLDS = {"arousal": 0.0, "valence": 0.0}  # Table 1
 SCALES = {"arousal": (-1.0, 1.0), "valence": (-1.0, 1.0)}
@@ -34,22 +33,18 @@ _log = logging.getLogger(__name__)
 Trace = Sequence[Sequence[Decimal]]  # [ROWS][raters], one dimension of one participant
 
 
-class RecolaError(UserError):
-    """A RECOLA tree that is not as released."""
-
-
 def read(source: Path | str, annotation_delay: float = 0.0) -> Catalog:
-    """Return the turns of all who are annotated on both dimensions, by participant, then in file order.
+    """Return the turns of all participants annotated on both dimensions, by participant, then in file order.
 
     Args:
       source: the folder that holds RECOLA-Annotation and its siblings, or the folder that holds that one.
       annotation_delay: how long the raters' reactions trail the speech, s; the paper does not shift.
-    Raises: RecolaError naming the file, and the line if there is one.
+    Raises: DatabaseError naming the file, and the line if there is one.
     """
     if not 0 <= annotation_delay <= LONGEST_DELAY:
-        raise RecolaError(f"--annotation-delay is {annotation_delay}, expected 0 to {LONGEST_DELAY} s")
-    what, release = "RECOLA-Annotation", "the one that holds RECOLA-Annotation"
-    root = find_release(Path(source), RecolaError, lambda folder: _child(folder, what), what, release)
+        raise DatabaseError(f"--annotation-delay is {annotation_delay}, expected 0 to {LONGEST_DELAY} s")
+    delay, what = Decimal(str(annotation_delay)), "RECOLA-Annotation"
+    root = find_release(Path(source), lambda folder: _child(folder, what), what, f"the one that holds {what}")
     folder = _child(root, "RECOLA-Audio-recordings") or root / "RECOLA-Audio-recordings"  # may be absent
     recordings = _files(folder, "wav") if folder.is_dir() else {}
     timings = _files(_folder(root, "RECOLA-Audio_timings"), "csv")
@@ -57,47 +52,46 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Catalog:
     annotated = {dimension: _files(_folder(behaviour, dimension), "csv") for dimension in SCALES}
     participants = sorted(set.intersection(*map(set, annotated.values())), key=lambda name: int(name[1:]))
     if not participants:
-        raise RecolaError(
+        raise DatabaseError(
             f"{behaviour}: no participant has both an arousal and a valence file like P16.csv, expected some"
         )
-    for one in sorted(set().union(*annotated.values()) - set(participants)):
-        _log.warning("%s: %s is annotated on one dimension only and left out", behaviour, one)
+    for name in sorted(set().union(*annotated.values()) - set(participants)):
+        _log.warning("%s: %s is annotated on one dimension only and left out", behaviour, name)
     people = _people(root, participants)
     utterances: list[Utterance] = []
     unlabelled = [str(path) for name, path in recordings.items() if name not in participants]
-    for participant in participants:
-        if participant not in timings:
-            raise RecolaError(f"{root}: participant {participant} is annotated, expected also audio timings")
-        traces = {dimension: read_trace(files[participant]) for dimension, files in annotated.items()}
-        sex, dyad = people.get(participant, ("unknown", ""))
-        for number, (place, (start, stop)) in enumerate(read_turns(timings[participant])):
+    for name in participants:
+        if name not in timings:
+            raise DatabaseError(f"{root}: participant {name} is annotated, expected also audio timings")
+        traces = {dimension: read_trace(files[name]) for dimension, files in annotated.items()}
+        sex, dyad = people.get(name, ("unknown", ""))
+        for number, (place, (start, stop)) in enumerate(read_turns(timings[name])):
             if start >= END:
                 unlabelled.append(f"{place} (from {start} s, annotated are {END} s)")
                 continue
-            delayed = [time + Decimal(str(annotation_delay)) for time in (start, stop)]
-            means = {dimension: turn_means(trace, *delayed) for dimension, trace in traces.items()}
-            of_raters = {
+            means = {dimension: turn_means(t, start + delay, stop + delay) for dimension, t in traces.items()}
+            by_rater = {
                 rater: {dimension: each[i] for dimension, (_, each) in means.items()}
                 for i, rater in enumerate(RATERS)
             }
             utterances.append(
                 Utterance(
-                    id=f"{participant}_{number:03d}",
-                    path=recordings.get(participant, folder / f"{participant}.wav"),
+                    id=f"{name}_{number:03d}",
+                    path=recordings.get(name, folder / f"{name}.wav"),
                     start=float(start),
                     stop=float(min(stop, Decimal(END))),
-                    speaker=participant,
+                    speaker=name,
                     sex=sex,
-                    session=f"dyad{dyad}" if dyad else participant,
+                    session=f"dyad{dyad}" if dyad else name,
                     language="fr",
                     arousal=means["arousal"][0],
                     valence=means["valence"][0],
-                    raters=ratings(of_raters),
+                    raters=ratings(by_rater),
                     place=place,
                 )
             )
     if not utterances:
-        raise RecolaError(f"{root}: no turn begins within the {END} s that are annotated, expected some")
+        raise DatabaseError(f"{root}: no turn begins within the {END} s that are annotated, expected some")
     return Catalog(tuple(utterances), THRESHOLDS, SCALES, tuple(unlabelled))
 
 
@@ -105,8 +99,8 @@ def turn_means(trace: Trace, start: Decimal, stop: Decimal) -> tuple[float, list
     """Return an annotation's mean over [start, stop), s: over all raters, and for each of them.
 
     All raters share the instants, so the mean of their means is the mean of all values; it is exact before
-    the one rounding. Without an instant, the values are those of the step that contains `start`. What lies
-    past the end takes the last annotated instants.
+    the one rounding. Without an instant, the values are those of the step that contains `start`. Beyond the
+    end, the last annotated instants count.
     """
     start, stop = (min(time, Decimal(END)) for time in (start, stop))
     first, last = math.ceil(start / STEP), math.ceil(stop / STEP)
@@ -126,56 +120,55 @@ def read_trace(file: Path) -> Trace:
     for place, (time, *values) in _numbers(file, "time", *RATERS):
         expected = len(trace) * STEP
         if abs(highest := max(values, key=abs)) > 1:
-            raise RecolaError(f"{place}: annotation {highest}, expected a number from -1 to 1")
+            raise DatabaseError(f"{place}: annotation {highest}, expected a number from -1 to 1")
         if abs(time - expected) > STEP / 100:
-            raise RecolaError(f"{place}: time {time} s, expected {expected} s (steps of {STEP} s)")
+            raise DatabaseError(f"{place}: time {time} s, expected {expected} s (steps of {STEP} s)")
         trace.append(values)
     if len(trace) != ROWS:
-        raise RecolaError(f"{file}: {len(trace)} rows of annotation, expected {ROWS}")
+        raise DatabaseError(f"{file}: {len(trace)} rows of annotation, expected {ROWS}")
     return trace
 
 
 def read_turns(file: Path) -> list[tuple[str, list[Decimal]]]:
     """Read `start;stop` in s: ("file:line", [start, stop]) of every speech turn, in file order."""
-    found = list(_numbers(file, "start", "stop"))
-    for place, (start, stop) in found:
+    turns = list(_numbers(file, "start", "stop"))
+    for place, (start, stop) in turns:
         if not 0 <= start < stop:
-            raise RecolaError(f"{place}: turn from {start} s to {stop} s, expected 0 <= start < stop")
-    if not found:
-        raise RecolaError(f"{file}: no turns, expected rows of start and stop")
-    return found
+            raise DatabaseError(f"{place}: turn from {start} s to {stop} s, expected 0 <= start < stop")
+    if not turns:
+        raise DatabaseError(f"{file}: no turns, expected rows of start and stop")
+    return turns
 
 
 def read_people(file: Path) -> dict[str, tuple[str, str]]:
     """Read the user table: participant ("P16") to (sex, dyad), dyad "" if the table has none."""
-    found: dict[str, tuple[str, str]] = {}
-    _, rows = read_table(file, RecolaError, "a table", ("User",), ("Sex", "Group_id"), errors="replace")
+    people: dict[str, tuple[str, str]] = {}
+    _, rows = read_table(file, "a table", ("User",), ("Sex", "Group_id"), errors="replace")
     for place, cells in rows:
         if not cells["User"]:
-            raise RecolaError(f"{place}: no user, expected one like P16 or 16")
+            raise DatabaseError(f"{place}: no user, expected one like P16 or 16")
         sex = SEXES.get(cells.get("Sex", "").lower(), "unknown")
         if sex == "unknown":
             _log.warning("%s: sex %r is taken as unknown", place, cells.get("Sex", ""))
         name, facts = f"P{cells['User'].upper().removeprefix('P')}", (sex, cells.get("Group_id", ""))
-        if found.setdefault(name, facts) != facts:
-            raise RecolaError(f"{place}: {name} with another sex or group than before, expected it once")
-    return found
+        if people.setdefault(name, facts) != facts:
+            raise DatabaseError(f"{place}: {name} with another sex or group than before, expected it once")
+    return people
 
 
 def _people(root: Path, participants: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return participant to (sex, dyad) as far as the metadata tell; a release may come without them."""
+    """Return participant to (sex, dyad) as far as the metadata tell; a release may lack them."""
     folder = _child(root, "RECOLA-Metadata")
     if folder is None:
         return {}
-    tables = [file for file in sorted(folder.glob("[!.]*")) if _plain(file.name) == "recolauserinfo.csv"]
-    if not tables:
-        names = ", ".join(sorted(file.name for file in folder.glob("[!.]*"))) or "nothing"
-        expected = "expected recola_user_info.csv (a spreadsheet: save it as CSV)"
-        _log.warning("%s: found %s, %s; sexes and dyads are unknown", folder, names, expected)
+    files = folder.glob("[!.]*")
+    table = next((file for file in files if _plain(file.name) == "recolauserinfo.csv"), None)
+    if table is None:
+        _log.warning("%s: no recola_user_info.csv; sexes and dyads are unknown", folder)
         return {}
-    people = read_people(tables[0])
-    if unknown := [participant for participant in participants if participant not in people]:
-        _log.warning("%s: no %s, sex and dyad are unknown", tables[0], ", ".join(unknown))
+    people = read_people(table)
+    if unknown := [name for name in participants if name not in people]:
+        _log.warning("%s: no %s, sex and dyad are unknown", table, ", ".join(unknown))
     return people
 
 
@@ -193,9 +186,8 @@ def _folder(folder: Path, name: str) -> Path:
     found = _child(folder, name)
     if found is None:
         names = ", ".join(sorted(child.name for child in folder.iterdir() if child.is_dir())) or "no folders"
-        raise RecolaError(
-            f"{folder}: found {names}, expected a folder {name} (dashes, underscores, any case)"
-        )
+        expected = f"expected a folder {name} (dashes, underscores, any case)"
+        raise DatabaseError(f"{folder}: found {names}, {expected}")
     return found
 
 
@@ -207,10 +199,10 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
 
 def _numbers(file: Path, *names: str) -> Iterator[tuple[str, list[Decimal]]]:
     """Yield "file:line" and the numbers in the named columns of every row."""
-    _, rows = read_table(file, RecolaError, "a table", names, errors="replace")
+    _, rows = read_table(file, "a table", names, errors="replace")
     for place, cells in rows:
         for name in names:
             if not _NUMBER.fullmatch(cells[name]):
                 found = begun(cells[name], 40)
-                raise RecolaError(f"{place}: column {name} holds {found!r}, expected a number")
+                raise DatabaseError(f"{place}: column {name} holds {found!r}, expected a number")
         yield place, [Decimal(cells[name]) for name in names]

@@ -1,32 +1,47 @@
-"""Prepared corpora on disk: finding, checking and loading them.
+"""Prepared corpora on disk: find, check and load them.
 
-Of a dataset only its records and three descriptions of its own are read. The classes and files that tfds's
-descriptions name, of which a dataset from somebody else may name any, are neither imported nor opened.
+    DATA_DIR/DATABASE/NAME/VERSION/             a tfds dataset, and `metadata.json`
+    DATA_DIR/DATABASE/NAME/cache-KEY.npz        its columns but the features, and a digest of the features
+    DATA_DIR/DATABASE/NAME/cache-KEY.features   its features [N, T, F] float32, which loading maps
+    DATA_DIR/DATABASE/NAME/labels.json          the labels of a corpus prepared without its recordings
+
+Of a dataset only its records and two descriptions are read: the classes and files that tfds's descriptions
+name, of which a dataset from somebody else may name any, are neither imported nor opened. A cache, whose KEY
+is a digest of the dataset's files, their sizes and times, may be deleted at any time. It is written again if
+it is damaged (of the features only the size is checked), and if it cannot be written, the corpus is loaded
+without it.
 """
 
 import contextlib
-import functools
 import hashlib
 import json
+import logging
+import math
 import os
 import shlex
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ser_jax.data import cache, labels_only
-from ser_jax.data.corpus import NUMBERS, TEXTS, Corpus, Facts
+from ser_jax.data.corpus import LABELS, NUMBERS, TEXTS, Corpus, Facts, columns, is_corpus
 from ser_jax.data.databases import DATABASES
 from ser_jax.errors import UserError, meant, no_folder
 from ser_jax.features import Frontend, LogMel, changes, describe, tag
+from ser_jax.io import atomic_file, write_json
 
 VERSION = "2.0.0"
+LABELS_FILE = "labels.json"
 LOGMEL = LogMel()
 BATCH = 256  # records read at a time
+OLD = 3600.0  # s; a younger file may be another process's
 # Keys of metadata.json, beside the records.
 NOTES = {"builder", "synthetic", "thresholds", "scales", "frontend", "source_fingerprint", "left_out"}
+_log = logging.getLogger(__name__)
+
+Records = Iterator[tuple[dict[str, Any], np.ndarray]]
 
 
 class UnknownCorpusError(UserError):
@@ -66,8 +81,8 @@ def metadata(folder: Path) -> dict[str, Any]:
         raise _damaged(folder, f"its format is {folder.name}, expected {VERSION}")
     with _reading(folder):
         notes = json.loads((folder / "metadata.json").read_text())
-        if missing := NOTES - set(notes):
-            raise LookupError(missing)
+        if absent := NOTES - set(notes):
+            raise LookupError(absent)
         return notes
 
 
@@ -79,67 +94,6 @@ def check(folder: Path) -> None:
     metadata(folder)
     with _reading(folder):
         _source(folder)
-
-
-def columns(frames: int, dims: int) -> Any:
-    """Return the tfds features of a record."""
-    import tensorflow_datasets as tfds
-
-    found = {name: tfds.features.Text() for name in TEXTS}
-    for name, dtype in NUMBERS.items():
-        # A tf.train.Example holds single precision; a threshold can fall between a double and its rounding.
-        whole = np.issubdtype(dtype, np.integer)
-        as_bytes = tfds.features.Tensor(shape=(), dtype=dtype, encoding="bytes")
-        found[name] = tfds.features.Scalar(dtype) if whole else as_bytes
-    found["features"] = tfds.features.Tensor(shape=(frames, dims), dtype=np.float32, encoding="bytes")
-    return tfds.features.FeaturesDict(found)
-
-
-@contextlib.contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    """Turn errors of reading a corpus into a DamagedCorpusError; tfds, protobuf, etils have many kinds."""
-    try:
-        yield
-    except (MemoryError, ImportError, UserError):
-        raise
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise _damaged(folder, type(error).__name__) from error
-        raise DamagedCorpusError(f"{folder}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:
-        raise _damaged(folder, type(error).__name__) from error
-
-
-def _damaged(folder: Path, reason: str) -> DamagedCorpusError:
-    return DamagedCorpusError(f"{folder}: cannot be read ({reason}); delete this folder and prepare it again")
-
-
-def _lengths(folder: Path) -> list[int]:
-    """Return the number of records in each shard."""
-    (split,) = json.loads((folder / "dataset_info.json").read_text())["splits"]
-    return [int(length) for length in split["shardLengths"]]
-
-
-def _source(folder: Path) -> Any:
-    """Open all shards, as a sequence of serialised records."""
-    from array_record.python.array_record_data_source import ArrayRecordDataSource
-
-    files, lengths = sorted(folder.glob("*.array_record-*")), _lengths(folder)
-    source = ArrayRecordDataSource(files)
-    if len(files) != len(lengths) or len(source) != sum(lengths):
-        raise LookupError("records")
-    return source
-
-
-def _records(folder: Path, shape: tuple[int, int, int]) -> cache.Records:
-    """Yield the facts and the features of each record."""
-    with _reading(folder):
-        source, features = _source(folder), columns(*shape[1:])
-        for start in range(0, shape[0], BATCH):
-            for record in source.__getitems__(range(start, min(start + BATCH, shape[0]))):
-                row = features.deserialize_example_np(record)
-                texts = {key: row[key].decode() for key in TEXTS}
-                yield texts | {key: row[key] for key in NUMBERS}, row["features"]
 
 
 def load(name: str, data_dir: Path | str | None = None, features: Frontend = LOGMEL) -> Corpus:
@@ -169,17 +123,148 @@ def facts(name: str, data_dir: Path | str | None = None) -> Facts:
     for tagged, folder in prepared(root).items():
         if tagged.partition("-")[0] == name:
             return _load(name, folder)
-    if (file := labels_only.found(root).get(name)) is None:
+    file = _labels_only(root).get(name)
+    if file is None:
         return load(name, data_dir)  # which raises
     with _reading(file):
-        return labels_only.read(name, file)
+        content = json.loads(file.read_text(encoding="utf-8"))
+        rows = sorted(content["utterances"], key=lambda row: row["id"])
+        return Facts(name=name, **_shared(content), **columns(rows))
+
+
+def write_labels(folder: Path, facts: Facts) -> Path:
+    """Write the labels of a corpus into its folder, atomically, for `facts` to load; return the file."""
+    rows = zip(*(getattr(facts, key).tolist() for key in LABELS), strict=True)
+    utterances = [{key: None if x != x else x for key, x in zip(LABELS, row, strict=True)} for row in rows]
+    write_json(folder / LABELS_FILE, facts.metadata | {"utterances": utterances})
+    return folder / LABELS_FILE
+
+
+def record_features(frames: int, dims: int) -> Any:
+    """Return the tfds features of a record."""
+    import tensorflow_datasets as tfds
+
+    found = {name: tfds.features.Text() for name in TEXTS}
+    for name, dtype in NUMBERS.items():
+        # A tf.train.Example holds single precision; a threshold can fall between a double and its rounding.
+        as_bytes = tfds.features.Tensor(shape=(), dtype=dtype, encoding="bytes")
+        found[name] = tfds.features.Scalar(dtype) if np.issubdtype(dtype, np.integer) else as_bytes
+    found["features"] = tfds.features.Tensor(shape=(frames, dims), dtype=np.float32, encoding="bytes")
+    return tfds.features.FeaturesDict(found)
+
+
+def through_cache(
+    folder: Path, shape: tuple[int, int, int], records: Callable[[], Records]
+) -> tuple[dict[str, Any], str]:
+    """Return the columns of a prepared corpus, from its cache if there is one.
+
+    Args:
+      folder: of the dataset, DATA_DIR/DATABASE/NAME/VERSION.
+      shape: (N, T, F).
+      records: reads the dataset: yields, in the order of the ids, the other columns of an utterance and its
+        features [T, F] float32. Raises no OSError. Called a second time if the cache cannot be written.
+    Returns: (columns, of which `features` is read-only and usually mapped; digest of the features).
+    Raises: what `records` raises; ValueError if the columns are not those of a corpus.
+    """
+    files = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
+    key = [3, folder.name, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]]
+    place = folder.with_name(f"cache-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}")
+    mapped = place.with_suffix(".features")
+
+    def read() -> tuple[dict[str, np.ndarray], str]:
+        with place.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in (*TEXTS, *NUMBERS, "digest")}
+        if mapped.stat().st_size != 4 * math.prod(shape):
+            raise ValueError("its features are not of this size")
+        return _checked(found, np.memmap(mapped, np.float32, "r", shape=shape))
+
+    with contextlib.suppress(Exception):  # it is written again if anything is wrong with it
+        return read()
+    try:
+        for old in folder.parent.glob("*cache-*"):  # of earlier datasets, or left by killed processes
+            if time.time() - old.stat().st_mtime > OLD:
+                old.unlink()
+        # Written as files and not through a map, since a full disk kills who writes to a map.
+        with atomic_file(mapped, synced=True) as stream:
+            found = _collect(records(), lambda row, features: stream.write(features.data))
+        with atomic_file(place.with_suffix(".npz"), synced=True) as stream:
+            np.savez(stream, allow_pickle=False, **found)
+        return read()
+    except OSError as error:
+        sentence = "%s: cannot be written (%s); loading this corpus stays slow"
+        _log.warning(sentence, place, error.strerror or error)
+    features = np.empty(shape, np.float32)
+    found = _collect(records(), features.__setitem__)
+    features.flags.writeable = False
+    return _checked(found, features)
+
+
+def _collect(records: Records, put: Callable[[int, np.ndarray], object]) -> dict[str, np.ndarray]:
+    """Put each utterance's features into its row; return the other columns and the features' digest."""
+    rows, digest = [], hashlib.sha256()
+    for number, (row, features) in enumerate(records):
+        digest.update(features.data)
+        put(number, features)
+        rows.append(row)
+    return columns(rows, (*TEXTS, *NUMBERS)) | {"digest": np.array(digest.hexdigest())}
+
+
+def _checked(found: dict[str, np.ndarray], features: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
+    digest = str(found.pop("digest"))
+    if not is_corpus(corpus := found | {"features": features}):
+        raise ValueError("its records are not what ser_jax writes")
+    return corpus, digest
+
+
+@contextlib.contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Turn errors of reading a corpus into a DamagedCorpusError; tfds, protobuf and etils have many kinds."""
+    try:
+        yield
+    except (MemoryError, ImportError, UserError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise DamagedCorpusError(f"{folder}: cannot be read ({error.strerror or error})") from error
+        raise _damaged(folder, type(error).__name__) from error
+
+
+def _damaged(folder: Path, reason: str) -> DamagedCorpusError:
+    return DamagedCorpusError(f"{folder}: cannot be read ({reason}); delete this folder and prepare it again")
+
+
+def _lengths(folder: Path) -> list[int]:
+    """Return the number of records in each shard."""
+    (split,) = json.loads((folder / "dataset_info.json").read_text())["splits"]
+    return [int(length) for length in split["shardLengths"]]
+
+
+def _source(folder: Path) -> Any:
+    """Open all shards, as a sequence of serialised records."""
+    from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+    files, lengths = sorted(folder.glob("*.array_record-*")), _lengths(folder)
+    source = ArrayRecordDataSource(files)
+    if len(files) != len(lengths) or len(source) != sum(lengths):
+        raise LookupError("records")
+    return source
 
 
 def _load(name: str, folder: Path) -> Corpus:
     notes = metadata(folder)
     with _reading(folder):
         shape = (sum(_lengths(folder)), notes["frontend"]["frames"], notes["frontend"]["dims"])
-        found, features = cache.through(folder, shape, functools.partial(_records, folder, shape))
+
+        def records() -> Records:
+            with _reading(folder):
+                source, features = _source(folder), record_features(*shape[1:])
+                for start in range(0, shape[0], BATCH):
+                    for record in source.__getitems__(range(start, min(start + BATCH, shape[0]))):
+                        row = features.deserialize_example_np(record)
+                        texts = {key: row[key].decode() for key in TEXTS}
+                        yield texts | {key: row[key] for key in NUMBERS}, row["features"]
+
+        found, features = through_cache(folder, shape, records)
         shared = [notes["thresholds"], notes["scales"], notes["frontend"], features]
         fingerprint = hashlib.sha256(json.dumps(shared, sort_keys=True).encode())
         for key in TEXTS:
@@ -188,20 +273,30 @@ def _load(name: str, folder: Path) -> Corpus:
             fingerprint.update(found[key].data)
         return Corpus(
             name=name,
-            database=notes["builder"],
-            synthetic=notes["synthetic"],
             left_out=len(notes["left_out"]),
-            thresholds=notes["thresholds"],
-            scales={dimension: (low, high) for dimension, (low, high) in notes["scales"].items()},
             frontend=notes["frontend"],
             fingerprint=fingerprint.hexdigest(),
+            **_shared(notes),
             **found,
         )
 
 
+def _shared(notes: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of `Facts` that all utterances share, from what `Facts.metadata` stored."""
+    scales = {dimension: (low, high) for dimension, (low, high) in notes["scales"].items()}
+    shared = {key: notes[key] for key in ("synthetic", "thresholds")}
+    return {"database": notes["builder"], **shared, "scales": scales}
+
+
+def _labels_only(data_dir: Path) -> dict[str, Path]:
+    """Return name to file of every corpus of which only the labels are stored."""
+    files = (file for database in DATABASES for file in data_dir.glob(f"{database}/*/{LABELS_FILE}"))
+    return {file.parent.name: file for file in files}
+
+
 def _unknown(name: str, root: Path, features: Frontend) -> str:
-    """Return the sentence for a corpus that is not there."""
-    present, labels = prepared(root), labels_only.found(root)
+    """Return the message for a corpus that does not exist, with the command that prepares it if possible."""
+    present, labels = prepared(root), _labels_only(root)
     known = {tagged.partition("-")[0]: place for tagged, place in (labels | present).items()}
     found = ", ".join(sorted([*present, *(f"{other} (labels only)" for other in labels)])) or "none"
     sentence = f"no corpus {name + tag(features)!r} in {root}, found "
@@ -212,15 +307,10 @@ def _unknown(name: str, root: Path, features: Frontend) -> str:
         return f"{sentence}, expected names separated by blanks"
     database = name if name in DATABASES else "DATABASE"
     database = known[name].parent.parent.name if name in known else database
-    return f"{sentence}; prepare it with: {_command(database, name, root, features)}"
-
-
-def _command(database: str, name: str, root: Path, features: Frontend) -> str:
-    """Return the command that prepares a corpus with a front end."""
     words = ["ser-jax", "prepare", database, "--source", "SOURCE"]
     words += [] if name == database else ["--name", name]
     if features != LOGMEL:
         words += ["--features", describe(features).get("class", features.name)]
     for field, value in changes(features).items():
         words += [f"--features.{field.replace('_', '-')}", str(value)]
-    return shlex.join([*words, "--data-dir", str(root)])
+    return f"{sentence}; prepare it with: {shlex.join([*words, '--data-dir', str(root)])}"

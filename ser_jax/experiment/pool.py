@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ser_jax.data import histogram, standardize
-from ser_jax.data.concatenated import Concatenated
-from ser_jax.data.corpus import Corpus
+from ser_jax.data import standardize
+from ser_jax.data.corpus import Concatenated, Corpus
 from ser_jax.data.folds import Fold, FoldError, folds, groups
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Gathered
@@ -126,7 +125,7 @@ class Pool(Concatenated):
             self._latest = None
             gc.collect()  # compiled functions refer to themselves and would keep the old features
             own = [self.names.index(name) for name in train]
-            features = histogram.towards(own, self.features, self.frames, self.membership)
+            features = standardize.equalize(own, self.features, self.frames, self.membership)
             sums = standardize.moments(features, self.frames)
             self._latest = train, Features(*self._place(features, self.frames), sums)
         return self._latest[1]

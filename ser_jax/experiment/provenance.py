@@ -23,7 +23,7 @@ VERSIONS = (
 BUSY = 0.5  # processes that ran or waited
 ROOT = "ser_jax.experiment.run"
 NEUTRAL = {  # imported by it, but no result depends on them: where things are, what computes, how it ends
-    "ser_jax", "ser_jax.checkpoint", "ser_jax.data", "ser_jax.data.audio", "ser_jax.data.cache",
+    "ser_jax", "ser_jax.checkpoint", "ser_jax.data", "ser_jax.data.audio",
     "ser_jax.data.store", "ser_jax.devices", "ser_jax.errors", "ser_jax.io", "ser_jax.shutdown",
     "ser_jax.experiment", "ser_jax.experiment.provenance", "ser_jax.experiment.resume",
 }  # fmt: skip

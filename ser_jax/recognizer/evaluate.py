@@ -21,7 +21,7 @@ from scipy.optimize import brute, fmin
 from scipy.special import softmax
 
 from ser_jax import metrics
-from ser_jax.data.concatenated import Concatenated
+from ser_jax.data.corpus import Concatenated
 from ser_jax.io import markdown_table
 from ser_jax.recognizer import trained
 from ser_jax.recognizer.trained import Temperature, Trained

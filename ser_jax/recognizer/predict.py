@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ser_jax.data.utterance import SUFFIXES
+from ser_jax.data.catalog import SUFFIXES
 from ser_jax.errors import UserError, beside, one_line
 from ser_jax.recognizer import stream
 from ser_jax.recognizer.prediction import Prediction, Window, describe

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ser_jax import __version__, data, engine
 from ser_jax.data import Corpus, standardize
-from ser_jax.data.concatenated import Concatenated
+from ser_jax.data.corpus import Concatenated
 from ser_jax.data.folds import groups
 from ser_jax.data.labels import RULES
 from ser_jax.data.standardize import Scaler

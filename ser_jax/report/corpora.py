@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_jax.data import Corpus, Facts, UnknownCorpusError, facts, onset
+from ser_jax.data import Corpus, Facts, UnknownCorpusError, audit, facts
 from ser_jax.data.labels import counts
 from ser_jax.io import markdown_table
 from ser_jax.report.results import marked
@@ -107,7 +107,7 @@ def speech_onset(corpus: Corpus) -> dict[str, Any]:
     Returns: by name, numbers of utterances, the seconds by which shares of them have started, and medians;
       None without speech.
     """
-    found = onset.extent(corpus.features, corpus.frames)
+    found = audit.silence(corpus.features, corpus.frames)
     lead = found.lead[~np.isnan(found.lead)]
     measured: dict[str, float | None] = dict.fromkeys(
         [
@@ -130,8 +130,8 @@ def onset_table(onsets: Sequence[dict[str, Any]]) -> str:
     text = {float: "{:.2f}".format, type(None): "?".format}
     lines = [[text.get(type(value), str)(value) for value in one.values()] for one in onsets]
     return (
-        f"{markdown_table([list(onsets[0]), *lines])}\n\nSpeech: {onset.LASTING} frames in a row that are at "
-        f"most {onset.BELOW:g} dB below the loud ones and {onset.ABOVE:g} dB above the quiet ones. Contrast: "
+        f"{markdown_table([list(onsets[0]), *lines])}\n\nSpeech: {audit.LASTING} frames in a row that are at "
+        f"most {audit.BELOW:g} dB below the loud ones and {audit.ABOVE:g} dB above the quiet ones. Contrast: "
         "median level of loud over quiet frames; far below 20 dB the room is loud, and an early start means "
         "little."
     )

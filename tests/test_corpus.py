@@ -1,4 +1,4 @@
-"""Batches for training loops outside this package."""
+"""Corpora in memory: several as one, and batches for training loops outside this package."""
 
 import dataclasses
 
@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_jax.data import labels, standardize
-from ser_jax.data.batching import BatchError, batches
-from ser_jax.data.standardize import Scaler
+from ser_jax.data.corpus import Concatenated, ConcatenatedArray, CorpusError, batches
+from ser_jax.data.standardize import Scaler, moments
+from ser_jax.features import Waveform, describe
 
 CORPUS = noise_corpus()
 EVERYONE = np.zeros(len(CORPUS), np.int32)
@@ -97,20 +98,6 @@ def test_features_are_standardised_and_their_padding_zero(mode):
         assert not x[len(used) :].any()
 
 
-def test_one_scaler_may_come_with_its_group_axis_or_without():
-    scaler = standardize.fit_scaler("train", SUMS, MEMBER, np.arange(30))
-    one = joined(list(batches(CORPUS, ROWS, 3, scaler=scaler)))
-    other = joined(list(batches(CORPUS, ROWS, 3, scaler=Scaler(scaler.mean[0], scaler.scale[0]))))
-    np.testing.assert_array_equal(one["features"], other["features"])
-
-
-def test_what_a_loop_does_to_a_batch_stays_there():
-    before = CORPUS.features.copy()
-    for batch in batches(CORPUS, ROWS, 4):
-        batch["features"][:] = 7
-    np.testing.assert_array_equal(CORPUS.features, before)
-
-
 def test_a_mapped_corpus_is_read_batch_by_batch(tmp_path):
     """The map spans 64 GB of holes; a loop that read them all would not end."""
     count, shape = 820_000, (750, 26)
@@ -127,7 +114,7 @@ def test_a_mapped_corpus_is_read_batch_by_batch(tmp_path):
 
 def refused(message, *arguments, **options):
     """When called, not when the first batch is requested."""
-    with pytest.raises(BatchError, match=message):
+    with pytest.raises(CorpusError, match=message):
         batches(CORPUS, *arguments, **options)
 
 
@@ -146,23 +133,43 @@ def test_wrong_indices_are_refused(indices, message):
     refused(message, indices, 4)
 
 
-@pytest.mark.parametrize("size", [0, -1, 2.0, None])
-def test_wrong_sizes_are_refused(size):
-    refused(f"batch_size {size}, expected an integer of at least 1", ROWS, size)
+ONE, OTHER = noise_corpus("one", seed=1), noise_corpus("other", seed=2, each=4)
+BOTH = Concatenated([ONE, OTHER])
+
+
+def test_rows_are_those_of_the_corpora():
+    assert BOTH.names == ["one", "other"]
+    assert BOTH.features.shape == (100, 750, 26)
+    assert BOTH.corpus.tolist() == [0] * 60 + [1] * 40
+    for name in ("id", "speaker", "frames"):
+        joined = np.r_[getattr(ONE, name), getattr(OTHER, name)]
+        np.testing.assert_array_equal(getattr(BOTH, name), joined)
+    assert len(set(BOTH.speaker_id)) == 20
+    assert BOTH.speaker_id[0] == "one s0F"
 
 
 @pytest.mark.parametrize(
-    ("mean", "scale", "group"),
-    [
-        (25, 25, None),
-        ((2, 26), 26, EVERYONE),
-        ((2, 26), (2, 26), None),
-        ((2, 26), (2, 26), EVERYONE + 2),
-        ((2, 26), (2, 26), EVERYONE - 1),
-        ((2, 26), (2, 26), EVERYONE[:3]),
-        ((2, 26), (2, 26), EVERYONE.astype(float)),
-    ],
+    "rows", [np.array([99, 0, 60, 59, 0]), np.arange(6).reshape(2, 3) * 19, np.arange(0)]
 )
-def test_scalers_that_do_not_fit_are_refused(mean, scale, group):
-    expected = r"a scaler of mean .*, expected \[26\], or \[G, 26\] with a number below G for each of the 60"
-    refused(expected, ROWS, 4, scaler=Scaler(np.zeros(mean), np.ones(scale)), group=group)
+def test_gathering_is_that_of_one_array(rows):
+    whole = np.concatenate([ONE.features, OTHER.features])
+    np.testing.assert_array_equal(ConcatenatedArray([ONE.features, OTHER.features])[rows], whole[rows])
+
+
+def test_moments_and_labels_are_those_of_the_corpora():
+    class Task:
+        def labels(self, corpus):
+            return corpus.arousal.astype(int) * (1 if corpus is ONE else 7)
+
+    whole = np.concatenate([ONE.features, OTHER.features])
+    for found, expected in zip(BOTH.moments(), moments(whole, BOTH.frames), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(BOTH.labels(Task()), np.r_[ONE.arousal, 7 * OTHER.arousal])
+
+
+def test_corpora_that_do_not_belong_together_are_refused():
+    with pytest.raises(CorpusError, match=r"corpora \['one', 'one'\], expected different names"):
+        Concatenated([ONE, ONE])
+    waves = dataclasses.replace(OTHER, frontend=describe(Waveform()))
+    with pytest.raises(CorpusError, match=r"features one of .*, other of .*, expected one front end"):
+        Concatenated([ONE, waves])
