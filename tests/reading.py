@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ser_jax.cli import main as ser_jax
+from ser_jax.experiment.command import SHORT
 
 ROOT = Path(__file__).parents[1]
 FENCED = re.compile(
@@ -110,7 +111,8 @@ def flags(words):
     """Return the flags of the command that begins with these words."""
     status, text = run([*words, "--help"])
     assert status == 0, f"{words}: {text}"
-    return set(re.findall(r"--[a-z][\w.-]*", text))
+    found = set(re.findall(r"--[a-z][\w.-]*", text))
+    return found | {short for short, full in SHORT.items() if full in found}
 
 
 def command(words):
