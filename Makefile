@@ -18,6 +18,15 @@ $(BIN)/ser-jax prepare iemocap --source $(1)/speech/IEMOCAP_full_release --name 
 $(BIN)/ser-jax prepare recola --source $(1)/speech/RECOLA --name synthetic_fr --data-dir $(1)/data
 endef
 
+# A script and its flags, and the file of its tables: below the command, device, date and commit.
+define measure
+@echo '`python -m experiments.$(1)`;' $$($(BIN)/python -c "$(DEVICE)")"; $$(date +%F); commit $$(git rev-parse --short=7 HEAD)" \
+    > $(MEASURED)/$(2).md && echo >> $(MEASURED)/$(2).md
+$(BIN)/python -m experiments.$(1) >> $(MEASURED)/$(2).md
+
+endef
+DEVICE := from ser_jax.experiment import provenance; print(provenance.processor())
+
 .PHONY: demo test slow lint docs figures model clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -54,18 +63,14 @@ docs: $(VENV)/tools
 	@echo build/docs/docs/index.html
 
 figures: $(VENV)/installed  # hours; ravdess and emodb must be prepared
-	mkdir -p $(MEASURED)
-	set -e; for name in table2 english_1308 learning_curve attention_over_time related; do \
-	    $(BIN)/python -m experiments.$$name --corpora ravdess emodb --out results/acted > $(MEASURED)/$$name.md; done
-	$(BIN)/python -m experiments.tuning --corpora ravdess emodb --seeds 1 --out results/tuning > $(MEASURED)/tuning.md
-	set -e; for mode in none train corpus speaker; do \
-	    $(BIN)/python -m experiments.table2 --corpora ravdess emodb --protocol.standardize $$mode \
-	    --out results/$$mode > $(MEASURED)/standardize_$$mode.md; done
-	$(BIN)/python -m experiments.table2 --corpora ravdess emodb --precision bfloat16 --out results/bfloat16 \
-	    > $(MEASURED)/bfloat16.md
-	$(BIN)/python -m experiments.speech_onset --corpora ravdess emodb > $(MEASURED)/speech_onset.md
-	set -e; for name in throughput recognition preparation scaling; do \
-	    $(BIN)/python -m experiments.$$name > $(MEASURED)/$$name.md; done
+	$(foreach name,table2 english_1308 learning_curve attention_over_time related, \
+	    $(call measure,$(name) --corpora ravdess emodb --out results/acted,$(name)))
+	$(call measure,tuning --corpora ravdess emodb --seeds 1 --out results/tuning,tuning)
+	$(foreach mode,none train corpus speaker, \
+	    $(call measure,table2 --corpora ravdess emodb --protocol.standardize $(mode) --out results/$(mode),standardize_$(mode)))
+	$(call measure,table2 --corpora ravdess emodb --precision bfloat16 --out results/bfloat16,bfloat16)
+	$(call measure,speech_onset --corpora ravdess emodb,speech_onset)
+	$(foreach name,throughput recognition scaling,$(call measure,$(name),$(name)))
 
 model: $(VENV)/installed
 	rm -rf $(MODEL)

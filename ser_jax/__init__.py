@@ -1,6 +1,6 @@
 """Cross-lingual and multilingual speech emotion recognition: the attentive CNN of Neumann & Vu (ICASSP 2018).
 
-Dimensions, named the same way everywhere:
+Dimensions of arrays, as in `Float[Array, "B T F"]` ("*R" stands for a leading R or none):
 
     N  utterances of a corpus            R  runs trained at once, one per task, fold and seed
     M  some of them, in a list           A  targets of a recogniser, each with R seeds
@@ -50,7 +50,7 @@ first used. Everything else may change without notice.
     Prediction, Window             its predictions for a recording, and for 7.5 s
     Estimate, Segment              of one task, and where its attention lies
 
-    UserError                      base of every error that a user can mend
+    UserError                      base class of errors that a user can fix
 """
 
 import importlib

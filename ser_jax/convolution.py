@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 # JAX's default precision is not float32 on every accelerator.
 PRECISIONS = {
@@ -54,7 +54,7 @@ def segment_maxima(
 
 
 class _Sizes(NamedTuple):
-    """S, and the arguments of `segment_maxima` that are no arrays."""
+    """S, and the static arguments of `segment_maxima`."""
 
     segments: int
     stride: int
@@ -63,15 +63,10 @@ class _Sizes(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """Which of the [B S] segments have to be computed.
+    """Which segments have to be computed: those that hold sound come first in `order`, `live` in number."""
 
-    Attributes:
-      order: [B S] int32, segments that hold sound first.
-      live: [] int32, how many of them hold sound.
-    """
-
-    order: jax.Array
-    live: jax.Array
+    order: Int[Array, "B*S"]
+    live: Int[Array, ""]
 
 
 Saved = tuple[jax.Array, jax.Array, _Plan, jax.Array]  # x, kernel, plan, positions of the maxima [B S, C]

@@ -29,17 +29,13 @@ MEASURED = 8  # runs of the step whose memory the compiler reports
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class RunSpec:
-    """One model to train, and the utterances it predicts.
+    """One model to train, as `Runs` describes it, and the utterances it predicts.
 
     Attributes:
-      key: everything random follows from it, see `train.key`.
-      train: rows of `Data` it is trained on; lists of several runs may differ in length.
-      labels: classes or [N, K] numbers, of all rows.
+      key, train, labels, unlabelled, weights: see `Runs`; lists of several runs may differ in length.
       scaler: Scaler of [G, F], or a function that fits it once the run is computed.
       test: rows it predicts in the end.
       dev: rows it predicts while it trains.
-      unlabelled: rows without labels, for objectives that use them.
-      weights: of the utterances in the loss; None for 1 each.
       params: where to start, for fine-tuning; None for parameters drawn from the key.
       fold, seed: which run of a setting it is.
     """
@@ -121,8 +117,7 @@ def compute(
     """Train every run and predict its test and development utterances.
 
     Args:
-      machine: what computes.
-      config, training: the same for all runs.
+      machine, config, training: the same for all runs.
       data: the corpora, features as `Machine.place` left them.
       specs: the runs; either all or none start from parameters and use unlabelled rows.
       loss: the task's.

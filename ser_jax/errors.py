@@ -1,7 +1,4 @@
-"""Errors that a user can mend, one sentence each.
-
-Every package raises its own subclass; the command line prints the sentence and exits with status 2.
-"""
+"""Errors that a user can fix, one sentence each: the command line prints it and exits with status 2."""
 
 import difflib
 import itertools
@@ -58,9 +55,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence that suggests what `name` probably meant, or nothing."""
+    """Return the end of a sentence that suggests the known name that was probably meant, or nothing."""
     known = list(known)
-    if "," in name:  # several, separated as other programs do
+    if "," in name:  # several names, separated by commas
         parts = [nearest(part.strip(), known) for part in name.split(",") if part.strip()]
         found = [part for part in parts if part is not None]
         return f"; did you mean {' '.join(found)}, separated by blanks?" if found == parts != [] else ""
@@ -69,7 +66,7 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def no_folder(path: Path) -> str:
-    """Return what a path that is not a folder is, for an error's sentence."""
+    """Describe a path that is not a folder, for an error's sentence."""
     return "is a file" if path.exists() else f"no such folder{beside(path)}"
 
 

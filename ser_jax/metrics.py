@@ -1,4 +1,4 @@
-"""Agreement of predictions with labels: UAR and its kin for K classes, CCC for regression.
+"""Agreement of predictions with labels: UAR, accuracy and F1 of K classes, CCC of regression.
 
 Predictions may have leading axes, such as runs. Utterances without a label are left out everywhere: those of
 class -1, and in every dimension of a regression those whose label is NaN.

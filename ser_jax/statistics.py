@@ -92,7 +92,7 @@ def interval(
     speakers, n = len(sums), np.count_nonzero(sums[:, 0].reshape(len(sums), -1), axis=0).min()
     if n < 2:
         return Interval(np.nan, np.nan)
-    rank = np.argsort(np.lexsort(sums.sum(axis=2).reshape(speakers, -1).T))  # whatever their names
+    rank = np.argsort(np.lexsort(sums.sum(axis=2).reshape(speakers, -1).T))  # so that names do not matter
     rng, chances = np.random.default_rng(seed), np.full(speakers, 1 / speakers)
     blocks = _blocks(samples, max(speakers, sums[0].size))
     draws = np.concatenate([value(rng.multinomial(speakers, chances, rows)[:, rank]) for rows in blocks])
@@ -158,7 +158,7 @@ def paired_test(
     observed, rounding = means[0] - means[1], ROUNDING * np.abs(means).max()
     share = observed - difference(np.eye(speakers, dtype=bool))
     differ = np.flatnonzero(np.abs(share) > rounding)
-    differ = differ[np.argsort(np.abs(share[differ]))]  # whatever their names
+    differ = differ[np.argsort(np.abs(share[differ]))]  # so that names do not matter
     every = 2 ** len(differ)
     rng, tried, as_large = np.random.default_rng(seed), 0, 0
     for rows in _blocks(min(every, samples), max(2 * speakers, sums[0].size)):
@@ -202,7 +202,7 @@ def chance_interval(metric: str, labels: ArrayLike, *, classes: int = 2, level: 
     every dimension: the correlation of permuted numbers is 0 with variance 1 / (n - 1), and taken for normal.
 
     Arguments are those of `interval`. A model whose guesses several utterances or dimensions share, as those
-    of one speaker, strays further.
+    of one speaker, deviates further.
 
     Raises: ValueError if a class has no utterances, or for a bad level.
 

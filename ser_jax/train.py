@@ -257,7 +257,7 @@ def augmented(training: TrainConfig, gathered: Data, run: Runs, batch: Batch) ->
     return jnp.where(valid[:, :, None], x, 0)
 
 
-def order(run: Runs, key: Key[jax.Array, ""]) -> Int[jax.Array, "M"]:
+def order(run: Runs, key: Key[jax.Array, ""]) -> Int[Array, "M"]:
     """Return the run's own rows in random order, padding last.
 
     It depends on the key and the run's own rows alone, not on the length that a stack padded them to.
@@ -268,14 +268,10 @@ def order(run: Runs, key: Key[jax.Array, ""]) -> Int[jax.Array, "M"]:
 
 
 def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
-    """Return the batches of one epoch of one run, with a leading axis of steps.
+    """Return the batches of `size` utterances of one run's epoch, with a leading axis of steps.
 
-    Each of its own utterances appears once; steps past their count have an empty mask.
-
-    Args:
-      run: one run.
-      size: B, utterances a step; the last step takes those that are left.
-      number: epochs done before this one.
+    Each of its own utterances appears once, in an order that follows from `number`, the epochs done before;
+    steps past their count have an empty mask.
     """
     key = jax.random.fold_in(jax.random.fold_in(run.key, 1), number)
     steps = -(-len(run.train) // size)
@@ -332,14 +328,7 @@ def start_runs(
 def objective(
     procedure: Procedure, variables: tuple[Tree, Tree], gathered: Data, run: Runs, batch: Batch
 ) -> Float[jax.Array, ""]:
-    """Return what a step of one run minimises.
-
-    Args:
-      procedure: network, configuration and the task's loss.
-      variables: (params, heads).
-      gathered: `gather(data, batch.rows)`.
-      run, batch: the run and the step.
-    """
+    """Return what a step of one run minimises, from (params, heads) and `gather(data, batch.rows)`."""
     config, training, loss, *_ = procedure
     params, heads = variables
     x = augmented(training, gathered, run, batch)
@@ -353,7 +342,7 @@ def objective(
     weights = (valid & labelled).astype(jnp.float32)
     if run.weights is not None:
         weights = weights * run.weights[batch.rows]
-    seen = Step(
+    step = Step(
         output=output,
         labels=labels,
         weights=weights,
@@ -363,7 +352,7 @@ def objective(
         progress=(batch.number[0] - 1) / max(training.epochs, 1),
         key=jax.random.fold_in(batch.key, 2),
     )
-    return training.objective(loss, seen, heads)
+    return training.objective(loss, step, heads)
 
 
 def step(procedure: Procedure, gathered: Data, run: Runs, state: TrainState, batch: Batch) -> Updated:
@@ -380,14 +369,10 @@ def step(procedure: Procedure, gathered: Data, run: Runs, state: TrainState, bat
 def _advance(
     procedure: Procedure, fetch: Callable[[jax.Array], Data], run: Runs, state: TrainState, steps: Tree
 ) -> Updated:
-    """Take several steps of one run; those with an empty mask, or after it was stopped, change nothing.
+    """Take several steps (places, Batch) of one run; return the state and the sum of the losses.
 
-    Args:
-      procedure: see `objective`.
-      fetch: maps a step's place to its gathered `Data`.
-      run, state: before.
-      steps: (places, Batch), both with a leading axis of steps.
-    Returns: the state after, and the sum of the losses over the utterances.
+    Steps with an empty mask, or after the run was stopped, change nothing. `fetch` maps a place to its
+    gathered `Data`.
     """
 
     def body(carry: Updated, placed: tuple[jax.Array, Batch]) -> tuple[Updated, None]:
@@ -405,12 +390,8 @@ def _advance(
 
 
 def one_epoch(procedure: Procedure, data: Data, run: Runs, state: TrainState, number: ArrayLike) -> Updated:
-    """Pass once over one run's own training utterances.
+    """Pass once over one run's own training utterances, after `number` epochs.
 
-    Args:
-      procedure: see `objective`.
-      data, run, state: before.
-      number: epochs done before this one.
     Returns: the state after, and the mean loss over the utterances; NaN once the run is stopped.
     """
     batches = schedule(run, procedure.training.batch, number)
@@ -429,12 +410,10 @@ def each_run(
     stacking: str = "map",
     mesh: Mesh | None = None,
 ) -> Tree:
-    """Compute function(shared, *run) for every run of the stacks, along their leading axis.
+    """Compute function(shared, *run) for every run of the stacks, along their leading axis R.
 
     Args:
-      function: computes one run.
-      shared: the same for all runs.
-      stacks: trees of arrays with a leading R; with a mesh, R must be a multiple of its size.
+      function, shared, stacks: see above; with a mesh, R must be a multiple of its size.
       stacking: "vmap" for all at once, "map" for one after another within one program.
       mesh: devices that share the runs (one axis); nothing passes between them.
     """
@@ -498,7 +477,7 @@ _schedules = jax.jit(jax.vmap(schedule, (0, None, None)), static_argnums=1)
 def _advance_runs(
     procedure: Procedure, gathered: Data, runs: Runs, state: TrainState, batches: Batch
 ) -> Updated:
-    """Advance every run by batches [R, steps] whose features [R, steps, B, T F] were brought along."""
+    """Advance every run by batches [R, steps] whose features [R, steps, B, T F] were gathered."""
 
     def one(_: object, gathered: Data, run: Runs, own: TrainState, batches: Batch) -> Updated:
         places = jnp.arange(len(batches.rows))
@@ -596,12 +575,8 @@ def predict(
 ) -> Output:
     """Predict utterances by every run of a stack, without dropout.
 
-    Args:
-      config, data, runs: as in training.
-      params: stacked parameters.
-      rows: of `data`; the first `count` are the run's own, the rest is padding.
-      count: how many utterances each run predicts; predictions of the padding have no meaning.
-      mesh: see `each_run`.
+    The first `count` rows are the run's own; predictions of the rest, the padding, have no meaning.
+
     Returns: Output(outputs [R, M, K], attention [R, M, S]) on the host.
     """
     width = rows.shape[1]

@@ -1,54 +1,54 @@
-"""Recognisers for tests: of the real make, with weights by lot."""
+"""Recognisers with random weights, and recordings, for tests."""
 
 import jax
 import numpy as np
 import soundfile
 
 from ser_jax import model
-from ser_jax.features.logmel import filterbank
+from ser_jax.data.standardize import Scaler
+from ser_jax.features import LogMel
 from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer import Recognizer, trained
-from ser_jax.recognizer.trained import Target, Temperature, Trained
+from ser_jax.recognizer import Recognizer, TaskModel, Trained, trained
+from ser_jax.recognizer.trained import Temperature
+from ser_jax.tasks import TASKS
 
-FACTS = {
-    "name": "by-lot",
-    "synthetic": True,
-    "corpora": [
-        {"name": "made_up", "builder": "manifest", "synthetic": True, "utterances": 12, "speakers": 3}
-    ],
-}
+CORPUS = {"name": "made_up", "synthetic": True, "languages": ["de"], "training": {"utterances": 12}}
+FACTS = {"name": "random", "synthetic": True, "corpora": [CORPUS]}
 
 
-def drawn(targets=("arousal", "valence"), seeds=5, sizes=None, draw=0) -> Trained:
-    """Weights as training would find them in size, and a standardisation that suits speech."""
-    sizes = sizes or AttentiveCNN()
-    keys = jax.random.split(jax.random.key(draw), (len(targets), seeds))
-    params = jax.vmap(jax.vmap(lambda key: model.init(sizes, key)))(keys)
-    rng = np.random.default_rng(draw)
-    return Trained(
-        sizes=sizes,
-        filters=filterbank().toarray(),
-        mean=rng.normal(-40, 5, sizes.bands).astype(np.float32),
-        scale=(1 / rng.uniform(10, 20, sizes.bands)).astype(np.float32),
-        targets={name: _target(params, i) for i, name in enumerate(targets)},
-        facts={**FACTS, "seeds": seeds},
-    )
+def drawn(tasks=("arousal", "valence"), seeds=5, network=AttentiveCNN, frontend=None, draw=0, **sizes):
+    """Return a `Trained` of random weights, with a scaler that suits speech.
 
-
-def _target(params, i) -> Target:
-    own = jax.tree.map(lambda leaf: np.asarray(leaf[i]), params)
-    return Target(Temperature(0.5 + i, 0.3 * i), own)
+    Args:
+      tasks: names in `TASKS`, or tasks.
+      network: class of the networks, of these sizes.
+    """
+    frontend, rng, models = frontend or LogMel(), np.random.default_rng(draw), {}
+    for i, task in enumerate(TASKS[one] if isinstance(one, str) else one for one in tasks):
+        own = network(bands=frontend.dims, frames=frontend.frames, outputs=task.outputs, **sizes)
+        keys = jax.random.split(jax.random.key(draw + i), seeds)
+        params = jax.tree.map(np.asarray, jax.vmap(lambda key: model.init(own, key))(keys))  # noqa: B023
+        temperature = Temperature(0.5 + i, 0.3 * i) if task.class_names else None
+        models[task.name] = TaskModel(task, own, params, temperature)
+    mean, deviation = rng.normal(-40, 5, frontend.dims), rng.uniform(10, 20, frontend.dims)
+    scaler = Scaler(mean.astype(np.float32), (1 / deviation).astype(np.float32))
+    return Trained(frontend, scaler, models, {**FACTS, "seeds": seeds})
 
 
 def kept(path, **options):
-    """The folder of such a recogniser."""
+    """Write the folder of such a recogniser and return its path."""
     path.mkdir(parents=True)
     trained.write(path, drawn(**options))
     return path
 
 
+def recogniser(**options):
+    """Return such a recogniser."""
+    return Recognizer(drawn(**options))
+
+
 def speech(seconds, rate=16_000, seed=0):
-    """Noise whose level changes from syllable to syllable: [n] float64."""
+    """Return noise whose level changes with every syllable: [n] float64."""
     rng = np.random.default_rng(seed)
     count = round(seconds * rate)
     level = np.repeat(10 ** rng.uniform(-3, -0.5, -(-count // (rate // 5))), rate // 5)[:count]
@@ -56,7 +56,7 @@ def speech(seconds, rate=16_000, seed=0):
 
 
 def recordings(root):
-    """A folder of recordings of several formats and lengths, one of them in several windows."""
+    """Fill a folder with recordings of several formats and lengths, one of them of several windows."""
     (root / "deep").mkdir()
     for i, (name, seconds) in enumerate(
         {"a.wav": 1.0, "b.flac": 12.0, "deep/c.WAV": 3.0, "deep/it's =2+3; $x$.ogg": 8.0}.items()
@@ -64,8 +64,3 @@ def recordings(root):
         soundfile.write(root / name, speech(seconds, seed=i), 16_000, format=name[-4:].strip(".").upper())
     (root / "deep" / "notes.txt").write_text("no recording")
     return root
-
-
-def recogniser(**options) -> Recognizer:
-    """Such a recogniser, loaded."""
-    return Recognizer(drawn(**options))

@@ -34,7 +34,7 @@ def recognizer(*tasks, seeds=2, facts=FACTS, network=AttentiveCNN, **sizes):
     for task in (TASKS[name] for name in tasks):
         own = network(outputs=task.outputs, **sizes)
         params = jax.tree.map(draw, model.shapes(own))
-        models[task.name] = TaskModel(task, own, params, Temperature(1.0))
+        models[task.name] = TaskModel(task, own, params, Temperature(1.0) if task.class_names else None)
     scaler = Scaler(np.full(26, -40, np.float32), np.full(26, 1 / 15, np.float32))
     return Recognizer(Trained(LogMel(), scaler, models, facts))
 

@@ -10,7 +10,12 @@ from jaxtyping import AbstractArray
 
 
 def check(function):
-    """Return a function that raises if an array does not match its annotation."""
+    """Return a function that raises if an array does not match its annotation.
+
+    Fields of dataclasses are not checked: those that are trees hold anything while JAX transforms them.
+    """
+    if function.__name__ == "__init__":
+        return function
     named = function.__annotations__.items()
     function.__annotations__ = {name: annotation for name, annotation in named if _has_shape(annotation)}
     return beartype(function)

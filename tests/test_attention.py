@@ -79,15 +79,6 @@ def test_an_utterance_without_valid_frames_is_left_out(seed):
         np.testing.assert_array_equal(all_rows, own)
 
 
-def test_rows_that_pad_a_stack_are_left_out():
-    weights = np.zeros((2, 2, 2))
-    weights[:, 0], weights[1, 1] = [0.9, 0.1], [0.2, 0.8]
-    valid = np.ones((2, 2), bool)
-    for kept in (weights, attention.masked(weights, valid)):
-        np.testing.assert_allclose(attention.largest(kept), [[1, 0], [0.5, 0.5]])
-    np.testing.assert_allclose(attention.on_padding(weights, [[True, False]] * 2).weight, [0.1, 0.45])
-
-
 def test_chance_is_the_mean_over_every_possible_choice():
     valid = attention.valid_mask([80, 200, 300], 4, HOP)  # one, three and four segments
     outcomes = list(itertools.product(*(np.flatnonzero(row) for row in valid)))

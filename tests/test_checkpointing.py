@@ -1,4 +1,4 @@
-"""Stacks in training on disk: resumed, refused, moved aside and discarded."""
+"""Stacks in training on disk: saved, resumed, moved aside."""
 
 import dataclasses
 import json
@@ -7,38 +7,33 @@ import signal
 import numpy as np
 import pytest
 
-from ser_jax.checkpoint import CheckpointError, Series
+from ser_jax.checkpoint import Series
 from ser_jax.errors import Interrupted
-from ser_jax.experiment import resume
-from ser_jax.experiment.resume import Checkpointing, differences
+from ser_jax.experiment.config import differences
+from ser_jax.experiment.resume import Checkpointing
 from ser_jax.shutdown import Shutdown
 
 EPOCHS = 5
-WORK = {"runs": [["cell", 3]], "training": {"epochs": EPOCHS, "stacking": "auto"}, "folds": (1, 2)}
 
 
 @dataclasses.dataclass
 class Experiment:
-    """A results folder, what was said, and how often stacks are saved."""
+    """The folder of a stack's checkpoints, what was printed, and how often it is saved."""
 
-    out: object
-    said: list = dataclasses.field(default_factory=list)
+    folder: object
+    printed: list = dataclasses.field(default_factory=list)
     shutdown: Shutdown = dataclasses.field(default_factory=Shutdown)
     interval: tuple = (3600.0, 2)
 
-    @property
-    def folder(self):
-        return self.out / "unfinished" / "cell" / "host-0"
-
-    def begin(self, work=WORK, environment=None, enabled=True):
-        environment = environment or {"jax": "1"}
-        self.said.clear()
+    def begin(self, jax="1", enabled=True):
+        self.printed.clear()
+        say, environment = self.printed.append, {"jax": jax}
         return Checkpointing(
-            self.folder, work, environment, self.interval, "cell", self.shutdown, self.said.append, enabled
+            self.folder, environment, EPOCHS, self.interval, "cell", self.shutdown, say, enabled
         )
 
     def train(self, checkpointing, stack=0, until=EPOCHS):
-        """Trains a stack, whose state is the number of its epochs; returns the epoch it began after."""
+        """Train a stack whose state is the number of its epochs; return the epoch it began after."""
         found = checkpointing.latest(stack, {"state": np.zeros(2)})
         first = 0 if found is None else found[0]
         assert found is None or (found[1]["state"] == first).all()
@@ -46,27 +41,26 @@ class Experiment:
             checkpointing.save(stack, epoch, epoch == EPOCHS, lambda: {"state": np.full(2, float(epoch))})  # noqa: B023
         return first
 
+    def saved(self):
+        return Series(self.folder / "stack-0").numbers()
+
 
 @pytest.fixture
 def experiment(tmp_path):
-    return Experiment(tmp_path)
+    return Experiment(tmp_path / "unfinished" / "host-0")
 
 
-def test_a_stack_goes_on_after_the_epoch_that_was_saved_last(experiment):
+def test_a_stack_resumes_after_the_epoch_that_was_saved_last(experiment):
     begun = experiment.begin()
     assert begun.runs_per_stack(4) == 4
     assert experiment.train(begun, until=4) == 0
     again = experiment.begin()
     assert again.runs_per_stack(7) == 4
     assert experiment.train(again) == 4
-    assert experiment.said == ["cell: stack 1 goes on after epoch 4 of 5"]
+    assert experiment.printed == ["cell: stack 1 goes on after epoch 4 of 5"]
     assert experiment.train(again, stack=1) == 0
     assert experiment.train(experiment.begin()) == EPOCHS
-    assert experiment.said == []
-
-
-def saved(experiment):
-    return Series(experiment.folder / "stack-0").numbers()
+    assert experiment.printed == []
 
 
 @pytest.mark.parametrize(
@@ -78,23 +72,19 @@ def test_a_stack_is_saved_by_time_or_epochs_and_at_its_end(experiment, interval,
     begun = experiment.begin()
     begun.runs_per_stack(1)
     experiment.train(begun)
-    assert saved(experiment) == numbers
-    assert experiment.shutdown.saved
+    assert experiment.saved() == numbers
 
 
 def test_a_request_to_end_is_followed_after_the_epoch_is_saved(experiment):
     begun = experiment.begin()
     begun.runs_per_stack(1)
     experiment.train(begun, until=1)
-    assert not experiment.shutdown.saved
     experiment.shutdown.requested = signal.SIGTERM
-    with pytest.raises(
-        Interrupted, match=r"^ended after epoch 1 of 5 of stack 1 of cell, which is saved"
-    ) as end:
+    sentence = r"^ended after epoch 1 of 5 of stack 1 of cell, which is saved"
+    with pytest.raises(Interrupted, match=sentence) as end:
         experiment.train(begun)
     assert end.value.status == 143
-    assert experiment.shutdown.saved
-    assert saved(experiment) == [1]
+    assert experiment.saved() == [1]
 
 
 def test_of_several_hosts_the_first_one_saves(experiment):
@@ -107,54 +97,38 @@ def test_of_several_hosts_the_first_one_saves(experiment):
         experiment.train(other)
 
 
-def test_other_work_is_refused_and_another_environment_said(experiment):
-    experiment.begin().runs_per_stack(1)
-    note = (experiment.folder / "stacks.json").read_text()
-    other = WORK | {"training": {"epochs": EPOCHS, "stacking": "vmap"}}
-    with pytest.raises(
-        CheckpointError, match=r"configuration \(training stacking: auto there, vmap expected\)"
-    ):
-        experiment.begin(other)
-    experiment.begin(environment={"jax": "2"})
-    assert experiment.said == [
+def test_another_environment_is_announced(experiment):
+    experiment.begin().runs_per_stack(3)
+    assert experiment.begin(jax="2").runs_per_stack(1) == 3
+    assert experiment.printed == [
         "the unfinished work was begun otherwise (jax: 1 there, 2 expected): results may differ by rounding"
     ]
-    assert (experiment.folder / "stacks.json").read_text() == note
 
 
-@pytest.mark.parametrize("content", [None, "", '{"work": {', "[]", '{"work": {"runs": [["cell", 3]]}}'])
-def test_stacks_of_unknown_work_are_moved_aside(experiment, content):
-    experiment.train(experiment.begin(), until=2)
-    if content is not None:
-        (experiment.folder / "stacks.json").write_text(content)
-    resume.discard(experiment.out, {"cell"} if content else set())
-    if content is not None:
-        assert saved(experiment) == [2]
+@pytest.mark.parametrize("content", ["", '{"runs_per_stack": {', "[]", '{"runs_per_stack": 1}', None])
+def test_stacks_without_an_intact_note_are_moved_aside(experiment, content):
+    begun = experiment.begin()
+    begun.runs_per_stack(2)
+    experiment.train(begun, until=2)
+    note = experiment.folder / "stacks.json"
+    note.unlink() if content is None else note.write_text(content)
     again = experiment.begin()
     assert again.runs_per_stack(1) == 1
     assert experiment.train(again) == 0
-    assert saved(experiment) == [5, 4]
+    assert "stacks.json is lost or damaged: its stacks are trained again" in experiment.printed[0]
+    assert experiment.folder.with_name("host-0.damaged").exists()
 
 
-def test_a_damaged_checkpoint_is_said(experiment):
+def test_a_damaged_checkpoint_is_announced(experiment):
     experiment.interval = (3600.0, 1)
     begun = experiment.begin()
     begun.runs_per_stack(1)
     experiment.train(begun, until=3)
     (experiment.folder / "stack-0" / "3" / "checkpoint.json").write_text("")
     assert experiment.train(experiment.begin()) == 2
-    damaged, how = experiment.said
+    damaged, how = experiment.printed
     assert damaged.endswith("stack-0/3 is damaged and was moved to 3.damaged")
     assert how == "cell: stack 1 goes on after epoch 2 of 5"
-
-
-def test_stacks_are_discarded_when_all_their_results_are_stored(experiment):
-    experiment.begin(WORK | {"runs": [["cell", 3], ["other", 1]]}).runs_per_stack(1)
-    resume.discard(experiment.out, {"cell"})
-    assert (experiment.folder / "stacks.json").exists()
-    resume.discard(experiment.out, {"cell", "other", "more"})
-    assert not list(experiment.out.iterdir())
-    resume.discard(experiment.out, set())
 
 
 def test_differences_are_named():

@@ -131,14 +131,7 @@ def test_other_corpora_are_counted_only(kept, capsys):
     assert out.endswith("Counted only: the paper has no counts of this corpus.\n")
 
 
-def test_a_corpus_that_is_not_there_is_named(tmp_path, capsys):
-    status, out, err = run(capsys, "--data-dir", tmp_path)
-    assert (status, out) == (2, "")
-    assert err.startswith("experiments.class_distribution: no corpus 'iemocap'")
-    assert run(capsys, "--data-dir", tmp_path, "--corpora", "iemocap")[0] == 2
-
-
-def test_speech_onset_is_told_of_every_corpus():
+def test_speech_onset_of_every_corpus():
     """Silence of 0.3 s, speech of 1 s, silence of 0.2 s; and a corpus without speech."""
     level = np.repeat([-80.0, -20.0, -80.0], [30, 100, 20])
     corpus = noise_corpus(sessions=1, each=2)

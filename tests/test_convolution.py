@@ -131,24 +131,6 @@ def test_the_gradient_is_that_of_the_window_with_the_maximum(precision, platform
     np.testing.assert_allclose(rebuilt, maxima, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_kernels_under_vmap_give_what_each_gives_alone(precision):
-    case = drawn((100, 1, 12, 40))
-    kernels = jnp.stack([case[1], case[1][::-1], -case[1]])
-    one = evaluated(segment_maxima, precision=precision)
-    together = jax.jit(jax.vmap(one, (None, 0, None)))(case[0], kernels, case[2])
-    for i, kernel in enumerate(kernels):
-        alone = one(case[0], kernel, case[2])
-        check_close([leaf[i] for leaf in together], alone, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="an accelerator rounds to TF32 or less")
-def test_on_a_cpu_tf32_is_float32():
-    case = drawn((100, 1, 12, 40))
-    for found, wanted in zip(evaluated(segment_maxima, precision="tf32")(*case), FAST(*case), strict=True):
-        assert np.array_equal(found, wanted)
-
-
 @pytest.mark.parametrize("vmapped", [False, True])
 def test_the_program_depends_on_the_platform_it_is_lowered_for(vmapped):
     """Loops over blocks for a CPU, one product of all windows for accelerators, never both."""

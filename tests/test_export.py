@@ -27,7 +27,7 @@ from ser_jax.recognizer.export import ExportError, export, to_onnx, to_stablehlo
 from ser_jax.recognizer.trained import Temperature
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "recognise_onnx.py"
-RNG = np.random.default_rng(0)
+RNG, LOGMEL = np.random.default_rng(0), LogMel()
 SOUNDS = {
     "one frame": RNG.uniform(-1, 1, 400),
     "3 s": RNG.uniform(-1, 1, 48_000) * np.repeat(10 ** RNG.uniform(-3, 0, 15), 3200),
@@ -79,9 +79,6 @@ class MixedNetwork(nn.Module):
         return Output(jnp.cumsum(outputs, axis=1) if self.config.is_unusual else outputs, weight[..., 0])
 
 
-LOGMEL = LogMel()
-
-
 def drawn(networks, frontend=LOGMEL, seeds=2, synthetic=True) -> Trained:
     """Return a recogniser with random parameters, none of them zero, of networks by the task's name."""
     rng = np.random.default_rng(1)
@@ -91,7 +88,12 @@ def drawn(networks, frontend=LOGMEL, seeds=2, synthetic=True) -> Trained:
         return jax.tree.map(lambda leaf: rng.uniform(-0.2, 0.2, (seeds, *leaf.shape)).astype("f4"), shapes)
 
     own = {
-        name: TaskModel(tasks.task(name), network, params(network), Temperature(2.0, 0.7))
+        name: TaskModel(
+            tasks.task(name),
+            network,
+            params(network),
+            None if name == "dimensions" else Temperature(2.0, 0.7),
+        )
         for name, network in networks.items()
     }
     mean = rng.normal(-40, 5, frontend.dims).astype("f4")

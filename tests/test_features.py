@@ -9,27 +9,23 @@ from typing import ClassVar
 import librosa
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from ser_jax.features import Frontend, FrontendError, LogMel, Waveform, describe, named, pad, tag
 from ser_jax.features.logmel import BANDS, HOP, RATE, WINDOW, ShortSignalError, filterbank, logmel
-
-SIGNALS = arrays(np.float64, 720, elements=st.floats(-1, 1))
 
 
 def noise(count, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, count)
 
 
-@given(samples=SIGNALS, level=st.sampled_from([1.0, 1e-3, 1e-6]))
-def test_equals_librosa(samples, level):
+@pytest.mark.parametrize("level", [1.0, 1e-3, 1e-6])
+def test_equals_librosa(level):
+    samples = level * noise(720)
     power = librosa.feature.melspectrogram(
-        y=level * samples, sr=RATE, n_fft=WINDOW, hop_length=HOP, window="hann", center=False, n_mels=BANDS
+        y=samples, sr=RATE, n_fft=WINDOW, hop_length=HOP, window="hann", center=False, n_mels=BANDS
     )
     expected = librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None)
-    np.testing.assert_allclose(logmel(level * samples), expected.T, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(logmel(samples), expected.T, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("count", [400, 559, 560, 719, 720, 16000, 120000])
@@ -37,24 +33,17 @@ def test_counts_the_windows_that_fit(count):
     assert logmel(noise(count)).shape == (1 + (count - 400) // 160, BANDS)
 
 
-def test_silence_is_100_db_below_one():
-    np.testing.assert_array_equal(logmel(np.zeros(4000)), -100.0)
-
-
-def test_twice_the_amplitude_is_six_decibels_everywhere():
-    np.testing.assert_allclose(logmel(2 * noise(4000)) - logmel(noise(4000)), 20 * np.log10(2), atol=1e-9)
-
-
-def test_a_frame_depends_on_its_own_400_samples_only():
+def test_silence_levels_and_locality():
     samples = noise(4000)
-    changed = samples.copy()
-    frame = 5
+    np.testing.assert_array_equal(logmel(np.zeros(4000)), -100.0)
+    np.testing.assert_allclose(logmel(2 * samples) - logmel(samples), 20 * np.log10(2), atol=1e-9)
+    changed, frame = samples.copy(), 5
     changed[: frame * HOP] = 0
     changed[frame * HOP + WINDOW :] = 0
     np.testing.assert_array_equal(logmel(samples)[frame], logmel(changed)[frame])
 
 
-@pytest.mark.parametrize("band", [3, 12, 22])
+@pytest.mark.parametrize("band", [3, 22])
 def test_a_tone_is_loudest_in_its_own_band(band):
     edges = librosa.mel_frequencies(n_mels=BANDS + 2, fmin=0, fmax=RATE / 2)
     tone = np.sin(2 * np.pi * edges[band + 1] * np.arange(8000) / RATE)

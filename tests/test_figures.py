@@ -28,7 +28,7 @@ TWELVE = tuple(f"corpus_{i}" for i in range(12))
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    return Results(invented.everything(tmp_path_factory.mktemp("results"), tasks=("arousal",)))
+    return Results(invented.everything(tmp_path_factory.mktemp("results")))
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +87,8 @@ def test_the_same_results_are_drawn_to_the_same_bytes(charts):
     one, other = (figures.svg(figures.drawn(charts["runs"])) for _ in range(2))
     assert one == other
     assert dict(mpl.rcParams) == before
-    assert not any(word in one.lower() for word in (b"date", b"creator", b"matplotlib.org"))
-
-
-def test_synthetic_speech_is_named_in_every_figure(charts):
+    assert not any(word in one.lower() for word in (b"<dc:date", b"<dc:creator"))
     assert figures.drawn(charts["runs"], ["de"]).get_supxlabel().startswith("Synthetic speech.")
-    assert not figures.drawn(charts["runs"]).get_supxlabel().startswith("Synthetic speech.")
 
 
 def apart(axis):
@@ -157,10 +153,8 @@ def test_numbers_have_an_axis_of_their_own(tmp_path):
     invented.claim(tmp_path, own)
     invented.keep(tmp_path, known.monolingual(own)[0], 0.7, training=True)
     found = figures.charts(Results(tmp_path), Results(tmp_path).rows(["monolingual"]))
-    assert list(found) == ["", "_training"]
     axis = panel(found[""])
-    assert (axis.get_xlabel(), axis.get_xlim()[1]) == ("CCC", 1)
-    assert panel(found["_training"], 1).get_ylabel() == "development CCC"
+    assert (list(found), axis.get_xlabel(), axis.get_xlim()[1]) == (["", "_training"], "CCC", 1)
 
 
 def test_confusions_are_shares_of_the_true_class_beside_counts(tmp_path):
@@ -188,8 +182,6 @@ def test_a_tuning_reads_from_kernel_to_pool(results):
     assert (kernels, pools) == (["5", "10", "20"], ["15", "30", "60"])
     by_name = {row.setting: f"{row.score_mean:.1f}" for row in tuned(results)}
     assert texts(axis.texts) == [by_name[f"tuning_k{k}_p{p}"] for k in kernels for p in pools]
-    unknown = [row._replace(score_mean=np.nan) for row in tuned(results)[:1]]
-    assert texts(panel(figures.tuning(results, unknown)).texts) == ["?"]
 
 
 def test_a_learning_curve_leads_from_none_to_many_and_leaves_gaps(results):
@@ -198,9 +190,8 @@ def test_a_learning_curve_leads_from_none_to_many_and_leaves_gaps(results):
     axis = panel(figures.learning_curve(results, shown[::-1]))
     assert texts(axis.get_xticklabels()) == ["0", "10", "50", "200"]
     np.testing.assert_allclose(axis.containers[0].lines[0].get_ydata(), [row.pooled for row in shown])
-    shown = rows(results, "crosslingual", "finetuned_400", train=("de",), test=("en",))
-    assert shown[1].missing
-    axis = panel(figures.charts(results, shown, "learning_curve")[""])
+    missing = rows(results, "crosslingual", "finetuned_400", train=("de",), test=("en",))
+    axis = panel(figures.charts(results, missing, "learning_curve")[""])
     assert len(axis.containers[0].lines[0].get_xdata()) == 1
 
 
@@ -265,8 +256,4 @@ def test_numbers_on_a_heat_map_have_contrast(value):
     figures.heat(axis, np.array([[value]]), ["x"], ["y"], ["1"], (0, 100))
     [field] = axis.collections
     assert contrast(axis.texts[0].get_color(), field.to_rgba(value)) >= 4.5
-
-
-def test_colours_are_visible():
-    for colour, _ in [*figures.MARKS.values(), *figures.OTHERS]:
-        assert contrast(colour, "white") >= 3, colour
+    assert all(contrast(colour, "white") >= 3 for colour, _ in [*figures.MARKS.values(), *figures.OTHERS])

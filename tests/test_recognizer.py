@@ -1,6 +1,5 @@
-"""A recogniser says of a recording what its networks say, however the recording is given, cut or batched."""
+"""A recogniser predicts what its networks do, however a recording is given, cut or batched."""
 
-import io
 import itertools
 import re
 
@@ -17,99 +16,18 @@ from ser_jax import model
 from ser_jax.data import audio
 from ser_jax.data import synthetic as plan
 from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.errors import UserError
-from ser_jax.features import pad
-from ser_jax.features.logmel import RATE, ShortSignalError, filterbank, logmel
-from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer import HopError, Recognizer, SoundError, hearing, schema
+from ser_jax.features import LogMel, Waveform, pad
+from ser_jax.features.logmel import RATE
+from ser_jax.model import Probe
+from ser_jax.recognizer import HopError, Recognizer, RecordingError, read_recording, schema
+from ser_jax.recognizer.prediction import describe
 
-
-@pytest.fixture(scope="module")
-def recogniser():
-    return recognisers.recogniser()
+pytestmark = pytest.mark.usefixtures("hastily")
 
 
 @pytest.fixture(scope="module")
 def small():
-    return recognisers.recogniser(seeds=2, sizes=AttentiveCNN(channels=4))
-
-
-def plainly(trained, samples):
-    """Network by network, window by window: probabilities [A, R, W], attention [A, R, W, S], first frames."""
-    features = logmel(samples)
-    starts = [0]
-    while starts[-1] + 750 < len(features):
-        starts.append(starts[-1] + 360)
-    probability, attention = [], []
-    for target in trained.targets.values():
-        for seed in range(trained.facts["seeds"]):
-            params = jax.tree.map(lambda leaf: leaf[seed], target.params)  # noqa: B023
-            for start in starts:
-                x, frames = pad(features[start:], 750)
-                x[:frames] = (x[:frames] - trained.mean) * trained.scale
-                said = model.apply(trained.sizes, params, x[None])
-                value, decay = target.temperature
-                scores = np.exp(np.asarray(said.outputs[0], np.float64) / (value * (frames / 750) ** -decay))
-                probability.append(scores[1] / scores.sum())
-                attention.append(np.asarray(said.attention[0]))
-    shape = (len(trained.targets), trained.facts["seeds"], len(starts))
-    return np.reshape(probability, shape), np.reshape(attention, (*shape, -1)), starts
-
-
-@pytest.mark.parametrize("seconds", [0.025, 0.5, 3.3, 7.5, 7.51, 11.1, 20.0])
-def test_it_says_what_its_networks_say(recogniser, seconds):
-    samples = recognisers.speech(seconds)
-    said = recogniser(samples, RATE)
-    probability, attention, starts = plainly(recogniser.model, samples)
-    assert said.seconds == pytest.approx(seconds)
-    assert [window.start for window in said.windows] == pytest.approx([start / 100 for start in starts])
-    for place, window in enumerate(said.windows):
-        for k, target in enumerate(("arousal", "valence")):
-            own, estimate = probability[k, :, place], window.targets[target]
-            assert estimate.probability == pytest.approx(own.mean(), abs=1e-5)
-            assert estimate.spread == pytest.approx(own.std(ddof=1), abs=1e-5)
-            assert estimate.label == CLASS_NAMES[target][int(own.mean() > 0.5)]
-            weights = [segment.weight for segment in estimate.attention]
-            np.testing.assert_allclose(weights, attention[k, :, place].mean(axis=0), atol=1e-5)
-
-
-def test_a_recording_is_the_mean_of_its_windows_by_what_they_hold(recogniser):
-    said = recogniser(recognisers.speech(20.0), RATE)
-    assert [window.start for window in said.windows] == pytest.approx([0.0, 3.6, 7.2, 10.8, 14.4])
-    assert [window.end for window in said.windows] == pytest.approx([7.5, 11.1, 14.7, 18.3, 20.0])
-    frames = [750, 750, 750, 750, 1998 - 1440]
-    for target, estimate in said.targets.items():
-        mean = np.average([window.targets[target].probability for window in said.windows], weights=frames)
-        assert estimate.probability == pytest.approx(mean)
-        spread = [window.targets[target].spread for window in said.windows]
-        assert 0 < estimate.spread <= max(spread)
-        starts = [segment.start for segment in estimate.attention]
-        np.testing.assert_allclose(starts, 0.9 * np.arange(24))
-        # A stretch's weight is what the windows that hold it give it.
-        for segment in estimate.attention:
-            given = sum(
-                own.weight * share / sum(frames)
-                for window, share in zip(said.windows, frames, strict=True)
-                for own in window.targets[target].attention
-                if own.start == pytest.approx(segment.start)
-            )
-            assert segment.weight == pytest.approx(given)
-
-
-@settings(max_examples=30)
-@given(seconds=st.floats(0.025, 40), segments=st.integers(1, 8))
-def test_windows_cover_all_and_attention_sums_to_one(small, seconds, segments):
-    said = small(recognisers.speech(seconds), RATE, hop=0.9 * segments)
-    assert said.windows[0].start == 0
-    for before, after in itertools.pairwise(said.windows):
-        assert after.start - before.start == pytest.approx(0.9 * segments)
-        assert after.start <= before.start + 7.5 < said.seconds
-    assert said.windows[-1].end == pytest.approx(said.seconds, abs=0.01 + 0.015)
-    for one in (said, *said.windows):
-        for estimate in one.targets.values():
-            assert sum(segment.weight for segment in estimate.attention) == pytest.approx(1, abs=1e-5)
-            assert 0 <= estimate.probability <= 1
-    jsonschema.validate(said.as_dict("any"), schema())
+    return recognisers.recogniser(seeds=2, channels=4)
 
 
 @pytest.fixture(scope="module")
@@ -118,94 +36,155 @@ def batching(small):
     return Recognizer(small.model, batch=16)
 
 
-@settings(max_examples=20)
-@given(seconds=st.lists(st.floats(0.03, 60), min_size=1, max_size=8))
+def plainly(own, scaler, frontend, samples):
+    """Return values [R, K] and attention [S] of one window, network by network."""
+    x, frames = pad(frontend.extract(samples), frontend.frames)
+    x[:frames] = (x[:frames] - np.asarray(scaler.mean)) * np.asarray(scaler.scale)
+    values, attention = [], []
+    for seed in range(2):
+        params = jax.tree.map(lambda leaf: leaf[seed], own.params)  # noqa: B023
+        output = model.apply(own.network, params, x[None])
+        scores = np.asarray(output.outputs[0], np.float64)
+        if own.temperature is not None:
+            value, decay = own.temperature
+            scores = np.exp(scores / (value * (frames / frontend.frames) ** -decay))
+            scores /= scores.sum()
+        values.append(scores)
+        attention.append(np.asarray(output.attention[0]))
+    return np.array(values), np.mean(attention, axis=0)
+
+
+KINDS = {
+    "two classes, two tasks": {},
+    "four classes": {"tasks": ("four",)},
+    "numbers": {"tasks": ("dimensions",)},
+    "no attention": {"tasks": ("arousal", "dimensions"), "network": Probe},
+    "shorter windows of samples": {"frontend": Waveform(seconds=0.5), "stride": 10},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seconds", [0.025, 3.3, 11.1])
+def test_predictions_are_those_of_the_networks_one_by_one(kind, seconds):
+    channels = {} if "network" in KINDS[kind] else {"channels": 4}
+    recogniser = recognisers.recogniser(seeds=2, **channels, **KINDS[kind])
+    frontend, samples = recogniser.frontend, recognisers.speech(seconds)
+    prediction = recogniser(samples, RATE)
+    length = round(frontend.seconds * RATE)
+    assert prediction.seconds == pytest.approx(seconds)
+    for window in (prediction.windows[0], prediction.windows[-1]):
+        first = round(window.start * RATE)
+        assert window.end == pytest.approx(min(seconds, window.start + frontend.seconds))
+        for name, estimate in window.tasks.items():
+            own = recogniser.model.tasks[name]
+            cut = samples[first : first + length].astype(np.float32)
+            values, attention = plainly(own, recogniser.model.scaler, frontend, cut)
+            names = own.task.class_names or own.task.dimensions
+            assert tuple(estimate.values) == tuple(estimate.spread) == names
+            np.testing.assert_allclose(list(estimate.values.values()), values.mean(axis=0), atol=1e-4)
+            np.testing.assert_allclose(list(estimate.spread.values()), values.std(axis=0, ddof=1), atol=1e-4)
+            best = names[int(values.mean(axis=0).argmax())]
+            assert estimate.label == (best if own.task.class_names else None)
+            weights = [segment.weight for segment in estimate.attention]
+            np.testing.assert_allclose(weights, attention if len(attention) > 1 else [], atol=1e-4)
+    jsonschema.validate(prediction.as_dict("any"), schema())
+
+
+def test_a_recording_is_the_mean_of_its_windows_weighted_by_their_sound(small):
+    prediction = small(recognisers.speech(20.0), RATE)
+    assert [window.start for window in prediction.windows] == pytest.approx([0.0, 3.6, 7.2, 10.8, 14.4])
+    assert [window.end for window in prediction.windows] == pytest.approx([7.5, 11.1, 14.7, 18.3, 20.0])
+    share = np.array([7.5, 7.5, 7.5, 7.5, 5.6]) / 35.6
+    for name, estimate in prediction.tasks.items():
+        own = [window.tasks[name] for window in prediction.windows]
+        for key, value in estimate.values.items():
+            assert value == pytest.approx(share @ [one.values[key] for one in own])
+        np.testing.assert_allclose([one.start for one in estimate.attention], 0.9 * np.arange(24))
+        for segment in estimate.attention:  # its weight is the sum of those in the windows that hold it
+            weights = [
+                [part.weight for part in one.attention if abs(part.start - segment.start) < 0.1]
+                for one in own
+            ]
+            assert segment.weight == pytest.approx(share @ [sum(one) for one in weights])
+
+
+@settings(max_examples=10)
+@given(seconds=st.floats(0.025, 20), segments=st.integers(1, 8))
+def test_windows_cover_everything_and_attention_sums_to_one(small, seconds, segments):
+    prediction = small(recognisers.speech(seconds), RATE, hop=0.9 * segments)
+    assert prediction.windows[0].start == 0
+    for before, after in itertools.pairwise(prediction.windows):
+        assert after.start - before.start == pytest.approx(0.9 * segments)
+        assert before.end == pytest.approx(before.start + 7.5)
+        assert after.start <= before.end < prediction.seconds
+    assert prediction.windows[-1].end == pytest.approx(prediction.seconds, abs=0.025)
+    for one in (prediction, *prediction.windows):
+        for estimate in one.tasks.values():
+            assert sum(segment.weight for segment in estimate.attention) == pytest.approx(1, abs=1e-5)
+            assert sum(estimate.values.values()) == pytest.approx(1, abs=1e-5)
+    jsonschema.validate(prediction.as_dict("any"), schema())
+
+
+@settings(max_examples=6)
+@given(seconds=st.lists(st.floats(0.03, 20), min_size=1, max_size=6))
 def test_how_recordings_share_batches_does_not_matter(small, batching, seconds):
-    sounds = [recognisers.speech(one, seed=i) for i, one in enumerate(seconds)]
-    heard = [small.hear(sound, RATE) for sound in sounds]
-    alone = [small(sound, RATE) for sound in sounds]
-    assert list(small.recognise(heard)) == alone
-    together = list(batching.recognise(heard))
-    assert [len(one.windows) for one in together] == [len(one.windows) for one in alone]
-    for one, other in zip(together, alone, strict=True):
-        for place, window in zip((one, *one.windows), (other, *other.windows), strict=True):
-            for target, estimate in place.targets.items():
-                assert estimate.probability == pytest.approx(window.targets[target].probability, abs=1e-5)
+    recordings = [read_recording(recognisers.speech(one, seed=i), RATE) for i, one in enumerate(seconds)]
+    alone = [next(small.predict([one])) for one in recordings]
+    assert list(small.predict(recordings)) == alone
+    for one, other in zip(batching.predict(recordings), alone, strict=True):
+        assert one.seconds == other.seconds
+        for window, expected in zip(one.windows, other.windows, strict=True):
+            for name, estimate in window.tasks.items():
+                assert estimate.values == pytest.approx(expected.tasks[name].values, abs=1e-5)
 
 
-def test_no_more_recordings_are_held_than_fill_a_batch(batching):
-    heard, most = batching.hear(recognisers.speech(1.0), RATE), 0
-    given = yielded = 0
+def test_recordings_are_read_no_further_ahead_than_a_batch_and_checked_before_each(batching):
+    recording, checks, given, yielded, most = read_recording(recognisers.speech(1.0), RATE), [], 0, 0, 0
 
-    def sounds():
+    def recordings():
         nonlocal given
-        for _ in range(80):
+        for _ in range(40):
             given += 1
-            yield heard
+            yield recording
 
-    for _ in batching.recognise(sounds()):
+    for _ in batching.predict(recordings(), check=lambda: checks.append(given)):
         yielded += 1
         most = max(most, given - yielded)
-    assert (given, yielded) == (80, 80)
-    assert most <= 16
+    assert (given, yielded, checks) == (40, 40, [16, 32, 40])
+    assert most < 16
+
+    def stop():
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        next(batching.predict(recordings(), check=stop))
 
 
-def test_what_stands_beside_a_window_never_matters(batching):
-    features = batching.hear(recognisers.speech(7.5), RATE).logmel
-    cut = batching.predict([features[:300]])
-    poisoned = batching.predict([features[:300], np.full((750, 26), np.nan, np.float32)])
-    np.testing.assert_array_equal(poisoned.probability[:, :, 0], cut.probability[:, :, 0])
-
-
-@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
-@pytest.mark.parametrize("ending", ["wav", "flac"])
-def test_a_file_is_heard_as_its_samples_are(tmp_path, recogniser, rate, ending):
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_a_file_is_its_samples(tmp_path, small, rate):
     samples = recognisers.speech(9.0, rate)
-    path = tmp_path / f"speech.{ending}"
+    path = tmp_path / "speech.flac"
     soundfile.write(path, np.stack([samples, 0.5 * samples], axis=1), rate, subtype="PCM_24")
     read, _ = soundfile.read(path)
-    by_file, by_samples = recogniser(path), recogniser(read, rate)
-    assert by_file == recogniser(str(path)) == by_samples
-    mono = recogniser(read.mean(axis=1), rate)
-    assert mono == by_samples
+    assert small(path) == small(str(path)) == small(read, rate) == small(read.mean(axis=1), rate)
+    calls = []
+    read_recording(path, check=lambda: calls.append(1))
+    assert len(calls) >= 2
 
 
-def test_a_short_file_is_heard_as_it_is_prepared(tmp_path, small):
-    """The features are those that networks are trained on, `data.extract`'s."""
+def test_features_are_those_of_training(tmp_path):
     for rate in (16_000, 44_100):
-        soundfile.write(tmp_path / "a.wav", recognisers.speech(5.0, rate), rate)
-        heard = small.hear(tmp_path / "a.wav")
-        prepared = logmel(audio.read(tmp_path / "a.wav")[0])
-        assert heard.logmel.shape == prepared.shape
-        np.testing.assert_allclose(heard.logmel, prepared, atol=0.01)
+        soundfile.write(tmp_path / "a.wav", recognisers.speech(9.0, rate), rate)
+        samples = read_recording(tmp_path / "a.wav").samples[:120_000]
+        prepared = LogMel().extract(audio.read(tmp_path / "a.wav")[0])
+        np.testing.assert_allclose(LogMel().extract(samples), prepared, atol=0.01)
 
 
-def test_integers_are_fractions_of_their_largest(small):
-    samples = (recognisers.speech(2.0) * 32767).astype(np.int16)
-    assert small(samples, RATE) == small(samples / 32768, RATE)
-    assert small(samples.astype(np.int32) * 65536, RATE) == small(samples, RATE)
-
-
-@settings(max_examples=40)
-@given(data=st.data(), rate=st.sampled_from([8_000, 16_000, 44_100]))
-def test_an_ear_hears_pieces_as_the_whole(data, rate):
-    samples = recognisers.speech(1.5, rate)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(samples) - 1), max_size=12)))
-    ear, whole = hearing.Ear(rate, filterbank()), hearing.Ear(rate, filterbank())
-    ends = [*cuts, len(samples)]
-    pieces = [ear.feed(samples[a:b], b == len(samples)) for a, b in zip([0, *cuts], ends, strict=True)]
-    features = np.concatenate([one for one, _ in pieces])
-    expected, outline = whole.feed(samples, last=True)
-    assert len(features) == len(expected) > 100
-    np.testing.assert_allclose(features, expected, atol=0 if rate == RATE else 1e-3)
-    np.testing.assert_allclose(np.concatenate([one for _, one in pieces]), outline, atol=1e-6)
-
-
-def test_the_outline_is_of_the_samples(small):
-    samples = recognisers.speech(1.0)
-    heard = small.hear(samples, RATE)
-    assert heard.outline.shape == (len(heard.logmel), 2)
-    np.testing.assert_allclose(heard.outline[3], [samples[480:640].min(), samples[480:640].max()], rtol=1e-6)
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64])
+def test_integers_are_fractions_of_full_scale(kind):
+    bounds = np.iinfo(kind)
+    found = read_recording(np.resize(np.array([bounds.min, 0, bounds.max], kind), 600), RATE).samples
+    np.testing.assert_allclose(found[:3], [-1, 0, bounds.max / -float(bounds.min)])
 
 
 @pytest.mark.parametrize(
@@ -215,58 +194,57 @@ def test_the_outline_is_of_the_samples(small):
         (np.zeros(0), RATE, "0 samples at 16000 Hz"),
         (np.zeros((800, 0)), RATE, "shape [800, 0]"),
         (np.zeros((8, 8, 8)), RATE, "shape [8, 8, 8]"),
-        (np.zeros((2, 8000)), RATE, "samples of shape [2, 8000], expected [n, channels]: transpose them"),
-        (np.zeros(8000), "16000", "rate '16000', expected a number of Hz"),
-        (np.zeros(8000), True, "rate True, expected a number of Hz"),
-        (b"RIFF", None, "bytes, expected a path, or samples and their rate"),
-        (io.BytesIO(b"RIFF"), None, "an open file, expected a path, or samples and their rate"),
-        (np.full(800, np.nan), RATE, "not finite"),
-        (np.full(800, 1e300), RATE, "not finite"),
+        (np.zeros((2, 8000)), RATE, "expected [n, channels]: transpose them"),
         (np.zeros(800, complex), RATE, "complex128"),
         (np.zeros(800, np.uint8), RATE, "uint8"),
-        (np.zeros(800), 10, "10 samples a second, expected 1000 to 768000"),
-        (np.zeros(800), -1, "-1 samples a second"),
-        (np.zeros(800), np.nan, "nan samples a second"),
-        (np.zeros(800), None, "samples without their rate"),
-        ("a.wav", 16_000, "the file says its own"),
+        (np.full(800, np.nan), RATE, "samples of up to nan, expected -1 to 1"),
+        (np.full(800, np.inf), RATE, "samples of up to inf"),
+        (np.full(800, 32768.0), RATE, "floating-point samples of up to 32768, expected -1 to 1"),
+        (np.array([[9.0, -9.0]] * 800), RATE, "samples of up to 9"),  # their mean is silence
+        (np.zeros(8000), 10, "rate 10 of samples, expected 1000 to 768000 Hz"),
+        (np.zeros(8000), np.nan, "rate nan"),
+        (np.zeros(8000), None, "rate None"),
+        ("a.wav", 16_000, "the file states its own"),
     ],
 )
-def test_what_is_no_sound_is_refused(small, samples, rate, sentence):
-    with pytest.raises(SoundError, match=re.escape(sentence)):
+def test_samples_that_are_no_recording_are_refused(small, samples, rate, sentence):
+    with pytest.raises(RecordingError, match=re.escape(sentence)):
         small(samples, rate)
 
 
 @pytest.mark.parametrize("hop", [0, -0.9, 0.5, 1.0, 8.1, 1e30, np.nan, np.inf])
-def test_windows_lie_on_segments(small, hop):
-    with pytest.raises(HopError, match=r"expected a multiple of 0\.9 s"):
+def test_hops_are_multiples_of_a_segment(small, hop):
+    with pytest.raises(HopError, match=r"expected a multiple of 0\.9 s, at most 7\.2 s"):
         small(recognisers.speech(1.0), RATE, hop=hop)
 
 
 def test_a_bad_file_is_named(tmp_path, small):
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
-    with pytest.raises(audio.AudioError, match=r"bad\.wav"):
-        small(tmp_path / "bad.wav")
     soundfile.write(tmp_path / "short.wav", np.zeros(100), RATE)
-    with pytest.raises(UserError, match=r"short\.wav: the file holds 0.0063 s of sound"):
-        small(tmp_path / "short.wav")
-    with pytest.raises(ShortSignalError):
-        logmel(np.zeros(100))
+    for name, reason in (
+        ("bad", "not readable"),
+        ("short", "0.0063 s of sound, expected at least one frame"),
+    ):
+        with pytest.raises(audio.AudioError, match=rf"{name}\.wav: {reason}"):
+            small(tmp_path / f"{name}.wav")
 
 
-@pytest.mark.parametrize("targets", [("arousal",), ("valence",)])
-def test_one_target_and_one_seed(targets):
-    said = recognisers.recogniser(targets=targets, seeds=1, sizes=AttentiveCNN(channels=4))(
-        recognisers.speech(2.0), RATE
+def test_estimates_in_words():
+    two = recognisers.recogniser(tasks=("arousal",), seeds=1, channels=4)(recognisers.speech(1.0), RATE)
+    assert re.fullmatch(
+        r"arousal (low |high) \(high: 0\.\d\d\)", describe("arousal", two.tasks["arousal"], 4)
     )
-    assert tuple(said.targets) == targets
-    assert said.targets[targets[0]].spread == 0
-    written = said.as_dict("a.wav")
-    jsonschema.validate(written, schema())
-    assert set(written) == {"file", "seconds", "windows", *targets}
+    own = recognisers.recogniser(tasks=("four", "dimensions"), seeds=2, channels=4)(
+        recognisers.speech(1.0), RATE
+    )
+    assert re.fullmatch(r"four \w+ \(0\.\d\d ± 0\.\d\d\)", describe("four", own.tasks["four"]))
+    number = r"-?\d+\.\d\d ± \d+\.\d\d"
+    pattern = f"dimensions arousal {number}, valence {number}, dominance {number}"
+    assert re.fullmatch(pattern, describe("dimensions", own.tasks["dimensions"]))
     jsonschema.Draft202012Validator.check_schema(schema())
 
 
-def test_the_demonstration_knows_synthetic_speech(tmp_path):
+def test_the_demonstration_recognises_synthetic_speech(tmp_path, optimised):
     """Of another draw than it was trained on."""
     english = [turn for turn in plan.plan(92, 7) if turn.language is plan.ENGLISH]
     turns = plan.iemocap(tmp_path / "speech", english, 7, lambda turn: plan.speak_turn(turn, 7))
@@ -274,9 +252,9 @@ def test_the_demonstration_knows_synthetic_speech(tmp_path):
     assert recognizer.is_demonstration
     right = []
     for file in (tmp_path / "speech").rglob("*.wav"):
-        if file.stem in turns:
-            said, turn = recognizer(file).targets, turns[file.stem]
+        if file.stem in turns and len(right) < 40:
+            tasks, turn = recognizer(file).tasks, turns[file.stem]
             truth = {"arousal": turn.high, "valence": turn.positive}
-            right.append([said[one].label == CLASS_NAMES[one][value] for one, value in truth.items()])
-    assert len(right) == 92
-    assert (np.mean(right, axis=0) > 0.85).all(), np.mean(right, axis=0)
+            right.append([tasks[one].label == CLASS_NAMES[one][value] for one, value in truth.items()])
+    assert len(right) == 40
+    assert (np.mean(right, axis=0) > 0.8).all(), np.mean(right, axis=0)

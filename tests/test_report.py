@@ -213,7 +213,6 @@ def test_another_metric_is_known_by_its_scores_alone(out):
     row = Results(out).rows(["monolingual"])[0]
     assert (row.metric, row.score_mean, row.pooled) == ("F2", 0.5, 0.6)
     assert np.isnan([row.low, row.high, row.chance_low]).all()
-    report.write_table(Results(out), "table", ["monolingual"])
 
 
 def test_a_caption_names_the_options_that_are_not_the_defaults(tmp_path):

@@ -1,26 +1,34 @@
-"""What is stored of runs is found again by utterance, seed and fold; what is damaged is named."""
+"""Results on disk: found again by utterance, seed and fold; damaged or hostile files are refused."""
 
 import dataclasses
 import json
 
+import invented
 import numpy as np
 import pytest
 from pair import config, noise, pool
+from predicted_by_hand import claimed, keep, predicted
+from ser_jax.report.page import page
+from test_hostile_files import bomb
 
+from experiments.report import report
+from experiments.verify import verify
 from ser_jax.engine import RunResult
 from ser_jax.errors import ResultsError
 from ser_jax.experiment import results
 from ser_jax.experiment import results as predictions
+from ser_jax.experiment.command import run_function
 from ser_jax.experiment.results import (
     gather_predictions,
     make_predictions,
     read_predictions,
-    read_training,
     training_log,
     write_arrays,
     write_predictions,
 )
 from ser_jax.experiment.settings import monolingual, multilingual, whole_corpora
+from ser_jax.report import rewrite
+from ser_jax.report.results import Results
 from ser_jax.tasks import TASKS, Regression
 
 
@@ -98,18 +106,6 @@ def test_predictions_and_logs_survive_the_disk(tmp_path, task):
     np.testing.assert_array_equal(few.outputs, outputs[[0, 2]][:, [2, 5]])
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"not a zip"])
-def test_damaged_or_absent_files_are_named(tmp_path, content):
-    for read, kind in ((read_predictions, "predictions"), (read_training, "training")):
-        path = tmp_path / kind / "x.npz"
-        with pytest.raises(ResultsError, match=rf"no {kind} .*x\.npz, expected an experiment's results"):
-            read(path)
-        path.parent.mkdir()
-        path.write_bytes(content)
-        with pytest.raises(ResultsError, match=rf"x\.npz is not a {kind} file \(.*; delete it to compute it"):
-            read(path)
-
-
 CHANGES = [
     {"seed": np.arange(2)}, {"fold": np.zeros(3)}, {"outputs": np.zeros((1, 4))}, {"facts": np.array("[]")},
     {"facts": np.array('{"setting": 1}')},
@@ -141,21 +137,13 @@ def document(out, **changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"corpora": {}}, {"corpora": [{"name": "x"}]}, {"settings": []}, {"sessions": {}}, {"missing": [{}]},
-     {"tables": {"../x": {}}}, {"tables": {"x": {"settings": []}}}, {"folds": 3}],
+    [{"corpora": {}}, {"settings": []}, {"sessions": {}}, {"tables": {"../x": {}}}, {"folds": 3}],
 )  # fmt: skip
 def test_an_incomplete_document_is_refused_though_its_hash_is_right(tmp_path, changes):
     document(tmp_path)
     assert results.read_document(tmp_path)["code"] == ""
     document(tmp_path, **changes)
     with pytest.raises(ResultsError, match=r"config\.json is not an experiment's, .*; restore it"):
-        results.read_document(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", "{}", "[" * 100_000, '{"hash": "x"}'])
-def test_a_damaged_document_is_named(tmp_path, text):
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ResultsError, match=r"config\.json is not an experiment's, expected a JSON object"):
         results.read_document(tmp_path)
 
 
@@ -179,3 +167,85 @@ def test_notes_are_kept_beside_each_other(tmp_path):
     assert predictions.predictions_file(tmp_path, monolingual(config())[0], ("one",)).name == (
         "monolingual-one-one-arousal.npz"
     )
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A results folder of predictions by hand."""
+    folder = keep(claimed(tmp_path / "out"))
+    write_arrays(folder / "training" / "monolingual-de-de-arousal.npz", vars(invented.log()))
+    (folder / "attention.json").write_text(json.dumps(invented.attention(["de"])))
+    return folder
+
+
+def ended(command, capsys, *flags):
+    """Return the exit status and standard error."""
+    with pytest.raises(SystemExit) as stop:
+        run_function(command, "", [str(flag) for flag in flags])
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return stop.value.code, error.strip()
+
+
+@pytest.mark.parametrize("content", [b"", b"not what it was", b"PK\x03\x04 cut short", b"[" * 100_000])
+@pytest.mark.parametrize("name", ["config.json", "predictions", "training", "attention.json"])
+def test_a_damaged_file_is_named_with_a_remedy(out, capsys, name, content):
+    file = sorted((out / name).iterdir())[0] if (out / name).is_dir() else out / name
+    file.write_bytes(content)
+    before = sorted(path.name for path in out.iterdir())
+    status, line = ended(report, capsys, out)
+    assert status == 2
+    assert str(file) in line
+    assert "delete it" in line or "restore it" in line
+    if name != "attention.json":
+        assert sorted(path.name for path in out.iterdir()) == before
+
+
+def test_a_folder_without_results_is_named(tmp_path, capsys):
+    for place in (tmp_path / "nowhere", tmp_path, "/dev/null"):
+        for command in (report, verify):
+            status, line = ended(command, capsys, place)
+            assert status == 2
+            assert "expected" in line, line
+    assert not list(tmp_path.iterdir())
+
+
+def test_predictions_of_other_corpora_or_under_another_name_are_named(out):
+    path = out / "predictions" / "monolingual-de-de-arousal.npz"
+    path.with_stem("copy").write_bytes(path.read_bytes())
+    with pytest.raises(ResultsError, match=r"copy.npz is not a predictions file"):
+        Results(out)
+    path.with_stem("copy").unlink()
+    write_predictions(out, predicted(test=("fr",)))
+    other = r"fr-arousal.npz is of de and fr, expected the corpora .* \(de en\)"
+    with pytest.raises(ResultsError, match=other):
+        Results(out)
+
+
+def test_a_lost_table_is_found(out, capsys):
+    (out / "attention.json").unlink()
+    rewrite(out)
+    (out / "results.md").unlink()
+    assert verify(out) == 1
+    assert "results.md: LOST" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["utterance", "outputs", "facts"])
+def test_predictions_that_hold_objects_are_refused(out, name):
+    path = out / "predictions" / f"{predicted().slug}.npz"
+    with np.load(path) as arrays:
+        held = dict(arrays) | {name: bomb(out / "boom")}
+    np.savez(path, allow_pickle=True, **held)
+    with pytest.raises(ResultsError, match="is not a predictions file"):
+        read_predictions(path)
+    assert not (out / "boom").exists()
+
+
+def test_names_of_people_and_utterances_are_no_markup(out):
+    found = predicted()
+    names = (np.char.add("<script>alert(1)</script>", one) for one in (found.utterance, found.speaker))
+    write_predictions(
+        out, dataclasses.replace(found, **dict(zip(("utterance", "speaker"), names, strict=True)))
+    )
+    (out / "attention.json").unlink()
+    assert "<script" not in page(Results(out))

@@ -25,7 +25,6 @@ from ser_jax.experiment.settings import (
     crosslingual,
     finetuned,
     monolingual,
-    related,
     table2,
 )
 from ser_jax.metrics import labelled
@@ -110,26 +109,24 @@ def test_the_same_command_gives_the_same_bytes(table, tmp_path, pair):
     assert content(tmp_path / "again") == content(table)
 
 
-def test_what_is_there_is_not_computed_again(copy, capsys):
+def test_stored_results_are_not_computed_again(copy, capsys):
     before = {path: path.stat().st_mtime_ns for path in copy.out.rglob("*.npz")}
     run([*table2(copy)[:3], *monolingual(copy)], copy)
     assert "holds these results already" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in copy.out.rglob("*.npz")} == before
 
 
-@pytest.mark.parametrize(
-    "lost",
-    [
+def test_lost_results_are_computed_again_to_the_same_bits(copy, table):
+    lost = (
         "predictions/finetuned-one-two-valence.npz",
         "models/crosslingual-one-two-arousal",
         "training/multilingual-one+two-one+two-valence.npz",
-    ],
-)
-def test_what_is_lost_is_computed_again_to_the_same_bits(copy, table, lost):
-    place = copy.out / lost
-    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    )
+    for name in lost:
+        place = copy.out / name
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
     run(table2(copy), copy)
-    assert place.exists()
+    assert all((copy.out / name).exists() for name in lost)
     assert content(copy.out) == content(table)
 
 
@@ -255,16 +252,6 @@ def test_any_task_goes_all_the_way(task, changes, tmp_path, monkeypatch):
         assert np.isfinite(found.scores).all()
 
 
-def test_related_systems_are_computed(tmp_path, pair):
-    own = changed(config(out=tmp_path / "out", tasks=AROUSAL, model=Probe()), seeds=1, folds=2)
-    run(related(own), own)
-    found = read_predictions(own.out / "predictions" / "language-one+two-one+two-language.npz")
-    assert found.class_names == ("one", "two")
-    assert sorted(np.bincount(found.labels)) == [60, 72]
-    assert len(set(found.speaker)) == 22  # people of different corpora who are called alike are different
-    assert (own.out / "predictions" / "crosslingual_equalized-one-two-arousal.npz").exists()
-
-
 def test_a_run_whose_numbers_are_not_finite_is_named_and_left_out(tmp_path, pair, monkeypatch, capsys):
     def poisoned(pool, setting):
         specs = cross_validation(pool, setting)
@@ -285,7 +272,7 @@ def test_a_run_whose_numbers_are_not_finite_is_named_and_left_out(tmp_path, pair
     assert log.stopped[:, 0].tolist() == [0, 0, 1] + [0] * 7
 
 
-def test_what_cannot_be_computed_is_noted_with_the_reason(tmp_path, pair, capsys):
+def test_missing_cells_are_noted_with_the_reason(tmp_path, pair, capsys):
     own = changed(config(out=tmp_path / "out", tasks=AROUSAL, model=Probe()), finetune_samples=45)
     run(table2(own), own)
     reason = "fold 1: 42 training utterances of one, fewer than the 45 for fine-tuning (--finetune-samples)"
@@ -315,14 +302,7 @@ def test_one_corpus_under_two_names_is_refused(tmp_path, monkeypatch):
         run(crosslingual(own), own)
 
 
-@pytest.mark.parametrize("folder", results.FOLDERS)
-def test_results_without_their_document_are_not_adopted(tmp_path, pair, folder):
-    (tmp_path / folder).mkdir()
-    with pytest.raises(ResultsError, match=rf"holds {folder} without the config\.json that says of what"):
-        run(monolingual(config()), config(out=tmp_path))
-
-
-def test_after_has_the_experiment_while_the_folder_is_locked(copy):
+def test_further_work_runs_while_the_folder_is_locked(copy):
     seen = []
 
     def after(own, pool, machine):

@@ -32,7 +32,9 @@ from ser_jax.recognizer import Recognizer, read_recording, schema, server
 @pytest.fixture(scope="module")
 def small(hastily):
     """A recogniser that answers at once."""
-    return recognizer("four", "dimensions", channels=8)
+    small = recognizer("four", "dimensions", channels=8)
+    small.compile()
+    return small
 
 
 @pytest.fixture(scope="module")
@@ -449,7 +451,7 @@ def test_ctrl_c_stops_a_busy_server_within_seconds(tmp_path):
             for connection in connections:
                 assert answer(connection) == (503, "the server is stopping, try again later")
             assert process.wait(20) == 0
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 15  # far less than the work
             assert "Traceback" not in process.stderr.read()
         finally:
             process.kill()

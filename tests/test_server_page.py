@@ -60,12 +60,12 @@ CONTRAST = """() => {
 
 @pytest.fixture(scope="module")
 def model(hastily):
-    return recognizer("arousal", "four", "dimensions", channels=8)
+    return recognizer("arousal", "dimensions", "four", channels=8)
 
 
 @pytest.fixture(scope="module")
 def address(model):
-    model(speech(1), 16_000)  # compile
+    model.compile()
     with running(model) as started:
         yield started.address
 
@@ -144,7 +144,7 @@ def test_a_file_is_predicted(visit, address, model, sounds):
         values = estimate.get("probabilities") or estimate["values"]
         expect(own.get_by_role("row")).to_have_text([f"{key}{number(estimate, key)}" for key in values])
     arousal = prediction["tasks"]["arousal"]
-    sentence = f"speech.wav: arousal: {arousal['class']}, {number(arousal, arousal['class'])}; four: "
+    sentence = f"speech.wav: arousal: {arousal['class']}, {number(arousal, arousal['class'])}; dimensions: "
     expect(page.get_by_role("status")).to_contain_text(sentence)
     place = "({ style }) => [style.left, style.width].map(parseFloat)"
     p, s = arousal["probabilities"]["low"], arousal["spread"]["low"]
@@ -162,7 +162,7 @@ def test_attention_and_windows_are_drawn_and_listed(visit, address, model, sound
     page.evaluate(OPEN)
     pictures = set()
     for task, estimate in model(sounds / "speech.wav").tasks.items():
-        page.get_by_role("radio", name=task).check(force=True)
+        page.locator(f"label[for=show-{task}]").click()
         picture = page.get_by_role("img")
         expect(picture).to_have_attribute("aria-label", re.compile(f"Attention for {task} is strongest at"))
         pictures.add(picture.screenshot())
@@ -319,7 +319,7 @@ def test_everything_is_reached_by_keyboard_and_has_a_name(visit, address, sounds
     assert {"SUMMARY", "save", "A"} <= set(seen)
     page.locator("#show-arousal").focus()
     page.keyboard.press("ArrowRight")
-    expect(page.get_by_role("img")).to_have_attribute("aria-label", re.compile("Attention for four"))
+    expect(page.get_by_role("img")).to_have_attribute("aria-label", re.compile("Attention for dimensions"))
     page.locator("#windows summary").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("region", name="Windows")).to_be_visible()

@@ -9,7 +9,6 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from ser_jax.objectives import ccc_loss, cross_entropy
 from ser_jax.tasks import (
-    TASKS,
     Binary,
     Categorical,
     CorpusIdentity,
@@ -135,9 +134,3 @@ def test_a_task_that_does_not_exist_is_named():
     ):
         with pytest.raises(TaskError, match=sentence):
             make()
-
-
-def test_tasks_are_static_arguments():
-    assert len({hash(one) for one in TASKS.values()}) == len(TASKS)
-    assert Binary("arousal") == TASKS["arousal"]
-    assert all(one.name == name for name, one in TASKS.items())

@@ -11,7 +11,7 @@ from five_runs import CONFIG, GROUP, N, a_run, close, equal, features
 
 from ser_jax import model, train
 from ser_jax.augment import Gain
-from ser_jax.objectives import DomainAdversarial, SupervisedContrastive, ccc_loss, cross_entropy
+from ser_jax.objectives import ccc_loss, cross_entropy
 from ser_jax.train import Batch, Data, Procedure, TrainConfig, TrainError
 
 pytestmark = pytest.mark.usefixtures("hastily")
@@ -49,19 +49,6 @@ def test_each_run_of_a_stack_trains_as_if_alone(data, alone, stacking):
     each, wanted = alone
     state, losses = train.fit_runs(Procedure(CONFIG, training, stacking=stacking), data, train.stack(each))
     close([(place(state.params, i), losses[:, i]) for i in range(3)], wanted)
-
-
-def test_the_same_stack_trains_to_the_same_bits(data, optimised):
-    stack = train.stack([a_run(0, 30), a_run(1, 41)])
-    procedure = Procedure(CONFIG, TrainConfig(batch=8, epochs=2))
-    equal(*(train.fit_runs(procedure, data, stack) for _ in range(2)))
-
-
-def test_steps_past_a_runs_count_leave_its_state_untouched(data):
-    run = a_run(3, 7)
-    longer = dataclasses.replace(run, train=np.pad(run.train, (0, 30), constant_values=1))
-    procedure = Procedure(CONFIG, TrainConfig(batch=8, epochs=2))
-    close(train.fit(procedure, data, run), train.fit(procedure, data, longer))
 
 
 def test_an_epoch_visits_every_utterance_once_whatever_the_padding():
@@ -202,36 +189,6 @@ def test_unlabelled_rows_come_along_without_their_labels(data):
     none = dataclasses.replace(run, unlabelled=(others, np.int32(0)))
     train.objective(procedure, variables, train.gather(data, batch.rows), none, batch)
     assert not seen["valid"][8:].any()
-
-
-@pytest.mark.parametrize("objective", [DomainAdversarial(hidden=5), SupervisedContrastive()], ids=repr)
-def test_objectives_and_their_heads_train_in_a_stack_as_alone(data, objective):
-    data = dataclasses.replace(data, corpus=jnp.arange(N) % 3, speaker=jnp.arange(N) % 7, corpora=3)
-    rows = {"unlabelled": np.arange(25, 41, dtype=np.int32)} if objective.unlabelled else {}
-    each = [a_run(0, 20, **rows), a_run(1, 13, **rows)]
-    training = TrainConfig(batch=8, epochs=2, objective=objective)
-    procedure = Procedure(CONFIG, training)
-    wanted = [train.fit(procedure, data, run) for run in each]
-    state, losses = train.fit_runs(procedure._replace(stacking="vmap"), data, train.stack(each))
-    close([(place(state.params, i), losses[:, i]) for i in range(2)], wanted)
-    first = train.start_runs(CONFIG, training, train.stack(each), None, 3)
-    for before, after in zip(jax.tree.leaves(first.heads), jax.tree.leaves(state.heads), strict=True):
-        assert not np.array_equal(before, after)
-    assert bool(state.heads) == objective.unlabelled
-
-
-def test_predictions_are_the_networks_and_ignore_the_padding(data):
-    stack = train.stack([a_run(0, 10), a_run(1, 10)])
-    params = train.start_runs(CONFIG, TrainConfig(), stack).params
-    rows = np.stack([np.arange(N), np.arange(N)[::-1]]).astype(np.int32)
-    found = train.predict(CONFIG, data, stack, params, rows, np.array([N, 7]))
-    for r, count in enumerate((N, 7)):
-        x = train.inputs(data, place(stack, r), rows[r, :count])
-        wanted = model.apply(CONFIG, place(params, r), x)
-        np.testing.assert_allclose(found.outputs[r, :count], wanted.outputs, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(found.attention[r, :count], wanted.attention, rtol=1e-4, atol=1e-5)
-    nothing = train.predict(CONFIG, data, stack, params, rows[:, :0], np.zeros(2, int))
-    assert nothing.outputs.shape == (2, 0, 2)
 
 
 def test_streamed_features_train_and_predict_as_resident_ones(data, monkeypatch, tmp_path):

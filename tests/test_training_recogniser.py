@@ -1,26 +1,31 @@
-"""Training a recogniser: no network sees held-out speakers, and a folder is written whole or not at all."""
+"""Training a recogniser: held-out speakers calibrate and evaluate it, and never train it."""
 
 import dataclasses
 import json
-import re
 
 import jax
 import numpy as np
 import pytest
 from corpora import noise_corpus
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import softmax
+from sklearn.metrics import log_loss
 
 from ser_jax import engine
 from ser_jax.cli import main
 from ser_jax.devices import Machine
 from ser_jax.errors import UserError
-from ser_jax.features import Waveform, describe
 from ser_jax.metrics import uar
-from ser_jax.recognizer import Recognizer, train
-from ser_jax.recognizer.card import card
+from ser_jax.model import AttentiveCNN
+from ser_jax.recognizer import Recognizer, evaluate, train
+from ser_jax.recognizer.evaluate import CUTS, Variants, card
 from ser_jax.recognizer.train import Recipe, TrainingError
-from ser_jax.tasks import Binary
+from ser_jax.recognizer.trained import Temperature
+from ser_jax.tasks import TASKS, Categorical, Regression
 
-RECIPE = Recipe(name="noise", seeds=2, epochs=3)
+RECIPE = Recipe(name="noise", seeds=2, epochs=2, network=AttentiveCNN(channels=8))
+BOTH = RECIPE.tasks
 pytestmark = pytest.mark.usefixtures("hastily")
 
 
@@ -28,233 +33,250 @@ def corpora(**more):
     return [noise_corpus("de", **more), noise_corpus("en", seed=1, **more)]
 
 
+def fit(some, recipe=RECIPE):
+    return train.fit(some, recipe, Machine.here())
+
+
 @pytest.fixture(scope="module")
 def fitted():
-    return train.fit(corpora(), RECIPE, Machine.here())
+    return fit(corpora())
 
 
-def arrays(trained):
-    return [trained.mean, trained.scale, *jax.tree.leaves({k: t.params for k, t in trained.targets.items()})]
+def test_metrics_are_those_of_the_stored_model_on_a_fifth_of_every_corpus(fitted):
+    model, metrics = fitted
+    every, held_out = train.divide(corpora(), BOTH)
+    for number in range(2):
+        own = every.corpus == number
+        trained, kept = set(every.speaker_id[own & ~held_out]), set(every.speaker_id[own & held_out])
+        assert not trained & kept
+        assert (len(trained), len(kept)) == (8, 2)
+    rows = np.flatnonzero(held_out)
+    for name, own in model.tasks.items():
+        frames = every.frames[rows].astype(np.int32)
+        values = evaluate.trained.predict(own, model.scaler, every.features[rows], frames).values
+        decided, labels = np.asarray(values).mean(axis=0).argmax(axis=-1), every.labels(own.task)[rows]
+        assert metrics[name]["UAR"] == pytest.approx(uar(labels, decided))
+        assert metrics[name]["utterances"] == len(rows) == np.sum(metrics[name]["confusion"])
+        assert metrics[name]["temperature"] == own.temperature._asdict()
+        assert len(metrics[name]["seeds"]) == 2
+        assert set(metrics[name]["corpora"]) == {"de", "en"}
+    assert metrics["arousal"]["UAR"] > 0.9
+    sounds = [every.features[np.array([i])][0, : every.frames[i]] for i in np.flatnonzero(~held_out)]
+    mean = np.concatenate(sounds).mean(axis=0, dtype=float)
+    np.testing.assert_allclose(model.scaler.mean, mean, rtol=1e-5)
 
 
-def same(one, other):
-    return all(np.array_equal(a, b) for a, b in zip(arrays(one), arrays(other), strict=True))
-
-
-def test_it_learns_and_the_metrics_are_those_of_the_stored_model(fitted):
-    trained, metrics = fitted
-    every, held_out = train.divide(corpora(), RECIPE)
-    rows, recognizer = np.flatnonzero(held_out), Recognizer(trained)
-    features = [np.asarray(every.features[rows[[i]]])[0, : every.frames[rows[i]]] for i in range(len(rows))]
-    said = [recognizer.window(one).targets for one in features]
-    for target in ("arousal", "valence"):
-        labels = every.labels(Binary(target))[rows]
-        decided = [int(one[target].probability > 0.5) for one in said]
-        assert metrics[target]["uar"] == pytest.approx(uar(labels, np.array(decided)), abs=1e-6)
-        assert metrics[target]["uar"] > 0.9
-        assert metrics[target]["utterances"] == len(rows) == np.sum(metrics[target]["confusion"])
-        found = metrics[target]["temperature"]
-        assert tuple(found.values()) == pytest.approx(trained.targets[target].temperature, abs=1e-6)
-        assert len(metrics[target]["uar_seeds"]) == 2
-        assert set(metrics[target]["corpora"]) == {"de", "en"}
-
-
-def test_what_held_out_speakers_say_changes_no_weight(fitted):
+def test_held_out_speakers_change_no_weight(fitted):
     changed = []
     for corpus in corpora():
-        groups = train.groups(corpus, 5)
-        features = corpus.features.copy()
-        features[groups == 0] *= 0.5
-        arousal = np.where(groups == 0, 1 - corpus.arousal, corpus.arousal)
+        held_out = train.groups(corpus, 5) == 0
+        features = np.where(held_out[:, None, None], 0.5, 1).astype(np.float32) * corpus.features
+        arousal = np.where(held_out, 1 - corpus.arousal, corpus.arousal)
         changed.append(dataclasses.replace(corpus, features=features, arousal=arousal))
-    trained, metrics = train.fit(changed, RECIPE, Machine.here())
-    assert same(trained, fitted[0])
+    model, metrics = fit(changed)
+    for one, other in zip(jax.tree.leaves(model), jax.tree.leaves(fitted[0]), strict=True):
+        np.testing.assert_array_equal(one, other)
     assert metrics != fitted[1]
 
 
-def test_a_fifth_of_every_corpus_is_held_out_by_speaker():
-    every, held_out = train.divide(corpora(), RECIPE)
-    for number in range(2):
-        own = every.corpus == number
-        heard, kept = set(every.speaker_id[own & ~held_out]), set(every.speaker_id[own & held_out])
-        assert not heard & kept
-        assert (len(heard), len(kept)) == (8, 2)
-
-
-def test_features_are_brought_to_the_training_speakers_mean(fitted):
-    sounds = []
-    for corpus in corpora():
-        rows = np.flatnonzero(train.groups(corpus, 5) != 0)
-        sounds += [corpus.features[i, : corpus.frames[i]] for i in rows]
-    every = np.concatenate(sounds).astype(np.float64)
-    np.testing.assert_allclose(fitted[0].mean, every.mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(fitted[0].scale, 1 / every.std(axis=0), rtol=1e-4)
-
-
-def test_a_network_does_not_depend_on_those_trained_beside_it(fitted):
-    alone, _ = train.fit(
-        corpora(), dataclasses.replace(RECIPE, targets=("valence",), seeds=1), Machine.here()
+def test_classes_of_emotion_and_numbers_are_learnt_from_what_is_labelled():
+    [corpus] = corpora()[:1]
+    names = np.array(["anger", "sadness", "fear", "boredom"])
+    emotions = names[(2 * corpus.arousal + corpus.valence).astype(int)]
+    unknown = np.arange(60) % 5 == 0
+    scales = {"arousal": (0.0, 1.0), "valence": (0.0, 1.0)}
+    some = dataclasses.replace(
+        corpus, emotion=emotions, scales=scales, arousal=np.where(unknown, np.nan, corpus.arousal)
     )
-    one = jax.tree.leaves(alone.targets["valence"].params)
-    other = jax.tree.leaves(fitted[0].targets["valence"].params)
-    for a, b in zip(one, other, strict=True):
-        np.testing.assert_allclose(a[0], b[0], atol=2e-3)
+    three = Categorical("three", ("anger", "sadness", "fear"))
+    tasks = (three, Regression(("arousal", "valence"), "ratings"), TASKS["arousal"])
+    counts, compute = [], engine.compute
 
-
-def test_who_trains_is_never_held_out_under_another_name():
-    corpus = noise_corpus("de", database="emodb")
-    for other in (
-        dataclasses.replace(corpus, name="again"),
-        dataclasses.replace(noise_corpus("more", seed=3, database="emodb")),
-    ):
-        with pytest.raises(
-            TrainingError, match=rf"corpora de and {other.name} hold the same speakers \(s0F\)"
-        ):
-            train.divide([corpus, other], RECIPE)
-    train.divide([corpus, noise_corpus("more", seed=3, database="ravdess")], RECIPE)
-
-
-def test_corpora_that_cannot_be_divided_or_lack_a_class_are_refused():
-    with pytest.raises(
-        TrainingError, match="corpus one has one speaker, or people who all met, expected two"
-    ):
-        train.divide([noise_corpus("one", sessions=1)], RECIPE)
-    positive = dataclasses.replace(noise_corpus("glad"), valence=np.ones(60))
-    with pytest.raises(
-        TrainingError, match="none of the 48 training utterances of glad has valence negative"
-    ):
-        train.divide([positive], RECIPE)
-    train.divide([positive], dataclasses.replace(RECIPE, targets=("arousal",)))
-    quiet = noise_corpus("quiet")
-    calm = np.where(train.groups(quiet, 5) == 0, 0.0, quiet.arousal)
-    with pytest.raises(TrainingError, match="none of the 12 held-out utterances of quiet has arousal high"):
-        train.divide([dataclasses.replace(quiet, arousal=calm)], RECIPE)
-
-
-def test_features_of_another_front_end_are_refused():
-    waves = dataclasses.replace(noise_corpus("waves"), frontend=describe(Waveform()))
-    with pytest.raises(TrainingError, match=r"waves has features of .*waveform.*, expected those of logmel"):
-        train.divide([waves], RECIPE)
-
-
-def test_utterances_without_a_label_are_left_out_of_that_target_alone():
-    corpus = noise_corpus("de")
-    unknown = np.arange(60) % 4 == 0
-    some = dataclasses.replace(corpus, arousal=np.where(unknown, np.nan, corpus.arousal))
-    counts, computed = [], engine.compute
-
-    def compute(machine, config, training, data, specs, **options):
+    def counting(machine, config, training, data, specs, **options):
         counts.extend(len(spec.train) for spec in specs)
-        return computed(machine, config, training, data, specs, **options)
+        return compute(machine, config, training, data, specs, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "compute", compute)
-        _, metrics = train.fit([some], dataclasses.replace(RECIPE, seeds=1, epochs=1), Machine.here())
-    assert counts == [36, 48]
-    assert [metrics[target]["utterances"] for target in ("arousal", "valence")] == [9, 12]
+        patch.setattr(engine, "compute", counting)
+        model, metrics = fit([some], dataclasses.replace(RECIPE, tasks=tasks, seeds=1))
+    assert counts == [36, 48, int((~unknown)[train.groups(some, 5) != 0].sum())]
+    assert [metrics[task.name]["utterances"] for task in tasks] == [9, 12, 60 - 12 - counts[2]]
+    assert "log_loss" not in metrics["ratings"]
+    assert {"CCC", "CCC arousal", "CCC valence", "interval"} <= metrics["ratings"].keys()
+    assert [own.temperature is None for own in model.tasks.values()] == [False, True, False]
+    prediction = Recognizer(model)(np.random.default_rng(0).normal(size=16_000) / 10, 16_000)
+    assert list(prediction.tasks["three"].values) == ["anger", "sadness", "fear"]
+    assert prediction.tasks["ratings"].label is None
+    assert "| ratings | all " in card(model, metrics)
 
 
-def test_features_that_are_not_finite_are_refused():
-    for value in (np.nan, np.inf):
-        corpus = noise_corpus("loud")
-        corpus.features[-1, 0] = value
-        with pytest.raises(UserError, match=r"features of .* frames are not all finite numbers"):
-            train.fit([corpus], RECIPE, Machine.here())
+def test_corpora_that_cannot_be_used_are_refused(monkeypatch):
+    corpus = noise_corpus("de", database="emodb")
+    again = dataclasses.replace(corpus, name="again")
+    for other in (again, noise_corpus("more", seed=3, database="emodb")):
+        with pytest.raises(TrainingError, match=rf"de and {other.name} hold the same speakers \(s0F\)"):
+            train.divide([corpus, other], BOTH)
+    train.divide([corpus, noise_corpus("more", seed=3, database="ravdess")], BOTH)
+    with pytest.raises(UserError, match="corpus one has 1 separate sessions"):
+        train.divide([noise_corpus("one", sessions=1)], BOTH)
+    positive = dataclasses.replace(corpus, valence=np.ones(60))
+    with pytest.raises(TrainingError, match="none of the 48 training utterances of de has valence negative"):
+        train.divide([positive], BOTH)
+    train.divide([positive], BOTH[:1])
+    calm = np.where(train.groups(corpus, 5) == 0, 0.0, corpus.arousal)
+    with pytest.raises(TrainingError, match="none of the 12 held-out utterances of de has arousal high"):
+        train.divide([dataclasses.replace(corpus, arousal=calm)], BOTH)
+    with pytest.raises(TrainingError, match="none of the 0 training utterances of de has dimensions numbers"):
+        train.divide([dataclasses.replace(corpus, scales={})], [TASKS["dimensions"]])
+    loud = noise_corpus("loud")
+    loud.features[-1, 0] = np.inf
+    with pytest.raises(UserError, match=r"features of .* frames are not all finite numbers"):
+        fit([loud])
 
+    def diverged(*_, **__):
+        yield {0: engine.RunResult(None, None, None, None, np.array([2, 7]))}
 
-def test_a_run_that_was_stopped_ends_it(monkeypatch):
-    computed = engine.compute
-
-    def compute(*arguments, **options):
-        for done in computed(*arguments, **options):
-            yield {**done, 1: done[1]._replace(stopped=np.array([2, 7]))}
-
-    monkeypatch.setattr(engine, "compute", compute)
-    with pytest.raises(
-        TrainingError, match="arousal, seed 1: the numbers of epoch 2, step 7 were not finite"
-    ):
-        train.fit(corpora(), RECIPE, Machine.here())
-
-
-def header(markdown):
-    """The card's header, a JSON value a line."""
-    lines = markdown.split("\n---\n")[0].splitlines()
-    assert lines[0] == "---"
-    return {key: json.loads(value) for key, _, value in (line.partition(": ") for line in lines[1:])}
-
-
-def test_the_card_says_what_was_trained_and_measured(fitted):
-    trained, metrics = fitted
-    written = card(trained, metrics)
-    head = header(written)
-    assert head["pipeline_tag"] == "audio-classification"
-    assert head["language"] == ["xx"]
-    assert "synthetic" not in head["tags"]
-    results = head["model-index"][0]["results"]
-    assert [one["metrics"][0]["value"] for one in results] == [
-        metrics[t]["uar"] for t in ("arousal", "valence")
-    ]
-    assert "| de | xx | 48 utterances, 8 speakers | 12 utterances, 2 speakers |" in written
-    assert re.search(rf"\| arousal \| {100 * metrics['arousal']['uar']:.1f} \(", written)
-    assert f"{100 * metrics['valence']['louder']['+10 dB']['uar']:.1f} (" in written
-    assert "demonstration" not in written
-    facts = {**trained.facts, "synthetic": True, "name": 'a name: #1 "quoted"'}
-    loud = card(dataclasses.replace(trained, facts=facts), metrics)
-    assert "**This is a demonstration.**" in loud
-    assert header(loud)["model-index"][0]["name"] == facts["name"]
-    facts = {**trained.facts, "corpora": [{**trained.facts["corpora"][0], "languages": ["fr", "unknown"]}]}
-    assert header(card(dataclasses.replace(trained, facts=facts), metrics))["language"] == ["fr"]
+    monkeypatch.setattr(engine, "compute", diverged)
+    with pytest.raises(TrainingError, match="arousal, seed 0: numbers of epoch 2, step 7 were not finite"):
+        fit([corpus])
 
 
 @pytest.fixture
-def loads(monkeypatch):
+def typed(monkeypatch, tmp_path):
     known = {corpus.name: corpus for corpus in corpora()}
-    monkeypatch.setattr(train.data, "load", lambda name, data_dir: known[name])
+    monkeypatch.setattr(train.data, "load", lambda name, *_: known[name])
+    monkeypatch.setattr(train, "ATTENTIVE_CNN", RECIPE.network)
+
+    def run(out, *more):
+        return main(
+            [
+                "train",
+                "--corpora",
+                "de",
+                "en",
+                "--out",
+                str(tmp_path / out),
+                "--epochs",
+                "1",
+                "--seeds",
+                "1",
+                *more,
+            ]
+        )
+
+    return run
 
 
-def typed(out, *more):
-    return main(["train", "--corpora", "de", "en", "--out", str(out), "--epochs", "3", "--seeds", "2", *more])
-
-
-def test_the_command_writes_a_folder_that_loads(loads, tmp_path, capsys):
-    assert typed(tmp_path / "deep" / "model") == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'deep' / 'model'}\n"
+def test_the_command_writes_a_folder_that_loads_with_the_same_bytes(typed, tmp_path):
+    (tmp_path / "again").mkdir()
+    assert typed("deep/model") == typed("again", "--name", "model") == 0
     found = sorted(path.name for path in (tmp_path / "deep" / "model").iterdir())
     assert found == ["README.md", "config.json", "metrics.json", "model.safetensors"]
     assert Recognizer.load(tmp_path / "deep" / "model").model.facts["name"] == "model"
-    (tmp_path / "again").mkdir()  # an empty one is as good as none
-    assert typed(tmp_path / "again", "--name", "model") == 0
     for name in found:
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "deep" / "model" / name).read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "deep"]
 
 
-def test_the_order_of_targets_is_not_that_of_the_flags(loads, tmp_path):
-    assert typed(tmp_path / "m", "--targets", "valence", "arousal") == 0
-    assert Recognizer.load(tmp_path / "m").targets == ("arousal", "valence")
-
-
-def test_what_ends_before_its_end_leaves_nothing(loads, tmp_path, monkeypatch, capsys):
-    def ended(*_):
+def test_an_interruption_or_a_bad_request_changes_nothing(typed, tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "fit", ended)
-    assert typed(tmp_path / "new" / "model") == 130
+    monkeypatch.setattr(train, "fit", interrupted)
+    assert typed("new/model") == 130
     assert list(tmp_path.iterdir()) == []
-    assert capsys.readouterr().err.splitlines()[-1] == "ser-jax: interrupted"
-
-
-def test_a_folder_that_holds_something_is_left_alone(loads, tmp_path, capsys):
     (tmp_path / "mine").write_text("mine")
-    assert typed(tmp_path) == 2
+    assert typed("") == 2
     assert "exists and is not empty, expected a new or an empty folder" in capsys.readouterr().err
+    assert main(["train", "--corpora", "a", "a", "--out", str(tmp_path / "m")]) == 2
+    assert "a is named twice, expected each corpus and task once" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_corpus_named_twice_or_unknown_is_refused(tmp_path, capsys):
-    assert main(["train", "--corpora", "a", "a", "--out", str(tmp_path / "m")]) == 2
-    assert "corpus a is named twice, expected each once" in capsys.readouterr().err
-    flags = ["--out", str(tmp_path / "m"), "--data-dir", str(tmp_path)]
-    assert main(["train", "--corpora", "nothing", *flags]) == 2
-    assert "nothing" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+def test_the_card_states_what_was_trained_and_measured(fitted):
+    model, metrics = fitted
+    written = card(model, metrics)
+    lines = written.split("\n---\n")[0].splitlines()[1:]
+    header = {key: json.loads(value) for key, _, value in (line.partition(": ") for line in lines)}
+    assert header["pipeline_tag"] == "audio-classification"
+    assert (header["language"], header["tags"][1:]) == (["xx"], ["arousal", "valence"])
+    assert f"| UAR {metrics['arousal']['UAR']:.3f} [" in written
+    assert "demonstration" not in written
+    loud = card(dataclasses.replace(model, facts={**model.facts, "synthetic": True}), metrics)
+    assert "**This is a demonstration.**" in loud
+
+
+def drawn(count, temperature, classes=2, seeds=1, seed=0):
+    """Return logits that are right once divided by the temperature, and labels drawn accordingly."""
+    draw = np.random.default_rng(seed)
+    logits = draw.normal(0, 3, (count, classes))
+    p = softmax(logits / np.reshape(temperature, (-1, 1)), axis=-1)
+    labels = (draw.uniform(size=(count, 1)) > p.cumsum(axis=1)).sum(axis=1)
+    return np.repeat(logits[None], seeds, axis=0), np.minimum(labels, classes - 1)
+
+
+def variants(labels, frames=100, speaker="a", cut=np.inf):
+    count = len(labels)
+    each = [np.broadcast_to(np.asarray(one), count) for one in (frames, cut, labels, speaker)]
+    return Variants(np.arange(count), *each)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 2.5])
+@pytest.mark.parametrize(("classes", "seeds"), [(2, 1), (2, 5), (4, 2)])
+def test_calibration_finds_the_temperature_that_made_the_labels(temperature, classes, seeds):
+    logits, labels = drawn(10_000, temperature, classes, seeds)
+    found = evaluate.calibrate(logits, variants(labels), 100)
+    assert found == (pytest.approx(temperature, rel=0.08), 0)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_calibration_finds_how_the_temperature_rises_as_the_window_empties(decay):
+    frames = np.random.default_rng(2).choice([7, 13, 27, 53, 100], 20_000)
+    logits, labels = drawn(20_000, 1.5 * (frames / 100) ** -decay)
+    found = evaluate.calibrate(logits, variants(labels, frames), 100)
+    assert found == (pytest.approx(1.5, rel=0.08), pytest.approx(decay, abs=0.08))
+
+
+def test_separable_classes_are_not_called_certain():
+    logits = np.array([[[3.0, 0], [2, 0], [1, 0], [0, 1], [0, 2], [0, 3]]])
+    found = evaluate.calibrate(logits, variants([0, 0, 0, 1, 1, 1]), 100)
+    assert 0.6 < evaluate.probabilities(logits, found, np.ones(6))[5, 1] < 0.99
+
+
+def test_no_speaker_is_calibrated_by_their_own_labels():
+    logits, labels = drawn(60, 2.0, seeds=3)
+    speaker, frames = np.repeat(list("abc"), 20), np.random.default_rng(0).integers(5, 101, 60)
+    found = evaluate.cross_calibrate(logits, variants(labels, frames, speaker), 100)
+    turned = np.where(speaker == "a", 1 - labels, labels)
+    other = evaluate.cross_calibrate(logits, variants(turned, frames, speaker), 100)
+    np.testing.assert_array_equal(found[:20], other[:20])
+    assert not np.array_equal(found[20:], other[20:])
+    alone = evaluate.cross_calibrate(logits, variants(labels, frames), 100)  # nobody else: not calibrated
+    np.testing.assert_allclose(alone, evaluate.probabilities(logits, Temperature(1.0), frames / 100))
+
+
+@given(n=st.integers(2, 200), classes=st.integers(2, 4), seed=st.integers(0, 99))
+def test_measures_agree_with_their_definitions(n, classes, seed):
+    draw = np.random.default_rng(seed)
+    p, labels = draw.dirichlet(np.ones(classes), n), draw.integers(0, classes, n)
+    expected = log_loss(labels, p, labels=range(classes))
+    assert evaluate.log_loss(p, np.eye(classes)[labels]) == pytest.approx(expected, rel=1e-4)
+    confidence, right, gap = p.max(axis=1), p.argmax(axis=1) == labels, 0.0
+    for low in np.arange(10) / 10:
+        inside = (confidence >= low) & (confidence < low + 0.1)
+        if inside.any():
+            gap += inside.sum() / n * abs(right[inside].mean() - confidence[inside].mean())
+    assert evaluate.calibration_error(p, labels) == pytest.approx(gap, abs=1e-9)
+    certain = evaluate.log_loss(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))
+    assert certain == pytest.approx(-np.log(1e-7))  # much, but not infinitely much
+
+
+def test_longer_utterances_are_also_cut_short():
+    every, _ = train.divide(corpora(frames=300), BOTH)
+    found = evaluate.cut_short(BOTH[0], every, np.arange(40), 100.0)
+    for seconds in CUTS:
+        own = found.cut == seconds
+        np.testing.assert_array_equal(found.row[own], np.flatnonzero(every.frames[:40] > 100 * seconds))
+        assert (found.frames[own] == 100 * seconds).all()
+    whole = np.isinf(found.cut)
+    np.testing.assert_array_equal(found.frames[whole], every.frames[:40])
+    assert (found.labels == every.labels(BOTH[0])[found.row]).all()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import sys
 import warnings
@@ -241,6 +242,8 @@ def _start(config: Config) -> None:
     from ser_jax.devices import join, use_all_cores
 
     shutdown.raise_on_interrupt()
+    for name in ("absl", "asyncio"):  # Orbax and TensorStore print errors that are raised as well
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     use_all_cores()
     compute = config.compute
     if compute.coordinator is not None:

@@ -108,18 +108,12 @@ class ComputeConfig:
     def __post_init__(self) -> None:
         at_least(self, devices=1, runs_at_once=1, save_epochs=1, hosts=1, host=0)
         for name in ("memory", "save_minutes"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1e6:
-                raise ConfigError(
-                    f"{flag('compute', name)} is {value:g}, expected more than 0, at most 1,000,000"
-                )
-        if self.coordinator is not None and self.coordinator != "auto":
-            port = self.coordinator.rpartition(":")[2]
-            if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-                raise ConfigError(
-                    f"--compute.coordinator is {self.coordinator!r}, expected HOST:PORT or auto"
-                )
-        if self.coordinator is None and (self.hosts is not None or self.host is not None):
+            if (value := getattr(self, name)) is not None and not 0 < value <= 1e6:
+                found = f"{flag('compute', name)} is {value:g}"
+                raise ConfigError(f"{found}, expected more than 0, at most 1,000,000")
+        if not re.fullmatch(r"auto|.+:\d{1,5}", self.coordinator or "auto"):
+            raise ConfigError(f"--compute.coordinator is {self.coordinator!r}, expected HOST:PORT or auto")
+        if self.coordinator is None and (self.hosts, self.host) != (None, None):
             raise ConfigError(
                 "--compute.hosts or --compute.host without --compute.coordinator, expected both"
             )

@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import platform
+import re
 import time
 import zipfile
 import zlib
@@ -366,7 +367,9 @@ def read_document(out: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["hash"] != _hash(found):
             reason = "it was changed since it was written: its hash is of something else"
-        elif not _complete(found):
+        elif not all(re.fullmatch(r"\w+", name, re.ASCII) for name in found["tables"]):  # they become paths
+            reason = "it holds tables of other names than letters, digits and underscores"
+        elif not all(isinstance(found[name], kind) for name, kind in PARTS.items()):
             reason = "it lacks what every experiment notes"
         else:
             return found
@@ -383,18 +386,6 @@ def _hash(document: dict[str, Any]) -> str:
     return digest({name: document[name] for name in HASHED})
 
 
-def _complete(found: dict[str, Any]) -> bool:
-    # Names of tables become paths.
-    names = all(name.replace("_", "").isalnum() and name.isascii() for name in found["tables"])
-    entries = (
-        (found["corpora"], {"name", "builder", "synthetic", "left_out"}),
-        (found["tables"].values(), {"settings", "figure", "cells"}),
-        (found["missing"], {"setting", "train", "test", "task", "reason"}),
-    )
-    facts = all(keys <= one.keys() for each, keys in entries for one in each)
-    return names and facts and all(isinstance(found[name], kind) for name, kind in PARTS.items())
-
-
 def _write(out: Path, content: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     io.write_json(out / CONFIG, content | {"hash": _hash(content)}, synced=True)
@@ -409,9 +400,12 @@ def note(out: Path, **changes: Any) -> dict[str, Any]:
     return found
 
 
-def note_missing(out: Path, missing: Sequence[dict[str, Any]]) -> None:
-    """Note cells that cannot be computed, with the reason, beside those noted before."""
-    every = [*read_document(out)["missing"], *missing]
+def note_missing(
+    out: Path, missing: Iterable[tuple[str, tuple[str, ...], tuple[str, ...], str, str]]
+) -> None:
+    """Note cells that cannot be computed, as (setting, train, test, task, reason), beside earlier ones."""
+    names = ("setting", "train", "test", "task", "reason")
+    every = [*read_document(out)["missing"], *(dict(zip(names, one, strict=True)) for one in missing)]
     known = {slug(one["setting"], one["train"], one["test"], one["task"]): one for one in every}
     note(out, missing=list(known.values()))
 
@@ -487,8 +481,7 @@ def combine(config: Config, *_: object) -> None:
         for name, cells in needed.items():
             paths = [out / "predictions" / f"{cell}.npz" for cell in cells]
             if lacking := [path.stem for path in paths if not path.exists()]:
-                where = {"setting": name, "train": every, "test": (test,), "task": task.name}
-                missing.append(where | {"reason": f"there is no {lacking[0]}"})
+                missing.append((name, every, (test,), task.name, f"there is no {lacking[0]}"))
                 continue
             found, home = same_seeds(list(map(read_predictions, paths))), every.index(test)
             outputs = voted(task, found) if name == "voted" else identified(home, found)

@@ -6,9 +6,9 @@ last run is done, and an interrupted experiment is resumed by the same command.
 
 import contextlib
 import dataclasses
+import shutil
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -22,9 +22,9 @@ from ser_jax.devices import Machine
 from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import Interrupted
 from ser_jax.experiment import provenance, results
-from ser_jax.experiment.config import Config, describe, digest
+from ser_jax.experiment.config import Config, digest
 from ser_jax.experiment.pool import Pool
-from ser_jax.experiment.resume import UNFINISHED, Checkpointing, Interval, discard
+from ser_jax.experiment.resume import UNFINISHED, Checkpointing
 from ser_jax.experiment.settings import ExperimentError, Setting
 from ser_jax.model import Tree
 from ser_jax.shutdown import Shutdown
@@ -156,9 +156,8 @@ def _check_part(pool: Pool, setting: Setting, fold: int, part: str, rows: np.nda
 
 def _note_missing(out: Path, missing: Missing) -> None:
     """Note and print what no table will have, before anybody waits for it; a line for every reason."""
-    names = ("setting", "train", "test", "task", "reason")
-    each = [(s.name, s.train, test, s.task.name, why) for (s, test), why in missing.items()]
-    results.note_missing(out, [dict(zip(names, one, strict=True)) for one in each])
+    each = ((s.name, s.train, test, s.task.name, why) for (s, test), why in missing.items())
+    results.note_missing(out, each)
     for reason in dict.fromkeys(missing.values()):
         named = dict.fromkeys(
             f"{s.name}, {'+'.join(test)} {s.task.name}" for (s, test), why in missing.items() if why == reason
@@ -176,7 +175,7 @@ def _compute_missing(
     machine.wait("what is missing is known")
     if len(stored) == len(specs):
         print(f"{out} holds these results already", file=sys.stderr)
-        _discard_checkpoints(machine, out, stored)
+        _discard(machine, out / UNFINISHED)
         return
     ahead = [one for one in specs if one not in stored]
     steps = sum(len(spec.train) * one.training.epochs for one in ahead for spec in specs[one])
@@ -192,7 +191,7 @@ def _compute_missing(
             if stored.issuperset(group):
                 continue
             own = {one: _with_params(out, one, specs[one]) for one in group}
-            checkpointing = _checkpointing(config, machine, protocol, own, stop)
+            folder, checkpointing = _checkpointing(config, machine, protocol, own, stop)
             for setting, found in _trained(pool, machine, own, stored, checkpointing, progress):
                 if machine.host == 0:
                     _name_stopped(setting, specs[setting], found)
@@ -201,7 +200,8 @@ def _compute_missing(
                 machine.wait(f"{setting.label} is stored")
                 stored.add(setting)
                 computed(setting.label)
-            _discard_checkpoints(machine, out, stored)
+            _discard(machine, folder)
+        _discard(machine, out / UNFINISHED)
         if stop.requested is not None:
             raise Interrupted(
                 "ended; everything is trained and stored, the same command makes the tables", stop.requested
@@ -251,7 +251,7 @@ def _trained(
         every,
         loss=first.task.loss,
         dev_epochs=dev_epochs(first),
-        on_epoch=partial(_show, progress),
+        on_epoch=lambda steps, _: progress.update(steps),
         checkpointing=checkpointing,
         needed={place for one in ahead for place in places[one]},
     )
@@ -282,23 +282,24 @@ def _with_params(out: Path, setting: Setting, specs: list[RunSpec]) -> list[RunS
 
 def _checkpointing(
     config: Config, machine: Machine, protocol: str, specs: Specs, stop: Shutdown
-) -> Checkpointing:
-    first = next(iter(specs))
+) -> tuple[Path, Checkpointing]:
+    """Return the folder of the checkpoints of settings that share stacks, and this host's in it."""
+    first, *others = specs
     params = [spec.params for own in specs.values() for spec in own]
     work = {
         "protocol": protocol,
-        "runs": [[one.slug, len(own)] for one, own in specs.items()],
-        "settings": digest([results.without_code(one.describe()) for one in specs]),
-        "training": describe(first.training),
+        "settings": [results.without_code(one.describe()) for one in specs],
         "starts from": None if params[0] is None else checkpoint.digest(params),
         "hosts": machine.hosts,
     }
-    where = {"devices": machine.mesh.size, "stacking": machine.stacking}
-    return Checkpointing(
-        checkpoints_folder(config.out, list(specs)) / f"host-{machine.host}",
-        work=work,
-        environment=where | provenance.describe_environment(),
-        interval=Interval(60 * config.compute.save_minutes, config.compute.save_epochs),
+    more = f"+{len(others)}" if others else ""
+    folder = config.out / UNFINISHED / f"{first.slug}{more}-{digest(work)[:8]}"
+    environment = {"devices": machine.mesh.size, "stacking": machine.stacking}
+    return folder, Checkpointing(
+        folder / f"host-{machine.host}",
+        environment=environment | provenance.describe_environment(),
+        epochs=first.training.epochs,
+        interval=(60 * config.compute.save_minutes, config.compute.save_epochs),
         label=", ".join(one.label for one in specs),
         shutdown=stop,
         say=_print,
@@ -306,18 +307,11 @@ def _checkpointing(
     )
 
 
-def checkpoints_folder(out: Path, group: Sequence[Setting]) -> Path:
-    """Return where the stacks of settings that share them are saved while they train."""
-    names = [one.slug for one in group]
-    others = f"+{len(names) - 1}-{digest(names)[:8]}" if len(names) > 1 else ""
-    return out / UNFINISHED / f"{names[0]}{others}"
-
-
-def _discard_checkpoints(machine: Machine, out: Path, stored: set[Setting]) -> None:
-    """Discard the checkpoints of settings whose results are stored."""
+def _discard(machine: Machine, folder: Path) -> None:
+    """Delete checkpoints whose results are stored."""
     machine.wait("the results are stored")
     if machine.host == 0:
-        discard(out, {one.slug for one in stored})
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _name_stopped(setting: Setting, specs: Sequence[RunSpec], found: Sequence[RunResult]) -> None:
@@ -328,19 +322,6 @@ def _name_stopped(setting: Setting, specs: Sequence[RunSpec], found: Sequence[Ru
                 f"{setting.label}: fold {spec.fold + 1}, seed {spec.seed} was stopped in epoch {epoch}, "
                 f"step {step}: its numbers were not finite any more"
             )
-
-
-def _show(progress: tqdm, steps: int, before: bool) -> None:
-    """Advance the progress bar; steps done before an interruption count, but not in the rate."""
-    if progress.disable:
-        return
-    if before:
-        progress.initial += steps
-        progress.n += steps
-        progress.last_print_n += steps
-        progress.refresh()
-    else:
-        progress.update(steps)
 
 
 def _print(sentence: str) -> None:

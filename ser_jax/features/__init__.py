@@ -1,6 +1,6 @@
-"""Front ends: how 16 kHz samples become the features [T, F] that a network is given.
+"""Front ends, which compute the features [T, F] of a network from 16 kHz samples.
 
-`logmel` (the paper's) and `waveform` go by their names, any other class by "module:Name".
+`logmel` (the paper's) and `waveform` are chosen by name, any other class by "module:Name".
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ import re
 from typing import Any, ClassVar, cast
 
 import numpy as np
+from jaxtyping import Float32, Shaped
 
 from ser_jax.errors import UserError, meant
 
@@ -22,24 +23,24 @@ class FrontendError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Frontend:
-    """How samples become features: the base of front ends, whose fields, JSON values, are configuration.
+    """The base class of front ends, frozen dataclasses whose fields are JSON values.
 
-    Other processes get a copy after `extract` was called once: what a `functools.cached_property` holds by
-    then is sent along.
+    Worker processes get a copy after `extract` was called once, so the value of a
+    `functools.cached_property` is computed once and sent along.
     """
 
     name: ClassVar[str]  # lower case; part of the folder of a prepared corpus
     rate: ClassVar[float]  # frames per second
     dims: ClassVar[int]  # F, numbers per frame
-    seconds: float = 7.5  # of an utterance that are used, from its beginning
+    seconds: float = 7.5  # used of each utterance, from its beginning
 
     @property
     def frames(self) -> int:
-        """T; shorter utterances are padded with zeros."""
+        """T, to which shorter utterances are padded with zeros."""
         return round(self.seconds * self.rate)
 
-    def extract(self, samples: np.ndarray) -> np.ndarray:
-        """Return the features [t, F], t >= 1, of samples [n] at 16 kHz, 400 <= n <= 16000 * seconds."""
+    def extract(self, samples: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, "t F"]:
+        """Return the features of at least 400 and at most 16000 * seconds samples at 16 kHz; t >= 1."""
         raise NotImplementedError
 
 
@@ -62,10 +63,11 @@ def named(name: str) -> type[Frontend]:
 
 
 def describe(frontend: Frontend) -> dict[str, Any]:
-    """Return a front end's configuration as JSON.
+    """Return the configuration of a front end as JSON: its name, rate, frames, dims and fields.
 
-    Returns: its name, rate, frames, dims and all fields, and "class" as "module:Name" if it is not ours.
-    Raises: FrontendError if it is not what `Frontend` describes.
+    A front end that does not come with the package also has a "class", "module:Name".
+
+    Raises: FrontendError if it does not meet `Frontend`.
     """
     kind = type(frontend)
     try:
@@ -83,7 +85,7 @@ def describe(frontend: Frontend) -> dict[str, Any]:
 
 
 def tag(frontend: Frontend) -> str:
-    """Return the suffix of the folders of corpora prepared with a front end; "" for the default, `LogMel()`.
+    """Return the suffix of the folders of corpora prepared with a front end, "" for `LogMel()`.
 
     >>> tag(LogMel()), tag(Waveform()), tag(Waveform(seconds=2.0))
     ('', '-waveform', '-waveform-deead9bf')
@@ -104,10 +106,10 @@ def _fields(kind: type[Frontend]) -> list[str]:
     return [field.name for field in dataclasses.fields(kind) if field.init]
 
 
-def pad(features: np.ndarray, frames: int) -> tuple[np.ndarray, int]:
-    """Cut features [t, F] to `frames`, or append zeros to them.
+def pad(features: Shaped[np.ndarray, "t F"], frames: int) -> tuple[Float32[np.ndarray, "T F"], int]:
+    """Cut features to T = `frames`, or append zeros.
 
-    Returns: ([frames, F] float32, how many of its frames are features).
+    Returns: (the features, how many of their frames are not padding).
     """
     count = min(len(features), frames)
     padded = np.zeros((frames, features.shape[1]), np.float32)

@@ -1,6 +1,6 @@
 """The paper's features (Sec. 2): 26 log-mel bands, 25 ms windows every 10 ms at 16 kHz.
 
-The paper does not state the rest:
+The paper does not specify the rest:
 
     frames       not centred: frame t covers samples [160 t, 160 t + 400); 1 + (n - 400) // 160 of them
     window       periodic Hann, 400 samples; no pre-emphasis, no dither, no mean removal
@@ -8,7 +8,7 @@ The paper does not state the rest:
     mel filters  26 triangles, Slaney's scale and Slaney's area norm, 0 to 8000 Hz
     level        10 log10(max(power, 1e-10)) dB, no ceiling and no reference but 1
 
-These are the numbers of librosa's `power_to_db(melspectrogram(..., center=False), top_db=None)`.
+The result equals librosa's `power_to_db(melspectrogram(..., center=False), top_db=None)`.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
+from jaxtyping import Float64, Shaped
 
 from ser_jax.errors import UserError
 from ser_jax.features import Frontend
@@ -30,7 +31,7 @@ HOP = 160  # samples, 10 ms
 FRAMES = 750
 SECONDS = 7.5
 FLOOR = 1e-10  # power; -100 dB
-Filters: TypeAlias = "csr_array"  # imported when needed, since SciPy takes its time
+Filters: TypeAlias = "csr_array"  # imported when needed, since SciPy loads slowly
 
 
 class ShortSignalError(UserError):
@@ -49,8 +50,8 @@ class LogMel(Frontend):
     def _filters(self) -> Filters:
         return filterbank()
 
-    def extract(self, samples: np.ndarray) -> np.ndarray:
-        """Return the features [t, F] float64 of samples [n], n >= 400."""
+    def extract(self, samples: Shaped[np.ndarray, " n"]) -> Float64[np.ndarray, "t F"]:
+        """Return the log-mel energies of at least 400 samples."""
         return logmel(samples, self._filters)
 
 
@@ -58,8 +59,8 @@ class LogMel(Frontend):
 def filterbank() -> Filters:
     """Return the mel filters [F, 201], a `scipy.sparse.csr_array`.
 
-    Sparse, because a bin lies under two triangles at most, and because the product with them does not depend
-    on the number of BLAS threads. The first call imports librosa, which takes seconds.
+    They are sparse because a bin lies under at most two triangles, and because a sparse product does not
+    depend on the number of BLAS threads. The first call imports librosa, which takes seconds.
     """
     import scipy.sparse
     from librosa.filters import mel
@@ -69,18 +70,15 @@ def filterbank() -> Filters:
     )
 
 
-def logmel(samples: np.ndarray, filters: "Filters | None" = None) -> np.ndarray:
-    """Return the log-mel energies of a signal.
+def logmel(samples: Shaped[np.ndarray, " n"], filters: "Filters | None" = None) -> Float64[np.ndarray, "t F"]:
+    """Return the log-mel energies of a signal in dB, of t = `frame_count(n)` frames.
 
     Args:
-      samples: [n] real, 16 kHz, n >= 400.
+      samples: real, 16 kHz, at least 400.
       filters: of `filterbank()`, which is called by default.
-    Returns: [frame_count(n), F] float64, dB.
-    Raises: ShortSignalError if n < 400.
+    Raises: ShortSignalError for fewer than 400 samples.
     """
     samples = np.asarray(samples, np.float64)
-    if samples.ndim != 1:
-        raise ValueError(f"samples have shape {samples.shape}, expected [n]")
     if len(samples) < WINDOW:
         raise ShortSignalError(f"the signal holds {len(samples)} samples, expected at least {WINDOW} (25 ms)")
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
@@ -91,7 +89,7 @@ def logmel(samples: np.ndarray, filters: "Filters | None" = None) -> np.ndarray:
 
 
 def frame_count(samples: Any) -> Any:
-    """Return how many frames n samples make, n >= 400; elementwise for an array."""
+    """Return the number of frames of at least 400 samples; elementwise for an array of numbers."""
     return 1 + (samples - WINDOW) // HOP
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float32, Shaped
 
 from ser_jax.features import Frontend
 
@@ -16,6 +17,6 @@ class Waveform(Frontend):
     rate: ClassVar[float] = 16000.0
     dims: ClassVar[int] = 1
 
-    def extract(self, samples: np.ndarray) -> np.ndarray:
-        """Return the samples [n] as features [n, 1] float32."""
+    def extract(self, samples: Shaped[np.ndarray, " n"]) -> Float32[np.ndarray, "n 1"]:
+        """Return the samples as frames of one number."""
         return np.asarray(samples, np.float32)[:, None]

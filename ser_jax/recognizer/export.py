@@ -34,7 +34,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
-from jax.extend import core
 from jax.interpreters import partial_eval
 from jaxtyping import Array, Float32, Int32
 
@@ -294,7 +293,7 @@ class Graph:
         values.update(zip(jaxpr.invars, arguments, strict=True))
 
         def read(atom: Any) -> Value:
-            return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, core.Literal) else values[atom]  # type: ignore[attr-defined]
+            return np.asarray(atom.val, atom.aval.dtype) if hasattr(atom, "val") else values[atom]
 
         for equation in jaxpr.eqns:
             results = self._equation(equation, [read(atom) for atom in equation.invars])
@@ -397,11 +396,8 @@ def _gather(graph: Graph, it: Any, x: Value, indices: Value) -> str:
     numbers, shape, result = it.params["dimension_numbers"], _shape(it), it.outvars[0].aval.shape
     if numbers.operand_batching_dims:
         raise _untranslated("gather in batches")
-    flat, sizes, axes = (
-        np.arange(np.prod(shape)).reshape(shape),
-        it.params["slice_sizes"],
-        list(numbers.start_index_map),
-    )
+    sizes, axes = it.params["slice_sizes"], list(numbers.start_index_map)
+    flat = np.arange(np.prod(shape)).reshape(shape)
     start = graph.add("Max", graph.cast(indices, np.int64), 0)
     start = graph.add("Min", start, np.subtract(shape, sizes)[axes])
     start = graph.add("Mul", start, np.array(flat.strides)[axes] // flat.itemsize)

@@ -17,12 +17,13 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patheffects import Normal, Stroke
 
 from ser_jax.errors import one_line
-from ser_jax.features.logmel import HOP, RATE, logmel
+from ser_jax.features.logmel import HOP, RATE, WINDOW, frame_count, logmel
 from ser_jax.io import atomic_file
 from ser_jax.recognizer.prediction import Estimate, Prediction, describe
 from ser_jax.recognizer.recording import Recording
 
 COLUMNS = 2000  # of the waveform, log-mels or windows at most; a picture has fewer
+BLOCK = 6000  # frames whose log-mel energies are computed at a time
 STEPS = 120  # of the attention at most
 PADDING: dict[str, Any] = {"facecolor": "#eeeeee", "edgecolor": "#c4c4c4", "hatch": "///", "linewidth": 0}
 FONT = "DejaVu Sans"  # comes with Matplotlib
@@ -95,8 +96,10 @@ def _draw_waveform(axis: Axes, recording: Recording) -> None:
 
 
 def _draw_logmel(axis: Axes, recording: Recording) -> None:
-    level = logmel(recording.samples)
-    frames, bands = level.shape
+    samples, frames = recording.samples, frame_count(len(recording.samples))
+    blocks = (samples[i * HOP : (i + BLOCK - 1) * HOP + WINDOW] for i in range(0, frames, BLOCK))
+    level = np.concatenate([logmel(block) for block in blocks])
+    bands = level.shape[1]
     level = _means(level, _groups(frames, COLUMNS))
     low, high = np.quantile(level, (0.02, 0.998))
     extent = (0, frames * HOP / RATE, -0.5, bands - 0.5)

@@ -21,7 +21,6 @@ from ser_jax.recognizer.recording import Recording, read_recording
 
 STANDARD_INPUT = "-"
 UNREADABLE = {".m4a", ".mp4", ".aac", ".webm", ".opus", ".wma", ".amr", ".3gp"} - set(SUFFIXES)
-LONGEST = 200  # bytes of a picture's name before its number and suffix; file systems allow 255
 
 
 class PredictionError(UserError):
@@ -51,7 +50,7 @@ def find_files(given: list[str]) -> list[str]:
         else:
             found.append(name)
     if found.count(STANDARD_INPUT) > 1:
-        raise PredictionError("standard input (-) is given twice, expected it once")
+        raise PredictionError("standard input (-) is named twice, expected it once")
     return found
 
 
@@ -93,7 +92,7 @@ def predict_files(
     Raises: HopError; PredictionError if the folder cannot be created.
     """
     recognizer.check_hop(hop)
-    pictures = None if plots is None else _Pictures(plots, files)
+    pictures = None if plots is None else _Pictures(plots)
     bad: list[str] = []
     waiting: deque[tuple[str, Recording]] = deque()
     if form == "csv":
@@ -195,25 +194,20 @@ def _csv(row: list[str]) -> str:
 
 
 class _Pictures:
-    """A folder of pictures, one for each recording; names that occur twice get their folder's name."""
+    """A folder of pictures named after the recordings; names that occur again are numbered."""
 
-    def __init__(self, folder: Path, files: list[str]):
+    def __init__(self, folder: Path):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PredictionError(f"{folder}: {error.strerror}, expected a folder for pictures") from error
-        self.written, self._folder = 0, folder
-        self._files, self._used = Counter(Path(name).stem for name in files), Counter[str]()
+        self.written, self._folder, self._used = 0, folder, Counter[str]()
 
     def draw(self, name: str, recording: Recording, prediction: Prediction) -> None:
         """Draw a recording; raise PredictionError if the picture cannot be written."""
         from ser_jax.recognizer import plot
 
         stem = "standard-input" if name == STANDARD_INPUT else Path(name).stem
-        if self._files[stem] > 1 and (above := Path(name).parent.name):
-            stem = f"{above}-{stem}"
-        while len(os.fsencode(stem)) > LONGEST:
-            stem = stem[:-1]
         self._used[stem] += 1
         number = f"-{self._used[stem]}" if self._used[stem] > 1 else ""
         picture = self._folder / f"{stem}{number}.png"

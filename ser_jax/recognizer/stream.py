@@ -186,25 +186,23 @@ def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Mo
     sounddevice = _sounddevice()
     recognizer.compile()
     try:
-        settings = _settings(sounddevice, int(device) if device and device.isdecimal() else device)
-        rate = settings["samplerate"]
-        inbox = _Inbox(rate)
-        opened = sounddevice.InputStream(**settings, blocksize=rate // BLOCKS, callback=inbox.put)
+        chosen = int(device) if device and device.isdecimal() else device
+        rate = round(sounddevice.query_devices(chosen, "input")["default_samplerate"])
+        inbox, size = _Inbox(rate), rate // BLOCKS
+        opened = sounddevice.InputStream(rate, size, chosen, 1, "float32", callback=inbox.put)
         opened.start()
     except (sounddevice.PortAudioError, ValueError) as error:  # ValueError: no such device, or several
         name = "a microphone" if device is None else f"the microphone {device!r}"
         raise StreamError(f"{name} cannot be opened ({one_line(str(error))}), expected one") from error
     with contextlib.closing(opened):
         live = LiveWindow(recognizer, rate)
-        is_due = False
         while True:
             place, samples = inbox.take()
             if place != live.place:
-                live, is_due = LiveWindow(recognizer, rate, place), False
-            is_due |= live.feed(to_mono(samples))
+                live = LiveWindow(recognizer, rate, place)
+            is_due = live.feed(to_mono(samples))
             behind = (inbox.place - live.place) / rate
             if is_due and behind < 1 / EVERY:
-                is_due = False
                 yield live.predict()._replace(behind=behind)
 
 
@@ -214,21 +212,9 @@ def _sounddevice() -> ModuleType:
 
         return sounddevice
     except ImportError:
-        raise StreamError('a microphone needs sounddevice: pip install "ser_jax[listen]"') from None
+        raise StreamError('a microphone needs sounddevice: pip install "ser_jax[microphone]"') from None
     except OSError as error:
         raise StreamError(f"a microphone needs PortAudio (Debian's libportaudio2): {error}") from error
-
-
-def _settings(sounddevice: ModuleType, device: str | int | None) -> dict[str, Any]:
-    """Return the first settings that a device supports; at 16 kHz no conversion is needed."""
-    about = sounddevice.query_devices(device, "input")
-    default = round(about["default_samplerate"])
-    for rate, channels in ((RATE, 1), (default, 1), (default, about["max_input_channels"])):
-        settings = {"device": device, "samplerate": rate, "channels": channels, "dtype": "float32"}
-        with contextlib.suppress(sounddevice.PortAudioError):
-            sounddevice.check_input_settings(**settings)
-            break
-    return settings  # if none is supported, opening the device tells why
 
 
 class _Inbox:

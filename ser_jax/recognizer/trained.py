@@ -123,7 +123,8 @@ def predict(
       features: padded to the frames of the network.
       frames: how many frames of each window hold sound; the others count as padding.
     """
-    return _predict(own.network, own.params, scaler, own.temperature, features, frames)
+    temperature = own.temperature if own.task.class_names else None
+    return _predict(own.network, own.params, scaler, temperature, features, frames)
 
 
 @partial(jax.jit, static_argnums=0)  # equal networks of several tasks share one program
@@ -139,7 +140,7 @@ def _predict(
     values, attention, _ = jax.vmap(lambda params: model.apply(network, params, x))(params)
     if temperature is not None:
         share = jnp.clip(frames, 1, network.frames) / network.frames
-        values = jax.nn.softmax(values / temperature.at(share)[:, None])
+        values = jax.nn.softmax(values / temperature.at(share)[None, :, None])
     return Outputs(values, attention)
 
 

@@ -21,8 +21,6 @@ import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -110,18 +108,15 @@ def drawn(chart: Chart, synthetic: Sequence[str] = ()) -> Figure:
 def svg(figure: Figure) -> bytes:
     """Return a figure as an SVG file, with the same bytes every time; text stays text."""
     stream = io.BytesIO()
-    options: Any = {"svg.hashsalt": "ser_jax", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}
-    with mpl.rc_context(options):
-        FigureCanvasSVG(figure).print_svg(
-            stream, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
+    with mpl.rc_context(STYLE):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return stream.getvalue()
 
 
 def write_figure(path: Path, figure: Figure) -> None:
     """Write a figure as PATH.png and PATH.svg."""
     with atomic_file(path.with_name(f"{path.name}.png")) as stream:
-        FigureCanvasAgg(figure).print_png(stream)
+        figure.savefig(stream, format="png")
     figure.set_layout_engine("none")  # it has its layout already
     with atomic_file(path.with_name(f"{path.name}.svg")) as stream:
         stream.write(svg(figure))

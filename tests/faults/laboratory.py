@@ -38,7 +38,7 @@ FLAGS = [
 SPARED = {"config.json", "report.html"}  # they tell when it was computed
 PATIENCE = 300  # s
 FIRST = "crosslingual-synthetic_en-synthetic_fr-arousal"
-STACK = f"unfinished/{FIRST}/host-0/stack-0"
+STACK = "host-0/stack-0"
 
 
 class Ended(NamedTuple):
@@ -154,7 +154,7 @@ class Laboratory:
             Series.save = save  # type: ignore[method-assign]
 
         assert self.ended(name, disturbed=disturbed).status == -signal.SIGKILL
-        place = self.folder / name / STACK
+        [place] = (self.folder / name / "unfinished").glob(f"{FIRST}-*/{STACK}")
         assert sorted(one.name for one in place.iterdir()) == [str(after - 1), str(after)]
         return place
 
