@@ -15,9 +15,8 @@ import pytest
 import recognisers
 from flax import linen as nn
 from safetensors.numpy import load_file, save_file
-from ser_jax.model import Probe
 
-from ser_jax.model import Output
+from ser_jax.model import Output, Probe
 from ser_jax.recognizer import ModelError, trained
 
 DROPPED = object()
