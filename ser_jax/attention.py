@@ -12,10 +12,10 @@ stack. A NaN among a run's weights makes its shares NaN.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from ser_jax.metrics import divide
+from ser_jax.shapes import Bool, Float
 
 MARGIN = 0.5  # between the two largest weights (Sec. 6)
 Weights = Float[np.ndarray, "R M S"]

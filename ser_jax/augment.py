@@ -10,10 +10,10 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, Key
 
 from ser_jax.data.standardize import Scaler
 from ser_jax.model import Array
+from ser_jax.shapes import Bool, Float, Int, Key
 
 Features = Float[Array, "B T F"]
 Augmented = Float[jax.Array, "B T F"]

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+
+from ser_jax.shapes import Array, Float, Int
 
 # JAX's default precision is not float32 on every accelerator.
 PRECISIONS = {

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int, Key
 
 from ser_jax import model, train
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
 from ser_jax.model import Architecture, Array, Output, Tree
 from ser_jax.objectives import Loss, cross_entropy
+from ser_jax.shapes import Float, Int, Key
 from ser_jax.train import Data, Procedure, Runs, TrainConfig, TrainState, is_streamed, pad, repeat_last
 
 NO_ROWS = np.zeros(0, np.int32)

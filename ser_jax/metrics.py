@@ -7,8 +7,9 @@ class -1, and in every dimension of a regression those whose label is NaN.
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
+
+from ser_jax.shapes import Bool, Float, Int
 
 
 def labelled(labels: ArrayLike) -> Bool[np.ndarray, "N"]:

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax import lax
-from jaxtyping import Float, Int, Key
 
 from ser_jax.convolution import PRECISIONS, segment_maxima
 from ser_jax.errors import UserError
+from ser_jax.shapes import Float, Int, Key
 
 Array: TypeAlias = jax.Array | np.ndarray  # on a device or on the host
 Tree: TypeAlias = Any  # of arrays, as `jax.tree` walks it

@@ -11,10 +11,10 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Int, Key
 
 from ser_jax.errors import UserError
 from ser_jax.model import GLOROT, Array, Output, Tree
+from ser_jax.shapes import Bool, Float, Int, Key
 
 Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (outputs, labels, weights) to []
 TINY = 1e-8  # keeps a ratio of sums finite

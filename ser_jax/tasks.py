@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
 
 from ser_jax import metrics
 from ser_jax.data.corpus import DIMENSIONS, Facts
@@ -18,6 +17,7 @@ from ser_jax.data.labels import CLASS_NAMES, RULES, canonical, classes
 from ser_jax.errors import UserError, meant
 from ser_jax.model import Array
 from ser_jax.objectives import ccc_loss, cross_entropy
+from ser_jax.shapes import Float, Int
 
 UNLABELLED = -1  # the class of an utterance without a label
 Labels = Int[np.ndarray, "N"] | Float[np.ndarray, "N K"]  # classes, or numbers

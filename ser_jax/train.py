@@ -21,7 +21,6 @@ import optax
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Int, Key
 
 from ser_jax import model
 from ser_jax.augment import NO_AUGMENTATION, Augmentation
@@ -29,6 +28,7 @@ from ser_jax.data.standardize import Scaler
 from ser_jax.errors import UserError
 from ser_jax.model import Architecture, Array, Output, Tree
 from ser_jax.objectives import TASK_LOSS, Loss, Objective, Step, cross_entropy
+from ser_jax.shapes import Bool, Float, Int, Key
 
 CHUNK = 8  # steps whose features are brought to the device at a time, if they are streamed
 PREDICTION_BATCH = 64

@@ -37,7 +37,7 @@ TRAINING = TrainConfig(batch=8, epochs=2)
 TINY = Sizes(utterances=60, epoch=16, cell=16, products=(32,), seconds=0, rounds=3)
 BARE = """
 import sys
-absent = "tensorflow_datasets librosa soundfile soxr tyro jinja2 safetensors psutil tensorflow array_record"
+absent = "jaxtyping beartype tensorflow_datasets librosa soundfile soxr tyro jinja2 safetensors psutil"
 sys.modules.update(dict.fromkeys([*absent.split(), "torch"]))
 from experiments import throughput as script
 from ser_jax.benchmark import throughput

@@ -14,7 +14,7 @@ import ser_jax
 
 ROOT = Path(__file__).parents[1]
 ORDER = (
-    "ser_jax.errors",
+    "ser_jax.errors ser_jax.shapes",
     "ser_jax.metrics",
     "ser_jax.attention ser_jax.devices ser_jax.io ser_jax.shutdown",
     "ser_jax.features ser_jax.statistics",

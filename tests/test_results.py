@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from pair import config, noise, pool
 from predicted_by_hand import claimed, keep, predicted
-from ser_jax.report import page
 from test_hostile_files import bomb
 
 from experiments.report import report
@@ -27,7 +26,7 @@ from ser_jax.experiment.results import (
     write_predictions,
 )
 from ser_jax.experiment.settings import monolingual, multilingual, whole_corpora
-from ser_jax.report import rewrite
+from ser_jax.report import page, rewrite
 from ser_jax.report.results import Results
 from ser_jax.tasks import TASKS, Regression
 

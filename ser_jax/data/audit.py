@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
 from scipy.stats import rankdata
 
 from ser_jax.data import audio, databases, labels
@@ -27,6 +26,7 @@ from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.preparation import Flaw, in_order, worker_count
 from ser_jax.errors import one_line
 from ser_jax.features.logmel import FLOOR, HOP, RATE, SECONDS
+from ser_jax.shapes import Float, Int, Shaped
 
 SILENT = 1e-3  # of full scale, -60 dB: no sample of a silent utterance is above
 FULL = 0.999  # of full scale: clipped samples reach it

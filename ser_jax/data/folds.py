@@ -3,12 +3,12 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ser_jax.data.corpus import Corpus
 from ser_jax.errors import UserError
+from ser_jax.shapes import Int
 
 
 class FoldError(UserError):

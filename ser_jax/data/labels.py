@@ -1,10 +1,10 @@
 """Classes of annotations, by one of the paper's two rules, and the annotations that emotions stand for."""
 
 import numpy as np
-from jaxtyping import Int
 
 from ser_jax.data.corpus import Facts
 from ser_jax.errors import UserError, meant
+from ser_jax.shapes import Int
 
 CLASS_NAMES = {"arousal": ("low", "high"), "valence": ("negative", "positive")}
 RULES = ("footnote", "table1")

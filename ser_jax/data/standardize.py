@@ -21,10 +21,10 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from ser_jax import devices
 from ser_jax.errors import UserError
+from ser_jax.shapes import Float, Int
 
 if TYPE_CHECKING:
     from ser_jax.devices import Gathered

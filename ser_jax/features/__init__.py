@@ -12,9 +12,9 @@ import re
 from typing import Any, ClassVar, cast
 
 import numpy as np
-from jaxtyping import Float32, Shaped
 
 from ser_jax.errors import UserError, meant
+from ser_jax.shapes import Float32, Shaped
 
 
 class FrontendError(UserError):

@@ -16,10 +16,10 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
-from jaxtyping import Float64, Shaped
 
 from ser_jax.errors import UserError
 from ser_jax.features import Frontend
+from ser_jax.shapes import Float64, Shaped
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -4,9 +4,9 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float32, Shaped
 
 from ser_jax.features import Frontend
+from ser_jax.shapes import Float32, Shaped
 
 
 @dataclasses.dataclass(frozen=True)

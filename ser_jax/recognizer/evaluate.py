@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, Shaped
 from scipy.optimize import brute, fmin
 from scipy.special import softmax
 
@@ -25,6 +24,7 @@ from ser_jax.data.corpus import Concatenated
 from ser_jax.io import markdown_table
 from ser_jax.recognizer import trained
 from ser_jax.recognizer.trained import Temperature, Trained
+from ser_jax.shapes import Float, Int, Shaped
 from ser_jax.statistics import interval
 from ser_jax.tasks import Task
 

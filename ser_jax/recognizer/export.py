@@ -35,7 +35,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
 from jax.interpreters import partial_eval
-from jaxtyping import Array, Float32, Int32
 
 import ser_jax
 from ser_jax.errors import UserError, meant
@@ -43,6 +42,7 @@ from ser_jax.features import LogMel, logmel
 from ser_jax.io import atomic_file
 from ser_jax.recognizer.recognizer import Recognizer
 from ser_jax.recognizer.trained import VERSION, Trained, predict
+from ser_jax.shapes import Array, Float32, Int32
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # for which the StableHLO is lowered
 OPSET = 18  # of ONNX

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,6 +20,7 @@ from ser_jax.features.logmel import HOP, RATE, WINDOW, frame_count, logmel
 from ser_jax.io import atomic_file
 from ser_jax.recognizer.prediction import Estimate, Prediction, describe
 from ser_jax.recognizer.recording import Recording
+from ser_jax.shapes import Float, Int
 
 COLUMNS = 2000  # of the waveform, log-mels or windows at most; a picture has fewer
 BLOCK = 6000  # frames whose log-mel energies are computed at a time

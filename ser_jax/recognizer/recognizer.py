@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float32
 
 from ser_jax.errors import UserError
 from ser_jax.features import Frontend, pad
@@ -16,6 +15,7 @@ from ser_jax.recognizer import trained
 from ser_jax.recognizer.prediction import Estimate, Prediction, Segment, Window
 from ser_jax.recognizer.recording import Recording, read_recording
 from ser_jax.recognizer.trained import ModelError, TaskModel, Trained
+from ser_jax.shapes import Float, Float32
 
 # On a CPU, several windows at once take as long as one after another, and empty places would cost as much;
 # one window does not keep an accelerator busy.

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Shaped
 
 from ser_jax.data import audio
 from ser_jax.errors import UserError
 from ser_jax.features.logmel import RATE, WINDOW
+from ser_jax.shapes import Float32, Float64, Shaped
 
 HEADROOM = 8.0  # times full scale; larger floating-point samples are probably unscaled integers
 CHANNELS = 64  # an array with more channels than this, and than samples, is probably transposed

@@ -36,7 +36,6 @@ from typing import IO, Any
 import numpy as np
 import psutil
 import uvicorn
-from jaxtyping import Float
 from starlette.applications import Starlette
 from starlette.datastructures import URL
 from starlette.exceptions import HTTPException
@@ -53,6 +52,7 @@ from ser_jax.features.logmel import HOP, RATE, WINDOW, frame_count, logmel
 from ser_jax.recognizer.prediction import schema
 from ser_jax.recognizer.recognizer import Recognizer
 from ser_jax.recognizer.recording import read_recording
+from ser_jax.shapes import Float
 
 CONNECTIONS = 256  # open at once; more are answered with status 503
 QUEUE = 32  # uploaded recordings that wait for their turn

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
-from jaxtyping import Float
 
 from ser_jax.data.audio import RATES
 from ser_jax.errors import UserError, one_line
@@ -20,6 +19,7 @@ from ser_jax.features.logmel import RATE, WINDOW
 from ser_jax.recognizer.prediction import Window, describe
 from ser_jax.recognizer.recognizer import Recognizer
 from ser_jax.recognizer.recording import Recording, read_recording, to_mono
+from ser_jax.shapes import Float
 
 EVERY = 2  # predictions a second
 BLOCKS = 20  # a second, of a microphone

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool
 from tqdm import tqdm
 
 from ser_jax import __version__, data, engine
@@ -28,6 +27,7 @@ from ser_jax.metrics import labelled
 from ser_jax.model import Architecture, AttentiveCNN, Tree
 from ser_jax.recognizer.evaluate import card, evaluate
 from ser_jax.recognizer.trained import TaskModel, Trained, write
+from ser_jax.shapes import Bool
 from ser_jax.tasks import TASKS, Binary, Task
 from ser_jax.tasks import task as task_named
 from ser_jax.train import Data, TrainConfig

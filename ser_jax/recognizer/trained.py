@@ -20,7 +20,6 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32, Int
 
 from ser_jax import features, model
 from ser_jax.data.standardize import Scaler
@@ -28,6 +27,7 @@ from ser_jax.errors import UserError, begun, no_folder
 from ser_jax.features import Frontend
 from ser_jax.io import read_bytes
 from ser_jax.model import Architecture, Array, Tree, leaves_by_path
+from ser_jax.shapes import Float, Float32, Int
 from ser_jax.tasks import Task
 
 FORMAT = "ser_jax recogniser"

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
 
 from ser_jax import attention, engine, model
 from ser_jax.devices import Machine
@@ -24,6 +23,7 @@ from ser_jax.io import atomic_file, write_json
 from ser_jax.report import figures
 from ser_jax.report.results import Results
 from ser_jax.report.tables import Table, markdown
+from ser_jax.shapes import Float, Int
 from ser_jax.statistics import over_runs
 
 FILE = "attention.json"

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -32,6 +31,7 @@ from ser_jax.io import atomic_file
 from ser_jax.model import AttentiveCNN
 from ser_jax.report.results import Results, Row, columns, fold_means, labels, scale
 from ser_jax.report.tables import heading, number, task_name
+from ser_jax.shapes import Float
 
 WIDTH, ACROSS = 3.4, 13.6  # inches: of a panel, 326 px on a screen, and of a file
 COLOURS = ("#1f83c4", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f")

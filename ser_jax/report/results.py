@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from ser_jax import metrics
 from ser_jax.errors import ResultsError
 from ser_jax.experiment.results import Predictions, read_document, read_predictions, read_training
 from ser_jax.experiment.settings import slug
+from ser_jax.shapes import Float
 from ser_jax.statistics import chance_interval, holm, interval, paired_test
 
 PAPER = {  # Table 2, UAR in %, by setting and the database of the test corpus
