@@ -127,10 +127,9 @@ def calibrate(logits: Float[np.ndarray, "R M K"], variants: Variants, frames: in
     def loss(point: np.ndarray) -> float:
         return log_loss(probabilities(logits, temperature(point), share), targets)
 
-    def refine(*arguments: Any, **_: Any) -> np.ndarray:  # by Nelder-Mead: the loss is not convex
-        return fmin(*arguments, xtol=1e-4, ftol=1e-9, disp=False)
-
-    return temperature(brute(loss, tuple(slice(*one) for one in grid), finish=refine))
+    # The loss is not convex, so that the best point of a grid is refined.
+    best = brute(loss, tuple(slice(*one) for one in grid), finish=None)
+    return temperature(fmin(loss, best, xtol=1e-4, ftol=1e-9, disp=False))
 
 
 def cross_calibrate(
