@@ -246,7 +246,6 @@ class Offered:
         (Offered(frames=10.0), "frames of Offered is 10.0, expected a whole number of at least 1"),
         (object(), "bands of object is None, expected a whole number of at least 1"),
     ],
-    ids=str,
 )
 def test_a_configuration_that_is_no_network_is_refused_before_training(config, sentence):
     machine = Machine.here(devices=1, budget=10**9)
@@ -261,7 +260,7 @@ def test_a_configuration_that_is_no_network_is_refused_before_training(config, s
 
 
 @pytest.mark.parametrize(
-    "config", [AttentiveCNN(), TimeDelay(), dataclasses.replace(PROBE, dropout=0.5), Offered()], ids=repr
+    "config", [AttentiveCNN(), TimeDelay(), dataclasses.replace(PROBE, dropout=0.5), Offered()]
 )
 def test_a_configuration_that_meets_the_interface_is_accepted(config):
     model.check(config)
