@@ -45,9 +45,7 @@ def save(folder: Path, tree: Tree) -> None:
     """
     arrays = {name: np.asarray(leaf) for name, leaf in leaves_by_path(tree).items()}
     stored = {name: leaf for name, leaf in arrays.items() if leaf.size}  # Orbax refuses empty arrays
-    partial = folder.absolute().with_name(
-        f".{folder.name}.partial"
-    )  # perhaps left by a process that was killed
+    partial = folder.absolute().with_name(f".{folder.name}.incomplete")  # perhaps left by a killed process
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)

@@ -164,7 +164,7 @@ def predict_runs(
     data: Data,
     specs: Sequence[RunSpec],
     params: Tree,
-    rows: Sequence[Int[np.ndarray, "M"]],
+    rows: Sequence[Int[np.ndarray, "_"]],
 ) -> Iterator[Output]:
     """Predict utterances by trained runs.
 

@@ -41,7 +41,7 @@ def series(tmp_path):
 
 
 def test_the_last_two_of_a_series_are_kept(series, tmp_path):
-    (tmp_path / "a" / ".8.partial" / "arrays").mkdir(parents=True)  # left by a process that was killed
+    (tmp_path / "a" / ".8.incomplete" / "arrays").mkdir(parents=True)  # left by a process that was killed
     assert series.numbers() == [7, 5]
     number, found = series.latest(shapes(), pytest.fail)
     assert number == 7

@@ -129,7 +129,7 @@ def kills(lab: Laboratory, count: int, seed: int) -> list[str]:
                     os.kill(child, signal.SIGKILL)
                 ended = lab.wait(child, lab.log(name))
             if ended.status == -signal.SIGKILL:
-                half = list((lab.folder / name).rglob(".*.partial/arrays"))
+                half = list((lab.folder / name).rglob(".*.incomplete/arrays"))
                 assert moment not in WRITING or half, f"nothing was half written: {moment}"
                 one.append(moment)
             elif ended.status == 0 and (one or moment not in CHOSEN):
