@@ -1,7 +1,6 @@
 """Augmentations: pure functions of a standardized batch, inside the compiled training step.
 
-Every utterance has draws of its own, from a key that follows from the run, the epoch and the step. The
-padding is set to zero again afterwards, so that an augmentation need not spare it.
+Every utterance has draws of its own. The padding is set to zero afterwards.
 """
 
 import dataclasses
@@ -32,11 +31,10 @@ class Augmentation(Protocol):
         """Augment a batch.
 
         Args:
-          x: standardized features, zero in the padding.
-          frames: valid frames.
+          x, frames: standardized features, zero in the padding, and how many frames are valid.
           scaler: mean and scale [B, F] that standardized each utterance: x = (features - mean) * scale, so
             that a dB of a log-mel feature is `scale` in x.
-          key: of the step.
+          key: follows from the run, the epoch and the step.
         """
 
 
@@ -55,10 +53,9 @@ class SpecAugment:
     Reference: Park et al., "SpecAugment" (Interspeech 2019), without time warping.
 
     Attributes:
-      times: number of spans of time.
-      longest: frames, the most that a span of time holds; at most a fifth of the utterance.
-      bands: number of spans of bands.
-      widest: bands, the most that a span of bands holds.
+      times, bands: number of spans.
+      longest: frames of a span of time at most; never more than a fifth of the utterance.
+      widest: bands of a span of bands at most.
     """
 
     times: int = 2
@@ -70,8 +67,7 @@ class SpecAugment:
         batch, length, dims = x.shape
         every = jnp.asarray(frames, jnp.float32)
         keys = jax.random.split(key, 2)
-        widths = jnp.minimum(self.longest, every // 5)
-        time = _spans(keys[0], self.times, every, widths, length)
+        time = _spans(keys[0], self.times, every, jnp.minimum(self.longest, every // 5), length)
         band = _spans(keys[1], self.bands, jnp.full(batch, float(dims)), jnp.full(batch, self.widest), dims)
         return jnp.where(time[:, :, None] | band[:, None, :], 0, x)
 
@@ -93,7 +89,7 @@ class Gain:
     """Make every utterance louder or softer. For features in dB.
 
     Attributes:
-      decibels: dB, the largest change; each utterance's is uniform between its negative and it.
+      decibels: dB, the largest change in either direction; changes are uniform.
     """
 
     decibels: float = 6.0
@@ -110,8 +106,7 @@ class Noise:
     Powers add: a feature of a dB and noise of n dB give 10 log10(10^(a / 10) + 10^(n / 10)).
 
     Attributes:
-      least, most: dB, signal-to-noise ratio of an utterance, drawn uniformly between the two; the signal is
-        the mean feature of its frames.
+      least, most: dB, limits of the uniform signal-to-noise ratio; the signal is the mean feature.
     """
 
     least: float = 10.0

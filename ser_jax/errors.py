@@ -18,11 +18,7 @@ class ResultsError(UserError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A request to end, with a sentence about what becomes of the work.
-
-    Attributes:
-      status: the exit status, 128 plus the signal's number.
-    """
+    """A request to end, with a sentence about what becomes of the work; `status` is the exit status."""
 
     def __init__(self, sentence: str, number: int = signal.SIGINT):
         super().__init__(sentence)

@@ -4,15 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from jax import lax
 
 from ser_jax.convolution import PRECISIONS, segment_maxima
 
 BANDS, KERNEL, STRIDE, POOL, CHANNELS = 3, 4, 3, 4, 5
 FRAMES, SEGMENTS, HOP = 100, 8, STRIDE * POOL
-LENGTHS = st.lists(st.integers(0, FRAMES), min_size=5, max_size=5)
 
 
 def plain_maxima(x, kernel, stride, pool):
@@ -65,12 +62,6 @@ def check_close(found, wanted, **tolerance):
 
 
 FAST, PLAIN = evaluated(segment_maxima), evaluated(plain_maxima)
-
-
-@given(lengths=LENGTHS)
-def test_values_and_gradients_are_the_plain_ones_at_every_length(lengths):
-    case = drawn(lengths)
-    check_close(FAST(*case), PLAIN(*case), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-4), (np.float64, 1e-10)])
