@@ -110,10 +110,8 @@ def compute(
     """Train every run and predict its test and development utterances.
 
     Args:
-      machine, config, training: the same for all runs.
       data: the corpora, features as `Machine.place` left them.
       specs: the runs; either all or none start from parameters and use unlabelled rows.
-      loss: the task's.
       dev_epochs: epochs after which the development rows are predicted.
       on_epoch: called with the utterance-steps done since the last call, as if all hosts were equally fast,
         and whether they had been done before an interruption.

@@ -176,9 +176,7 @@ class _AttentiveCNN(nn.Module):
 class Probe:
     """A linear classifier of the features' mean and standard deviation over time, an `Architecture`.
 
-    Attributes:
-      bands, frames, outputs: F, T and K.
-      dropout: share of the 2 F statistics dropped in training.
+    `dropout` is the share of the 2 F statistics dropped in training.
     """
 
     bands: int = 26

@@ -87,9 +87,7 @@ class Objective(Protocol):
     def heads(self, key: Key[jax.Array, ""], output: Output, corpora: int) -> Tree:
         """Draw parameters that are trained with the network's; {} for none.
 
-        Args:
-          output: shapes (`jax.ShapeDtypeStruct`) of the network's output for one utterance.
-          corpora: number of corpora in the data.
+        `output` holds the shapes (`jax.ShapeDtypeStruct`) of the network's output for one utterance.
         """
 
     def __call__(self, loss: Loss, step: Step, heads: Tree) -> Float[jax.Array, ""]:

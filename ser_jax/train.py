@@ -96,8 +96,7 @@ class Data:
         NumPy array, memory map or `Gathered`), to be streamed.
       frames: valid frames; those after them count as zero.
       group: which of the G standardizations an utterance takes.
-      speaker, corpus: numbers from 0, for objectives that use them.
-      corpora: how many corpora there are.
+      speaker, corpus, corpora: numbers from 0, for objectives that use them, and how many corpora there are.
     """
 
     features: Array
@@ -136,7 +135,6 @@ class TrainState(NamedTuple):
 
     Attributes:
       params, heads: of the network, and of the objective ({} for most).
-      optimizer: its state.
       stopped: epoch and step, both from 1, in which the loss or the new weights were not finite; zeros as
         long as they are. Nothing is learnt after that.
     """
