@@ -53,8 +53,9 @@ class SpecAugment:
     Reference: Park et al., "SpecAugment" (Interspeech 2019), without time warping.
 
     Attributes:
-      times, bands: number of spans.
+      times: number of spans of time.
       longest: frames of a span of time at most; never more than a fifth of the utterance.
+      bands: number of spans of bands.
       widest: bands of a span of bands at most.
     """
 

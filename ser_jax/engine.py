@@ -190,9 +190,9 @@ def stack_size(machine: Machine, config: Architecture, training: TrainConfig, da
 
 @cache
 def run_bytes(config: Architecture, training: TrainConfig, utterances: int, streamed: bool = False) -> int:
-    """Return the bytes of one run of a stack: the compiler's, for a step of `MEASURED` runs, plus its arrays.
+    """Return the bytes that one more run of a stack takes, by what the compiler reports for `MEASURED` runs.
 
-    Streamed features are those of this chunk of steps and of the next.
+    Labels, weights and rows are added; if features are streamed, so are two chunks of steps.
     """
 
     def one(_: jax.Array) -> tuple[Data, Runs, TrainState, train.Batch]:

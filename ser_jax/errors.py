@@ -35,11 +35,7 @@ def one_line(text: str) -> str:
 
 
 def begun(text: str, most: int) -> str:
-    """Return the beginning of a text that may be long.
-
-    >>> begun("a long text", 6)
-    'a long...'
-    """
+    """Return a text, or its first `most` characters and "..." if it is longer."""
     return text if len(text) <= most else f"{text[:most]}..."
 
 

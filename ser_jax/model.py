@@ -48,7 +48,7 @@ class Output(NamedTuple):
 class Architecture(Protocol):
     """The interface of a network's configuration, a frozen dataclass of numbers and strings.
 
-    It is a static argument of compiled functions: equal configurations must give the same network.
+    It is a static argument of compiled functions: equal ones must have equal hashes and networks.
     """
 
     @property
@@ -73,9 +73,9 @@ class Architecture(Protocol):
         """Return the Linen module, called as module(x, training=training).
 
         x is [B, T, F] float32, standardized features, exactly zero in the padding; training is a Python bool,
-        and random layers draw from the stream "dropout". The module returns an `Output` in float32, without
-        attention with weights of 1 / S. Utterances must not influence each other, since some may be padding
-        of the batch. Parameters are float32, and the only variables.
+        and random layers draw from the stream "dropout". The module returns an `Output` in float32; a network
+        without attention returns weights of 1 / S. Utterances must not influence each other, since some may
+        be padding of the batch. Parameters are float32, and the only variables.
         """
 
 
@@ -176,7 +176,9 @@ class _AttentiveCNN(nn.Module):
 class Probe:
     """A linear classifier of the features' mean and standard deviation over time, an `Architecture`.
 
-    `dropout` is the share of the 2 F statistics dropped in training.
+    Attributes:
+      bands, frames, outputs: F, T and K.
+      dropout: share of the 2 F statistics dropped in training.
     """
 
     bands: int = 26

@@ -111,9 +111,13 @@ class TaskLoss:
 class DomainAdversarial:
     """Learn an embedding from which a classifier cannot tell the corpora apart.
 
-    The classifier, of one layer of `hidden` units, gets the embedding through a layer that reverses the
-    gradient, whose strength rises with training: strength (2 / (1 + exp(-10 progress)) - 1).
+    The classifier gets the embedding through a layer that reverses the gradient, whose strength rises with
+    training: strength (2 / (1 + exp(-10 progress)) - 1).
     Reference: Ganin et al., "Domain-Adversarial Training of Neural Networks" (JMLR, 2016).
+
+    Attributes:
+      strength: of the reversed gradient at the end.
+      hidden: units of the corpus classifier's hidden layer.
     """
 
     strength: float = 0.1

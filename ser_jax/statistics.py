@@ -70,11 +70,10 @@ def interval(
         CCC, %                       97.5  95.8  94.8  94.0  92.9  95.0  94.0  94.1
 
     Args:
-      metric: "UAR" or "CCC".
+      metric: "UAR" of `classes` classes, or "CCC".
       labels: [M] classes, -1 if unlabelled, or [M] or [M, D] numbers, NaN if unlabelled.
       predictions: [R, M] or [R, M, D].
       speaker: [M] who spoke; of dyads, the session may be given in its place.
-      classes: K of UAR.
       level: the share of such intervals that hold the true value.
       samples, seed: number and seed of the draws.
     Returns: NaN if only one speaker has a class or dimension. Speakers' names and the order of utterances do
@@ -129,7 +128,6 @@ def paired_test(
       metric, labels, speaker, classes, seed: see `interval`, also for errors.
       one: [R, M] or [R, M, D] predictions of one setting's runs.
       other: [Q, M] or [Q, M, D] predictions of the other's runs of the same utterances.
-      samples: the largest number of swaps.
     Returns: greater than 0, and 1 for equal predictions; NaN if the metric is. Neither which setting is
       `one`, nor speakers' names, nor the order of utterances matter.
     References: Phipson and Smyth, "Permutation P-values Should Never Be Zero", Stat. Appl. Genet. Mol. Biol.

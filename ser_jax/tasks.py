@@ -148,9 +148,9 @@ class Categorical(_Classes):
 
 @dataclasses.dataclass(frozen=True)
 class Regression:
-    """Ratings of several dimensions, mapped from their database's scale to -1 to 1, by their CCC.
+    """Ratings of several dimensions by the concordance correlation coefficient (CCC).
 
-    CCC is the concordance correlation coefficient.
+    They are mapped from the scale of their database to -1 to 1.
     """
 
     dimensions: tuple[str, ...] = DIMENSIONS
