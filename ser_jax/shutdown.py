@@ -16,10 +16,9 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 def run_cli(program: str, work: Callable[[], int | None], interrupted: str = "interrupted") -> int:
-    """Do the work of a program; print errors that its user can correct as one sentence.
+    """Do the work of a program; print errors that its user can correct as one sentence, after its name.
 
     Args:
-      program: name printed before the sentence.
       interrupted: the sentence after Ctrl-C.
     Returns: the work's exit status, 0 for None; 2 after a UserError or OSError; 130 after Ctrl-C; that of
       `Interrupted`; 141 if the reader of standard output has left.
