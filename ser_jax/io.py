@@ -71,7 +71,7 @@ def sync(place: Path) -> None:
 def atomic_folder(out: Path | str, error: type[Exception]) -> Iterator[Path]:
     """Create a folder that becomes `out`, with its parents, when the context ends without an error.
 
-    Raises `error` with one sentence if `out` exists and is not an empty folder, or cannot be written.
+    Raises: `error` with one sentence if `out` exists and is not an empty folder, or cannot be written.
     """
     out = Path(os.path.realpath(out))
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
