@@ -68,7 +68,8 @@ class SpecAugment:
         batch, length, dims = x.shape
         every = jnp.asarray(frames, jnp.float32)
         keys = jax.random.split(key, 2)
-        time = _spans(keys[0], self.times, every, jnp.minimum(self.longest, every // 5), length)
+        widths = jnp.minimum(self.longest, every // 5)
+        time = _spans(keys[0], self.times, every, widths, length)
         band = _spans(keys[1], self.bands, jnp.full(batch, float(dims)), jnp.full(batch, self.widest), dims)
         return jnp.where(time[:, :, None] | band[:, None, :], 0, x)
 

@@ -148,10 +148,7 @@ class Categorical(_Classes):
 
 @dataclasses.dataclass(frozen=True)
 class Regression:
-    """Ratings of several dimensions by the concordance correlation coefficient (CCC).
-
-    They are mapped from the scale of their database to -1 to 1.
-    """
+    """Ratings of several dimensions, from -1 to 1, by the concordance correlation coefficient (CCC)."""
 
     dimensions: tuple[str, ...] = DIMENSIONS
     name: str = "dimensions"
