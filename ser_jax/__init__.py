@@ -11,8 +11,7 @@ Dimensions of arrays, as in `Float[Array, "B T F"]` ("*R" stands for a leading R
     F  numbers per frame, bands (26)     C  channels: kernels of the convolution (200)
     K  outputs: classes (2) or numbers   D  embedding: what the last layer sees
 
-The public interface is here: `from ser_jax import load`, or `ser_jax.load`; names are imported when they are
-first used. Everything else may change without notice.
+The public interface, imported when it is first used; everything else may change without notice:
 
     prepare, load, facts           a database to a prepared corpus, to arrays, to facts without arrays
     Corpus, Facts                  what these return

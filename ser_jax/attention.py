@@ -1,8 +1,8 @@
 """Measure which segment has the largest attention weight, by how much, and what falls on padding (Sec. 6).
 
 A short utterance fills only the first segments. The others are padding, yet have weights as well, so that
-attention "at the beginning" is in part a statement about lengths. The paper's figures are `largest` and
-`decisive` of the weights as they are; `masked` takes the padding out, `expected_by_chance` compares.
+attention "at the beginning" partly reflects lengths. The paper's figures are `largest` and `decisive` of the
+weights as they are; `masked` takes the padding out.
 
 `valid`, from `valid_mask`, is [M, S] if all runs have the same utterances, [R, M, S] if each has its own. An
 utterance whose weights are all zero is left out of every share: it has no valid segment, or only pads a
@@ -21,21 +21,19 @@ MARGIN = 0.5  # between the two largest weights (Sec. 6)
 Weights = Float[np.ndarray, "R M S"]
 
 
-def valid_mask(frames: ArrayLike, segments: int, hop: int, least: int = 1) -> Bool[np.ndarray, "*R M S"]:
+def valid_mask(frames: ArrayLike, segments: int, hop: int) -> Bool[np.ndarray, "*R M S"]:
     """Return which segments have valid frames; the others are padding alone.
 
     Args:
       frames: valid frames of every utterance, before padding; 0 leaves one out.
       segments: S; segment s begins with frame s hop.
       hop: stride times pool, 90 in the paper.
-      least: how many of its frames must be valid. Segments overlap by 7 frames in the paper: 8 asks for one
-        that the segment before does not cover, 97 for a segment without any padding.
 
     >>> valid_mask([100, 300], segments=4, hop=90)  # 1 s and 3 s
     array([[ True,  True, False, False],
            [ True,  True,  True,  True]])
     """
-    return np.asarray(frames)[..., None] >= np.arange(segments) * hop + least
+    return np.asarray(frames)[..., None] > np.arange(segments) * hop
 
 
 def largest(attention: ArrayLike) -> Float[np.ndarray, "R S"]:
@@ -50,14 +48,14 @@ def largest(attention: ArrayLike) -> Float[np.ndarray, "R S"]:
     return _mean(_winners(attention), _counted(attention))
 
 
-def decisive(attention: ArrayLike, margin: float = MARGIN) -> Float[np.ndarray, "R"]:
-    """Return the share of utterances whose two largest weights differ by more than `margin` (Sec. 6).
+def decisive(attention: ArrayLike) -> Float[np.ndarray, "R"]:
+    """Return the share of utterances whose two largest weights differ by more than `MARGIN` (Sec. 6).
 
     It is NaN for a run without utterances. A single segment is compared with 0.
     """
     attention = np.asarray(attention, np.float64)
     second, first = np.sort(np.pad(attention, ((0, 0), (0, 0), (1, 0))), axis=-1)[..., -2:].transpose(2, 0, 1)
-    above = np.where(np.isnan(attention).any(axis=-1), np.nan, first - second > margin)
+    above = np.where(np.isnan(attention).any(axis=-1), np.nan, first - second > MARGIN)
     return _mean(above, _counted(attention))
 
 
@@ -69,7 +67,7 @@ def masked(attention: ArrayLike, valid: ArrayLike) -> Weights:
     >>> masked([[[0.25, 0.25, 0.5]]], [[True, True, False]])
     array([[[0.5, 0.5, 0. ]]])
     """
-    attention, valid = _aligned(attention, valid)
+    attention, valid = np.asarray(attention, np.float64), np.asarray(valid)
     kept = np.where(valid, attention, 0.0)
     lost = (kept.sum(axis=-1) == 0) & _counted(attention)
     kept = np.where(lost[..., None] & valid, 1.0, kept)
@@ -80,8 +78,7 @@ def masked(attention: ArrayLike, valid: ArrayLike) -> Weights:
 def expected_by_chance(valid: ArrayLike) -> Float[np.ndarray, "*R S"]:
     """Return the shares of `largest` if one valid segment of every utterance were drawn at random.
 
-    They fall from the first segment to the last: attention without a preference for any place looks like
-    this, not like 1 / S. They are NaN without utterances.
+    They fall from the first segment to the last, and are NaN without utterances.
 
     >>> expected_by_chance([[True, False], [True, True]])
     array([0.75, 0.25])
@@ -89,14 +86,6 @@ def expected_by_chance(valid: ArrayLike) -> Float[np.ndarray, "*R S"]:
     valid = np.asarray(valid)
     lengths = valid.sum(axis=-1)
     return _mean(valid / np.maximum(lengths, 1)[..., None], lengths > 0)
-
-
-def preference(attention: ArrayLike, valid: ArrayLike) -> Float[np.ndarray, "R S"]:
-    """Return how many times as often as by chance each valid segment has the largest weight of the valid.
-
-    It is 1 throughout if no place is preferred, and NaN for a segment that no utterance reaches.
-    """
-    return divide(largest(masked(attention, valid)), expected_by_chance(valid))
 
 
 class Padding(NamedTuple):
@@ -108,15 +97,10 @@ class Padding(NamedTuple):
 
 def on_padding(attention: ArrayLike, valid: ArrayLike) -> Padding:
     """Measure the attention on padding, over all utterances that have a valid segment."""
-    attention, valid = _aligned(attention, valid)
+    attention, valid = np.asarray(attention, np.float64), np.asarray(valid)
     counted = valid.any(axis=-1) & _counted(attention)
     weights = (np.where(valid, 0.0, part).sum(axis=-1) for part in (attention, _winners(attention)))
     return Padding(*(_mean(weight, counted) for weight in weights))
-
-
-def _aligned(attention: ArrayLike, valid: ArrayLike) -> tuple[Weights, Bool[np.ndarray, "R M S"]]:
-    attention = np.asarray(attention, np.float64)
-    return attention, np.broadcast_to(np.asarray(valid), attention.shape)
 
 
 def _counted(attention: Weights) -> Bool[np.ndarray, "R M"]:

@@ -1,7 +1,6 @@
 """Augmentations: pure functions of a standardized batch, inside the compiled training step.
 
-Every utterance has draws of its own, from a key that follows from the run, the epoch and the step. The
-padding is set to zero again afterwards, so that an augmentation need not spare it.
+Every utterance has draws of its own. The padding is set to zero afterwards.
 """
 
 import dataclasses
@@ -32,11 +31,10 @@ class Augmentation(Protocol):
         """Augment a batch.
 
         Args:
-          x: standardized features, zero in the padding.
-          frames: valid frames.
+          x, frames: standardized features, zero in the padding, and how many frames are valid.
           scaler: mean and scale [B, F] that standardized each utterance: x = (features - mean) * scale, so
             that a dB of a log-mel feature is `scale` in x.
-          key: of the step.
+          key: follows from the run, the epoch and the step.
         """
 
 
@@ -56,9 +54,9 @@ class SpecAugment:
 
     Attributes:
       times: number of spans of time.
-      longest: frames, the most that a span of time holds; at most a fifth of the utterance.
+      longest: frames of a span of time at most; never more than a fifth of the utterance.
       bands: number of spans of bands.
-      widest: bands, the most that a span of bands holds.
+      widest: bands of a span of bands at most.
     """
 
     times: int = 2
@@ -93,7 +91,7 @@ class Gain:
     """Make every utterance louder or softer. For features in dB.
 
     Attributes:
-      decibels: dB, the largest change; each utterance's is uniform between its negative and it.
+      decibels: dB, the largest change in either direction; changes are uniform.
     """
 
     decibels: float = 6.0
@@ -110,8 +108,7 @@ class Noise:
     Powers add: a feature of a dB and noise of n dB give 10 log10(10^(a / 10) + 10^(n / 10)).
 
     Attributes:
-      least, most: dB, signal-to-noise ratio of an utterance, drawn uniformly between the two; the signal is
-        the mean feature of its frames.
+      least, most: dB, limits of the uniform signal-to-noise ratio; the signal is the mean feature.
     """
 
     least: float = 10.0

@@ -25,6 +25,7 @@ from ser_jax.io import move_aside, sync, write_json
 from ser_jax.model import Tree, leaves_by_path
 
 OVERHEAD = 2**20  # bytes, generously, that Orbax's own files take
+KEPT = 2  # checkpoints of a series
 
 
 class CheckpointError(UserError):
@@ -39,10 +40,7 @@ class DamagedError(CheckpointError):
 
 
 def save(folder: Path, tree: Tree) -> None:
-    """Write a tree of arrays as a new folder, or in place of what the folder held before.
-
-    Raises: CheckpointError if it cannot be written.
-    """
+    """Write a tree of arrays as a new folder or in place of an old one; CheckpointError if impossible."""
     arrays = {name: np.asarray(leaf) for name, leaf in leaves_by_path(tree).items()}
     stored = {name: leaf for name, leaf in arrays.items() if leaf.size}  # Orbax refuses empty arrays
     partial = folder.absolute().with_name(f".{folder.name}.incomplete")  # perhaps left by a killed process
@@ -74,9 +72,8 @@ def save(folder: Path, tree: Tree) -> None:
 def restore(folder: Path, like: Tree) -> Tree:
     """Return the arrays that `save` wrote, on the host.
 
-    Args:
-      folder: as given to `save`.
-      like: a tree of objects with a shape and a dtype, as `jax.eval_shape` returns.
+    `like` is a tree of objects with a shape and a dtype, as `jax.eval_shape` returns.
+
     Raises: DamagedError if the files are not as they were written; CheckpointError if there are none, they
       hold arrays of other names, shapes or dtypes, or cannot be read for another reason.
     """
@@ -110,15 +107,13 @@ def restore(folder: Path, like: Tree) -> Tree:
 
 
 class Series:
-    """Checkpoints of one tree of arrays as it changes, of which the last ones are kept.
+    """Checkpoints of one tree of arrays as it changes, of which the last `KEPT` are kept.
 
-    Args:
-      folder: created when something is saved; nobody else writes to it.
-      keep: how many checkpoints are kept.
+    The folder is created when something is saved; nobody else may write to it.
     """
 
-    def __init__(self, folder: Path, keep: int = 2):
-        self._folder, self._keep = folder, keep
+    def __init__(self, folder: Path):
+        self._folder = folder
 
     def path(self, number: int) -> Path:
         """Return the folder of a checkpoint."""
@@ -131,20 +126,16 @@ class Series:
         )
 
     def save(self, number: int, tree: Tree) -> None:
-        """Write a tree of host arrays under `number`, and delete all but the last checkpoints.
-
-        Raises: CheckpointError if it cannot be written.
-        """
+        """Write a tree of host arrays under `number` as `save` does; delete all but the last checkpoints."""
         save(self.path(number), tree)
-        for old in self.numbers()[self._keep :]:
+        for old in self.numbers()[KEPT:]:
             shutil.rmtree(self.path(old), ignore_errors=True)
 
     def latest(self, like: Tree, say: Callable[[str], None]) -> tuple[int, Tree] | None:
-        """Return the number and the arrays of the last intact checkpoint; move damaged ones aside.
+        """Restore the last intact checkpoint and return it after its number; move damaged ones aside.
 
-        Args:
-          like: see `restore`.
-          say: receives a sentence for every checkpoint that is moved aside.
+        `say` receives a sentence for each of these.
+
         Raises: CheckpointError if one holds other arrays, or cannot be read though it may be intact.
         """
         for number in self.numbers():
@@ -177,10 +168,7 @@ def _orbax() -> ocp.Checkpointer:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Return checkpoint.json once every file is as it was written.
-
-    Raises: DamagedError if one is not; OSError if one cannot be read.
-    """
+    """Return checkpoint.json; raise DamagedError if any file is not as it was written."""
     try:
         found = json.loads((folder / "checkpoint.json").read_bytes())
         if found["files"] == _hashes(folder / "arrays") and isinstance(found["arrays"], dict):

@@ -2,8 +2,7 @@
 
 The savings are exact: segments that hold only zeros are skipped, a maximum sends its gradient to the one
 window that produced it, and the positions of the maxima are all that the backward pass keeps. How the work is
-blocked depends on the platform that the program is lowered for (`lax.platform_dependent`), which need not be
-the one that JAX computes on while it traces.
+blocked depends on the platform that the program is lowered for (`lax.platform_dependent`).
 """
 
 from collections.abc import Callable
@@ -39,11 +38,10 @@ def segment_maxima(
     m[b, s, c] = max_{p < pool} sum_{k, f} x[b, (s pool + p) stride + k, f] kernel[k, f, c]
 
     The convolution is a matrix product, [windows, k F] times [k F, C], which stays a batched product under
-    `vmap` over kernels. On a CPU, segments that hold only zeros are skipped: their maximum is 0. Ties go to
-    the first position. The gradient with respect to x is zero in segments that hold only zeros.
+    `vmap` over kernels. Ties go to the first position. The gradient with respect to x is zero in segments
+    that hold only zeros; their maximum is 0.
 
     Args:
-      x, kernel: see the formula.
       stride: frames between positions.
       pool: positions a segment.
       precision: of the products, here and in the gradient. "float32": the operands' own. "tf32": the device's
@@ -64,7 +62,7 @@ class _Sizes(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """Which segments have to be computed: those that hold sound come first in `order`, `live` in number."""
+    """Which segments have to be computed: in `order`, the `live` that hold sound come first."""
 
     order: Int[Array, "B*S"]
     live: Int[Array, ""]
@@ -189,9 +187,8 @@ def _kernel_gradient(sizes: _Sizes, saved: Saved, gradient: jax.Array) -> jax.Ar
     """Return the kernel's gradient [k, F, C] as one product of matrices."""
     x, kernel, plan, positions = saved
     windows = _windows(sizes, x, plan.order, kernel.shape[0])
-    return _product(windows.T, _spread(positions, gradient, sizes.pool), sizes.precision).reshape(
-        kernel.shape
-    )
+    total = _product(windows.T, _spread(positions, gradient, sizes.pool), sizes.precision)
+    return total.reshape(kernel.shape)
 
 
 def _input_gradient(sizes: _Sizes, saved: Saved, gradient: jax.Array, *, rows: int) -> jax.Array:
@@ -213,8 +210,7 @@ def _input_gradient(sizes: _Sizes, saved: Saved, gradient: jax.Array, *, rows: i
 def _sum_of_winners(sizes: _Sizes, saved: Saved, gradient: jax.Array) -> jax.Array:
     """Return the kernel's gradient [k, F, C] from the windows that held a maximum, segment by segment.
 
-    This takes one window per segment and kernel, not all `pool` of them. A segment's frames and the sum stay
-    in the processor's cache.
+    A segment's frames and the sum stay in the processor's cache.
     """
     segments, stride, pool, precision = sizes
     x, kernel, plan, positions = saved

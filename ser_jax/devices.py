@@ -32,20 +32,18 @@ class Gathered(Protocol):
     """Features [N, T, F] on the host, which may be larger than the memory: only rows are read."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, T, F)."""
+    def shape(self) -> tuple[int, ...]: ...
 
-    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
-        """Return the rows [...] as an array [..., T, F]."""
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
 
 
 def cores() -> int:
-    """Return the number of cores this process may use, or of all cores if the system does not tell."""
+    """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Return an uninitialised array [*shape] float32 that begins at a multiple of `ALIGNMENT` bytes."""
+    """Return an uninitialised array float32 that begins at a multiple of `ALIGNMENT` bytes."""
     count = math.prod(shape)
     memory = np.empty(count + ALIGNMENT // 4, np.float32)
     start = -memory.ctypes.data % ALIGNMENT // 4
@@ -55,9 +53,8 @@ def aligned(shape: tuple[int, ...]) -> np.ndarray:
 def use_all_cores() -> None:
     """Make every core of the processor a JAX device.
 
-    Runs that train side by side, a core each, are faster than one after another on all cores, which wait for
-    each other within every step. Does nothing if JAX is already initialised or the number of CPU devices was
-    chosen by `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`.
+    Runs that train side by side, a core each, are faster than one after another on all cores. Does nothing if
+    JAX is already initialised, or `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES` chose the number of devices.
     """
     import jax
 
@@ -69,10 +66,7 @@ def use_all_cores() -> None:
 
 
 def backend() -> str:
-    """Return the platform JAX computes on: "cpu", "gpu" or "tpu".
-
-    Raises: MachineError if JAX finds no device, or not the one the environment requests.
-    """
+    """Return the platform JAX computes on; MachineError if it has no device, or not the one requested."""
     import jax
 
     try:
@@ -81,9 +75,8 @@ def backend() -> str:
         asked = os.environ.get("JAX_PLATFORMS")
         reason = (str(error).splitlines() or ["its plugin is not installed"])[0].partition(" (")[0]
         named = f"JAX_PLATFORMS is {asked!r}, but JAX" if asked else "JAX"
-        raise MachineError(
-            f"{named} finds no device ({reason}), expected one, as with JAX_PLATFORMS=cpu"
-        ) from error
+        sentence = f"{named} finds no device ({reason}), expected one, as with JAX_PLATFORMS=cpu"
+        raise MachineError(sentence) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +86,9 @@ class Machine:
     Attributes:
       mesh: this host's devices, one axis "runs".
       budget: bytes of each device's memory that features and stacks may take.
-      runs_at_once: runs per device; None for as many as fit.
-      stacking: how the runs of a stack are computed: "vmap" at once, "map" one after another within one
-        program, "auto" for what is faster on the platform. Results differ by rounding at most.
+      runs_at_once: per device; None for as many as fit.
+      stacking: "vmap" computes the runs of a stack at once, "map" one after another within one program,
+        "auto" what is faster on the platform. Results differ by rounding at most.
       host, hosts: this host's number, from 0, and how many hosts there are.
     """
 
@@ -118,9 +111,7 @@ class Machine:
         runs_at_once: int | None = None,
         stacking: str = "auto",
     ) -> "Machine":
-        """Return this host, one of several if `jax.distributed` was initialised.
-
-        By default it has all of its devices, and a budget of `SHARE` of the free memory.
+        """Return this host, by default with all devices and a budget of `SHARE` of the free memory.
 
         Raises: MachineError if there are fewer devices, or none.
         """
@@ -138,15 +129,15 @@ class Machine:
 
     @property
     def platform(self) -> str:
-        """The kind of its devices: "cpu", "gpu" or "tpu"."""
+        """ "cpu", "gpu" or "tpu"."""
         return self.mesh.devices.flat[0].platform
 
     @property
     def computes_runs_by(self) -> str:
         """ "vmap" or "map", for "auto" by the platform alone: a choice by the clock would change results.
 
-        On CPU cores "map" trains five runs faster than "vmap" (`python -m experiments.throughput`); elsewhere
-        "vmap" is taken without a measurement: small kernels one after another leave an accelerator idle.
+        On CPU cores "map" trains five runs faster (`python -m experiments.throughput`); elsewhere "vmap" is
+        taken without a measurement, since small kernels one after another leave an accelerator idle.
         """
         if self.stacking != "auto":
             return self.stacking
@@ -157,8 +148,7 @@ class Machine:
 
         They fit if twice their size is within the budget, which leaves as much for the runs.
 
-        Returns: features [N, T F] (a TPU would pad a last axis of 26 to 128) and frames [N] on the devices;
-          else the arguments, to be streamed.
+        Returns: features [N, T F] and frames [N] on the devices; else the arguments, to be streamed.
         """
         import jax
         from jax.sharding import NamedSharding, PartitionSpec
@@ -169,10 +159,7 @@ class Machine:
         return jax.device_put((flat, np.asarray(frames)), NamedSharding(self.mesh, PartitionSpec()))
 
     def wait(self, until: str) -> None:
-        """Block until all hosts have arrived here.
-
-        Raises: MachineError if a host has ended.
-        """
+        """Block until all hosts have arrived here; raise MachineError if one has ended."""
         if self.hosts > 1:
             self._together("sync_global_devices", until)
 
@@ -199,20 +186,16 @@ class Machine:
 
 
 def join(coordinator: str, hosts: int | None = None, host: int | None = None) -> None:
-    """Connect this process to those that compute together; call it before JAX computes anything.
+    """Connect this process, number `host` of `hosts`, to the others, before JAX computes anything.
 
-    Args:
-      coordinator: "HOST:PORT" of host 0; "auto" if SLURM, Open MPI or a TPU pod provides all three.
-      hosts, host: the number of processes, and this one's, from 0.
+    The coordinator is "HOST:PORT" of host 0; "auto" if SLURM, Open MPI or a TPU pod provides all three.
+
     Raises: MachineError if they do not connect.
     """
     import jax
 
     try:
-        if coordinator == "auto":
-            jax.distributed.initialize()
-        else:
-            jax.distributed.initialize(coordinator, hosts, host)
+        jax.distributed.initialize(None if coordinator == "auto" else coordinator, hosts, host)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise MachineError(

@@ -1,8 +1,7 @@
 """From single runs to their computation: stacks that fit, on the devices there are.
 
-A caller lists the runs it wants. How many of them go into a stack, whether their features lie on the device
-or are streamed, and which device and which host computes which run, is decided here. None of this changes a
-result by more than rounding.
+A caller lists the runs it wants. How many of them a stack holds, whether features are streamed, and which
+device and host computes which run, is decided here. None of it changes a result by more than rounding.
 """
 
 import dataclasses
@@ -33,11 +32,10 @@ class RunSpec:
 
     Attributes:
       key, train, labels, unlabelled, weights: see `Runs`; lists of several runs may differ in length.
-      scaler: Scaler of [G, F], or a function that fits it once the run is computed.
-      test: rows it predicts in the end.
-      dev: rows it predicts while it trains.
+      scaler: of [G, F], or a function that fits it once the run is computed.
+      test, dev: rows it predicts in the end, and while it trains.
       params: where to start, for fine-tuning; None for parameters drawn from the key.
-      fold, seed: which run of a setting it is.
+      fold, seed: identify the run within a setting.
     """
 
     key: Key[jax.Array, ""]
@@ -53,7 +51,6 @@ class RunSpec:
     seed: int = 0
 
     def run(self) -> Runs:
-        """Return the arrays that distinguish this run."""
         count = np.array(len(self.unlabelled), np.int32)
         return Runs(
             key=self.key,
@@ -74,8 +71,7 @@ class RunResult(NamedTuple):
       losses: mean over the training utterances.
       outputs: for the test rows.
       dev_outputs: for the development rows after each of W epochs.
-      stopped: epoch and step, from 1, in which the run's numbers were no longer finite; zeros if they are.
-        Outputs and parameters of a stopped run are NaN.
+      stopped: see `TrainState`. Outputs and parameters of a stopped run are NaN.
     """
 
     params: Tree
@@ -86,10 +82,7 @@ class RunResult(NamedTuple):
 
 
 class Checkpointing(Protocol):
-    """Saves stacks in training, so that an interrupted computation can be resumed.
-
-    A snapshot is a tree of host arrays: everything that a stack's epochs to come, and its results, depend on.
-    """
+    """Saves snapshots of stacks, trees of host arrays, so that an interrupted computation can be resumed."""
 
     def runs_per_stack(self, proposed: int) -> int:
         """Return how many runs a stack has: as many as in the work to resume, else what is proposed."""
@@ -117,16 +110,13 @@ def compute(
     """Train every run and predict its test and development utterances.
 
     Args:
-      machine, config, training: the same for all runs.
       data: the corpora, features as `Machine.place` left them.
       specs: the runs; either all or none start from parameters and use unlabelled rows.
-      loss: the task's.
       dev_epochs: epochs after which the development rows are predicted.
       on_epoch: called with the utterance-steps done since the last call, as if all hosts were equally fast,
         and whether they had been done before an interruption.
-      checkpointing: saves and resumes stacks in training.
       needed: indices of the runs whose results are wanted, all by default; stacks without any of them are
-        left out. The others are stacked as if all were wanted, so that the results have the same bits.
+        left out, but the others are what they would be with them, so that results have the same bits.
     Yields: the results of a stack by index, the same on every host.
     Raises: ArchitectureError if the network does not meet its interface.
     """
@@ -166,12 +156,8 @@ def predict_runs(
     params: Tree,
     rows: Sequence[Int[np.ndarray, "_"]],
 ) -> Iterator[Output]:
-    """Predict utterances by trained runs.
+    """Predict the utterances `rows` of each run by its trained parameters, which are stacked.
 
-    Args:
-      machine, config, data, specs: as in `compute`.
-      params: stacked parameters, one for each run.
-      rows: per run, which utterances; the lists may differ in length.
     Yields: per run Output(outputs [M, K], attention [M, S]).
     """
     model.check(config)
@@ -202,18 +188,13 @@ def stack_size(machine: Machine, config: Architecture, training: TrainConfig, da
     return devices * -(-count // (devices * stacks))
 
 
-def run_bytes(config: Architecture, training: TrainConfig, utterances: int, streamed: bool = False) -> int:
-    """Return the bytes that one more run of a stack takes while the stack computes a step.
-
-    The compiler reports them for a step of `MEASURED` runs. Labels, weights and rows are added; if the
-    features are streamed, so are those of this chunk of steps and of the next.
-    """
-    chunk = 4 * train.CHUNK * training.batch * config.frames * config.bands
-    return _step_bytes(config, training) + 12 * utterances + (2 * chunk if streamed else 0)
-
-
 @cache
-def _step_bytes(config: Architecture, training: TrainConfig) -> int:
+def run_bytes(config: Architecture, training: TrainConfig, utterances: int, streamed: bool = False) -> int:
+    """Return the bytes that one more run of a stack takes, by what the compiler reports for `MEASURED` runs.
+
+    Labels, weights and rows are added; if features are streamed, so are two chunks of steps.
+    """
+
     def one(_: jax.Array) -> tuple[Data, Runs, TrainState, train.Batch]:
         key, rows = jax.random.key(0), jnp.zeros(training.batch, jnp.int32)
         levels = jnp.zeros((1, config.bands))
@@ -226,17 +207,17 @@ def _step_bytes(config: Architecture, training: TrainConfig) -> int:
     arguments = jax.eval_shape(jax.vmap(one), jnp.zeros(MEASURED))
 
     def any_loss(outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> jax.Array:
-        """Stand in for a task's loss, whose memory is negligible."""
-        return jnp.sum(outputs**2 * weights[:, None])
+        return jnp.sum(outputs**2 * weights[:, None])  # a task's loss takes as little memory
 
     step = jax.jit(jax.vmap(partial(train.step, Procedure(config, training, any_loss))))
     needed: Any = step.lower(*arguments).compile().memory_analysis()  # of the backend's own type
     total = needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
-    return total // MEASURED
+    chunk = 4 * train.CHUNK * training.batch * config.frames * config.bands
+    return total // MEASURED + 12 * utterances + (2 * chunk if streamed else 0)
 
 
 class _Stacks(NamedTuple):
-    """What the stacks of a computation have in common; `widths` of training, test and development rows."""
+    """What the stacks of a computation share; `widths` are those of training, test and development rows."""
 
     machine: Machine
     procedure: Procedure
@@ -248,7 +229,6 @@ class _Stacks(NamedTuple):
     on_epoch: Callable[[int, bool], None]
 
     def compute(self, number: int, specs: list[RunSpec]) -> RunResult:
-        """Compute one stack, with rows as wide as the longest list."""
         config, training, *_, mesh = self.procedure
         runs = train.fill(train.stack([spec.run() for spec in specs], self.widths[0]), self.size)
         dev = pad([spec.dev for spec in specs], self.widths[2], self.size)
@@ -293,7 +273,7 @@ class _Stacks(NamedTuple):
     def _resume(
         self, number: int, runs: Runs, params: Tree, dev_outputs: np.ndarray, count: int
     ) -> tuple[int, TrainState, np.ndarray] | None:
-        """Return where a stack of `count` runs is resumed, if it is, and fill in `dev_outputs`."""
+        """Return what a stack of `count` runs resumes from, if anything, and fill in `dev_outputs`."""
         if self.checkpointing is None:
             return None
         config, training, *_ = self.procedure
@@ -319,7 +299,7 @@ def _snapshot(state: TrainState, losses: np.ndarray, dev_outputs: np.ndarray, co
 
 
 def _single(stacked: RunResult, place: int, spec: RunSpec) -> RunResult:
-    """Return one run's result of a stack's, without the padding of rows."""
+    """Return the result of one run of a stack, without the padding of rows."""
     one: RunResult = jax.tree.map(lambda leaf: leaf[place], stacked)
     outputs, dev = one.outputs[: len(spec.test)], one.dev_outputs[:, : len(spec.dev)]
     return one._replace(outputs=outputs, dev_outputs=dev)

@@ -18,11 +18,7 @@ class ResultsError(UserError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A request to end, with a sentence about what becomes of the work.
-
-    Attributes:
-      status: the exit status, 128 plus the signal's number.
-    """
+    """A request to end, with a sentence about what becomes of the work; `status` is the exit status."""
 
     def __init__(self, sentence: str, number: int = signal.SIGINT):
         super().__init__(sentence)
@@ -39,11 +35,7 @@ def one_line(text: str) -> str:
 
 
 def begun(text: str, most: int) -> str:
-    """Return the beginning of a text that may be long.
-
-    >>> begun("a long text", 6)
-    'a long...'
-    """
+    """Return a text, or its first `most` characters and "..." if it is longer."""
     return text if len(text) <= most else f"{text[:most]}..."
 
 

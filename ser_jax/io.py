@@ -25,11 +25,10 @@ class LockedError(OSError):
 
 @contextlib.contextmanager
 def atomic_file(out: Path | str, synced: bool = False) -> Iterator[BinaryIO]:
-    """Open a stream whose content replaces `out` when the context ends without an error.
+    """Open a stream whose content replaces the file `out` when the context ends without an error.
 
-    Args:
-      out: a path in an existing folder. The target of a link is replaced; a device is written to.
-      synced: flush the content to the disk first, for power failures.
+    The target of a link is replaced; a device is written to. If `synced`, the content is flushed to the disk
+    first, for power failures.
     """
     out = Path(os.path.realpath(out))
     if out.exists() and not out.is_file():
@@ -48,10 +47,7 @@ def atomic_file(out: Path | str, synced: bool = False) -> Iterator[BinaryIO]:
 
 
 def write_json(out: Path | str, content: object, synced: bool = False) -> None:
-    """Write JSON as `atomic_file` does.
-
-    Raises: OSError; ValueError if `content` holds what JSON cannot express, such as NaN.
-    """
+    """Write JSON as `atomic_file` does; ValueError for what JSON cannot express, such as NaN."""
     with atomic_file(out, synced) as stream:
         stream.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
@@ -73,11 +69,9 @@ def sync(place: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(out: Path | str, error: type[Exception]) -> Iterator[Path]:
-    """Create a folder that becomes `out` when the context ends without an error.
+    """Create a folder that becomes `out`, with its parents, when the context ends without an error.
 
-    Args:
-      out: a path that does not exist yet, or an empty folder; parents are created.
-      error: raised with one sentence if `out` is not empty or cannot be written.
+    Raises: `error` with one sentence if `out` exists and is not an empty folder, or cannot be written.
     """
     out = Path(os.path.realpath(out))
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -104,11 +98,9 @@ def move_aside(place: Path) -> Path:
 
 
 def read_bytes(file: Path, error: type[UserError], expected: str) -> bytes:
-    """Return the content of a regular file; opening a FIFO would wait for its writer forever.
+    """Return the content of a regular file, else raise `error`, whose sentence ends with what was `expected`.
 
-    Args:
-      error: raised if the file is missing, not regular or cannot be read.
-      expected: what the file should be, for the error's sentence.
+    Opening a FIFO would wait for its writer forever.
     """
     try:
         if file.is_file():
@@ -124,8 +116,7 @@ def read_bytes(file: Path, error: type[UserError], expected: str) -> bytes:
 def lock_folder(folder: Path) -> Iterator[None]:
     """Lock an existing folder until the block ends or the process dies.
 
-    The lock is on the folder itself, so no file is left behind. It is advisory, and absent on Windows and on
-    file systems without locks.
+    The lock is advisory, leaves no file behind, and is absent on Windows and file systems without locks.
 
     Raises: LockedError at once if the folder is locked already; OSError if there is no such folder.
     """
@@ -148,7 +139,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def markdown_table(lines: Sequence[Sequence[str]]) -> str:
-    """Return fields, the head first, as a Markdown table with columns of even width."""
+    """Return lines of fields, the head first, as a Markdown table with columns of even width."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * width for width in widths]
     return "\n".join(

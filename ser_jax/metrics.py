@@ -1,7 +1,6 @@
 """Agreement of predictions with labels: UAR, accuracy and F1 of K classes, CCC of regression.
 
-Predictions may have leading axes, such as runs. Utterances without a label are left out everywhere: those of
-class -1, and in every dimension of a regression those whose label is NaN.
+Predictions may have leading axes, such as runs. Utterances without a label, -1 or NaN, are left out.
 """
 
 import math
@@ -13,11 +12,7 @@ from ser_jax.shapes import Bool, Float, Int
 
 
 def labelled(labels: ArrayLike) -> Bool[np.ndarray, "N"]:
-    """Return which utterances have a label: not -1 if they are integers, any number if they are floats.
-
-    >>> labelled([0, -1, 1]), labelled([[0.5, np.nan], [np.nan, np.nan]])
-    (array([ True, False,  True]), array([ True, False]))
-    """
+    """Return which utterances have a label: integers other than -1, or any number that is not NaN."""
     labels = np.asarray(labels)
     if labels.dtype.kind != "f":
         return labels != -1
@@ -30,7 +25,6 @@ def confusion(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> In
     Args:
       labels: [N] true classes, 0 to classes - 1, or -1.
       predictions: [..., N] predicted classes.
-      classes: K.
     Raises: ValueError if the shapes do not match, or a value is not a class (but a probability, say).
 
     >>> confusion([0, 0, 0, 1], [0, 0, 1, 1])
@@ -58,9 +52,9 @@ def recalls(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> Floa
 
 
 def uar(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Return the unweighted average recall (Sec. 5), [...]; arguments as of `confusion`. Chance is 1 / K.
+    """Return the unweighted average recall (Sec. 5), [...]; ValueError if a class has no utterances.
 
-    Raises: ValueError if a class has no utterances, so that its recall is not defined.
+    Arguments as of `confusion`. Chance is 1 / K.
 
     >>> uar([0, 0, 0, 1], [[0, 0, 0, 0], [0, 0, 0, 1]])  # the first is right in three of four
     array([0.5, 1. ])
@@ -86,11 +80,7 @@ def accuracy(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.
 
 
 def macro_f1(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Return the mean F1 of all classes among the labels or predictions, [...]; arguments as of `confusion`.
-
-    >>> macro_f1([0, 0, 0, 1], [[0, 0, 0, 1], [0, 0, 1, 1]], classes=3)
-    array([1.        , 0.73333333])
-    """
+    """Return the mean F1 of the classes that occur, [...]; arguments as of `confusion`."""
     counts = confusion(labels, predictions, classes)
     size = counts.sum(axis=-1) + counts.sum(axis=-2)
     f1 = 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(size, 1)
@@ -100,8 +90,7 @@ def macro_f1(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.
 def ccc(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
     """Return Lin's concordance correlation coefficient of every dimension.
 
-    2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2), sums divided by N as in the reference: Pearson's
-    correlation, reduced if the predictions differ from the labels in mean or scale.
+    2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2), sums divided by N as in the reference.
 
     Args:
       labels: [N] or [N, D] numbers; NaN leaves an utterance out of that dimension.
@@ -124,7 +113,7 @@ def recall_sums(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> 
 
 
 def recalls_of_sums(sums: np.ndarray) -> np.ndarray:
-    """Return the recalls [..., K] that follow from sums [2, ..., K] over all utterances."""
+    """Return the recalls [..., K] that follow from sums [2, ..., K]."""
     return divide(sums[1], sums[0])
 
 

@@ -2,7 +2,7 @@
 
 The attentive CNN of Sec. 2 convolves frames over time, keeps each segment's largest responses, weighs the
 segments by attention, and classifies the weighted sum and all segments together. `Probe` is a linear
-baseline; any other network that meets `Architecture` can take their place.
+baseline. Any network that meets `Architecture` can take their place.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class Output(NamedTuple):
 
     Attributes:
       outputs: logits of the classes, or predicted numbers.
-      attention: weights of the segments: not negative, each row sums to 1.
+      attention: weights of the segments, each row a distribution.
       embedding: what the last layer sees, for objectives that need it; None if the network has none.
     """
 
@@ -46,10 +46,9 @@ class Output(NamedTuple):
 
 
 class Architecture(Protocol):
-    """The interface of a network's configuration.
+    """The interface of a network's configuration, a frozen dataclass of numbers and strings.
 
-    A frozen dataclass of numbers and strings meets it. It is a static argument of compiled functions: equal
-    configurations must have equal hashes and give the same network.
+    It is a static argument of compiled functions: equal ones must have equal hashes and networks.
     """
 
     @property
@@ -75,8 +74,8 @@ class Architecture(Protocol):
 
         x is [B, T, F] float32, standardized features, exactly zero in the padding; training is a Python bool,
         and random layers draw from the stream "dropout". The module returns an `Output` in float32; a network
-        without attention returns weights of 1 / S. Utterances must not influence each other, since a batch
-        may be padded with some that do not count. Parameters are float32, and the only variables.
+        without attention returns weights of 1 / S. Utterances must not influence each other, since some may
+        be padding of the batch. Parameters are float32, and the only variables.
         """
 
 
@@ -85,16 +84,14 @@ class AttentiveCNN:
     """The attentive CNN (Secs. 2 and 4), an `Architecture`.
 
     Attributes:
-      bands: F; every kernel spans them all.
-      frames: T of the padded input.
-      outputs: K.
+      bands, frames, outputs: F, T and K; every kernel spans all bands.
       channels: C, number of kernels.
       kernel: frames that a kernel spans.
       stride: frames between positions; 3 is the only stride that yields the paper's eight segments.
       pool: positions that one segment is the maximum of.
       dropout: share of the classifier's inputs dropped in training.
-      precision: of the convolution's products: float32, tf32 or bfloat16 (see `segment_maxima`).
-        Parameters, optimiser, attention and classifier are always float32.
+      precision: of the convolution's products: float32, tf32 or bfloat16 (see `segment_maxima`); everything
+        else is always float32.
     """
 
     bands: int = 26
@@ -136,7 +133,6 @@ class AttentiveCNN:
         return self.stride * self.pool
 
     def network(self) -> nn.Module:
-        """Return the attentive CNN of these sizes."""
         return _AttentiveCNN(self)
 
 
@@ -156,8 +152,6 @@ def attend(
 
 
 class _AttentiveCNN(nn.Module):
-    """The attentive CNN as a Linen module; the rest of the package uses `init` and `apply`."""
-
     config: AttentiveCNN
 
     @nn.compact
@@ -182,11 +176,8 @@ class _AttentiveCNN(nn.Module):
 class Probe:
     """A linear classifier of the features' mean and standard deviation over time, an `Architecture`.
 
-    It has no attention; its one segment has a weight of 1.
-
     Attributes:
-      bands, frames: F and T of the input.
-      outputs: K.
+      bands, frames, outputs: F, T and K.
       dropout: share of the 2 F statistics dropped in training.
     """
 
@@ -197,11 +188,10 @@ class Probe:
 
     @property
     def segments(self) -> int:
-        """S, always 1."""
+        """S, always 1, with a weight of 1."""
         return 1
 
     def network(self) -> nn.Module:
-        """Return the network of these sizes."""
         return _Probe(self)
 
 
@@ -262,13 +252,10 @@ def standardize(
 def apply(
     config: Architecture, params: Tree, x: Float[Array, "B T F"], *, key: Key[jax.Array, ""] | None = None
 ) -> Output:
-    """Run the network on a batch.
+    """Run the network on standardized features, exactly zero in the padding.
 
-    Args:
-      config: the network.
-      params: from `init` or training.
-      x: standardized features, exactly zero in the padding.
-      key: of the dropout; None for inference.
+    `key` is of the dropout, None for inference.
+
     Raises: ValueError if x does not have the configuration's frames and bands.
     """
     if x.shape[1:] != (config.frames, config.bands):
@@ -279,10 +266,7 @@ def apply(
 
 
 def check(config: Architecture) -> None:
-    """Check by shapes that a configuration meets `Architecture`; nothing is computed.
-
-    Raises: ArchitectureError naming what was found and what was expected.
-    """
+    """Raise ArchitectureError if a configuration does not meet `Architecture`, by shapes alone."""
     name = type(config).__name__
     for size in ("bands", "frames", "outputs", "segments"):
         found = getattr(config, size, None)
@@ -302,15 +286,14 @@ def check(config: Architecture) -> None:
             f"the network of {name} fails on x float32 {list(x.shape)} ({reason}), expected a frozen "
             "dataclass, and a Linen module that is called with (x, training=...) and returns an Output"
         ) from error
-    wrong = [f"{path} {leaf.dtype}" for path, leaf in leaves_by_path(variables).items()]
-    wrong = [leaf for leaf in wrong if not (leaf.startswith("params.") and leaf.endswith(" float32"))]
-    if wrong:
-        raise ArchitectureError(f"the network of {name} has {wrong[0]}, expected params of float32 alone")
+    for path, leaf in leaves_by_path(variables).items():
+        if not path.startswith("params.") or leaf.dtype != jnp.float32:
+            found = f"{path} {leaf.dtype}"
+            raise ArchitectureError(f"the network of {name} has {found}, expected params of float32 alone")
     for output in outputs:
         if not isinstance(output, Output):
-            raise ArchitectureError(
-                f"the network of {name} returns a {type(output).__name__}, expected an Output"
-            )
+            found = type(output).__name__
+            raise ArchitectureError(f"the network of {name} returns a {found}, expected an Output")
         for part, width in (("outputs", config.outputs), ("attention", config.segments)):
             found = getattr(output, part)
             if found.shape != (TRIED, width) or found.dtype != jnp.float32:

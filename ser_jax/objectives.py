@@ -1,7 +1,7 @@
 """Losses, and objectives: what a training step minimises.
 
-A loss compares outputs with labels. An objective sees everything that the step has, may add parameters of its
-own (heads), and by default is the task's loss alone.
+A loss compares outputs with labels. An objective, by default the task's loss alone, sees everything that the
+step has and may add parameters of its own (heads).
 """
 
 import dataclasses
@@ -27,10 +27,7 @@ class ObjectiveError(UserError):
 def cross_entropy(
     outputs: Float[Array, "B K"], labels: Int[Array, "B"], weights: Float[Array, "B"]
 ) -> Float[jax.Array, ""]:
-    """Return the weighted mean cross-entropy of logits; 0 if no utterance has weight.
-
-    Labels of utterances without weight do not matter.
-    """
+    """Return the weighted mean cross-entropy of logits; 0 if no utterance has weight."""
     import optax  # here, since a recogniser imports tasks, and optax takes half a second
 
     each = optax.softmax_cross_entropy_with_integer_labels(outputs, jnp.maximum(labels, 0))
@@ -42,7 +39,7 @@ def ccc_loss(
 ) -> Float[jax.Array, ""]:
     """Return 1 minus the concordance correlation coefficient of a batch, the mean over the dimensions.
 
-    A label of NaN leaves an utterance out of that dimension; a dimension without any utterance is left out.
+    A label of NaN leaves an utterance out of that dimension; dimensions without utterances are left out.
     Reference: Lin, "A Concordance Correlation Coefficient to Evaluate Reproducibility" (Biometrics, 1989).
     """
     known = jnp.isfinite(labels)
@@ -62,13 +59,10 @@ class Step(NamedTuple):
     """Everything that an objective may use: B utterances, then U without labels if it uses them.
 
     Attributes:
-      output: of the network.
-      labels: classes or [B + U, K] numbers, as the task gives them.
       weights: 0 for utterances without a label and for padding of the batch.
       valid: False for padding of the batch.
       speaker, corpus: numbers from 0 across all corpora; None if the data have none.
       progress: the share of all epochs that is done, 0 to below 1.
-      key: of the step.
     """
 
     output: Output
@@ -93,10 +87,7 @@ class Objective(Protocol):
     def heads(self, key: Key[jax.Array, ""], output: Output, corpora: int) -> Tree:
         """Draw parameters that are trained with the network's; {} for none.
 
-        Args:
-          key: of the initialisation.
-          output: shapes (`jax.ShapeDtypeStruct`) of the network's output for one utterance.
-          corpora: number of corpora in the data.
+        `output` holds the shapes (`jax.ShapeDtypeStruct`) of the network's output for one utterance.
         """
 
     def __call__(self, loss: Loss, step: Step, heads: Tree) -> Float[jax.Array, ""]:
@@ -120,8 +111,8 @@ class TaskLoss:
 class DomainAdversarial:
     """Learn an embedding from which a classifier cannot tell the corpora apart.
 
-    The classifier of the corpus gets the embedding through a layer that reverses the gradient, whose strength
-    rises with training: strength (2 / (1 + exp(-10 progress)) - 1).
+    The classifier gets the embedding through a layer that reverses the gradient, whose strength rises with
+    training: strength (2 / (1 + exp(-10 progress)) - 1).
     Reference: Ganin et al., "Domain-Adversarial Training of Neural Networks" (JMLR, 2016).
 
     Attributes:
@@ -154,9 +145,8 @@ class DomainAdversarial:
 
 @dataclasses.dataclass(frozen=True)
 class SupervisedContrastive:
-    """Pull embeddings of the same class together and apart from other classes', beside the task's loss.
+    """Also pull embeddings of one class together and apart from other classes', for tasks of classes.
 
-    For tasks whose labels are classes.
     Reference: Khosla et al., "Supervised Contrastive Learning" (NeurIPS 2020), the sum outside the logarithm.
 
     Attributes:
@@ -184,12 +174,8 @@ class SupervisedContrastive:
 def supervised_contrast(
     embedding: Float[Array, "B D"], labels: Int[Array, "B"], counted: Bool[Array, "B"], temperature: float
 ) -> Float[jax.Array, ""]:
-    """Return the mean contrastive loss of utterances that have another of their class; 0 if none has.
-
-    `counted` are the utterances that have a label.
-    """
-    norm = jnp.sqrt(jnp.sum(embedding**2, axis=1, keepdims=True) + TINY)
-    unit = embedding / norm
+    """Return the mean contrastive loss of those counted that have another of their class; 0 if none has."""
+    unit = embedding / jnp.sqrt(jnp.sum(embedding**2, axis=1, keepdims=True) + TINY)
     similarity = jnp.dot(unit, unit.T, precision="highest") / temperature
     others = counted[:, None] & counted[None, :] & ~jnp.eye(len(labels), dtype=bool)
     alike = others & (labels[:, None] == labels[None, :])

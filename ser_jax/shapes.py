@@ -3,19 +3,14 @@
 Without jaxtyping, as on an accelerator's bare image, they mean nothing; only tests check them.
 """
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
+try:
     from jaxtyping import Array, Bool, Float, Float32, Float64, Int, Int32, Key, Shaped
-else:
-    try:
-        from jaxtyping import Array, Bool, Float, Float32, Float64, Int, Int32, Key, Shaped
-    except ImportError:
+except ImportError:
 
-        class _Unchecked:
-            def __class_getitem__(cls, _: Any) -> type:
-                return cls
+    class _Unchecked:
+        def __class_getitem__(cls, _: object) -> type:
+            return cls
 
-        Array = Bool = Float = Float32 = Float64 = Int = Int32 = Key = Shaped = _Unchecked
+    Array = Bool = Float = Float32 = Float64 = Int = Int32 = Key = Shaped = _Unchecked  # type: ignore
 
 __all__ = ["Array", "Bool", "Float", "Float32", "Float64", "Int", "Int32", "Key", "Shaped"]

@@ -16,14 +16,12 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 def run_cli(program: str, work: Callable[[], int | None], interrupted: str = "interrupted") -> int:
-    """Do the work of a program; print errors that its user can correct as one sentence.
+    """Do the work of a program; print errors that its user can correct as one sentence, after its name.
 
     Args:
-      program: name printed before the sentence.
-      work: returns the exit status, or None for 0.
       interrupted: the sentence after Ctrl-C.
-    Returns: the exit status: the work's own; 2 for a UserError or OSError; 130 after Ctrl-C; 128 plus the
-      signal for `Interrupted`; 141 if the reader of standard output has left.
+    Returns: the work's exit status, 0 for None; 2 after a UserError or OSError; 130 after Ctrl-C; that of
+      `Interrupted`; 141 if the reader of standard output has left.
     """
     for stream in (sys.stdout, sys.stderr):  # file names need not be text
         if hasattr(stream, "reconfigure"):
@@ -85,10 +83,7 @@ def graceful_shutdown(say: Callable[[str], None]) -> Iterator[Shutdown]:
     """Note the first signal, so that training ends after its epoch; exit at once on the second.
 
     Python runs no signal handler while XLA computes, so a thread reads the signals from the wakeup
-    descriptor. Ignored signals (by `nohup`, say) stay ignored.
-
-    Args:
-      say: receives sentences for the user, called from the thread.
+    descriptor and calls `say` with sentences for the user. Ignored signals (by `nohup`, say) stay ignored.
     """
     shutdown = Shutdown()
     reader, writer = os.pipe()

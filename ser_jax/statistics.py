@@ -1,12 +1,11 @@
 """Uncertainty of a metric: confidence intervals, permutation tests, and the range of chance.
 
 Each of R runs predicted the same M test utterances. Utterances of one speaker are not independent, so that
-speakers are resampled here, never utterances. The runs are taken as they are: what other seeds would give is
-not in these figures, but in the standard deviation over the runs.
+speakers are resampled, never utterances. The runs are taken as they are: how results vary with the seed is
+told by the standard deviation over the runs.
 
 A metric is "UAR" or "CCC" (the mean over the dimensions with labels); that of several runs is their mean. It
 follows from sums over the utterances of each speaker, so that many draws of speakers are one matrix product.
-Draws for which it is NaN are left out, which is the same as drawing again.
 """
 
 import bisect
@@ -53,15 +52,14 @@ def interval(
 ) -> Interval:
     """Return a confidence interval of the mean over runs, for the population that these speakers sample.
 
-    Bootstrap over speakers: they are drawn with replacement, each with all utterances, and the metric is
-    taken over what was drawn. Plain percentiles are too narrow for few speakers; those returned are at
+    Speakers are drawn with replacement, each with all utterances (bootstrap). Draws whose metric is NaN are
+    left out. Plain percentiles are too narrow for few speakers; those returned are at
 
         Phi(-sqrt(n / (n - 1)) t),   t the (1 + level) / 2 quantile of Student's t with n - 1 degrees,
 
-    and its complement, n being the number of speakers of the class or dimension that has fewest. For so few
-    speakers that all of them lie on one side of the truth with a probability of more than 1 - level (n < 6
-    for 95 %), the interval is the value +- sqrt(n / (n - 1)) t s, where s is the standard deviation of the
-    draws, cut at the limits of UAR or CCC.
+    and its complement, n being the number of speakers of the class or dimension that has fewest. If all n lie
+    on one side of the truth with a probability above 1 - level (n < 6 for 95 %), the interval is the value
+    +- sqrt(n / (n - 1)) t s, where s is the standard deviation of the draws, cut at the limits of the metric.
 
     Of 4,000 simulated corpora each (50 to 200 utterances a speaker; 5 runs, 2,000 draws) 95 % intervals held
     the truth in
@@ -72,16 +70,14 @@ def interval(
         CCC, %                       97.5  95.8  94.8  94.0  92.9  95.0  94.0  94.1
 
     Args:
-      metric: "UAR" or "CCC".
+      metric: "UAR" of `classes` classes, or "CCC".
       labels: [M] classes, -1 if unlabelled, or [M] or [M, D] numbers, NaN if unlabelled.
       predictions: [R, M] or [R, M, D].
       speaker: [M] who spoke; of dyads, the session may be given in its place.
-      classes: K of UAR.
       level: the share of such intervals that hold the true value.
-      samples: how often speakers are drawn.
-      seed: of the draws.
-    Returns: the interval; NaN if only one speaker has a class or dimension. It depends neither on speakers'
-      names nor on the order of utterances.
+      samples, seed: number and seed of the draws.
+    Returns: NaN if only one speaker has a class or dimension. Speakers' names and the order of utterances do
+      not matter.
     Raises: ValueError if arrays do not match, a class has no utterances, or for a bad level.
     References: Hesterberg, "What Teachers Should Know About the Bootstrap", American Statistician 69 (2015),
       expanded percentile interval and t interval with bootstrap standard error.
@@ -90,14 +86,12 @@ def interval(
     labels, who, predictions = _arrays(metric, classes, labels, speaker, predictions)
     value, sums = _evaluation(metric, labels, predictions, who, classes)
     speakers, n = len(sums), np.count_nonzero(sums[:, 0].reshape(len(sums), -1), axis=0).min()
-    if n < 2:
-        return Interval(np.nan, np.nan)
     rank = np.argsort(np.lexsort(sums.sum(axis=2).reshape(speakers, -1).T))  # so that names do not matter
     rng, chances = np.random.default_rng(seed), np.full(speakers, 1 / speakers)
     blocks = _blocks(samples, max(speakers, sums[0].size))
     draws = np.concatenate([value(rng.multinomial(speakers, chances, rows)[:, rank]) for rows in blocks])
     draws = draws[~np.isnan(draws)]
-    if not len(draws):
+    if n < 2 or not len(draws):
         return Interval(np.nan, np.nan)
     reach = -np.sqrt(n / (n - 1)) * t.ppf(tail, n - 1)
     if 2.0 ** (1 - n) > 2 * tail:
@@ -123,8 +117,7 @@ def paired_test(
     The statistic is the difference of the settings' means over runs, two-sided. Under the hypothesis the
     settings' predictions of all utterances of a speaker may be swapped, run by run (R and Q runs are repeated
     to their least common multiple). If the speakers on whom the settings differ have at most `samples` swaps,
-    all are tried and p is exact; otherwise random ones, and p is (1 + as large) / (1 + samples). Differences
-    that are equal but for rounding are ties.
+    all are tried and p is exact; otherwise random ones, and p is (1 + as large) / (1 + samples).
 
     Five speakers cannot give less than 2 / 2^5 = 0.0625, ten not less than 0.002. The hypothesis is about the
     runs as they were trained: of 1,000 simulated pairs of the same setting (UAR, five seeds each, ten
@@ -132,13 +125,11 @@ def paired_test(
     everybody's recall by 0.01 (standard deviation).
 
     Args:
-      metric, labels, speaker, classes, seed: see `interval`.
+      metric, labels, speaker, classes, seed: see `interval`, also for errors.
       one: [R, M] or [R, M, D] predictions of one setting's runs.
       other: [Q, M] or [Q, M, D] predictions of the other's runs of the same utterances.
-      samples: the largest number of swaps.
-    Returns: greater than 0, and 1 for equal predictions; NaN if the metric is. It depends neither on which
-      setting is `one`, nor on speakers' names, nor on the order of utterances.
-    Raises: ValueError, see `interval`.
+    Returns: greater than 0, and 1 for equal predictions; NaN if the metric is. Neither which setting is
+      `one`, nor speakers' names, nor the order of utterances matter.
     References: Phipson and Smyth, "Permutation P-values Should Never Be Zero", Stat. Appl. Genet. Mol. Biol.
       9 (2010).
     """
@@ -174,11 +165,10 @@ def paired_test(
 
 
 def holm(p: ArrayLike) -> np.ndarray:
-    """Adjust p-values for being several: rejecting those up to x errs at all with probability x at most.
+    """Adjust n p-values for being several: rejecting those up to x errs at all with probability x at most.
 
-    Args:
-      p: [n] p-values; NaN is a comparison that was not made, stays NaN and does not count.
-    Returns: [n] float64, none smaller than before and none above 1.
+    NaN is a comparison that was not made; it stays NaN and does not count.
+
     Raises: ValueError for a number that is not a probability.
     References: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Statist. 6 (1979).
 
@@ -195,16 +185,14 @@ def holm(p: ArrayLike) -> np.ndarray:
 
 
 def chance_interval(metric: str, labels: ArrayLike, *, classes: int = 2, level: float = 0.95) -> Interval:
-    """Return the smallest range around chance that a run that guesses falls in with probability `level`.
+    """Return the smallest range around chance that a guessing run's score is in with probability `level`.
 
     For UAR a guess is one of K classes at random: exact for two, from the binomial distributions of the
     recalls, otherwise from 100,000 simulated runs. For CCC it is the label of another utterance, drawn in
     every dimension: the correlation of permuted numbers is 0 with variance 1 / (n - 1), and taken for normal.
 
-    Arguments are those of `interval`. A model whose guesses several utterances or dimensions share, as those
-    of one speaker, deviates further.
-
-    Raises: ValueError if a class has no utterances, or for a bad level.
+    Arguments and errors are those of `interval`. A model that makes the same guess for several utterances,
+    as those of one speaker, deviates further.
 
     >>> chance_interval("UAR", [0, 1], level=0.5)  # one utterance each: none, one or both are found
     Interval(low=0.5, high=0.5)
@@ -237,7 +225,7 @@ def _reach_of_coins(a: int, b: int, level: float) -> float:
 def _evaluation(
     metric: str, labels: np.ndarray, predictions: np.ndarray, who: np.ndarray, classes: int
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
-    """Return a function of how often each of S speakers counts, [B, S], to the metric [B]; and their sums.
+    """Return a function from how often each of S speakers counts, [B, S], to the metric [B]; and their sums.
 
     The sums are [S, C, R or 1, ...], the first of C being numbers of utterances, of every class or dimension.
     """
@@ -258,7 +246,7 @@ def _evaluation(
 def _arrays(
     metric: str, classes: int, labels: ArrayLike, speaker: ArrayLike, *predictions: ArrayLike
 ) -> tuple[np.ndarray, ...]:
-    """Return labels, numbers of the speakers and predictions of the utterances that have a label."""
+    """Return labels, numbers of the speakers and predictions of the labelled utterances."""
     labels, speaker = np.asarray(labels, float if metric == "CCC" else None), np.asarray(speaker)
     each = [np.asarray(one) for one in predictions]
     known = metrics.labelled(labels)

@@ -1,11 +1,11 @@
 """Tasks: what is predicted from speech, its labels, loss and scores.
 
-A task is a frozen dataclass that meets `Task`. Three kinds come with the package: two classes of a dimension
-by the paper's rules, any classes of emotion, and numbers by the concordance correlation coefficient.
+A task is a frozen dataclass that meets `Task`, such as two classes of a dimension by the paper's rules, any
+classes of emotion, or numbers by the concordance correlation coefficient.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -71,25 +71,19 @@ class _Classes:
     metric = "UAR"
     loss = staticmethod(cross_entropy)  # one function, so that such tasks share compiled programs
 
-    if TYPE_CHECKING:  # a property here would become the default of a dataclass's field
-
-        @property
-        def class_names(self) -> tuple[str, ...]:
-            """Names of the classes."""
-
     @property
-    def outputs(self) -> int:
+    def outputs(self: Task) -> int:
         return len(self.class_names)
 
     @property
-    def chance(self) -> float:
+    def chance(self: Task) -> float:
         return 1 / self.outputs
 
     def predict(self, outputs: Array) -> Array:
         """Return the likeliest classes [...] of logits [..., K]; the first of equal ones."""
         return outputs.argmax(axis=-1)
 
-    def score(self, labels: Labels, predictions: Labels) -> dict[str, float]:
+    def score(self: Task, labels: Labels, predictions: Labels) -> dict[str, float]:
         """Return UAR, accuracy and macro-averaged F1, from 0 to 1."""
         scores = {"UAR": metrics.uar, "accuracy": metrics.accuracy, "F1": metrics.macro_f1}
         return {name: float(score(labels, predictions, self.outputs)) for name, score in scores.items()}
@@ -131,7 +125,6 @@ class Categorical(_Classes):
     """Classes of emotion.
 
     Attributes:
-      name: of the task.
       class_names: K emotions as `data.labels.canonical` spells them; others are unlabelled.
       merged: pairs (emotion, class) of emotions that count as a class.
     """
@@ -143,11 +136,8 @@ class Categorical(_Classes):
     def __post_init__(self) -> None:
         odd = [name for _, name in self.merged if name not in self.class_names]
         if len(set(self.class_names)) < max(2, len(self.class_names)) or odd:
-            raise TaskError(
-                f"classes {', '.join(self.class_names)} of {self.name}"
-                + (f" without {odd[0]}" if odd else "")
-                + ", expected two or more different ones"
-            )
+            found = f"{', '.join(self.class_names)} of {self.name}" + (f" without {odd[0]}" if odd else "")
+            raise TaskError(f"classes {found}, expected two or more different ones")
 
     def labels(self, corpus: Facts) -> Labels:
         """Return classes, -1 for other emotions."""
@@ -158,14 +148,7 @@ class Categorical(_Classes):
 
 @dataclasses.dataclass(frozen=True)
 class Regression:
-    """Ratings of several dimensions as numbers, by the concordance correlation coefficient (CCC).
-
-    Ratings are brought from the scale of their database to -1 to 1.
-
-    Attributes:
-      dimensions: of arousal, valence, dominance.
-      name: of the task.
-    """
+    """Ratings of several dimensions, from -1 to 1, by the concordance correlation coefficient (CCC)."""
 
     dimensions: tuple[str, ...] = DIMENSIONS
     name: str = "dimensions"
@@ -178,9 +161,8 @@ class Regression:
     def __post_init__(self) -> None:
         odd = [name for name in self.dimensions if name not in DIMENSIONS]
         if odd or not self.dimensions:
-            raise TaskError(
-                f"dimensions {' '.join(self.dimensions)}, expected some of {', '.join(DIMENSIONS)}"
-            )
+            found = " ".join(self.dimensions)
+            raise TaskError(f"dimensions {found}, expected some of {', '.join(DIMENSIONS)}")
 
     @property
     def outputs(self) -> int:
@@ -207,11 +189,7 @@ class Regression:
 
 @dataclasses.dataclass(frozen=True)
 class CorpusIdentity(_Classes):
-    """Which corpus an utterance is from, and so its language, or the room it was recorded in.
-
-    Attributes:
-      class_names: names of the corpora.
-    """
+    """Which corpus an utterance is from, and so its language, or the room it was recorded in."""
 
     class_names: tuple[str, ...]
     name: str = "language"

@@ -2,8 +2,8 @@
 
 A run is one model: one task, fold and seed. Whatever differs between the runs of a stack is an array with a
 leading R; the features lie on the device once, and a batch is a gather. `step` and `one_epoch` train one run,
-`epoch` a stack. The host calls one compiled epoch at a time, so that it can show progress, save and be
-interrupted in between. A run whose loss or weights are no longer finite stops without affecting the others.
+`epoch` a stack, in a compiled call each, between which the host shows progress, saves and may be interrupted.
+A run whose loss or weights are no longer finite stops without affecting the others.
 
 The order of utterances, dropout and augmentation follow from the run's key, the epoch and the step alone: not
 from the stack, the device, or where training was resumed.
@@ -47,12 +47,12 @@ class TrainConfig:
     Attributes:
       learning_rate: paper silent; Adam's usual default.
       batch: utterances a step; the last step of an epoch takes those that are left.
-      epochs: passes over the training utterances; the weights after the last one are the result.
+      epochs: the weights after the last one are the result.
       optimizer: adam, adamw, or sgd with a momentum of 0.9.
       weight_decay: of adamw and sgd, decoupled from the gradient.
       class_weights: none, or balanced: weights in the loss in inverse proportion to a class's training
         utterances, 1 on average over them.
-      augment: what batches go through first.
+      augment: applied to every batch.
       objective: what is minimised.
     """
 
@@ -78,7 +78,6 @@ class TrainConfig:
 
     @property
     def gradient_transformation(self) -> optax.GradientTransformation:
-        """The optimizer."""
         if self.optimizer == "adam":
             return optax.adam(self.learning_rate)
         if self.optimizer == "adamw":
@@ -93,12 +92,11 @@ class Data:
     """The utterances of all corpora in use, shared by all runs.
 
     Attributes:
-      features: as stored: [N, T F] on the device (a TPU would pad a last axis of 26 to 128), or [N, T, F] on
-        the host (a NumPy array, memory map or `Gathered`), to be streamed.
+      features: [N, T F] on the device (a TPU would pad a last axis of 26 to 128), or [N, T, F] on the host (a
+        NumPy array, memory map or `Gathered`), to be streamed.
       frames: valid frames; those after them count as zero.
       group: which of the G standardizations an utterance takes.
-      speaker, corpus: numbers from 0, for objectives that use them.
-      corpora: how many corpora there are.
+      speaker, corpus, corpora: numbers from 0, for objectives that use them, and how many corpora there are.
     """
 
     features: Array
@@ -112,12 +110,11 @@ class Data:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Runs:
-    """What distinguishes runs: a stack with a leading R, or one run without it.
+    """What distinguishes runs: of a stack with a leading R, of one run without it.
 
     Attributes:
       key: initialisation, order, dropout and augmentation follow from it.
-      train: rows of `Data`; the first `count` are the run's own, the rest is padding.
-      count: utterances a run trains on.
+      train, count: rows of `Data`; the first `count` are trained on, the rest is padding.
       labels: classes, or [N, K] numbers.
       scaler: the statistics that standardize each of the G groups of utterances.
       weights: of the utterances in the loss; None for 1 each.
@@ -134,12 +131,10 @@ class Runs:
 
 
 class TrainState(NamedTuple):
-    """What training changes; with a leading R for a stack.
+    """What training changes, with a leading R for a stack.
 
     Attributes:
-      params: the network's.
-      heads: the objective's; {} for most.
-      optimizer: state of the optimizer.
+      params, heads: of the network, and of the objective ({} for most).
       stopped: epoch and step, both from 1, in which the loss or the new weights were not finite; zeros as
         long as they are. Nothing is learnt after that.
     """
@@ -154,9 +149,9 @@ class Batch(NamedTuple):
     """The utterances of one step of one run.
 
     Attributes:
-      rows: of `Data`; B utterances without labels follow, if the run has such.
+      rows: of `Data`; U utterances without labels follow, if the run has such.
       mask: which of the first B count.
-      key: of the dropout.
+      key: of dropout, augmentation and objective.
       number: the epoch and the step within it, from 1.
     """
 
@@ -166,7 +161,6 @@ class Batch(NamedTuple):
     number: Int[jax.Array, "2"]
 
 
-OnEpoch = Callable[[int, TrainState, np.ndarray], None]  # epochs done, state after them, losses [epochs, R]
 Updated = tuple[TrainState, jax.Array]  # the state after, and a loss
 
 
@@ -186,7 +180,7 @@ def key(seed: int, stream: int, fold: int) -> Key[jax.Array, ""]:
 
 
 def stack(runs: list[Runs], width: int | None = None) -> Runs:
-    """Stack single runs; lists of rows are padded to `width`, by default to the longest of their kind."""
+    """Stack single runs; lists of rows are padded to `width`, by default to the longest."""
     width = max(len(run.train) for run in runs) if width is None else width
     most = max(width, *(len(run.unlabelled[0]) for run in runs if run.unlabelled is not None), 0)
 
@@ -214,7 +208,7 @@ def repeat_last(stack: Stacked, size: int) -> Stacked:
 def pad(
     rows: list[np.ndarray], width: int, size: int
 ) -> tuple[Int[np.ndarray, "size width"], Int[np.ndarray, "size"]]:
-    """Pad lists of rows to one array; return it and their lengths."""
+    """Return lists of rows as one padded array, and their lengths."""
     every = [*rows, *[np.zeros(0, np.int32)] * (size - len(rows))]
     return np.stack([_pad(own, width) for own in every]), np.array([len(own) for own in every])
 
@@ -242,7 +236,7 @@ def standardized(batch: Data, run: Runs) -> Float[jax.Array, "B T F"]:
 
 
 def inputs(data: Data, run: Runs, rows: Int[Array, "B"]) -> Float[jax.Array, "B T F"]:
-    """Gather and standardize utterances for one run."""
+    """Return the standardized features of utterances for one run."""
     return standardized(gather(data, rows), run)
 
 
@@ -258,20 +252,16 @@ def augmented(training: TrainConfig, gathered: Data, run: Runs, batch: Batch) ->
 
 
 def order(run: Runs, key: Key[jax.Array, ""]) -> Int[Array, "M"]:
-    """Return the run's own rows in random order, padding last.
-
-    It depends on the key and the run's own rows alone, not on the length that a stack padded them to.
-    """
+    """Return the run's own rows in random order, which does not depend on the padding; padding comes last."""
     draw = jax.random.uniform(key, run.train.shape)
     own = jnp.arange(len(run.train)) < run.count
     return run.train[jnp.argsort(jnp.where(own, draw, 2), stable=True)]
 
 
 def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
-    """Return the batches of `size` utterances of one run's epoch, with a leading axis of steps.
+    """Return the batches of `size` utterances of one run after `number` epochs, with a leading axis of steps.
 
-    Each of its own utterances appears once, in an order that follows from `number`, the epochs done before;
-    steps past their count have an empty mask.
+    Each of its own utterances appears once; steps past their count have an empty mask.
     """
     key = jax.random.fold_in(jax.random.fold_in(run.key, 1), number)
     steps = -(-len(run.train) // size)
@@ -292,7 +282,7 @@ def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
 def weighted(training: TrainConfig, run: Runs, classes: int) -> Runs:
     """Return one run with the class weights of its configuration, unless it has weights of its own.
 
-    Raises: TrainError if the weights are balanced and the labels are not classes.
+    Raises: TrainError for balanced weights of labels that are not classes.
     """
     if training.class_weights == "none" or run.weights is not None:
         return run
@@ -308,7 +298,7 @@ def weighted(training: TrainConfig, run: Runs, classes: int) -> Runs:
 def start(
     config: Architecture, training: TrainConfig, run: Runs, params: Tree = None, corpora: int = 1
 ) -> TrainState:
-    """Return the state one run starts from: drawn from its key, or from `params` if they are given."""
+    """Return the state one run starts from: with `params`, or with parameters drawn from its key."""
     params = model.init(config, jax.random.fold_in(run.key, 0)) if params is None else params
     x = jax.ShapeDtypeStruct((1, config.frames, config.bands), jnp.float32)
     output = jax.eval_shape(partial(model.apply, config), params, x)
@@ -335,23 +325,16 @@ def objective(
     output = model.apply(config, params, x, key=batch.key)
     labels, valid = jnp.asarray(run.labels)[batch.rows], batch.mask
     if run.unlabelled is not None:
-        first = len(valid)  # of those whose labels, if there are any, must not be used
+        first = len(valid)  # the rest may have labels, which must not be used
         labels = labels.at[first:].set(-1 if labels.ndim == 1 else jnp.nan)
         valid = jnp.concatenate([valid, jnp.full(len(labels) - first, run.unlabelled[1] > 0)])
     labelled = labels >= 0 if labels.ndim == 1 else jnp.isfinite(labels).any(axis=1)
     weights = (valid & labelled).astype(jnp.float32)
     if run.weights is not None:
         weights = weights * run.weights[batch.rows]
-    step = Step(
-        output=output,
-        labels=labels,
-        weights=weights,
-        valid=valid,
-        speaker=gathered.speaker,
-        corpus=gathered.corpus,
-        progress=(batch.number[0] - 1) / max(training.epochs, 1),
-        key=jax.random.fold_in(batch.key, 2),
-    )
+    progress = (batch.number[0] - 1) / max(training.epochs, 1)
+    key = jax.random.fold_in(batch.key, 2)
+    step = Step(output, labels, weights, valid, gathered.speaker, gathered.corpus, progress, key)
     return training.objective(loss, step, heads)
 
 
@@ -371,8 +354,7 @@ def _advance(
 ) -> Updated:
     """Take several steps (places, Batch) of one run; return the state and the sum of the losses.
 
-    Steps with an empty mask, or after the run was stopped, change nothing. `fetch` maps a place to its
-    gathered `Data`.
+    `fetch` gathers the `Data` of a place. Steps with an empty mask, or of a stopped run, change nothing.
     """
 
     def body(carry: Updated, placed: tuple[jax.Array, Batch]) -> tuple[Updated, None]:
@@ -390,9 +372,9 @@ def _advance(
 
 
 def one_epoch(procedure: Procedure, data: Data, run: Runs, state: TrainState, number: ArrayLike) -> Updated:
-    """Pass once over one run's own training utterances, after `number` epochs.
+    """Pass once over one run's utterances, after `number` epochs; return the state and the mean loss.
 
-    Returns: the state after, and the mean loss over the utterances; NaN once the run is stopped.
+    The loss is NaN once the run is stopped.
     """
     batches = schedule(run, procedure.training.batch, number)
     state, total = _advance(procedure, partial(gather, data), run, state, (batches.rows, batches))
@@ -413,9 +395,8 @@ def each_run(
     """Compute function(shared, *run) for every run of the stacks, along their leading axis R.
 
     Args:
-      function, shared, stacks: see above; with a mesh, R must be a multiple of its size.
       stacking: "vmap" for all at once, "map" for one after another within one program.
-      mesh: devices that share the runs (one axis); nothing passes between them.
+      mesh: devices that share the runs (one axis), whose number must divide R; they exchange nothing.
     """
 
     def together(shared: Tree, stacks: Tree) -> Tree:
@@ -442,8 +423,7 @@ def spread(stacks: Stacked, mesh: Mesh | None) -> Stacked:
 def epoch(procedure: Procedure, data: Data, runs: Runs, state: TrainState, number: ArrayLike) -> Updated:
     """Compute `one_epoch` for every run of a stack.
 
-    Features that stay on the host are gathered there while the device computes; the batches and their order
-    are the same.
+    Features that stay on the host are gathered there while the device computes.
     """
     if not is_streamed(data):
         return _resident_epoch(procedure, data, runs, state, number)
@@ -480,10 +460,10 @@ def _advance_runs(
     """Advance every run by batches [R, steps] whose features [R, steps, B, T F] were gathered."""
 
     def one(_: object, gathered: Data, run: Runs, own: TrainState, batches: Batch) -> Updated:
-        places = jnp.arange(len(batches.rows))
-        return _advance(
-            procedure, lambda i: jax.tree.map(lambda part: part[i], gathered), run, own, (places, batches)
-        )
+        def fetch(place: jax.Array) -> Data:
+            return jax.tree.map(lambda part: part[place], gathered)
+
+        return _advance(procedure, fetch, run, own, (jnp.arange(len(batches.rows)), batches))
 
     return each_run(one, (), gathered, runs, state, batches, stacking=procedure.stacking, mesh=procedure.mesh)
 
@@ -503,19 +483,17 @@ def fit_runs(
     runs: Runs,
     params: Tree = None,
     *,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: Callable[[int, TrainState, np.ndarray], None] | None = None,
     resume: tuple[int, TrainState, np.ndarray] | None = None,
 ) -> tuple[TrainState, Float[np.ndarray, "epochs R"]]:
     """Train a stack of runs side by side.
 
     Args:
-      procedure: network, training and loss, the same for all runs.
-      data: the corpora; features that are not on the device are streamed.
-      runs: the stack.
+      procedure, data, runs: see these; features that are not on the device are streamed.
       params: stacked parameters to start from, for fine-tuning; drawn from the runs' keys otherwise.
       on_epoch: called after every epoch with the epochs done, the state and the losses, NaN for epochs to
         come; an exception ends the training.
-      resume: what `on_epoch` was called with once, to go on from there to the same bits.
+      resume: arguments of an earlier `on_epoch`, to continue from there to the same bits.
     Returns: the state after all epochs, and the losses; NaN once a run is stopped.
     """
     config, training, *_, mesh = procedure
@@ -573,9 +551,7 @@ def predict(
     count: Int[np.ndarray, "R"],
     mesh: Mesh | None = None,
 ) -> Output:
-    """Predict utterances by every run of a stack, without dropout.
-
-    The first `count` rows are the run's own; predictions of the rest, the padding, have no meaning.
+    """Predict utterances by every run of a stack, without dropout; rows past its `count` are padding.
 
     Returns: Output(outputs [R, M, K], attention [R, M, S]) on the host.
     """

@@ -56,11 +56,8 @@ def test_arrays_of_another_configuration_are_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"^no checkpoint .*/a, expected one written"):
         checkpoint.restore(folder, shapes())
     checkpoint.save(folder, {"bias": np.zeros((3, 4), np.float16), "more": np.ones(2)})
-    with pytest.raises(
-        CheckpointError,
-        match=r"another configuration: bias float16 \[3, 4\], expected float32 \[3, 4\]; more float64 \[2\], "
-        r"expected none$",
-    ):
+    bias = r"bias float16 \[3, 4\], expected float32 \[3, 4\]"
+    with pytest.raises(CheckpointError, match=rf": {bias}; more float64 \[2\], expected none$"):
         checkpoint.restore(folder, {"bias": np.zeros((3, 4), np.float32)})
 
 
@@ -88,11 +85,9 @@ def test_any_damage_is_found(tmp_path):
     for file in files(folder):
         content = file.read_bytes()
         for place in {0, len(content) // 2, len(content) - 1}:
-            for damaged in (
-                content[:place],
-                content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :],
-            ):
-                file.write_bytes(damaged)
+            flipped = bytes([content[place] ^ 1]) + content[place + 1 :]
+            for rest in (b"", flipped):
+                file.write_bytes(content[:place] + rest)
                 try:
                     equal(checkpoint.restore(folder, shapes()), tree(3))  # a blank of checkpoint.json
                 except CheckpointError as error:
@@ -121,7 +116,5 @@ def test_what_cannot_be_read_for_another_reason_is_left_alone(series, monkeypatc
 
 def test_what_cannot_be_written_is_named(tmp_path):
     (tmp_path / "a").touch()
-    with pytest.raises(
-        CheckpointError, match=r"a checkpoint cannot be written \(.*\); what was saved before"
-    ):
+    with pytest.raises(CheckpointError, match=r"a checkpoint cannot be written \(.*\); what was saved"):
         Series(tmp_path / "a").save(1, tree(1))

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from five_runs import CONFIG, COUNTS, TRAINING, N, close, computed, data, saved, specs
@@ -23,18 +24,17 @@ PRELUDE = """
 import sys
 import jax
 import numpy as np
-from five_runs import TRAINING, a_run, close, computed, equal, save
-from ser_jax import devices, train
+from five_runs import close, computed, save
+from ser_jax import devices
 from ser_jax.devices import Machine, join, use_all_cores
-from ser_jax.train import schedule
 """
 
 
 pytestmark = pytest.mark.usefixtures("hastily")
 
 
-def machine(**changes):
-    return Machine.here(devices=1, budget=10**9, **changes)
+def machine(budget=10**9, **changes):
+    return Machine.here(devices=1, budget=budget, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +48,15 @@ def test_how_runs_are_stacked_changes_no_result(wanted, at_once, stacking):
     close(computed(machine(runs_at_once=at_once, stacking=stacking)), wanted)
 
 
-def test_features_that_do_not_fit_are_streamed_to_the_same_result(wanted):
-    small = Machine.here(devices=1, budget=1000)
-    assert train.is_streamed(data(small))
-    assert not train.is_streamed(data(machine()))
-    close(computed(small), wanted)
-
-
-def test_results_do_not_depend_on_the_stack_if_batches_hold_unlabelled_rows_too():
+def test_results_depend_neither_on_the_stack_nor_on_streaming_if_batches_hold_unlabelled_rows_too():
     ends = [(0, 9), (3, 41), (5, 6), (9, 20), (0, 41)]
     rows = [np.arange(first, last, dtype=np.int32) for first, last in ends]
     training = dataclasses.replace(TRAINING, objective=DomainAdversarial(hidden=3))
     corpora = {"corpus": np.arange(N, dtype=np.int32) % 3, "corpora": 3}
 
     def results(at_once, budget):
-        here = Machine.here(devices=1, budget=budget, runs_at_once=at_once, stacking="vmap")
+        here = machine(budget, runs_at_once=at_once, stacking="vmap")
+        assert train.is_streamed(data(here)) == (budget == 1000)
         own = specs(unlabelled=rows)
         each = list(engine.compute(here, CONFIG, training, data(here, **corpora), own))
         return [some[i] for some in each for i in sorted(some)]
@@ -104,12 +98,9 @@ def test_progress_counts_every_utterance_step():
 def test_predictions_of_trained_runs_are_those_of_training(wanted):
     here, own = machine(runs_at_once=2), specs()
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *(one.params for one in wanted))
-    rows = [np.arange(seed, 20 + seed, dtype=np.int32)[: 20 - seed] for seed in range(5)]
+    rows = [spec.test[: 20 - seed] for seed, spec in enumerate(own)]
     found = list(engine.predict_runs(here, CONFIG, data(here), own, params, rows))
-    close(
-        [one.outputs for one in found],
-        [one.outputs[: len(own)] for one, own in zip(wanted, rows, strict=True)],
-    )
+    close([one.outputs for one in found], [one.outputs[: 20 - seed] for seed, one in enumerate(wanted)])
     assert found[0].attention.shape == (20, CONFIG.segments)
 
 
@@ -143,15 +134,6 @@ results = computed(Machine.here(budget=10**9, stacking="map"))
 save(sys.argv[1], results)
 close(computed(Machine.here(budget=10**9, stacking="vmap")), results)
 close(computed(Machine.here(budget=1000)), results)
-each = [a_run(seed, count) for seed, count in enumerate((30, 41, 5, 17, 23))]
-stack = train.fill(train.stack(each), 8)
-shared_out = lambda stack: train.each_run(lambda _, run: schedule(run, 8, 3), (), stack, mesh=there.mesh)
-batches = jax.jit(shared_out)(stack)
-for place, run in enumerate(each):
-    alone = schedule(run, 8, 3)
-    mine = jax.tree.map(lambda leaf: leaf[place, : len(alone.rows)], batches)
-    equal(np.where(alone.mask, mine.rows, -1), np.where(alone.mask, alone.rows, -1))
-    equal(jax.random.key_data(mine.key), jax.random.key_data(alone.key))
 """
     [found] = processes(tmp_path, code, 1, XLA_FLAGS="--xla_force_host_platform_device_count=8")
     close(found, wanted)
@@ -197,42 +179,23 @@ def test_a_stack_holds_what_fits():
     assert size(1, 50, runs_at_once=3) == 6
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["resident", "streamed"])
-def test_the_bytes_of_a_run_are_those_the_compiler_reports(streamed, optimised, monkeypatch):
+def test_the_bytes_of_a_run_are_those_the_compiler_reports(optimised, monkeypatch):
     """Of the epoch of a stack, computed as on an accelerator; within a factor of two."""
     monkeypatch.setattr(jax.lax, "platform_dependent", lambda *arguments, default, **_: default(*arguments))
-    monkeypatch.setattr(engine, "_step_bytes", engine._step_bytes.__wrapped__)  # not what another test cached
+    monkeypatch.setattr(engine, "run_bytes", engine.run_bytes.__wrapped__)  # not what another test cached
     size, config, training = 8, AttentiveCNN(), TrainConfig()
     procedure = Procedure(config, training, stacking="vmap")
 
     def example():
-        rows = np.zeros(64, np.int32)
-        scaler = Scaler(np.zeros((1, 26), np.float32), np.ones((1, 26), np.float32))
-        own = train.Runs(key=jax.random.key(0), train=rows, count=np.int32(64), labels=rows, scaler=scaler)
+        rows, scaler = np.zeros(64, np.int32), Scaler(*np.ones((2, 1, 26), np.float32))
+        own = engine.RunSpec(key=jax.random.key(0), train=rows, labels=rows, scaler=scaler).run()
         stack = train.stack([own] * size)
-        return stack, train.start_runs(config, training, stack), train._schedules(stack, training.batch, 0)
+        features = np.zeros((64, 750 * 26), np.float32)
+        speech = jax.tree.map(jnp.asarray, Data(features=features, frames=rows, group=rows))
+        return speech, stack, train.start_runs(config, training, stack)
 
-    stack, state, batches = jax.eval_shape(example)
-
-    def shaped(*shape, dtype=np.int32):
-        return jax.ShapeDtypeStruct(shape, dtype)
-
-    def utterances(*lead):
-        features = shaped(*lead, 750 * 26, dtype=np.float32)
-        return Data(features=features, frames=shaped(*lead), group=shaped(*lead))
-
-    if streamed:
-        batches = jax.tree.map(
-            lambda leaf: shaped(size, train.CHUNK, *leaf.shape[2:], dtype=leaf.dtype), batches
-        )
-        chunk = utterances(size, train.CHUNK, training.batch)
-        program = train._advance_runs.lower(procedure, chunk, stack, state, batches).compile()
-        waiting = sum(np.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(chunk))
-    else:
-        program = train._resident_epoch.lower(procedure, utterances(64), stack, state, 0).compile()
-        waiting = -64 * 750 * 26 * 4  # all runs share the features
+    program = train._resident_epoch.lower(procedure, *jax.eval_shape(example), 0).compile()
     memory = program.memory_analysis()
-    measured = (
-        memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes + waiting
-    )
-    assert 0.5 < measured / size / engine.run_bytes(config, training, 64, streamed) < 2
+    measured = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
+    measured -= 64 * 750 * 26 * 4  # all runs share the features
+    assert 0.5 < measured / size / engine.run_bytes(config, training, 64) < 2

@@ -15,7 +15,6 @@ from ser_jax.objectives import (
     TaskLoss,
     ccc_loss,
     cross_entropy,
-    embedding_of,
     reverse_gradient,
     supervised_contrast,
 )
@@ -53,12 +52,7 @@ def plain_cross_entropy(outputs, labels, weights):
     return (weights * each).sum() / weights.sum()
 
 
-def test_cross_entropy_is_the_weighted_mean():
-    wanted = plain_cross_entropy(OUTPUTS, CLASSES, WEIGHTS)
-    assert value(cross_entropy, OUTPUTS, CLASSES, WEIGHTS)[0] == pytest.approx(wanted, rel=1e-5)
-
-
-def test_cross_entropy_ignores_utterances_without_weight():
+def test_cross_entropy_is_the_mean_over_utterances_with_weight():
     weights, labels = WEIGHTS.copy(), CLASSES.copy()
     weights[:4], labels[:4] = 0, -1
     found, gradient = value(cross_entropy, OUTPUTS, labels, weights)
@@ -108,7 +102,6 @@ def test_a_reversed_gradient_is_multiplied_by_minus_its_strength():
 
 
 def test_domain_adversarial_training_helps_the_heads_and_hinders_the_network():
-    """Of the corpus classifier's loss, its own gradient and the embedding's negative, times the strength."""
     objective = DomainAdversarial(strength=0.5, hidden=7)
     heads = objective.heads(jax.random.key(1), step().output, corpora=4)
     valid = np.arange(B) < 9
@@ -122,8 +115,8 @@ def test_domain_adversarial_training_helps_the_heads_and_hinders_the_network():
         )
 
     def whole(heads, embedding):
-        one = step(output=step().output._replace(embedding=embedding), valid=jnp.asarray(valid))
-        return objective(cross_entropy, one, heads)
+        output = step().output._replace(embedding=embedding)
+        return objective(cross_entropy, step(output=output, valid=jnp.asarray(valid)), heads)
 
     embedding = step().output.embedding
     found, (to_heads, to_embedding) = jax.value_and_grad(whole, (0, 1))(heads, embedding)
@@ -148,12 +141,11 @@ def plain_contrast(embedding, labels, counted, temperature):
     return np.mean(losses) if losses else 0.0
 
 
-@pytest.mark.parametrize("temperature", [0.1, 1.0])
 @pytest.mark.parametrize("uncounted", [0, 5, 11, 12])
-def test_supervised_contrast_is_the_double_loop(temperature, uncounted):
+def test_supervised_contrast_is_the_double_loop(uncounted):
     counted = np.arange(B) >= uncounted
-    found, _ = value(supervised_contrast, EMBEDDING, CLASSES, counted, temperature)
-    assert found == pytest.approx(plain_contrast(EMBEDDING, CLASSES, counted, temperature), rel=1e-4)
+    found, _ = value(supervised_contrast, EMBEDDING, CLASSES, counted, 0.7)
+    assert found == pytest.approx(plain_contrast(EMBEDDING, CLASSES, counted, 0.7), rel=1e-4)
 
 
 def test_the_objectives_add_their_part_to_the_tasks_loss():
@@ -168,8 +160,6 @@ def test_the_objectives_add_their_part_to_the_tasks_loss():
 
 def test_an_objective_that_cannot_be_is_named():
     bare = Output(jnp.asarray(OUTPUTS), jnp.ones((B, 1)))
-    with pytest.raises(ObjectiveError, match="a network without an embedding"):
-        embedding_of(bare)
     for objective in (DomainAdversarial(), SupervisedContrastive()):
         with pytest.raises(ObjectiveError, match="a network without an embedding"):
             objective.heads(jax.random.key(0), bare, 2)
