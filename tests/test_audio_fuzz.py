@@ -51,8 +51,8 @@ def seeds(folder):
     """Small valid files by name, among them one of each container and one full of side information."""
     samples = 0.3 * np.sin(np.arange(3200) / 7)
     found = {}
+    path = folder / "seed"
     for container, subtype, channels in SEEDS:
-        path = folder / "seed"
         tall = np.stack([samples] * channels, axis=1)
         with soundfile.SoundFile(path, "w", 8000, channels, subtype, format=container) as file:
             if container in ("FLAC", "OGG", "AIFF", "MP3"):
@@ -68,19 +68,15 @@ def seeds(folder):
         "smpl": chunk(b"smpl", struct.pack("<9I6I", *[0] * 7, 1, 0, *[0] * 6)),
         "bext": chunk(b"bext", bytes(602) + b"history\0"),
         "exif": chunk(b"LIST", b"exif" + chunk(b"ever", b"0220")),
+        "zeros": chunk(b"LIST", bytes(400)),
         "fact": chunk(b"fact", struct.pack("<I", 3200)) + chunk(b"acid", bytes(24)) + chunk(b"iXML", b"<a/>"),
     }
     for name, side in sides.items():
         found[f"WAV {name}"] = plain[:12] + side + plain[12:]
         found[f"WAV late {name}"] = plain[:36] + side + plain[36:]
     found["WAV trailing LIST"] = plain + sides["LIST"]
-    found["RIFX"] = (
-        b"RIFX"
-        + struct.pack(">I", len(plain) - 8)
-        + b"WAVEfmt "
-        + struct.pack(">IHHIIHH4sI", 16, 1, 1, 8000, 16000, 2, 16, b"data", 6400)
-        + (samples * 32767).astype(">i2").tobytes()
-    )
+    soundfile.write(path, samples, 8000, "PCM_16", "BIG", "WAV")
+    found["RIFX"] = path.read_bytes()
     return found
 
 

@@ -22,7 +22,6 @@ def noise(seconds, seed=0, level=0.3, rate=RATE):
 
 def write(folder, name, samples, rate=RATE, **options):
     soundfile.write(folder / name, samples, rate, **options)
-    return folder / name
 
 
 @pytest.fixture

@@ -45,24 +45,6 @@ def test_a_wav_from_a_pipe_is_read_to_its_end(tmp_path, riff, data):
     assert seconds == 0.5
 
 
-def test_a_flac_from_a_pipe_must_be_written_again(tmp_path):
-    path = write(tmp_path / "a.flac", noise(RATE), subtype="PCM_16")
-    path.write_bytes(with_flac_frames(path.read_bytes(), 0))
-    with pytest.raises(AudioError, match="its header states no length, expected one, as ffmpeg"):
-        read(path)
-
-
-def test_side_information_does_not_matter(tmp_path):
-    odd = b"LIST" + struct.pack("<I", 17) + b"INFOISFT" + struct.pack("<I", 5) + b"Lavf\0"
-    for before in (
-        odd + b"\0",
-        b"what" + struct.pack("<I", 3) + b"odd\0",
-        b"LIST" + struct.pack("<I", 400) + bytes(400),
-    ):
-        (tmp_path / "a.wav").write_bytes(wav(PCM.tobytes(), before=before))
-        np.testing.assert_array_equal(read(tmp_path / "a.wav")[0], PCM / 32768)
-
-
 def test_an_mp3_that_states_no_length_ends_where_its_sound_ends(tmp_path):
     path = tmp_path / "a.mp3"
     soundfile.write(path, tone(3, RATE), RATE, bitrate_mode="CONSTANT", compression_level=0.9)
@@ -80,10 +62,6 @@ DAMAGED = {
     "text": (b"hello there", r"not readable as audio \(it begins with b'hello th'\), expected WAV"),
     "header only": (wav(b""), "holds no samples, expected sound"),
     "half a header": (wav(PCM.tobytes())[:30], r"not readable as audio \(.*No 'data' chunk marker\)"),
-    "no sound": (
-        wav(PCM.tobytes())[:36],
-        r"not readable as audio \(.*No 'data' chunk marker\), expected WAV",
-    ),
     "truncated": (wav(PCM.tobytes())[:9000], r"\(truncated: 8956 bytes of the 16000 its header promises\)"),
     "lying": (
         wav(PCM.tobytes(), data=10**6),
@@ -135,39 +113,28 @@ def test_a_truncated_file_is_named(tmp_path, container, keep):
         read(path)
 
 
-def pages(data):
-    """The pages of an Ogg file, and their place in it."""
-    while data:
-        length = 27 + data[26] + sum(data[27 : 27 + data[26]])
-        yield data[:length]
-        data = data[length:]
-
-
-def numbered(page, serial):
-    """A page of another serial number; its checksum is RFC 3533's, polynomial 0x04c11db7."""
-    page = page[:14] + struct.pack("<I", serial) + page[18:22] + bytes(4) + page[26:]
-    checksum = 0
-    for byte in page:
-        checksum ^= byte << 24
-        for _ in range(8):
-            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum >> 31 else 0)) & 0xFFFFFFFF
-    return page[:22] + struct.pack("<I", checksum) + page[26:]
-
-
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_an_ogg_file_without_its_end_or_with_another_behind_it_is_named(tmp_path, subtype):
     path = write(tmp_path / "a.ogg", noise(3 * RATE), subtype=subtype, format="OGG")
-    one = list(pages(path.read_bytes()))
-    other = [numbered(page, 7) for page in one]
-    for content, what in ((one[:-1], "last page lacks an end-of-stream bit"), (one + other, "junk after")):
-        path.write_bytes(b"".join(content))
+    one = path.read_bytes()
+    other = write(tmp_path / "b.ogg", noise(3 * RATE), subtype=subtype, format="OGG").read_bytes()
+    last = one.rindex(b"OggS")
+    for content, what in ((one[:last], "last page lacks an end-of-stream bit"), (one + other, "junk after")):
+        path.write_bytes(content)
         with pytest.raises(AudioError, match=rf"\(truncated, or several files in one: {what}"):
             read(path)
 
 
-@pytest.mark.parametrize("claimed", [2**36 - 1, 16001])
-def test_a_flac_that_promises_too_much_is_named(tmp_path, claimed):
+@pytest.mark.parametrize(
+    ("claimed", "sentence"),
+    [
+        (2**36 - 1, "at its end: its header promises 68719476735 frames"),
+        (16001, "at its end: its header promises 16001 frames"),
+        (0, "states no length, expected one, as ffmpeg"),  # it came from a pipe
+    ],
+)
+def test_a_flac_of_another_length_is_named(tmp_path, claimed, sentence):
     path = write(tmp_path / "a.flac", noise(RATE), subtype="PCM_16")
     path.write_bytes(with_flac_frames(path.read_bytes(), claimed))
-    with pytest.raises(AudioError, match=f"at its end: its header promises {claimed} frames"):
+    with pytest.raises(AudioError, match=sentence):
         read(path)

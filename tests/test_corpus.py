@@ -112,12 +112,6 @@ def test_a_mapped_corpus_is_read_batch_by_batch(tmp_path):
         assert batch["features"].shape == (16, *shape)
 
 
-def refused(message, *arguments, **options):
-    """When called, not when the first batch is requested."""
-    with pytest.raises(CorpusError, match=message):
-        batches(CORPUS, *arguments, **options)
-
-
 @pytest.mark.parametrize(
     ("indices", "message"),
     [
@@ -129,8 +123,9 @@ def refused(message, *arguments, **options):
         (3, r"indices are int64 \(\), expected integers \[M\]"),
     ],
 )
-def test_wrong_indices_are_refused(indices, message):
-    refused(message, indices, 4)
+def test_wrong_indices_are_refused_before_the_first_batch(indices, message):
+    with pytest.raises(CorpusError, match=message):
+        batches(CORPUS, indices, 4)
 
 
 ONE, OTHER = noise_corpus("one", seed=1), noise_corpus("other", seed=2, each=4)

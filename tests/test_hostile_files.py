@@ -4,16 +4,14 @@ import contextlib
 import io
 import json
 import sys
-import threading
 import zipfile
 from pathlib import Path
 
+import five_recordings
 import numpy as np
 import pytest
-import soundfile
 
 from ser_jax import data
-from ser_jax.data import audio
 
 
 class Bomb:
@@ -32,17 +30,8 @@ def bomb(folder):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A prepared corpus of four recordings, whose speaker has an evil name."""
-    rows = ["path,speaker,arousal,valence"]
-    for i in range(4):
-        samples = np.random.default_rng(i).uniform(-0.5, 0.5, 4000)
-        soundfile.write(tmp_path / f"{i}.wav", samples, 16000)
-        rows.append(
-            f"{i}.wav,<script>{i}</script>,{['low', 'high'][i % 2]},{['negative', 'positive'][i // 2]}"
-        )
-    (tmp_path / "manifest.csv").write_text("\n".join(rows))
-    source = tmp_path / "manifest.csv"
-    return data.prepare("manifest", source, name="tiny", data_dir=tmp_path / "root", workers=1)
+    """A prepared corpus of five recordings."""
+    return five_recordings.prepare(five_recordings.written(tmp_path / "speech"), tmp_path / "root")
 
 
 def load(folder):
@@ -94,7 +83,7 @@ def test_what_a_corpus_names_is_neither_imported_nor_opened(folder, evil, file):
             assert load(folder).fingerprint == expected
         assert not evil.exists()
         path.write_text(before)
-    assert len(load(folder)) == 4
+    assert len(load(folder)) == 5
 
 
 def cached(folder):
@@ -149,21 +138,3 @@ def test_a_cache_that_promises_more_than_it_holds_is_written_again(folder, size)
     with zipfile.ZipFile(f"{place}.npz", "a") as archive:
         archive.writestr("seconds.npy", header.getvalue())
     assert load(folder).fingerprint == true.fingerprint
-
-
-def test_a_header_that_promises_hours_costs_nothing(tmp_path):
-    """A WAV of 0.1 s whose header promises four gigabytes, and an RF64 that promises an exabyte."""
-    import tracemalloc
-
-    path = tmp_path / "lie.wav"
-    soundfile.write(path, np.zeros(1600), 16000)
-    content = bytearray(path.read_bytes())
-    content[40:44] = (0xF0000000).to_bytes(4, "little")
-    path.write_bytes(content)
-    tracemalloc.start()
-    with pytest.raises(audio.AudioError, match="truncated: 3200 bytes of the 4026531840"):
-        audio.read(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 10e6
-    assert threading.active_count() < 100

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from corpora import noise_corpus
 
-from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, LabelError, annotations, canonical, classes, counts
+from ser_jax.data.labels import EMOTIONS, LabelError, canonical, classes, counts
 
 VALUES = np.array([1.0, 2.0, 2.5, 3.0, 5.5])
 
@@ -62,15 +62,6 @@ def test_emotions_of_all_databases_have_one_vocabulary():
 
 
 def test_emotions_cluster_as_published():
-    high, positive = (
-        {emotion for emotion in EMOTIONS if annotations(emotion)[target] == 1.0} for target in (0, 1)
-    )
+    high, positive = ({emotion for emotion in EMOTIONS if EMOTIONS[emotion][target]} for target in (0, 1))
     assert high == {"anger", "fear", "happiness", "surprise"}
     assert positive == {"calm", "happiness", "neutral", "surprise"}
-
-
-@pytest.mark.parametrize("emotion", EMOTIONS)
-def test_an_emotions_annotations_are_its_classes(emotion):
-    for target, annotation, word in zip(CLASS_NAMES, annotations(emotion), EMOTIONS[emotion], strict=True):
-        corpus_of_one = corpus("emodb", 0.5, np.array([annotation]))
-        assert CLASS_NAMES[target][classes(corpus_of_one, target)[0]] == word

@@ -44,31 +44,23 @@ def draw(seed, count=6):
     return np.where(np.arange(FRAMES)[None, :, None] < frames[:, None, None], level, 0), frames
 
 
-def test_speech_from_frame_37_starts_after_370_ms():
-    features = bands(curve(400, (37, 300, SPEECH)))
-    assert onset(*features) == pytest.approx([0.37])
-    assert extent(*features).tail == pytest.approx([1.0])  # frames 300 to 399
-    assert extent(*features).contrast == pytest.approx([50.0])
-
-
-@pytest.mark.parametrize(("level", "starts"), [(-34.9, 20), (-35.1, 100)])
-def test_what_lies_25_db_below_the_loud_frames_is_speech(level, starts):
-    assert onset(*bands(curve(300, (20, 100, level), (100, 200, SPEECH)))) == pytest.approx([starts / 100])
-
-
-@pytest.mark.parametrize(("level", "starts"), [(-23.9, 20), (-24.1, 100)])
-def test_in_a_loud_room_speech_lies_6_db_above_it(level, starts):
-    features = bands(curve(300, (20, 100, level), (100, 200, SPEECH), room=-30.0))
+@pytest.mark.parametrize(
+    ("room", "level", "starts"),
+    [
+        (ROOM, -34.9, 20),  # 25 dB below the loud frames is speech
+        (ROOM, -35.1, 100),
+        (-30.0, -23.9, 20),  # in a loud room, 6 dB above it
+        (-30.0, -24.1, 100),
+        (-19.9, -19.9, 0),  # 10 dB below the loud frames, whatever the room
+        (-20.1, -20.1, 100),
+    ],
+)
+def test_where_speech_begins(room, level, starts):
+    features = bands(curve(300, (20, 100, level), (100, 200, SPEECH), room=room))
     assert onset(*features) == pytest.approx([starts / 100])
 
 
-@pytest.mark.parametrize(("level", "starts"), [(-19.9, 0), (-20.1, 100)])
-def test_what_lies_10_db_below_the_loud_frames_is_speech_whatever_the_room(level, starts):
-    features = bands(curve(300, (100, 200, SPEECH), room=level))
-    assert onset(*features) == pytest.approx([starts / 100])
-
-
-def test_the_first_of_five_frames_is_the_start():
+def test_speech_begins_with_the_first_of_five_frames_and_ends_with_the_last():
     level = curve(300, (10, 14, SPEECH), (50, 55, SPEECH), (80, 120, SPEECH), (200, 204, SPEECH))
     found = extent(*bands(level))
     assert found.lead == pytest.approx([0.50])

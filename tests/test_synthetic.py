@@ -1,30 +1,22 @@
-"""Synthesised databases: their layout, their determinism, and that what is annotated is what was said."""
+"""Synthesised databases: they are deterministic, and their annotations and sounds tell the truth."""
 
 import hashlib
-import re
 import subprocess
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.io import wavfile
+from scipy.stats import ttest_ind
 
-from ser_jax.data.synthetic import (
-    SynthesisError,
-    design,
-    plan,
-    read_truth,
-    synthesize,
-)  # fmt: skip
+from ser_jax.data import audio, databases, labels
+from ser_jax.data.corpus import Facts
+from ser_jax.data.synthetic import SynthesisError, design, plan, read_truth, synthesize
 
 FEWEST = 92
-NUMBERS = (16, 17, 19, 21, 23, 25, 26, 28, 30, 34, 37, 39, 41, 42, 43, 45, 46, 48, 56, 58, 62, 64, 65)
-USERS = [str(number) for number in NUMBERS]
-TURN = re.compile(r"\[(\d+\.\d{4}) - (\d+\.\d{4})\]\t(\w+)\t([a-z]{3})\t\[([\d.]+), ([\d.]+), ([\d.]+)\]")
 
 
 @pytest.fixture(scope="module")
@@ -35,41 +27,20 @@ def out(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def labels(out):
-    """Name -> (dialog, emotion, [valence, activation, dominance])."""
-    turns = {}
-    for file in out.glob("IEMOCAP_full_release/Session?/dialog/EmoEvaluation/Ses*.txt"):
-        for _, _, name, emotion, *vector in TURN.findall(file.read_text()):
-            turns[name] = (file.stem, emotion, np.array(vector, float))
-    return turns
+def catalogs(out):
+    trees = {"iemocap": out / "IEMOCAP_full_release", "recola": out / "RECOLA"}
+    return {database: databases.read(database, tree) for database, tree in trees.items()}
 
 
 @pytest.fixture(scope="module")
-def sounds(out):
-    """Utterance id -> 16-bit samples, of both databases."""
-    found = {}
-    for file in out.glob("IEMOCAP_full_release/Session?/sentences/wav/*/Ses*.wav"):
-        rate, found[file.stem] = wavfile.read(file)
-        assert rate == 16000
-    for user in USERS:
-        rate, samples = wavfile.read(out / "RECOLA/RECOLA-Audio-recordings" / f"P{user}.wav")
-        assert (rate, len(samples)) == (16000, 4_800_000)
-        for index, (start, stop) in enumerate(timings(out, user)):
-            found[f"P{user}_{index:03d}"] = samples[round(start * 16000) : round(stop * 16000)]
-    return found
-
-
-def timings(out: Path, user: str) -> np.ndarray:
-    return np.loadtxt(out / f"RECOLA/RECOLA-Audio_timings/P{user}.csv", delimiter=";", skiprows=1)
-
-
-def trace(out: Path, user: str, target: str) -> tuple[str, np.ndarray]:
-    """Header and values of an annotation file, times in hundredths, ratings in ten-thousandths."""
-    file = out / "RECOLA/RECOLA-Annotation/emotional_behaviour" / target / f"P{user}.csv"
-    values = np.loadtxt(file, delimiter=";", skiprows=1)
-    scaled = values * ([100] + 6 * [10_000])
-    assert np.allclose(scaled, np.rint(scaled), rtol=0, atol=1e-6)
-    return file.read_text().partition("\n")[0], np.rint(scaled).astype(int)
+def sounds(catalogs):
+    """Database -> utterance id -> samples."""
+    return {
+        database: {
+            each.id: audio.read(each.path, each.start, each.stop, 20.0)[0] for each in catalog.utterances
+        }
+        for database, catalog in catalogs.items()
+    }
 
 
 def digest(root: Path) -> str:
@@ -89,104 +60,76 @@ def test_another_process_writes_the_same_bytes(out, tmp_path):
     assert digest(tmp_path / "again") == digest(out)
 
 
-def test_english_annotations_tell_the_truth(out, labels):
-    truth = read_truth(out)
-    for name, (_, _, (valence, activation, _)) in labels.items():
-        assert truth[name] == {
-            "arousal": "high" if activation > 2.5 else "low",
-            "valence": "positive" if valence >= 2.5 else "negative",
-        }
-
-
 @pytest.mark.parametrize("target", ["arousal", "valence"])
-def test_french_annotations_tell_the_truth(out, target):
-    truth, zeros = read_truth(out), 0
-    for user in USERS:
-        header, rows = trace(out, user, target)
-        assert header == "time;FM1 ;FM2 ;FM3 ;FF1 ;FF2 ;FF3"
-        assert np.array_equal(rows[:, 0], 4 * np.arange(7501))
-        assert np.abs(rows[:, 1:]).max() <= 10_000
-        for index, (start, stop) in enumerate(np.rint(100 * timings(out, user)).astype(int)):
-            inside = rows[(rows[:, 0] >= start) & (rows[:, 0] < stop), 1:]
-            total = int(inside.sum())
-            assert total == 0 or abs(total / inside.size) >= 500
-            assert len(set(inside.sum(axis=0))) > 1  # raters differ
-            assert (truth[f"P{user}_{index:03d}"][target] in ("high", "positive")) == (total > 0)
-            zeros += total == 0
-    assert len(USERS) / 2 <= zeros <= FEWEST / 3
+@pytest.mark.parametrize("database", ["iemocap", "recola"])
+def test_annotations_tell_the_truth_even_on_the_threshold(out, catalogs, database, target):
+    facts, truth = Facts.of(database, database, catalogs[database]), read_truth(out)
+    assert facts.synthetic
+    names = np.array(labels.CLASS_NAMES[target])[labels.classes(facts, target)]
+    assert names.tolist() == [truth[id][target] for id in facts.id]
+    assert abs(np.diff(list(Counter(names.tolist()).values()))[0]) <= 10
+    annotation, threshold = getattr(facts, target), facts.thresholds[target]
+    assert 5 <= (annotation == threshold).sum() <= FEWEST / 2
+    assert (abs(annotation - threshold)[annotation != threshold] >= 0.05).all()
 
 
-def test_turns_lie_apart_within_the_recording_and_the_room_is_quiet_between_them(out, sounds):
-    for user in USERS:
-        bounds = timings(out, user)
+def test_turns_lie_apart_within_the_recording(catalogs):
+    turns = catalogs["recola"].utterances
+    for speaker in {turn.speaker for turn in turns}:
+        bounds = np.array([(turn.start, turn.stop) for turn in turns if turn.speaker == speaker])
         assert np.all(np.diff(bounds.ravel()) > 0)
-        assert bounds.min() > 0
-        assert bounds.max() < 300
-    _, samples = wavfile.read(out / f"RECOLA/RECOLA-Audio-recordings/P{user}.wav")
-    (_, stop), (start, _) = bounds[:2]
-    between = samples[round(stop * 16000) : round(start * 16000)]
-    assert 1 < np.std(between) < 30
-    assert np.std(sounds[f"P{user}_000"]) > 10 * np.std(between)
+        assert 0 < bounds.min() < bounds.max() < 300
 
 
 def test_truth_names_every_utterance_once(out, sounds):
-    truth = read_truth(out)
-    assert set(truth) == set(sounds)
-    for language in ("Ses", "P"):
-        for target in ("arousal", "valence"):
-            counts = Counter(classes[target] for name, classes in truth.items() if name.startswith(language))
-            assert max(counts.values()) - min(counts.values()) <= 10
+    assert set(read_truth(out)) == sounds["iemocap"].keys() | sounds["recola"].keys()
 
 
 def test_utterances_begin_and_end_in_silence_and_never_clip(sounds):
-    for samples in sounds.values():
-        assert samples.dtype == np.int16
-        assert np.abs(samples.astype(int)).max() < 32767
-        whole = np.std(samples)
-        assert np.std(samples[:160]) < whole / 3
-        assert np.std(samples[-160:]) < whole / 3
+    for samples in (*sounds["iemocap"].values(), *sounds["recola"].values()):
+        assert np.abs(samples).max() < 32767 / 32768
+        assert max(np.std(samples[:160]), np.std(samples[-160:])) < np.std(samples) / 3
 
 
-def test_loudness_tells_neither_arousal_nor_valence(out, sounds):
-    truth = read_truth(out)
-    level = {name: 20 * np.log10(np.std(samples)) for name, samples in sounds.items()}
-    for target, one in (("arousal", "high"), ("valence", "positive")):
-        groups = defaultdict(list)
-        for name, value in level.items():
-            groups[truth[name][target] == one].append(value)
-        error = np.sqrt(sum(np.var(values, ddof=1) / len(values) for values in groups.values()))
-        assert abs(np.mean(groups[True]) - np.mean(groups[False])) < 3 * error
-        assert all(np.std(values) > 1.5 for values in groups.values())
+def difference(truth, values, target):
+    """Welch's t between the two classes of values by utterance."""
+    classes = (
+        [v for id, v in values.items() if truth[id][target] == name] for name in labels.CLASS_NAMES[target]
+    )
+    return ttest_ind(*classes, equal_var=False).statistic
+
+
+@pytest.mark.parametrize("target", ["arousal", "valence"])
+def test_loudness_tells_neither_arousal_nor_valence(out, sounds, target):
+    for each in sounds.values():
+        level = {id: 20 * np.log10(np.std(samples)) for id, samples in each.items()}
+        assert abs(difference(read_truth(out), level, target)) < 3
+        assert np.std(list(level.values())) > 1.5
 
 
 def band_level(samples, low, high):
     """Level of a band relative to the whole, dB."""
-    power = np.abs(np.fft.rfft(samples.astype(float))) ** 2
+    power = np.abs(np.fft.rfft(samples)) ** 2
     hertz = np.fft.rfftfreq(len(samples), 1 / 16000)
     return 10 * np.log10(power[(hertz >= low) & (hertz < high)].sum() / power.sum())
 
 
 @pytest.mark.parametrize(
-    ("language", "band", "target", "told"),
+    ("database", "band", "target", "told"),
     [
-        ("Ses", (2600, 3400), "valence", True),
-        ("P", (2600, 3400), "valence", False),
-        ("P", (5500, 6300), "valence", True),
-        ("Ses", (5500, 6300), "valence", False),
-        ("Ses", (1000, 2500), "arousal", True),
-        ("P", (1000, 2500), "arousal", True),
+        ("iemocap", (2600, 3400), "valence", True),
+        ("recola", (2600, 3400), "valence", False),
+        ("recola", (5500, 6300), "valence", True),
+        ("iemocap", (5500, 6300), "valence", False),
+        ("iemocap", (1000, 2500), "arousal", True),
+        ("recola", (1000, 2500), "arousal", True),
     ],
 )
 def test_languages_share_the_cues_of_arousal_and_not_those_of_valence(
-    out, sounds, language, band, target, told
+    out, sounds, database, band, target, told
 ):
-    truth = read_truth(out)
-    groups = defaultdict(list)
-    for name, samples in sounds.items():
-        if name.startswith(language):
-            groups[truth[name][target] in ("high", "positive")].append(band_level(samples, *band))
-    error = np.sqrt(sum(np.var(values, ddof=1) / len(values) for values in groups.values()))
-    statistic = (np.mean(groups[True]) - np.mean(groups[False])) / error
+    levels = {id: band_level(samples, *band) for id, samples in sounds[database].items()}
+    statistic = -difference(read_truth(out), levels, target)
     assert statistic > 4 if told else abs(statistic) < 3
 
 

@@ -27,6 +27,7 @@ RATES = (1_000, 768_000)  # Hz; lower rates hold no speech, no converter works a
 BLOCK = 1 << 17  # samples of all channels decoded at a time, 1 MiB
 LARGEST = float(np.finfo(np.float32).max)  # the power of larger samples overflows
 MISSING = 128  # bytes of sound that may be missing: some writers count their own header as sound
+ENDLESS = (0x7FFF0000, 0x80000000), (0xFFFF0000, 0xFFFFFFFF)  # sizes that writers to a pipe leave
 CHUNKS = 4096  # of a WAV file; a file of nothing but chunks would take hours
 _PADDING = 2 * 1152  # frames an MP3 may lack, which encoders add and players drop
 _MAGIC = re.compile(
@@ -44,11 +45,9 @@ class AudioError(UserError):
     """Audio that is missing, unreadable, or holds no usable sound; the message is "path: reason".
 
     Attributes:
-      path: the file.
       finding: its category in an audit: "missing", or not to be opened; "undecodable", also if it is empty,
         truncated or at odds with its own header; "non-finite" samples; "too short" for one frame of
         features; "outside", for a segment that does not lie within its file.
-      reason: what was found and expected.
     """
 
     def __init__(self, path: Path | str, finding: str, reason: str):
@@ -188,11 +187,6 @@ def check(path: Path | str) -> None:
         raise AudioError(path, "missing", "not a regular file, expected an audio file")
 
 
-def is_endless(promised: int) -> bool:
-    """Return whether a writer to a pipe leaves this size: ffmpeg 2^32 - 1, sox and arecord almost 2^31."""
-    return 0x7FFF0000 <= promised <= 0x80000000 or 0xFFFF0000 <= promised <= 0xFFFFFFFF
-
-
 def _not_opened(path: Path | str, error: Exception) -> AudioError:
     reason = getattr(error, "strerror", None) or error
     return AudioError(path, "missing", f"cannot be opened ({reason}), expected an audio file")
@@ -226,10 +220,7 @@ def _decode(path: Path, file: soundfile.SoundFile, first: int, wanted: int) -> I
 
 
 def _check_header(path: Path) -> bool:
-    """Refuse what libsndfile must not open; return whether the file states its length, as few MP3s do not.
-
-    Raises: ValueError; OSError.
-    """
+    """Raise ValueError for what libsndfile must not open; return whether the file states its length."""
     with path.open("rb") as file:
         head = file.read(12)
         if not _MAGIC.match(head):
@@ -238,7 +229,7 @@ def _check_header(path: Path) -> bool:
             raise ValueError(f"it begins with {head[:8]!r}" if head else "it is empty")
         if head[:2] in (b"RI", b"RF"):
             _check_lists(file, "big" if head[:4] == b"RIFX" else "little")
-        if head[:1] not in b"I\xff":
+        if head[:1] not in b"I\xff":  # all but some MP3s state their length
             return True
         tags = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
         file.seek(tags if head[:3] == b"ID3" else 0)
@@ -247,7 +238,7 @@ def _check_header(path: Path) -> bool:
 
 
 def _check_lists(file: BinaryIO, order: Literal["little", "big"]) -> None:
-    """Refuse a list in a WAV file whose parts lead backwards: libsndfile would never return (issue 1118)."""
+    """Raise ValueError if a WAV file's list leads backwards, for which libsndfile hangs (its issue 1118)."""
     place, end = 12, 0  # of a chunk or a list's part; of the list
     for _ in range(CHUNKS):
         file.seek(place)
@@ -268,13 +259,11 @@ def _check_lists(file: BinaryIO, order: Literal["little", "big"]) -> None:
 
 
 def _check_sizes(file: soundfile.SoundFile) -> None:
-    """Refuse a file that ends before its sound, which libsndfile shortens silently, but for its log.
-
-    Raises: ValueError.
-    """
+    """Raise ValueError if a file ends before its sound, which libsndfile says in its log only."""
     if cut := _CUT.search(file.extra_info):
         raise ValueError(f"truncated, or several files in one: {cut[1].lower()}")
     if sizes := _SIZES.findall(file.extra_info):
         promised, found = sizes[0 if file.format == "W64" else -1]
-        if found and int(promised) > int(found) + MISSING and not is_endless(int(promised)):
+        endless = any(low <= int(promised) <= high for low, high in ENDLESS)
+        if found and int(promised) > int(found) + MISSING and not endless:
             raise ValueError(f"truncated: {found} bytes of the {promised} its header promises")

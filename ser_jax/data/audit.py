@@ -61,29 +61,18 @@ BLOCK = 64  # utterances converted to float64 at once; 10 MB
 
 
 class Measurement(NamedTuple):
-    """What decoding an utterance shows; `findings` alone if its recording is unusable.
+    """What decoding an utterance shows; `findings` alone if its recording is unusable."""
 
-    Attributes:
-      findings: lines of the report and reasons.
-      level: root mean square of the part that is used, dB of full scale.
-      digest: of all its samples; "" if the part that is used is digital silence.
-      seconds: its duration.
-      format: of its file, as in "WAV PCM_16, 16000 Hz, 1 channel"; "" if it cannot be read.
-    """
-
-    findings: list[tuple[str, str]]
-    level: float = -math.inf
-    digest: str = ""
+    findings: list[tuple[str, str]]  # lines of the report and reasons
+    level: float = -math.inf  # root mean square of the part that is used, dB of full scale
+    digest: str = ""  # of all its samples; "" if the part that is used is digital silence
     seconds: float = 0.0
-    format: str = ""
+    format: str = ""  # of its file, as in "WAV PCM_16, 16000 Hz, 1 channel"; "" if it cannot be read
 
 
 def audit(database: str, source: Path | str, workers: int | None = None, **options: Any) -> dict[str, Any]:
-    """Read a database's labels and decode all of its recordings to their ends.
+    """Read a database's labels and decode all of its recordings to their ends, by default on all cores.
 
-    Args:
-      database, source, options: see `databases.read`.
-      workers: processes that decode; all cores by default.
     Returns: JSON values: counts, levels, `findings` of each of `LINES`, `classes` of each speaker by the
       default rule, `loudness` of each dimension (see `separation`), and whether `prepare` would refuse it.
     Raises: DatabaseError if not even the labels can be read; PrepareError.
@@ -98,7 +87,10 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
         findings[line].append({"what": what, "reason": reason})
 
     first: dict[str, Utterance] = {}  # digest of samples to the first utterance that has it
+    formats: dict[Path, str] = {}
     for utterance, found in zip(catalog.utterances, measured, strict=True):
+        if found.format:
+            formats[utterance.path] = found.format
         for line, reason in found.findings:
             note(line, _what(utterance), reason)
         if found.digest and (other := first.setdefault(found.digest, utterance)) is not utterance:
@@ -122,12 +114,12 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
             if len(present) == 1:
                 note("one class", speaker, f"{dimension} always {present[0]}")
         valid = np.isfinite(level) & (each >= 0)
-        loudness[dimension] = separation(level[valid], each[valid], facts.speaker[valid])
-        if is_trap(loudness[dimension]):
-            note("loudness", dimension, _in_words(loudness[dimension], names[1]))
+        alone = loudness[dimension] = separation(level[valid], each[valid], facts.speaker[valid])
+        low, high = alone["counts"]
+        # 99 of 100 meaningless levels stay below this UAR (Kolmogorov and Smirnov).
+        if low and high and alone["uar"] >= max(TRAP, 0.5 + 1.63 / 2 * math.sqrt(1 / low + 1 / high)):
+            note("loudness", dimension, _in_words(alone, names[1]))
     usable = [found for found in measured if found.format]
-    pairs = zip(catalog.utterances, measured, strict=True)
-    recordings = {utterance.path: found for utterance, found in pairs if found.format}.values()
     return {
         "database": database,
         "source": str(source),
@@ -139,7 +131,7 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
         "sessions": len(set(facts.session)),
         "seconds": _spread([found.seconds for found in usable]),
         "level_db": _spread([found.level for found in usable if math.isfinite(found.level)]),
-        "formats": dict(collections.Counter(found.format for found in recordings).most_common()),
+        "formats": dict(collections.Counter(formats.values()).most_common()),
         "findings": {
             line: {"severity": severity, "meaning": meaning, "count": len(found), "found": found}
             for (line, (severity, meaning)), found in zip(LINES.items(), findings.values(), strict=True)
@@ -190,7 +182,7 @@ def measure(utterance: Utterance) -> Measurement:
 def separation(
     level: Float[np.ndarray, "N"], classes: Int[np.ndarray, "N"], speaker: Shaped[np.ndarray, "N"]
 ) -> dict[str, Any]:
-    """Return how well the level, dB, separates classes 0 and 1, given the speakers.
+    """Return how well the level, dB, separates classes 0 and 1.
 
     Returns: `counts`, utterances of class 0 and of class 1, and, None if one of them is empty,
       auc: the probability that an utterance of class 1 is louder than one of class 0, ties counted half;
@@ -212,15 +204,6 @@ def separation(
     return {"auc": auc(level), "auc_within": auc(level - mean[who]), "uar": uar, "counts": counts}
 
 
-def is_trap(loudness: dict[str, Any]) -> bool:
-    """Return whether a network could do well by level alone, and 99 of 100 meaningless levels do worse."""
-    low, high = loudness["counts"]
-    if not (low and high):
-        return False
-    chance = 0.5 + 1.63 / 2 * math.sqrt((low + high) / (low * high))  # Kolmogorov-Smirnov
-    return loudness["uar"] >= max(TRAP, chance)
-
-
 class Silence(NamedTuple):
     """Silence around the speech of every utterance, [N] float64; lead and tail are NaN if there is none.
 
@@ -233,7 +216,7 @@ class Silence(NamedTuple):
 
 
 def silence(logmel: Float[np.ndarray, "N T F"], frames: Int[np.ndarray, "N"]) -> Silence:
-    """Measure the silence before and after speech, by energy alone.
+    """Measure the silence before and after speech, by the energy of log-mels (dB) alone; NaN without speech.
 
     The paper asks whether silence at the beginning keeps attention from the first segment (Sec. 6), and does
     not state its voice activity detector. Ours compares the levels of frames, their power summed over bands:
@@ -251,10 +234,7 @@ def silence(logmel: Float[np.ndarray, "N T F"], frames: Int[np.ndarray, "N"]) ->
     A frame covers 25 ms, so the start comes up to 25 ms early; a voiceless plosive begins with its burst.
     Neither the recording's level nor the content of the padding matters.
 
-    Args:
-      logmel: dB; read in blocks, so that it may be mapped from a file.
-      frames: frames that are not padding.
-    Returns: NaN if nothing lasts long enough, or if digital silence would count as speech.
+    Digital silence never counts as speech.
     """
     frames = np.asarray(frames)
     found = np.empty((3, len(frames)))

@@ -23,9 +23,9 @@ import absl.logging
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from ser_jax.data import databases, store
+from ser_jax.data import audio, databases, store
 from ser_jax.data.catalog import Catalog
-from ser_jax.data.preparation import Flaw, PrepareError, Record, in_order, missing, recorder
+from ser_jax.data.preparation import Flaw, PrepareError, Record, in_order, recorder
 from ser_jax.errors import UserError
 from ser_jax.features import Frontend
 
@@ -40,31 +40,20 @@ class BeamError(PrepareError):
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class CorpusConfig(tfds.core.BuilderConfig):
-    """One corpus: the name of its folder, its facts and its features.
-
-    Attributes:
-      catalog: the database's facts.
-      notes: metadata that is stored beside the records.
-      frontend: extracts the features.
-      workers: number of processes.
-      skip_bad: whether to leave out utterances that cannot be prepared.
-    """
+    """One corpus: the name of its folder, its facts and its features."""
 
     catalog: Catalog
-    notes: Mapping[str, Any]
+    notes: Mapping[str, Any]  # metadata that is stored beside the records
     frontend: Frontend
-    workers: int
-    skip_bad: bool
+    workers: int  # processes
+    skip_bad: bool  # whether to leave out utterances that cannot be prepared
 
 
 class StableWriter(tfds.core.ExampleWriter):
     """Writes a record's fields in one order; the default order changes from process to process."""
 
     def write(self, path: Path, examples: Iterable[tuple[Any, bytes]]) -> Any:
-        """Write (key, serialised record) pairs.
-
-        Raises: OSError if they cannot be written, for which array_record raises RuntimeError.
-        """
+        """Write (key, serialised record) pairs; raise OSError where array_record raises RuntimeError."""
         parse = tf_example_pb2.Example.FromString
         stable = ((key, parse(record).SerializeToString(deterministic=True)) for key, record in examples)
         try:
@@ -98,10 +87,14 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
         config, folder = self.builder_config, Path(self.data_dir)
-        flaws = missing(config.catalog.utterances)
-        self._check(flaws)
-        absent = {flaw.id for flaw in flaws}
-        present = [utterance for utterance in config.catalog.utterances if utterance.id not in absent]
+        flaws, present = [], []
+        for utterance in config.catalog.utterances:
+            try:
+                audio.check(utterance.path)
+                present.append(utterance)
+            except audio.AudioError as error:
+                flaws.append(Flaw.of(utterance, error))
+        self._check(flaws)  # before anything is decoded
         present.sort(key=lambda utterance: utterance.id)
         do = recorder(config.frontend)
         records = in_order(do, present, config.workers, config.name)  # starts when it is first read
@@ -124,10 +117,9 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
             flaws += [Flaw(*row) for row in json.loads(file.read_text(encoding="utf-8"))]
             file.unlink()
         self._check(flaws)
-        files = [Path(flaw.file).absolute().relative_to(config.catalog.folder) for flaw in flaws]
-        left_out = [
-            flaw._replace(file=file.as_posix())._asdict() for flaw, file in zip(flaws, files, strict=True)
-        ]
+        left_out = [flaw._asdict() for flaw in flaws]
+        for row in left_out:
+            row["file"] = Path(row["file"]).absolute().relative_to(config.catalog.folder).as_posix()
         self.info.metadata.update(config.notes, left_out=left_out)
 
     def _check(self, flaws: Sequence[Flaw]) -> None:
@@ -189,10 +181,7 @@ def build(
 
 
 def _beam(runner: str, options: Sequence[str]) -> dict[str, Any]:
-    """Return the part of a `DownloadConfig` that chooses an engine.
-
-    Raises: BeamError if Beam is not installed, has no such runner, or refuses an option.
-    """
+    """Return the part of a `DownloadConfig` that chooses an engine; raise BeamError if Beam has none such."""
     try:
         import apache_beam
         from apache_beam.options.pipeline_options import PipelineOptions
@@ -210,11 +199,11 @@ def _beam(runner: str, options: Sequence[str]) -> dict[str, Any]:
         with contextlib.redirect_stderr(usage):
             pipeline = PipelineOptions([f"--{option.removeprefix('--')}" for option in options])
             pipeline.get_all_options(retain_unknown_options=True)  # parses them
+        if not isinstance(engine, apache_beam.runners.PipelineRunner):
+            raise TypeError("it is something else")
     except Exception as error:  # whatever is named is imported and called
         raise BeamError(f"no Beam runner {runner!r} ({error}), expected one like DirectRunner") from error
     except SystemExit as error:
         reason = usage.getvalue().strip().rpartition("error: ")[2]
         raise BeamError(f"--beam-options: {reason}, expected options of Beam's") from error
-    if not isinstance(engine, apache_beam.runners.PipelineRunner):
-        raise BeamError(f"no Beam runner {runner!r} (it is something else), expected one like DirectRunner")
     return {"beam_runner": runner, "beam_options": pipeline}

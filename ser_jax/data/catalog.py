@@ -7,7 +7,8 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,7 @@ from ser_jax.io import read_bytes
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")  # of recordings in folders, in either case
 MARKER = "SYNTHETIC.txt"  # marks a folder of synthesised speech
 # A finite number with few enough digits for exact sums; float() also takes 1_000 and digits of all scripts.
-NUMBER = r"[-+]?(?=\.?[0-9])[0-9]{0,30}\.?[0-9]{0,300}(?:[eE][-+]?[0-9]{1,2})?"
-SHOWN = 200  # characters of a header in an error
+NUMBER = re.compile(r"[-+]?(?=\.?[0-9])[0-9]{0,30}\.?[0-9]{0,300}(?:[eE][-+]?[0-9]{1,2})?")
 
 
 class DatabaseError(UserError):
@@ -27,49 +27,36 @@ class DatabaseError(UserError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """One utterance: its facts, as `Facts` has them, and its recording.
-
-    Attributes:
-      path: the recording that contains it.
-      start, stop: the segment of the recording, s; None stands for the end of the file.
-      language: a code as in "en", or "unknown".
-      place: where its label was read, "file:line"; "" if the recording's name is the label.
-    """
+    """One utterance: its facts, as `Facts` has them, and its recording."""
 
     id: str
-    path: Path
-    start: float = 0.0
-    stop: float | None = None
+    path: Path  # of the recording that contains it
+    start: float = 0.0  # of the segment, s
+    stop: float | None = None  # of the segment, s; None stands for the end of the file
     speaker: str
     sex: str
     session: str
-    language: str
+    language: str  # a code as in "en", or "unknown"
     arousal: float = math.nan
     valence: float = math.nan
     dominance: float = math.nan
     emotion: str = ""
     dialogue: str = ""
     raters: str = ""
-    place: str = ""
+    place: str = ""  # where its label was read, "file:line"; "" if the recording's name is the label
 
 
 @dataclasses.dataclass(frozen=True)
 class Catalog:
-    """The utterances of a database, whether or not their recordings exist.
-
-    Attributes:
-      utterances: in the reader's order.
-      thresholds: dimension to the annotation that separates the two classes.
-      scales: dimension to the lowest and the highest possible rating, if people rated it.
-      unlabelled: recordings, or places of turns, that are left out because they have no label.
+    """The utterances of a database, whether or not their recordings exist, in the reader's order.
 
     Raises: DatabaseError if two utterances have the same id.
     """
 
     utterances: tuple[Utterance, ...]
-    thresholds: Mapping[str, float]
+    thresholds: Mapping[str, float]  # and scales: see `Facts`
     scales: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
-    unlabelled: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()  # recordings, or places of turns, that are left out for lack of a label
 
     def __post_init__(self) -> None:
         places: dict[str, Path | str] = {}
@@ -83,7 +70,8 @@ class Catalog:
         """Whether any recording, or the file it links to, lies in a marked folder."""
         paths = {utterance.path for utterance in self.utterances}
         folders = {path.parent for path in paths} | {Path(os.path.realpath(path)).parent for path in paths}
-        return any(map(is_marked, folders))
+        real = {Path(os.path.realpath(folder)) for folder in folders}  # Path.resolve() raises on a loop
+        return any((place / MARKER).is_file() for folder in real for place in (folder, *folder.parents))
 
     @property
     def folder(self) -> Path:
@@ -107,11 +95,7 @@ class Catalog:
 
 
 def ratings(by_rater: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the annotations of each rater as compact JSON; "" if there are none.
-
-    Args:
-      by_rater: rater to a dict with any of "arousal", "valence", "dominance" (numbers on the database's
-        scale) and "emotion" (a list of categories, as the database names them).
+    """Return each rater's numbers, on the database's scale, and categories as compact JSON; "" if none.
 
     >>> ratings({"E2": {"emotion": ["Neutral"]}, "E3": {"arousal": 2.0}})
     '{"E2":{"emotion":["Neutral"]},"E3":{"arousal":2.0}}'
@@ -119,19 +103,9 @@ def ratings(by_rater: Mapping[str, Mapping[str, Any]]) -> str:
     return json.dumps(by_rater, ensure_ascii=False, separators=(",", ":")) if by_rater else ""
 
 
-def is_marked(path: Path) -> bool:
-    """Return whether a path is, or lies in, a folder marked as synthesised speech."""
-    path = Path(os.path.realpath(path))  # Path.resolve() raises on a link to itself
-    return any((folder / MARKER).is_file() for folder in (path, *path.parents))
-
-
 def find_release(source: Path, holds: Callable[[Path], object], what: str, release: str) -> Path:
-    """Return the release folder: `source`, or a folder directly in it.
+    """Return the folder that `holds` recognises, `source` or one in it; a `release` that contains `what`.
 
-    Args:
-      source: a folder.
-      holds: tells whether a folder is the release.
-      what, release: what the release contains, and its name, for the message of an error.
     Raises: DatabaseError if there is no release, or more than one.
     """
     if not source.is_dir():
@@ -149,16 +123,15 @@ def find_release(source: Path, holds: Callable[[Path], object], what: str, relea
 
 def read_table(
     file: Path, what: str, required: Sequence[str], optional: Sequence[str] = (), errors: str = "strict"
-) -> tuple[list[str], Iterator[tuple[str, dict[str, str]]]]:
+) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
     """Read a table whose cells are separated by commas, semicolons or tabs; blank rows are skipped.
 
     Args:
-      file: the table.
       what: what the file should be, for the message of an error.
       required, optional: names of columns, matched in upper or lower case.
       errors: how to decode bytes that are not UTF-8, see `bytes.decode`.
-    Returns: the header, and an iterator over ("file:line", column to cell).
-    Raises: DatabaseError naming the file and the line, also while iterating.
+    Returns: the header, and ("file:line", column to cell) of every row.
+    Raises: DatabaseError naming the file and the line.
     """
     try:
         text = read_bytes(file, DatabaseError, f"{what} (a CSV file)").decode("utf-8", errors)
@@ -170,31 +143,24 @@ def read_table(
     text = text.lstrip("\ufeff")  # byte order marks
     first = text.lstrip().partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
-
-    def rows() -> Iterator[tuple[str, list[str]]]:
-        try:
-            for cells in reader:
-                cells = [cell.strip() for cell in cells]
-                if any(cells):
-                    yield f"{file}:{reader.line_num}", cells
-        except csv.Error as reason:
-            raise DatabaseError(f"{file}:{reader.line_num}: not CSV ({reason})") from None
-
-    table = rows()
+    rows: list[tuple[str, list[str]]] = []
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            if any(cells):
+                rows.append((f"{file}:{reader.line_num}", cells))
+    except csv.Error as reason:
+        raise DatabaseError(f"{file}:{reader.line_num}: not CSV ({reason})") from None
     spelling = {name.lower(): name for name in (*required, *optional)}
-    header = [spelling.get(name.lower(), name) for name in next(table, ("", []))[1]]
+    header = [spelling.get(name.lower(), name) for name in rows[0][1]] if rows else []
     for name in required:
         if name not in header:
-            found = begun(", ".join(header), SHOWN) or "an empty file"
+            found = begun(", ".join(header), 200) or "an empty file"
             raise DatabaseError(f"{file}: no column {name!r}, found {found}, expected {', '.join(required)}")
     for name in spelling.values():
         if (count := header.count(name)) > 1:
             raise DatabaseError(f"{file}: column {name!r} appears {count} times, expected once")
-
-    def cells_by_name() -> Iterator[tuple[str, dict[str, str]]]:
-        for place, cells in table:
-            if len(cells) < len(header) or any(cells[len(header) :]):
-                raise DatabaseError(f"{place}: {len(cells)} cells, expected {len(header)}")
-            yield place, dict(zip(header, cells, strict=False))
-
-    return header, cells_by_name()
+    for place, cells in rows[1:]:
+        if len(cells) < len(header) or any(cells[len(header) :]):
+            raise DatabaseError(f"{place}: {len(cells)} cells, expected {len(header)}")
+    return header, [(place, dict(zip(header, cells, strict=False))) for place, cells in rows[1:]]

@@ -14,13 +14,8 @@ SEXES = ("female", "male", "unknown")
 DIALOGUES = ("improvised", "scripted", "")
 DIMENSIONS = ("arousal", "valence", "dominance")
 TEXTS = ("id", "speaker", "session", "sex", "language", "emotion", "dialogue", "raters")
-NUMBERS: dict[str, type[np.generic]] = {
-    "seconds": np.float64,
-    "frames": np.int32,
-    "arousal": np.float64,
-    "valence": np.float64,
-    "dominance": np.float64,
-}
+NUMBERS: dict[str, type[np.generic]] = {"seconds": np.float64, "frames": np.int32}
+NUMBERS |= dict.fromkeys(DIMENSIONS, np.float64)
 LABELS = (*TEXTS, *DIMENSIONS)  # columns that are known without opening a recording
 
 
@@ -118,10 +113,7 @@ class Corpus(Facts):
 
 
 def is_corpus(columns: Mapping[str, np.ndarray]) -> bool:
-    """Return whether columns [N], among them `features` [N, T, F], are those of a `Corpus`.
-
-    They must be complete, of the right types, sorted by id, and no utterance may have more than T frames.
-    """
+    """Return whether columns, `features` among them, are complete, sorted by id, and as in a `Corpus`."""
     features = columns["features"]
     return (
         columns.keys() == {*TEXTS, *NUMBERS, "features"}
@@ -168,13 +160,12 @@ class Concatenated:
     """Several corpora as the rows of one array.
 
     Attributes:
-      corpora: by name, in the order given.
-      names: their names.
+      corpora, names: in the order given.
       corpus: [N] int, the number of each row's corpus.
       id, speaker: [N] str.
       speaker_id: [N] str, the speaker preceded by the corpus, so that speakers of two corpora differ.
       features: [N, T, F] float32, gathered from the corpora.
-      frames: [N] int32, frames that are not padding.
+      frames: [N] int32.
 
     Raises: CorpusError if two corpora have the same name or features of different front ends.
     """

@@ -17,37 +17,22 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Naming:
-    """A corpus whose recordings' names tell who speaks, and with which emotion.
+    """A corpus whose recordings' names tell who speaks, and with which emotion."""
 
-    Attributes:
-      title: the corpus as its publishers call it.
-      about: language and recordings in a few words.
-      citation: what to cite.
-      folder: the usual name of its release folder.
-      language: a code as in "en".
-      name: regular expression of a recording's name without suffix, with the groups `speaker` and
-        `emotion`; what precedes a "/" in it is the folder's name.
-      example: a recording as published.
-      recordings: how many there are, a number for each release.
-      women, men: all speakers, as group `speaker` matches them.
-      emotions: what group `emotion` matches, to a key of `labels.EMOTIONS`.
-      prefix: what precedes the group `speaker` in a speaker's name.
-      skipped: regular expression like `name`, of recordings that belong to the corpus but are not read.
-    """
-
-    title: str
-    about: str
+    title: str  # as its publishers call it
+    what: str  # language and recordings in a few words
     citation: str
-    folder: str
-    language: str
+    language: str  # a code as in "en"
+    # Regular expression of a recording's name without suffix, with the groups `speaker` and `emotion`; what
+    # precedes a "/" in it is the folder's name.
     name: str
-    example: str
-    recordings: tuple[int, ...]
-    women: tuple[str, ...] = ()
+    example: str  # a recording as published
+    recordings: tuple[int, ...]  # how many there are, a number for each release
+    women: tuple[str, ...] = ()  # as group `speaker` matches them; other speakers are not read
     men: tuple[str, ...] = ()
-    emotions: Mapping[str, str]
-    prefix: str = ""
-    skipped: str | None = None
+    emotions: Mapping[str, str]  # what group `emotion` matches, to a key of `labels.EMOTIONS`
+    prefix: str = ""  # what precedes the group `speaker` in a speaker's name
+    skipped: str | None = None  # like `name`, of recordings that belong to the corpus but are not read
 
     def read(self, source: Path) -> Catalog:
         """Return all recordings in a folder and the folders below it, in the order of their paths.
@@ -55,8 +40,6 @@ class Naming:
         The id is the recording's name, so it does not depend on how the folders are arranged. The session is
         the speaker, since nobody is known to have met anybody.
 
-        Args:
-          source: the release, the folder that holds it, or a folder of all recordings.
         Raises: DatabaseError naming the folder.
         """
         if not source.is_dir():
@@ -100,7 +83,7 @@ class Naming:
         if match["speaker"] not in (*self.women, *self.men):
             return None
         emotion = self.emotions[match["emotion"]]
-        arousal, valence = labels.annotations(emotion)
+        arousal, valence = labels.EMOTIONS[emotion]
         return Utterance(
             id=match["id"].replace("/", "_"),
             path=path,
@@ -135,7 +118,7 @@ _FRENCH = {"C": "anger", "D": "disgust", "J": "happiness", "N": "neutral", "P": 
 
 NAMED = {
     "emodb": Naming(
-        title="EmoDB", about="German, 535 acted recordings", folder="emodb", language="de", recordings=(535,),
+        title="EmoDB", what="German, 535 acted recordings", language="de", recordings=(535,),
         citation="F. Burkhardt et al., Interspeech 2005, doi:10.21437/Interspeech.2005-446",
         name=r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]",  # speaker, sentence, emotion, version
         example="wav/03a01Fa.wav",
@@ -145,8 +128,7 @@ NAMED = {
                   "N": "neutral"},
     ),
     "ravdess": Naming(
-        title="RAVDESS", about="English, 1,440 acted recordings", folder="ravdess", language="en",
-        recordings=(1440,),
+        title="RAVDESS", what="English, 1,440 acted recordings", language="en", recordings=(1440,),
         citation="S. R. Livingstone, F. A. Russo, PLoS ONE 13(5), 2018, doi:10.1371/journal.pone.0196391",
         # modality (03: sound only), channel (01: speech), emotion, intensity, statement, repetition, actor
         name=r"03-01-(?P<emotion>\d\d)-\d\d-\d\d-\d\d-(?P<speaker>\d\d)",
@@ -157,8 +139,7 @@ NAMED = {
         skipped=r"(0[12]-0[12]|03-02)(-\d\d){5}",  # video with and without sound, song
     ),
     "cafe": Naming(
-        title="CaFE", about="Canadian French, 936 acted recordings", folder="CaFE_48k", language="fr",
-        recordings=(936,),
+        title="CaFE", what="Canadian French, 936 acted recordings", language="fr", recordings=(936,),
         citation="P. Gournay, O. Lahaie, R. Lefebvre, ACM MMSys 2018, doi:10.1145/3204949.3208121",
         # actor, emotion, intensity (which the 192 kHz release leaves out for neutral), sentence
         name=r"(?P<speaker>\d\d)-(?P<emotion>[A-Z])(-[12])?-[1-6]",
@@ -166,7 +147,7 @@ NAMED = {
         women=_numbers(2, 12, 2), men=_numbers(1, 11, 2), emotions=_FRENCH,
     ),
     "oreau": Naming(
-        title="Oréau", about="French, 502 or 434 recordings of 32 people", folder="OréauFR_02", language="fr",
+        title="Oréau", what="French, 502 or 434 recordings of 32 people", language="fr",
         recordings=(502, 434),  # all, and those whose emotion listeners recognised
         citation="L. Kerkeni, C. Cleder, Y. Serrestou, K. Raoof, Zenodo 2020, doi:10.5281/zenodo.4405783",
         name=r"(?P<speaker>\d\d)[a-z]\d\d(?P<emotion>[A-Z])[a-z]",  # speaker, sentence, emotion, version
@@ -175,8 +156,7 @@ NAMED = {
         men=tuple(person for person in _numbers(7, 41) if person not in _OREAU_WOMEN + _OREAU_NOBODY),
     ),
     "crema_d": Naming(
-        title="CREMA-D", about="English, 7,442 acted recordings", folder="CREMA-D", language="en",
-        recordings=(7442,),
+        title="CREMA-D", what="English, 7,442 acted recordings", language="en", recordings=(7442,),
         citation="H. Cao et al., IEEE Trans. Affective Computing 5(4), 2014, doi:10.1109/TAFFC.2014.2336244",
         # actor, sentence, emotion, intensity (low, medium, high, unspecified; once X for XX)
         name=r"(?P<speaker>\d{4})_[A-Z]{3}_(?P<emotion>[A-Z]{3})_(LO|MD|HI|XX?)",
@@ -188,8 +168,7 @@ NAMED = {
         skipped=r"AudioMP3/[^/]+",  # the same recordings again
     ),
     "emovo": Naming(
-        title="EMOVO", about="Italian, 588 acted recordings", folder="EMOVO", language="it",
-        recordings=(588,),
+        title="EMOVO", what="Italian, 588 acted recordings", language="it", recordings=(588,),
         citation="G. Costantini, I. Iaderola, A. Paoloni, M. Todisco, LREC 2014",
         name=r"(?P<emotion>[a-z]{3})-(?P<speaker>[fm]\d)-[a-z]\d",  # emotion, speaker, sentence
         example="f1/dis-f1-b1.wav",
@@ -199,8 +178,7 @@ NAMED = {
                   "sor": "surprise", "tri": "sadness"},
     ),
     "savee": Naming(
-        title="SAVEE", about="English, 480 acted recordings of four men", folder="AudioData", language="en",
-        recordings=(480,),
+        title="SAVEE", what="English, 480 acted recordings of four men", language="en", recordings=(480,),
         citation="S. Haq, P. J. B. Jackson, in: Machine Audition, 2010, doi:10.4018/978-1-61520-919-4.ch017",
         name=r"(?P<speaker>[A-Z]{2})[/_](?P<emotion>[a-z]{1,2})\d\d",  # DC_a01 if all are in one folder
         example="AudioData/DC/a01.wav",
@@ -209,8 +187,7 @@ NAMED = {
                   "sa": "sadness", "su": "surprise"},
     ),
     "urdu": Naming(
-        title="URDU", about="Urdu, 400 utterances of talk shows", folder="URDU-Dataset", language="ur",
-        recordings=(400,),
+        title="URDU", what="Urdu, 400 utterances of talk shows", language="ur", recordings=(400,),
         citation="S. Latif, A. Qayyum, M. Usman, J. Qadir, FIT 2018, doi:10.1109/FIT.2018.00023",
         name=r"(?P<speaker>S[FM]\d+)_F\d+_(?P<emotion>[A-Z])\d+",  # speaker, their file, emotion, number
         example="Angry/SM1_F1_A01.wav",
@@ -221,67 +198,36 @@ NAMED = {
 
 
 class Database(NamedTuple):
-    """One database by the name that users type.
-
-    Attributes:
-      what: the database in a few words.
-      source, example: what it is read from, in words and as typed.
-      read: returns its catalog, given the source and `options`.
-      citation: what to cite.
-      options: keywords of `read` besides the source.
-    """
+    """A database in a few words, its reader of a source and of options of its own, and what to cite."""
 
     what: str
-    source: str
-    example: str
     read: Callable[..., Catalog]
     citation: str
-    options: tuple[str, ...] = ()
 
 
-DATABASES = {
+DATABASES: dict[str, Database | Naming] = {
     "iemocap": Database(
         "English, 10,039 turns of ten actors in dialog",
-        "IEMOCAP_full_release, or the folder that holds it",
-        "IEMOCAP_full_release",
         iemocap.read,
         "C. Busso et al., Language Resources and Evaluation 42(4), 2008, doi:10.1007/s10579-008-9076-6",
     ),
     "recola": Database(
         "French, speech turns of 23 people in video calls",
-        "the folder that holds RECOLA-Annotation",
-        "RECOLA",
         recola.read,
         "F. Ringeval, A. Sonderegger, J. Sauer, D. Lalanne, IEEE FG 2013, doi:10.1109/FG.2013.6553805",
-        ("annotation_delay",),
     ),
     "manifest": Database(
         "any labelled speech, by a CSV file",
-        "a CSV file with the columns path, speaker and labels (arousal, valence, emotion, ...)",
-        "my/manifest.csv",
         manifest.read,
         "M. Neumann, N. T. Vu, ICASSP 2018, arXiv:1803.00357",
-        ("arousal_threshold", "valence_threshold", "allow_outside"),
     ),
-} | {
-    name: Database(
-        naming.about,
-        f"{naming.title}'s folder, with names like {naming.example}",
-        naming.folder,
-        naming.read,
-        naming.citation,
-    )
-    for name, naming in NAMED.items()
+    **NAMED,
 }
 
 
 def read(database: str, source: Path | str, **options: Any) -> Catalog:
-    """Return the facts of a database; no recording is opened, none need exist.
+    """Return the facts of one of `DATABASES`, given its options; no recording is opened, none need exist.
 
-    Args:
-      database: one of `DATABASES`.
-      source: what it is read from.
-      options: those of that database.
     Raises: DatabaseError naming the file, and the line if there is one.
     """
     if database not in DATABASES:
@@ -289,8 +235,3 @@ def read(database: str, source: Path | str, **options: Any) -> Catalog:
             f"no database {database!r}, expected one of {', '.join(DATABASES)}{meant(database, DATABASES)}"
         )
     return DATABASES[database].read(Path(source), **options)
-
-
-def flag(option: str) -> str:
-    """Return an option as the command line spells it."""
-    return f"--{option.replace('_', '-')}"

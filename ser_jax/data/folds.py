@@ -29,7 +29,7 @@ def connected_speakers(corpus: Corpus) -> Int[np.ndarray, "N"]:
 
     Usually these are the corpus's sessions; a speaker of several sessions joins them.
 
-    Returns: numbers from 0 in the order of their first session.
+    They are numbered in the order of their first session.
 
     >>> from types import SimpleNamespace
     >>> session, speaker = np.array(["a", "a", "b", "c"]), np.array(["Ann", "Bob", "Bob", "Eve"])
@@ -45,13 +45,12 @@ def connected_speakers(corpus: Corpus) -> Int[np.ndarray, "N"]:
 
 
 def groups(corpus: Corpus, count: int) -> Int[np.ndarray, "N"]:
-    """Divide a corpus into groups balanced in number of speakers and in sex.
+    """Number `count` groups, or as many as there are separate sessions, balanced in speakers and in sex.
 
     The sets of connected speakers are assigned one by one, the largest first, each to the group that keeps
     the squared numbers of women, men and speakers smallest. IEMOCAP's five sessions make five groups in their
     order.
 
-    Returns: numbers from 0 to `count` - 1; fewer if there are fewer sets.
     Raises: FoldError if that would be fewer than two groups.
     """
     connected = connected_speakers(corpus)

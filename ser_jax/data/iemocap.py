@@ -18,7 +18,7 @@ from ser_jax.io import read_bytes
 THRESHOLDS = {"arousal": 2.5, "valence": 2.5}  # Table 1; the label rule decides about 2.5 itself
 SCALES = {"arousal": (1.0, 5.0), "valence": (1.0, 5.0), "dominance": (1.0, 5.0)}
 RANGE = (0, 6)  # of a consensus; raters had 1 to 5, but the release contains 0.5 and 5.5
-_CELL = rf"\s*({NUMBER})\s*"
+_CELL = rf"\s*({NUMBER.pattern})\s*"
 _TURN = re.compile(rf"\[{_CELL}-{_CELL}\]\s+(\S+)\s+(\S+)\s+\[{_CELL},{_CELL},{_CELL}\]\s*")
 _NAME = re.compile(r"(?P<dialog>Ses0(?P<session>[1-5])[FM]_(?P<kind>\w+))_(?P<sex>[FM])\w*")
 _RATER = re.compile(r"(?P<kind>[AC])-(?P<rater>\w+):(?P<text>[^()]*)")  # comments follow in parentheses
@@ -29,10 +29,8 @@ _log = logging.getLogger(__name__)
 
 
 def read(source: Path | str) -> Catalog:
-    """Return all turns in the order of sessions, files and lines.
+    """Return all turns of `IEMOCAP_full_release`, or of the folder that holds it, by session, file and line.
 
-    Args:
-      source: `IEMOCAP_full_release`, or the folder that contains it.
     Raises: DatabaseError naming the file, and the line if there is one.
     """
     what = "Session1 to Session5"

@@ -9,21 +9,22 @@ from ser_jax.shapes import Int
 CLASS_NAMES = {"arousal": ("low", "high"), "valence": ("negative", "positive")}
 RULES = ("footnote", "table1")
 
-# The classes of arousal and valence that an emotion stands for. All but calm are clustered so by B. Schuller
-# et al., "Acoustic emotion recognition: a benchmark comparison of performances" (ASRU 2009) and "Cross-corpus
-# acoustic emotion recognition: variances and strategies" (IEEE Trans. Affective Computing 1(2), 2010), which
-# also need two classes and therefore count neutral as low and positive. Calm is our addition: low and
-# positive, as in J. A. Russell's circumplex (J. Personality and Social Psychology 39(6), 1980).
+# The arousal (0 low, 1 high) and the valence (0 negative, 1 positive) that an emotion stands for. All but
+# calm are clustered so by B. Schuller et al., "Acoustic emotion recognition: a benchmark comparison of
+# performances" (ASRU 2009) and "Cross-corpus acoustic emotion recognition: variances and strategies" (IEEE
+# Trans. Affective Computing 1(2), 2010), which also need two classes and therefore count neutral as low and
+# positive. Calm is our addition: low and positive, as in J. A. Russell's circumplex (J. Personality and
+# Social Psychology 39(6), 1980).
 EMOTIONS = {
-    "anger": ("high", "negative"),
-    "boredom": ("low", "negative"),
-    "calm": ("low", "positive"),
-    "disgust": ("low", "negative"),
-    "fear": ("high", "negative"),
-    "happiness": ("high", "positive"),
-    "neutral": ("low", "positive"),
-    "sadness": ("low", "negative"),
-    "surprise": ("high", "positive"),
+    "anger": (1.0, 0.0),
+    "boredom": (0.0, 0.0),
+    "calm": (0.0, 1.0),
+    "disgust": (0.0, 0.0),
+    "fear": (1.0, 0.0),
+    "happiness": (1.0, 1.0),
+    "neutral": (0.0, 1.0),
+    "sadness": (0.0, 0.0),
+    "surprise": (1.0, 1.0),
 }
 IEMOCAP_EMOTIONS = {
     "ang": "anger",
@@ -52,7 +53,6 @@ def classes(corpus: Facts, dimension: str, rule: str = "footnote") -> Int[np.nda
     positive) come out only if 2.5 counts as positive. Rule "footnote" does that; "table1" does not.
 
     Args:
-      corpus: the utterances.
       dimension: "arousal" or "valence".
       rule: "footnote" or "table1"; they differ for IEMOCAP's valence only.
     Returns: 0 low or negative, 1 high or positive, -1 not annotated.
@@ -79,26 +79,11 @@ def counts(corpus: Facts, rule: str = "footnote") -> dict[str, dict[str, int]]:
 
 
 def canonical(corpus: Facts) -> np.ndarray:
-    """Return every utterance's emotion in one vocabulary for all databases.
+    """Return every utterance's emotion, [N] str, in one vocabulary for all databases, as in "anger".
 
-    IEMOCAP's abbreviations are written out; other databases' names are lower-cased.
-
-    Returns: [N] str, as in "anger"; "" if the database names none or its raters disagree.
+    IEMOCAP's abbreviations are written out, other databases' names lower-cased. "" if the database names none
+    or its raters disagree.
     """
     names, each = np.unique(corpus.emotion, return_inverse=True)
     known = IEMOCAP_EMOTIONS if corpus.database == "iemocap" else {}
     return np.array([known.get(name, name.lower()) for name in names.tolist()])[each]
-
-
-def annotations(emotion: str) -> tuple[float, float]:
-    """Return the arousal and valence an emotion stands for, for databases that annotate nothing else.
-
-    Args:
-      emotion: a key of `EMOTIONS`.
-    Returns: (arousal, valence): 0.0 low or negative, 1.0 high or positive.
-
-    >>> annotations("anger")
-    (1.0, 0.0)
-    """
-    arousal, valence = EMOTIONS[emotion]
-    return float(CLASS_NAMES["arousal"].index(arousal)), float(CLASS_NAMES["valence"].index(valence))

@@ -9,16 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_jax.data.catalog import (
-    NUMBER,
-    SHOWN,
-    SUFFIXES,
-    Catalog,
-    DatabaseError,
-    Utterance,
-    ratings,
-    read_table,
-)
+from ser_jax.data.catalog import NUMBER, SUFFIXES, Catalog, DatabaseError, Utterance, ratings, read_table
 from ser_jax.data.corpus import DIALOGUES, DIMENSIONS, SEXES
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.errors import begun, meant
@@ -27,8 +18,8 @@ REQUIRED = ("path", "speaker")
 LABELS = (*DIMENSIONS, "emotion")  # at least one of them
 OPTIONAL = ("sex", "language", "session", "dialogue", "start", "end")
 RATER = re.compile(rf"(?P<rater>rater\w+)_(?P<label>{'|'.join(LABELS)})")
+SHOWN = 200  # characters of a header or a cell in an error
 LONGEST = 1000  # characters of a cell; a column stores every cell at the length of its longest
-_NUMBER = re.compile(NUMBER)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # would garble a table or a terminal
 _log = logging.getLogger(__name__)
 
@@ -55,7 +46,7 @@ def read(
     Raises: DatabaseError naming the file and line.
     """
     source = Path(source)
-    known = (*REQUIRED, *LABELS, *OPTIONAL)
+    known = {*REQUIRED, *LABELS, *OPTIONAL}
     header, rows = read_table(source, "a manifest", REQUIRED, (*LABELS, *OPTIONAL))
     if not set(LABELS) & set(header):
         shown = begun(", ".join(header), SHOWN)
@@ -63,11 +54,8 @@ def read(
             f"{source}: no column of labels, found {shown}, expected any of {', '.join(LABELS)}"
         )
     for name in header:
-        if (
-            name not in known
-            and not RATER.fullmatch(name)
-            and (hint := meant(name, set(known) - set(header)))
-        ):
+        ignored = name not in known and not RATER.fullmatch(name)
+        if ignored and (hint := meant(name, known - set(header))):
             _log.warning("%s: column %r is not read%s", source, name, hint)
 
     utterances: list[Utterance] = []
@@ -142,7 +130,7 @@ def _number(place: str, column: str, text: str, words: Sequence[str] = ()) -> fl
     """Return a cell's number, or the class that its word names."""
     if text.lower() in words:
         return float(words.index(text.lower()))
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         expected = f"{', '.join(words)} or a finite number" if words else "a finite number"
         found = f"{column} is {begun(text, SHOWN)!r}"
         raise DatabaseError(f"{place}: {found}, expected {expected}{meant(text, words)}")

@@ -29,7 +29,7 @@ from ser_jax.data import databases, store
 from ser_jax.data.catalog import Utterance
 from ser_jax.data.corpus import LABELS, Facts
 from ser_jax.errors import UserError, begun
-from ser_jax.features import Frontend, FrontendError, LogMel, describe, pad, tag
+from ser_jax.features import Frontend, FrontendError, describe, pad, tag
 from ser_jax.features.logmel import RATE
 from ser_jax.io import LockedError, lock_folder
 
@@ -41,7 +41,6 @@ MOST = 1024  # workers; no machine gains by more, and each takes 200 MB
 SMALL = 128  # items; below, starting processes costs more than it saves
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # else workers fight for the cores
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")  # file names are made of it
-_LOGMEL = LogMel()
 _log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
@@ -73,7 +72,7 @@ def prepare(
     source: Path | str,
     *,
     name: str | None = None,
-    features: Frontend = _LOGMEL,
+    features: Frontend = store.LOGMEL,
     data_dir: Path | str | None = None,
     workers: int | None = None,
     skip_bad: bool = False,
@@ -170,10 +169,7 @@ def _check_same(folder: Path, notes: dict[str, Any], skip_bad: bool) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[Path]:
-    """Create and lock the folder of a corpus; on failure remove what is left of it.
-
-    Raises: PrepareError if something cannot be written, or another process prepares this corpus.
-    """
+    """Create and lock the folder of a corpus; remove what is empty in the end, and raise PrepareError."""
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -192,19 +188,6 @@ def _locked(folder: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):  # raised by folders that are not empty
             for place in absent or [folder, folder.parent]:
                 place.rmdir()
-
-
-def missing(utterances: Sequence[Utterance]) -> list[Flaw]:
-    """Return the flaws of utterances whose recording does not exist; opens none."""
-    from ser_jax.data import audio
-
-    flaws = []
-    for utterance in utterances:
-        try:
-            audio.check(utterance.path)
-        except audio.AudioError as error:
-            flaws.append(Flaw.of(utterance, error))
-    return flaws
 
 
 def record(utterance: Utterance, frontend: Frontend) -> Record | Flaw:
@@ -237,10 +220,7 @@ def recorder(frontend: Frontend) -> Callable[[Utterance], Record | Flaw]:
 
 
 def worker_count(requested: int | None) -> int:
-    """Return the number of workers requested, or of this process's cores if that is None.
-
-    Raises: PrepareError if it is below 1 or above `MOST`.
-    """
+    """Return the number of workers, by default of cores; raise PrepareError if it is out of range."""
     count = devices.cores() if requested is None else requested
     if not 1 <= count <= MOST:
         raise PrepareError(f"{count} workers, expected {'at least 1' if count < 1 else f'{MOST:,} at most'}")
@@ -252,11 +232,9 @@ def in_order(
 ) -> Generator[Result, None, None]:
     """Yield `do(item)` for every item in order, the same for any number of workers.
 
-    Args:
-      do: picklable, sent to each process once.
-      items: picklable.
-      workers: number of processes; few items are processed in this one.
-      label: of the progress bar on standard error.
+    Few items are processed in this process. `do` is sent to each other process once; `label` is that of the
+    progress bar on standard error.
+
     Raises: what `do` raises; PrepareError if a process dies.
     """
     with tqdm(total=len(items), desc=label, unit=" utt", file=sys.stderr, mininterval=0.5) as bar:

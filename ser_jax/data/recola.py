@@ -27,7 +27,6 @@ ROWS = 7501
 LONGEST_DELAY = 10  # s; nobody reacts later
 DIGITS = 2000  # enough for the exact sum of any annotations
 SEXES = {"female": "female", "f": "female", "male": "male", "m": "male"}
-_NUMBER = re.compile(NUMBER)
 _log = logging.getLogger(__name__)
 
 Trace = Sequence[Sequence[Decimal]]  # [ROWS][raters], one dimension of one participant
@@ -98,9 +97,8 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Catalog:
 def turn_means(trace: Trace, start: Decimal, stop: Decimal) -> tuple[float, list[float]]:
     """Return an annotation's mean over [start, stop), s: over all raters, and for each of them.
 
-    All raters share the instants, so the mean of their means is the mean of all values; it is exact before
-    the one rounding. Without an instant, the values are those of the step that contains `start`. Beyond the
-    end, the last annotated instants count.
+    The means are exact before their one rounding. Without an instant, the values are those of the step that
+    contains `start`. Beyond the end, the last annotated instants count.
     """
     start, stop = (min(time, Decimal(END)) for time in (start, stop))
     first, last = math.ceil(start / STEP), math.ceil(stop / STEP)
@@ -202,7 +200,7 @@ def _numbers(file: Path, *names: str) -> Iterator[tuple[str, list[Decimal]]]:
     _, rows = read_table(file, "a table", names, errors="replace")
     for place, cells in rows:
         for name in names:
-            if not _NUMBER.fullmatch(cells[name]):
+            if not NUMBER.fullmatch(cells[name]):
                 found = begun(cells[name], 40)
                 raise DatabaseError(f"{place}: column {name} holds {found!r}, expected a number")
         yield place, [Decimal(cells[name]) for name in names]

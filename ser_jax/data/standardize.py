@@ -93,13 +93,8 @@ def group(mode: str, member: Membership) -> Int[np.ndarray, "N"]:
 
 
 def fit_scaler(mode: str, sums: Moments, member: Membership, rows: np.ndarray) -> Scaler:
-    """Fit the scaler of every group for one run.
+    """Fit the scaler [G, F] of every group, as `group` numbers them, for a run that trains on `rows` [M].
 
-    Args:
-      mode: one of `MODES`.
-      sums, member: of all utterances.
-      rows: [M] int, the utterances that the run trains on.
-    Returns: the scaler [G, F], indexed by `group(mode, member)`.
     Raises: StandardizationError if a feature that counts is NaN or infinite.
     """
     if mode == "utterance":
@@ -123,11 +118,8 @@ def fit_scaler(mode: str, sums: Moments, member: Membership, rows: np.ndarray) -
 
 
 def statistics(sums: Moments, rows: np.ndarray) -> Scaler:
-    """Fit the scaler [F] that takes the frames of some utterances to mean 0 and standard deviation 1.
+    """Fit the scaler [F] that takes the frames of `rows`, [M] int or [N] bool, to mean 0 and deviation 1.
 
-    Args:
-      sums: of all utterances.
-      rows: [M] int or [N] bool, the utterances.
     Raises: StandardizationError if there is no frame, or a feature is NaN or infinite.
     """
     return _scaler(sums.count[rows].sum(), sums.total[rows].sum(axis=0), sums.square[rows].sum(axis=0))
@@ -136,14 +128,10 @@ def statistics(sums: Moments, rows: np.ndarray) -> Scaler:
 def histograms(
     features: "Gathered", frames: Int[np.ndarray, "N"], parts: Sequence[np.ndarray]
 ) -> tuple[int, Int[np.ndarray, "S F cells"]]:
-    """Count the values of each dimension in cells around the multiples of `CELL`.
+    """Count the values of each dimension, in each of S parts, in cells around the multiples of `CELL`.
 
     Memory grows with the range of the values, not with their number: 1 MB for 26 bands over 100 dB.
 
-    Args:
-      features: [N, T, F], finite.
-      frames: frames that are not padding.
-      parts: S sets of rows, each [M] int.
     Returns: the lowest cell and the counts.
     Raises: StandardizationError if the values are not in dB or of a similar range.
     """
@@ -164,11 +152,8 @@ def histograms(
 def quantiles(
     lowest: int, counts: Int[np.ndarray, "F cells"], levels: Float[np.ndarray, "Q"] = LEVELS
 ) -> Float[np.ndarray, "F Q"]:
-    """Return the quantiles of `np.quantile` to `CELL` / 2.
+    """Return the quantiles of `np.quantile` to `CELL` / 2, from what `histograms` returned.
 
-    Args:
-      lowest, counts: see `histograms`.
-      levels: from 0, the smallest value, to 1, the largest.
     Raises: ValueError if no frame was counted.
     """
     below = np.cumsum(counts, axis=1, dtype=np.int64)
@@ -193,7 +178,6 @@ def map_quantiles(
     becomes the middle one of the reference's; so a dimension that never varies is shifted to the median.
 
     Args:
-      features, frames: as in `histograms`.
       number: the group of each utterance.
       source, reference: quantiles at the same levels; the reference may be that of all groups.
     Returns: float32; padding, and groups whose source is their reference, are unchanged.
@@ -218,15 +202,11 @@ def equalize(
     """Equalise the histograms of every corpus to the training corpora, pooled, each frame with equal weight.
 
     An utterance's source is its own corpus in the folds other than its own. Its reference is all of the
-    training corpora or, if its own corpus is one of them, these in the folds other than its own, since fold i
-    of all of them is tested at once. So its map depends on corpus and fold alone and on no test speaker of
-    its own fold, and if a single corpus trains, that corpus is unchanged. (In a run that tests fold i of
-    corpora it trains on, the maps of the training utterances do depend on fold i.)
+    training corpora, numbered as in `member`, or, if its own corpus is one of them, these in the folds other
+    than its own, since fold i of all of them is tested at once. So its map depends on corpus and fold alone
+    and on no test speaker of its own fold, and if a single corpus trains, that corpus is unchanged. (In a run
+    that tests fold i of corpora it trains on, the maps of the training utterances do depend on fold i.)
 
-    Args:
-      training: the training corpora, numbered as in `member`.
-      features, frames: as in `histograms`.
-      member: of every utterance.
     Returns: float32; padding is unchanged.
     Raises: ValueError if nothing trains, or a corpus has a single fold.
     """

@@ -73,10 +73,7 @@ def prepared(data_dir: Path) -> dict[str, Path]:
 
 
 def metadata(folder: Path) -> dict[str, Any]:
-    """Return what `prepare` wrote beside the records.
-
-    Raises: DamagedCorpusError.
-    """
+    """Return what `prepare` wrote beside the records; raise DamagedCorpusError if it cannot be read."""
     if folder.name != VERSION:
         raise _damaged(folder, f"its format is {folder.name}, expected {VERSION}")
     with _reading(folder):
@@ -87,10 +84,7 @@ def metadata(folder: Path) -> dict[str, Any]:
 
 
 def check(folder: Path) -> None:
-    """Open every file of a prepared corpus.
-
-    Raises: DamagedCorpusError.
-    """
+    """Open every file of a prepared corpus; raise DamagedCorpusError if one is damaged."""
     metadata(folder)
     with _reading(folder):
         _source(folder)
@@ -115,10 +109,7 @@ def load(name: str, data_dir: Path | str | None = None, features: Frontend = LOG
 
 
 def facts(name: str, data_dir: Path | str | None = None) -> Facts:
-    """Load what is known of a corpus without its features, prepared with any front end or labels only.
-
-    Args and Raises: as `load`.
-    """
+    """Load what is known of a corpus, prepared with any front end or labels only; see `load`."""
     root = data_dir_or_default(data_dir)
     for tagged, folder in prepared(root).items():
         if tagged.partition("-")[0] == name:
@@ -156,11 +147,9 @@ def record_features(frames: int, dims: int) -> Any:
 def through_cache(
     folder: Path, shape: tuple[int, int, int], records: Callable[[], Records]
 ) -> tuple[dict[str, Any], str]:
-    """Return the columns of a prepared corpus, from its cache if there is one.
+    """Return the columns of a prepared corpus, with features of shape (N, T, F), from its cache if possible.
 
     Args:
-      folder: of the dataset, DATA_DIR/DATABASE/NAME/VERSION.
-      shape: (N, T, F).
       records: reads the dataset: yields, in the order of the ids, the other columns of an utterance and its
         features [T, F] float32. Raises no OSError. Called a second time if the cache cannot be written.
     Returns: (columns, of which `features` is read-only and usually mapped; digest of the features).

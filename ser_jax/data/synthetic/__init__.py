@@ -20,14 +20,13 @@ from ser_jax.data.synthetic.voice import ENGLISH, FRENCH, RATE, ROOM_DB, Languag
 from ser_jax.errors import UserError
 from ser_jax.io import atomic_folder
 
-SESSIONS = (1, 2, 3, 4, 5)
 DYADS = (
     ("16F", "17M"), ("19F", "21F"), ("23M", "25F"), ("26M", "28M"), ("30F", "34M"), ("37F", "39F"),
     ("41M", "42F"), ("43M", "45M"), ("46F", "48M"), ("56F",), ("58M",), ("62F",), ("64M",), ("65F",),
 )  # fmt: skip
 LANGUAGES = (ENGLISH, FRENCH)
 SPEAKERS = {
-    ENGLISH: tuple(f"{session:02d}{sex}" for session in SESSIONS for sex in "FM"),
+    ENGLISH: tuple(f"{session:02d}{sex}" for session in range(1, 6) for sex in "FM"),
     FRENCH: tuple(user for dyad in DYADS for user in dyad),
 }
 FEWEST = 4 * len(SPEAKERS[FRENCH])  # so that every speaker has both classes of both dimensions
@@ -84,7 +83,7 @@ def synthesize(
       out: a folder that does not exist yet or is empty.
       utterances: per language, spread evenly over 10 English and 23 French speakers.
       seed: not negative.
-      progress: called with (utterances done, utterances in all), if given.
+      progress: called with (utterances done, utterances in all).
     Raises: SynthesisError if `out` is not empty, or `utterances` or `seed` is out of range.
     """
     turns = plan(utterances, seed)
@@ -114,13 +113,7 @@ def stream(seed: int, language: Language, speaker: str, *rest: int) -> np.random
 
 
 def plan(utterances: int, seed: int) -> list[Turn]:
-    """Return every turn of both languages, speaker by speaker.
-
-    Args:
-      utterances: per language.
-      seed: not negative.
-    Raises: SynthesisError if one of them is out of range.
-    """
+    """Return every turn of both languages, speaker by speaker; see `synthesize`."""
     if seed < 0:
         raise SynthesisError(f"seed: found {seed}, expected an integer that is not negative")
     if not FEWEST <= utterances <= MOST:

@@ -104,19 +104,12 @@ class Voice(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Manner:
-    """How one utterance is spoken; degrees are about -1 or +1, and 0 means neither.
+    """How one utterance is spoken; degrees are about -1 or +1, and 0 means neither."""
 
-    Attributes:
-      arousal: degree of arousal: pitch, rate and tilt.
-      ring: degree of the resonance at 3 kHz.
-      breath: degree to which breath lies at 5.9 kHz rather than at 7.1 kHz.
-      level: level of the speech, dB of full scale; independent of both classes.
-    """
-
-    arousal: float
-    ring: float
-    breath: float
-    level: float
+    arousal: float  # degree of arousal: pitch, rate and tilt
+    ring: float  # degree of the resonance at 3 kHz
+    breath: float  # degree to which breath lies at 5.9 kHz rather than at 7.1 kHz
+    level: float  # dB of full scale; independent of both classes
 
     @classmethod
     def draw(cls, language: Language, high: bool, positive: bool, rng: Generator) -> "Manner":
@@ -129,10 +122,8 @@ class Manner:
 
 
 def speak(language: Language, voice: Voice, manner: Manner, seconds: float, rng: Generator) -> np.ndarray:
-    """Synthesise one utterance, silent before, after and in its pauses.
+    """Synthesise one utterance, silent before, after and in its pauses; `seconds` is a multiple of 0.01 s.
 
-    Args:
-      seconds: duration, a multiple of 0.01 s.
     Returns: [16000 * seconds] float64, full scale at 1; its level during speech is `manner.level`.
     """
     frames = round(seconds * RATE / STEP)
