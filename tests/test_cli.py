@@ -149,6 +149,10 @@ def test_help_explains_every_flag_and_loads_nothing_heavy(command):
     *shown, loaded = done.stdout.splitlines()
     assert not {"jax", "scipy", "tensorflow_datasets", "librosa"} & set(loaded.split())
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 2  # s; 0.6 on a quiet machine
+    description = (
+        getattr(cli, *command).__doc__ if command else "Cross-lingual and multilingual speech emotion"
+    )
+    assert description.split(":")[0] in " ".join(shown)
     for i, line in enumerate(shown):
         if line.startswith("│ --"):  # its explanation follows, or stands on the next line
             assert len(f"{line} {shown[i + 1]}".replace("│", "").split("  ")) > 1, line
