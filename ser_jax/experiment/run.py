@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from ser_jax import checkpoint, engine, model, shutdown
+from ser_jax import checkpoint, engine, shutdown
 from ser_jax.data import load
 from ser_jax.data.folds import FoldError
 from ser_jax.devices import Machine
@@ -156,7 +156,10 @@ def _check_part(pool: Pool, setting: Setting, fold: int, part: str, rows: np.nda
 
 def _note_missing(out: Path, missing: Missing) -> None:
     """Note and print what no table will have, before anybody waits for it; a line for every reason."""
-    each = ((s.name, s.train, test, s.task.name, why) for (s, test), why in missing.items())
+    each = [
+        {"setting": s.name, "train": s.train, "test": test, "task": s.task.name, "reason": why}
+        for (s, test), why in missing.items()
+    ]
     results.note_missing(out, each)
     for reason in dict.fromkeys(missing.values()):
         named = dict.fromkeys(
@@ -269,10 +272,7 @@ def _with_params(out: Path, setting: Setting, specs: list[RunSpec]) -> list[RunS
     if start is None:
         return specs
     seeds = results.read_training(out / "training" / f"{start.slug}.npz").seed.tolist()
-    like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((len(seeds), *leaf.shape), leaf.dtype), model.shapes(start.model)
-    )
-    params = results.read_params(out, start, like)
+    params = results.read_params(out, start, len(seeds))
 
     def of(seed: int) -> Tree:
         return jax.tree.map(lambda leaf: leaf[seeds.index(seed)], params)
