@@ -9,7 +9,7 @@ where its attention lies, and reports that they do not. Nothing is trained.
 
 from pathlib import Path
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start_function
 
 
 def speech_onset(
@@ -33,7 +33,4 @@ def speech_onset(
 
 
 if __name__ == "__main__":
-    start_script()
-    from ser_jax.experiment.command import run_function
-
-    run_function(speech_onset, __doc__)
+    start_function(speech_onset, __doc__)

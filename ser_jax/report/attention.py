@@ -98,13 +98,7 @@ def _corpus(config: Config, pool: Pool, machine: Machine, setting: Setting) -> d
 
 
 def measure(weights: Float[np.ndarray, "R M S"], frames: Int[np.ndarray, " M"], hop: int) -> Shares:
-    """Return the shares of `COLUMNS`.
-
-    Args:
-      weights: attention.
-      frames: valid frames of each utterance.
-      hop: frames from one segment to the next.
-    """
+    """Return the shares of `COLUMNS`; `hop` is the number of frames from one segment to the next."""
     valid = attention.valid_mask(frames, weights.shape[2], hop)
     masked, padding = attention.masked(weights, valid), attention.on_padding(weights, valid)
     return {
