@@ -72,26 +72,20 @@ class BenchmarkError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """Time and memory of a process and its descendants.
+    """Time and memory (MB, 10^6 bytes) of a process and its descendants.
 
-    Attributes:
-      seconds: s, from start to end.
-      peak: MB (10^6 bytes), the largest sum of resident memory, with shared pages counted for each process;
-        None if it ended before the first measurement.
-      anonymous: MB, the same without pages of mapped files (on Linux), which the system can take back.
+    The memory is the largest sum of resident pages, shared ones counted for each process; None if the process
+    ended before the first measurement.
     """
 
     seconds: float
     peak: float | None
-    anonymous: float | None = None
+    anonymous: float | None = None  # without pages of mapped files (on Linux), which the system can take back
 
 
 def monitor(*arguments: object, one_core: bool = False) -> tuple[Process, str]:
-    """Run Python and measure its time and memory.
+    """Run Python with some arguments, on one core or all, and measure its time and memory.
 
-    Args:
-      arguments: of the interpreter.
-      one_core: keep the program to one core.
     Returns: (measurement, the last line of its standard output); standard error is shown.
     Raises: BenchmarkError if the program fails.
     """
@@ -133,12 +127,8 @@ def _memory(pid: int) -> tuple[int, int]:
 
 
 def write_noise(folder: Path, seconds: np.ndarray, seed: int = 1) -> Path:
-    """Write recordings of white noise and a manifest of utterances cut out of them.
+    """Write recordings of white noise to a new folder, and a manifest of utterances of these lengths [N].
 
-    Args:
-      folder: a new folder.
-      seconds: [N] lengths of the utterances, s.
-      seed: of the noise.
     Returns: the manifest. Two speakers share a session, and each has utterances of all classes.
     """
     draw, recordings = np.random.default_rng(seed), -(-len(seconds) // SEGMENTS)
@@ -161,10 +151,8 @@ def write_noise(folder: Path, seconds: np.ndarray, seed: int = 1) -> Path:
 def measure_experiment(folder: Path, utterances: int, workers: int | None = None) -> dict[str, Any]:
     """Prepare and load a corpus, train `experiments.crosslingual` for an epoch, report and verify.
 
-    Args:
-      folder: a new folder.
-      utterances: of the corpus that is trained on; the one that is tested on has a hundredth of them.
-      workers: processes that prepare; by default one per core.
+    Of two corpora, the second has a hundredth of the utterances.
+
     Returns: a report as JSON: stages, and sentences on what exceeded `BOUNDS` or `MEMORY`.
     Raises: BenchmarkError if something cannot be measured.
     """
@@ -197,22 +185,19 @@ def measure_experiment(folder: Path, utterances: int, workers: int | None = None
 
 def exceeded(stages: dict[str, Process]) -> list[str]:
     """Return a sentence for every one of `BOUNDS`, and for `MEMORY`, that a stage exceeds."""
-    slow = {name: each.seconds for name, each in stages.items() if each.seconds > BOUNDS[name]}
-    large = {
-        name: each.peak / 1000 for name, each in stages.items() if each.peak and each.peak / 1000 > MEMORY
-    }
-    return [
-        *(f"{name}: {seconds:.0f} s, expected {BOUNDS[name]} s at most" for name, seconds in slow.items()),
-        *(f"{name}: {peak:.1f} GB, expected {MEMORY:.0f} GB at most" for name, peak in large.items()),
-    ]
+    found = []
+    for name, stage in stages.items():
+        gigabytes = (stage.peak or 0) / 1000
+        if stage.seconds > BOUNDS[name]:
+            found.append(f"{name}: {stage.seconds:.0f} s, expected {BOUNDS[name]} s at most")
+        if gigabytes > MEMORY:
+            found.append(f"{name}: {gigabytes:.1f} GB, expected {MEMORY:.0f} GB at most")
+    return found
 
 
 def measure_recognition(folder: Path, model: Path | None) -> dict[str, Any]:
     """Measure a recogniser: 7.5 s of samples and a file of an hour, warm, and `ser-jax predict` on 3 s.
 
-    Args:
-      folder: for recordings of noise.
-      model: a recogniser's folder; None for the demonstration.
     Returns: a report as JSON, with medians of `CALLS` calls and `STARTS` starts.
     Raises: BenchmarkError if a process cannot be kept to one core.
     """

@@ -23,11 +23,11 @@ class Checkpointing:
     Args:
       folder: of these stacks on this host; its name changes with everything that results depend on.
       environment: what computes them, as JSON; if it differs, results are the same but for rounding.
-      epochs: epochs of training.
+      epochs: of training.
       interval: seconds and epochs after which a stack is saved, whichever comes first.
-      label: names the stacks in messages.
-      shutdown: a request to end is followed after every epoch.
-      say: receives sentences for the user.
+      label: of the stacks, in messages.
+      shutdown: checked after every epoch for a request to end.
+      say: prints a sentence for the user.
       enabled: False on all hosts but the first.
     """
 

@@ -45,12 +45,8 @@ def run(
 
     Cells that cannot be computed, since a test or training part lacks a class for example, are noted with the
     reason. Interrupted settings are resumed. Several hosts must all see the data directory and `config.out`.
+    `after` works on what is stored while this process still holds the folder.
 
-    Args:
-      settings: what is trained and tested.
-      config: of the experiment.
-      after: further work on what is stored, while this process still holds the folder.
-      accept_changed_code: whether results of changed code are continued.
     Raises: UserError (a subclass) if a corpus is unknown, nothing at all can be computed, or the folder holds
       other results or is in use; Interrupted after Ctrl-C or SIGTERM.
     """

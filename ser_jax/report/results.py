@@ -52,10 +52,10 @@ class Row(NamedTuple):
     speakers: int = 0
     utterances: int = 0
     pooled: float = NAN  # score over all utterances at once, mean over runs
-    low: float = NAN  # to `high`: 95 % interval of `pooled`, by a bootstrap over speakers
+    low: float = NAN  # 95 % interval of `pooled`, by a bootstrap over speakers
     high: float = NAN
     chance: float = NAN  # expected score of guessing
-    chance_low: float = NAN  # to `chance_high`: range of 95 % of guesses
+    chance_low: float = NAN  # range of 95 % of guesses
     chance_high: float = NAN
     by_class: tuple[tuple[str, float], ...] = ()  # recalls, or CCCs of dimensions; means over runs
     paper: float = NAN  # score of this cell and its corpora
