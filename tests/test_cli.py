@@ -109,13 +109,6 @@ def test_prepare_extracts_the_chosen_features(capsys, speech, monkeypatch):
     assert data.load("tiny", root, Waveform(seconds=0.4)).features.shape == (3, 6400, 1)
 
 
-def test_broken_audio_is_named(capsys, speech):
-    (speech.parent / "1.wav").write_text("no sound")
-    status, _, err = prepare(capsys, speech)
-    assert status == 2
-    assert f"the first is {speech.parent / '1.wav'}: not readable as audio" in err.splitlines()[-1]
-
-
 def test_a_bug_is_not_taken_for_a_wrong_flag(monkeypatch):
     def broken(*_):
         raise ValueError("a bug")

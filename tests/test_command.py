@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ from pair import PAIR, prepare
 from ser_jax.experiment import command, run
 from ser_jax.experiment.command import main, parse
 from ser_jax.experiment.config import Config, ConfigError, describe
-from ser_jax.experiment.settings import monolingual, table2
+from ser_jax.experiment.settings import table2
 from ser_jax.features import Waveform
 from ser_jax.model import Probe
 from ser_jax.tasks import TASKS, Binary, Regression
@@ -108,20 +107,6 @@ def test_a_file_without_a_configuration_is_named(tmp_path, content):
             parsed(f"--config {place}")
 
 
-def test_help_has_every_flag():
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.table2", "--help"], capture_output=True, text=True
-    )
-    assert done.returncode == 0
-    flags = (
-        "corpora data-dir out tasks features seeds folds epochs finetune-samples finetune-epochs precision"
-    )
-    for flag in flags.split():
-        assert re.search(rf"--{flag}[ ,.]", done.stdout), flag
-    for flag in ("model.bands", "model.outputs"):
-        assert flag not in done.stdout
-
-
 def test_ctrl_c_ends_in_a_sentence_and_status_130(tmp_path, capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -132,16 +117,6 @@ def test_ctrl_c_ends_in_a_sentence_and_status_130(tmp_path, capsys, monkeypatch)
         main("", "table2", table2, ["--corpora", "a", "b", "--out", str(tmp_path / "o")])
     assert stop.value.code == 130
     assert "interrupted; the same command goes on from what is stored" in capsys.readouterr().err
-
-
-def test_a_configuration_that_an_experiment_cannot_use_is_refused(tmp_path, capsys):
-    def check(config):
-        raise ConfigError("network Probe has 1 segment, expected several")
-
-    with pytest.raises(SystemExit) as stop:
-        main("", "mine", monolingual, ["--out", str(tmp_path / "o")], check=check)
-    assert stop.value.code == 2
-    assert capsys.readouterr().err == "experiments.mine: network Probe has 1 segment, expected several\n"
 
 
 @pytest.fixture(scope="module")

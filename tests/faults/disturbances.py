@@ -138,7 +138,7 @@ def numbers_that_are_not_finite(lab: Laboratory) -> None:
     assert f"finetuned synthetic_en>synthetic_fr arousal: {lost}" in ended.said, ended
     assert f"and left out: {slug}." in ended.said, ended
     table = (lab.folder / "poisoned" / "finetuning.md").read_text()
-    assert "no seed is complete (seed 0 in epoch 1, step 1 of fold 2)" in table, table
+    assert "every run diverged (seed 0)" in table, table
     assert "nan" not in table
     found = lab.outcome("poisoned")
     cells = [name for name in found if name.startswith("predictions/")]
