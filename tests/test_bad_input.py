@@ -64,22 +64,16 @@ REQUESTS = """
  => Missing subcommand
 nonsense => Unrecognized options: nonsense
 describe => NAME Name of the corpus. (required)
-describe tiny other --data-dir data => Unrecognized options: other
 describe tiny --data-dir data --label-rule median => invalid choice 'median' for argument '--label-rule'
 describe {'*'|../manifest/tiny|''} --data-dir data => no corpus '{}' in data, found tiny
-describe Tiny --data-dir data => found tiny; did you mean 'tiny'?
 describe tiny,tiny --data-dir data => found tiny; did you mean tiny tiny, separated by blanks?
 describe tiny --data-dir dta => no corpus 'tiny' in dta, found no such folder (did you mean data?); prep
-prepare emodb --souce emodb => Unrecognized options: --souce
 prepare emodb => --source PATH
-prepare emobd --source x => no database 'emobd', expected one of
 prepare crema-d --source x => ; did you mean 'crema_d'?
 prepare emodb --source emobd => emobd: no such folder (did you mean emodb?), expected EmoDB's
 prepare emodb --source x --features logmle => did you mean 'logmel'?
-prepare emodb --source x --features logmel --features.seconds -1 => '-1', expected a number from 0 to
 prepare manifest --source nowhere.csv => nowhere.csv: no such file, expected a manifest
 prepare manifest --source speech => speech: is a folder, expected a manifest (a CSV file)
-prepare manifest --source speech/a.wav => speech/a.wav: not UTF-8 text
 prepare emodb --source speech/folder => speech/folder: no recording of EmoDB, found no audio files
 prepare ravdess --source emodb => emodb: no recording of RAVDESS, found 3 other audio files
 PREPARE --name {../x|/etc|'a b'|Mine|'=1+1'|''} => name '{}
@@ -89,28 +83,20 @@ PREPARE --arousal-threshold {high|nan|1e999} => Error parsing --arousal-threshol
 PREPARE --arousal-threshold 3 => arousal is given in words, expected no --arousal-threshold
 PREPARE --annotation-delay 2 => manifest does not take --annotation-delay
 PREPARE --data-dir {speech/a.wav|/proc/new} => {}/manifest/new: cannot be written (
-PREPARE --labels-only --data-dir {speech/a.wav|/proc/new} => {}/manifest/new: cannot be written (
 PREPARE --labels-only --skip-bad => --labels-only reads no recording, expected no --skip-bad or --beam-runner
 PREPARE --labels-only --name tiny --data-dir data => is prepared with its recordings already
 PREPARE --beam-options a=b => --beam-options without --beam-runner, expected both
 PREPARE --beam-runner {Nonsense|os.path|nowhere.Runner} => no Beam runner '{}' (
 PREPARE --beam-runner DirectRunner --beam-options runner=FlinkRunner => expected each as name=value, without
 prepare emodb --source emodb --data-dir data --name tiny => was prepared by manifest from another source
-RECOLA_ --annotation-delay {11|two} => Error parsing --annotation-delay: '{}', expected a number from 0 to 10
 audit emodb --source emodb --worker 2 => Perhaps you meant: --workers
 audit manifest --source /dev/zero => /dev/zero: not a regular file, expected a manifest
-audit urdu --source emodb => expected names like Angry/SM1_F1_A01.wav
 audit iemocap --source RECOLA => RECOLA: no Session1 to Session5 in it or in a folder of it
-audit recola --source nowhere => nowhere: no such folder, expected the one that holds RECOLA-Annot
 synthesize {speech|speech/a.wav} => {}: exists and is not empty, expected a new or an empty folder
 synthesize {speech/a.wav/x|/proc/new/x} => {}: cannot be written (
 synthesize new/LONG => cannot be written (File name too long), expected a folder to write to
-synthesize new --seed {-1|1.5} => Error parsing --seed: '{}', expected an integer from 0 to
 synthesize new/deep --utterances 91 => utterances: found 91, expected 92 to 1,200 per language
 train => --corpora
-TRAIN --seeds {0|5.5} => Error parsing --seeds: '{}', expected an integer from 1 to 1,000
-TRAIN --epochs many => Error parsing --epochs: 'many', expected an integer from 1 to 1,000,000
-TRAIN --epoch 5 => Perhaps you meant: --epochs
 train --corpora one one --data-dir pair --out new => one is named twice, expected each corpus and task once
 train --corpora none --data-dir pair --out new => no corpus 'none' in pair, found one, two; did you mean
 train --corpora tiny --data-dir data --out new => none of the 1 held-out utterances of tiny has arousal high
@@ -121,12 +107,8 @@ predict speech/a.wav --hop {nan|inf|x} => Error parsing --hop: '{}', expected a 
 predict - - => standard input (-) is given twice, expected it once
 predict --model speach speech/a.wav => speach: no such folder (did you mean speech?), expected the folder
 {serve|stream -|predict speech/a.wav|export --format onnx --out new.onnx} --model nowhere => nowhere: no such
-serve --port {65536|http} => Error parsing --port: '{}', expected an integer from 0 to 65,535
-stream speech/a.wav => invalid choice 'speech/a.wav' for argument
 stream --rate 16000 => --rate without -, expected standard input as the source
-stream - --rate 10 => Error parsing --rate: '10', expected an integer from 1,000 to 768,000
 stream - --device front => --device and -, expected one of them: a microphone or standard input
-export --format xml --out new.xml => invalid choice 'xml' for argument '--format'
 export --format onnx --out {speech/a.wav|speech} => {} exists, expected a new file, or one to replace
 export --format onnx --out nowhere/new.onnx => nowhere is no folder, expected one for new.onnx
 """
@@ -136,18 +118,11 @@ TABLE2 = """
 --seeds {0|-1|HUGE} => --protocol.seeds is {}, expected a whole number from 1 to 1,000,000,000
 --seeds 1e3 => Error parsing --protocol.seeds: invalid literal for int() with base 10: '1e3'
 --seed 3 --fold 4 --x 5 => Unrecognized options: --seed
---epochs 0 => --train.epochs is 0, expected a whole number from 1 to
---folds 1 => --protocol.folds is 1, expected a whole number from 2 to
---finetune-samples -5 => --protocol.finetune-samples is -5, expected a whole number from 1 to
 --tasks {''|joy} => --tasks {}: expected one of arousal, valence, emotion
 --tasks => --tasks , expected one or more, all different
 --tasks arousal,valance => did you mean arousal valence, separated by blanks?
---tasks arousal arousal => --tasks arousal arousal, expected one or more, all different
---tasks nowhere:Task => --tasks nowhere:Task: No module named 'nowhere', expected module:Name that can be
---tasks json:dumps => --tasks json:dumps: no labels, expected a frozen dataclass with labels, loss, predict
 --tasks emotion --task.class-names anger => classes anger of emotion without happiness, expected two or
 --tasks arousal --task.rule table1 => --task.rule follows from --protocol.label-rule
---features mel => --features mel: expected one of logmel, waveform, or module:Name; did you mean 'logmel'?
 --features waveform --features.seconds -1 => front end Waveform cannot be used: its seconds are -1.0, expected
 --model.channels 0 => channels 0, kernel 10, stride 3, pool 30, dropout 0.5, expected at least 1
 --model.dropout nan => dropout nan, expected
@@ -155,17 +130,11 @@ TABLE2 = """
 --train.learning-rate 0 => expected a rate above 0
 --train.optimizer lion => invalid choice 'lion' for argument '--train.optimizer'
 --train.augment gain --train.augment.decibels loud => Error parsing --train.augment.decibels: could not
---train.objective domain => --train.objective domain: expected one of task, adversarial, contrastive, or
 --precision float16 => precision 'float16', expected one of float32, tf32, bfloat16
 --compute.memory {0|1e+300} => --compute.memory is {}, expected more than 0, at most 1,000,000
 --compute.coordinator {''|here:port|here:99999} => --compute.coordinator is '{}', expected HOST:PORT or auto
---compute.coordinator here:1 --compute.hosts 2 --compute.host 2 => --compute.host is 2, expected 0 to 1
---compute.host 0 => --compute.hosts or --compute.host without --compute.coordinator, expected both
---corpora => --corpora , expected one or more, all different
 --corpora tiny => --corpora tiny, expected 2 or more, separated by blanks
 --corpora tiny tny --data-dir data => no corpus 'tny' in data, found tiny; did you mean 'tiny'?
---config nowhere.json => --config nowhere.json: No such file or directory, expected an experiment's config
---config damaged/config.json => --config damaged/config.json: list indices must be integers
 PAIR --out speech/a.wav => speech/a.wav cannot be made (File exists), expected a folder
 PAIR --out damaged => damaged/config.json is not an experiment's, expected a JSON object with config and
 PAIR --out orphan => orphan holds predictions without the config.json that says of what; choose another
@@ -177,12 +146,9 @@ PAIR --features waveform => no corpus 'one-waveform' in pair, found one, two; pr
 # A script of `experiments`, what is typed after it, and the answer.
 SCRIPTS = """
 class_distribution | --corpora tny --data-dir data => found tiny; did you mean 'tiny'?
-class_distribution | --labelrule table1 => Unrecognized options: --labelrule
-speech_onset | --corpora ../x --data-dir data => no corpus '../x' in data, found tiny
 report | damage => no damage/config.json (did you mean damaged?); expected a folder that
 {report|verify} | orphan => no orphan/config.json; expected a folder that an experiment has written
 {report|verify} | damaged => damaged/config.json is not an experiment's, expected a JSON object
-report | --mixed => Missing value for argument 'results'
 {monolingual|multilingual|crosslingual|finetuning|english_1308} | NOWHERE => no corpus 'nowhere' in data
 {tuning|learning_curve|related|attention_over_time} | NOWHERE => no corpus 'nowhere' in data, found tiny
 monolingual | --corpora tiny --data-dir data --out new => corpus tiny has
@@ -221,7 +187,6 @@ def column(name, cell):
 MANIFESTS = [
     ("", "m.csv: no column 'path', found an empty file, expected path, speaker"),
     (HEAD, "m.csv: no utterances, expected a row for each"),
-    (ROW, "m.csv: no column 'path', found a.wav, x, low, negative, expected path, speaker"),
     (MANIFEST.encode("utf-16"), "m.csv: not UTF-8 text (byte 0), expected UTF-8"),
     (HEAD + "a.wav,x\x00,low,negative\n", "m.csv:2: holds a null character"),
     (MANIFEST.replace("speaker", "speker"), "did you mean 'speaker' by 'speker'?"),
@@ -229,16 +194,10 @@ MANIFESTS = [
     ("path," + HEAD + "a.wav," + ROW, "m.csv: column 'path' appears 2 times, expected once"),
     (HEAD + 'a.wav,"x,low,negative\n', "not CSV (unexpected end of data)"),
     (HEAD + f"a.wav,{'x' * 200000},low,negative\n", "m.csv:2: not CSV (field larger than field limit (1310"),
-    (
-        MANIFEST + "./folder/../a.wav,z,high,negative\n",
-        "a.wav is already in speech/m.csv:2, expected it once",
-    ),
+    (MANIFEST + "./folder/../a.wav,z,high,negative\n", "a.wav is already in speech/m.csv:2, expected it "),
     (HEAD + "a.wav,\xa0,low,negative\n", "m.csv:2: speaker is empty, expected a speaker"),
     (HEAD + "a.wav,x,,\nb.wav,y,,\n", "m.csv: no row has a label (arousal, valence, dominance, emotion), e"),
-    (
-        HEAD + "a.wav,\x1b[31mx,low,negative\n",
-        "speaker '\\x1b[31mx' holds '\\x1b', expected a speaker on one",
-    ),
+    (HEAD + "a.wav,\x1b[31mx,low,negative\n", "speaker '\\x1b[31mx' holds '\\x1b', expected a speaker "),
     (HEAD + "a.wav,x,.5,negative\n", "arousal is given in numbers, expected --arousal-threshold"),
     (HEAD + "a.wav,x,low,negative\nb.wav,x,0.5,negative\n", "m.csv:3: arousal is '0.5', but 'low' in speec"),
     (CUT + "a.wav,x,low,negative,nan,\n", "m.csv:2: start is 'nan', expected a finite number"),
@@ -257,7 +216,6 @@ RECOLA_FILES = [
     (AROUSAL, swap("FF3", "FF2"), "P16.csv: no column 'FF3', found time, FM1, FM2, FM3, FF1, FF2, FF2, exp"),
     (AROUSAL, lambda text: text.encode("utf-16"), "P16.csv:1: holds a null character, expected text"),
     (AROUSAL, swap("\n0.00;", "\n0.08;"), "P16.csv:2: time 0.08 s, expected 0.00 s (steps of 0.04 s)"),
-    (AROUSAL, swap("\n0.52;0.013", "\n0.52;sNaN"), "P16.csv:15: column FM1 holds 'sNaN', expected a number"),
     (AROUSAL, swap("\n0.52;0.013", "\n0.52;1.01"), "P16.csv:15: annotation 1.01, expected a number from -1"),
     (SPEECH, "start;stop\n", "P16.csv: no turns, expected rows of start and stop"),
     (SPEECH, "start;stop\n2;1\n", "P16.csv:2: turn from 2 s to 1 s, expected 0 <= start < stop"),
