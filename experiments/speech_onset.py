@@ -12,24 +12,17 @@ from pathlib import Path
 from ser_jax.experiment import start_function
 
 
-def speech_onset(
-    corpora: tuple[str, ...] = ("iemocap", "recola"), data_dir: Path | None = None, json: Path | None = None
-) -> None:
+def speech_onset(corpora: tuple[str, ...] = ("iemocap", "recola"), data_dir: Path | None = None) -> None:
     """Print when speech starts.
 
     Args:
       corpora: prepared with log-mels.
       data_dir: where they were prepared; as of `ser-jax prepare` by default.
-      json: file for the numbers.
     """
     from ser_jax.data import load
-    from ser_jax.io import write_json
     from ser_jax.report import corpora as tables
 
-    onsets = [tables.speech_onset(load(name, data_dir)) for name in corpora]
-    print(tables.onset_table(onsets))
-    if json is not None:
-        write_json(json, onsets)
+    print(tables.onset_table([tables.speech_onset(load(name, data_dir)) for name in corpora]))
 
 
 if __name__ == "__main__":

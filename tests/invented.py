@@ -31,14 +31,8 @@ def config(names=NAMES, tasks=("arousal", "valence"), seeds=3, folds=5, **option
 
 def corpus(name, **facts):
     size = {"utterances": SPEAKERS * EACH, "speakers": SPEAKERS, "languages": [name[:2]]}
-    start = {
-        "name": name,
-        "builder": "manifest",
-        "synthetic": False,
-        "left_out": 0,
-        "fingerprint": f"{name}0" * 8,
-    }
-    return start | size | facts
+    start = {"name": name, "builder": "manifest", "synthetic": False, "left_out": 0}
+    return start | {"fingerprint": f"{name}0" * 8} | size | facts
 
 
 def claim(out: Path, config: Config, corpora=None, tables=None, folds=None, **facts):

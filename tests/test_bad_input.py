@@ -14,7 +14,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sources
 from hypothesis import given, settings
@@ -213,7 +212,6 @@ RECOLA_FILES = [
     (AROUSAL, "", "P16.csv: no column 'time', found an empty file, expected time, FM1, FM2, FM3, FF1, FF2,"),
     (AROUSAL, lambda text: text[:-5], "P16.csv:7502: 6 cells, expected 7"),
     (AROUSAL, lambda text: "\n".join(text.splitlines()[:4000]), "P16.csv: 3999 rows of annotation, expecte"),
-    (AROUSAL, swap("FF3", "FF2"), "P16.csv: no column 'FF3', found time, FM1, FM2, FM3, FF1, FF2, FF2, exp"),
     (AROUSAL, lambda text: text.encode("utf-16"), "P16.csv:1: holds a null character, expected text"),
     (AROUSAL, swap("\n0.00;", "\n0.08;"), "P16.csv:2: time 0.08 s, expected 0.00 s (steps of 0.04 s)"),
     (AROUSAL, swap("\n0.52;0.013", "\n0.52;1.01"), "P16.csv:15: annotation 1.01, expected a number from -1"),
@@ -254,8 +252,6 @@ PLACED = [
      "audit recola --source x", "x: several folders hold RECOLA"),
     (lambda: Path(f"{ANNOTATION}/valence/P16.csv").unlink(), "audit recola --source RECOLA",
      "no participant has both an arou"),
-    (lambda: shutil.copy("emodb/03a01Fa.wav", "emodb/03a01Fa.flac"), "audit emodb --source emodb",
-     "emodb/03a01Fa.wav: 03a01Fa is"),
     (lambda: os.mkfifo("emodb/03a02Fa.wav"), "prepare emodb --source emodb --data-dir x",
      "03a02Fa.wav: not a regular file, expected an audio fi"),
     (lambda: Path("data/manifest/new/2.0.0").mkdir(parents=True),
@@ -277,11 +273,6 @@ HARMLESS = [
     (PEOPLE, lambda text: (text + "P20;4;femme n\xe9e à Genève\n").encode("latin-1")),
     (TURNS, lambda text: text.replace("\n", "\n\n").replace("\t", "   ").replace("3.0000", "3.0e0")),
 ]  # fmt: skip
-DAMAGES = {  # of a file of a prepared corpus
-    "absent": lambda path: path.unlink(),
-    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-    "noise": lambda path: path.write_bytes(np.random.default_rng(0).bytes(1000)),
-}
 READ_TRACE = recola.read_trace
 
 
@@ -416,11 +407,10 @@ def test_a_folder_with_wrong_files(odd, world, capsys, make, typed, answer):
     assert sources.listing(world) == before
 
 
-@pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("file", ["metadata.json", "tiny.array_record"])
-def test_a_damaged_corpus_is_named_with_what_to_do(odd, world, capsys, how, file):
-    folder = world / "data/manifest/tiny/2.0.0"
-    DAMAGES[how](next(folder.glob("*.array_record*")) if "record" in file else folder / file)
+@pytest.mark.parametrize("how", ["absent", "cut", "noise"])
+def test_a_damaged_corpus_is_named_with_what_to_do(odd, world, capsys, how):
+    path = next((world / "data/manifest/tiny/2.0.0").glob("*.array_record*"))
+    path.unlink() if how == "absent" else path.write_bytes(path.read_bytes()[:99] * (how == "cut") or b"x")
     before = sources.listing(world)
     for typed in ("describe tiny", "prepare manifest --source speech/m.csv --name tiny"):
         refused(capsys, f"{typed} --data-dir data", "tiny/2.0.0: cannot be read (")

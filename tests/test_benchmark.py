@@ -107,11 +107,8 @@ def test_works_are_interleaved_and_those_that_fail_are_named():
     assert [len(timings[name].rates) for name in "abc"] == [4, 4, 4]
     assert timings["d"].failed == "RuntimeError: no C++ compiler"
     assert math.isnan(ratio(timings["a"], timings["d"]))
-    slow_round = (
-        Timing(0, [30, 3, 30]),
-        Timing(0, [10, 1, 10]),
-    )  # the machine was ten times slower in one round
-    assert ratio(*slow_round) == 3
+    # The machine was ten times slower in one round.
+    assert ratio(Timing(0, [30, 3, 30]), Timing(0, [10, 1, 10])) == 3
 
 
 def test_compilation_is_apart_from_the_rate(monkeypatch):
@@ -190,17 +187,8 @@ def test_preparing_and_loading_keep_no_features_in_memory(tmp_path):
     for count in (600, 2100):  # both fill a shard
         folder = tmp_path / str(count)
         manifest = programs.write_noise(folder / "noise", np.full(count, 0.1))
-        prepare = [
-            "prepare",
-            "manifest",
-            "--source",
-            manifest,
-            "--name",
-            "noise",
-            "--data-dir",
-            folder / "data",
-        ]
-        stages = [monitor("-m", "ser_jax", *prepare, "--workers", 1)[0]]
+        prepare = ["prepare", "manifest", "--source", manifest, "--name", "noise"]
+        stages = [monitor("-m", "ser_jax", *prepare, "--data-dir", folder / "data", "--workers", 1)[0]]
         stages += [monitor("-c", programs.LOAD, folder / "data")[0] for _ in range(2)]
         anonymous.append([stage.anonymous for stage in stages])
     grown = 1e6 * np.diff(anonymous, axis=0)[0] / (2100 - 600)

@@ -275,10 +275,8 @@ def test_an_utterance_is_given_to_the_model_of_the_corpus_it_is_taken_for():
     facts = {key: getattr(base, key) for key in ("utterance", "speaker", "session", "fold", "labels", "seed")}
     facts |= {"train": ("a",), "test": ("b",)}
     models = [stored.make_predictions(TASKS["emotion"], name="m", outputs=own, **facts) for own in outputs]
-    both = {
-        key: np.concatenate([facts[key], facts[key][::-1]])
-        for key in ("utterance", "speaker", "session", "fold")
-    }
+    names = ("utterance", "speaker", "session", "fold")
+    both = {key: np.concatenate([facts[key], facts[key][::-1]]) for key in names}
     taken = np.concatenate([np.zeros(8, int), np.arange(8)[::-1] % 3])
     both |= {"labels": np.repeat([0, 1], 8), "predictions": np.stack([taken, taken])}
     language = dataclasses.replace(base, **both, outputs=np.zeros((2, 16, 3)))

@@ -201,7 +201,7 @@ def test_predictions_of_other_corpora_or_under_another_name_are_named(out):
         Results(out)
     path.with_stem("copy").unlink()
     write_predictions(out, predicted(test=("fr",)))
-    other = r"fr-arousal.npz is of de and fr, expected the corpora .* \(de en\)"
+    other = r"fr-arousal.npz is of fr, expected corpora of config.json \(de en\)"
     with pytest.raises(ResultsError, match=other):
         Results(out)
 

@@ -148,7 +148,7 @@ def write_noise(folder: Path, seconds: np.ndarray, seed: int = 1) -> Path:
     return folder / "manifest.csv"
 
 
-def measure_experiment(folder: Path, utterances: int, workers: int | None = None) -> dict[str, Any]:
+def measure_experiment(folder: Path, utterances: int) -> dict[str, Any]:
     """Prepare and load a corpus, train `experiments.crosslingual` for an epoch, report and verify.
 
     Of two corpora, the second has a hundredth of the utterances.
@@ -164,8 +164,7 @@ def measure_experiment(folder: Path, utterances: int, workers: int | None = None
     for seed, (name, count) in enumerate(counts.items()):
         manifest = write_noise(folder / name, iemocap_seconds(count), seed)
         prepare = ["prepare", "manifest", "--source", manifest, "--name", name, "--data-dir", data]
-        process, _ = monitor("-m", "ser_jax", *prepare, "--workers", workers or cores())
-        stages.setdefault("prepare", process)
+        stages.setdefault("prepare", monitor("-m", "ser_jax", *prepare)[0])
     for name in ("load, first time", "load, second time"):
         process, output = monitor("-c", LOAD, data)
         seconds, found = output.split()

@@ -82,11 +82,9 @@ class Pool(Concatenated):
             return np.zeros(len(corpus), np.int32)
 
     def data(self, mode: str, train: tuple[str, ...] | None) -> Data:
-        """Return the features of all rows as runs are trained on them.
+        """Return the features of all rows, to be standardized by a mode of `standardize.MODES`.
 
-        Args:
-          mode: one of `standardize.MODES`.
-          train: corpora towards which histograms are equalized; None for features as they are.
+        Histograms are equalized towards the corpora `train`, unless that is None.
         """
         found = self._features(train)
         return Data(

@@ -164,11 +164,6 @@ def style(task: str) -> tuple[str, str]:
     return MARKS.get(task) or OTHERS[zlib.crc32(task.encode()) % len(OTHERS)]
 
 
-def confusion(cell: Predictions) -> Float[np.ndarray, "K K"]:
-    """Return the utterances by true and predicted class, the mean over runs."""
-    return metrics.confusion(cell.labels, cell.predictions, len(cell.class_names)).mean(axis=0)
-
-
 def confusions(results: Results, rows: Sequence[Row]) -> Chart:
     """Return a chart of confusion matrices, a panel per cell; of many corpora, per setting and task."""
     names, panels = labels(rows), dict[str, list[Predictions]]()
@@ -178,7 +173,9 @@ def confusions(results: Results, rows: Sequence[Row]) -> Chart:
             panels.setdefault(pooled if results.many else single, []).append(cell)
 
     def draw(axis: Axes, cells: Sequence[Predictions]) -> None:
-        counts, classes = np.sum([confusion(cell) for cell in cells], axis=0), cells[0].class_names
+        classes = cells[0].class_names
+        each = [metrics.confusion(cell.labels, cell.predictions, len(classes)) for cell in cells]
+        counts = np.sum([runs.mean(axis=0) for runs in each], axis=0)
         shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         text = "{:.0f} %\n({:.0f})" if len(classes) <= 4 else "{:.0f}"
         texts = [text.format(*pair) for pair in zip(shares.flat, counts.flat, strict=True)]

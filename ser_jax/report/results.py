@@ -81,13 +81,8 @@ class Comparison(NamedTuple):
 class Results:
     """The contents of a results folder.
 
-    Attributes:
-      out: path of the folder.
-      document: its config.json.
-      names, synthetic: names of all corpora, and of those of synthetic speech.
-      cells: predictions by slug, without the runs that diverged.
-      logs: training logs by the slug of their setting.
-      known: everything a table can show, by slug: `cells`, and rows of cells that could not be computed.
+    By slug, `cells` are its predictions without the runs that diverged, `logs` the training logs of settings,
+    and `known` everything that a table can show: `cells`, and rows of cells that could not be computed.
 
     Raises: ResultsError if the folder has no config.json, or a file is damaged or belongs to other corpora.
     """
