@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from pair import PAIR, prepare
 
-from ser_jax.experiment import command, run
-from ser_jax.experiment.command import main, parse
+from ser_jax.experiment import command
+from ser_jax.experiment.command import parse
 from ser_jax.experiment.config import Config, ConfigError, describe
-from ser_jax.experiment.settings import table2
 from ser_jax.features import Waveform
 from ser_jax.model import Probe
 from ser_jax.tasks import TASKS, Binary, Regression
@@ -92,18 +91,6 @@ def test_a_file_without_a_configuration_is_named(tmp_path, content):
     for place in (path, tmp_path, tmp_path / "nowhere"):
         with pytest.raises(ConfigError, match=r"--config .*expected|a stored .*expected"):
             parsed(f"--config {place}")
-
-
-def test_ctrl_c_ends_in_a_sentence_and_status_130(tmp_path, capsys, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run, "run", interrupt)
-    monkeypatch.setattr(command, "_start", lambda config: None)
-    with pytest.raises(SystemExit) as stop:
-        main("", "table2", table2, ["--corpora", "a", "b", "--out", str(tmp_path / "o")])
-    assert stop.value.code == 130
-    assert "interrupted; the same command goes on from what is stored" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

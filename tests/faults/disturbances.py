@@ -11,26 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from laboratory import STACK, Ended, Laboratory, refused, until
+from laboratory import Ended, Laboratory, refused, until
 
 from ser_jax.report import rewrite
 from ser_jax.shutdown import run_cli
-
-
-def cut(checkpoint: Path) -> None:
-    """Halve every file of its arrays."""
-    for file in [file for file in (checkpoint / "arrays").rglob("*") if file.is_file()]:
-        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def damaged_checkpoint(lab: Laboratory) -> None:
-    """The one before is taken; the damaged one is moved aside."""
-    place = lab.begun("damaged", 4)
-    cut(place / "4")
-    said = lab.ends_well("damaged")
-    assert f"{STACK}/4 is damaged" in said, said
-    assert "stack 1 goes on after epoch 3 of 5" in said, said
-    assert "Traceback" not in said, said
 
 
 def full_disk(lab: Laboratory) -> None:
@@ -115,5 +99,5 @@ def _slow(begun: Path) -> None:
 
 
 FAULTS: dict[str, Callable[[Laboratory], None]] = {
-    fault.__name__: fault for fault in (damaged_checkpoint, full_disk, two_processes, request_to_end)
+    fault.__name__: fault for fault in (full_disk, two_processes, request_to_end)
 }
