@@ -1,7 +1,6 @@
 """Sec. 6: does speech start late? How long each utterance is silent before it and after it.
 
-    python -m experiments.speech_onset                                       # IEMOCAP, RECOLA
-    python -m experiments.speech_onset --corpora synthetic_en synthetic_fr
+    python -m experiments.speech_onset    # IEMOCAP, RECOLA; others: --corpora NAME NAME
 
 The paper checked by voice activity detection whether RECOLA's turns start with silence, which would explain
 where its attention lies, and reports that they do not. Nothing is trained.

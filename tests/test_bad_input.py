@@ -72,7 +72,6 @@ prepare crema-d --source x => ; did you mean 'crema_d'?
 prepare emodb --source emobd => emobd: no such folder (did you mean emodb?), expected EmoDB's
 prepare emodb --source x --features logmle => did you mean 'logmel'?
 prepare manifest --source nowhere.csv => nowhere.csv: no such file, expected a manifest
-prepare manifest --source speech => speech: is a folder, expected a manifest (a CSV file)
 prepare emodb --source speech/folder => speech/folder: no recording of EmoDB, found no audio files
 prepare ravdess --source emodb => emodb: no recording of RAVDESS, found 3 other audio files
 PREPARE --name {../x|/etc|'a b'|Mine|'=1+1'|''} => name '{}
@@ -151,7 +150,6 @@ report | damage => no damage/config.json (did you mean damaged?); expected a fol
 {monolingual|multilingual|crosslingual|finetuning|english_1308} | NOWHERE => no corpus 'nowhere' in data
 {tuning|learning_curve|related|attention_over_time} | NOWHERE => no corpus 'nowhere' in data, found tiny
 monolingual | --corpora tiny --data-dir data --out new => corpus tiny has
-finetuning | PAIR --out new --finetune-samples 99 => fewer than the 99 for fine-tuning (--finetune-samples)
 attention_over_time | PAIR --out new --model probe => network Probe has 1 segment, expected one with attention
 tuning | PAIR --out new --model probe => network Probe has no kernel and pool, expected one with both
 """
@@ -209,10 +207,8 @@ MANIFESTS = [
     (HEAD + "gone.wav,x,low,negative\n", "speech/gone.wav: no such audio file (asked for by m.csv:2); `ser"),
 ]
 RECOLA_FILES = [
-    (AROUSAL, "", "P16.csv: no column 'time', found an empty file, expected time, FM1, FM2, FM3, FF1, FF2,"),
     (AROUSAL, lambda text: text[:-5], "P16.csv:7502: 6 cells, expected 7"),
     (AROUSAL, lambda text: "\n".join(text.splitlines()[:4000]), "P16.csv: 3999 rows of annotation, expecte"),
-    (AROUSAL, lambda text: text.encode("utf-16"), "P16.csv:1: holds a null character, expected text"),
     (AROUSAL, swap("\n0.00;", "\n0.08;"), "P16.csv:2: time 0.08 s, expected 0.00 s (steps of 0.04 s)"),
     (AROUSAL, swap("\n0.52;0.013", "\n0.52;1.01"), "P16.csv:15: annotation 1.01, expected a number from -1"),
     (SPEECH, "start;stop\n", "P16.csv: no turns, expected rows of start and stop"),
@@ -244,7 +240,6 @@ OTHER = Path(TURNS).with_name("Ses01F_impro02.txt")
 # What makes it, what is typed then, and the answer.
 PLACED = [
     (lambda: os.mkfifo("x"), "audit manifest --source x", "x: not a regular file, expected a manifest"),
-    (lambda: Path("x").symlink_to("x"), "audit emodb --source x", "x: no such folder, expected EmoDB's"),
     (lambda: OTHER.mkdir(), "audit iemocap --source IEMOCAP", "impro02.txt: is a folder, expected a label"),
     (lambda: shutil.copytree("IEMOCAP/Session1", "IEMOCAP/Session2"), "audit iemocap --source IEMOCAP",
      "turn Ses01F_impro01_F000 lies"),

@@ -232,7 +232,7 @@ def test_recognition_is_measured_on_one_core(tmp_path, monkeypatch, capsys):
         return Process(2.0, 300.0), "[[0.01, 0.02, 0.06], 5.0]"
 
     monkeypatch.setattr(programs, "monitor", monitored)
-    table = programs.markdown(programs.measure_recognition(tmp_path, None))
+    table = programs.markdown(*programs.measure_recognition(tmp_path, None))
     seconds = [line.split("|")[2].strip() for line in table.splitlines()[2:6]]
     assert seconds == ["0.02", "2", "2", "5"]
     assert [one_core for _, one_core in calls].count(False) == programs.STARTS

@@ -148,8 +148,7 @@ def main(
     The status is 1 if runs were stopped, 2 with a sentence if the input is wrong, 130 or 143 if interrupted.
 
     Args:
-      description: of the experiment.
-      name: of its files.
+      description, name: of the experiment and its files.
       settings: makes its settings from the configuration, or raises UserError.
       arguments: flags; those of the command line by default.
       shown: names of the settings in the table; those of `settings` by default.

@@ -48,7 +48,6 @@ NEUTRAL = ("out", "data_dir", "compute")  # parts of the tree that change no res
 FOLDERS = ("predictions", "models", "training")
 BY_UTTERANCE = ("utterance", "speaker", "session", "fold", "labels")
 BY_RUN = ("seed", "outputs", "predictions", "scores")
-KEPT = (*BY_UTTERANCE, "test", "seed")  # of the tested corpus's own model
 FACTS = ("setting", "train", "test", "task", "metric", "class_names", "chance")
 
 
@@ -475,7 +474,7 @@ def combine(config: Config, *_: object) -> None:
                 outputs = average(task, np.stack([one.outputs for one in found])).astype(np.float32)
             else:
                 outputs = identified(home, found)
-            facts = {part: getattr(found[home], part) for part in KEPT}
+            facts = {part: getattr(found[home], part) for part in (*BY_UTTERANCE, "test", "seed")}
             write_predictions(out, make_predictions(task, name=name, train=every, outputs=outputs, **facts))
     if missing:
         note_missing(out, missing)
