@@ -132,18 +132,12 @@ def gather_predictions(
         place = np.searchsorted(rows, spec.test[wanted])
         found[np.searchsorted(seeds, spec.seed), place] = own[wanted]
         fold[place] = spec.fold
+    speaker = pool.speaker_id if len(test) > 1 else pool.speaker  # corpora may share names
+    columns = {"utterance": pool.id, "speaker": speaker, "session": pool.session}
+    facts = {name: column[rows] for name, column in columns.items()}
+    facts |= {"labels": pool.labels(setting.task)[rows], "fold": fold, "seed": seeds}
     return make_predictions(
-        setting.task,
-        name=setting.name,
-        train=setting.train,
-        test=test,
-        utterance=pool.id[rows],
-        speaker=(pool.speaker_id if len(test) > 1 else pool.speaker)[rows],  # corpora may share names
-        session=pool.session[rows],
-        fold=fold,
-        labels=pool.labels(setting.task)[rows],
-        seed=seeds,
-        outputs=found,
+        setting.task, name=setting.name, train=setting.train, test=test, outputs=found, **facts
     )
 
 
