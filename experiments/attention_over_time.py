@@ -14,9 +14,6 @@ from ser_jax.experiment.provenance import start_script
 if __name__ == "__main__":
     start_script()
     from ser_jax.experiment.command import main
-    from ser_jax.experiment.settings import monolingual
-    from ser_jax.report.attention import analyse, check, printed
+    from ser_jax.report.attention import analyse, settings
 
-    main(
-        __doc__, "attention_over_time", monolingual, after=analyse, check=check, printed=printed, fewest=1
-    )  # fmt: skip
+    main(__doc__, "attention_over_time", settings, after=analyse, fewest=1)

@@ -10,7 +10,7 @@ from json import dumps
 from pathlib import Path
 from typing import Literal
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start_function
 
 
 def class_distribution(
@@ -44,7 +44,4 @@ def class_distribution(
 
 
 if __name__ == "__main__":
-    start_script()
-    from ser_jax.experiment.command import run_function
-
-    run_function(class_distribution, __doc__)
+    start_function(class_distribution, __doc__)

@@ -1,7 +1,6 @@
 """Sec. 4 (c): all of one corpus trains, all of every other is tested.
 
-    python -m experiments.crosslingual                                       # IEMOCAP, RECOLA
-    python -m experiments.crosslingual --corpora synthetic_en synthetic_fr
+    python -m experiments.crosslingual    # IEMOCAP, RECOLA; others: --corpora NAME NAME
 
 Expected (Table 2): IEMOCAP arousal 59.32, valence 49.08; RECOLA 61.27, 47.52.
 """

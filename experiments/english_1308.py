@@ -1,7 +1,6 @@
 """Sec. 5: is it the language, or only more data? IEMOCAP cut to as many utterances as RECOLA has.
 
-    python -m experiments.english_1308                                       # IEMOCAP cut to RECOLA's 1,308
-    python -m experiments.english_1308 --corpora synthetic_en synthetic_fr
+    python -m experiments.english_1308    # IEMOCAP cut to RECOLA's 1,308; others: --corpora NAME NAME
 
 Expected: arousal 68.20, valence 58.77; whole (Table 2): 68.09, 62.33. The first corpus is cut to the size of
 the smallest, once for every seed, fold and task.

@@ -1,7 +1,6 @@
 """Utterances of the tested corpus that are needed: Sec. 4 (d) with none, 10, ... 400 of them per fold.
 
-    python -m experiments.learning_curve                                     # IEMOCAP, RECOLA
-    python -m experiments.learning_curve --corpora synthetic_en synthetic_fr
+    python -m experiments.learning_curve    # IEMOCAP, RECOLA; others: --corpora NAME NAME
 
 The paper has 100 alone. Every seed draws its own utterances, so that the standard deviation includes the luck
 of the draw; larger draws hold the smaller ones.

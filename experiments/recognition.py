@@ -8,7 +8,7 @@ Every process may use one core; the start of the program is measured with all co
 
 from pathlib import Path
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start_function
 
 
 def recognition(model: Path | None = None) -> int:
@@ -23,7 +23,4 @@ def recognition(model: Path | None = None) -> int:
 
 
 if __name__ == "__main__":
-    start_script()
-    from ser_jax.experiment.command import run_function
-
-    run_function(recognition, __doc__)
+    start_function(recognition, __doc__)

@@ -1,7 +1,6 @@
 """Systems that the paper names, as settings beside its own.
 
-    python -m experiments.related                                            # IEMOCAP, RECOLA
-    python -m experiments.related --corpora synthetic_en synthetic_fr
+    python -m experiments.related    # IEMOCAP, RECOLA; others: --corpora NAME NAME
 
 language      which corpus an utterance is from, predicted by the same network
 identified    the model of the corpus so predicted ([7])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start_function
 
 
 def report(results: Positional[Path], others: Positional[tuple[Path, ...]] = ()) -> None:
@@ -33,7 +33,4 @@ def report(results: Positional[Path], others: Positional[tuple[Path, ...]] = ())
 
 
 if __name__ == "__main__":
-    start_script()
-    from ser_jax.experiment.command import run_function
-
-    run_function(report, __doc__)
+    start_function(report, __doc__)

@@ -7,23 +7,19 @@ Prepares and loads white noise, trains one epoch of `experiments.crosslingual`, 
 it. The status is 1 if a stage takes more time or memory than `ser_jax.benchmark.programs` allows.
 """
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start_function
 
 
-def scaling(utterances: int = 100_000, workers: int | None = None) -> int:
+def scaling(utterances: int = 100_000) -> int:
     """Print the table; return the exit status.
 
     Args:
       utterances: of white noise.
-      workers: processes that prepare; one per core by default.
     """
     from ser_jax.benchmark import programs
 
-    return programs.publish(lambda folder: programs.measure_experiment(folder, utterances, workers))
+    return programs.publish(lambda folder: programs.measure_experiment(folder, utterances))
 
 
 if __name__ == "__main__":
-    start_script()
-    from ser_jax.experiment.command import run_function
-
-    run_function(scaling, __doc__)
+    start_function(scaling, __doc__)

@@ -1,7 +1,6 @@
 """Sec. 6: does speech start late? How long each utterance is silent before it and after it.
 
-    python -m experiments.speech_onset                                       # IEMOCAP, RECOLA
-    python -m experiments.speech_onset --corpora synthetic_en synthetic_fr
+    python -m experiments.speech_onset    # IEMOCAP, RECOLA; others: --corpora NAME NAME
 
 The paper checked by voice activity detection whether RECOLA's turns start with silence, which would explain
 where its attention lies, and reports that they do not. Nothing is trained.
@@ -9,31 +8,21 @@ where its attention lies, and reports that they do not. Nothing is trained.
 
 from pathlib import Path
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start_function
 
 
-def speech_onset(
-    corpora: tuple[str, ...] = ("iemocap", "recola"), data_dir: Path | None = None, json: Path | None = None
-) -> None:
+def speech_onset(corpora: tuple[str, ...] = ("iemocap", "recola"), data_dir: Path | None = None) -> None:
     """Print when speech starts.
 
     Args:
       corpora: prepared with log-mels.
       data_dir: where they were prepared; as of `ser-jax prepare` by default.
-      json: file for the numbers.
     """
     from ser_jax.data import load
-    from ser_jax.io import write_json
     from ser_jax.report import corpora as tables
 
-    onsets = [tables.speech_onset(load(name, data_dir)) for name in corpora]
-    print(tables.onset_table(onsets))
-    if json is not None:
-        write_json(json, onsets)
+    print(tables.onset_table([tables.speech_onset(load(name, data_dir)) for name in corpora]))
 
 
 if __name__ == "__main__":
-    start_script()
-    from ser_jax.experiment.command import run_function
-
-    run_function(speech_onset, __doc__)
+    start_function(speech_onset, __doc__)

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     def work() -> None:
         # JAX would take three quarters of a GPU's memory for itself, and PyTorch needs some.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        if provenance.busy(provenance.load()):  # PyTorch's active waiting is slow on cores that others use
+        if (provenance.load() or 0) > 0.5:  # PyTorch's active waiting is slow on cores that others use
             os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         provenance.start_script()
         from ser_jax import devices, model, train

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from ser_jax.experiment.provenance import start_script
+from ser_jax.experiment import start_function
 
 
 def verify(results: Positional[Path]) -> int:
@@ -27,7 +27,4 @@ def verify(results: Positional[Path]) -> int:
 
 
 if __name__ == "__main__":
-    start_script()
-    from ser_jax.experiment.command import run_function
-
-    run_function(verify, __doc__)
+    start_function(verify, __doc__)

@@ -95,9 +95,12 @@ def synthesize(
     from ser_jax.data import synthetic
 
     shutdown.raise_on_interrupt()
-    bar = tqdm(
-        desc="synthesising", total=2 * utterances, unit=" utt", delay=1e-3
-    )  # no empty bar above errors
+    about: dict[str, Any] = {
+        "desc": "synthesising",
+        "unit": " utt",
+        "delay": 1e-3,
+    }  # no empty bar above errors
+    bar = tqdm(total=2 * utterances, **about)
     synthetic.synthesize(out, utterances=utterances, seed=seed, progress=lambda *_: bar.update())
     bar.close()
     print(out)
@@ -351,11 +354,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return shutdown.run_cli("ser-jax", run)
 
 
+def _bound(command: Callable[..., int | None]) -> Callable[..., Callable[[], int | None]]:
+    """Let tyro bind a command's arguments alone, since it would take its ValueErrors for wrong flags."""
+
+    @functools.wraps(command)
+    def bind(*arguments: Any, **options: Any) -> Callable[[], int | None]:
+        return functools.partial(command, *arguments, **options)
+
+    return bind
+
+
 def parse(words: Sequence[str]) -> Callable[[], int | None]:
     """Return a command with its arguments, to be called; exit with status 2 if they are wrong."""
     app = tyro.extras.SubcommandApp()
     for command in COMMANDS:
-        # Only bound, since tyro would take a ValueError that a command raises for a wrong flag.
-        app.command(functools.wraps(command)(functools.partial(functools.partial, command)))
+        app.command(_bound(command))
     description = "Cross-lingual and multilingual speech emotion recognition."
     return app.cli(prog="ser-jax", description=description, args=words, config=CONFIG)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from ser_jax.experiment import config as configuration
-from ser_jax.experiment import results as predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.experiment.config import Config, ProtocolConfig
@@ -32,14 +31,8 @@ def config(names=NAMES, tasks=("arousal", "valence"), seeds=3, folds=5, **option
 
 def corpus(name, **facts):
     size = {"utterances": SPEAKERS * EACH, "speakers": SPEAKERS, "languages": [name[:2]]}
-    start = {
-        "name": name,
-        "builder": "manifest",
-        "synthetic": False,
-        "left_out": 0,
-        "fingerprint": f"{name}0" * 8,
-    }
-    return start | size | facts
+    start = {"name": name, "builder": "manifest", "synthetic": False, "left_out": 0}
+    return start | {"fingerprint": f"{name}0" * 8} | size | facts
 
 
 def claim(out: Path, config: Config, corpora=None, tables=None, folds=None, **facts):
@@ -86,7 +79,7 @@ def predicted(task, right, *, name, train, test, seed=0, runs=3, folds=5, dev=Fa
         fold = (fold - 1) % folds
     speakers = np.repeat([f"s{i}" for i in range(SPEAKERS)], EACH)
     facts = {"utterance": np.array(UTTERANCES), "speaker": speakers, "session": speakers, "fold": fold}
-    return predictions.make_predictions(
+    return stored.make_predictions(
         task, name=name, train=train, test=test, labels=labels, seed=np.arange(runs),
         outputs=outputs.astype(np.float32), **facts,
     )  # fmt: skip
@@ -96,7 +89,7 @@ def log(epochs=12, runs=6, dev=True):
     rng = np.random.default_rng(0)
     fall = 0.7 * np.exp(-np.arange(epochs) / 8) + rng.uniform(0, 0.1, (runs, epochs))
     unknown = np.full((runs, epochs // 2), np.nan)
-    return predictions.TrainingLog(
+    return stored.TrainingLog(
         fold=np.arange(runs), seed=np.zeros(runs, int), loss=fall, dev_epochs=np.arange(2, epochs + 1, 2),
         dev_loss=fall[:, 1::2] + 0.1 if dev else unknown,
         dev_score=1 - 0.6 * fall[:, 1::2] if dev else unknown,
@@ -108,14 +101,14 @@ def keep(out, setting, right, training=False, dev=True):
     """Store a setting's description and predictions, and how it was trained."""
     stored.note(out, settings={setting.slug: setting.describe()})
     if training:
-        predictions.write_arrays(out / "training" / f"{setting.slug}.npz", vars(log(dev=dev)))
+        stored.write_arrays(out / "training" / f"{setting.slug}.npz", vars(log(dev=dev)))
     single = setting.plan is known.whole_corpora
     for test in setting.cells:
         found = predicted(
             setting.task, right, name=setting.name, train=setting.train, test=test, runs=setting.seeds,
             folds=1 if single else 5, seed=sum(map(ord, setting.slug + "".join(test))), dev=setting.tuned,
         )  # fmt: skip
-        predictions.write_predictions(out, found)
+        stored.write_predictions(out, found)
 
 
 def missing(setting, reason, test=None):

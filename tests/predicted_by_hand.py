@@ -3,7 +3,6 @@
 import invented
 import numpy as np
 
-from ser_jax.experiment import results as predictions
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.tasks import TASKS
@@ -35,7 +34,7 @@ def predicted(high=HIGH, name="monolingual", train=("de",), test=("de",), rows=s
     }  # fmt: skip
     facts = {key: value[rows] for key, value in facts.items()}
     outputs = np.stack([1 - high[:, rows], high[:, rows]], axis=-1).astype(np.float32)
-    return predictions.make_predictions(
+    return stored.make_predictions(
         AROUSAL, name=name, train=train, test=test, outputs=outputs, seed=np.arange(len(high)), **facts
     )
 
@@ -45,5 +44,5 @@ def keep(out, corpora=CORPORA, **how):
     for setting in known.monolingual(own):
         stored.note(out, settings={setting.slug: setting.describe()})
     for corpus in corpora:
-        predictions.write_predictions(out, predicted(train=(corpus["name"],), test=(corpus["name"],), **how))
+        stored.write_predictions(out, predicted(train=(corpus["name"],), test=(corpus["name"],), **how))
     return out

@@ -14,7 +14,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sources
 from hypothesis import given, settings
@@ -64,22 +63,15 @@ REQUESTS = """
  => Missing subcommand
 nonsense => Unrecognized options: nonsense
 describe => NAME Name of the corpus. (required)
-describe tiny other --data-dir data => Unrecognized options: other
 describe tiny --data-dir data --label-rule median => invalid choice 'median' for argument '--label-rule'
 describe {'*'|../manifest/tiny|''} --data-dir data => no corpus '{}' in data, found tiny
-describe Tiny --data-dir data => found tiny; did you mean 'tiny'?
 describe tiny,tiny --data-dir data => found tiny; did you mean tiny tiny, separated by blanks?
 describe tiny --data-dir dta => no corpus 'tiny' in dta, found no such folder (did you mean data?); prep
-prepare emodb --souce emodb => Unrecognized options: --souce
 prepare emodb => --source PATH
-prepare emobd --source x => no database 'emobd', expected one of
 prepare crema-d --source x => ; did you mean 'crema_d'?
 prepare emodb --source emobd => emobd: no such folder (did you mean emodb?), expected EmoDB's
 prepare emodb --source x --features logmle => did you mean 'logmel'?
-prepare emodb --source x --features logmel --features.seconds -1 => '-1', expected a number from 0 to
 prepare manifest --source nowhere.csv => nowhere.csv: no such file, expected a manifest
-prepare manifest --source speech => speech: is a folder, expected a manifest (a CSV file)
-prepare manifest --source speech/a.wav => speech/a.wav: not UTF-8 text
 prepare emodb --source speech/folder => speech/folder: no recording of EmoDB, found no audio files
 prepare ravdess --source emodb => emodb: no recording of RAVDESS, found 3 other audio files
 PREPARE --name {../x|/etc|'a b'|Mine|'=1+1'|''} => name '{}
@@ -89,28 +81,20 @@ PREPARE --arousal-threshold {high|nan|1e999} => Error parsing --arousal-threshol
 PREPARE --arousal-threshold 3 => arousal is given in words, expected no --arousal-threshold
 PREPARE --annotation-delay 2 => manifest does not take --annotation-delay
 PREPARE --data-dir {speech/a.wav|/proc/new} => {}/manifest/new: cannot be written (
-PREPARE --labels-only --data-dir {speech/a.wav|/proc/new} => {}/manifest/new: cannot be written (
 PREPARE --labels-only --skip-bad => --labels-only reads no recording, expected no --skip-bad or --beam-runner
 PREPARE --labels-only --name tiny --data-dir data => is prepared with its recordings already
 PREPARE --beam-options a=b => --beam-options without --beam-runner, expected both
 PREPARE --beam-runner {Nonsense|os.path|nowhere.Runner} => no Beam runner '{}' (
 PREPARE --beam-runner DirectRunner --beam-options runner=FlinkRunner => expected each as name=value, without
 prepare emodb --source emodb --data-dir data --name tiny => was prepared by manifest from another source
-RECOLA_ --annotation-delay {11|two} => Error parsing --annotation-delay: '{}', expected a number from 0 to 10
 audit emodb --source emodb --worker 2 => Perhaps you meant: --workers
 audit manifest --source /dev/zero => /dev/zero: not a regular file, expected a manifest
-audit urdu --source emodb => expected names like Angry/SM1_F1_A01.wav
 audit iemocap --source RECOLA => RECOLA: no Session1 to Session5 in it or in a folder of it
-audit recola --source nowhere => nowhere: no such folder, expected the one that holds RECOLA-Annot
 synthesize {speech|speech/a.wav} => {}: exists and is not empty, expected a new or an empty folder
 synthesize {speech/a.wav/x|/proc/new/x} => {}: cannot be written (
 synthesize new/LONG => cannot be written (File name too long), expected a folder to write to
-synthesize new --seed {-1|1.5} => Error parsing --seed: '{}', expected an integer from 0 to
 synthesize new/deep --utterances 91 => utterances: found 91, expected 92 to 1,200 per language
 train => --corpora
-TRAIN --seeds {0|5.5} => Error parsing --seeds: '{}', expected an integer from 1 to 1,000
-TRAIN --epochs many => Error parsing --epochs: 'many', expected an integer from 1 to 1,000,000
-TRAIN --epoch 5 => Perhaps you meant: --epochs
 train --corpora one one --data-dir pair --out new => one is named twice, expected each corpus and task once
 train --corpora none --data-dir pair --out new => no corpus 'none' in pair, found one, two; did you mean
 train --corpora tiny --data-dir data --out new => none of the 1 held-out utterances of tiny has arousal high
@@ -121,12 +105,8 @@ predict speech/a.wav --hop {nan|inf|x} => Error parsing --hop: '{}', expected a 
 predict - - => standard input (-) is given twice, expected it once
 predict --model speach speech/a.wav => speach: no such folder (did you mean speech?), expected the folder
 {serve|stream -|predict speech/a.wav|export --format onnx --out new.onnx} --model nowhere => nowhere: no such
-serve --port {65536|http} => Error parsing --port: '{}', expected an integer from 0 to 65,535
-stream speech/a.wav => invalid choice 'speech/a.wav' for argument
 stream --rate 16000 => --rate without -, expected standard input as the source
-stream - --rate 10 => Error parsing --rate: '10', expected an integer from 1,000 to 768,000
 stream - --device front => --device and -, expected one of them: a microphone or standard input
-export --format xml --out new.xml => invalid choice 'xml' for argument '--format'
 export --format onnx --out {speech/a.wav|speech} => {} exists, expected a new file, or one to replace
 export --format onnx --out nowhere/new.onnx => nowhere is no folder, expected one for new.onnx
 """
@@ -136,18 +116,11 @@ TABLE2 = """
 --seeds {0|-1|HUGE} => --protocol.seeds is {}, expected a whole number from 1 to 1,000,000,000
 --seeds 1e3 => Error parsing --protocol.seeds: invalid literal for int() with base 10: '1e3'
 --seed 3 --fold 4 --x 5 => Unrecognized options: --seed
---epochs 0 => --train.epochs is 0, expected a whole number from 1 to
---folds 1 => --protocol.folds is 1, expected a whole number from 2 to
---finetune-samples -5 => --protocol.finetune-samples is -5, expected a whole number from 1 to
 --tasks {''|joy} => --tasks {}: expected one of arousal, valence, emotion
 --tasks => --tasks , expected one or more, all different
 --tasks arousal,valance => did you mean arousal valence, separated by blanks?
---tasks arousal arousal => --tasks arousal arousal, expected one or more, all different
---tasks nowhere:Task => --tasks nowhere:Task: No module named 'nowhere', expected module:Name that can be
---tasks json:dumps => --tasks json:dumps: no labels, expected a frozen dataclass with labels, loss, predict
 --tasks emotion --task.class-names anger => classes anger of emotion without happiness, expected two or
 --tasks arousal --task.rule table1 => --task.rule follows from --protocol.label-rule
---features mel => --features mel: expected one of logmel, waveform, or module:Name; did you mean 'logmel'?
 --features waveform --features.seconds -1 => front end Waveform cannot be used: its seconds are -1.0, expected
 --model.channels 0 => channels 0, kernel 10, stride 3, pool 30, dropout 0.5, expected at least 1
 --model.dropout nan => dropout nan, expected
@@ -155,17 +128,11 @@ TABLE2 = """
 --train.learning-rate 0 => expected a rate above 0
 --train.optimizer lion => invalid choice 'lion' for argument '--train.optimizer'
 --train.augment gain --train.augment.decibels loud => Error parsing --train.augment.decibels: could not
---train.objective domain => --train.objective domain: expected one of task, adversarial, contrastive, or
 --precision float16 => precision 'float16', expected one of float32, tf32, bfloat16
 --compute.memory {0|1e+300} => --compute.memory is {}, expected more than 0, at most 1,000,000
 --compute.coordinator {''|here:port|here:99999} => --compute.coordinator is '{}', expected HOST:PORT or auto
---compute.coordinator here:1 --compute.hosts 2 --compute.host 2 => --compute.host is 2, expected 0 to 1
---compute.host 0 => --compute.hosts or --compute.host without --compute.coordinator, expected both
---corpora => --corpora , expected one or more, all different
 --corpora tiny => --corpora tiny, expected 2 or more, separated by blanks
 --corpora tiny tny --data-dir data => no corpus 'tny' in data, found tiny; did you mean 'tiny'?
---config nowhere.json => --config nowhere.json: No such file or directory, expected an experiment's config
---config damaged/config.json => --config damaged/config.json: list indices must be integers
 PAIR --out speech/a.wav => speech/a.wav cannot be made (File exists), expected a folder
 PAIR --out damaged => damaged/config.json is not an experiment's, expected a JSON object with config and
 PAIR --out orphan => orphan holds predictions without the config.json that says of what; choose another
@@ -177,16 +144,12 @@ PAIR --features waveform => no corpus 'one-waveform' in pair, found one, two; pr
 # A script of `experiments`, what is typed after it, and the answer.
 SCRIPTS = """
 class_distribution | --corpora tny --data-dir data => found tiny; did you mean 'tiny'?
-class_distribution | --labelrule table1 => Unrecognized options: --labelrule
-speech_onset | --corpora ../x --data-dir data => no corpus '../x' in data, found tiny
 report | damage => no damage/config.json (did you mean damaged?); expected a folder that
 {report|verify} | orphan => no orphan/config.json; expected a folder that an experiment has written
 {report|verify} | damaged => damaged/config.json is not an experiment's, expected a JSON object
-report | --mixed => Missing value for argument 'results'
 {monolingual|multilingual|crosslingual|finetuning|english_1308} | NOWHERE => no corpus 'nowhere' in data
 {tuning|learning_curve|related|attention_over_time} | NOWHERE => no corpus 'nowhere' in data, found tiny
 monolingual | --corpora tiny --data-dir data --out new => corpus tiny has
-finetuning | PAIR --out new --finetune-samples 99 => fewer than the 99 for fine-tuning (--finetune-samples)
 attention_over_time | PAIR --out new --model probe => network Probe has 1 segment, expected one with attention
 tuning | PAIR --out new --model probe => network Probe has no kernel and pool, expected one with both
 """
@@ -221,7 +184,6 @@ def column(name, cell):
 MANIFESTS = [
     ("", "m.csv: no column 'path', found an empty file, expected path, speaker"),
     (HEAD, "m.csv: no utterances, expected a row for each"),
-    (ROW, "m.csv: no column 'path', found a.wav, x, low, negative, expected path, speaker"),
     (MANIFEST.encode("utf-16"), "m.csv: not UTF-8 text (byte 0), expected UTF-8"),
     (HEAD + "a.wav,x\x00,low,negative\n", "m.csv:2: holds a null character"),
     (MANIFEST.replace("speaker", "speker"), "did you mean 'speaker' by 'speker'?"),
@@ -229,16 +191,10 @@ MANIFESTS = [
     ("path," + HEAD + "a.wav," + ROW, "m.csv: column 'path' appears 2 times, expected once"),
     (HEAD + 'a.wav,"x,low,negative\n', "not CSV (unexpected end of data)"),
     (HEAD + f"a.wav,{'x' * 200000},low,negative\n", "m.csv:2: not CSV (field larger than field limit (1310"),
-    (
-        MANIFEST + "./folder/../a.wav,z,high,negative\n",
-        "a.wav is already in speech/m.csv:2, expected it once",
-    ),
+    (MANIFEST + "./folder/../a.wav,z,high,negative\n", "a.wav is already in speech/m.csv:2, expected it "),
     (HEAD + "a.wav,\xa0,low,negative\n", "m.csv:2: speaker is empty, expected a speaker"),
     (HEAD + "a.wav,x,,\nb.wav,y,,\n", "m.csv: no row has a label (arousal, valence, dominance, emotion), e"),
-    (
-        HEAD + "a.wav,\x1b[31mx,low,negative\n",
-        "speaker '\\x1b[31mx' holds '\\x1b', expected a speaker on one",
-    ),
+    (HEAD + "a.wav,\x1b[31mx,low,negative\n", "speaker '\\x1b[31mx' holds '\\x1b', expected a speaker "),
     (HEAD + "a.wav,x,.5,negative\n", "arousal is given in numbers, expected --arousal-threshold"),
     (HEAD + "a.wav,x,low,negative\nb.wav,x,0.5,negative\n", "m.csv:3: arousal is '0.5', but 'low' in speec"),
     (CUT + "a.wav,x,low,negative,nan,\n", "m.csv:2: start is 'nan', expected a finite number"),
@@ -251,13 +207,9 @@ MANIFESTS = [
     (HEAD + "gone.wav,x,low,negative\n", "speech/gone.wav: no such audio file (asked for by m.csv:2); `ser"),
 ]
 RECOLA_FILES = [
-    (AROUSAL, "", "P16.csv: no column 'time', found an empty file, expected time, FM1, FM2, FM3, FF1, FF2,"),
     (AROUSAL, lambda text: text[:-5], "P16.csv:7502: 6 cells, expected 7"),
     (AROUSAL, lambda text: "\n".join(text.splitlines()[:4000]), "P16.csv: 3999 rows of annotation, expecte"),
-    (AROUSAL, swap("FF3", "FF2"), "P16.csv: no column 'FF3', found time, FM1, FM2, FM3, FF1, FF2, FF2, exp"),
-    (AROUSAL, lambda text: text.encode("utf-16"), "P16.csv:1: holds a null character, expected text"),
     (AROUSAL, swap("\n0.00;", "\n0.08;"), "P16.csv:2: time 0.08 s, expected 0.00 s (steps of 0.04 s)"),
-    (AROUSAL, swap("\n0.52;0.013", "\n0.52;sNaN"), "P16.csv:15: column FM1 holds 'sNaN', expected a number"),
     (AROUSAL, swap("\n0.52;0.013", "\n0.52;1.01"), "P16.csv:15: annotation 1.01, expected a number from -1"),
     (SPEECH, "start;stop\n", "P16.csv: no turns, expected rows of start and stop"),
     (SPEECH, "start;stop\n2;1\n", "P16.csv:2: turn from 2 s to 1 s, expected 0 <= start < stop"),
@@ -288,7 +240,6 @@ OTHER = Path(TURNS).with_name("Ses01F_impro02.txt")
 # What makes it, what is typed then, and the answer.
 PLACED = [
     (lambda: os.mkfifo("x"), "audit manifest --source x", "x: not a regular file, expected a manifest"),
-    (lambda: Path("x").symlink_to("x"), "audit emodb --source x", "x: no such folder, expected EmoDB's"),
     (lambda: OTHER.mkdir(), "audit iemocap --source IEMOCAP", "impro02.txt: is a folder, expected a label"),
     (lambda: shutil.copytree("IEMOCAP/Session1", "IEMOCAP/Session2"), "audit iemocap --source IEMOCAP",
      "turn Ses01F_impro01_F000 lies"),
@@ -296,8 +247,6 @@ PLACED = [
      "audit recola --source x", "x: several folders hold RECOLA"),
     (lambda: Path(f"{ANNOTATION}/valence/P16.csv").unlink(), "audit recola --source RECOLA",
      "no participant has both an arou"),
-    (lambda: shutil.copy("emodb/03a01Fa.wav", "emodb/03a01Fa.flac"), "audit emodb --source emodb",
-     "emodb/03a01Fa.wav: 03a01Fa is"),
     (lambda: os.mkfifo("emodb/03a02Fa.wav"), "prepare emodb --source emodb --data-dir x",
      "03a02Fa.wav: not a regular file, expected an audio fi"),
     (lambda: Path("data/manifest/new/2.0.0").mkdir(parents=True),
@@ -319,11 +268,6 @@ HARMLESS = [
     (PEOPLE, lambda text: (text + "P20;4;femme n\xe9e à Genève\n").encode("latin-1")),
     (TURNS, lambda text: text.replace("\n", "\n\n").replace("\t", "   ").replace("3.0000", "3.0e0")),
 ]  # fmt: skip
-DAMAGES = {  # of a file of a prepared corpus
-    "absent": lambda path: path.unlink(),
-    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-    "noise": lambda path: path.write_bytes(np.random.default_rng(0).bytes(1000)),
-}
 READ_TRACE = recola.read_trace
 
 
@@ -458,11 +402,10 @@ def test_a_folder_with_wrong_files(odd, world, capsys, make, typed, answer):
     assert sources.listing(world) == before
 
 
-@pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("file", ["metadata.json", "tiny.array_record"])
-def test_a_damaged_corpus_is_named_with_what_to_do(odd, world, capsys, how, file):
-    folder = world / "data/manifest/tiny/2.0.0"
-    DAMAGES[how](next(folder.glob("*.array_record*")) if "record" in file else folder / file)
+@pytest.mark.parametrize("how", ["absent", "cut", "noise"])
+def test_a_damaged_corpus_is_named_with_what_to_do(odd, world, capsys, how):
+    path = next((world / "data/manifest/tiny/2.0.0").glob("*.array_record*"))
+    path.unlink() if how == "absent" else path.write_bytes(path.read_bytes()[:99] * (how == "cut") or b"x")
     before = sources.listing(world)
     for typed in ("describe tiny", "prepare manifest --source speech/m.csv --name tiny"):
         refused(capsys, f"{typed} --data-dir data", "tiny/2.0.0: cannot be read (")

@@ -11,10 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import throughput as script
 from ser_jax import train
 from ser_jax.benchmark import QUANTILES, iemocap_seconds, programs, throughput
-from ser_jax.benchmark.programs import BOUNDS, LEAST, MEMORY, BenchmarkError, Process, monitor
+from ser_jax.benchmark.programs import BOUNDS, LEAST, BenchmarkError, Process, monitor
 from ser_jax.benchmark.throughput import (
     TABLE2,
     Sizes,
@@ -108,11 +107,8 @@ def test_works_are_interleaved_and_those_that_fail_are_named():
     assert [len(timings[name].rates) for name in "abc"] == [4, 4, 4]
     assert timings["d"].failed == "RuntimeError: no C++ compiler"
     assert math.isnan(ratio(timings["a"], timings["d"]))
-    slow_round = (
-        Timing(0, [30, 3, 30]),
-        Timing(0, [10, 1, 10]),
-    )  # the machine was ten times slower in one round
-    assert ratio(*slow_round) == 3
+    # The machine was ten times slower in one round.
+    assert ratio(Timing(0, [30, 3, 30]), Timing(0, [10, 1, 10])) == 3
 
 
 def test_compilation_is_apart_from_the_rate(monkeypatch):
@@ -146,14 +142,6 @@ def test_every_variant_is_reported_and_ratios_follow_from_the_rates(report, work
     for row, line in zip(rows, lines[2:], strict=False):
         assert (f"{row['rate']:,.0f}" if row["rate"] else f"not measured: {row['failed']}") in line
     assert report["environment"]["device"] in "\n".join(lines)
-
-
-@pytest.mark.parametrize("flags", [["--precision", "float16"], ["--roundss"], ["--rounds", "many"]])
-def test_wrong_flags_end_with_status_2_and_are_named(capsys, flags):
-    with pytest.raises(SystemExit) as end:
-        script.main(flags)
-    assert end.value.code == 2
-    assert flags[0] in capsys.readouterr().err
 
 
 def test_the_script_runs_on_a_bare_accelerator_image():
@@ -199,17 +187,8 @@ def test_preparing_and_loading_keep_no_features_in_memory(tmp_path):
     for count in (600, 2100):  # both fill a shard
         folder = tmp_path / str(count)
         manifest = programs.write_noise(folder / "noise", np.full(count, 0.1))
-        prepare = [
-            "prepare",
-            "manifest",
-            "--source",
-            manifest,
-            "--name",
-            "noise",
-            "--data-dir",
-            folder / "data",
-        ]
-        stages = [monitor("-m", "ser_jax", *prepare, "--workers", 1)[0]]
+        prepare = ["prepare", "manifest", "--source", manifest, "--name", "noise"]
+        stages = [monitor("-m", "ser_jax", *prepare, "--data-dir", folder / "data", "--workers", 1)[0]]
         stages += [monitor("-c", programs.LOAD, folder / "data")[0] for _ in range(2)]
         anonymous.append([stage.anonymous for stage in stages])
     grown = 1e6 * np.diff(anonymous, axis=0)[0] / (2100 - 600)
@@ -221,7 +200,7 @@ def test_an_experiment_goes_through_every_stage(tmp_path, monkeypatch, capsys):
 
     def monitored(*arguments):
         commands.append(arguments)
-        return Process(100.0, 1.0), f"0.1 {LEAST}"
+        return Process(100.0, 1.0 if len(commands) > 1 else 25_000.0), f"0.1 {LEAST}"
 
     monkeypatch.setattr(programs, "monitor", monitored)
     assert programs.publish(lambda folder: programs.measure_experiment(folder, LEAST)) == 1
@@ -229,18 +208,8 @@ def test_an_experiment_goes_through_every_stage(tmp_path, monkeypatch, capsys):
     assert [module for flag, module, *_ in commands if flag == "-m"] == modules
     printed = capsys.readouterr()
     assert all(f"| {name} " in printed.out for name in BOUNDS)
-    assert printed.err.splitlines()[-2:] == [
-        f"{name}: 100 s, expected 60 s at most" for name in ("report", "verify")
-    ]
-
-
-def test_stages_that_take_too_much_are_named():
-    most = {name: Process(float(bound), 1000 * MEMORY) for name, bound in BOUNDS.items()}
-    assert programs.exceeded(most) == programs.exceeded({"report": Process(1.0, None)}) == []
-    assert programs.exceeded({"report": Process(61.0, 1.0)}) == ["report: 61 s, expected 60 s at most"]
-    assert programs.exceeded({"report": Process(1.0, 25_000.0)}) == [
-        "report: 25.0 GB, expected 24 GB at most"
-    ]
+    slow = [f"{name}: 100 s, expected 60 s at most" for name in ("report", "verify")]
+    assert printed.err.splitlines() == ["prepare: 25.0 GB, expected 24 GB at most", *slow]
 
 
 def test_a_corpus_that_lost_utterances_is_no_measurement(tmp_path, monkeypatch):
@@ -263,7 +232,7 @@ def test_recognition_is_measured_on_one_core(tmp_path, monkeypatch, capsys):
         return Process(2.0, 300.0), "[[0.01, 0.02, 0.06], 5.0]"
 
     monkeypatch.setattr(programs, "monitor", monitored)
-    table = programs.markdown(programs.measure_recognition(tmp_path, None))
+    table = programs.markdown(*programs.measure_recognition(tmp_path, None))
     seconds = [line.split("|")[2].strip() for line in table.splitlines()[2:6]]
     assert seconds == ["0.02", "2", "2", "5"]
     assert [one_core for _, one_core in calls].count(False) == programs.STARTS

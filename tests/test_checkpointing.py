@@ -8,7 +8,6 @@ import pytest
 
 from ser_jax.checkpoint import Series
 from ser_jax.errors import Interrupted
-from ser_jax.experiment.config import differences
 from ser_jax.experiment.resume import Checkpointing
 from ser_jax.shutdown import Shutdown
 
@@ -127,9 +126,3 @@ def test_a_damaged_checkpoint_is_announced(experiment):
     damaged, how = experiment.printed
     assert damaged.endswith("stack-0/3 is damaged and was moved to 3.damaged")
     assert how == "cell: stack 1 goes on after epoch 2 of 5"
-
-
-def test_differences_are_named():
-    found = {"b": {"c": [1, 2], "d": {}}, "e": [{"name": "x"}], "same": 0}
-    wanted = {"b": {"c": [3], "d": 5}, "e": [], "same": 0}
-    assert list(differences(found, wanted)) == ["b c: 1 2 there, 3 expected", "other b d", "other e"]

@@ -22,19 +22,11 @@ def values(rng, *counted):
     return rng.permutation(np.concatenate([np.full(count, value) for value, count in counted]))
 
 
-ODD = {  # IEMOCAP's odd dialogs
-    3: ["Ses03M_impro05a", "Ses03M_impro05b", "Ses03M_impro08a", "Ses03M_impro08b", "Ses03M_impro07"],
-    5: ["Ses05M_script01_1", "Ses05M_script01_1b"],
-}
-RATERS = "C-E2:\tNeutral;\t()\nA-E3:\tval 1; act 1; dom  1;\t()\n\n"
-
-
 @pytest.fixture(scope="module")
 def release(tmp_path_factory):
     """IEMOCAP's label files with its published counts: 10,039 turns in 151 dialogs, 1,935 valences of 2.5.
 
-    With its irregularities: odd names, both voices in every dialog, valences of 5.5, dominances of 0.5, turns
-    without `A-` lines, copies that a Mac made.
+    Both voices speak in every dialog; some valences are 5.5, some dominances 0.5.
     """
     root, rng = tmp_path_factory.mktemp("full") / "IEMOCAP_full_release", np.random.default_rng(0)
     activation = iter(values(rng, (2.5, 1500), (1.5, 1621), (3.0, 6918)))
@@ -44,18 +36,13 @@ def release(tmp_path_factory):
         folder = root / f"Session{session}/dialog/EmoEvaluation"
         folder.mkdir(parents=True)
         names = [f"Ses0{session}{'FM'[i % 2]}_impro{i + 20}" for i in range(dialogs)]
-        names[: len(ODD.get(session, []))] = ODD.get(session, [])
         for name, share in zip(names, np.array_split(np.arange(turns), dialogs), strict=True):
             lines = [
                 f"[{k}.0 - {k}.9]\t{name}_{'FM'[k % 2]}{k:03d}\t{next(emotion)}"
                 f"\t[{next(valence):.4f}, {next(activation):.4f}, {0.5 if k % 9 == 4 else 2.5:.4f}]\n"
-                + (RATERS if k % 8 else "C-E2:\tNeutral;\t()\n\n")
                 for k in range(len(share))
             ]
             (folder / f"{name}.txt").write_text("% header\n\n" + "".join(lines))
-        (folder / f"._{name}.txt").write_bytes(b"\x00\x05\x16\x07Mac OS X" + lines[0].encode())
-        (folder / "Categorical").mkdir()
-        (folder / f"Categorical/{name}_e1_cat.txt").write_text(f"{name}_F000 :Neutral state; ()\n")
     return root
 
 
@@ -104,17 +91,12 @@ def test_recolas_counts_are_known():
     n = 1308
     arousal, valence = np.ones(n), np.ones(n)
     arousal[:520], valence[:241] = 0.0, -0.2
+    names = {key: np.full(n, "") for key in ("session", "sex", "language", "emotion", "dialogue", "raters")}
+    names |= {"id": np.arange(n).astype(str), "speaker": (np.arange(n) % 23).astype(str)}
+    numbers = {"arousal": arousal, "valence": valence, "dominance": np.full(n, np.nan)}
+    limits = {"arousal": 0.0, "valence": 0.0}
     facts = data.Facts(
-        name="recola",
-        database="recola",
-        synthetic=False,
-        thresholds={"arousal": 0.0, "valence": 0.0},
-        id=np.arange(n).astype(str),
-        speaker=(np.arange(n) % 23).astype(str),
-        **{key: np.full(n, "") for key in ("session", "sex", "language", "emotion", "dialogue", "raters")},
-        arousal=arousal,
-        valence=valence,
-        dominance=np.full(n, np.nan),
+        name="recola", database="recola", synthetic=False, thresholds=limits, **names, **numbers
     )
     assert [row["verdict"] for row in class_counts(facts, "footnote")] == ["equal"] * 6
 

@@ -124,22 +124,16 @@ def test_a_whole_tree_survives_the_disk(own):
 @pytest.mark.parametrize(
     ("kind", "name", "sentence"),
     [
-        ("tasks", "arousall", "expected one of arousal, valence, emotion, all, dimensions, or module:"),
         ("tasks", "arousall", "; did you mean 'arousal'?"),
         ("features", "", "expected one of logmel, waveform, or module:Name"),
         ("model", "nowhere:Net", "No module named 'nowhere', expected module:Name that can be imported"),
-        ("model", "json:Net", "module 'json' has no attribute 'Net', expected module:Name"),
-        ("model", ":Net", "Empty module name, expected module:Name"),
         ("model", "own_broken:Net", "division by zero, expected module:Name that can be imported"),
-        ("model", "json:", "expected module:Name"),
         ("model", "json:JSONDecoder", "no network, expected a frozen dataclass with network"),
-        ("model", "os:getcwd", "no network, expected a frozen dataclass with network"),
         ("model", "own_module:Plain", "no dataclass, expected a frozen dataclass with network"),
         ("model", "own_module:Mutable", "unhashable type: 'Mutable', expected a frozen dataclass"),
         ("model", "own_module:Broken", "broken on purpose, expected a frozen dataclass with a default for"),
         ("train.objective", "own_module:Mine", "no heads, expected a frozen dataclass with __call__, heads"),
         ("train.objective", "own_module:Needy", "missing 1 required positional argument: 'weight', expected"),
-        ("features", "own_module:Mine", "no extract, expected a frozen dataclass with extract"),
         ("tasks", "own_module:VALUE", "no labels, expected a frozen dataclass with labels, loss, predict"),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from predicted_by_hand import claimed, keep, predicted
+from predicted_by_hand import claimed, keep
 
 from ser_jax.experiment import settings as known
 from ser_jax.model import AttentiveCNN
@@ -158,7 +158,6 @@ def test_numbers_have_an_axis_of_their_own(tmp_path):
 
 
 def test_confusions_are_shares_of_the_true_class_beside_counts(tmp_path):
-    np.testing.assert_allclose(figures.confusion(predicted()), [[4, 1], [0.5, 2.5]])
     high = np.array([[0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 0, 0, 1, 1]])  # of five low and three high
     results = Results(keep(claimed(tmp_path), high=high))
     axis = panel(figures.confusions(results, results.rows(["monolingual"])))

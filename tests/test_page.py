@@ -112,11 +112,6 @@ def test_an_empty_folder_has_a_page(tmp_path):
         page(Results(tmp_path / "other"))
 
 
-def test_the_same_folder_gives_the_same_bytes(tmp_path):
-    keep(claimed(tmp_path))
-    assert page(Results(tmp_path)) == page(Results(tmp_path))
-
-
 def test_synthetic_speech_is_named_first(tmp_path):
     corpora = [invented.corpus(name, synthetic=True) for name in ("de", "en")]
     document = page(Results(keep(claimed(tmp_path, corpora), corpora)))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from predicted_by_hand import AROUSAL, CORPORA, HIGH, LABEL, claimed, config, keep, predicted
+from predicted_by_hand import CORPORA, HIGH, LABEL, claimed, config, keep, predicted
 
 from ser_jax import report
 from ser_jax.errors import ResultsError
@@ -264,11 +264,8 @@ def test_verification_finds_what_was_changed_lost_or_is_of_other_utterances(out)
 
 
 def test_models_are_combined_of_the_seeds_that_all_have():
-    one, other = predicted(), predicted(1 - HIGH)
-    fewer = other.only(seeds=np.array([False, True]))
-    found = stored.same_seeds([one, fewer])
-    assert [part.seed.tolist() for part in found] == [[1], [1]]
-    np.testing.assert_allclose(stored.voted(AROUSAL, found), np.log(0.5), rtol=1e-6)
+    fewer = predicted(1 - HIGH).only(seeds=np.array([False, True]))
+    assert [part.seed.tolist() for part in stored.same_seeds([predicted(), fewer])] == [[1], [1]]
 
 
 def test_an_utterance_is_given_to_the_model_of_the_corpus_it_is_taken_for():
@@ -278,10 +275,8 @@ def test_an_utterance_is_given_to_the_model_of_the_corpus_it_is_taken_for():
     facts = {key: getattr(base, key) for key in ("utterance", "speaker", "session", "fold", "labels", "seed")}
     facts |= {"train": ("a",), "test": ("b",)}
     models = [stored.make_predictions(TASKS["emotion"], name="m", outputs=own, **facts) for own in outputs]
-    both = {
-        key: np.concatenate([facts[key], facts[key][::-1]])
-        for key in ("utterance", "speaker", "session", "fold")
-    }
+    names = ("utterance", "speaker", "session", "fold")
+    both = {key: np.concatenate([facts[key], facts[key][::-1]]) for key in names}
     taken = np.concatenate([np.zeros(8, int), np.arange(8)[::-1] % 3])
     both |= {"labels": np.repeat([0, 1], 8), "predictions": np.stack([taken, taken])}
     language = dataclasses.replace(base, **both, outputs=np.zeros((2, 16, 3)))

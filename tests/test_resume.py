@@ -156,22 +156,3 @@ def test_a_run_is_stopped_in_the_epoch_and_step_that_went_wrong():
     later, loss = epoch(procedure, speech, run, state, 3)
     equal(later, state)
     assert np.isnan(loss)
-
-
-def test_order_dropout_and_first_weights_depend_on_the_run_alone():
-    """Not on the stack, the place in it, the length that lists are padded to, or resuming."""
-    own = [a_run(seed, count) for seed, count in enumerate(COUNTS[:3])]
-    stack = train.stack(own)
-    first = train.start_runs(CONFIG, TRAINING, stack).params
-    for place, run in enumerate(own):
-        mine = jax.tree.map(lambda leaf: leaf[place], (first, stack))  # noqa: B023
-        equal(mine[0], train.start(CONFIG, TRAINING, run).params)
-        for number in (0, 7):
-            alone, within = schedule(run, 8, number), schedule(mine[1], 8, number)
-            steps, mask = len(alone.rows), np.asarray(alone.mask)
-            equal(within.mask[:steps], mask)
-            assert not within.mask[steps:].any()
-            equal(np.where(mask, within.rows[:steps], -1), np.where(mask, alone.rows, -1))
-            equal(jax.random.key_data(within.key[:steps]), jax.random.key_data(alone.key))
-            equal(within.number[:steps], alone.number)
-            assert alone.number[0].tolist() == [number + 1, 1]

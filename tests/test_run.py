@@ -12,8 +12,8 @@ from pair import changed, config, loaded, noise, with_facts
 from ser_jax import checkpoint
 from ser_jax.augment import Gain
 from ser_jax.errors import ResultsError
+from ser_jax.experiment import command, results
 from ser_jax.experiment import provenance as code
-from ser_jax.experiment import results
 from ser_jax.experiment import run as running
 from ser_jax.experiment.config import digest
 from ser_jax.experiment.results import read_predictions, read_training
@@ -130,8 +130,9 @@ def test_lost_results_are_computed_again_to_the_same_bits(copy, table):
     assert content(copy.out) == content(table)
 
 
-def test_results_of_another_protocol_are_not_touched(copy):
+def test_results_of_another_protocol_or_other_speech_are_not_touched(copy, pair):
     before = content(copy.out)
+    pair["one"] = dataclasses.replace(pair["one"], fingerprint="other")
     other = dataclasses.replace(
         changed(copy, seeds=3, label_rule="table1"),
         model=dataclasses.replace(copy.model, precision="bfloat16"),
@@ -141,6 +142,7 @@ def test_results_of_another_protocol_are_not_touched(copy):
         run(table2(other), other)
     for part in (
         "holds results of another experiment (",
+        "other corpora",
         "config model precision: float32 there, bfloat16 expected",
         "config protocol seeds: 2 there, 3 expected",
         "config protocol label_rule: footnote there, table1 expected",
@@ -150,12 +152,6 @@ def test_results_of_another_protocol_are_not_touched(copy):
     ):
         assert part in str(refused.value)
     assert content(copy.out) == before
-
-
-def test_other_speech_is_another_experiment(copy, pair):
-    pair["one"] = dataclasses.replace(pair["one"], fingerprint="other")
-    with pytest.raises(ResultsError, match="another experiment"):
-        run(monolingual(copy), copy)
 
 
 def test_a_setting_of_another_make_is_another_experiment(copy):
@@ -259,16 +255,22 @@ def test_a_run_whose_numbers_are_not_finite_is_named_and_left_out(tmp_path, pair
         specs[2] = dataclasses.replace(specs[2], scaler=scaler._replace(mean=scaler.mean * np.nan))
         return specs
 
-    own = config(out=tmp_path / "out", tasks=AROUSAL)
-    [one, _] = monolingual(own)
-    run([dataclasses.replace(one, plan=poisoned)], own)
-    assert (
-        "fold 2, seed 0 was stopped in epoch 1, step 1: its numbers were not finite"
-        in capsys.readouterr().err
-    )
-    found = read_predictions(own.out / "predictions" / f"{one.slug}.npz")
+    def settings(config):
+        return [dataclasses.replace(one, plan=poisoned) for one in monolingual(config)[:1]]
+
+    monkeypatch.setattr(command, "_start", lambda config: None)
+    flags = f"--out {tmp_path} --corpora one two --tasks arousal --seeds 2 --epochs 1 --model.channels 2"
+    for attempt in range(2):  # also if everything is stored already
+        with pytest.raises(SystemExit) as end:
+            command.main("", "mine", settings, flags.split())
+        assert end.value.code == 1
+        out, err = capsys.readouterr()
+        assert "Left out because it diverged: monolingual, one arousal: seed 0." in out
+        assert "and left out: monolingual-one-one-arousal." in err
+        assert ("fold 2, seed 0 was stopped in epoch 1, step 1: its numbers were" in err) == (attempt == 0)
+    found = read_predictions(tmp_path / "predictions" / "monolingual-one-one-arousal.npz")
     assert found.seed.tolist() == [1]
-    log = read_training(own.out / "training" / f"{one.slug}.npz")
+    log = read_training(tmp_path / "training" / "monolingual-one-one-arousal.npz")
     assert log.stopped[:, 0].tolist() == [0, 0, 1] + [0] * 7
 
 

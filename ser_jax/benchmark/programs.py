@@ -7,6 +7,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import math
 import os
 import shutil
 import statistics
@@ -17,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -72,26 +72,23 @@ class BenchmarkError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """Time and memory of a process and its descendants.
+    """Time and memory (MB, 10^6 bytes) of a process and its descendants.
 
-    Attributes:
-      seconds: s, from start to end.
-      peak: MB (10^6 bytes), the largest sum of resident memory, with shared pages counted for each process;
-        None if it ended before the first measurement.
-      anonymous: MB, the same without pages of mapped files (on Linux), which the system can take back.
+    The memory is the largest sum of resident pages, shared ones counted for each process; None if the process
+    ended before the first measurement.
     """
 
     seconds: float
     peak: float | None
-    anonymous: float | None = None
+    anonymous: float | None = None  # without pages of mapped files (on Linux), which the system can take back
+
+
+Stages = tuple[dict[str, Process], str]  # and how they were measured
 
 
 def monitor(*arguments: object, one_core: bool = False) -> tuple[Process, str]:
-    """Run Python and measure its time and memory.
+    """Run Python with some arguments, on one core or all, and measure its time and memory.
 
-    Args:
-      arguments: of the interpreter.
-      one_core: keep the program to one core.
     Returns: (measurement, the last line of its standard output); standard error is shown.
     Raises: BenchmarkError if the program fails.
     """
@@ -133,12 +130,8 @@ def _memory(pid: int) -> tuple[int, int]:
 
 
 def write_noise(folder: Path, seconds: np.ndarray, seed: int = 1) -> Path:
-    """Write recordings of white noise and a manifest of utterances cut out of them.
+    """Write recordings of white noise to a new folder, and a manifest of utterances of these lengths [N].
 
-    Args:
-      folder: a new folder.
-      seconds: [N] lengths of the utterances, s.
-      seed: of the noise.
     Returns: the manifest. Two speakers share a session, and each has utterances of all classes.
     """
     draw, recordings = np.random.default_rng(seed), -(-len(seconds) // SEGMENTS)
@@ -158,14 +151,12 @@ def write_noise(folder: Path, seconds: np.ndarray, seed: int = 1) -> Path:
     return folder / "manifest.csv"
 
 
-def measure_experiment(folder: Path, utterances: int, workers: int | None = None) -> dict[str, Any]:
+def measure_experiment(folder: Path, utterances: int) -> Stages:
     """Prepare and load a corpus, train `experiments.crosslingual` for an epoch, report and verify.
 
-    Args:
-      folder: a new folder.
-      utterances: of the corpus that is trained on; the one that is tested on has a hundredth of them.
-      workers: processes that prepare; by default one per core.
-    Returns: a report as JSON: stages, and sentences on what exceeded `BOUNDS` or `MEMORY`.
+    Of two corpora, the second has a hundredth of the utterances.
+
+    Returns: (the stages, how they were measured).
     Raises: BenchmarkError if something cannot be measured.
     """
     if not LEAST <= utterances <= MOST:
@@ -176,8 +167,7 @@ def measure_experiment(folder: Path, utterances: int, workers: int | None = None
     for seed, (name, count) in enumerate(counts.items()):
         manifest = write_noise(folder / name, iemocap_seconds(count), seed)
         prepare = ["prepare", "manifest", "--source", manifest, "--name", name, "--data-dir", data]
-        process, _ = monitor("-m", "ser_jax", *prepare, "--workers", workers or cores())
-        stages.setdefault("prepare", process)
+        stages.setdefault("prepare", monitor("-m", "ser_jax", *prepare)[0])
     for name in ("load, first time", "load, second time"):
         process, output = monitor("-c", LOAD, data)
         seconds, found = output.split()
@@ -192,28 +182,25 @@ def measure_experiment(folder: Path, utterances: int, workers: int | None = None
     }
     for name, (script, *flags) in programs.items():
         stages[name] = monitor("-m", f"experiments.{script}", *flags)[0]
-    return _report(stages, f"n = {utterances:,} utterances", BOUNDS) | {"exceeded": exceeded(stages)}
+    return stages, f"n = {utterances:,} utterances"
 
 
 def exceeded(stages: dict[str, Process]) -> list[str]:
-    """Return a sentence for every one of `BOUNDS`, and for `MEMORY`, that a stage exceeds."""
-    slow = {name: each.seconds for name, each in stages.items() if each.seconds > BOUNDS[name]}
-    large = {
-        name: each.peak / 1000 for name, each in stages.items() if each.peak and each.peak / 1000 > MEMORY
-    }
-    return [
-        *(f"{name}: {seconds:.0f} s, expected {BOUNDS[name]} s at most" for name, seconds in slow.items()),
-        *(f"{name}: {peak:.1f} GB, expected {MEMORY:.0f} GB at most" for name, peak in large.items()),
-    ]
+    """Return a sentence for every stage that exceeds one of `BOUNDS`, or `MEMORY`."""
+    found = []
+    for name, stage in stages.items():
+        gigabytes = (stage.peak or 0) / 1000
+        if stage.seconds > BOUNDS.get(name, math.inf):
+            found.append(f"{name}: {stage.seconds:.0f} s, expected {BOUNDS[name]} s at most")
+        if gigabytes > MEMORY:
+            found.append(f"{name}: {gigabytes:.1f} GB, expected {MEMORY:.0f} GB at most")
+    return found
 
 
-def measure_recognition(folder: Path, model: Path | None) -> dict[str, Any]:
+def measure_recognition(folder: Path, model: Path | None) -> Stages:
     """Measure a recogniser: 7.5 s of samples and a file of an hour, warm, and `ser-jax predict` on 3 s.
 
-    Args:
-      folder: for recordings of noise.
-      model: a recogniser's folder; None for the demonstration.
-    Returns: a report as JSON, with medians of `CALLS` calls and `STARTS` starts.
+    Returns: (the stages, how they were measured).
     Raises: BenchmarkError if a process cannot be kept to one core.
     """
     if shutil.which("taskset") is None:
@@ -231,36 +218,32 @@ def measure_recognition(folder: Path, model: Path | None) -> dict[str, Any]:
         median = statistics.median_low(process.seconds for process in starts)
         stages[f"`ser-jax predict` on 3 s, {name}"] = dataclasses.replace(starts[0], seconds=median)
     stages["a file of an hour, warm, one core"] = dataclasses.replace(warm, seconds=long)
-    return _report(stages, f"medians of n = {CALLS} calls and {STARTS} starts, the hour once", {})
+    return stages, f"medians of n = {CALLS} calls and {STARTS} starts, the hour once"
 
 
 def _noise(seconds: float) -> np.ndarray:
     return np.random.default_rng(0).uniform(-0.1, 0.1, round(seconds * RATE))
 
 
-def _report(stages: dict[str, Process], measured: str, bounds: dict[str, int]) -> dict[str, Any]:
-    where = f"{provenance.processor()}, {cores()} cores, load average {provenance.load()}"
-    processes = {name: dataclasses.asdict(process) for name, process in stages.items()}
-    return {"measured": f"{where}; {measured}", "stages": processes, "bounds": bounds}
-
-
-def markdown(report: dict[str, Any]) -> str:
-    """Return a report as a table, and a sentence on how it was measured."""
-    rows = [("", "time, s", "at most, s", "peak memory, MB", "without mapped files, MB")]
-    for name, process in report["stages"].items():
-        sizes = ("?" if size is None else f"{size:,.0f}" for size in (process["peak"], process["anonymous"]))
-        rows.append((name, f"{process['seconds']:.3g}", str(report["bounds"].get(name, "")), *sizes))
+def markdown(stages: dict[str, Process], measured: str) -> str:
+    """Return stages as a table, and a sentence on how they were measured."""
+    head = ("", "time, s", "at most, s", "peak memory, MB", "without mapped files, MB")
+    rows: list[tuple[str, ...]] = [head]
+    for name, stage in stages.items():
+        sizes = ("?" if size is None else f"{size:,.0f}" for size in (stage.peak, stage.anonymous))
+        rows.append((name, f"{stage.seconds:.3g}", str(BOUNDS.get(name, "")), *sizes))
     return (
-        f"{markdown_table(rows)}\n\n{report['measured']}. New processes, files in the "
-        "page cache; memory is that of all processes together."
+        f"{markdown_table(rows)}\n\n{provenance.processor()}, {cores()} cores, load average "
+        f"{provenance.load()}; {measured}. New processes, files in the page cache; memory is that of all "
+        "processes together."
     )
 
 
-def publish(measure: Callable[[Path], dict[str, Any]]) -> int:
-    """Measure in a temporary folder and print the report; return 1 if a bound was exceeded."""
+def publish(measure: Callable[[Path], Stages]) -> int:
+    """Measure in a temporary folder and print the table; return 1 if a bound was exceeded."""
     with tempfile.TemporaryDirectory() as folder:
-        report = measure(Path(folder))
-    print(markdown(report))
-    for sentence in (exceeded := report.get("exceeded", [])):
+        stages, measured = measure(Path(folder))
+    print(markdown(stages, measured))
+    for sentence in (found := exceeded(stages)):
         print(sentence, file=sys.stderr)
-    return 1 if exceeded else 0
+    return 1 if found else 0

@@ -33,22 +33,13 @@ TABLE2 = ((4 + 4 + 1) * (TURNS + 1308) * 50 + 2 * 5 * 100 * 10) * 5 * 2  # utter
 
 
 class Sizes(NamedTuple):
-    """How much is measured; the defaults are for accelerators.
-
-    Attributes:
-      utterances: N.
-      epoch, cell: utterances that a run trains on per call, at most: alone or in a stack of five, and in a
-        stack of 25.
-      products: rows of the square matrices whose product is measured.
-      seconds: s that a call of PyTorch or of a matrix product lasts.
-      rounds: how often everything is measured.
-    """
+    """How much is measured; the defaults are for accelerators."""
 
     utterances: int = TURNS
-    epoch: int = TURNS
-    cell: int = 2048
-    products: tuple[int, ...] = (2048, 4096, 8192)
-    seconds: float = 0.5
+    epoch: int = TURNS  # utterances that a run trains on per call, at most, alone or in a stack of five
+    cell: int = 2048  # the same in a stack of 25
+    products: tuple[int, ...] = (2048, 4096, 8192)  # rows of the square matrices whose product is measured
+    seconds: float = 0.5  # s that a call of PyTorch or of a matrix product lasts
     rounds: int = 7
 
 
@@ -56,17 +47,11 @@ CPU_SIZES = Sizes(epoch=512, cell=64, products=(512, 1024, 2048))
 
 
 class Workload(NamedTuple):
-    """Noise in place of speech.
+    """Noise in place of speech."""
 
-    Attributes:
-      features: [N, T, F] float32, standard normal, nowhere zero.
-      labels: [N] int32, random.
-      frames: [N] int32 frames that hold sound.
-    """
-
-    features: np.ndarray
-    labels: np.ndarray
-    frames: np.ndarray
+    features: np.ndarray  # [N, T, F] float32, standard normal
+    labels: np.ndarray  # [N] int32, random
+    frames: np.ndarray  # [N] int32, that hold sound
 
     @classmethod
     def of(cls, config: AttentiveCNN, count: int) -> "Workload":
@@ -106,14 +91,9 @@ def useful_flops(config: AttentiveCNN, frames: np.ndarray) -> float:
 
 
 class Trainer:
-    """A stack of runs in training, as `train.fit_runs` trains it.
-
-    Attributes:
-      state: TrainState of the stack after the last call.
-    """
+    """A stack of runs in training, as `train.fit_runs` trains it: per call, all epochs of the procedure."""
 
     def __init__(self, procedure: Procedure, data: Data, specs: list[RunSpec]):
-        """Prepare to train for as many epochs per call as the procedure has."""
         config, training, *_, mesh = procedure
         self._units = float(training.epochs * sum(len(spec.train) for spec in specs))
         size = mesh.size if mesh else 1
@@ -130,26 +110,18 @@ class Trainer:
 
 
 class Timing(NamedTuple):
-    """Rates of one variant.
+    """Rates of one variant; NaN if it failed."""
 
-    Attributes:
-      compilation: s that the first call took longer than the second, which does the same.
-      rates: units per second of each call after these.
-      failed: the reason if there are none; compilation and rates are NaN.
-    """
-
-    compilation: float
-    rates: list[float]
-    failed: str | None = None
+    compilation: float  # s that the first call took longer than the second, which does the same
+    rates: list[float]  # units per second of each call after these
+    failed: str | None = None  # the reason
 
 
 def interleaved(works: Mapping[Any, Callable[[], float]], rounds: int) -> dict[Any, Timing]:
     """Call each work twice to warm up, then all in turn, round after round.
 
-    Args:
-      works: by name; a call works, waits for the end and returns the units done. One that raises an
-        exception in its first call is left out.
-      rounds: how many.
+    A call works, waits for the end and returns the units done. A work that raises an exception in its first
+    call is left out.
     """
 
     def timed(work: Callable[[], float]) -> tuple[float, float]:
@@ -261,16 +233,10 @@ def measure(
     def row(variant: str, precision: str) -> dict[str, Any]:
         timing = timings[variant, precision]
         low, rate, high = np.quantile(timing.rates, (0.25, 0.5, 0.75)).tolist()
-        numbers = {
-            "rate": rate,
-            "low": low,
-            "high": high,
-            "compilation": timing.compilation,
-            "over_five": ratio(timing, timings["five", precision]),
-            "over_torch": ratio(timing, timings["torch eager", precision]),
-            "of_matmul": rate * flops / peak[precision],
-            "table2_hours": TABLE2 / rate / 3600,
-        }
+        over = (ratio(timing, timings[name, precision]) for name in ("five", "torch eager"))
+        hours = TABLE2 / rate / 3600
+        values = rate, low, high, timing.compilation, *over, rate * flops / peak[precision], hours
+        numbers = dict(zip(COLUMNS, values, strict=True))
         measured = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         return {"variant": variant, "precision": precision, **measured, "failed": timing.failed}
 

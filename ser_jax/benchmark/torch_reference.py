@@ -34,19 +34,12 @@ class AttentiveCNN(nn.Module):
 
 
 class Data(NamedTuple):
-    """Utterances on a device.
+    """Utterances on a device."""
 
-    Attributes:
-      features: [N, F, T] float32, dimensions first, as PyTorch's convolution takes them.
-      frames: [N] frames that hold sound.
-      labels: [N] classes.
-      mean, scale: [F] of the standardization.
-    """
-
-    features: Tensor
-    frames: Tensor
-    labels: Tensor
-    mean: Tensor
+    features: Tensor  # [N, F, T] float32, dimensions first, as PyTorch's convolution takes them
+    frames: Tensor  # [N], that hold sound
+    labels: Tensor  # [N] classes
+    mean: Tensor  # [F], and so is the next
     scale: Tensor
 
     def inputs(self, rows: Tensor) -> Tensor:

@@ -1,16 +1,14 @@
 """What experiments share: configuration, settings, runs, results on disk, and their command line."""
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 
 def start(name: str, description: str | None, settings: str | None = None, **options: Any) -> NoReturn:
-    """Run the script `experiments.<name>` and end the program.
+    """Run the experiment `experiments.<name>` and end the program.
 
-    Args:
-      name: of the script and its table.
-      description: of the experiment.
-      settings: the function of `settings` that makes its settings; that of its name by default.
-      options: see `command.main`.
+    Its settings are made by the function `settings` of the module `settings`, that of its name by default;
+    for the options see `command.main`.
     """
     from ser_jax.experiment.provenance import start_script
 
@@ -19,3 +17,13 @@ def start(name: str, description: str | None, settings: str | None = None, **opt
     from ser_jax.experiment import settings as known
 
     command.main(description, name, getattr(known, settings or name), **options)
+
+
+def start_function(function: Callable[..., int | None], description: str | None) -> NoReturn:
+    """Run a script that trains nothing, the arguments of its function being flags, and end the program."""
+    from ser_jax.experiment.provenance import start_script
+
+    start_script()
+    from ser_jax.experiment.command import run_function
+
+    run_function(function, description)

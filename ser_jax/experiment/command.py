@@ -81,11 +81,8 @@ def parse(
 ) -> tuple[Config, bool]:
     """Parse the flags of `python -m experiments.<name>`.
 
-    Args:
-      description: of the experiment.
-      name: of the script; results go to results/<name> by default.
-      arguments: those of the command line by default.
-      fewest: corpora that the experiment needs.
+    Results go to results/<name> by default; for the other arguments see `main`.
+
     Returns: (the configuration, whether results of changed code are continued). Wrong flags end the program
       with status 2 and a message that names them.
     Raises: UserError (a subclass) for values that no flag can check by itself.
@@ -143,9 +140,7 @@ def main(
     *,
     shown: Sequence[str] | None = None,
     figure: str | None = None,
-    after: Callable[..., None] | None = None,
-    printed: Callable[[Any], str] | None = None,
-    check: Callable[[Config], None] | None = None,
+    after: Callable[..., str | None] | None = None,
     fewest: int = 2,
 ) -> NoReturn:
     """Run an experiment with the flags given, write its table under `name`, print it and end the program.
@@ -153,15 +148,12 @@ def main(
     The status is 1 if runs were stopped, 2 with a sentence if the input is wrong, 130 or 143 if interrupted.
 
     Args:
-      description: of the experiment.
-      name: of its files.
-      settings: makes its settings from the configuration.
+      description, name: of the experiment and its files.
+      settings: makes its settings from the configuration, or raises UserError.
       arguments: flags; those of the command line by default.
       shown: names of the settings in the table; those of `settings` by default.
-      figure: the figure that shows the whole table, "tuning" or "learning_curve"; None for the usual ones.
-      after: work on (config, pool, machine) once everything is stored, before the table is made.
-      printed: what is printed of the results folder instead of the table.
-      check: raises UserError for configurations that the experiment cannot use.
+      figure: see `report.write_table`.
+      after: works on (config, pool, machine) before the table is made; returns what is printed in its place.
       fewest: corpora that it needs.
     """
     several_hosts = False
@@ -170,8 +162,6 @@ def main(
         nonlocal several_hosts
         config, accept_changed_code = parse(description, name, arguments, fewest)
         several_hosts = config.compute.coordinator is not None
-        if check is not None:
-            check(config)
         config = with_occurring_emotions(config)
         own = settings(config)
         _start(config)
@@ -182,13 +172,12 @@ def main(
         def report(*everything: Any) -> None:
             from ser_jax import report  # imported late, since it takes matplotlib
 
-            if after is not None:
-                after(*everything)
+            text = None if after is None else after(*everything)
             found = report.Results(config.out)
             names = list(shown or dict.fromkeys(one.name for one in own))
             table = report.write_table(found, name, names, figure)
             report.write_page(found)
-            print(table if printed is None else printed(found))
+            print(text or table)
             print(f"Written to {config.out}: {name}{WRITTEN}.", file=sys.stderr)
             stopped.extend(found.stopped)
 

@@ -192,11 +192,8 @@ KINDS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {  # what names ch
 
 
 def choose(kind: str, name: str) -> Any:
-    """Return the value that a name chooses, as in choose("features", "waveform").
+    """Return the value of `KINDS[kind]` that a name chooses; "module:Name" is a class or value of one's own.
 
-    Args:
-      kind: a key of `KINDS`.
-      name: a name there, or "module:Name" of a class or value of one's own.
     Raises: ConfigError if there is none, or it is not what it should be.
     """
     known, needed = KINDS[kind]

@@ -21,7 +21,7 @@ Place = Callable[[Gathered, np.ndarray], tuple[Array, Array]]
 
 
 class Features(NamedTuple):
-    """Features of all rows, on the device as `Machine.place` leaves them, and their sums per utterance."""
+    """Features of all rows as `Machine.place` returns them, and their sums per utterance."""
 
     features: Array  # [N, T F], or [N, T, F] on the host
     frames: Array  # [N]
@@ -29,15 +29,10 @@ class Features(NamedTuple):
 
 
 class Pool(Concatenated):
-    """The corpora of an experiment, their folds, labels and features.
+    """The corpora of an experiment, no two of the same name, with their folds, labels and features.
 
-    Args:
-      corpora: in the order of the experiment; no two have the same name.
-      fold_count: of the cross-validation; a corpus with fewer separate groups of speakers has fewer.
-      place: maps (features, frames) on the host to the device, as `Machine.place`.
-
-    Attributes:
-      session: [N] str, which of its corpus's sessions an utterance is from.
+    Of `fold_count` folds, a corpus with fewer separate groups of speakers has fewer. `place` moves (features,
+    frames) to the device, as `Machine.place`.
     """
 
     def __init__(self, corpora: list[Corpus], fold_count: int, place: Place):
@@ -87,11 +82,9 @@ class Pool(Concatenated):
             return np.zeros(len(corpus), np.int32)
 
     def data(self, mode: str, train: tuple[str, ...] | None) -> Data:
-        """Return the features of all rows as runs are trained on them.
+        """Return the features of all rows, to be standardized by a mode of `standardize.MODES`.
 
-        Args:
-          mode: one of `standardize.MODES`.
-          train: corpora towards which histograms are equalized; None for features as they are.
+        Histograms are equalized towards the corpora `train`, unless that is None.
         """
         found = self._features(train)
         return Data(

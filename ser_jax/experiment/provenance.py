@@ -20,7 +20,6 @@ from ser_jax.shutdown import exit_on_interrupt
 VERSIONS = (
     "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "safetensors", "librosa", "soundfile", "torch",
 )  # fmt: skip
-BUSY = 0.5  # processes that ran or waited
 ROOT = "ser_jax.experiment.run"
 NEUTRAL = {  # imported by it, but no result depends on them: where things are, what computes, how it ends
     "ser_jax", "ser_jax.checkpoint", "ser_jax.data", "ser_jax.data.audio",
@@ -72,11 +71,6 @@ def processor() -> str:
 def load() -> float | None:
     """Return the mean number of processes that ran or waited in the last minute; None if unknown."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
-def busy(load: float | None) -> bool:
-    """Return whether other work distorts timings, by the load before them."""
-    return load is not None and load > BUSY
 
 
 def commit() -> str | None:

@@ -36,7 +36,7 @@ from ser_jax.experiment.config import Config, describe, differences, digest
 from ser_jax.experiment.pool import Pool
 from ser_jax.experiment.provenance import code_digest
 from ser_jax.experiment.settings import Setting, slug
-from ser_jax.model import Tree
+from ser_jax.model import Tree, shapes
 from ser_jax.tasks import Task, average
 
 CONFIG = "config.json"
@@ -48,7 +48,6 @@ NEUTRAL = ("out", "data_dir", "compute")  # parts of the tree that change no res
 FOLDERS = ("predictions", "models", "training")
 BY_UTTERANCE = ("utterance", "speaker", "session", "fold", "labels")
 BY_RUN = ("seed", "outputs", "predictions", "scores")
-KEPT = (*BY_UTTERANCE, "test", "seed")  # of the tested corpus's own model
 FACTS = ("setting", "train", "test", "task", "metric", "class_names", "chance")
 
 
@@ -122,7 +121,7 @@ def gather_predictions(
     specs: Sequence[RunSpec],
     outputs: Sequence[np.ndarray],
 ) -> Predictions:
-    """Collect predictions for some corpora of runs with outputs [M, K] for their test rows."""
+    """Return the predictions for some corpora of runs with outputs [M, K] for their test rows."""
     seeds = np.unique([spec.seed for spec in specs])
     tested = np.unique(np.concatenate([spec.test for spec in specs]))
     rows = np.intersect1d(np.concatenate([pool.rows(name) for name in test]), tested)
@@ -133,20 +132,12 @@ def gather_predictions(
         place = np.searchsorted(rows, spec.test[wanted])
         found[np.searchsorted(seeds, spec.seed), place] = own[wanted]
         fold[place] = spec.fold
+    speaker = pool.speaker_id if len(test) > 1 else pool.speaker  # corpora may share names
+    columns = {"utterance": pool.id, "speaker": speaker, "session": pool.session}
+    facts = {name: column[rows] for name, column in columns.items()}
+    facts |= {"labels": pool.labels(setting.task)[rows], "fold": fold, "seed": seeds}
     return make_predictions(
-        setting.task,
-        name=setting.name,
-        train=setting.train,
-        test=test,
-        utterance=pool.id[rows],
-        speaker=pool.speaker_id[rows]
-        if len(test) > 1
-        else pool.speaker[rows],  # of two corpora some are namesakes
-        session=pool.session[rows],
-        fold=fold,
-        labels=pool.labels(setting.task)[rows],
-        seed=seeds,
-        outputs=found,
+        setting.task, name=setting.name, train=setting.train, test=test, outputs=found, **facts
     )
 
 
@@ -197,11 +188,6 @@ def _development(task: Task, spec: RunSpec, outputs: np.ndarray) -> tuple[list[f
     return [float(task.loss(one, labels, weights)) if defined else np.nan for one, defined in each], score
 
 
-def predictions_file(out: Path, setting: Setting, test: tuple[str, ...]) -> Path:
-    """Return where a cell's predictions are stored."""
-    return out / "predictions" / f"{slug(setting.name, setting.train, test, setting.task.name)}.npz"
-
-
 def write_predictions(out: Path, found: Predictions) -> None:
     """Store a cell's predictions."""
     facts = json.dumps({name: getattr(found, name) for name in FACTS})
@@ -241,7 +227,7 @@ def read_training(path: Path) -> TrainingLog:
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Store arrays, whole or not at all."""
+    """Store arrays atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with io.atomic_file(path, synced=True) as stream:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
@@ -314,11 +300,6 @@ def claim(
 ) -> None:
     """Make `out` the folder of a protocol's results, or check that it is.
 
-    Args:
-      out: the folder.
-      wanted: from `protocol`.
-      settings: what is computed; those that are stored must be what they were.
-      accept_changed_code: whether results of other code are continued.
     Raises: ResultsError if it holds results of another protocol or setting, of other code, or of none.
     """
     if not (out / CONFIG).exists():
@@ -400,12 +381,9 @@ def note(out: Path, **changes: Any) -> dict[str, Any]:
     return found
 
 
-def note_missing(
-    out: Path, missing: Iterable[tuple[str, tuple[str, ...], tuple[str, ...], str, str]]
-) -> None:
-    """Note cells that cannot be computed, as (setting, train, test, task, reason), beside earlier ones."""
-    names = ("setting", "train", "test", "task", "reason")
-    every = [*read_document(out)["missing"], *(dict(zip(names, one, strict=True)) for one in missing)]
+def note_missing(out: Path, missing: Iterable[dict[str, Any]]) -> None:
+    """Note cells that cannot be computed: their setting, train, test, task and reason."""
+    every = [*read_document(out)["missing"], *missing]
     known = {slug(one["setting"], one["train"], one["test"], one["task"]): one for one in every}
     note(out, missing=list(known.values()))
 
@@ -426,22 +404,23 @@ def store(
 
 def is_stored(out: Path, setting: Setting, cells: Sequence[tuple[str, ...]]) -> bool:
     """Return whether the results of a setting are there."""
-    files = [predictions_file(out, setting, test) for test in cells]
-    files.append(out / "training" / f"{setting.slug}.npz")
-    files.append(out / "models" / setting.slug)
-    return all(file.exists() for file in files)
+    names = [slug(setting.name, setting.train, test, setting.task.name) for test in cells]
+    files = [f"predictions/{name}.npz" for name in names]
+    files += [f"training/{setting.slug}.npz", f"models/{setting.slug}"]
+    return all((out / file).exists() for file in files)
 
 
-def read_params(out: Path, setting: Setting, like: Tree) -> Tree:
-    """Read the stacked parameters of a setting's runs; `like` is a tree of their shapes."""
+def read_params(out: Path, setting: Setting, runs: int) -> Tree:
+    """Read the stacked parameters of all runs of a setting."""
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), shapes(setting.model)
+    )
     return checkpoint.restore(out / "models" / setting.slug, like)
 
 
 @contextlib.contextmanager
 def session(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
-    """Note in config.json what this program computes, on what, and how long it takes.
-
-    A session that was killed stays noted as not finished.
+    """Note in config.json what this program computes, on what, how long it takes and whether it finished.
 
     Yields: a function to call with every setting that was computed and stored.
     """
@@ -481,11 +460,15 @@ def combine(config: Config, *_: object) -> None:
         for name, cells in needed.items():
             paths = [out / "predictions" / f"{cell}.npz" for cell in cells]
             if lacking := [path.stem for path in paths if not path.exists()]:
-                missing.append((name, every, (test,), task.name, f"there is no {lacking[0]}"))
+                cell = {"setting": name, "train": every, "test": (test,), "task": task.name}
+                missing.append(cell | {"reason": f"there is no {lacking[0]}"})
                 continue
             found, home = same_seeds(list(map(read_predictions, paths))), every.index(test)
-            outputs = voted(task, found) if name == "voted" else identified(home, found)
-            facts = {part: getattr(found[home], part) for part in KEPT}
+            if name == "voted":
+                outputs = average(task, np.stack([one.outputs for one in found])).astype(np.float32)
+            else:
+                outputs = identified(home, found)
+            facts = {part: getattr(found[home], part) for part in (*BY_UTTERANCE, "test", "seed")}
             write_predictions(out, make_predictions(task, name=name, train=every, outputs=outputs, **facts))
     if missing:
         note_missing(out, missing)
@@ -497,18 +480,13 @@ def same_seeds(found: Sequence[Predictions]) -> list[Predictions]:
     return [one.only(seeds=np.isin(one.seed, common)) for one in found]
 
 
-def voted(task: Task, found: Sequence[Predictions]) -> np.ndarray:
-    """Return the average of outputs [R, M, K] that all models have for the same utterances."""
-    return average(task, np.stack([one.outputs for one in found])).astype(np.float32)
-
-
 def identified(home: int, found: Sequence[Predictions]) -> np.ndarray:
-    """Return the outputs [R, M, K] of the model of the corpus that each utterance is taken for.
+    """Return the outputs [R, M, K] of the model of the corpus that each utterance is predicted to be from.
 
     Args:
       home: which corpus is tested.
-      found: the predictions of every corpus's model for the same utterances, and at last those of the corpus
-        itself for all utterances.
+      found: the predictions of every corpus's model for its utterances, and at last those of the corpus that
+        utterances are from.
     """
     *models, language = found
     own = np.flatnonzero(language.labels == home)

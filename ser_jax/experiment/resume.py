@@ -1,5 +1,6 @@
 """Checkpointing of stacks in training, so that an interrupted experiment resumes to the same bits."""
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -17,49 +18,39 @@ UNFINISHED = "unfinished"  # folder of checkpoints in a results folder
 NOTE = "stacks.json"
 
 
+@dataclasses.dataclass
 class Checkpointing:
-    """Checkpoints of stacks that are trained together, kept until their results are stored.
+    """Checkpoints of stacks that are trained together, kept until their results are stored."""
 
-    Args:
-      folder: of these stacks on this host; its name changes with everything that results depend on.
-      environment: what computes them, as JSON; if it differs, results are the same but for rounding.
-      epochs: epochs of training.
-      interval: seconds and epochs after which a stack is saved, whichever comes first.
-      label: names the stacks in messages.
-      shutdown: a request to end is followed after every epoch.
-      say: receives sentences for the user.
-      enabled: False on all hosts but the first.
-    """
+    folder: Path  # of these stacks on this host; its name changes with everything that results depend on
+    environment: dict[str, Any]  # what computes them; if it differs, results are the same but for rounding
+    epochs: int
+    interval: tuple[float, int | None]  # seconds and epochs after which a stack is saved, whichever is first
+    label: str  # of the stacks, in messages
+    shutdown: Shutdown  # checked after every epoch for a request to end
+    say: Callable[[str], None]  # prints a sentence for the user
+    enabled: bool  # False on all hosts but the first
 
-    def __init__(
-        self, folder: Path, environment: dict[str, Any], epochs: int, interval: tuple[float, int | None],
-        label: str, shutdown: Shutdown, say: Callable[[str], None], enabled: bool,
-    ):  # fmt: skip
-        self._folder, self._environment = folder, environment
-        self._epochs, self._interval, self._label = epochs, interval, label
-        self._shutdown, self._say, self._enabled = shutdown, say, enabled
-        self._series = Series(folder)
+    def __post_init__(self) -> None:
         self._saved_at, self._saved_epoch = time.monotonic(), 0
 
     def runs_per_stack(self, proposed: int) -> int:
-        """Return the number of the stacks that are resumed; else the proposed one, which is noted."""
-        note = self._folder / NOTE
+        """Return how many runs each of the stacks to resume holds; for new stacks, note what is proposed."""
+        note = self.folder / NOTE
         try:
             found = json.loads(note.read_text())
             size, environment = int(found["runs_per_stack"]), found["environment"]
         except (OSError, ValueError, TypeError, KeyError):
-            if self._folder.exists():
-                aside = move_aside(self._folder)
-                self._say(
+            if self.folder.exists():
+                aside = move_aside(self.folder)
+                self.say(
                     f"{note} is lost or damaged: its stacks are trained again, and moved to {aside.name}"
                 )
-            self._folder.mkdir(parents=True)
-            write_json(note, {"runs_per_stack": proposed, "environment": self._environment}, synced=True)
+            self.folder.mkdir(parents=True)
+            write_json(note, {"runs_per_stack": proposed, "environment": self.environment}, synced=True)
             return proposed
-        if elsewhere := ", ".join(differences(environment, self._environment)):
-            self._say(
-                f"the unfinished work was begun otherwise ({elsewhere}): results may differ by rounding"
-            )
+        if elsewhere := ", ".join(differences(environment, self.environment)):
+            self.say(f"the unfinished work was begun otherwise ({elsewhere}): results may differ by rounding")
         return size
 
     def latest(self, stack: int, like: Tree) -> tuple[int, Tree] | None:
@@ -67,17 +58,16 @@ class Checkpointing:
 
         Raises: CheckpointError if the snapshot cannot be read.
         """
-        if not self._enabled:
+        if not self.enabled:
             return None
-        self._series = Series(self._folder / f"stack-{stack}")
         damaged: list[str] = []
-        found = self._series.latest(like, damaged.append)
+        found = self._series(stack).latest(like, damaged.append)
         epoch = found[0] if found else 0
         for sentence in damaged:
-            self._say(sentence)
-        if damaged or 0 < epoch < self._epochs:
-            how = f"goes on after epoch {epoch} of {self._epochs}" if epoch else "is trained again"
-            self._say(f"{self._label}: stack {stack + 1} {how}")
+            self.say(sentence)
+        if damaged or 0 < epoch < self.epochs:
+            how = f"goes on after epoch {epoch} of {self.epochs}" if epoch else "is trained again"
+            self.say(f"{self.label}: stack {stack + 1} {how}")
         self._saved_at, self._saved_epoch = time.monotonic(), epoch
         return found
 
@@ -86,20 +76,23 @@ class Checkpointing:
 
         Raises: Interrupted after saving, if the program should end; CheckpointError.
         """
-        number = self._shutdown.requested
-        if not self._enabled:
+        number = self.shutdown.requested
+        if not self.enabled:
             if number is not None:
                 raise Interrupted("ended; of several hosts the first one's training alone is saved", number)
             return
-        seconds, epochs = self._interval
+        seconds, epochs = self.interval
         due = epochs is not None and epoch - self._saved_epoch >= epochs
         due = due or time.monotonic() - self._saved_at >= seconds
         if last or due or number is not None:
-            self._series.save(epoch, snapshot())
+            self._series(stack).save(epoch, snapshot())
             self._saved_at, self._saved_epoch = time.monotonic(), epoch
         if number is not None:
             raise Interrupted(
-                f"ended after epoch {epoch} of {self._epochs} of stack {stack + 1} of {self._label}, which "
+                f"ended after epoch {epoch} of {self.epochs} of stack {stack + 1} of {self.label}, which "
                 "is saved; the same command goes on from there",
                 number,
             )
+
+    def _series(self, stack: int) -> Series:
+        return Series(self.folder / f"stack-{stack}")

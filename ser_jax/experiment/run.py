@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from ser_jax import checkpoint, engine, model, shutdown
+from ser_jax import checkpoint, engine, shutdown
 from ser_jax.data import load
 from ser_jax.data.folds import FoldError
 from ser_jax.devices import Machine
@@ -45,12 +45,8 @@ def run(
 
     Cells that cannot be computed, since a test or training part lacks a class for example, are noted with the
     reason. Interrupted settings are resumed. Several hosts must all see the data directory and `config.out`.
+    `after` works on what is stored while this process still holds the folder.
 
-    Args:
-      settings: what is trained and tested.
-      config: of the experiment.
-      after: further work on what is stored, while this process still holds the folder.
-      accept_changed_code: whether results of changed code are continued.
     Raises: UserError (a subclass) if a corpus is unknown, nothing at all can be computed, or the folder holds
       other results or is in use; Interrupted after Ctrl-C or SIGTERM.
     """
@@ -156,7 +152,10 @@ def _check_part(pool: Pool, setting: Setting, fold: int, part: str, rows: np.nda
 
 def _note_missing(out: Path, missing: Missing) -> None:
     """Note and print what no table will have, before anybody waits for it; a line for every reason."""
-    each = ((s.name, s.train, test, s.task.name, why) for (s, test), why in missing.items())
+    each = [
+        {"setting": s.name, "train": s.train, "test": test, "task": s.task.name, "reason": why}
+        for (s, test), why in missing.items()
+    ]
     results.note_missing(out, each)
     for reason in dict.fromkeys(missing.values()):
         named = dict.fromkeys(
@@ -269,10 +268,7 @@ def _with_params(out: Path, setting: Setting, specs: list[RunSpec]) -> list[RunS
     if start is None:
         return specs
     seeds = results.read_training(out / "training" / f"{start.slug}.npz").seed.tolist()
-    like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((len(seeds), *leaf.shape), leaf.dtype), model.shapes(start.model)
-    )
-    params = results.read_params(out, start, like)
+    params = results.read_params(out, start, len(seeds))
 
     def of(seed: int) -> Tree:
         return jax.tree.map(lambda leaf: leaf[seeds.index(seed)], params)

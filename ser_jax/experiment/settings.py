@@ -104,8 +104,6 @@ def run_spec(
     """Return one run of a setting; utterances without a label of its task are left out everywhere.
 
     Args:
-      pool, setting: the corpora and the setting.
-      fold, seed: which run it is.
       train, test, dev: [M] int32, rows of the pool.
       statistics: [M] int32, rows whose statistics standardize features; `train` by default.
       unlabelled: [M] int32, rows of which an objective that wants it may use features, speakers and corpora.

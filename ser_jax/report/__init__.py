@@ -24,13 +24,10 @@ FOLDED = ("Confusion matrices", "Training")  # charts that the page shows on req
 
 
 def write_table(results: Results, name: str, settings: Sequence[str], figure: str | None = None) -> str:
-    """Write a table as OUT/name.md, .csv, .tex, .png and .svg, and note it in config.json.
+    """Write a table of some settings as OUT/name.md, .csv, .tex, .png and .svg, and note it in config.json.
 
-    Args:
-      results: the folder.
-      name: of the table.
-      settings: names of the settings in it.
-      figure: "tuning" or "learning_curve" for the figure of that experiment; None for the usual ones.
+    The `figure` is "tuning" or "learning_curve" for that of such an experiment, None for the usual ones.
+
     Returns: the table as Markdown.
     Raises: ResultsError if the folder has no results of these settings.
     """

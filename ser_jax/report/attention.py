@@ -9,10 +9,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import jax
 import numpy as np
 
-from ser_jax import attention, engine, model
+from ser_jax import attention, engine
 from ser_jax.devices import Machine
 from ser_jax.errors import ResultsError
 from ser_jax.experiment import results as stored
@@ -21,7 +20,6 @@ from ser_jax.experiment.pool import Pool
 from ser_jax.experiment.settings import ExperimentError, Setting, monolingual
 from ser_jax.io import atomic_file, write_json
 from ser_jax.report import figures
-from ser_jax.report.results import Results
 from ser_jax.report.tables import Table, markdown
 from ser_jax.shapes import Float, Int
 from ser_jax.statistics import over_runs
@@ -44,19 +42,21 @@ COLUMNS = {  # shares and the head of their column; of shares by segment the tab
 Shares = dict[str, np.ndarray]  # by the names of `COLUMNS`: [R, S] or [R]; `expected` is [S]
 
 
-def check(config: Config) -> None:
-    """Check that the network has attention to analyse.
+def settings(config: Config) -> list[Setting]:
+    """Return the settings whose models are analysed.
 
-    Raises: ExperimentError.
+    Raises: ExperimentError if the network has no attention over several segments.
     """
     if (found := config.network(config.tasks[0]).segments) < 2:
         name = type(config.model).__name__
         raise ExperimentError(f"network {name} has {found} segment, expected one with attention over several")
+    return monolingual(config)
 
 
-def analyse(config: Config, pool: Pool, machine: Machine) -> None:
+def analyse(config: Config, pool: Pool, machine: Machine) -> str:
     """Apply the stored models of the first task and write OUT/attention.json, .md, .png and .svg.
 
+    Returns: the table as Markdown.
     Raises: ExperimentError if every run diverged.
     """
     found: dict[str, Shares] = {}
@@ -71,23 +71,17 @@ def analyse(config: Config, pool: Pool, machine: Machine) -> None:
     )
     synthetic = [corpus.name for corpus in pool.corpora.values() if corpus.synthetic]
     shares = read(config.out)
+    table = markdown(synthetic, [summary(shares)])
     with atomic_file(config.out / "attention.md") as stream:
-        stream.write(markdown(synthetic, [summary(shares)]).encode())
+        stream.write(table.encode())
     figures.write_figure(config.out / "attention", figures.drawn(figures.attention(shares), synthetic))
-
-
-def printed(results: Results) -> str:
-    """Return the table that `analyse` wrote."""
-    return (results.out / "attention.md").read_text(encoding="utf-8").rstrip("\n")
+    return table.rstrip("\n")
 
 
 def _corpus(config: Config, pool: Pool, machine: Machine, setting: Setting) -> dict[str, Shares]:
     """Return the shares of a corpus for training and test utterances; a run is a seed, over all its folds."""
     specs = setting.plan(pool, setting)
-    like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((len(specs), *leaf.shape), leaf.dtype), model.shapes(setting.model)
-    )
-    params = stored.read_params(config.out, setting, like)
+    params = stored.read_params(config.out, setting, len(specs))
     seeds = np.array([spec.seed for spec in specs])
     by_seed = [np.flatnonzero(seeds == seed) for seed in np.unique(seeds)]
     hop = getattr(setting.model, "segment_frames", setting.model.frames // setting.model.segments)
@@ -104,13 +98,7 @@ def _corpus(config: Config, pool: Pool, machine: Machine, setting: Setting) -> d
 
 
 def measure(weights: Float[np.ndarray, "R M S"], frames: Int[np.ndarray, " M"], hop: int) -> Shares:
-    """Return the shares of `COLUMNS`.
-
-    Args:
-      weights: attention.
-      frames: valid frames of each utterance.
-      hop: frames from one segment to the next.
-    """
+    """Return the shares of `COLUMNS`; `hop` is the number of frames from one segment to the next."""
     valid = attention.valid_mask(frames, weights.shape[2], hop)
     masked, padding = attention.masked(weights, valid), attention.on_padding(weights, valid)
     return {

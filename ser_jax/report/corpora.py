@@ -32,11 +32,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def prepared(names: Sequence[str], data_dir: Path | None) -> list[Facts]:
-    """Return the facts of corpora, prepared with or without recordings.
+    """Return the facts of corpora, prepared with or without recordings; by default the paper's, if prepared.
 
-    Args:
-      names: of the corpora; by default those of the paper that are prepared.
-      data_dir: where they were prepared.
     Raises: UnknownCorpusError.
     """
     found = [facts(name, data_dir) for name in names]
@@ -48,12 +45,8 @@ def prepared(names: Sequence[str], data_dir: Path | None) -> list[Facts]:
 
 
 def class_counts(corpus: Facts, rule: str, tasks: Sequence[Task] = ()) -> list[dict[str, Any]]:
-    """Return the counts of a corpus beside the published ones.
+    """Return the counts of a corpus, and those of the classes of further tasks, beside the published ones.
 
-    Args:
-      corpus: the utterances.
-      rule: label rule of arousal and valence.
-      tasks: further tasks whose classes are counted.
     Returns: a row per count: what, found, published (None if it is not), and verdict, which is "equal",
       "different" or "" (not published).
     """
@@ -109,14 +102,9 @@ def speech_onset(corpus: Corpus) -> dict[str, Any]:
     """
     found = audit.silence(corpus.features, corpus.frames)
     lead = found.lead[~np.isnan(found.lead)]
-    measured: dict[str, float | None] = dict.fromkeys(
-        [
-            *(f"{100 * q:.0f} % start by, s" for q in QUANTILES),
-            "later than 0.5 s, %",
-            "silent at the end, s",
-            "contrast, dB",
-        ]
-    )
+    names = [f"{100 * q:.0f} % start by, s" for q in QUANTILES]
+    names += ["later than 0.5 s, %", "silent at the end, s", "contrast, dB"]
+    measured: dict[str, float | None] = dict.fromkeys(names)
     if len(lead):
         medians = np.nanmedian(found.tail), np.nanmedian(found.contrast)
         values = [*np.quantile(lead, QUANTILES), 100 * np.mean(lead > 0.5), *medians]

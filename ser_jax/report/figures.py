@@ -49,31 +49,20 @@ ATTENTIVE_CNN = f"{AttentiveCNN.__module__}:{AttentiveCNN.__qualname__}"
 
 
 class Chart(NamedTuple):
-    """Panels of one kind.
-
-    Attributes:
-      title: what they show.
-      note: how to read them.
-      draw: draws the content of a panel on axes.
-      panels: contents by title.
-      height, width: of a panel, in inches.
-    """
+    """Panels of one kind."""
 
     title: str
-    note: str
-    draw: Callable[[Axes, Any], None]
-    panels: Mapping[str, Any]
-    height: float = 2.4
+    note: str  # how to read them
+    draw: Callable[[Axes, Any], None]  # draws the content of a panel
+    panels: Mapping[str, Any]  # contents by title
+    height: float = 2.4  # inches, of a panel
     width: float = WIDTH
 
 
 def charts(results: Results, rows: Sequence[Row], figure: str | None = None) -> dict[str, Chart]:
     """Return the charts of a table that have something to show, by the suffix of their files.
 
-    Args:
-      results: the folder.
-      rows: of the table.
-      figure: "tuning" or "learning_curve" for the chart of that experiment alone; None for the usual charts.
+    A `figure` of "tuning" or "learning_curve" is the chart of such an experiment alone.
     """
     scored = [row for row in rows if not row.missing]
     if figure is not None:
@@ -175,11 +164,6 @@ def style(task: str) -> tuple[str, str]:
     return MARKS.get(task) or OTHERS[zlib.crc32(task.encode()) % len(OTHERS)]
 
 
-def confusion(cell: Predictions) -> Float[np.ndarray, "K K"]:
-    """Return the utterances by true and predicted class, the mean over runs."""
-    return metrics.confusion(cell.labels, cell.predictions, len(cell.class_names)).mean(axis=0)
-
-
 def confusions(results: Results, rows: Sequence[Row]) -> Chart:
     """Return a chart of confusion matrices, a panel per cell; of many corpora, per setting and task."""
     names, panels = labels(rows), dict[str, list[Predictions]]()
@@ -189,7 +173,9 @@ def confusions(results: Results, rows: Sequence[Row]) -> Chart:
             panels.setdefault(pooled if results.many else single, []).append(cell)
 
     def draw(axis: Axes, cells: Sequence[Predictions]) -> None:
-        counts, classes = np.sum([confusion(cell) for cell in cells], axis=0), cells[0].class_names
+        classes = cells[0].class_names
+        each = [metrics.confusion(cell.labels, cell.predictions, len(classes)) for cell in cells]
+        counts = np.sum([runs.mean(axis=0) for runs in each], axis=0)
         shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         text = "{:.0f} %\n({:.0f})" if len(classes) <= 4 else "{:.0f}"
         texts = [text.format(*pair) for pair in zip(shares.flat, counts.flat, strict=True)]
@@ -301,14 +287,9 @@ def heat(
     axis: Axes, values: Float[np.ndarray, "Y X"], xs: Sequence, ys: Sequence, texts: Sequence[str],
     ends: tuple[float | None, float | None] = (None, None),
 ) -> None:  # fmt: skip
-    """Draw a heat map with text in its fields, the first row on top.
+    """Draw a heat map with texts in its fields, row by row, the first row on top; NaN has no colour.
 
-    Args:
-      axis: to draw on.
-      values: NaN leaves a field without colour.
-      xs, ys: names of the columns and rows.
-      texts: of the fields, row by row.
-      ends: values of the lightest and the darkest colour; those of `values` by default.
+    The lightest and the darkest colour stand for the values `ends`, by default those of `values`.
     """
     look: dict[str, Any] = {"cmap": "Blues", "edgecolors": "white", "linewidth": 1}
     fields: Any = axis.pcolormesh(np.ma.masked_invalid(values), vmin=ends[0], vmax=ends[1], **look)
@@ -356,12 +337,7 @@ def networks(results: Results) -> Chart:
 
 
 def draw_network(axis: Axes, content: tuple[AttentiveCNN, str]) -> None:
-    """Draw the layers of an attentive CNN with their sizes, as in the paper's Fig. 1.
-
-    Args:
-      axis: to draw on.
-      content: the configuration, and the name of the last layer.
-    """
+    """Draw the layers of an attentive CNN and its last one, with their sizes, as in the paper's Fig. 1."""
     (model, last), (blue, orange, *_, grey) = content, COLOURS
     axis.set_axis_off()
     axis.set(xlim=(0, 104), ylim=(0, 35))

@@ -38,45 +38,29 @@ NAN = float("nan")
 
 
 class Row(NamedTuple):
-    """One cell of a table; UAR and recalls in per cent, other metrics as they are.
-
-    Attributes:
-      setting, train, test, task: identify the cell.
-      metric: "UAR", "CCC" or another name; "" if nothing is known of the task.
-      score_mean: mean over the test folds, then over runs.
-      score_sd: sample standard deviation over runs; NaN for a single run.
-      runs, folds, speakers, utterances: counts.
-      pooled: score over all utterances at once, mean over runs.
-      low, high: 95 % interval of `pooled`, by a bootstrap over speakers; NaN if there is none.
-      chance: expected score of guessing.
-      chance_low, chance_high: range of 95 % of guesses; NaN if unknown.
-      by_class: pairs of class and recall, or of dimension and CCC; means over runs.
-      paper: the paper's score for this cell and its corpora; NaN if there is none.
-      stopped: the seeds that diverged and are left out; "" if none did.
-      missing: why there are no numbers; "" if there are.
-    """
+    """One cell of a table; UAR and recalls in per cent, other metrics as they are, unknown values NaN."""
 
     setting: str
     train: tuple[str, ...]
     test: tuple[str, ...]
     task: str
-    metric: str = ""
-    score_mean: float = NAN
-    score_sd: float = NAN
+    metric: str = ""  # "UAR", "CCC" or another name; "" if nothing is known of the task
+    score_mean: float = NAN  # over the test folds, then over runs
+    score_sd: float = NAN  # sample standard deviation over runs
     runs: int = 0
     folds: int = 0
     speakers: int = 0
     utterances: int = 0
-    pooled: float = NAN
-    low: float = NAN
+    pooled: float = NAN  # score over all utterances at once, mean over runs
+    low: float = NAN  # 95 % interval of `pooled`, by a bootstrap over speakers
     high: float = NAN
-    chance: float = NAN
-    chance_low: float = NAN
+    chance: float = NAN  # expected score of guessing
+    chance_low: float = NAN  # range of 95 % of guesses
     chance_high: float = NAN
-    by_class: tuple[tuple[str, float], ...] = ()
-    paper: float = NAN
-    stopped: str = ""
-    missing: str = ""
+    by_class: tuple[tuple[str, float], ...] = ()  # recalls, or CCCs of dimensions; means over runs
+    paper: float = NAN  # score of this cell and its corpora
+    stopped: str = ""  # the seeds that diverged and are left out
+    missing: str = ""  # why there are no numbers
 
     @property
     def slug(self) -> str:
@@ -85,32 +69,20 @@ class Row(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Difference between two cells of the same test corpus and task.
-
-    Attributes:
-      one, other: the cells.
-      difference: pooled score of `one` minus that of `other`, in the units of `Row`.
-      p: two-sided p-value of a permutation test that swaps the predictions of whole speakers.
-      p_holm: p corrected for all comparisons on the same corpus and task.
-    """
+    """Difference between two cells of the same test corpus and task."""
 
     one: Row
     other: Row
-    difference: float
-    p: float
-    p_holm: float
+    difference: float  # pooled score of `one` minus that of `other`, in the units of `Row`
+    p: float  # two-sided, of a permutation test that swaps the predictions of whole speakers
+    p_holm: float  # corrected for all comparisons on the same corpus and task
 
 
 class Results:
     """The contents of a results folder.
 
-    Attributes:
-      out: path of the folder.
-      document: its config.json.
-      names, synthetic: names of all corpora, and of those of synthetic speech.
-      cells: predictions by slug, without the runs that diverged.
-      logs: training logs by the slug of their setting.
-      known: everything a table can show, by slug: `cells`, and rows of cells that could not be computed.
+    By slug, `cells` are its predictions without the runs that diverged, `logs` the training logs of settings,
+    and `known` everything that a table can show: `cells`, and rows of cells that could not be computed.
 
     Raises: ResultsError if the folder has no config.json, or a file is damaged or belongs to other corpora.
     """
@@ -231,12 +203,7 @@ def fold_means(cell: Predictions) -> Float[np.ndarray, " R"]:
 
 
 def measured(cell: Predictions, dimensions: Sequence[str] = ()) -> Row:
-    """Return the row of a cell; without runs it has no scores.
-
-    Args:
-      cell: its predictions.
-      dimensions: names of the predicted numbers of a regression.
-    """
+    """Return the row of a cell; without runs it has no scores. A regression predicts some `dimensions`."""
     by_run, factor = fold_means(cell), scale(cell.metric)
     row = Row(cell.setting, cell.train, cell.test, cell.task, cell.metric, chance=factor * cell.chance)
     if not len(by_run):

@@ -29,17 +29,11 @@ PARTS = ("features", "model", "train", "protocol")  # of a configuration whose c
 
 
 class Table(NamedTuple):
-    """A table of a report.
-
-    Attributes:
-      title: what it shows.
-      lines: text of the cells, the head first; all lines have the same length.
-      note: how to read it.
-    """
+    """A table of a report."""
 
     title: str
-    lines: list[list[str]]
-    note: str = ""
+    lines: list[list[str]]  # text of the cells, the head first; all lines have the same length
+    note: str = ""  # how to read it
 
 
 def parts(results: Results, rows: Sequence[Row]) -> list[str | Table]:

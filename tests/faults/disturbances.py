@@ -1,7 +1,6 @@
 """What else can happen to an experiment, one function each: it is refused or mended, and ends as ever."""
 
 import ctypes
-import dataclasses
 import json
 import os
 import resource
@@ -12,27 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from laboratory import STACK, Ended, Laboratory, refused, until
+from laboratory import Ended, Laboratory, refused, until
 
-from ser_jax.experiment import settings
 from ser_jax.report import rewrite
 from ser_jax.shutdown import run_cli
-
-
-def cut(checkpoint: Path) -> None:
-    """Halve every file of its arrays."""
-    for file in [file for file in (checkpoint / "arrays").rglob("*") if file.is_file()]:
-        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def damaged_checkpoint(lab: Laboratory) -> None:
-    """The one before is taken; the damaged one is moved aside."""
-    place = lab.begun("damaged", 4)
-    cut(place / "4")
-    said = lab.ends_well("damaged")
-    assert f"{STACK}/4 is damaged" in said, said
-    assert "stack 1 goes on after epoch 3 of 5" in said, said
-    assert "Traceback" not in said, said
 
 
 def full_disk(lab: Laboratory) -> None:
@@ -116,39 +98,6 @@ def _slow(begun: Path) -> None:
     train.epoch = epoch
 
 
-def numbers_that_are_not_finite(lab: Laboratory) -> None:
-    """One run of the two that are fine-tuned is poisoned: its cell says so, the other is as ever."""
-
-    def poisoned() -> None:
-        own = settings.run_spec
-
-        def run_spec(pool: Any, setting: Any, **given: Any) -> Any:
-            spec = own(pool, setting, **given)
-            if (setting.name, setting.train[0], given["fold"]) != ("finetuned", "synthetic_en", 1):
-                return spec
-            scaler: Any = spec.scaler
-            return dataclasses.replace(spec, scaler=scaler()._replace(scale=scaler().scale * float("nan")))
-
-        settings.run_spec = run_spec
-
-    ended = lab.ended("poisoned", disturbed=poisoned)
-    assert ended.status == 1, ended
-    slug = "finetuned-synthetic_en-synthetic_fr-arousal"
-    lost = "fold 2, seed 0 was stopped in epoch 1, step 1: its numbers were not finite any more"
-    assert f"finetuned synthetic_en>synthetic_fr arousal: {lost}" in ended.said, ended
-    assert f"and left out: {slug}." in ended.said, ended
-    table = (lab.folder / "poisoned" / "finetuning.md").read_text()
-    assert "no seed is complete (seed 0 in epoch 1, step 1 of fold 2)" in table, table
-    assert "nan" not in table
-    found = lab.outcome("poisoned")
-    cells = [name for name in found if name.startswith("predictions/")]
-    assert [name for name in cells if found[name] != lab.wanted[name]] == [f"predictions/{slug}.npz"]
-    again = lab.ended("poisoned")
-    assert again.status == 1, again
-    assert "holds these results already" in again.said
-
-
 FAULTS: dict[str, Callable[[Laboratory], None]] = {
-    fault.__name__: fault
-    for fault in (damaged_checkpoint, full_disk, two_processes, request_to_end, numbers_that_are_not_finite)
+    fault.__name__: fault for fault in (full_disk, two_processes, request_to_end)
 }

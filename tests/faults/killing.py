@@ -6,8 +6,6 @@ Ends with status 1 if one ended otherwise than the undisturbed experiment.
 """
 
 import argparse
-import contextlib
-import functools
 import json
 import os
 import random
@@ -85,67 +83,52 @@ def at_removing(of: str) -> Callable[[], None]:
     return lambda: replaced(shutil, "rmtree", make)
 
 
-WRITING = {
-    "a stack's first checkpoint is half written": while_saving("stack-0", 1),
-    "another stack's second checkpoint is half written": while_saving("stack-1", 2),
-    "a model is half written": while_saving("models", 1),
-}
-CHOSEN: dict[str, Callable[[], None]] = {
+CHOSEN: dict[str, Callable[[], None]] = {  # in the order in which an experiment comes to them
     "the configuration is about to appear": at_renaming("config.json", False),
     "the configuration just appeared": at_renaming("config.json", True),
-    **WRITING,
-    "a checkpoint is about to be put in its place": at_renaming("stack-1", False),
-    "a checkpoint was put in its place": at_renaming("stack-1", True),
+    "a stack's first checkpoint is half written": while_saving("stack-0", 1),
     "a stack was just trained": at_renaming("stack-0/5", True),
+    "a model is half written": while_saving("models", 1),
     "a training log is about to be stored": at_renaming("training/", False),
-    "predictions are about to be stored": at_renaming("predictions/finetuned", False),
     "predictions were just stored": at_renaming(f"predictions/{FIRST}", True),
     "unfinished work is about to be discarded": at_removing("unfinished"),
+    "another stack's second checkpoint is half written": while_saving("stack-1", 2),
+    "a checkpoint is about to be put in its place": at_renaming("stack-1", False),
+    "a checkpoint was put in its place": at_renaming("stack-1", True),
+    "predictions are about to be stored": at_renaming("predictions/finetuned", False),
     "the table is about to appear": at_renaming("finetuning.csv", False),
     "a figure was just drawn": at_renaming("finetuning.png", True),
     "the page is about to appear": at_renaming("report.html", False),
 }
 
 
-def kills(lab: Laboratory, count: int, seed: int) -> list[str]:
-    """Kill experiments so many times, each until it ends after all; return at which moments.
+def kill_at_chosen_moments(lab: Laboratory) -> list[str]:
+    """Kill an experiment at every chosen moment, one after the other; return the moments."""
+    for moment, disturbed in CHOSEN.items():
+        ended = lab.ended("chosen", disturbed=disturbed)
+        assert ended.status == -signal.SIGKILL, f"not killed when {moment}: {ended}"
+        half = list((lab.folder / "chosen").rglob(".*.incomplete/arrays"))
+        assert half or "half written" not in moment, f"nothing was half written: {moment}"
+    lab.ends_well("chosen")
+    return list(CHOSEN)
 
-    Every chosen moment once, and between them random ones, uniformly over an undisturbed experiment.
-    """
-    draw, done = random.Random(seed), []
-    chosen = list(CHOSEN.items())[:count]
+
+def kill_at_random(lab: Laboratory, count: int, seed: int) -> int:
+    """Kill experiments so many times, each until it ends after all, uniformly over an undisturbed one."""
+    draw, done = random.Random(seed), 0
     for number in range(10 * count):
-        name, one = f"killed-{number}", []
-        while len(done) + len(one) < count:
-            left = count - len(done) - len(one)
-            if chosen and (not one or left <= len(chosen) or draw.random() < 0.5):
-                moment, disturbed = chosen.pop(0)
-                ended = lab.ended(name, disturbed=disturbed)
-            else:
-                moment, delay = "at random", draw.uniform(0, lab.seconds)
-                child = lab.start(name)
-                time.sleep(delay)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
-                ended = lab.wait(child, lab.log(name))
-            if ended.status == -signal.SIGKILL:
-                half = list((lab.folder / name).rglob(".*.incomplete/arrays"))
-                assert moment not in WRITING or half, f"nothing was half written: {moment}"
-                one.append(moment)
-            elif ended.status == 0 and (one or moment not in CHOSEN):
-                if moment in CHOSEN:
-                    chosen.append((moment, disturbed))  # another experiment will come to it
-                break
-            else:
-                raise AssertionError(f"after {one}, killed at the moment when {moment}: {ended}")
-        else:
-            lab.run(name)
-        if one:
-            lab.same(name)
-        done += one
-        shutil.rmtree(lab.folder / name, ignore_errors=True)
-        print(f"{len(done)} kills, all to the same bits", file=sys.stderr)
-        if len(done) == count:
+        name, status = f"killed-{number}", -signal.SIGKILL
+        while done < count and status == -signal.SIGKILL:
+            child = lab.start(name)
+            time.sleep(draw.uniform(0, lab.seconds))
+            os.kill(child, signal.SIGKILL)
+            status = lab.wait(child, lab.log(name)).status
+            assert status in (0, -signal.SIGKILL), lab.said(name)
+            done += status == -signal.SIGKILL
+        lab.ends_well(name)
+        shutil.rmtree(lab.folder / name)
+        print(f"{done} random kills, all to the same bits", file=sys.stderr)
+        if done == count:
             break
     return done
 
@@ -160,19 +143,18 @@ def tried(fault: Callable[[Laboratory], None], lab: Laboratory) -> str:
 
 
 def main() -> int:
-    """Kill, and print what was done."""
-    form = functools.partial(argparse.RawDescriptionHelpFormatter)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--kills", type=int, default=200, metavar="N", help="(default: 200)")
+    """Kill and disturb, and print what was done."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=200, metavar="N", help="at random (default: 200)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the random moments (default: 0)")
-    parser.add_argument("--faults", nargs="*", metavar="NAME", help="other faults, too; all by default")
     options = parser.parse_args()
-    names = options.faults or disturbances.FAULTS if options.faults is not None else ()
     with tempfile.TemporaryDirectory() as folder:
         lab = Laboratory(Path(folder))
-        found = {name: tried(disturbances.FAULTS[name], lab) for name in names}
-        done = kills(lab, options.kills, options.seed) if options.kills else []
-    print(json.dumps({"seconds": lab.seconds, "kills": done, "faults": found}))
+        found = {name: tried(fault, lab) for name, fault in disturbances.FAULTS.items()}
+        chosen, kills = kill_at_chosen_moments(lab), kill_at_random(lab, options.kills, options.seed)
+    print(json.dumps({"chosen": chosen, "kills": kills, "faults": found}))
     return 1 if any(found.values()) else 0
 
 

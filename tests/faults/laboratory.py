@@ -23,7 +23,6 @@ import jax
 from pair import PAIR, prepare
 
 from ser_jax import checkpoint, model, report  # noqa: F401  imported before the forks
-from ser_jax.checkpoint import Series
 from ser_jax.data import audio, beam, preparation  # noqa: F401
 from ser_jax.experiment import run  # noqa: F401
 from ser_jax.experiment.command import main
@@ -38,7 +37,6 @@ FLAGS = [
 SPARED = {"config.json", "report.html"}  # they tell when it was computed
 PATIENCE = 300  # s
 FIRST = "crosslingual-synthetic_en-synthetic_fr-arousal"
-STACK = "host-0/stack-0"
 
 
 class Ended(NamedTuple):
@@ -139,24 +137,6 @@ class Laboratory:
         said = self.run(name).said
         self.same(name)
         return said
-
-    def begun(self, name: str, after: int) -> Path:
-        """Kill an experiment once its first stack was saved so often; return the stack's folder."""
-
-        def disturbed() -> None:
-            own = Series.save
-
-            def save(self: Series, number: int, tree: Any) -> None:
-                if number > after and "stack-0" in str(self._folder):
-                    os.kill(os.getpid(), signal.SIGKILL)
-                own(self, number, tree)
-
-            Series.save = save  # type: ignore[method-assign]
-
-        assert self.ended(name, disturbed=disturbed).status == -signal.SIGKILL
-        [place] = (self.folder / name / "unfinished").glob(f"{FIRST}-*/{STACK}")
-        assert sorted(one.name for one in place.iterdir()) == [str(after - 1), str(after)]
-        return place
 
     def outcome(self, name: str) -> dict[str, str]:
         """Return the SHA-256 of everything that an experiment leaves and that does not tell when."""
