@@ -118,8 +118,10 @@ def serve(
 def listen(host: str, port: int) -> Iterator[socket.socket]:
     """Yield a listening socket. Raises: ServerError."""
     try:
-        family, *_, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
-        listener = socket.create_server((address[0], port), family=family)
+        if not 0 <= port <= 65535:
+            raise OverflowError("ports end at 65535")
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address[:2], family=family)
     except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ServerError(
