@@ -19,7 +19,7 @@ def written(folder):
     for i, seconds in enumerate([0.5, 0.3, 1.0, 0.025, 8.0]):
         name = f"{chr(ord('e') - i)}.wav"
         soundfile.write(folder / name, noise(seconds, i), RATE, subtype="DOUBLE")
-        rows.append(f"{name},0{i},s{i // 2},female,é{i},{0.1 * i!r},high".replace("high", "positive"))
+        rows.append(f"{name},0{i},s{i // 2},female,é{i},{0.1 * i!r},positive")
     (folder / "manifest.csv").write_text("\n".join(rows), encoding="utf-8")
     return folder / "manifest.csv"
 
