@@ -16,18 +16,16 @@ CORPUS = {"name": "made_up", "synthetic": True, "languages": ["de"], "training":
 FACTS = {"name": "random", "synthetic": True, "corpora": [CORPUS]}
 
 
-def drawn(tasks=("arousal", "valence"), seeds=5, network=AttentiveCNN, frontend=None, draw=0, **sizes):
-    """Return a `Trained` of random weights, with a scaler that suits speech.
+def drawn(tasks=("arousal", "valence"), seeds=5, network=AttentiveCNN, frontend=None, **sizes):
+    """Return a `Trained` of random weights, none of them zero, with a scaler that suits speech."""
+    frontend, rng, models = frontend or LogMel(), np.random.default_rng(0), {}
 
-    Args:
-      tasks: names in `TASKS`, or tasks.
-      network: class of the networks, of these sizes.
-    """
-    frontend, rng, models = frontend or LogMel(), np.random.default_rng(draw), {}
-    for i, task in enumerate(TASKS[one] if isinstance(one, str) else one for one in tasks):
+    def drawn(leaf):
+        return rng.uniform(-0.2, 0.2, (seeds, *leaf.shape)).astype(leaf.dtype)
+
+    for i, task in enumerate(TASKS[one] for one in tasks):
         own = network(bands=frontend.dims, frames=frontend.frames, outputs=task.outputs, **sizes)
-        keys = jax.random.split(jax.random.key(draw + i), seeds)
-        params = jax.tree.map(np.asarray, jax.vmap(lambda key: model.init(own, key))(keys))  # noqa: B023
+        params = jax.tree.map(drawn, model.shapes(own))
         temperature = Temperature(0.5 + i, 0.3 * i) if task.class_names else None
         models[task.name] = TaskModel(task, own, params, temperature)
     mean, deviation = rng.normal(-40, 5, frontend.dims), rng.uniform(10, 20, frontend.dims)
@@ -58,9 +56,8 @@ def speech(seconds, rate=16_000, seed=0):
 def recordings(root):
     """Fill a folder with recordings of several formats and lengths, one of them of several windows."""
     (root / "deep").mkdir()
-    for i, (name, seconds) in enumerate(
-        {"a.wav": 1.0, "b.flac": 12.0, "deep/c.WAV": 3.0, "deep/it's =2+3; $x$.ogg": 8.0}.items()
-    ):
+    lengths = {"a.wav": 1.0, "b.flac": 12.0, "deep/c.WAV": 3.0, "deep/it's =2+3; $x$.ogg": 8.0}
+    for i, (name, seconds) in enumerate(lengths.items()):
         soundfile.write(root / name, speech(seconds, seed=i), 16_000, format=name[-4:].strip(".").upper())
     (root / "deep" / "notes.txt").write_text("no recording")
     return root

@@ -30,23 +30,17 @@ def made_up(seconds, **names):
     starts = np.arange(1 + max(0, -int(-(seconds - 7.5) // 3.6))) * 3.6
     windows = [Window(start, min(seconds, start + 7.5), estimates(start, 8)) for start in starts]
     tasks = estimates(0.0, 8 + 4 * (len(starts) - 1))
-    return Recording(seconds, recognisers.speech(seconds).astype(np.float32)), Prediction(
-        seconds, tasks, tuple(windows)
-    )
+    recording = Recording(seconds, recognisers.speech(seconds).astype(np.float32))
+    return recording, Prediction(seconds, tasks, tuple(windows))
 
 
-TASKS = {
-    "arousal": ["low", "high"],
-    "emotion": ["anger", "joy", "calm"],
-    "dimensions": ["arousal", "valence"],
-}
+EMOTIONS = ["anger", "joy", "calm"]
+TASKS = {"arousal": ["low", "high"], "emotion": EMOTIONS, "dimensions": ["arousal", "valence"]}
 
 
 def stairs(axis, is_filled):
-    patches = [
-        patch for patch in axis.patches if isinstance(patch, StepPatch) and patch.get_fill() == is_filled
-    ]
-    return [patch.get_data() for patch in patches]
+    patches = [patch for patch in axis.patches if isinstance(patch, StepPatch)]
+    return [patch.get_data() for patch in patches if patch.get_fill() == is_filled]
 
 
 @pytest.mark.parametrize("seconds", [0.5, 20.0, 250.0])
@@ -54,21 +48,18 @@ def test_attention_and_predictions_are_drawn_whole(seconds):
     recording, prediction = made_up(seconds, **TASKS)
     _, mels, *rows, attention = plot.figure("a.wav", recording, prediction).axes
     assert mels.get_xlim()[1] == attention.get_xlim()[1] >= max(seconds, 7.2)
-    for (density, edges, _), estimate in zip(
-        stairs(attention, False), prediction.tasks.values(), strict=True
-    ):
+    drawn = zip(stairs(attention, False), prediction.tasks.values(), strict=True)
+    for (density, edges, _), estimate in drawn:
         assert len(density) <= plot.STEPS
         assert np.sum(density * np.diff(edges)) == pytest.approx(100)
         assert edges[-1] == pytest.approx(estimate.attention[-1].end)
     assert [row.get_ylabel() for row in rows] == list(TASKS)
     for row, (task, names) in zip(rows, TASKS.items(), strict=True):
         shown = names[1:] if len(names) == 2 and task != "dimensions" else names
-        for name, (mean, edges, _), (high, _, low) in zip(
-            shown, stairs(row, False), stairs(row, True), strict=True
-        ):
-            np.testing.assert_allclose(
-                mean, [window.tasks[task].values[name] for window in prediction.windows]
-            )
+        drawn = zip(shown, stairs(row, False), stairs(row, True), strict=True)
+        for name, (mean, edges, _), (high, _, low) in drawn:
+            values = [window.tasks[task].values[name] for window in prediction.windows]
+            np.testing.assert_allclose(mean, values)
             np.testing.assert_allclose(high - low, 0.1)
             assert (edges[0], edges[-1]) == (0, seconds)
             for first, last, window in zip(edges, edges[1:], prediction.windows, strict=False):
@@ -87,9 +78,9 @@ def test_padding_is_marked(seconds, is_padded):
 def test_long_recordings_are_drawn_in_few_columns_that_keep_their_peaks(monkeypatch):
     monkeypatch.setattr(plot, "COLUMNS", 50)
     recording, prediction = made_up(200.0, arousal=["low", "high"])
-    waveform, mels, row, _ = plot.figure("a.wav", recording, prediction).axes
+    waveform, mels, *_ = plot.figure("a.wav", recording, prediction).axes
     [(high, edges, low)] = stairs(waveform, True)
-    assert len(high) == len(stairs(row, False)[0][0]) == mels.images[0].get_array().shape[1] == plot.COLUMNS
+    assert len(high) == mels.images[0].get_array().shape[1] == plot.COLUMNS
     assert (low.min(), high.max()) == (recording.samples.min(), recording.samples.max())
     assert edges[-1] == 200
 

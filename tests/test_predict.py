@@ -75,12 +75,8 @@ def test_files_that_cannot_be_used_are_named_and_the_rest_goes_on(predict, recor
     for form, nothing in (("--json", "[]\n"), ("--csv", predict("--csv", "none.wav")[1]), ("--hop=3.6", "")):
         status, out, err = predict(form, "torn.wav", good[0], "*.xyz", "empty", good[1], "none.wav")
         assert (status, out) == (1, predict(form, *good)[1])
-        assert [re.match(r"ser-jax: (.*?): ", line)[1] for line in err] == [
-            "torn.wav",
-            "*.xyz",
-            "empty",
-            "none.wav",
-        ]
+        named = [re.match(r"ser-jax: (.*?): ", line)[1] for line in err]
+        assert named == ["torn.wav", "*.xyz", "empty", "none.wav"]
         assert predict(form, "torn.wav")[:2] == (1, nothing)
     assert "*.xyz: no file matches, expected recordings" in err[1]
     assert "empty: no recording in it, expected .wav, .flac" in err[2]
@@ -116,9 +112,8 @@ def test_csv_has_a_row_for_each_recording_and_window(predict, recordings):
                 assert row.get(f"{task}_class") == estimate.get("class")
                 for name, value in (estimate.get("probabilities") or estimate["values"]).items():
                     assert float(row[f"{task}_{name}"]) == pytest.approx(value, abs=2e-6)
-                    assert float(row[f"{task}_{name}_spread"]) == pytest.approx(
-                        estimate["spread"][name], abs=2e-6
-                    )
+                    spread = float(row[f"{task}_{name}_spread"])
+                    assert spread == pytest.approx(estimate["spread"][name], abs=2e-6)
 
 
 def test_text_has_a_line_for_each_recording_and_for_several_windows(predict, recordings):

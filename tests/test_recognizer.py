@@ -20,7 +20,6 @@ from ser_jax.features import LogMel, Waveform, pad
 from ser_jax.features.logmel import RATE
 from ser_jax.model import Probe
 from ser_jax.recognizer import HopError, Recognizer, RecordingError, read_recording, schema
-from ser_jax.recognizer.prediction import describe
 
 pytestmark = pytest.mark.usefixtures("hastily")
 
@@ -56,7 +55,7 @@ def plainly(own, scaler, frontend, samples):
 
 KINDS = {
     "two classes, two tasks": {},
-    "four classes": {"tasks": ("four",)},
+    "four classes": {"tasks": ("emotion",)},
     "numbers": {"tasks": ("dimensions",)},
     "no attention": {"tasks": ("arousal", "dimensions"), "network": Probe},
     "shorter windows of samples": {"frontend": Waveform(seconds=0.5), "stride": 10},
@@ -102,10 +101,10 @@ def test_a_recording_is_the_mean_of_its_windows_weighted_by_their_sound(small):
         np.testing.assert_allclose([one.start for one in estimate.attention], 0.9 * np.arange(24))
         for segment in estimate.attention:  # its weight is the sum of those in the windows that hold it
             weights = [
-                [part.weight for part in one.attention if abs(part.start - segment.start) < 0.1]
+                sum(part.weight for part in one.attention if abs(part.start - segment.start) < 0.1)
                 for one in own
             ]
-            assert segment.weight == pytest.approx(share @ [sum(one) for one in weights])
+            assert segment.weight == pytest.approx(share @ weights)
 
 
 @settings(max_examples=10)
@@ -191,14 +190,11 @@ def test_integers_are_fractions_of_full_scale(kind):
     ("samples", "rate", "sentence"),
     [
         (np.zeros(399), RATE, "399 samples at 16000 Hz, expected at least one frame of 0.025 s"),
-        (np.zeros(0), RATE, "0 samples at 16000 Hz"),
         (np.zeros((800, 0)), RATE, "shape [800, 0]"),
-        (np.zeros((8, 8, 8)), RATE, "shape [8, 8, 8]"),
         (np.zeros((2, 8000)), RATE, "expected [n, channels]: transpose them"),
         (np.zeros(800, complex), RATE, "complex128"),
         (np.zeros(800, np.uint8), RATE, "uint8"),
         (np.full(800, np.nan), RATE, "samples of up to nan, expected -1 to 1"),
-        (np.full(800, np.inf), RATE, "samples of up to inf"),
         (np.full(800, 32768.0), RATE, "floating-point samples of up to 32768, expected -1 to 1"),
         (np.array([[9.0, -9.0]] * 800), RATE, "samples of up to 9"),  # their mean is silence
         (np.zeros(8000), 10, "rate 10 of samples, expected 1000 to 768000 Hz"),
@@ -216,32 +212,6 @@ def test_samples_that_are_no_recording_are_refused(small, samples, rate, sentenc
 def test_hops_are_multiples_of_a_segment(small, hop):
     with pytest.raises(HopError, match=r"expected a multiple of 0\.9 s, at most 7\.2 s"):
         small(recognisers.speech(1.0), RATE, hop=hop)
-
-
-def test_a_bad_file_is_named(tmp_path, small):
-    (tmp_path / "bad.wav").write_bytes(b"RIFF")
-    soundfile.write(tmp_path / "short.wav", np.zeros(100), RATE)
-    for name, reason in (
-        ("bad", "not readable"),
-        ("short", "0.0063 s of sound, expected at least one frame"),
-    ):
-        with pytest.raises(audio.AudioError, match=rf"{name}\.wav: {reason}"):
-            small(tmp_path / f"{name}.wav")
-
-
-def test_estimates_in_words():
-    two = recognisers.recogniser(tasks=("arousal",), seeds=1, channels=4)(recognisers.speech(1.0), RATE)
-    assert re.fullmatch(
-        r"arousal (low |high) \(high: 0\.\d\d\)", describe("arousal", two.tasks["arousal"], 4)
-    )
-    own = recognisers.recogniser(tasks=("four", "dimensions"), seeds=2, channels=4)(
-        recognisers.speech(1.0), RATE
-    )
-    assert re.fullmatch(r"four \w+ \(0\.\d\d ± 0\.\d\d\)", describe("four", own.tasks["four"]))
-    number = r"-?\d+\.\d\d ± \d+\.\d\d"
-    pattern = f"dimensions arousal {number}, valence {number}, dominance {number}"
-    assert re.fullmatch(pattern, describe("dimensions", own.tasks["dimensions"]))
-    jsonschema.Draft202012Validator.check_schema(schema())
 
 
 def test_the_demonstration_recognises_synthetic_speech(tmp_path, optimised):

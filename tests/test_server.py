@@ -33,7 +33,7 @@ from ser_jax.recognizer import Recognizer, read_recording, schema, server
 @pytest.fixture(scope="module")
 def small(hastily):
     """A recogniser that answers at once."""
-    small = recogniser(tasks=("dimensions", "four"), seeds=2, channels=8)
+    small = recogniser(tasks=("dimensions", "emotion"), seeds=2, channels=8)
     small.compile()
     return small
 
@@ -84,12 +84,8 @@ def test_predictions_are_those_of_the_library(client, small, recording, tmp_path
     soundfile.write(tmp_path / "a.mp3", speech(2, 44_100), 44_100)
     response = client.post("/predict", content=(tmp_path / "a.mp3").read_bytes())
     assert response.json() == small(tmp_path / "a.mp3").as_dict("recording")
-
-
-def test_the_page_gets_the_same_prediction_and_a_drawing(client, recording):
-    content = recording.read_bytes()
-    response = client.post("/visualize", content=content).json()
-    assert response["prediction"] == client.post("/predict", content=content).json()
+    response = client.post("/visualize", content=recording.read_bytes()).json()
+    assert response["prediction"] == small(recording).as_dict("recording")
     assert response["drawing"] == server.drawing(read_recording(recording).samples)
 
 
@@ -112,7 +108,7 @@ def test_the_model_is_described_in_json_whatever_its_facts(client, small):
     assert client.get("/model").json() == {
         "demonstration": True,
         "tasks": {
-            "four": ["anger", "happiness", "neutral", "sadness"],
+            "emotion": ["anger", "happiness", "neutral", "sadness"],
             "dimensions": ["arousal", "valence", "dominance"],
         },
         "bytes": 1_000_000,
@@ -193,18 +189,9 @@ def test_an_error_of_the_server_stops_nothing(small, recording, monkeypatch, cap
 def test_only_known_host_names_are_answered(client):
     for host in ("localhost", "LOCALHOST:9", "127.0.0.1", "[::1]:8000"):
         assert client.get("/model", headers={"Host": host}).status_code == 200
-    for host in (
-        "evil.example",
-        "localhost.evil.example",
-        "127.0.0.1.evil.example:80",
-        "192.168.0.9",
-        "[::",
-        "",
-    ):
-        for response in (
-            client.get("/", headers={"Host": host}),
-            client.post("/predict", headers={"Host": host}),
-        ):
+    for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "[::", ""):
+        for method, path in (("GET", "/"), ("POST", "/predict")):
+            response = client.request(method, path, headers={"Host": host})
             assert (response.status_code, response.text) == (400, "Invalid host header")
 
 
@@ -382,13 +369,7 @@ def test_recordings_are_predicted_in_order_except_those_whose_clients_leave(slow
     until(lambda: slow.queue.length == 8)
     slow.recognizer.release.set()
     assert [answer(connection)[0] for connection in connections] == [200] * 8
-    assert slow.recognizer.lengths == [
-        144_000,
-        1001,
-        1002,
-        1003,
-        *range(1005, 1010),
-    ]  # one window of two
+    assert slow.recognizer.lengths == [144_000, 1001, 1002, 1003, *range(1005, 1010)]  # one window of two
     until(lambda: slow.queue.length == 0 and list(spool.iterdir()) == [])
 
 
@@ -408,7 +389,7 @@ def test_a_missing_library_is_named(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "ser_jax.recognizer.server")
     monkeypatch.delattr("ser_jax.recognizer.server")
     assert cli.main(["serve", "--no-browser"]) == 2
-    expected = 'uvicorn is not installed, expected what serves: pip install "ser_jax[serve]"'
+    expected = 'uvicorn is not installed, expected the server: pip install "ser_jax[serve]"'
     assert expected in capsys.readouterr().err
 
 

@@ -179,23 +179,14 @@ def test_a_recording_that_is_cut_off_is_refused_if_its_header_states_a_length(pi
         (header(form=0x55), None, "the stream cannot be read"),
         (header(rate=900), None, "^900 samples a second, expected 1000 to 768000"),
         (b"", 900_000, "900000 samples a second, expected 1000 to 768000"),
-        (
-            header() + bytes(2000),
-            16_000,
-            "the stream is a WAV file, which states its rate, expected no --rate",
-        ),
+        (header() + bytes(2000), 16_000, "the stream is a WAV file, which states its rate"),
+        (header(form=3, bits=32) + b"\0\0\xc0\x7f" * 9000, None, "samples of up to nan"),
     ],
 )
 def test_other_streams_are_refused_in_a_sentence(content, rate, message, piped):
-    with pytest.raises(StreamError, match=message) as raised:
+    with pytest.raises((StreamError, RecordingError), match=message) as raised:
         list(stream.pipe(small(), piped(content), rate))
     assert "\n" not in str(raised.value)
-
-
-def test_samples_that_are_not_finite_are_refused(piped):
-    content = header(form=3, bits=32) + np.full(9_000, np.nan, "<f4").tobytes()
-    with pytest.raises(RecordingError, match=r"up to nan|not all finite"):
-        list(stream.pipe(small(), piped(content)))
 
 
 def test_a_live_pipe_is_not_waited_on_for_more_than_half_a_second():
@@ -224,9 +215,8 @@ def test_a_long_stream_takes_no_more_memory():
 def test_text_and_json_of_a_moment():
     moment = fed(recognisers.speech(0.5))[0]
     estimate = moment.window.tasks["arousal"]
-    estimate = estimate._replace(
-        label="low", values={"low": 0.79, "high": 0.21}, spread={"low": 0.03, "high": 0.03}
-    )
+    spread = {"low": 0.03, "high": 0.03}
+    estimate = estimate._replace(label="low", values={"low": 0.79, "high": 0.21}, spread=spread)
     moment = moment._replace(window=moment.window._replace(tasks={"arousal": estimate}))
     text = "    0.5 s   arousal low      (high: 0.21 ± 0.03)"
     assert stream.as_line(moment) == stream.as_line(moment._replace(behind=0.4)) == text
@@ -250,12 +240,8 @@ class FakeSoundDevice:
     """
 
     def __init__(self, samples, rate=16_000):
-        self.PortAudioError, self._samples, self._rate = (
-            PortAudioError,
-            samples.astype(np.float32)[:, None],
-            rate,
-        )
-        self.closed, self._given = False, 0
+        self.PortAudioError, self._rate = PortAudioError, rate
+        self._samples, self.closed, self._given = samples.astype(np.float32)[:, None], False, 0
 
     def query_devices(self, device, kind):
         if device not in (None, 0, "Built-in"):
@@ -360,29 +346,15 @@ def test_losses_without_end_and_a_clock_that_stands(listen):
     assert [inbox.take()[0] for _ in range(3)] == [100, 200, 500]
 
 
-def test_no_more_blocks_wait_than_are_kept():
-    inbox, time = stream._Inbox(16_000), types.SimpleNamespace(inputBufferAdcTime=0.0)
-    for _ in range(stream.KEPT + 50):
-        inbox.put(np.zeros((800, 1), np.float32), 800, time, None)
-    assert inbox._blocks.qsize() == stream.KEPT
-    assert inbox.take()[0] == 50 * 800
-
-
 def test_a_microphone_or_library_that_is_missing_is_named(monkeypatch, tmp_path, listen):
-    message = (
-        r"the microphone 'Headset' cannot be opened \(No input device matching 'Headset'\), expected one"
-    )
+    message = r"the microphone 'Headset' cannot be opened \(No input device matching 'Headset'\)"
     with pytest.raises(StreamError, match=message):
         next(listen(FakeSoundDevice(np.zeros(10)), "Headset"))
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(
-        StreamError, match=r'^a microphone needs sounddevice: pip install "ser_jax\[listen\]"$'
-    ):
+    with pytest.raises(StreamError, match=r'needs sounddevice: pip install "ser_jax\[microphone\]"$'):
         next(stream.microphone(small()))
     Path(tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
     monkeypatch.delitem(sys.modules, "sounddevice")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(
-        StreamError, match=r"^a microphone needs PortAudio \(Debian's libportaudio2\): PortAudio"
-    ):
+    with pytest.raises(StreamError, match=r"needs PortAudio \(Debian's libportaudio2\): PortAudio"):
         next(stream.microphone(small()))

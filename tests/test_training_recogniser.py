@@ -85,9 +85,8 @@ def test_classes_of_emotion_and_numbers_are_learnt_from_what_is_labelled():
     emotions = names[(2 * corpus.arousal + corpus.valence).astype(int)]
     unknown = np.arange(60) % 5 == 0
     scales = {"arousal": (0.0, 1.0), "valence": (0.0, 1.0)}
-    some = dataclasses.replace(
-        corpus, emotion=emotions, scales=scales, arousal=np.where(unknown, np.nan, corpus.arousal)
-    )
+    arousal = np.where(unknown, np.nan, corpus.arousal)
+    some = dataclasses.replace(corpus, emotion=emotions, scales=scales, arousal=arousal)
     three = Categorical("three", ("anger", "sadness", "fear"))
     tasks = (three, Regression(("arousal", "valence"), "ratings"), TASKS["arousal"])
     counts, compute = [], engine.compute
@@ -148,21 +147,8 @@ def typed(monkeypatch, tmp_path):
     monkeypatch.setattr(train, "ATTENTIVE_CNN", RECIPE.network)
 
     def run(out, *more):
-        return main(
-            [
-                "train",
-                "--corpora",
-                "de",
-                "en",
-                "--out",
-                str(tmp_path / out),
-                "--epochs",
-                "1",
-                "--seeds",
-                "1",
-                *more,
-            ]
-        )
+        words = ["train", "--corpora", "de", "en", "--epochs", "1", "--seeds", "1", "--out"]
+        return main([*words, str(tmp_path / out), *more])
 
     return run
 

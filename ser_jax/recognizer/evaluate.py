@@ -55,9 +55,7 @@ def evaluate(
     class. Utterances without a label of a task are left out of its evaluation.
 
     Args:
-      model: the recogniser, without temperatures.
-      corpora: the utterances.
-      rows: those of the held-out speakers; every class of every task must be among them.
+      rows: the utterances of the held-out speakers; every class of every task must be among them.
     Returns: the calibrated recogniser; its metrics by task, JSON.
     """
     tasks, found = {}, {}
@@ -71,11 +69,8 @@ def evaluate(
         tasks[name] = dataclasses.replace(own, temperature=temperature)
         found[name] = _metrics(own.task, corpora, variants, outputs, predictions)
         found[name]["temperature"] = temperature and temperature._asdict()
-    return dataclasses.replace(model, tasks=tasks), json.loads(json.dumps(found), parse_constant=_null)
-
-
-def _null(_: str) -> None:
-    """Replace NaN, which JSON lacks."""
+    plain = json.loads(json.dumps(found), parse_constant=lambda name: None)  # JSON has no NaN
+    return dataclasses.replace(model, tasks=tasks), plain
 
 
 def cut_short(task: Task, corpora: Concatenated, rows: Int[np.ndarray, " N"], rate: float) -> Variants:
@@ -107,12 +102,8 @@ def calibrate(logits: Float[np.ndarray, "R M K"], variants: Variants, frames: in
     """Return the temperature that makes the labels most likely.
 
     n utterances of a class without a mistake do not prove that there are none, so a label counts as its class
-    with (n + 1) / (n + 2), Platt's estimate; otherwise separable classes would be called certain.
-
-    Args:
-      logits: of the variants.
-      variants: labelled with classes.
-      frames: of a full window.
+    with (n + 1) / (n + 2), Platt's estimate; otherwise separable classes would be called certain. A full
+    window has `frames`.
     """
     labels, classes, share = variants.labels, logits.shape[-1], variants.frames / frames
     counts = np.bincount(labels[np.isinf(variants.cut)], minlength=classes)[labels, None]
@@ -249,9 +240,7 @@ up. Its predictions for people's voices mean nothing.
 def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
     """Return the model card as Markdown, with the YAML header that model hubs read.
 
-    Args:
-      model: the recogniser.
-      found: its metrics, as from `evaluate`.
+    `found` are the metrics of `evaluate`.
     """
     facts = model.facts
     languages = sorted({name for corpus in facts["corpora"] for name in corpus["languages"]})
@@ -271,13 +260,12 @@ def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
         parts |= {f"cut to {cut} s": part for cut, part in own["seconds"].items()}
         keys = model.tasks[name].task.metric, "log_loss", "calibration_error"
         for part, scores in parts.items():
-            if scores is not None:
-                numbers = [_number(scores.get(key)) for key in keys]
-                if "interval" in scores:
-                    numbers[0] += " [{}, {}]".format(*map(_number, scores["interval"]))
-                quality.append(
-                    [name, part, str(scores["utterances"]), f"{keys[0]} {numbers[0]}", *numbers[1:]]
-                )
+            if scores is None:
+                continue
+            score, *rest = ("-" if (it := scores.get(key)) is None else f"{it:.3f}" for key in keys)
+            if "interval" in scores:
+                score += " [{:.3f}, {:.3f}]".format(*scores["interval"])
+            quality.append([name, part, str(scores["utterances"]), f"{keys[0]} {score}", *rest])
     return CARD.format(
         **facts | {"corpora": markdown_table(corpora), "synthetic": SYNTHETIC if facts["synthetic"] else ""},
         header="\n".join(f"{key}: {json.dumps(value)}" for key, value in header.items()),
@@ -286,7 +274,3 @@ def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
         quality=markdown_table(quality),
         languages=", ".join(languages),
     )
-
-
-def _number(score: float | None) -> str:
-    return "-" if score is None else f"{score:.3f}"

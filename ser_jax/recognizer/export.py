@@ -16,7 +16,7 @@ The outputs, for each task of K classes or numbers, are means over the seeds, as
     <task>_probabilities [K]  calibrated; of a task with classes
     <task>_values        [K]  of a task that predicts numbers
     <task>_spread        [K]  sample standard deviation over the seeds (ddof = 1); 0 for a single seed
-    <task>_attention     [S]  weights of the segments
+    <task>_attention     [S]  weights of the segments, which sum to 1; if there are several
 
 Outputs are NaN if an input is not finite or shorter than one frame. Log-mels are computed in float64, as in
 `logmel`, with the Fourier transform as a matrix product, since not every platform has it in float64.
@@ -46,12 +46,6 @@ from ser_jax.shapes import Array, Float32, Int32
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # for which the StableHLO is lowered
 OPSET = 18  # of ONNX
-DESCRIPTIONS = {
-    "probabilities": "calibrated probabilities of {}: means over the networks",
-    "values": "predicted {}: means over the networks",
-    "spread": "sample standard deviation of {} over the networks, 0 for a single network",
-    "attention": "weights of the segments, which sum to 1: means over the networks",
-}
 
 
 class ExportError(UserError):
@@ -61,10 +55,8 @@ class ExportError(UserError):
 def export(recognizer: Recognizer, format: str, path: Path | str) -> None:
     """Write a recogniser to a file, atomically; the same recogniser gives the same bytes.
 
-    Args:
-      recognizer: the model.
-      format: "onnx" or "stablehlo".
-      path: the file, which is replaced if it exists.
+    An existing file is replaced; `format` is "onnx" or "stablehlo".
+
     Raises: ExportError if a package is missing, the network cannot be translated or the file not be written.
     """
     writers = {"onnx": to_onnx, "stablehlo": to_stablehlo}
@@ -89,7 +81,6 @@ def to_stablehlo(model: Trained) -> bytes:
     """
     _require("flatbuffers")  # jax.export serialises with it
     function, inputs = exported(model)
-    function.__name__ = _name(model)
     option = "jax_traceback_in_locations_limit"
     limit = getattr(jax.config, option)
     jax.config.update(option, 0)  # no folders and lines of this source
@@ -118,19 +109,19 @@ def to_onnx(model: Trained) -> bytes:
         results = graph.translate(jaxpr, traced.consts, arguments)
     for name, result in zip(shapes, results, strict=True):
         graph.nodes.append(("Identity", [graph.named(result)], [name], {}))
-    texts, make = _texts(model), onnx.helper
+    make = onnx.helper
     infos = [
-        [make.make_tensor_value_info(name, TYPES[own.dtype], own.shape, texts[name]) for name, own in values]
+        [make.make_tensor_value_info(name, TYPES[own.dtype], own.shape) for name, own in values]
         for values in (zip(names, inputs, strict=True), shapes.items())
     ]
     nodes = [make.make_node(kind, given, out, out[0], **rest) for kind, given, out, rest in graph.nodes]
     constants = [onnx.numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
     proto = make.make_model(
-        make.make_graph(nodes, _name(model), *infos, constants),
+        make.make_graph(nodes, function.__name__, *infos, constants),
         producer_name="ser_jax",
         producer_version=ser_jax.__version__,
         model_version=VERSION,
-        doc_string=texts[""],
+        doc_string=_description(model),
         ir_version=8,
         opset_imports=[make.make_opsetid("", OPSET)],
     )
@@ -164,7 +155,9 @@ def exported(model: Trained) -> tuple[Callable[..., dict[str, jax.Array]], tuple
 
     is_logmel, number = type(frontend) is LogMel, jax.ShapeDtypeStruct((), jnp.int32)
     shape = (round(frontend.seconds * logmel.RATE),) if is_logmel else (frontend.frames, frontend.dims)
-    return from_samples if is_logmel else from_features, (jax.ShapeDtypeStruct(shape, jnp.float32), number)
+    function = from_samples if is_logmel else from_features
+    function.__name__ = "demonstration" if model.facts.get("synthetic") else "recogniser"
+    return function, (jax.ShapeDtypeStruct(shape, jnp.float32), number)
 
 
 def _logmel(samples: Float32[Array, " n"]) -> Float32[Array, "t F"]:
@@ -180,26 +173,16 @@ def _logmel(samples: Float32[Array, " n"]) -> Float32[Array, "t F"]:
     return (10 * jnp.log10(audible)).astype(jnp.float32)
 
 
-def _name(model: Trained) -> str:
-    return "demonstration" if model.facts.get("synthetic") else "recogniser"
-
-
-def _texts(model: Trained) -> dict[str, str]:
-    """Return the documentation of the file, by "", and of its inputs and outputs, by their names."""
-    seconds = model.frontend.seconds
-    texts = {
-        "": f"Speech emotion recognition: {', '.join(model.tasks)} from one window of sound.",
-        "samples": f"mono sound, {logmel.RATE} Hz, full scale from -1 to 1, {logmel.WINDOW} samples or "
-        f"more; those beyond {seconds:g} s are not used",
-        "features": f"of the front end {model.frontend.name} from {seconds:g} s of sound, then padding",
-        "frames": "how many frames of the features are not padding",
-    }
+def _description(model: Trained) -> str:
+    text = f"Speech emotion recognition: {', '.join(model.tasks)} from one window of sound. "
+    if type(model.frontend) is LogMel:
+        text += f"Input: mono sound, {logmel.RATE} Hz, full scale from -1 to 1, at least {logmel.WINDOW} "
+        text += f"samples; those beyond {model.frontend.seconds:g} s are not used."
+    else:
+        text += f"Inputs: padded features ({model.frontend.name}), and how many frames are not padding."
     if model.facts.get("synthetic"):
-        texts[""] += " A demonstration, trained on synthetic speech: its results mean nothing for people."
-    for task, own in model.tasks.items():
-        for output, text in DESCRIPTIONS.items():
-            texts[f"{task}_{output}"] = text.format(", ".join(own.names))
-    return texts
+        text += " A demonstration, trained on synthetic speech: its results mean nothing for people."
+    return text
 
 
 def _require(package: str) -> Any:
@@ -219,10 +202,7 @@ TYPES = {  # numbers of TensorProto.DataType; few runtimes compute in others
     np.dtype(np.float32): 1, np.dtype(np.float64): 11, np.dtype(np.int32): 6, np.dtype(np.int64): 7,
     np.dtype(np.bool_): 9, **dict.fromkeys(HALF, 1),
 }  # fmt: skip
-CALLS = {  # primitives that call a jaxpr, and the parameter that holds it
-    "jit": "jaxpr", "closed_call": "call_jaxpr", "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-}  # fmt: skip
+CALLS = ("jit", "closed_call", "checkpoint", "custom_jvp_call", "custom_vjp_call")  # of a jaxpr
 OPERATORS = {  # that mean the same in JAX and ONNX, all elementwise
     "abs": "Abs", "add": "Add", "and": "And", "ceil": "Ceil", "copy": "Identity", "cos": "Cos", "div": "Div",
     "eq": "Equal", "erf": "Erf", "exp": "Exp", "floor": "Floor", "ge": "GreaterOrEqual", "gt": "Greater",
@@ -246,15 +226,10 @@ COMPOUNDS: dict[str, Callable[..., Any]] = {  # primitives in terms of others
 
 
 class Graph:
-    """An ONNX graph under construction.
-
-    Attributes:
-      nodes: in the order of computation.
-      constants: arrays by name.
-    """
+    """An ONNX graph under construction."""
 
     def __init__(self) -> None:
-        self.nodes: list[Node] = []
+        self.nodes: list[Node] = []  # in the order of computation
         self.constants: dict[str, np.ndarray] = {}
 
     def add(self, operator: str, *inputs: Any, **attributes: Any) -> str:
@@ -303,7 +278,7 @@ class Graph:
     def _equation(self, equation: Any, inputs: list[Any]) -> list[Value]:
         name, params = equation.primitive.name, equation.params
         if name in CALLS:
-            inner = params[CALLS[name]]
+            inner = params.get("jaxpr") or params["call_jaxpr"]
             return self.translate(getattr(inner, "jaxpr", inner), getattr(inner, "consts", []), inputs)
         if name == "platform_index":  # the last one is the default
             return [np.array(len(params["platforms"]) - 1, np.int32)]

@@ -4,7 +4,6 @@ From top to bottom: the waveform; the log-mel energies, with the attention over 
 probabilities or numbers, window by window. A recording shorter than a window is followed by its padding.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,11 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patheffects import Normal, Stroke
 
 from ser_jax.errors import one_line
-from ser_jax.features.logmel import HOP, RATE, WINDOW, frame_count, logmel
 from ser_jax.io import atomic_file
 from ser_jax.recognizer.prediction import Estimate, Prediction, describe
-from ser_jax.recognizer.recording import Recording
-from ser_jax.shapes import Float, Int
+from ser_jax.recognizer.recording import Recording, overview
 
-COLUMNS = 2000  # of the waveform, log-mels or windows at most; a picture has fewer
-BLOCK = 6000  # frames whose log-mel energies are computed at a time
+COLUMNS = 2000  # of the waveform and the log-mels at most; a picture has fewer
 STEPS = 120  # of the attention at most
 PADDING: dict[str, Any] = {"facecolor": "#eeeeee", "edgecolor": "#c4c4c4", "hatch": "///", "linewidth": 0}
 FONT = "DejaVu Sans"  # comes with Matplotlib
@@ -34,28 +30,21 @@ CAPTION = (
 
 
 def draw(path: Path, title: str, recording: Recording, prediction: Prediction) -> None:
-    """Write a PNG file, atomically; arguments as of `figure`. Raises: OSError."""
+    """Write the `figure` to a PNG file, atomically. Raises: OSError."""
     canvas = FigureCanvasAgg(figure(title, recording, prediction))
     with atomic_file(path) as stream:
         canvas.print_png(stream, metadata={"Software": None})
 
 
 def figure(title: str, recording: Recording, prediction: Prediction) -> Figure:
-    """Return the picture.
-
-    Args:
-      title: the recording's name, shown literally.
-      recording: the sound.
-      prediction: of the recording.
-    """
+    """Return the picture; `title`, the recording's name, is shown literally."""
     tasks = prediction.tasks
     heights = [0.8, 2.2, *[1.0] * len(tasks)]
     drawing = Figure(figsize=(9.0, 1.6 + 1.1 * sum(heights)), dpi=150, layout="constrained")
     axes = drawing.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     segments = [segment.end for estimate in tasks.values() for segment in estimate.attention]
     end = max([prediction.seconds, *segments])
-    _draw_waveform(axes[0], recording)
-    _draw_logmel(axes[1], recording)
+    _draw_sound(axes[0], axes[1], recording)
     _draw_attention(axes[1], tasks)
     for axis, name in zip(axes[2:], tasks, strict=True):
         _draw_task(axis, name, prediction)
@@ -83,29 +72,19 @@ def _drawable(title: str) -> str:
     return "".join(letter if ord(letter) in known else "\u25a1" for letter in title)
 
 
-def _draw_waveform(axis: Axes, recording: Recording) -> None:
-    """Draw the lowest and highest sample of every column."""
-    samples = recording.samples
-    groups = _groups(len(samples), COLUMNS)
-    low, high = (reduce.reduceat(samples, groups) for reduce in (np.minimum, np.maximum))
-    edges = np.append(groups, len(samples)) / RATE
-    axis.stairs(high, edges, baseline=low, fill=True, color="#444444", linewidth=0.6)
-    peak = max(float(np.abs(samples).max()), 1e-4)
-    axis.set_ylim(-1.05 * peak, 1.05 * peak)
-    axis.set_ylabel("waveform")
-
-
-def _draw_logmel(axis: Axes, recording: Recording) -> None:
-    samples, frames = recording.samples, frame_count(len(recording.samples))
-    blocks = (samples[i * HOP : (i + BLOCK - 1) * HOP + WINDOW] for i in range(0, frames, BLOCK))
-    level = np.concatenate([logmel(block) for block in blocks])
-    bands = level.shape[1]
-    level = _means(level, _groups(frames, COLUMNS))
+def _draw_sound(waveform: Axes, mels: Axes, recording: Recording) -> None:
+    """Draw the lowest and highest sample of every column, and its mean log-mel energies."""
+    seconds, lowest, highest, level = overview(recording.samples, COLUMNS)
+    edges = seconds * np.arange(len(level) + 1)
+    waveform.stairs(highest, edges, baseline=lowest, fill=True, color="#444444", linewidth=0.6)
+    peak = max(float(np.abs(recording.samples).max()), 1e-4)
+    waveform.set_ylim(-1.05 * peak, 1.05 * peak)
+    waveform.set_ylabel("waveform")
     low, high = np.quantile(level, (0.02, 0.998))
-    extent = (0, frames * HOP / RATE, -0.5, bands - 0.5)
+    extent = (0, edges[-1], -0.5, level.shape[1] - 0.5)
     look: dict[str, Any] = {"cmap": "gray_r", "aspect": "auto", "origin": "lower", "interpolation": "nearest"}
-    axis.imshow(level.T, vmin=low, vmax=max(high, low + 1), extent=extent, **look)
-    axis.set_ylabel("mel band")
+    mels.imshow(level.T, vmin=low, vmax=max(high, low + 1), extent=extent, **look)
+    mels.set_ylabel("mel band")
 
 
 def _draw_attention(under: Axes, tasks: dict[str, Estimate]) -> None:
@@ -113,9 +92,10 @@ def _draw_attention(under: Axes, tasks: dict[str, Estimate]) -> None:
     for i, (name, estimate) in enumerate(tasks.items()):
         if not estimate.attention:
             continue
-        groups = _groups(len(estimate.attention), STEPS)
-        weight = np.add.reduceat([segment.weight for segment in estimate.attention], groups)
-        edges = [estimate.attention[j].start for j in groups] + [estimate.attention[-1].end]
+        count = len(estimate.attention)
+        steps = np.arange(min(count, STEPS)) * count // min(count, STEPS)
+        weight = np.add.reduceat([segment.weight for segment in estimate.attention], steps)
+        edges = [estimate.attention[j].start for j in steps] + [estimate.attention[-1].end]
         density = 100 * weight / np.diff(edges)
         line = axis.stairs(density, edges, baseline=None, color=f"C{i}", linewidth=1.6, label=name)
         line.set_path_effects([Stroke(linewidth=3.2, foreground="white"), Normal()])
@@ -128,14 +108,12 @@ def _draw_attention(under: Axes, tasks: dict[str, Estimate]) -> None:
 def _draw_task(axis: Axes, task: str, prediction: Prediction) -> None:
     """Draw the values of every window from halfway to the one before it to halfway to the next."""
     windows, names = prediction.windows, list(prediction.tasks[task].values)
-    groups = _groups(len(windows), COLUMNS)
     middles = np.array([(window.start + window.end) / 2 for window in windows])
     edges = np.concatenate([[0.0], (middles[1:] + middles[:-1]) / 2, [prediction.seconds]])
-    edges = np.append(edges[groups], edges[-1])
     is_class = prediction.tasks[task].label is not None
     for i, name in enumerate(names[1:] if is_class and len(names) == 2 else names):
-        mean = _means([window.tasks[task].values[name] for window in windows], groups)
-        spread = _means([window.tasks[task].spread[name] for window in windows], groups)
+        mean = np.array([window.tasks[task].values[name] for window in windows])
+        spread = np.array([window.tasks[task].spread[name] for window in windows])
         axis.stairs(mean + spread, edges, baseline=mean - spread, fill=True, color=f"C{i}", alpha=0.25)
         axis.stairs(mean, edges, baseline=None, color=f"C{i}", linewidth=1.8, label=name)
     axis.legend(loc="upper right", ncols=4, fontsize=8, title=None, framealpha=0.9)
@@ -143,14 +121,3 @@ def _draw_task(axis: Axes, task: str, prediction: Prediction) -> None:
     if is_class:
         axis.set_ylim(-0.04, 1.04)
         axis.axhline(1 / len(names), color="gray", linewidth=0.8, linestyle=":")
-
-
-def _groups(count: int, most: int) -> Int[np.ndarray, " G"]:
-    """Return where each of at most `most` groups of similar size begins in a sequence of `count`."""
-    return np.unique(np.arange(min(count, most)) * count // min(count, most))
-
-
-def _means(values: Sequence[float] | np.ndarray, groups: Int[np.ndarray, " G"]) -> Float[np.ndarray, "G ..."]:
-    values = np.asarray(values, float)
-    sizes = np.diff(np.append(groups, len(values)))
-    return np.add.reduceat(values, groups, axis=0) / sizes.reshape(-1, *[1] * (values.ndim - 1))

@@ -20,7 +20,7 @@ from ser_jax.recognizer.recognizer import Recognizer
 from ser_jax.recognizer.recording import Recording, read_recording
 
 STANDARD_INPUT = "-"
-UNREADABLE = {".m4a", ".mp4", ".aac", ".webm", ".opus", ".wma", ".amr", ".3gp"} - set(SUFFIXES)
+UNREADABLE = {".m4a", ".mp4", ".aac", ".webm", ".opus", ".wma", ".amr", ".3gp"}
 
 
 class PredictionError(UserError):
@@ -33,20 +33,22 @@ def find_files(given: list[str]) -> list[str]:
     A folder, and ** in a pattern, stand for all that is below, except hidden files and what is behind links
     to folders. A folder or pattern without recordings is kept, to be named when its turn comes.
 
-    Args:
-      given: files, folders, patterns, or "-" for standard input.
-    Raises: PredictionError if standard input is given twice.
+    Raises: PredictionError if standard input, "-", is given twice.
     """
     found: list[str] = []
     for name in given:
         if name != STANDARD_INPUT and Path(name).is_dir():
-            paths = _visible(Path(name), "**/*")
-            found += [str(path) for path in paths if path.suffix.lower() in SUFFIXES] or [name]
-            _report_unreadable(name, paths)
+            by_suffix = [(path.suffix.lower(), str(path)) for path in _visible(Path(name), "**/*")]
+            found += [path for suffix, path in by_suffix if suffix in SUFFIXES] or [name]
+            if skipped := [suffix for suffix, _ in by_suffix if suffix in UNREADABLE]:
+                _report(
+                    f"{name}: {len(skipped)} files skipped ({', '.join(sorted(set(skipped)))}), expected "
+                    f"{', '.join(SUFFIXES)}: ffmpeg -i speech{skipped[0]} speech.wav makes one"
+                )
         elif glob.has_magic(name) and not Path(name).exists():
-            pattern = Path(name)
-            below = pattern.relative_to(pattern.anchor)
-            found += [str(path) for path in _visible(Path(pattern.anchor), str(below))] or [name]
+            root = Path(name).anchor
+            paths = _visible(Path(root), str(Path(name).relative_to(root)))
+            found += [str(path) for path in paths] or [name]
         else:
             found.append(name)
     if found.count(STANDARD_INPUT) > 1:
@@ -63,16 +65,6 @@ def _visible(folder: Path, pattern: str) -> list[Path]:
     return [path for path in paths if not any(p[0] == "." and p not in known for p in path.parts)]
 
 
-def _report_unreadable(folder: str, paths: list[Path]) -> None:
-    suffixes = [path.suffix.lower() for path in paths if path.suffix.lower() in UNREADABLE]
-    if suffixes:
-        kinds, first = ", ".join(sorted(set(suffixes))), suffixes[0]
-        _report(
-            f"{folder}: {len(suffixes)} files skipped ({kinds}), expected {', '.join(SUFFIXES)}: "
-            f"ffmpeg -i speech{first} speech.wav makes one"
-        )
-
-
 def predict_files(
     recognizer: Recognizer, files: list[str], form: str, hop: float | None = None, plots: Path | None = None
 ) -> int:
@@ -83,20 +75,30 @@ def predict_files(
     terminal, control characters are escaped, as in text.
 
     Args:
-      recognizer: the model.
-      files: of `find_files`.
       form: "text", "json" or "csv".
       hop: as in a call of the recogniser.
-      plots: a folder for pictures, which is created if necessary.
+      plots: a folder for pictures, named after the recordings; names that occur again are numbered.
     Returns: the exit status, 1 if a recording could not be used or a picture not be written.
     Raises: HopError; PredictionError if the folder cannot be created.
     """
     recognizer.check_hop(hop)
-    pictures = None if plots is None else _Pictures(plots)
+    if plots is not None:
+        from ser_jax.recognizer import plot
+
+        try:
+            plots.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PredictionError(f"{plots}: {error.strerror}, expected a folder for pictures") from error
+    pictures, stems = 0, Counter[str]()
     bad: list[str] = []
     waiting: deque[tuple[str, Recording]] = deque()
     if form == "csv":
-        print(_csv(["file", "part", "start", "end", *_columns(recognizer)]))
+        columns = ["file", "part", "start", "end"]
+        for task, own in recognizer.model.tasks.items():
+            columns += [f"{task}_class"] if own.task.class_names else []
+            for name in own.names:
+                columns += [f"{task}_{name}", f"{task}_{name}_spread"]
+        print(_csv(columns))
     separator = "["  # of JSON
     with tqdm(total=len(files), unit=" files", disable=True if len(files) == 1 else None) as bar:
         for prediction in recognizer.predict(_read(files, waiting, bad, bar), hop):
@@ -107,17 +109,21 @@ def predict_files(
                     separator = ","
                 else:
                     print((_as_csv if form == "csv" else _as_text)(name, prediction))
-            if pictures is not None:
+            if plots is not None:
+                stem = "standard-input" if name == STANDARD_INPUT else Path(name).stem
+                stems[stem] += 1
+                picture = plots / f"{stem}{f'-{stems[stem]}' if stems[stem] > 1 else ''}.png"
                 try:
-                    pictures.draw(name, recording, prediction)
-                except PredictionError as error:
+                    plot.draw(picture, name, recording, prediction)
+                    pictures += 1
+                except OSError as error:
                     bad.append(name)
-                    _report(str(error))
+                    _report(f"{name}: {picture}: {error.strerror or error}, expected a place for a picture")
             bar.update()
     if form == "json":
         print("\n]" if separator == "," else "[]")
-    if pictures is not None:
-        _report(f"{plots}: {pictures.written} picture{'' if pictures.written == 1 else 's'} written")
+    if plots is not None:
+        _report(f"{plots}: {pictures} picture{'' if pictures == 1 else 's'} written")
     return 1 if bad else 0
 
 
@@ -164,14 +170,6 @@ def _as_text(name: str, prediction: Prediction) -> str:
     return "\n".join(lines)
 
 
-def _columns(recognizer: Recognizer) -> Iterator[str]:
-    for task, own in recognizer.model.tasks.items():
-        if own.task.class_names:
-            yield f"{task}_class"
-        for name in own.names:
-            yield from (f"{task}_{name}", f"{task}_{name}_spread")
-
-
 def _as_csv(name: str, prediction: Prediction) -> str:
     if name != STANDARD_INPUT and name.startswith(("=", "+", "-", "@", "\t", "\r")):
         name = os.path.join(os.curdir, name)  # noqa: PTH118  Path drops the dot
@@ -191,29 +189,3 @@ def _csv(row: list[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\r\n").writerow(row)  # with \n alone, \r in a name would not be quoted
     return line.getvalue()[:-2]
-
-
-class _Pictures:
-    """A folder of pictures named after the recordings; names that occur again are numbered."""
-
-    def __init__(self, folder: Path):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PredictionError(f"{folder}: {error.strerror}, expected a folder for pictures") from error
-        self.written, self._folder, self._used = 0, folder, Counter[str]()
-
-    def draw(self, name: str, recording: Recording, prediction: Prediction) -> None:
-        """Draw a recording; raise PredictionError if the picture cannot be written."""
-        from ser_jax.recognizer import plot
-
-        stem = "standard-input" if name == STANDARD_INPUT else Path(name).stem
-        self._used[stem] += 1
-        number = f"-{self._used[stem]}" if self._used[stem] > 1 else ""
-        picture = self._folder / f"{stem}{number}.png"
-        try:
-            plot.draw(picture, name, recording, prediction)
-        except OSError as error:
-            reason = error.strerror or error
-            raise PredictionError(f"{name}: {picture}: {reason}, expected a place for a picture") from error
-        self.written += 1

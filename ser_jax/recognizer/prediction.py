@@ -8,7 +8,7 @@ class Segment(NamedTuple):
 
     Attributes:
       start, end: s from the beginning of the recording.
-      weight: its weight; those of a window, and those of a recording, sum to 1.
+      weight: those of a window, and those of a recording, sum to 1.
     """
 
     start: float
@@ -72,12 +72,8 @@ class Prediction(NamedTuple):
 def describe(task: str, estimate: Estimate, width: int = 0) -> str:
     """Return an estimate as one line of text, as in "arousal low (high: 0.17 ± 0.04)".
 
-    For two classes the probability is that of the second, for more that of the most probable one.
-
-    Args:
-      task: its name.
-      estimate: the prediction.
-      width: to which the class is padded, so that several lines can be compared.
+    For two classes the probability is that of the second, for more that of the most probable one. The class
+    is padded to `width`, so that several lines can be compared.
     """
     numbers = {
         name: f"{value:.2f}" + (f" ± {estimate.spread[name]:.2f}" if estimate.spread[name] else "")
@@ -108,13 +104,8 @@ def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `Prediction.as_dict`."""
 
     def closed(**properties: Any) -> dict[str, Any]:
-        required = list(properties)
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": required,
-            "additionalProperties": False,
-        }
+        kind = {"type": "object", "properties": properties}
+        return {**kind, "required": list(properties), "additionalProperties": False}
 
     def mapping(of: dict[str, Any], description: str) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": of, "minProperties": 1, "description": description}

@@ -17,10 +17,7 @@ from ser_jax.recognizer.recording import Recording, read_recording
 from ser_jax.recognizer.trained import ModelError, TaskModel, Trained
 from ser_jax.shapes import Float, Float32
 
-# On a CPU, several windows at once take as long as one after another, and empty places would cost as much;
-# one window does not keep an accelerator busy.
-BATCH = {"cpu": 1}
-BATCH_ELSEWHERE = 64
+BATCH = 64  # of an accelerator; on a CPU several windows at once take as long as one after another
 UNIT = 0.1  # s, of hops if the network has no attention
 
 
@@ -37,8 +34,6 @@ class Recognizer:
 
     Attributes:
       model: its networks and what they need.
-      tasks: what it predicts, by name.
-      frontend: computes the features of each window.
       batch: windows predicted at once; by default what suits the device.
       segment: s from one segment of the attention to the next, the unit of hops.
       default_hop: s from one window to the next by default, about half a window.
@@ -46,9 +41,8 @@ class Recognizer:
 
     def __init__(self, model: Trained, batch: int | None = None):
         self.model = jax.device_put(model)
-        self.tasks = {name: own.task for name, own in model.tasks.items()}
         self.frontend = model.frontend
-        self.batch = BATCH.get(jax.default_backend(), BATCH_ELSEWHERE) if batch is None else batch
+        self.batch = batch or (1 if jax.default_backend() == "cpu" else BATCH)
         self._length = round(self.frontend.seconds * RATE)  # of a window, in samples
         self._units = {name: _segment_seconds(own, model.frontend) for name, own in model.tasks.items()}
         self.segment = max(self._units.values())
@@ -90,7 +84,7 @@ class Recognizer:
         self,
         recordings: Iterable[Recording],
         hop: float | None = None,
-        check: Callable[[], None] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> Iterator[Prediction]:
         """Predict recordings, `batch` windows at a time, which may be of several recordings.
 
@@ -110,8 +104,7 @@ class Recognizer:
         )
         done: list[tuple[int, dict[str, _Output]]] = []  # of the recording
         while batch := list(itertools.islice(windows, self.batch)):
-            if check is not None:
-                check()
+            check()
             outputs = self._predict([recording.samples[start:] for recording, start, _ in batch])
             for (recording, start, is_last), own in zip(batch, outputs, strict=True):
                 done.append((start, own))

@@ -1,6 +1,6 @@
 """Recordings as a recogniser uses them: 16 kHz mono samples, from files or arrays of any rate and length."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from ser_jax.data import audio
 from ser_jax.errors import UserError
-from ser_jax.features.logmel import RATE, WINDOW
-from ser_jax.shapes import Float32, Float64, Shaped
+from ser_jax.features.logmel import HOP, RATE, WINDOW, frame_count, logmel
+from ser_jax.shapes import Float, Float32, Float64, Shaped
 
 HEADROOM = 8.0  # times full scale; larger floating-point samples are probably unscaled integers
 CHANNELS = 64  # an array with more channels than this, and than samples, is probably transposed
@@ -32,14 +32,14 @@ class Recording(NamedTuple):
 
 
 def read_recording(
-    sound: Path | str | np.ndarray, rate: float | None = None, check: Callable[[], None] | None = None
+    sound: Path | str | np.ndarray, rate: float | None = None, check: Callable[[], None] = lambda: None
 ) -> Recording:
     """Read a recording: average its channels and resample it to 16 kHz.
 
     Args:
       sound: a file (WAV, AIFF, FLAC, OGG or MP3) of any length, or an array as in `to_mono`.
       rate: sampling rate of an array, Hz; None for a file.
-      check: called before each block of a file is decoded; an exception that it raises ends the reading.
+      check: called for each block of a file; an exception that it raises ends the reading.
     Raises: AudioError, which names the file, or RecordingError for an array.
     """
     too_short = f"expected at least one frame of {WINDOW / RATE} s"
@@ -47,7 +47,7 @@ def read_recording(
         if rate is not None:
             raise RecordingError(f"rate {rate} for the file {sound}, expected none: the file states its own")
         with audio.opened(sound) as file:
-            recording = _resample(file.rate, _mono_blocks(file, check))
+            recording = _resample(file.rate, (block.mean(axis=1) for block in file.blocks()), check)
         if len(recording.samples) < WINDOW:
             raise audio.AudioError(sound, "too short", f"{recording.seconds:.4f} s of sound, {too_short}")
         return recording
@@ -86,24 +86,49 @@ def to_mono(samples: Shaped[np.ndarray, "..."]) -> Float64[np.ndarray, " n"]:
     return mono if mono.ndim == 1 else mono.mean(axis=1)
 
 
-def _mono_blocks(file: audio.Sound, check: Callable[[], None] | None) -> Iterator[Float64[np.ndarray, " _"]]:
-    for block in file.blocks():
-        if check is not None:
-            check()
-        yield block.mean(axis=1)
-
-
-def _resample(rate: float, blocks: Iterable[Float64[np.ndarray, " _"]]) -> Recording:
+def _resample(
+    rate: float, blocks: Iterable[Float64[np.ndarray, " _"]], check: Callable[[], None] = lambda: None
+) -> Recording:
     """Resample consecutive blocks of samples to 16 kHz."""
-    resampler = None
-    if rate != RATE:
-        import soxr
-
-        resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float64")
-    count, parts = 0, [np.empty(0)]
+    convert, count, parts = converter(rate), 0, []
     for block in blocks:
+        check()
         count += len(block)
-        parts.append(block if resampler is None else resampler.resample_chunk(np.ascontiguousarray(block)))
-    if resampler is not None:
-        parts.append(resampler.resample_chunk(np.empty(0), last=True))
+        parts.append(convert(block, last=False))
+    parts.append(convert(np.empty(0), last=True))
     return Recording(count / rate, np.concatenate([part.astype(np.float32) for part in parts]))
+
+
+def converter(rate: float) -> Callable[..., Float[np.ndarray, " m"]]:
+    """Return a function that resamples consecutive blocks to 16 kHz; with `last` it returns the rest."""
+    if rate == RATE:
+        return lambda block, last: block
+    import soxr
+
+    stream = soxr.ResampleStream(rate, RATE, 1, dtype="float64")
+    return lambda block, last: stream.resample_chunk(np.ascontiguousarray(block, np.float64), last=last)
+
+
+class Overview(NamedTuple):
+    """Columns of a drawing of samples.
+
+    Attributes:
+      seconds: of a column.
+      minima, maxima: its smallest and its largest sample.
+      level: its mean log-mel energies, dB; the lowest band first.
+    """
+
+    seconds: float
+    minima: Float32[np.ndarray, " C"]
+    maxima: Float32[np.ndarray, " C"]
+    level: Float[np.ndarray, "C F"]
+
+
+def overview(samples: Float32[np.ndarray, " n"], most: int) -> Overview:
+    """Summarise samples at 16 kHz in at most `most` columns of whole frames."""
+    frames = frame_count(len(samples))
+    width = -(-frames // most)  # frames of a column
+    columns = [samples[i * HOP : (i + width - 1) * HOP + WINDOW] for i in range(0, frames, width)]
+    own = [column[: width * HOP] for column in columns]  # without what the next column holds, too
+    minima, maxima = (np.array([reduce(column) for column in own]) for reduce in (np.min, np.max))
+    return Overview(width * HOP / RATE, minima, maxima, np.stack([logmel(c).mean(axis=0) for c in columns]))

@@ -48,11 +48,10 @@ from starlette.routing import Route
 import ser_jax
 from ser_jax.data import audio
 from ser_jax.errors import UserError
-from ser_jax.features.logmel import HOP, RATE, WINDOW, frame_count, logmel
 from ser_jax.recognizer.prediction import schema
 from ser_jax.recognizer.recognizer import Recognizer
-from ser_jax.recognizer.recording import read_recording
-from ser_jax.shapes import Float
+from ser_jax.recognizer.recording import overview, read_recording
+from ser_jax.shapes import Float32
 
 CONNECTIONS = 256  # open at once; more are answered with status 503
 QUEUE = 32  # uploaded recordings that wait for their turn
@@ -93,9 +92,7 @@ def serve(
     """Serve until Ctrl-C; print the address on standard error.
 
     Args:
-      recognizer: the model.
-      host: a name or an address of this machine to listen on; anything but loopback lets others reach it.
-      port: 0 for any free port.
+      host, port: to listen on; any address but loopback lets others reach it, and 0 is any free port.
       megabytes: the largest recording, in units of 10^6 bytes.
       names: further host names to answer to, for example behind a reverse proxy; "*.example.org" stands for
         all subdomains, "*" for any name.
@@ -157,24 +154,9 @@ def host_names(host: str, address: str, names: Collection[str] = ()) -> set[str]
 
 
 def application(recognizer: Recognizer, hosts: Collection[str], megabytes: int = 64) -> Starlette:
-    """Return the ASGI application; its `state.queue` is its `Queue`.
-
-    Args:
-      recognizer, megabytes: see `serve`.
-      hosts: the host names to answer to, see `host_names`.
-    """
+    """Return the ASGI application, which answers to `hosts`; its `state.queue` is its `Queue`."""
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
-    limit = megabytes * 1_000_000
-    queue = Queue()
-
-    async def root(request: Request) -> Response:
-        return HTMLResponse(page, headers={"Content-Security-Policy": content_security_policy(page)})
-
-    async def model(request: Request) -> Response:
-        return json_response(describe_model(recognizer, limit))
-
-    async def document(request: Request) -> Response:
-        return json_response(openapi())
+    policy, limit, queue = content_security_policy(page), megabytes * 1_000_000, Queue()
 
     async def predict(request: Request) -> Response:
         if not is_same_site(request, hosts):
@@ -199,9 +181,9 @@ def application(recognizer: Recognizer, hosts: Collection[str], megabytes: int =
 
     app = Starlette(
         routes=[
-            Route("/", root),
-            Route("/model", model),
-            Route("/openapi.json", document),
+            Route("/", HTMLResponse(page, headers={"Content-Security-Policy": policy}), methods=["GET"]),
+            Route("/model", json_response(describe_model(recognizer, limit)), methods=["GET"]),
+            Route("/openapi.json", json_response(openapi()), methods=["GET"]),
             Route("/predict", predict, methods=["POST"]),
             Route("/visualize", predict, methods=["POST"]),
         ],
@@ -301,13 +283,10 @@ async def receive(request: Request, file: IO[bytes], limit: int) -> None:
 
 
 def respond(recognizer: Recognizer, path: Path, hop: float, name: str, draws: bool, check: Check) -> Response:
-    """Predict a recording and return the response.
+    """Predict a recording, called `name`, and return the response, with a `drawing` if it `draws`.
 
-    Args:
-      recognizer, hop: the model, and the seconds from one window to the next.
-      path, name: the file, and what to call it in the prediction.
-      draws: whether to add a `drawing`.
-      check: called between blocks and windows; what it raises ends the prediction.
+    `check` is called between blocks and windows; what it raises ends the prediction.
+
     Raises: UserError if the recording is too long or cannot be read.
     """
     longest = min(LONGEST, WINDOWS * hop)
@@ -323,25 +302,17 @@ def respond(recognizer: Recognizer, path: Path, hop: float, name: str, draws: bo
     return json_response(prediction)
 
 
-def drawing(samples: Float[np.ndarray, " n"]) -> dict[str, Any]:
-    """Return the waveform and the log-mel spectrogram of samples at 16 kHz, in at most `COLUMNS` columns.
+def drawing(samples: Float32[np.ndarray, " n"]) -> dict[str, Any]:
+    """Return the `overview` of samples as JSON.
 
-    Returns:
-      seconds: of a column.
-      minima, maxima: the smallest and the largest sample of each column.
-      bands: of the spectrogram, the lowest first.
-      spectrogram: a byte for each band of each column in base64: its mean level, 0 to 255 for 70 dB.
+    The spectrogram has a byte for each band of each column, 0 to 255 for 70 dB, in base64.
     """
-    frames = frame_count(len(samples))
-    width = -(-frames // COLUMNS)  # frames of a column
-    columns = [samples[i * HOP : (i + width - 1) * HOP + WINDOW] for i in range(0, frames, width)]
-    level = np.stack([logmel(column).mean(axis=0) for column in columns])
+    seconds, minima, maxima, level = overview(samples, COLUMNS)
     shade = np.clip(1 + (level - level.max()) / 70, 0, 1)
-    own = [column[: width * HOP] for column in columns]  # without what the next column holds, too
     return {
-        "seconds": width * HOP / RATE,
-        "minima": [round(float(column.min()), 4) for column in own],
-        "maxima": [round(float(column.max()), 4) for column in own],
+        "seconds": seconds,
+        "minima": [round(value, 4) for value in minima.tolist()],
+        "maxima": [round(value, 4) for value in maxima.tolist()],
         "bands": level.shape[1],
         "spectrogram": base64.b64encode(np.round(255 * shade).astype(np.uint8).tobytes()).decode(),
     }
@@ -366,12 +337,7 @@ def is_same_site(request: Request, hosts: Collection[str]) -> bool:
 
 
 def describe_model(recognizer: Recognizer, limit: int) -> dict[str, Any]:
-    """Return the object `Model` of the OpenAPI document.
-
-    Args:
-      recognizer: the model.
-      limit: the bytes that a recording may have.
-    """
+    """Return the object `Model` of the OpenAPI document; a recording may have `limit` bytes."""
     facts = json.dumps(recognizer.model.facts)
     return {
         "demonstration": recognizer.is_demonstration,
@@ -385,20 +351,15 @@ def openapi() -> dict[str, Any]:
     """Return the OpenAPI document."""
     own = "#/components/schemas/Prediction/$defs/"
     prediction = json.loads(json.dumps(schema()).replace("#/$defs/", own))
-    strings = {"type": "array", "items": {"type": "string"}}
-    model = {
-        "demonstration": {
-            "type": "boolean",
-            "description": "trained on synthetic speech, of no use otherwise",
-        },
-        "tasks": {
-            "type": "object",
-            "additionalProperties": strings,
-            "description": "the classes or the dimensions of each task",
-        },
+    names = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
+    demonstration = "trained on synthetic speech; its predictions for people mean nothing"
+    properties = {
+        "demonstration": {"type": "boolean", "description": demonstration},
+        "tasks": {**names, "description": "the classes or the dimensions of each task"},
         "bytes": {"type": "integer", "description": "the size of the largest recording"},
         "facts": {"type": "object", "description": "what the model was trained on and how"},
     }
+    model = {"type": "object", "properties": properties, "required": list(properties)}
 
     def responses(name: str) -> dict[str, Any]:
         reference = {"schema": {"$ref": f"#/components/schemas/{name}"}}
@@ -425,26 +386,17 @@ def openapi() -> dict[str, Any]:
         },
         "responses": responses("Prediction"),
     }
+    summary = "Describe the model."
+    describe = {"operationId": "model", "summary": summary, "responses": responses("Model")}
     return {
         "openapi": "3.1.0",
         "info": {"title": "ser_jax", "version": ser_jax.__version__, "summary": "Emotion in speech."},
         "servers": [{"url": "."}],  # relative to this document, as behind a proxy
         "paths": {
             "/predict": {"post": predict},
-            "/model": {
-                "get": {
-                    "operationId": "model",
-                    "summary": "Describe the model.",
-                    "responses": responses("Model"),
-                }
-            },
+            "/model": {"get": describe},
         },
-        "components": {
-            "schemas": {
-                "Prediction": prediction,
-                "Model": {"type": "object", "properties": model, "required": list(model)},
-            }
-        },
+        "components": {"schemas": {"Prediction": prediction, "Model": model}},
     }
 
 

@@ -7,7 +7,6 @@ share 7 s already.
 import contextlib
 import queue
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from ser_jax.errors import UserError, one_line
 from ser_jax.features.logmel import RATE, WINDOW
 from ser_jax.recognizer.prediction import Window, describe
 from ser_jax.recognizer.recognizer import Recognizer
-from ser_jax.recognizer.recording import Recording, read_recording, to_mono
+from ser_jax.recognizer.recording import Recording, converter, read_recording, to_mono
 from ser_jax.shapes import Float
 
 EVERY = 2  # predictions a second
@@ -61,10 +60,11 @@ def as_line(moment: Moment) -> str:
 class LiveWindow:
     """The last window of a stream of samples; older samples are dropped.
 
+    The converter from a rate other than 16 kHz holds back some hundredths of a second (at 8 kHz a tenth),
+    which become part of the next prediction.
+
     Args:
-      recognizer: the model.
-      rate: of the samples, Hz. The converter from a rate other than 16 kHz holds back some hundredths of a
-        second (at 8 kHz a tenth), which become part of the next prediction.
+      rate: of the samples, Hz.
       place: of the first sample in the stream; as an attribute, of the next sample.
     """
 
@@ -72,18 +72,13 @@ class LiveWindow:
         self.place, self._first = place, place / rate
         self._recognizer, self._rate = recognizer, rate
         self._samples, self._count = np.empty(0, np.float32), 0  # at 16 kHz: kept, and in all
-        self._resampler = None
-        if rate != RATE:
-            import soxr
-
-            self._resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float64")
+        self._convert = converter(rate)
 
     def feed(self, samples: Float[np.ndarray, " n"], last: bool = False) -> bool:
         """Append samples; `last` flushes the converter. Return whether a prediction is due."""
         before = self.place * EVERY // self._rate
         self.place += len(samples)
-        if self._resampler is not None:
-            samples = self._resampler.resample_chunk(np.ascontiguousarray(samples, np.float64), last=last)
+        samples = self._convert(samples, last=last)
         self._count += len(samples)
         most = round(self._recognizer.frontend.seconds * RATE)
         self._samples = np.concatenate([self._samples, samples.astype(np.float32)])[-most:]
@@ -108,7 +103,6 @@ def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> I
     """Yield a prediction after every half second of a stream, or one of all of it if it is shorter.
 
     Args:
-      recognizer: the model.
       stream: a pipe or file, read by its descriptor: WAV, whose header need not state its length.
       rate: Hz, of headerless samples: 16 bits, signed, little-endian, one channel.
     Raises: StreamError; RecordingError for samples that are not finite.
@@ -117,11 +111,8 @@ def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> I
         recognizer.compile()  # before sound has to wait
         live, is_short = LiveWindow(recognizer, file.samplerate), True
         while len(block := _read(file, live.missing)):
-            if (
-                live.place == 0
-                and rate is not None
-                and (block[:2] * 32768).astype("<i2").tobytes() == b"RIFF"
-            ):
+            is_raw_start = rate is not None and live.place == 0
+            if is_raw_start and (block[:2] * 32768).astype("<i2").tobytes() == b"RIFF":
                 raise StreamError("the stream is a WAV file, which states its rate, expected no --rate")
             if live.feed(to_mono(block)):
                 is_short = False
@@ -138,9 +129,9 @@ def read(stream: BinaryIO) -> Recording:
     """
     with _opened(stream) as file:
         stated, rate = file.frames, file.samplerate
-        blocks = [np.empty((0, file.channels))]
-        while len(block := _read(file, rate)):
-            blocks.append(block)
+        blocks = [_read(file, rate)]
+        while len(blocks[-1]):
+            blocks.append(_read(file, rate))
     samples = np.concatenate(blocks)
     if len(samples) < stated and stated * samples.shape[1] < ENDLESS:
         raise StreamError(
@@ -153,9 +144,10 @@ def read(stream: BinaryIO) -> Recording:
 def _opened(stream: BinaryIO, rate: int | None = None) -> Iterator[soundfile.SoundFile]:
     """Open a stream by its descriptor: libsndfile reads pipes, but not Python's file objects of pipes."""
     raw: dict[str, Any] = {"format": "RAW", "subtype": "PCM_16", "endian": "LITTLE", "channels": 1}
-    options = {} if rate is None else {**raw, "samplerate": rate}
     try:
-        with soundfile.SoundFile(stream.fileno(), closefd=False, **options) as file:
+        with soundfile.SoundFile(
+            stream.fileno(), closefd=False, samplerate=rate, **(raw if rate else {})
+        ) as file:
             if not RATES[0] <= file.samplerate <= RATES[1]:
                 raise StreamError(f"{file.samplerate} samples a second, expected {RATES[0]} to {RATES[1]}")
             yield file
@@ -167,8 +159,7 @@ def _opened(stream: BinaryIO, rate: int | None = None) -> Iterator[soundfile.Sou
 
 
 def _read(file: soundfile.SoundFile, count: int) -> Float[np.ndarray, "n channels"]:
-    block: np.ndarray = file.read(count, dtype="float64", always_2d=True)
-    return block
+    return np.asarray(file.read(count, dtype="float64", always_2d=True))
 
 
 def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Moment]:
@@ -179,11 +170,15 @@ def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Mo
     window spans a gap. The length of a gap is taken from PortAudio's clock.
 
     Args:
-      recognizer: the model.
       device: its number or a part of its name; the system's default if None.
     Raises: StreamError if there is no such device, or it gives no sound.
     """
-    sounddevice = _sounddevice()
+    try:
+        import sounddevice
+    except ImportError:
+        raise StreamError('a microphone needs sounddevice: pip install "ser_jax[microphone]"') from None
+    except OSError as error:
+        raise StreamError(f"a microphone needs PortAudio (Debian's libportaudio2): {error}") from error
     recognizer.compile()
     try:
         chosen = int(device) if device and device.isdecimal() else device
@@ -204,17 +199,6 @@ def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Mo
             behind = (inbox.place - live.place) / rate
             if is_due and behind < 1 / EVERY:
                 yield live.predict()._replace(behind=behind)
-
-
-def _sounddevice() -> ModuleType:
-    try:
-        import sounddevice
-
-        return sounddevice
-    except ImportError:
-        raise StreamError('a microphone needs sounddevice: pip install "ser_jax[microphone]"') from None
-    except OSError as error:
-        raise StreamError(f"a microphone needs PortAudio (Debian's libportaudio2): {error}") from error
 
 
 class _Inbox:

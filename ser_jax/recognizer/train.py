@@ -43,22 +43,13 @@ class TrainingError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a recogniser is trained.
-
-    Attributes:
-      name: of the model.
-      tasks: what it predicts.
-      frontend: that the corpora were prepared with.
-      network: its input and output sizes follow from front end and task.
-      seeds: networks per task.
-      epochs: passes over the training utterances.
-    """
+    """How a recogniser is trained."""
 
     name: str
     tasks: tuple[Task, ...] = (TASKS["arousal"], TASKS["valence"])
-    frontend: Frontend = LOGMEL
-    network: Architecture = ATTENTIVE_CNN
-    seeds: int = 5
+    frontend: Frontend = LOGMEL  # that the corpora were prepared with
+    network: Architecture = ATTENTIVE_CNN  # its input and output sizes follow from front end and task
+    seeds: int = 5  # networks per task
     epochs: int = 50
 
 
@@ -78,12 +69,9 @@ def train(
     On one machine the same arguments give the same bytes.
 
     Args:
-      corpora: names of prepared corpora, all different.
       out: a folder that does not exist yet or is empty.
-      data_dir: where they were prepared; None for the usual place.
+      data_dir: where the corpora were prepared; None for the usual place.
       name: of the model; by default the folder's.
-      tasks: names in `ser_jax.tasks`, all different.
-      features: the front end that the corpora were prepared with.
       label_rule: of arousal and valence, one of `data.labels.RULES`.
       options: `seeds` and `epochs`, as in `Recipe`.
     Returns: the metrics by task, as in metrics.json.
@@ -95,7 +83,7 @@ def train(
     name = name or out.absolute().name
     if not name.isprintable():
         raise TrainingError(f"name {name!r}, expected one printable line")
-    chosen = [task_named(one) for one in tasks]
+    chosen = map(task_named, tasks)
     ruled = [dataclasses.replace(one, rule=label_rule) if type(one) is Binary else one for one in chosen]
     recipe = Recipe(name, tuple(ruled), named(features)(), **options)
     loaded = [data.load(one, data_dir, recipe.frontend) for one in corpora]
@@ -117,10 +105,6 @@ def fit(
     the folds of experiments; a corpus with fewer separate speakers has fewer groups. All others train, with
     one scaler. Utterances without a label of a task are left out of its training and evaluation.
 
-    Args:
-      corpora: one or more.
-      recipe: how.
-      machine: what computes.
     Returns: the recogniser; its metrics by task, JSON.
     Raises: TrainingError if corpora cannot be used together or training diverges; FoldError if a corpus has
       too few speakers.
@@ -157,9 +141,8 @@ def fit(
                             f"{task.name}, seed {seed}: numbers of epoch {epoch}, step {result.stopped[1]} "
                             "were not finite; nothing was written"
                         )
-            stacked = jax.tree.map(
-                lambda *leaves: np.stack(leaves), *(params[i] for i in range(recipe.seeds))
-            )
+            ordered = [params[seed] for seed in range(recipe.seeds)]
+            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *ordered)
             tasks[task.name] = TaskModel(task, network, stacked, None)
     model = Trained(recipe.frontend, scaler, tasks, _facts(every, held_out, recipe))
     return evaluate(model, every, np.flatnonzero(held_out))
@@ -202,13 +185,12 @@ def _facts(every: Concatenated, held_out: Bool[np.ndarray, " N"], recipe: Recipe
     """Return the model's origin as JSON."""
     corpora = []
     for number, corpus in enumerate(every.corpora.values()):
-        sizes = {}
+        facts = {key: getattr(corpus, key) for key in ("name", "synthetic", "fingerprint")}
+        facts["languages"] = sorted(set(corpus.language.tolist()))
         for part, which in (("training", ~held_out), ("held_out", held_out)):
             speakers = every.speaker_id[which & (every.corpus == number)]
-            sizes[part] = {"utterances": len(speakers), "speakers": len(np.unique(speakers))}
-        languages = sorted(set(corpus.language.tolist()))
-        own = {"name": corpus.name, "synthetic": corpus.synthetic, "fingerprint": corpus.fingerprint}
-        corpora.append({**own, "languages": languages, **sizes})
+            facts[part] = {"utterances": len(speakers), "speakers": len(np.unique(speakers))}
+        corpora.append(facts)
     return {
         "name": recipe.name,
         "ser_jax": __version__,

@@ -41,14 +41,9 @@ class ModelError(UserError):
 
 
 class Temperature(NamedTuple):
-    """The divisor of logits, value * share^-decay, for a window of which a share holds sound.
+    """The divisor of logits, value * share^-decay, for a window of which a share holds sound."""
 
-    Attributes:
-      value: of a full window.
-      decay: how fast it rises as the window empties.
-    """
-
-    value: float
+    value: float  # of a full window
     decay: float = 0.0
 
     def at(self, share: Share) -> Share:
@@ -61,19 +56,12 @@ class Temperature(NamedTuple):
 )
 @dataclasses.dataclass(frozen=True, eq=False)
 class TaskModel:
-    """The networks of one task.
-
-    Attributes:
-      task: what they predict.
-      network: their configuration.
-      params: their parameters, with a leading R (seeds).
-      temperature: of the class probabilities; None for numbers, and for logits before calibration.
-    """
+    """The networks of one task."""
 
     task: Task
     network: Architecture
-    params: Tree
-    temperature: Temperature | None
+    params: Tree  # with a leading R (seeds)
+    temperature: Temperature | None  # None for numbers, and for logits before calibration
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,11 +105,7 @@ def predict(
 ) -> Outputs:
     """Predict a batch of windows by all seeds of a task; a pure function of the arrays.
 
-    Args:
-      own: the task's networks.
-      scaler: the recogniser's.
-      features: padded to the frames of the network.
-      frames: how many frames of each window hold sound; the others count as padding.
+    The first `frames` of each window hold sound; the others count as padding.
     """
     temperature = own.temperature if own.task.class_names else None
     return _predict(own.network, own.params, scaler, temperature, features, frames)
@@ -152,18 +136,16 @@ def write(folder: Path, trained: Trained) -> None:
     from safetensors.numpy import save
 
     content = save({name: np.ascontiguousarray(leaf) for name, leaf in leaves_by_path(trained).items()})
+    tasks = {}
+    for name, own in trained.tasks.items():
+        temperature = own.temperature and own.temperature._asdict()
+        parts = {"task": _encode(own.task), "network": _encode(own.network)}
+        tasks[name] = {**parts, "temperature": temperature}
     config = {
         "format": FORMAT,
         "version": VERSION,
         "frontend": _encode(trained.frontend),
-        "tasks": {
-            name: {
-                "task": _encode(own.task),
-                "network": _encode(own.network),
-                "temperature": own.temperature and own.temperature._asdict(),
-            }
-            for name, own in trained.tasks.items()
-        },
+        "tasks": tasks,
         "facts": trained.facts,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
