@@ -22,7 +22,6 @@ Outputs are NaN if an input is not finite or shorter than one frame. Log-mels ar
 `logmel`, with the Fourier transform as a matrix product, since not every platform has it in float64.
 """
 
-import importlib
 import json
 import string
 from collections.abc import Callable, Sequence
@@ -79,7 +78,10 @@ def to_stablehlo(model: Trained) -> bytes:
 
     Raises: ExportError without the package flatbuffers.
     """
-    _require("flatbuffers")  # jax.export serialises with it
+    try:
+        import flatbuffers  # noqa: F401  jax.export serialises with it
+    except ImportError as error:
+        raise _missing(error) from error
     function, inputs = exported(model)
     option = "jax_traceback_in_locations_limit"
     limit = getattr(jax.config, option)
@@ -96,7 +98,10 @@ def to_onnx(model: Trained) -> bytes:
 
     Raises: ExportError without the package onnx, or if a network computes what `TRANSLATIONS` lacks.
     """
-    onnx = _require("onnx")
+    try:
+        import onnx
+    except ImportError as error:
+        raise _missing(error) from error
     function, inputs = exported(model)
     graph, names = Graph(), ["features", "frames"]
     with jax.enable_x64(True):
@@ -110,14 +115,14 @@ def to_onnx(model: Trained) -> bytes:
     for name, result in zip(shapes, results, strict=True):
         graph.nodes.append(("Identity", [graph.named(result)], [name], {}))
     make = onnx.helper
-    infos = [
+    given, found = (
         [make.make_tensor_value_info(name, TYPES[own.dtype], own.shape) for name, own in values]
         for values in (zip(names, inputs, strict=True), shapes.items())
-    ]
-    nodes = [make.make_node(kind, given, out, out[0], **rest) for kind, given, out, rest in graph.nodes]
+    )
+    nodes = [make.make_node(kind, ins, outs, outs[0], **rest) for kind, ins, outs, rest in graph.nodes]
     constants = [onnx.numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
     proto = make.make_model(
-        make.make_graph(nodes, function.__name__, *infos, constants),
+        make.make_graph(nodes, function.__name__, given, found, constants),
         producer_name="ser_jax",
         producer_version=ser_jax.__version__,
         model_version=VERSION,
@@ -185,12 +190,9 @@ def _description(model: Trained) -> str:
     return text
 
 
-def _require(package: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        install = 'pip install "ser_jax[export]"'
-        raise ExportError(f"the package {package} is missing ({error}), expected it: {install}") from error
+def _missing(error: ImportError) -> ExportError:
+    expected = 'expected it: pip install "ser_jax[export]"'
+    return ExportError(f"the package {error.name} is missing ({error}), {expected}")
 
 
 # The rest translates a jaxpr to ONNX. A value is the name of a tensor, or an array if it is constant.
