@@ -69,7 +69,7 @@ class Reader:
                 self.patch.setenv(*assigned.groups())
                 continue
             [words] = split(line)
-            have = flags(command(words))
+            have = flags(command(words)) if added else {}
             for some in added:
                 pairs = zip(some[::2], some[1::2], strict=True)
                 words += [word for pair in pairs if pair[0] in have for word in pair]

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any, NoReturn
 
 import tyro
@@ -231,9 +232,21 @@ def _start(config: Config) -> None:
     from ser_jax.devices import join, use_all_cores
 
     shutdown.raise_on_interrupt()
-    for name in ("absl", "asyncio"):  # Orbax and TensorStore print errors that are raised as well
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _quiet_orbax()
     use_all_cores()
     compute = config.compute
     if compute.coordinator is not None:
         join(compute.coordinator, compute.hosts, compute.host)
+
+
+def _quiet_orbax() -> None:
+    """Silence what threads of Orbax and TensorStore print beside an error that is raised as well."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    shown = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+            shown(kind, error, trace)
+
+    sys.excepthook = hook
