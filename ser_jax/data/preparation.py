@@ -107,6 +107,7 @@ def prepare(
         raise PrepareError("--labels-only reads no recording, expected no --skip-bad or --beam-runner")
     if beam_options and beam_runner is None:
         raise PrepareError("--beam-options without --beam-runner, expected both")
+    databases.check(database, options)
     name, root = database if name is None else name, store.data_dir_or_default(data_dir)
     workers = worker_count(workers)
     if not _NAME.fullmatch(name):
