@@ -1,6 +1,7 @@
 """The examples: each is one file of at most 60 lines that goes all the way on small corpora."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -56,10 +57,15 @@ def test_an_example_goes_all_the_way(speech, tmp_path, name):
 
 
 def test_an_example_can_be_repeated_from_its_configuration(speech, tmp_path):
-    own = ["python", str(FOLDER / "own_network.py"), "--data-dir", str(speech)]
+    own = [sys.executable, str(FOLDER / "own_network.py"), "--data-dir", str(speech)]
     flags = EXAMPLES["own_network"][0]
     first, second = tmp_path / "first", tmp_path / "second"
-    assert run([*own, "--corpora", PAIR[0], *flags, "--out", str(first)])[0] == 0
-    assert run([*own, "--config", str(first / "config.json"), "--out", str(second)])[0] == 0
+    for rest in (
+        ["--corpora", PAIR[0], *flags, "--out", str(first)],
+        ["--config", str(first / "config.json"), "--out", str(second)],
+    ):
+        subprocess.run(
+            [*own, *rest], check=True, capture_output=True, cwd=FOLDER.parent
+        )  # whose file is __main__
     hashes = [json.loads((out / "config.json").read_text())["hash"] for out in (first, second)]
     assert hashes[0] == hashes[1]
