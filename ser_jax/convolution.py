@@ -62,7 +62,7 @@ class _Sizes(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """Which segments have to be computed: in `order`, the `live` that hold sound come first."""
+    """List the segments to be computed: in `order`, the `live` that hold sound come first."""
 
     order: Int[Array, "B*S"]
     live: Int[Array, ""]

@@ -217,7 +217,7 @@ def run_bytes(config: Architecture, training: TrainConfig, utterances: int, stre
 
 
 class _Stacks(NamedTuple):
-    """What the stacks of a computation share; `widths` are those of training, test and development rows."""
+    """Hold what the stacks of a computation share; `widths` are of training, test and development rows."""
 
     machine: Machine
     procedure: Procedure

@@ -33,7 +33,7 @@ TABLE2 = ((4 + 4 + 1) * (TURNS + 1308) * 50 + 2 * 5 * 100 * 10) * 5 * 2  # utter
 
 
 class Sizes(NamedTuple):
-    """How much is measured; the defaults are for accelerators."""
+    """Say how much is measured; the defaults are for accelerators."""
 
     utterances: int = TURNS
     epoch: int = TURNS  # utterances that a run trains on per call, at most, alone or in a stack of five

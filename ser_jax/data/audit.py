@@ -61,7 +61,7 @@ BLOCK = 64  # utterances converted to float64 at once; 10 MB
 
 
 class Measurement(NamedTuple):
-    """What decoding an utterance shows; `findings` alone if its recording is unusable."""
+    """Hold what decoding an utterance shows; `findings` alone if its recording is unusable."""
 
     findings: list[tuple[str, str]]  # lines of the report and reasons
     level: float = -math.inf  # root mean square of the part that is used, dB of full scale

@@ -67,7 +67,7 @@ class Catalog:
 
     @property
     def synthetic(self) -> bool:
-        """Whether any recording, or the file it links to, lies in a marked folder."""
+        """Return whether any recording, or the file it links to, lies in a marked folder."""
         paths = {utterance.path for utterance in self.utterances}
         folders = {path.parent for path in paths} | {Path(os.path.realpath(path)).parent for path in paths}
         real = {Path(os.path.realpath(folder)) for folder in folders}  # Path.resolve() raises on a loop

@@ -64,7 +64,7 @@ class Facts:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What all utterances share, as it is stored."""
+        """Return what all utterances share, as it is stored."""
         return {
             "builder": self.database,
             "synthetic": self.synthetic,
@@ -129,7 +129,7 @@ def is_corpus(columns: Mapping[str, np.ndarray]) -> bool:
 
 
 class Labelled(Protocol):
-    """What this package needs of a task: the labels [N] or [N, K] of a corpus."""
+    """Declare what this package needs of a task: the labels [N] or [N, K] of a corpus."""
 
     def labels(self, corpus: Facts, /) -> np.ndarray:
         """Return [N] int64, -1 if unlabelled, or [N, K] float32, NaN if unlabelled."""

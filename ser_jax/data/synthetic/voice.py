@@ -104,7 +104,7 @@ class Voice(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Manner:
-    """How one utterance is spoken; degrees are about -1 or +1, and 0 means neither."""
+    """Describe how one utterance is spoken; degrees are about -1 or +1, and 0 means neither."""
 
     arousal: float  # degree of arousal: pitch, rate and tilt
     ring: float  # degree of the resonance at 3 kHz
