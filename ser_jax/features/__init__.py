@@ -3,6 +3,7 @@
 `logmel` (the paper's) and `waveform` are chosen by name, any other class by "module:Name".
 """
 
+import abc
 import dataclasses
 import hashlib
 import importlib
@@ -22,7 +23,7 @@ class FrontendError(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Frontend:
+class Frontend(abc.ABC):
     """The base class of front ends, frozen dataclasses whose fields are JSON values.
 
     Worker processes get a copy after `extract` was called once, so the value of a
@@ -39,9 +40,9 @@ class Frontend:
         """T, to which shorter utterances are padded with zeros."""
         return round(self.seconds * self.rate)
 
+    @abc.abstractmethod
     def extract(self, samples: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, "t F"]:
         """Return the features of at least 400 and at most 16000 * seconds samples at 16 kHz; t >= 1."""
-        raise NotImplementedError
 
 
 def named(name: str) -> type[Frontend]:
