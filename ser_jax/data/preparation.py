@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -251,7 +252,7 @@ def _pooled(do: Callable[[Item], Result], items: Sequence[Item], workers: int) -
     pool = ProcessPoolExecutor(workers, spawn, initializer=_initialize, initargs=(do,))
     try:
         for first in range(0, len(items), CHUNK):
-            with _starting():
+            with _deferring_interrupts():
                 ahead.append(pool.submit(_chunk, items[first : first + CHUNK]))
             if len(ahead) > 2 * workers:
                 yield from ahead.popleft().result()
@@ -263,7 +264,8 @@ def _pooled(do: Callable[[Item], Result], items: Sequence[Item], workers: int) -
             "`if __name__ == '__main__':`; expected it to live, or workers=1"
         ) from error
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        with _deferring_interrupts():  # a second Ctrl-C would leave workers running
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 _do: Callable[[Any], Any]  # of this worker process
@@ -279,18 +281,28 @@ def _chunk(items: Sequence[Any]) -> list[Any]:
 
 
 @contextlib.contextmanager
-def _starting() -> Iterator[None]:
-    """Let processes started here inherit one thread each and a mask by which they ignore Ctrl-C."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)
+def _deferring_interrupts() -> Iterator[None]:
+    """Defer Ctrl-C; processes started here ignore it, and use one thread each.
+
+    They inherit the mask. The handler is replaced as well, since Python also calls it if another thread, such
+    as that of a progress bar, has received the signal.
+    """
+    received: list[bool] = []
+    main = threading.current_thread() is threading.main_thread()  # no other thread may set handlers
+    handler = signal.signal(signal.SIGINT, lambda *_: received.append(True)) if main else None
     masked = hasattr(signal, "pthread_sigmask")  # not on Windows
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masked else set()
+    before = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
+    os.environ.update(ONE_THREAD)
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+        for name in ONE_THREAD:
+            del os.environ[name]
+        os.environ.update(before)
         if masked:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if main:
+            signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
+        if received:
+            signal.raise_signal(signal.SIGINT)
