@@ -32,7 +32,7 @@ class ArchitectureError(UserError):
 
 
 class Output(NamedTuple):
-    """What a network returns for a batch.
+    """Hold what a network returns for a batch.
 
     Attributes:
       outputs: logits of the classes, or predicted numbers.

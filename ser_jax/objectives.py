@@ -80,7 +80,7 @@ class Objective(Protocol):
 
     @property
     def unlabelled(self) -> bool:
-        """Whether each batch also holds as many utterances without labels, if the run has such."""
+        """Return whether each batch also holds as many utterances without labels, if the run has such."""
 
     def __hash__(self) -> int: ...
 

@@ -48,7 +48,7 @@ class Task(Protocol):
 
     @property
     def chance(self) -> float:
-        """What guessing scores."""
+        """Return what guessing scores."""
 
     def __hash__(self) -> int: ...
 
@@ -189,7 +189,7 @@ class Regression:
 
 @dataclasses.dataclass(frozen=True)
 class CorpusIdentity(_Classes):
-    """Which corpus an utterance is from, and so its language, or the room it was recorded in."""
+    """Predict which corpus an utterance is from, and so its language, or the room it was recorded in."""
 
     class_names: tuple[str, ...]
     name: str = "language"

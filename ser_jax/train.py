@@ -42,7 +42,7 @@ class TrainError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How a run is trained (Sec. 4).
+    """Specify how a run is trained (Sec. 4).
 
     Attributes:
       learning_rate: paper silent; Adam's usual default.
@@ -110,7 +110,7 @@ class Data:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Runs:
-    """What distinguishes runs: of a stack with a leading R, of one run without it.
+    """Hold what distinguishes runs: of a stack with a leading R, of one run without it.
 
     Attributes:
       key: initialisation, order, dropout and augmentation follow from it.
@@ -131,7 +131,7 @@ class Runs:
 
 
 class TrainState(NamedTuple):
-    """What training changes, with a leading R for a stack.
+    """Hold what training changes, with a leading R for a stack.
 
     Attributes:
       params, heads: of the network, and of the objective ({} for most).
@@ -165,7 +165,7 @@ Updated = tuple[TrainState, jax.Array]  # the state after, and a loss
 
 
 class Procedure(NamedTuple):
-    """What an epoch is compiled for: network, training, the task's loss, and how `each_run` computes runs."""
+    """Fix what an epoch is compiled for: network, training, loss, and how `each_run` computes runs."""
 
     config: Architecture
     training: TrainConfig

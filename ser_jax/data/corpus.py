@@ -25,7 +25,7 @@ class CorpusError(UserError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known of a database's utterances without their recordings; sorted by id once loaded.
+    """Hold what is known of a database's utterances without their recordings; sorted by id once loaded.
 
     Attributes:
       name: the name it was prepared under.

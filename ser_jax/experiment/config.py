@@ -81,7 +81,7 @@ class ProtocolConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ComputeConfig:
-    """What computes, and how often it saves; no result depends on it.
+    """Choose what computes and how often it saves; no result depends on it.
 
     Attributes:
       devices: of this host; all by default.

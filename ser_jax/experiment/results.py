@@ -53,7 +53,7 @@ FACTS = ("setting", "train", "test", "task", "metric", "class_names", "chance")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What the runs of a setting predict for the utterances of a tested corpus, or several together."""
+    """Hold what the runs of a setting predict for the utterances of a tested corpus, or several together."""
 
     setting: str
     train: tuple[str, ...]
@@ -93,7 +93,7 @@ class Predictions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingLog:
-    """How the runs of a setting were trained; their parameters lie in `models` in the same order."""
+    """Record how the runs of a setting were trained; their parameters lie in `models` in the same order."""
 
     fold: np.ndarray  # [R] int
     seed: np.ndarray  # [R] int

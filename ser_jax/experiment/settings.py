@@ -69,7 +69,7 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """What is computed, in messages: "crosslingual emodb>ravdess arousal"."""
+        """Return what is computed, in messages: "crosslingual emodb>ravdess arousal"."""
         apart = "" if set(self.test) & set(self.train) else f">{'+'.join(self.test)}"
         return f"{self.name} {'+'.join(self.train)}{apart} {self.task.name}"
 

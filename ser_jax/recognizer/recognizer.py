@@ -60,7 +60,7 @@ class Recognizer:
 
     @property
     def is_demonstration(self) -> bool:
-        """Whether it was trained on synthetic speech, so that its predictions for people mean nothing."""
+        """Return whether it was trained on synthetic speech: then its predictions for people mean nothing."""
         return bool(self.model.facts.get("synthetic"))
 
     def compile(self) -> None:

@@ -43,7 +43,7 @@ class TrainingError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a recogniser is trained."""
+    """Specify how a recogniser is trained."""
 
     name: str
     tasks: tuple[Task, ...] = (TASKS["arousal"], TASKS["valence"])

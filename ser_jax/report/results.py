@@ -112,7 +112,7 @@ class Results:
 
     @property
     def many(self) -> bool:
-        """Whether there are too many corpora to show every pair of them by itself."""
+        """Return whether there are too many corpora to show every pair of them by itself."""
         return len(self.names) >= MANY
 
     @property
