@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_jax.errors import UserError, begun, no_folder
+from ser_jax.errors import UserError, begun, nearest, no_folder
 from ser_jax.io import read_bytes
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")  # of recordings in folders, in either case
@@ -156,7 +156,10 @@ def read_table(
     for name in required:
         if name not in header:
             found = begun(", ".join(header), 200) or "an empty file"
-            raise DatabaseError(f"{file}: no column {name!r}, found {found}, expected {', '.join(required)}")
+            close = nearest(name, set(header) - set(spelling.values()))
+            hint = "" if close is None else f"; did you mean {name!r} by {close!r}?"
+            expected = f"expected {', '.join(required)}{hint}"
+            raise DatabaseError(f"{file}: no column {name!r}, found {found}, {expected}")
     for name in spelling.values():
         if (count := header.count(name)) > 1:
             raise DatabaseError(f"{file}: column {name!r} appears {count} times, expected once")
