@@ -142,13 +142,7 @@ def prepare(
 
     shutdown.raise_on_interrupt()
     sys.path.append("")  # modules of the working directory, as with `python -m`
-    frontend = frontends.named(features)
-    try:
-        made = frontend(**({} if features_seconds is None else {"seconds": features_seconds}))
-    except (TypeError, ValueError) as error:
-        raise frontends.FrontendError(
-            f"front end {features} cannot be made ({error}), expected a class with defaults"
-        ) from error
+    made = frontends.make(features, **({} if features_seconds is None else {"seconds": features_seconds}))
     path = data.prepare(
         database, source, name=name, data_dir=data_dir, features=made, workers=workers, skip_bad=skip_bad,
         labels_only=labels_only, beam_runner=beam_runner, beam_options=beam_options,

@@ -10,7 +10,7 @@ import librosa
 import numpy as np
 import pytest
 
-from ser_jax.features import Frontend, FrontendError, LogMel, Waveform, describe, named, pad, tag
+from ser_jax.features import Frontend, FrontendError, LogMel, Waveform, describe, make, named, pad, tag
 from ser_jax.features.logmel import BANDS, HOP, RATE, WINDOW, ShortSignalError, filterbank, logmel
 
 
@@ -135,6 +135,17 @@ def test_descriptions_and_tags():
 def test_an_unknown_name_is_refused(name, sentence):
     with pytest.raises(FrontendError, match=sentence):
         named(name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Demanding(Own):
+    edges: tuple[float, float] = dataclasses.field(kw_only=True)
+
+
+def test_a_front_end_without_defaults_is_refused():
+    with pytest.raises(FrontendError, match=r"Demanding cannot be made .*, expected a class with defaults"):
+        make(f"{__name__}:Demanding")
+    assert make("waveform", seconds=2.0) == Waveform(2.0)
 
 
 def test_names_choose_classes():

@@ -63,6 +63,19 @@ def named(name: str) -> type[Frontend]:
     return cast("type[Frontend]", found)
 
 
+def make(name: str, **fields: Any) -> Frontend:
+    """Return a front end by its name, as in `named`, with fields that differ from the defaults.
+
+    Raises: FrontendError.
+    """
+    try:
+        return named(name)(**fields)
+    except (TypeError, ValueError) as error:
+        raise FrontendError(
+            f"front end {name} cannot be made ({error}), expected a class with defaults"
+        ) from error
+
+
 def describe(frontend: Frontend) -> dict[str, Any]:
     """Return the configuration of a front end as JSON: its name, rate, frames, dims and fields.
 

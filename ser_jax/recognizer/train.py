@@ -21,7 +21,7 @@ from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine, use_all_cores
 from ser_jax.engine import RunSpec
 from ser_jax.errors import UserError
-from ser_jax.features import Frontend, LogMel, named
+from ser_jax.features import Frontend, LogMel, make
 from ser_jax.io import atomic_folder
 from ser_jax.metrics import labelled
 from ser_jax.model import Architecture, AttentiveCNN, Tree
@@ -85,7 +85,7 @@ def train(
         raise TrainingError(f"name {name!r}, expected one printable line")
     chosen = map(task_named, tasks)
     ruled = [dataclasses.replace(one, rule=label_rule) if type(one) is Binary else one for one in chosen]
-    recipe = Recipe(name, tuple(ruled), named(features)(), **options)
+    recipe = Recipe(name, tuple(ruled), make(features), **options)
     loaded = [data.load(one, data_dir, recipe.frontend) for one in corpora]
     use_all_cores()
     with atomic_folder(out, TrainingError) as partial:  # before training: it may not be writable
