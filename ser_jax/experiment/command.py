@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Any, NoReturn
 
 import tyro
@@ -68,13 +67,17 @@ class Names:
 
     def choose(self, config: Config) -> Config:
         """Return a configuration with the parts that were chosen."""
-        named = {"features": self.features, "model": self.model}
-        parts = {kind: choose(kind, name) for kind, name in named.items() if name is not None}
+        parts = _chosen(config, "", {"features": self.features, "model": self.model})
         if self.tasks is not None:
             parts["tasks"] = tuple(choose("tasks", name) for name in self.tasks)
-        named = {"augment": self.augment, "objective": self.objective}
-        train = {kind: choose(f"train.{kind}", name) for kind, name in named.items() if name is not None}
+        train = _chosen(config.train, "train.", {"augment": self.augment, "objective": self.objective})
         return dataclasses.replace(config, train=dataclasses.replace(config.train, **train), **parts)
+
+
+def _chosen(config: Any, prefix: str, names: dict[str, str | None]) -> dict[str, Any]:
+    """Return the named parts, except where the configuration has one of that class, whose fields stay."""
+    parts = {part: choose(prefix + part, name) for part, name in names.items() if name is not None}
+    return {part: value for part, value in parts.items() if type(value) is not type(getattr(config, part))}
 
 
 def parse(
@@ -243,10 +246,10 @@ def _quiet_orbax() -> None:
     """Silence what threads of Orbax and TensorStore print beside an error that is raised as well."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    shown = sys.excepthook
+    shown = sys.unraisablehook
 
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-            shown(kind, error, trace)
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            shown(unraisable)
 
-    sys.excepthook = hook
+    sys.unraisablehook = hook
