@@ -10,8 +10,24 @@ import librosa
 import numpy as np
 import pytest
 
-from ser_jax.features import Frontend, FrontendError, LogMel, Waveform, describe, make, named, pad, tag
-from ser_jax.features.logmel import BANDS, HOP, RATE, WINDOW, ShortSignalError, filterbank, logmel
+from ser_jax.features import (
+    BANDS,
+    HOP,
+    RATE,
+    WINDOW,
+    Frontend,
+    FrontendError,
+    LogMel,
+    ShortSignalError,
+    Waveform,
+    describe,
+    filterbank,
+    logmel,
+    make,
+    named,
+    pad,
+    tag,
+)
 
 
 def noise(count, seed=0):

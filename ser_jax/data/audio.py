@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 
 from ser_jax.errors import UserError
-from ser_jax.features.logmel import RATE, SECONDS, WINDOW
+from ser_jax.features import RATE, SECONDS, WINDOW
 
 SLACK = 1.0  # s by which a segment may exceed the file, where it is cut: annotations are rounded
 RATES = (1_000, 768_000)  # Hz; lower rates hold no speech, no converter works at higher ones

@@ -25,7 +25,7 @@ from ser_jax.data.corpus import Facts
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.preparation import Flaw, in_order, worker_count
 from ser_jax.errors import one_line
-from ser_jax.features.logmel import FLOOR, HOP, RATE, SECONDS
+from ser_jax.features import FLOOR, HOP, RATE, SECONDS
 from ser_jax.shapes import Float, Int, Shaped
 
 SILENT = 1e-3  # of full scale, -60 dB: no sample of a silent utterance is above
@@ -236,12 +236,9 @@ def silence(logmel: Float[np.ndarray, "N T F"], frames: Int[np.ndarray, "N"]) ->
 
     Digital silence never counts as speech.
     """
-    frames = np.asarray(frames)
-    found = np.empty((3, len(frames)))
-    for i in range(0, len(frames), BLOCK):
-        part = frames[i : i + BLOCK]
-        found[:, i : i + BLOCK] = _silence(logmel[i : i + BLOCK, : max(1, part.max())], part)
-    return Silence(*found)
+    parts = [slice(i, i + BLOCK) for i in range(0, len(frames), BLOCK)]
+    found = [_silence(logmel[part, : frames[part].max()], frames[part]) for part in parts]
+    return Silence(*np.concatenate(found, axis=1))
 
 
 def _silence(logmel: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, ...]:

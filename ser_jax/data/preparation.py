@@ -30,8 +30,7 @@ from ser_jax.data import databases, store
 from ser_jax.data.catalog import Utterance
 from ser_jax.data.corpus import LABELS, Facts
 from ser_jax.errors import UserError, begun
-from ser_jax.features import Frontend, FrontendError, describe, pad, tag
-from ser_jax.features.logmel import RATE
+from ser_jax.features import RATE, Frontend, FrontendError, describe, pad, tag
 from ser_jax.io import LockedError, lock_folder
 
 if TYPE_CHECKING:
