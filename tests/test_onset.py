@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_jax.data.audit import silence as extent
-from ser_jax.data.synthetic import plan, speak_turn, stream
-from ser_jax.data.synthetic.voice import Manner, compose
+from ser_jax.data.synthetic import Manner, compose, plan, speak_turn, stream
 from ser_jax.features import BANDS, HOP, RATE, LogMel, logmel, pad
 
 SEEDS = st.integers(0, 2**32 - 1)
