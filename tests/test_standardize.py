@@ -8,18 +8,7 @@ from hypothesis import strategies as st
 
 from ser_jax.data import standardize
 from ser_jax.data.corpus import Concatenated, ConcatenatedArray
-from ser_jax.data.standardize import (
-    CELL,
-    LEVELS,
-    Membership,
-    StandardizationError,
-    equalize,
-    fit_scaler,
-    group,
-    histograms,
-    map_quantiles,
-    moments,
-)
+from ser_jax.data.standardize import CELL, LEVELS, Membership, StandardizationError, equalize, fit_scaler
 
 PAIR = Concatenated([noise_corpus(seed=1), noise_corpus("other", seed=2)])
 FEATURES = PAIR.features[np.arange(120)]
@@ -27,13 +16,13 @@ FEATURES[60:] += (FEATURES[60:] != 0) * 9
 FRAMES = PAIR.frames
 SPEAKER = np.unique(PAIR.speaker_id, return_inverse=True)[1]
 MEMBER = Membership(PAIR.corpus, np.tile(np.arange(60) // 12, 2), SPEAKER)
-SUMS = moments(FEATURES, FRAMES)
+SUMS = standardize.moments(FEATURES, FRAMES)
 
 
 def check(mode, trains, row, expected):
     """Utterance `row` of a run that trains on `trains` is standardised by the frames of `expected` rows."""
     scaler = fit_scaler(mode, SUMS, MEMBER, trains)
-    number = group(mode, MEMBER)[row]
+    number = standardize.group(mode, MEMBER)[row]
     frames = np.concatenate([FEATURES[i, : FRAMES[i]] for i in expected]).astype(float)
     np.testing.assert_allclose(scaler.mean[number], frames.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(scaler.scale[number], 1 / frames.std(axis=0), rtol=1e-4)
@@ -68,8 +57,10 @@ def test_statistics_never_depend_on_the_test_speakers(mode):
     trains = np.arange(12, 60)
     poisoned = FEATURES.copy()
     poisoned[:12] += 1000
-    number = group(mode, MEMBER)[0]
-    before, after = (fit_scaler(mode, it, MEMBER, trains) for it in (SUMS, moments(poisoned, FRAMES)))
+    number = standardize.group(mode, MEMBER)[0]
+    before, after = (
+        fit_scaler(mode, it, MEMBER, trains) for it in (SUMS, standardize.moments(poisoned, FRAMES))
+    )
     np.testing.assert_array_equal(before.mean[number], after.mean[number])
 
 
@@ -78,7 +69,7 @@ def test_a_dimension_that_never_varies_is_only_centred(value):
     constant = np.full((3, 750, 26), value, np.float32)
     member = Membership(np.zeros(3, int), np.arange(3), np.zeros(3, int))
     for mode in ("train", "utterance"):
-        scaler = fit_scaler(mode, moments(constant, np.full(3, 750)), member, np.arange(3))
+        scaler = fit_scaler(mode, standardize.moments(constant, np.full(3, 750)), member, np.arange(3))
         np.testing.assert_allclose(scaler.mean, value)
         np.testing.assert_array_equal(scaler.scale, 1)
 
@@ -88,7 +79,7 @@ def test_features_that_are_not_finite_have_no_mean(value):
     features = FEATURES.copy()
     features[7, 0, 3] = value
     with np.errstate(invalid="ignore"):
-        sums = moments(features, FRAMES)
+        sums = standardize.moments(features, FRAMES)
     for mode in ("train", "utterance"):
         with pytest.raises(StandardizationError, match="are not all finite numbers, expected so"):
             fit_scaler(mode, sums, MEMBER, np.arange(60))
@@ -98,7 +89,7 @@ def test_features_that_are_not_finite_have_no_mean(value):
 
 def test_moments_do_not_depend_on_blocks(monkeypatch):
     monkeypatch.setattr(standardize, "BLOCK", 7 * 750 * 26)
-    for whole, parts in zip(SUMS, moments(FEATURES, FRAMES), strict=True):
+    for whole, parts in zip(SUMS, standardize.moments(FEATURES, FRAMES), strict=True):
         np.testing.assert_array_equal(whole, parts)
 
 
@@ -127,7 +118,7 @@ def valid(features, frames, rows=slice(None)):
 
 
 def quantiles(features, frames, rows, levels=LEVELS):
-    lowest, counts = histograms(features, frames, [rows])
+    lowest, counts = standardize.histograms(features, frames, [rows])
     return standardize.quantiles(lowest, counts[0], levels)
 
 
@@ -171,11 +162,11 @@ def test_a_band_that_never_varies_is_shifted_to_the_median(bands):
     flat[..., :bands] = features[..., :bands]
     rows, group = np.arange(20), np.zeros(20, int)
     source, reference = quantiles(flat, frames, rows), quantiles(features, frames, rows)
-    found = valid(map_quantiles(flat, frames, group, source[None], reference), frames)
+    found = valid(standardize.map_quantiles(flat, frames, group, source[None], reference), frames)
     median = np.median(valid(features, frames), axis=0)
     np.testing.assert_allclose(found[:, bands:] - median[bands:], 0, atol=CELL)
     np.testing.assert_array_equal(found[:, :bands], valid(features, frames)[:, :bands])
-    assert np.isfinite(map_quantiles(features, frames, group, reference[None], source)).all()
+    assert np.isfinite(standardize.map_quantiles(features, frames, group, reference[None], source)).all()
 
 
 @pytest.mark.parametrize("training", [{0}, {1}, {0, 1}, {0, 1, 2}])
@@ -239,4 +230,4 @@ def test_joined_and_mapped_corpora_are_equalised_the_same_and_left_alone(tmp_pat
 
 def test_features_of_too_wide_a_range_are_refused():
     with pytest.raises(StandardizationError, match=r"features from .*, expected them in dB or within 1000"):
-        histograms(100 * MIXED, LENGTHS, [np.arange(550)])
+        standardize.histograms(100 * MIXED, LENGTHS, [np.arange(550)])

@@ -164,6 +164,10 @@ class Bomb:
         return Path.mkdir, (self.folder,)
 
 
+def bomb(folder):
+    return np.array([Bomb(folder)], dtype=object)
+
+
 FOREIGN = {
     "features.json": [
         lambda it: it["featuresDict"]["features"]["id"].update(pythonClassName="evil.Feature"),
@@ -229,8 +233,8 @@ def test_a_cache_is_mapped_only_if_its_columns_fit(restored, tmp_path):
     assert set(load(restored).speaker) == {"somebody"}  # so the cache is read if it is sound
     boom, n = tmp_path / "boom", len(true)
     for changed in (
-        {"id": np.array([Bomb(boom)], dtype=object)},
-        {"digest": np.array([Bomb(boom)], dtype=object)},
+        {"id": bomb(boom)},
+        {"digest": bomb(boom)},
         {"frames": np.full(n, 751, np.int32)},
         {"frames": np.full(n, -1, np.int32)},
         {"frames": np.ones(n)},

@@ -421,12 +421,9 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def save(path: Path, samples: np.ndarray, rng: Generator) -> None:
     """Write samples [n] (full scale at 1) with the room's noise as a 16-bit WAV file."""
-    room = rng.standard_normal(len(samples), dtype=np.float32)
-    room *= 10 ** (ROOM_DB / 20)
-    room += samples
-    room *= 32768
-    np.clip(np.rint(room, out=room), -32768, 32767, out=room)
-    wavfile.write(path, RATE, room.astype(np.int16))
+    room = rng.standard_normal(len(samples), dtype=np.float32) * 10 ** (ROOM_DB / 20)
+    steps = np.rint(32768 * (room + samples).astype(np.float32))
+    wavfile.write(path, RATE, np.clip(steps, -32768, 32767).astype(np.int16))
 
 
 def iemocap(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[str, Turn]:
