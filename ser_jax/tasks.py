@@ -13,7 +13,7 @@ import numpy as np
 
 from ser_jax import metrics
 from ser_jax.data.corpus import DIMENSIONS, Facts
-from ser_jax.data.labels import CLASS_NAMES, RULES, canonical, classes
+from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, RULES, canonical, classes
 from ser_jax.errors import UserError, meant
 from ser_jax.model import Array
 from ser_jax.objectives import ccc_loss, cross_entropy
@@ -201,12 +201,11 @@ class CorpusIdentity(_Classes):
 
 
 FOUR = ("anger", "happiness", "neutral", "sadness")
-EMOTIONS = ("anger", "boredom", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 TASKS: dict[str, Task] = {
     "arousal": Binary("arousal"),
     "valence": Binary("valence"),
     "emotion": Categorical("emotion", FOUR, (("excitement", "happiness"),)),
-    "all": Categorical("all", EMOTIONS),
+    "all": Categorical("all", tuple(EMOTIONS)),
     "dimensions": Regression(),
 }
 

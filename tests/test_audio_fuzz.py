@@ -22,25 +22,17 @@ PER_SEED = 24  # mutants of one kind and seed
 MEMORY = 1 << 30  # bytes a mutant may make the process grow by
 SECONDS = 5.0  # a mutant may take; an honest file of this size takes a millisecond
 EXTREMES = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF8, 0xFFFFFFFF)
-SEEDS = [
-    ("WAV", "PCM_16", 1),
-    ("WAV", "FLOAT", 2),
-    ("WAV", "IMA_ADPCM", 1),
-    ("WAV", "MS_ADPCM", 2),
-    ("WAV", "GSM610", 1),
-    ("WAV", "G721_32", 1),
-    ("WAV", "NMS_ADPCM_32", 1),
-    ("WAVEX", "PCM_24", 2),
-    ("RF64", "PCM_16", 1),
-    ("W64", "PCM_16", 1),
-    ("AIFF", "PCM_16", 1),
-    ("AIFF", "IMA_ADPCM", 1),
-    ("AIFF", "DWVW_16", 1),
-    ("FLAC", "PCM_16", 1),
-    ("OGG", "VORBIS", 1),
-    ("OGG", "OPUS", 1),
-    ("MP3", "MPEG_LAYER_III", 1),
-]
+SEEDS = {  # codings of each container
+    "WAV": "PCM_16 FLOAT IMA_ADPCM MS_ADPCM GSM610 G721_32 NMS_ADPCM_32",
+    "WAVEX": "PCM_24",
+    "RF64": "PCM_16",
+    "W64": "PCM_16",
+    "AIFF": "PCM_16 IMA_ADPCM DWVW_16",
+    "FLAC": "PCM_16",
+    "OGG": "VORBIS OPUS",
+    "MP3": "MPEG_LAYER_III",
+}
+STEREO = ("FLOAT", "MS_ADPCM", "PCM_24")
 
 
 def chunk(name, body):
@@ -52,7 +44,9 @@ def seeds(folder):
     samples = 0.3 * np.sin(np.arange(3200) / 7)
     found = {}
     path = folder / "seed"
-    for container, subtype, channels in SEEDS:
+    codings = ((container, one) for container, every in SEEDS.items() for one in every.split())
+    for container, subtype in codings:
+        channels = 1 + (subtype in STEREO)
         tall = np.stack([samples] * channels, axis=1)
         with soundfile.SoundFile(path, "w", 8000, channels, subtype, format=container) as file:
             if container in ("FLAC", "OGG", "AIFF", "MP3"):

@@ -24,6 +24,31 @@ def write(folder, name, samples, rate=RATE, **options):
     soundfile.write(folder / name, samples, rate, **options)
 
 
+def one_recording(folder, samples, **options):
+    """Write a recording and the manifest that names it; return the manifest."""
+    write(folder, "one.wav", samples, **options)
+    (folder / "m.csv").write_text("path,speaker,arousal,valence\none.wav,a,low,negative\n")
+    return folder / "m.csv"
+
+
+MANIFEST = """path,speaker,arousal,valence,start,end
+good.wav,a,low,negative,,
+again.flac,b,low,positive,,
+clipped.wav,a,high,negative,,
+quiet.wav,a,low,positive,,
+silent.wav,a,high,positive,,
+long.wav,b,high,positive,,
+short.wav,b,high,negative,,
+nan.wav,b,low,negative,,
+tail.wav,b,low,negative,,
+stereo.wav,c,low,negative,,
+text.wav,c,low,negative,,
+gone.wav,c,low,positive,,
+good.wav,c,low,negative,0.1,0.4
+good.wav,c,low,negative,0.2,3.5
+"""
+
+
 @pytest.fixture
 def speech(tmp_path):
     """A manifest of all that can be wrong; speaker c is always low, recordings of b are the loud ones."""
@@ -45,24 +70,7 @@ def speech(tmp_path):
     write(tmp_path, "tail.wav", np.append(noise(8.0, 7), np.inf), subtype="FLOAT")
     write(tmp_path, "stereo.wav", np.stack([noise(0.5, 8, rate=44100)] * 2, axis=1), 44100)
     (tmp_path / "text.wav").write_text("hello")
-    rows = {
-        "good.wav": "a,low,negative,,",
-        "again.flac": "b,low,positive,,",
-        "clipped.wav": "a,high,negative,,",
-        "quiet.wav": "a,low,positive,,",
-        "silent.wav": "a,high,positive,,",
-        "long.wav": "b,high,positive,,",
-        "short.wav": "b,high,negative,,",
-        "nan.wav": "b,low,negative,,",
-        "tail.wav": "b,low,negative,,",
-        "stereo.wav": "c,low,negative,,",
-        "text.wav": "c,low,negative,,",
-        "gone.wav": "c,low,positive,,",
-    }
-    lines = [f"{name},{row}" for name, row in rows.items()]
-    lines += ["good.wav,c,low,negative,0.1,0.4", "good.wav,c,low,negative,0.2,3.5"]
-    text = "\n".join(["path,speaker,arousal,valence,start,end", *lines])
-    (tmp_path / "manifest.csv").write_text(text)
+    (tmp_path / "manifest.csv").write_text(MANIFEST)
     return tmp_path / "manifest.csv"
 
 
@@ -143,21 +151,12 @@ def test_of_many_findings_the_table_names_the_first(tmp_path):
 def test_measurements_do_not_depend_on_the_blocks(tmp_path, monkeypatch):
     samples = noise(0.5, 9)
     samples[97:103] = 1.0
-    write(tmp_path, "a.wav", samples)
-    (tmp_path / "m.csv").write_text("path,speaker,arousal,valence\na.wav,a,low,negative\n")
-    (utterance,) = manifest.read(tmp_path / "m.csv").utterances
+    (utterance,) = manifest.read(one_recording(tmp_path, samples)).utterances
     whole = audit.measure(utterance)
     assert whole.findings == [("clipped", "4 runs of 3 samples at full scale")]
     for block in (1, 7, 100):
         monkeypatch.setattr("ser_jax.data.audio.BLOCK", block)
         assert audit.measure(utterance) == whole
-
-
-def audited(tmp_path, samples, **options):
-    """The audit of one recording."""
-    write(tmp_path, "one.wav", samples, **options)
-    (tmp_path / "m.csv").write_text("path,speaker,arousal,valence\none.wav,a,low,negative\n")
-    return audit.audit("manifest", tmp_path / "m.csv", 1)
 
 
 @pytest.mark.parametrize(
@@ -167,9 +166,12 @@ def test_clipping_is_seen_in_every_coding(tmp_path, subtype):
     samples = noise(0.5)
     samples[200:205] = 1.0
     samples[300:305] = -1.0
-    found = audited(tmp_path, samples, subtype=subtype)
-    assert named(found, "clipped") == {"one.wav": "6 runs of 3 samples at full scale"}
-    assert not named(audited(tmp_path, noise(0.5, level=0.9), subtype=subtype), "clipped")
+    for sound, clipped in (
+        (samples, {"one.wav": "6 runs of 3 samples at full scale"}),
+        (noise(0.5, level=0.9), {}),
+    ):
+        found = audit.audit("manifest", one_recording(tmp_path, sound, subtype=subtype), 1)
+        assert named(found, "clipped") == clipped
 
 
 @given(

@@ -25,7 +25,7 @@ from ser_jax.benchmark.throughput import (
     useful_flops,
 )
 from ser_jax.devices import Machine
-from ser_jax.features.logmel import LogMel
+from ser_jax.features import LogMel
 from ser_jax.model import AttentiveCNN
 from ser_jax.train import Procedure, TrainConfig, stack
 

@@ -98,14 +98,13 @@ def test_a_dataset_prepared_again_is_read_again_and_the_old_cache_removed(folder
 
 
 @pytest.mark.parametrize("number", [0, 1])
-@pytest.mark.parametrize("left", [0, -1, "gone"])
+@pytest.mark.parametrize("left", [0, -1])
 def test_a_truncated_cache_is_written_again(folder, number, left):
     load(folder)
     file = files(folder)[number]
     content = file.read_bytes()
-    file.unlink()
-    if left != "gone":
-        file.write_bytes(content[:left])
+    file.unlink()  # it may be mapped
+    file.write_bytes(content[:left])
     assert [load(folder), load(folder)] == [1, 0]
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,10 +53,10 @@ def run(capsys, *arguments):
     return ended.value.code, *capsys.readouterr()
 
 
-@pytest.fixture
-def kept(release, tmp_path):
-    data.prepare("iemocap", release, data_dir=tmp_path, labels_only=True)
-    return tmp_path
+@pytest.fixture(scope="module")
+def kept(release):
+    data.prepare("iemocap", release, data_dir=release.parent, labels_only=True)
+    return release.parent
 
 
 def test_a_full_release_is_equal_without_a_recording(kept, capsys):
@@ -77,11 +78,12 @@ def test_the_text_of_table_1_gives_other_counts(kept, capsys):
     assert (rows["arousal low"]["found"], rows["arousal high"]["found"]) == (3121, 6918)
 
 
-def test_one_turn_less_is_different(release, tmp_path, capsys):
-    labels = data.prepare("iemocap", release, data_dir=tmp_path, labels_only=True)
-    kept = json.loads(labels.read_text())
-    kept["utterances"].pop()
-    labels.write_text(json.dumps(kept))
+def test_one_turn_less_is_different(kept, tmp_path, capsys):
+    labels = Path("iemocap/iemocap/labels.json")
+    content = json.loads((kept / labels).read_text())
+    content["utterances"].pop()
+    (tmp_path / labels.parent).mkdir(parents=True)
+    (tmp_path / labels).write_text(json.dumps(content))
     status, out, _ = run(capsys, "--data-dir", tmp_path)
     assert status == 1
     assert re.search(r"\| utterances +\| 10038 \| 10039 +\| different \|", out)
@@ -101,10 +103,10 @@ def test_recolas_counts_are_known():
     assert [row["verdict"] for row in class_counts(facts, "footnote")] == ["equal"] * 6
 
 
-def test_other_corpora_are_counted_only(kept, capsys):
-    (kept / "a.csv").write_text("path,speaker,arousal,valence,emotion\na.wav,a,low,positive,joy\n")
-    data.prepare("manifest", kept / "a.csv", name="mine", data_dir=kept, labels_only=True)
-    status, out, _ = run(capsys, "--data-dir", kept, "--corpora", "mine", "--tasks", "all")
+def test_other_corpora_are_counted_only(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("path,speaker,arousal,valence,emotion\na.wav,a,low,positive,joy\n")
+    data.prepare("manifest", tmp_path / "a.csv", name="mine", data_dir=tmp_path, labels_only=True)
+    status, out, _ = run(capsys, "--data-dir", tmp_path, "--corpora", "mine", "--tasks", "all")
     assert status == 0
     assert re.search(r"\| all happiness +\| 0 ", out)
     assert re.search(r"\| emotion joy +\| 1 ", out)

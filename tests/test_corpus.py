@@ -21,6 +21,7 @@ MEMBER = standardize.Membership(EVERYONE, EVERYONE, SPEAKER)
 SUMS = standardize.moments(CORPUS.features, CORPUS.frames)
 ROWS = np.array([3, 59, 0, 17, 18, 4, 30], np.int32)
 
+SCALER = Scaler(np.full(26, -50), np.full(26, 0.1))
 subsets = st.lists(st.integers(0, len(CORPUS) - 1), min_size=1, max_size=20, unique=True)
 
 
@@ -41,30 +42,24 @@ def joined(passed):
     return {name: np.concatenate([b[name][b["mask"]] for b in passed]) for name in passed[0]}
 
 
-@given(rows=subsets, size=st.integers(1, 25))
-def test_every_utterance_comes_exactly_once_and_as_it_is(rows, size):
-    passed = list(batches(CORPUS, rows, size, task=Arousal()))
-    assert [b["mask"].sum() for b in passed] == [size] * (len(rows) // size) + [len(rows) % size] * (
-        len(rows) % size > 0
-    )
-    found = joined(passed)
-    np.testing.assert_array_equal(found["features"], CORPUS.features[rows])
-    np.testing.assert_array_equal(found["num_frames"], CORPUS.frames[rows])
-    np.testing.assert_array_equal(found["label"], labels.classes(CORPUS, "arousal")[rows])
-
-
-@given(rows=subsets, size=st.integers(1, 25))
-def test_shapes_and_types_never_change(rows, size):
-    scaler = Scaler(np.full(26, -50), np.full(26, 0.1))
-    for batch in batches(CORPUS, rows, size, task=Arousal(), scaler=scaler):
+@given(rows=subsets, size=st.integers(1, 25), scaler=st.sampled_from([None, SCALER]))
+def test_every_utterance_comes_exactly_once_in_batches_of_one_shape(rows, size, scaler):
+    passed = list(batches(CORPUS, rows, size, task=Arousal(), scaler=scaler))
+    full, rest = divmod(len(rows), size)
+    assert [b["mask"].sum() for b in passed] == [size] * full + [rest] * (rest > 0)
+    for batch in passed:
         assert {name: (values.shape, values.dtype) for name, values in batch.items()} == {
             "features": ((size, 750, 26), np.float32),
             "num_frames": ((size,), np.int32),
             "label": ((size,), np.int32),
             "mask": ((size,), bool),
         }
-        for name in ("features", "num_frames", "label"):
-            assert not batch[name][~batch["mask"]].any()
+        assert not any(values[~batch["mask"]].any() for values in batch.values())
+    found = joined(passed)
+    if scaler is None:
+        np.testing.assert_array_equal(found["features"], CORPUS.features[rows])
+    np.testing.assert_array_equal(found["num_frames"], CORPUS.frames[rows])
+    np.testing.assert_array_equal(found["label"], labels.classes(CORPUS, "arousal")[rows])
 
 
 def test_labels_are_the_tasks():

@@ -19,10 +19,9 @@ def corpus(database, threshold, values):
 
 def test_iemocaps_valence_of_two_and_a_half_is_positive_only_by_the_footnote():
     iemocap = corpus("iemocap", 2.5, VALUES)
-    assert classes(iemocap, "arousal", "footnote").tolist() == [0, 0, 0, 1, 1]
-    assert classes(iemocap, "arousal", "table1").tolist() == [0, 0, 0, 1, 1]
     assert classes(iemocap, "valence", "footnote").tolist() == [0, 0, 1, 1, 1]
-    assert classes(iemocap, "valence", "table1").tolist() == [0, 0, 0, 1, 1]
+    for dimension, rule in (("arousal", "footnote"), ("arousal", "table1"), ("valence", "table1")):
+        assert classes(iemocap, dimension, rule).tolist() == [0, 0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("rule", ["footnote", "table1"])

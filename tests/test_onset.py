@@ -6,13 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_jax.data.audit import silence as extent
-from ser_jax.data.synthetic import plan, speak_turn, stream
-from ser_jax.data.synthetic.voice import Manner, compose
-from ser_jax.features import pad
-from ser_jax.features.logmel import BANDS, FRAMES, HOP, RATE, logmel
+from ser_jax.data.synthetic import Manner, compose, plan, speak_turn, stream
+from ser_jax.features import BANDS, HOP, RATE, LogMel, logmel, pad
 
 SEEDS = st.integers(0, 2**32 - 1)
 ROOM, SPEECH = -60.0, -10.0  # dB
+FRAMES = LogMel().frames
 
 
 def onset(logmel, frames):

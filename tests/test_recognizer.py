@@ -16,8 +16,7 @@ from ser_jax import model
 from ser_jax.data import audio
 from ser_jax.data import synthetic as plan
 from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.features import LogMel, Waveform, pad
-from ser_jax.features.logmel import RATE
+from ser_jax.features import RATE, LogMel, Waveform, pad
 from ser_jax.model import Probe
 from ser_jax.recognizer import HopError, Recognizer, RecordingError, read_recording, schema
 

@@ -21,6 +21,22 @@ NAMES = {
 }
 
 
+READ_TRACE, TRACES = recola.read_trace, {}
+
+
+@pytest.fixture(autouse=True)
+def _remembered(monkeypatch):
+    """Read tables of the same content once: they are long."""
+
+    def read_trace(file):
+        content = file.read_bytes()
+        if content not in TRACES:
+            TRACES[content] = READ_TRACE(file)
+        return TRACES[content]
+
+    monkeypatch.setattr(recola, "read_trace", read_trace)
+
+
 def read(source, **options):
     return recola.read(source, **options).utterances
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pair import config, noise, pool
 from predicted_by_hand import claimed, keep, predicted
-from test_hostile_files import bomb
+from test_store import bomb
 
 from experiments.report import report
 from ser_jax.engine import RunResult

@@ -26,7 +26,7 @@ from recognisers import FACTS, recogniser, speech
 from servers import answer, post, reverse_proxy, running, until
 
 from ser_jax import cli
-from ser_jax.features.logmel import logmel
+from ser_jax.features import logmel
 from ser_jax.recognizer import Recognizer, read_recording, schema, server
 
 

@@ -1,9 +1,7 @@
 """Read recordings: a file to 16 kHz mono samples, or an error that names the file.
 
 Memory never grows with what a header promises: sound is decoded in blocks, and no more of it than was
-requested. Opening decodes nothing (of FLAC the last block, to check that it exists). The first 7.5 s of two
-hours at 16 kHz take 3 ms (FLAC), 3 and 11 ms (MP3 of variable and constant bit rate), and 21 ms (Vorbis); a
-segment after the first hour takes about as long, but of MP3 0.15 to 0.35 s.
+requested. Opening decodes nothing (of FLAC the last block, to check that it exists).
 """
 
 import contextlib
@@ -20,7 +18,7 @@ import numpy as np
 import soundfile
 
 from ser_jax.errors import UserError
-from ser_jax.features.logmel import RATE, SECONDS, WINDOW
+from ser_jax.features import RATE, SECONDS, WINDOW
 
 SLACK = 1.0  # s by which a segment may exceed the file, where it is cut: annotations are rounded
 RATES = (1_000, 768_000)  # Hz; lower rates hold no speech, no converter works at higher ones
@@ -84,9 +82,8 @@ class Sound:
         return self.frames / self.rate
 
     def blocks(self, limit: float | None = None) -> Iterator[np.ndarray]:
-        """Decode the segment from its beginning, at most `limit` s of it.
+        """Yield at most `limit` s of the segment: [n, channels] float64 at the file's rate, in small blocks.
 
-        Yields: [n, channels] float64, at the file's rate, n * channels <= `BLOCK`.
         Raises: AudioError.
         """
         wanted = self.frames if limit is None else min(self.frames, math.ceil(limit * self.rate))
@@ -107,12 +104,11 @@ class Sound:
 
 @contextlib.contextmanager
 def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> Iterator[Sound]:
-    """Open one segment of a recording, to decode it in bounded memory.
+    """Open one segment of a recording, to decode it in bounded memory; raise AudioError if it is unusable.
 
     Args:
       path: WAV (RF64, W64), AIFF, FLAC, OGG or MP3 in any coding of libsndfile, whatever the name's suffix.
       start, stop: the segment, s; it may exceed the file by `SLACK`, and `None` is the file's end.
-    Raises: AudioError.
     """
     path = Path(path)
     check(path)

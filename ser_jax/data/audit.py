@@ -3,10 +3,9 @@
     found = audit.audit("emodb", "EmoDB")
     print(audit.table(found))
 
-Every recording is decoded to its end, nothing is built. Whatever `prepare` would refuse is an error here; the
-rest may be intended, or a trap. One trap is loudness: shouting is loud, so level carries some emotion, but if
-all speakers are equally far from the microphone, a network needs to learn nothing else, and fails on the
-next corpus, whose recordings were normalised. Another is silence before the speech, see `silence`.
+What `prepare` would refuse is an error here; the rest may be intended, or a trap. One trap is loudness: if
+all speakers are equally far from the microphone, a network needs to learn nothing but that shouting is loud,
+and fails on the next corpus, whose recordings were normalised. Another is silence before the speech.
 """
 
 import collections
@@ -25,7 +24,7 @@ from ser_jax.data.corpus import Facts
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.preparation import Flaw, in_order, worker_count
 from ser_jax.errors import one_line
-from ser_jax.features.logmel import FLOOR, HOP, RATE, SECONDS
+from ser_jax.features import FLOOR, HOP, RATE, SECONDS
 from ser_jax.shapes import Float, Int, Shaped
 
 SILENT = 1e-3  # of full scale, -60 dB: no sample of a silent utterance is above
@@ -100,10 +99,9 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
     for place in catalog.unlabelled:
         note("unlabelled", place)
     level = np.array([found.level for found in measured])
-    classes: dict[str, dict[str, Any]] = {}
-    for speaker in np.unique(facts.speaker).tolist():
-        spoken = facts.speaker == speaker
-        classes[speaker] = {"sex": str(facts.sex[spoken][0]), "utterances": int(spoken.sum())}
+    speakers, rows, sizes = np.unique(facts.speaker, return_index=True, return_counts=True)
+    each_speaker = zip(speakers.tolist(), facts.sex[rows].tolist(), sizes.tolist(), strict=True)
+    classes: dict[str, Any] = {who: {"sex": sex, "utterances": size} for who, sex, size in each_speaker}
     loudness = {}
     for dimension, names in CLASS_NAMES.items():
         each = labels.classes(facts, dimension)
@@ -232,16 +230,11 @@ def silence(logmel: Float[np.ndarray, "N T F"], frames: Int[np.ndarray, "N"]) ->
     speech. On EmoDB and RAVDESS 20 or 30 dB instead of 25 move the median by 0.01 s.
 
     A frame covers 25 ms, so the start comes up to 25 ms early; a voiceless plosive begins with its burst.
-    Neither the recording's level nor the content of the padding matters.
-
-    Digital silence never counts as speech.
+    Neither the recording's level nor the padding matters, and digital silence is never speech.
     """
-    frames = np.asarray(frames)
-    found = np.empty((3, len(frames)))
-    for i in range(0, len(frames), BLOCK):
-        part = frames[i : i + BLOCK]
-        found[:, i : i + BLOCK] = _silence(logmel[i : i + BLOCK, : max(1, part.max())], part)
-    return Silence(*found)
+    parts = [slice(i, i + BLOCK) for i in range(0, len(frames), BLOCK)]
+    found = [_silence(logmel[part, : frames[part].max()], frames[part]) for part in parts]
+    return Silence(*np.concatenate(found, axis=1))
 
 
 def _silence(logmel: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, ...]:

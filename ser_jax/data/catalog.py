@@ -1,5 +1,6 @@
 """Utterances as the readers of databases return them, and what these readers share."""
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -68,10 +69,10 @@ class Catalog:
     @property
     def synthetic(self) -> bool:
         """Return whether any recording, or the file it links to, lies in a marked folder."""
-        paths = {utterance.path for utterance in self.utterances}
-        folders = {path.parent for path in paths} | {Path(os.path.realpath(path)).parent for path in paths}
-        real = {Path(os.path.realpath(folder)) for folder in folders}  # Path.resolve() raises on a loop
-        return any((place / MARKER).is_file() for folder in real for place in (folder, *folder.parents))
+        named = {place for utterance in self.utterances for place in (utterance.path, utterance.path.parent)}
+        real = {Path(os.path.realpath(place)) for place in named}  # Path.resolve() raises on a loop
+        folders = {folder for place in real for folder in (place, *place.parents)}
+        return any((folder / MARKER).is_file() for folder in folders)
 
     @property
     def folder(self) -> Path:
@@ -83,12 +84,10 @@ class Catalog:
         folder, rows = self.folder, []
         for utterance in self.utterances:
             path = utterance.path.absolute()
-            facts = vars(utterance) | {"path": Path(os.path.relpath(path, folder)).as_posix()}
+            facts = vars(utterance) | {"path": Path(os.path.relpath(path, folder)).as_posix(), "size": None}
             del facts["place"]
-            try:
+            with contextlib.suppress(OSError):  # raised again when the recording is opened
                 facts["size"] = path.stat().st_size if path.is_file() else None
-            except OSError:  # raised again when the recording is opened
-                facts["size"] = None
             rows.append(json.dumps(facts, sort_keys=True))
         shared = json.dumps([dict(self.thresholds), dict(self.scales)], sort_keys=True)
         return hashlib.sha256("\n".join([shared, *sorted(rows)]).encode()).hexdigest()

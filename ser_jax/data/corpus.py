@@ -75,15 +75,10 @@ class Facts:
     @classmethod
     def of(cls, name: str, database: str, catalog: Catalog) -> "Facts":
         """Return the facts of a catalog, in its order."""
+        thresholds, scales = dict(catalog.thresholds), dict(catalog.scales)
+        shared: dict[str, Any] = {"synthetic": catalog.synthetic, "thresholds": thresholds, "scales": scales}
         rows = [vars(utterance) for utterance in catalog.utterances]
-        return cls(
-            name=name,
-            database=database,
-            synthetic=catalog.synthetic,
-            thresholds=dict(catalog.thresholds),
-            scales=dict(catalog.scales),
-            **columns(rows),
-        )
+        return cls(name=name, database=database, **shared, **columns(rows))
 
 
 def columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = LABELS) -> dict[str, Any]:
@@ -136,7 +131,7 @@ class Labelled(Protocol):
 
 
 class ConcatenatedArray:
-    """Several arrays [n, T, F], one after another, whose rows are gathered without concatenating them."""
+    """Several arrays [n, T, F], whose rows are gathered as if they were concatenated."""
 
     def __init__(self, parts: Sequence[np.ndarray]):
         self._parts = parts
@@ -159,14 +154,10 @@ class ConcatenatedArray:
 class Concatenated:
     """Several corpora as the rows of one array.
 
-    Attributes:
+    Attributes (`id`, `speaker`, `features` and `frames` as those of a `Corpus`, and):
       corpora, names: in the order given.
       corpus: [N] int, the number of each row's corpus.
-      id, speaker: [N] str.
       speaker_id: [N] str, the speaker preceded by the corpus, so that speakers of two corpora differ.
-      features: [N, T, F] float32, gathered from the corpora.
-      frames: [N] int32.
-
     Raises: CorpusError if two corpora have the same name or features of different front ends.
     """
 
@@ -210,7 +201,6 @@ def batches(
     Only the utterances of a batch are read, so that a corpus may be larger than memory.
 
     Args:
-      corpus: the utterances.
       indices: [M] int rows of it, as in a `Fold`.
       batch_size: B; the last batch is padded with empty rows.
       key: JAX PRNG key for shuffling; None keeps the given order.
@@ -228,8 +218,6 @@ def batches(
     if not 0 <= rows.min() <= rows.max() < len(corpus):
         found, last = f"{rows.min()} to {rows.max()}", len(corpus) - 1
         raise CorpusError(f"indices of corpus {corpus.name} are {found}, expected rows from 0 to {last}")
-    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise CorpusError(f"batch_size {batch_size!r}, expected an integer of at least 1")
     arrays = {"features": corpus.features, "num_frames": corpus.frames}
     if task is not None:
         labels = task.labels(corpus)

@@ -27,9 +27,7 @@ class Fold:
 def connected_speakers(corpus: Corpus) -> Int[np.ndarray, "N"]:
     """Number the sets of speakers who met, directly or through others, and so must not be split.
 
-    Usually these are the corpus's sessions; a speaker of several sessions joins them.
-
-    They are numbered in the order of their first session.
+    Usually these are the corpus's sessions, in their order; a speaker of several sessions joins them.
 
     >>> from types import SimpleNamespace
     >>> session, speaker = np.array(["a", "a", "b", "c"]), np.array(["Ann", "Bob", "Bob", "Eve"])

@@ -58,11 +58,10 @@ def classes(corpus: Facts, dimension: str, rule: str = "footnote") -> Int[np.nda
     Returns: 0 low or negative, 1 high or positive, -1 not annotated.
     Raises: LabelError if there is no such dimension or rule.
     """
-    if dimension not in CLASS_NAMES:
-        known, hint = ", ".join(CLASS_NAMES), meant(dimension, CLASS_NAMES)
-        raise LabelError(f"no dimension {dimension!r}, expected one of {known}{hint}")
-    if rule not in RULES:
-        raise LabelError(f"no label rule {rule!r}, expected one of {', '.join(RULES)}{meant(rule, RULES)}")
+    for what, name, known in (("dimension", dimension, CLASS_NAMES), ("label rule", rule, RULES)):
+        if name not in known:
+            hint = meant(name, known)
+            raise LabelError(f"no {what} {name!r}, expected one of {', '.join(known)}{hint}")
     annotation, threshold = getattr(corpus, dimension), corpus.thresholds.get(dimension, np.nan)
     on_threshold_is_high = rule == "footnote" and dimension == "valence" and corpus.database == "iemocap"
     high = annotation >= threshold if on_threshold_is_high else annotation > threshold

@@ -65,15 +65,15 @@ def read(
     sexes: dict[str, tuple[str, str]] = {}  # speaker to sex and place
     for place, cells in rows:
         labels: dict[str, Any] = {"emotion": cells.get("emotion", "")}
-        for name in DIMENSIONS:
-            if text := cells.get(name, ""):
-                labels[name] = _number(place, name, text, CLASS_NAMES.get(name, ()))
-                values[name].append(labels[name])
-                is_word = text.lower() in CLASS_NAMES.get(name, ())
-                word, other, before = first.setdefault(name, (is_word, text, place))
-                if word != is_word:
-                    found = f"{name} is {text!r}, but {other!r} in {before}"
-                    raise DatabaseError(f"{place}: {found}; expected all words or all numbers")
+        for name in filter(cells.get, DIMENSIONS):
+            text, words = cells[name], CLASS_NAMES.get(name, ())
+            labels[name] = _number(place, name, text, words)
+            values[name].append(labels[name])
+            is_word = text.lower() in words
+            word, other, before = first.setdefault(name, (is_word, text, place))
+            if word != is_word:
+                found = f"{name} is {text!r}, but {other!r} in {before}"
+                raise DatabaseError(f"{place}: {found}; expected all words or all numbers")
         labels["raters"] = _raters(place, cells, values)
         utterance = _utterance(source, place, cells, labels, allow_outside)
         segment = os.path.normpath(utterance.path), utterance.start, utterance.stop  # however it is spelled

@@ -1,7 +1,6 @@
 """Prepare a corpus: extract the features of every utterance, and leave nothing half-built behind.
 
-Worker processes import this module, and so does everything that imports `ser_jax.data`: tfds and the audio
-libraries are imported where they are used.
+Everything that imports `ser_jax.data` imports this: tfds and the audio libraries load where they are used.
 """
 
 import collections
@@ -30,8 +29,7 @@ from ser_jax.data import databases, store
 from ser_jax.data.catalog import Utterance
 from ser_jax.data.corpus import LABELS, Facts
 from ser_jax.errors import UserError, begun
-from ser_jax.features import Frontend, FrontendError, describe, pad, tag
-from ser_jax.features.logmel import RATE
+from ser_jax.features import RATE, Frontend, FrontendError, describe, pad, tag
 from ser_jax.io import LockedError, lock_folder
 
 if TYPE_CHECKING:
@@ -108,7 +106,7 @@ def prepare(
         raise PrepareError("--labels-only reads no recording, expected no --skip-bad or --beam-runner")
     if beam_options and beam_runner is None:
         raise PrepareError("--beam-options without --beam-runner, expected both")
-    databases.check(database, options)
+    catalog = databases.read(database, source, **options)
     name, root = database if name is None else name, store.data_dir_or_default(data_dir)
     workers = worker_count(workers)
     if not _NAME.fullmatch(name):
@@ -122,7 +120,6 @@ def prepare(
         store.check(present)
     elif folder.exists():
         raise PrepareError(f"{folder}: not a complete corpus (no dataset_info.json); delete this folder")
-    catalog = databases.read(database, source, **options)
     if unlabelled := catalog.unlabelled:
         sentence = "%s: %d recordings or turns without a label are left out, %s the first"
         _log.warning(sentence, source, len(unlabelled), unlabelled[0])
@@ -130,8 +127,8 @@ def prepare(
     if labels_only:
         with _locked(root / database / name) as place:
             return store.write_labels(place, facts)
-    notes = facts.metadata
-    notes |= {"frontend": describe(features), "source_fingerprint": catalog.fingerprint()}
+    own = {"frontend": describe(features), "source_fingerprint": catalog.fingerprint()}
+    notes = facts.metadata | own
     if present is not None:
         _check_same(present, notes, skip_bad)
         _log.info("%s: already prepared", present)
@@ -139,14 +136,8 @@ def prepare(
     with _locked(folder.parent):
         from ser_jax.data import beam
 
-        config = beam.CorpusConfig(
-            name=folder.parent.name,
-            catalog=catalog,
-            notes=notes,
-            frontend=features,
-            workers=workers,
-            skip_bad=skip_bad,
-        )
+        what: dict[str, Any] = {"catalog": catalog, "notes": notes, "frontend": features}
+        config = beam.CorpusConfig(name=folder.parent.name, workers=workers, skip_bad=skip_bad, **what)
         beam.build(database, root, config, beam_runner, beam_options)
     if left_out := store.metadata(folder)["left_out"]:
         _log.warning("%s: %d utterances are left out, %s the first", folder, len(left_out), left_out[0]["id"])
@@ -232,10 +223,9 @@ def worker_count(requested: int | None) -> int:
 def in_order(
     do: Callable[[Item], Result], items: Sequence[Item], workers: int, label: str
 ) -> Generator[Result, None, None]:
-    """Yield `do(item)` for every item in order, the same for any number of workers.
+    """Yield `do(item)` for every item in order, and show a progress bar with a label on standard error.
 
-    Few items are processed in this process. `do` is sent to each other process once; `label` is that of the
-    progress bar on standard error.
+    Few items are processed in this process; `do` is sent to each other process once.
 
     Raises: what `do` raises; PrepareError if a process dies.
     """

@@ -49,12 +49,13 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Catalog:
     timings = _files(_folder(root, "RECOLA-Audio_timings"), "csv")
     behaviour = _folder(_folder(root, what), "emotional_behaviour")
     annotated = {dimension: _files(_folder(behaviour, dimension), "csv") for dimension in SCALES}
-    participants = sorted(set.intersection(*map(set, annotated.values())), key=lambda name: int(name[1:]))
+    arousal, valence = annotated.values()
+    participants = sorted(arousal.keys() & valence.keys(), key=lambda name: int(name[1:]))
     if not participants:
         raise DatabaseError(
             f"{behaviour}: no participant has both an arousal and a valence file like P16.csv, expected some"
         )
-    for name in sorted(set().union(*annotated.values()) - set(participants)):
+    for name in sorted(arousal.keys() ^ valence.keys()):
         _log.warning("%s: %s is annotated on one dimension only and left out", behaviour, name)
     people = _people(root, participants)
     utterances: list[Utterance] = []

@@ -98,7 +98,7 @@ def fit_scaler(mode: str, sums: Moments, member: Membership, rows: np.ndarray) -
     Raises: StandardizationError if a feature that counts is NaN or infinite.
     """
     if mode == "utterance":
-        return _scaler(sums.count[:, None], sums.total, sums.square)
+        return _scaler(sums._replace(count=sums.count[:, None]))
     dims = sums.total.shape[1]
     if mode == "none":
         return Scaler(np.zeros((1, dims), np.float32), np.ones((1, dims), np.float32))
@@ -122,7 +122,7 @@ def statistics(sums: Moments, rows: np.ndarray) -> Scaler:
 
     Raises: StandardizationError if there is no frame, or a feature is NaN or infinite.
     """
-    return _scaler(sums.count[rows].sum(), sums.total[rows].sum(axis=0), sums.square[rows].sum(axis=0))
+    return _scaler(Moments(*(part[rows].sum(axis=0) for part in sums)))
 
 
 def histograms(
@@ -136,7 +136,7 @@ def histograms(
     Raises: StandardizationError if the values are not in dB or of a similar range.
     """
     ends = [(cells.min(), cells.max()) for part in parts for cells in _cells(features, frames, part)]
-    lowest, highest = (int(end) for end in (np.min(ends or 0), np.max(ends or 0)))
+    lowest, highest = int(np.min(ends or 0)), int(np.max(ends or 0))
     dims, width = features.shape[2], highest - lowest + 1
     if width * CELL > RANGE:
         span = f"from {lowest * CELL:g} to {highest * CELL:g}"
@@ -249,12 +249,11 @@ def _mapped(values: np.ndarray, source: np.ndarray, reference: np.ndarray) -> np
     return (values + (np.interp(inside, start, end) - inside)).astype(np.float32)
 
 
-def _scaler(count: np.ndarray, total: np.ndarray, square: np.ndarray) -> Scaler:
-    mean = total / count
+def _scaler(sums: Moments) -> Scaler:
+    mean = sums.total / sums.count
     if not np.isfinite(mean).all():  # a maximum compiled for a CPU would ignore NaN, and training not notice
-        raise StandardizationError(
-            f"features of {np.sum(count)} frames are not all finite numbers, expected so; prepare them again"
-        )
-    deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
+        found = f"features of {np.sum(sums.count)} frames are not all finite numbers"
+        raise StandardizationError(f"{found}, expected so; prepare them again")
+    deviation = np.sqrt(np.maximum(sums.square / sums.count - mean**2, 0))
     scale = 1 / np.where(deviation > CONSTANT * np.abs(mean), deviation, 1.0)
     return Scaler(mean.astype(np.float32), scale.astype(np.float32))

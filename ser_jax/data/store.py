@@ -91,12 +91,10 @@ def check(folder: Path) -> None:
 
 
 def load(name: str, data_dir: Path | str | None = None, features: Frontend = LOGMEL) -> Corpus:
-    """Load a prepared corpus, sorted by id; after the first time its features are mapped from a cache.
+    """Load a corpus, sorted by id, by the name, folder and front end that were given to `prepare`.
 
-    Args:
-      name: as given to `prepare`.
-      data_dir: where it was prepared; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
-      features: the front end it was prepared with.
+    After the first time its features are mapped from a cache.
+
     Raises: UnknownCorpusError with the command that prepares it; DamagedCorpusError.
     """
     root = data_dir_or_default(data_dir)

@@ -37,7 +37,7 @@ from jax.interpreters import partial_eval
 
 import ser_jax
 from ser_jax.errors import UserError, meant
-from ser_jax.features import LogMel, logmel
+from ser_jax.features import FLOOR, HOP, RATE, WINDOW, LogMel, filterbank, frame_count, hann
 from ser_jax.io import atomic_file
 from ser_jax.recognizer.recognizer import Recognizer
 from ser_jax.recognizer.trained import VERSION, Trained, predict
@@ -130,7 +130,7 @@ def to_onnx(model: Trained) -> bytes:
         ir_version=8,
         opset_imports=[make.make_opsetid("", OPSET)],
     )
-    about = {"rate": logmel.RATE, "names": {name: own.names for name, own in model.tasks.items()}}
+    about = {"rate": RATE, "names": {name: own.names for name, own in model.tasks.items()}}
     make.set_model_props(proto, {k: json.dumps(v) for k, v in {**about, "facts": model.facts}.items()})
     return proto.SerializeToString(deterministic=True)
 
@@ -154,34 +154,34 @@ def exported(model: Trained) -> tuple[Callable[..., dict[str, jax.Array]], tuple
 
     def from_samples(samples: Float32[Array, " n"], count: Int32[Array, ""]) -> dict[str, jax.Array]:
         level = _logmel(samples)
-        frames = jnp.where(count < logmel.WINDOW, 0, logmel.frame_count(count)).clip(0, len(level))
+        frames = jnp.where(count < WINDOW, 0, frame_count(count)).clip(0, len(level))
         padded = jnp.pad(level, [(0, frontend.frames - len(level)), (0, 0)])
         return from_features(padded, frames.astype(jnp.int32))
 
     is_logmel, number = type(frontend) is LogMel, jax.ShapeDtypeStruct((), jnp.int32)
-    shape = (round(frontend.seconds * logmel.RATE),) if is_logmel else (frontend.frames, frontend.dims)
+    shape = (round(frontend.seconds * RATE),) if is_logmel else (frontend.frames, frontend.dims)
     function = from_samples if is_logmel else from_features
     function.__name__ = "demonstration" if model.facts.get("synthetic") else "recogniser"
     return function, (jax.ShapeDtypeStruct(shape, jnp.float32), number)
 
 
 def _logmel(samples: Float32[Array, " n"]) -> Float32[Array, "t F"]:
-    """Return the log-mels of `logmel.logmel`, dB, computed in float64; not finite if the samples are not."""
-    hop, window, count = logmel.HOP, logmel.WINDOW, logmel.frame_count(len(samples))
+    """Return `features.logmel` as float32, computed in float64; not finite if the samples are not."""
+    hop, window, count = HOP, WINDOW, frame_count(len(samples))
     hops = jnp.pad(samples.astype(jnp.float64), (0, -len(samples) % hop)).reshape(-1, hop)
     framed = jnp.concatenate([hops[i : i + count] for i in range(-(-window // hop))], axis=1)[:, :window]
-    spectrum = np.fft.rfft(np.diag(logmel.hann()))  # a frame times it is its windowed spectrum
-    filters = logmel.filterbank().toarray().T
+    spectrum = np.fft.rfft(np.diag(hann()))  # a frame times it is its windowed spectrum
+    filters = filterbank().toarray().T
     parts = jnp.dot(framed, np.concatenate([spectrum.real, spectrum.imag], axis=1), precision="highest")
     energy = jnp.dot(parts**2, np.concatenate([filters, filters]), precision="highest")
-    audible = jnp.where(energy < logmel.FLOOR, logmel.FLOOR, energy)  # maximum hides NaN in some runtimes
+    audible = jnp.where(energy < FLOOR, FLOOR, energy)  # maximum hides NaN in some runtimes
     return (10 * jnp.log10(audible)).astype(jnp.float32)
 
 
 def _description(model: Trained) -> str:
     text = f"Speech emotion recognition: {', '.join(model.tasks)} from one window of sound. "
     if type(model.frontend) is LogMel:
-        text += f"Input: mono sound, {logmel.RATE} Hz, full scale from -1 to 1, at least {logmel.WINDOW} "
+        text += f"Input: mono sound, {RATE} Hz, full scale from -1 to 1, at least {WINDOW} "
         text += f"samples; those beyond {model.frontend.seconds:g} s are not used."
     else:
         text += f"Inputs: padded features ({model.frontend.name}), and how many frames are not padding."

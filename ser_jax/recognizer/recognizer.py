@@ -9,8 +9,7 @@ import jax
 import numpy as np
 
 from ser_jax.errors import UserError
-from ser_jax.features import Frontend, pad
-from ser_jax.features.logmel import RATE, WINDOW
+from ser_jax.features import RATE, WINDOW, Frontend, pad
 from ser_jax.recognizer import trained
 from ser_jax.recognizer.prediction import Estimate, Prediction, Segment, Window
 from ser_jax.recognizer.recording import Recording, read_recording

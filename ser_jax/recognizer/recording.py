@@ -8,7 +8,7 @@ import numpy as np
 
 from ser_jax.data import audio
 from ser_jax.errors import UserError
-from ser_jax.features.logmel import HOP, RATE, WINDOW, frame_count, logmel
+from ser_jax.features import HOP, RATE, WINDOW, frame_count, logmel
 from ser_jax.shapes import Float, Float32, Float64, Shaped
 
 HEADROOM = 8.0  # times full scale; larger floating-point samples are probably unscaled integers

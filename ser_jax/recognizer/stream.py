@@ -14,7 +14,7 @@ import soundfile
 
 from ser_jax.data.audio import RATES
 from ser_jax.errors import UserError, one_line
-from ser_jax.features.logmel import RATE, WINDOW
+from ser_jax.features import RATE, WINDOW
 from ser_jax.recognizer.prediction import Window, describe
 from ser_jax.recognizer.recognizer import Recognizer
 from ser_jax.recognizer.recording import Recording, converter, read_recording, to_mono

@@ -1,25 +1,50 @@
 """Front ends, which compute the features [T, F] of a network from 16 kHz samples.
 
-`logmel` (the paper's) and `waveform` are chosen by name, any other class by "module:Name".
+`logmel` (the paper's) and `waveform` are chosen by name, any other class by "module:Name". The paper's
+features are 26 log-mel bands of 25 ms windows every 10 ms (Sec. 2). It does not specify the rest:
+
+    frames       not centred: frame t covers samples [160 t, 160 t + 400); 1 + (n - 400) // 160 of them
+    window       periodic Hann, 400 samples; no pre-emphasis, no dither, no mean removal
+    spectrum     FFT of 400 points, squared magnitude, 201 bins
+    mel filters  26 triangles, Slaney's scale and Slaney's area norm, 0 to 8000 Hz
+    level        10 log10(max(power, 1e-10)) dB, no ceiling and no reference but 1
+
+The result equals librosa's `power_to_db(melspectrogram(..., center=False), top_db=None)`.
 """
 
 import abc
 import dataclasses
+import functools
 import hashlib
 import importlib
 import json
 import math
 import re
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
 import numpy as np
 
 from ser_jax.errors import UserError, meant
-from ser_jax.shapes import Float32, Shaped
+from ser_jax.shapes import Float32, Float64, Shaped
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+RATE = 16000  # Hz, of the samples; the same for every front end
+SECONDS = 7.5  # used of an utterance by default
+BANDS = 26
+WINDOW = 400  # samples, 25 ms
+HOP = 160  # samples, 10 ms
+FLOOR = 1e-10  # power; -100 dB
+Filters: TypeAlias = "csr_array"  # imported when needed, since SciPy loads slowly
 
 
 class FrontendError(UserError):
     """A front end that does not exist or cannot be used."""
+
+
+class ShortSignalError(UserError):
+    """A signal too short to fill one window."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +58,7 @@ class Frontend(abc.ABC):
     name: ClassVar[str]  # lower case; part of the folder of a prepared corpus
     rate: ClassVar[float]  # frames per second
     dims: ClassVar[int]  # F, numbers per frame
-    seconds: float = 7.5  # used of each utterance, from its beginning
+    seconds: float = SECONDS  # used of each utterance, from its beginning
 
     @property
     def frames(self) -> int:
@@ -45,11 +70,41 @@ class Frontend(abc.ABC):
         """Return the features of at least 400 and at most 16000 * seconds samples at 16 kHz; t >= 1."""
 
 
-def named(name: str) -> type[Frontend]:
-    """Return the class of a front end by its name or as "module:Name".
+@dataclasses.dataclass(frozen=True)
+class LogMel(Frontend):
+    """Log-mel energies, dB."""
 
-    Raises: FrontendError.
-    """
+    name: ClassVar[str] = "logmel"
+    rate: ClassVar[float] = RATE / HOP
+    dims: ClassVar[int] = BANDS
+
+    @functools.cached_property
+    def _filters(self) -> Filters:
+        return filterbank()
+
+    def extract(self, samples: Shaped[np.ndarray, " n"]) -> Float64[np.ndarray, "t F"]:
+        """Return the log-mel energies of at least 400 samples."""
+        return logmel(samples, self._filters)
+
+
+@dataclasses.dataclass(frozen=True)
+class Waveform(Frontend):
+    """Samples at 16 kHz, one a frame, for networks that learn their own front end; 480 kB an utterance."""
+
+    name: ClassVar[str] = "waveform"
+    rate: ClassVar[float] = float(RATE)
+    dims: ClassVar[int] = 1
+
+    def extract(self, samples: Shaped[np.ndarray, " n"]) -> Float32[np.ndarray, "n 1"]:
+        """Return the samples as frames of one number."""
+        return np.asarray(samples, np.float32)[:, None]
+
+
+FRONTENDS: dict[str, type[Frontend]] = {"logmel": LogMel, "waveform": Waveform}
+
+
+def named(name: str) -> type[Frontend]:
+    """Return the class of a front end by its name or as "module:Name"; raise FrontendError without one."""
     if name in FRONTENDS:
         return FRONTENDS[name]
     module, _, attribute = name.partition(":")
@@ -121,17 +176,51 @@ def _fields(kind: type[Frontend]) -> list[str]:
 
 
 def pad(features: Shaped[np.ndarray, "t F"], frames: int) -> tuple[Float32[np.ndarray, "T F"], int]:
-    """Cut features to T = `frames`, or append zeros.
-
-    Returns: (the features, how many of their frames are not padding).
-    """
+    """Cut features to T = `frames`, or append zeros; also return how many frames are not padding."""
     count = min(len(features), frames)
     padded = np.zeros((frames, features.shape[1]), np.float32)
     padded[:count] = features[:count]
     return padded, count
 
 
-from ser_jax.features.logmel import LogMel  # noqa: E402  these import `Frontend` from here
-from ser_jax.features.waveform import Waveform  # noqa: E402
+@functools.cache
+def filterbank() -> Filters:
+    """Return the mel filters [F, 201], a `scipy.sparse.csr_array`.
 
-FRONTENDS: dict[str, type[Frontend]] = {"logmel": LogMel, "waveform": Waveform}
+    They are sparse because a bin lies under at most two triangles, and because a sparse product does not
+    depend on the number of BLAS threads. The first call imports librosa, which takes seconds.
+    """
+    import scipy.sparse
+    from librosa.filters import mel
+
+    return scipy.sparse.csr_array(
+        mel(sr=RATE, n_fft=WINDOW, n_mels=BANDS, fmin=0.0, fmax=RATE / 2, norm="slaney", dtype=np.float64)
+    )
+
+
+def logmel(samples: Shaped[np.ndarray, " n"], filters: "Filters | None" = None) -> Float64[np.ndarray, "t F"]:
+    """Return the log-mel energies of a signal in dB, of t = `frame_count(n)` frames.
+
+    Args:
+      samples: real, 16 kHz, at least 400.
+      filters: of `filterbank()`, which is called by default.
+    Raises: ShortSignalError for fewer than 400 samples.
+    """
+    samples = np.asarray(samples, np.float64)
+    if len(samples) < WINDOW:
+        raise ShortSignalError(f"the signal holds {len(samples)} samples, expected at least {WINDOW} (25 ms)")
+    frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
+    spectrum = np.fft.rfft(frames * hann(), axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    energies = (filterbank() if filters is None else filters) @ power.T
+    return np.ascontiguousarray(10 * np.log10(np.maximum(energies, FLOOR)).T)
+
+
+def frame_count(samples: Any) -> Any:
+    """Return the number of frames of at least 400 samples; elementwise for an array of numbers."""
+    return 1 + (samples - WINDOW) // HOP
+
+
+def hann() -> np.ndarray:
+    """Return the window [400] float64."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
