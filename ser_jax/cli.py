@@ -95,14 +95,9 @@ def synthesize(
     from ser_jax.data import synthetic
 
     shutdown.raise_on_interrupt()
-    about: dict[str, Any] = {
-        "desc": "synthesising",
-        "unit": " utt",
-        "delay": 1e-3,
-    }  # no empty bar above errors
-    bar = tqdm(total=2 * utterances, **about)
-    synthetic.synthesize(out, utterances=utterances, seed=seed, progress=lambda *_: bar.update())
-    bar.close()
+    # Delayed, so that there is no empty bar above errors.
+    with tqdm(desc="synthesising", total=2 * utterances, unit=" utt", delay=1e-3) as bar:
+        synthetic.synthesize(out, utterances=utterances, seed=seed, progress=lambda *_: bar.update())
     print(out)
 
 
@@ -324,7 +319,7 @@ def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = None)
     """
     from ser_jax.recognizer import export
 
-    if out.is_dir() or (out.exists() and out.suffix not in (".onnx", ".stablehlo")):
+    if out.exists() and out.suffix not in (".onnx", ".stablehlo"):
         raise UserError(f"{out} exists, expected a new file, or one to replace that ends in .{format}")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent} is no folder, expected one for {out.name}")

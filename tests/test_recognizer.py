@@ -189,7 +189,7 @@ def test_integers_are_fractions_of_full_scale(kind):
 @pytest.mark.parametrize(
     ("samples", "rate", "sentence"),
     [
-        (np.zeros(399), RATE, "399 samples at 16000 Hz, expected at least one frame of 0.025 s"),
+        (np.zeros(399), RATE, "0.0249 s of sound, expected at least one frame of 0.025 s"),
         (np.zeros((800, 0)), RATE, "shape [800, 0]"),
         (np.zeros((2, 8000)), RATE, "expected [n, channels]: transpose them"),
         (np.zeros(800, complex), RATE, "complex128"),

@@ -357,7 +357,7 @@ def test_a_full_queue_refuses_more(slow, monkeypatch):
 @pytest.mark.parametrize("kind", ["unnamed", "named"])
 def test_recordings_are_predicted_in_order_except_those_whose_clients_leave(slow, spool, monkeypatch, kind):
     if kind == "named":  # as on systems without /proc
-        monkeypatch.setattr(server, "DESCRIPTORS", spool / "none")
+        monkeypatch.setattr("ser_jax.recognizer.recording.DESCRIPTORS", spool / "none")
     upload = post(slow.port, b"RIFF", length=900_000)
     connections = fill(slow, [144_000, *range(1001, 1010)])  # the first has two windows
     until(lambda: len(list(spool.iterdir())) == (11 if kind == "named" else 0))
@@ -376,8 +376,8 @@ def test_recordings_are_predicted_in_order_except_those_whose_clients_leave(slow
 @pytest.mark.parametrize(
     ("host", "port", "reason"),
     [("no.such.host.invalid", 0, "expected an address of this machine and a free port"),
-     ("203.0.113.7", 0, "ssign requested"), ("127.0.0.1", 70_000, "ports end at 65535"),
-     ("a" * 300, 0, "cannot be served"), ("127.0.0.1", None, "in use")],
+     ("203.0.113.7", 0, "ssign requested"), ("a" * 300, 0, "cannot be served"),
+     ("127.0.0.1", None, "in use")],
 )  # fmt: skip
 def test_an_address_that_cannot_be_served_is_refused(small, serving, host, port, reason):
     with pytest.raises(server.ServerError, match=reason):

@@ -133,8 +133,6 @@ def test_a_pipe_of_wav_is_read_as_it_was_written(subtype, format, piped):
     content = wav(samples, 16_000, subtype, format)
     exact, _ = soundfile.read(io.BytesIO(content))
     assert_same(list(stream.pipe(small(), piped(content))), fed(exact.mean(axis=1)))
-    read = stream.read(piped(content))
-    np.testing.assert_array_equal(read.samples, read_recording(exact, 16_000).samples)
 
 
 @pytest.mark.parametrize("size", [0x7FFFFFFF, 0x7FFFF000, 0x7FFFFFDB, 0x80000000, 0xFFFFFFFF, 0xFFFFFFDB])
@@ -142,7 +140,6 @@ def test_lengths_that_programs_write_into_pipes_have_no_end(size, piped):
     samples = as_int16(recognisers.speech(1.2))
     found = list(stream.pipe(small(), piped(header(size) + samples.tobytes())))
     assert_same(found, fed(samples / 32768))
-    assert stream.read(piped(header(size) + samples.tobytes())).seconds == pytest.approx(1.2)
 
 
 def test_headerless_samples_and_other_chunks(piped):
@@ -159,13 +156,6 @@ def test_a_stream_shorter_than_half_a_second_is_predicted_once(rate, piped):
     [moment] = stream.pipe(small(), piped(samples.tobytes()), rate)
     assert moment.seconds == moment.window.end == pytest.approx(0.4)
     assert_same_window(moment.window, small()(samples / 32768, rate).windows[0])
-
-
-def test_a_recording_that_is_cut_off_is_refused_if_its_header_states_a_length(piped):
-    samples = np.zeros(8000, "<i2").tobytes()
-    assert stream.read(piped(header(len(samples)) + samples)).seconds == 0.5
-    with pytest.raises(StreamError, match=r"^the stream ends after 7999 of the 8000 frames that its header"):
-        stream.read(piped(header(len(samples)) + samples[:-1]))
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,13 @@ import soundfile
 from ser_jax.data.audio import RATES
 from ser_jax.errors import UserError, one_line
 from ser_jax.features.logmel import RATE, WINDOW
-from ser_jax.recognizer.prediction import Window, describe
-from ser_jax.recognizer.recognizer import Recognizer
-from ser_jax.recognizer.recording import Recording, converter, read_recording, to_mono
+from ser_jax.recognizer.recognizer import Recognizer, Window, describe
+from ser_jax.recognizer.recording import converter, to_mono
 from ser_jax.shapes import Float
 
 EVERY = 2  # predictions a second
 BLOCKS = 20  # a second, of a microphone
 KEPT = 10 * BLOCKS  # blocks that wait at most; more than a window, so that what is dropped is in none
-ENDLESS = (1 << 28) - (1 << 16)  # samples; headers of unknown length state at least as many
 TIMEOUT = 5.0  # s without samples after which a microphone counts as dead
 
 
@@ -107,59 +105,29 @@ def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> I
       rate: Hz, of headerless samples: 16 bits, signed, little-endian, one channel.
     Raises: StreamError; RecordingError for samples that are not finite.
     """
-    with _opened(stream, rate) as file:
-        recognizer.compile()  # before sound has to wait
-        live, is_short = LiveWindow(recognizer, file.samplerate), True
-        while len(block := _read(file, live.missing)):
-            is_raw_start = rate is not None and live.place == 0
-            if is_raw_start and (block[:2] * 32768).astype("<i2").tobytes() == b"RIFF":
-                raise StreamError("the stream is a WAV file, which states its rate, expected no --rate")
-            if live.feed(to_mono(block)):
-                is_short = False
-                yield live.predict()
-        if is_short:
-            live.feed(np.empty(0), last=True)
-            yield live.predict()
-
-
-def read(stream: BinaryIO) -> Recording:
-    """Read a WAV stream to its end.
-
-    Raises: StreamError, also if it ends before the length that its header states; RecordingError.
-    """
-    with _opened(stream) as file:
-        stated, rate = file.frames, file.samplerate
-        blocks = [_read(file, rate)]
-        while len(blocks[-1]):
-            blocks.append(_read(file, rate))
-    samples = np.concatenate(blocks)
-    if len(samples) < stated and stated * samples.shape[1] < ENDLESS:
-        raise StreamError(
-            f"the stream ends after {len(samples)} of the {stated} frames that its header states"
-        )
-    return read_recording(samples, rate)
-
-
-@contextlib.contextmanager
-def _opened(stream: BinaryIO, rate: int | None = None) -> Iterator[soundfile.SoundFile]:
-    """Open a stream by its descriptor: libsndfile reads pipes, but not Python's file objects of pipes."""
     raw: dict[str, Any] = {"format": "RAW", "subtype": "PCM_16", "endian": "LITTLE", "channels": 1}
+    how = {"closefd": False, "samplerate": rate, **(raw if rate else {})}
     try:
-        with soundfile.SoundFile(
-            stream.fileno(), closefd=False, samplerate=rate, **(raw if rate else {})
-        ) as file:
+        with soundfile.SoundFile(stream.fileno(), **how) as file:
             if not RATES[0] <= file.samplerate <= RATES[1]:
                 raise StreamError(f"{file.samplerate} samples a second, expected {RATES[0]} to {RATES[1]}")
-            yield file
-    except soundfile.LibsndfileError as error:
+            recognizer.compile()  # before sound has to wait
+            live, is_short = LiveWindow(recognizer, file.samplerate), True
+            while len(block := file.read(live.missing, dtype="float64", always_2d=True)):
+                is_raw_start = rate is not None and live.place == 0
+                if is_raw_start and (block[:2] * 32768).astype("<i2").tobytes() == b"RIFF":
+                    raise StreamError("the stream is a WAV file, which states its rate, expected no --rate")
+                if live.feed(to_mono(block)):
+                    is_short = False
+                    yield live.predict()
+            if is_short:
+                live.feed(np.empty(0), last=True)
+                yield live.predict()
+    except soundfile.LibsndfileError as error:  # it reads pipes, but not Python's file objects of pipes
         reason = one_line(error.error_string.rstrip("."))
         raise StreamError(
             f"the stream cannot be read ({reason}), expected WAV, or samples whose rate is given"
         ) from error
-
-
-def _read(file: soundfile.SoundFile, count: int) -> Float[np.ndarray, "n channels"]:
-    return np.asarray(file.read(count, dtype="float64", always_2d=True))
 
 
 def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Moment]:
