@@ -381,7 +381,7 @@ def test_recordings_are_predicted_in_order_except_those_whose_clients_leave(slow
 )  # fmt: skip
 def test_an_address_that_cannot_be_served_is_refused(small, serving, host, port, reason):
     with pytest.raises(server.ServerError, match=reason):
-        server.serve(small, host, serving.port if port is None else port, opens=False)
+        server.serve(small, host, serving.port if port is None else port, 64, (), False)
 
 
 def test_a_missing_library_is_named(monkeypatch, capsys):
@@ -400,7 +400,7 @@ def test_the_address_is_printed_and_opened(small, monkeypatch, capsys, host, sho
     opened = []
     monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
     monkeypatch.setattr(server.webbrowser, "open", opened.append)
-    server.serve(small, host, 0)
+    server.serve(small, host, 0, 64, (), True)
     until(lambda: opened)
     assert re.fullmatch(rf"http://{re.escape(shown)}:\d+/", opened[0])
     first, *more = capsys.readouterr().err.splitlines()
@@ -412,7 +412,7 @@ def test_the_address_is_printed_and_opened(small, monkeypatch, capsys, host, sho
 PROGRAM = """
 from ser_jax.recognizer import Recognizer, server
 server.GRACE = 1
-server.serve(Recognizer.load(), port=0, opens=False)
+server.serve(Recognizer.load(), "127.0.0.1", 0, 64, (), False)
 """
 
 

@@ -18,14 +18,10 @@ from ser_jax.data.audio import AudioError
 from ser_jax.data.catalog import SUFFIXES
 from ser_jax.errors import UserError, beside, one_line
 from ser_jax.recognizer.recognizer import Prediction, Recognizer, Window, describe
-from ser_jax.recognizer.recording import Recording, read_recording, temporary_file
+from ser_jax.recognizer.recording import Recording, RecordingError, read_recording, temporary_file
 
 STANDARD_INPUT = "-"
 UNREADABLE = {".m4a", ".mp4", ".aac", ".webm", ".opus", ".wma", ".amr", ".3gp"}
-
-
-class PredictionError(UserError):
-    """Recordings that do not exist, or a folder or picture that cannot be written."""
 
 
 def find_files(given: list[str]) -> list[str]:
@@ -34,7 +30,7 @@ def find_files(given: list[str]) -> list[str]:
     A folder, and ** in a pattern, stand for all that is below, except hidden files and what is behind links
     to folders. A folder or pattern without recordings is kept, to be named when its turn comes.
 
-    Raises: PredictionError if standard input, "-", is given twice.
+    Raises: RecordingError if standard input, "-", is given twice.
     """
     found: list[str] = []
     for name in given:
@@ -52,7 +48,7 @@ def find_files(given: list[str]) -> list[str]:
         else:
             found.append(name)
     if found.count(STANDARD_INPUT) > 1:
-        raise PredictionError("standard input (-) is named twice, expected it once")
+        raise RecordingError("standard input (-) is named twice, expected it once")
     return found
 
 
@@ -75,7 +71,7 @@ def predict_files(
       hop: as in a call of the recogniser.
       plots: a folder for pictures, named after the recordings; names that occur again are numbered.
     Returns: the exit status, 1 if a recording could not be used or a picture not be written.
-    Raises: HopError; PredictionError if the folder cannot be created.
+    Raises: HopError; UserError if the folder cannot be created.
     """
     recognizer.check_hop(hop)
     if plots is not None:
@@ -84,7 +80,7 @@ def predict_files(
         try:
             plots.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise PredictionError(f"{plots}: {error.strerror}, expected a folder for pictures") from error
+            raise UserError(f"{plots}: {error.strerror}, expected a folder for pictures") from error
     if form == "csv":
         columns = ["file", "part", "start", "end"]
         for task, own in recognizer.model.tasks.items():
@@ -144,13 +140,13 @@ def _read(name: str) -> Recording:
             try:
                 return read_recording(path)
             except AudioError as error:
-                raise PredictionError(f"standard input: {error.reason}") from error
+                raise RecordingError(f"standard input: {error.reason}") from error
     if Path(name).is_dir():
-        raise PredictionError(f"{name}: no recording in it, expected {', '.join(SUFFIXES)}")
+        raise RecordingError(f"{name}: no recording in it, expected {', '.join(SUFFIXES)}")
     if glob.has_magic(name) and not Path(name).exists():
-        raise PredictionError(f"{name}: no file matches, expected recordings")
+        raise RecordingError(f"{name}: no file matches, expected recordings")
     if hint := beside(Path(name)):
-        raise PredictionError(f"{name}: no such audio file{hint}")
+        raise RecordingError(f"{name}: no such audio file{hint}")
     return read_recording(name)
 
 

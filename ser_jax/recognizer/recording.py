@@ -19,7 +19,7 @@ DESCRIPTORS = Path("/proc/self/fd")  # Linux: the open files by number
 
 
 class RecordingError(UserError):
-    """Samples in memory that cannot be used as a recording."""
+    """A stream, a microphone, or samples in memory, that cannot be used as a recording."""
 
 
 class Recording(NamedTuple):

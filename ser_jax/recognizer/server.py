@@ -79,12 +79,7 @@ class ServerError(UserError):
 
 
 def serve(
-    recognizer: Recognizer,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    megabytes: int = 64,
-    names: Collection[str] = (),
-    opens: bool = True,
+    recognizer: Recognizer, host: str, port: int, megabytes: int, names: Collection[str], opens: bool
 ) -> None:
     """Serve until Ctrl-C; print the address on standard error.
 
@@ -148,7 +143,7 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def application(recognizer: Recognizer, hosts: Collection[str], megabytes: int = 64) -> Starlette:
+def application(recognizer: Recognizer, hosts: Collection[str], megabytes: int) -> Starlette:
     """Return the ASGI application, which answers to `hosts`; its `state.queue` is its `Queue`."""
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
     policy, limit, queue = content_security_policy(page), megabytes * 1_000_000, Queue()

@@ -85,8 +85,6 @@ def train(
         if repeated := [one for one in names if names.count(one) > 1]:
             raise TrainingError(f"{repeated[0]} is named twice, expected each corpus and task once")
     name = name or out.absolute().name
-    if not name.isprintable():
-        raise TrainingError(f"name {name!r}, expected one printable line")
     chosen = map(task_named, tasks)
     ruled = [dataclasses.replace(one, rule=label_rule) if type(one) is Binary else one for one in chosen]
     frontend = make(features)
