@@ -17,6 +17,8 @@ from ser_jax.cli import main
 from ser_jax.recognizer import Recognizer, RecordingError, schema
 from ser_jax.recognizer.predict import find_files
 
+pytestmark = pytest.mark.usefixtures("hastily")
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):

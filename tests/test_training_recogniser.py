@@ -18,7 +18,7 @@ from ser_jax.devices import Machine
 from ser_jax.errors import UserError
 from ser_jax.features import LogMel
 from ser_jax.metrics import uar
-from ser_jax.model import AttentiveCNN
+from ser_jax.model import AttentiveCNN, Probe
 from ser_jax.recognizer import Recognizer, train, trained
 from ser_jax.recognizer.train import CUTS, TrainingError, Variants, card
 from ser_jax.recognizer.trained import Temperature
@@ -33,9 +33,9 @@ def corpora(**more):
     return [noise_corpus("de", **more), noise_corpus("en", seed=1, **more)]
 
 
-def fit(some, tasks=BOTH, seeds=2):
+def fit(some, tasks=BOTH, seeds=2, network=NETWORK):
     machine = Machine.here()
-    return train.fit(some, tasks, LogMel(), machine, name="noise", seeds=seeds, epochs=2, network=NETWORK)
+    return train.fit(some, tasks, LogMel(), machine, name="noise", seeds=seeds, epochs=2, network=network)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_classes_of_emotion_and_numbers_are_learnt_from_what_is_labelled():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "compute", counting)
-        model, metrics = fit([some], tasks, seeds=1)
+        model, metrics = fit([some], tasks, seeds=1, network=Probe())
     assert counts == [36, 48, int((~unknown)[train.groups(some, 5) != 0].sum())]
     assert [metrics[task.name]["utterances"] for task in tasks] == [9, 12, 60 - 12 - counts[2]]
     assert "log_loss" not in metrics["ratings"]
