@@ -71,16 +71,13 @@ def predict_files(
       hop: as in a call of the recogniser.
       plots: a folder for pictures, named after the recordings; names that occur again are numbered.
     Returns: the exit status, 1 if a recording could not be used or a picture not be written.
-    Raises: HopError; UserError if the folder cannot be created.
+    Raises: HopError; OSError if the folder cannot be created.
     """
     recognizer.check_hop(hop)
     if plots is not None:
         from ser_jax.recognizer import plot
 
-        try:
-            plots.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{plots}: {error.strerror}, expected a folder for pictures") from error
+        plots.mkdir(parents=True, exist_ok=True)
     if form == "csv":
         columns = ["file", "part", "start", "end"]
         for task, own in recognizer.model.tasks.items():

@@ -4,7 +4,7 @@ Predictions are Python objects, text and JSON.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,7 +15,7 @@ from ser_jax.errors import UserError
 from ser_jax.features import pad
 from ser_jax.features.logmel import RATE, WINDOW
 from ser_jax.recognizer import trained
-from ser_jax.recognizer.recording import Recording, read_recording
+from ser_jax.recognizer.recording import Check, Recording, read_recording
 from ser_jax.recognizer.trained import ModelError, Trained
 from ser_jax.shapes import Float, Float32
 
@@ -225,17 +225,14 @@ class Recognizer:
         return next(self.predict([read_recording(sound, rate)], hop))
 
     def predict(
-        self,
-        recordings: Iterable[Recording],
-        hop: float | None = None,
-        check: Callable[[], None] = lambda: None,
+        self, recordings: Iterable[Recording], hop: float | None = None, check: Check = lambda: None
     ) -> Iterator[Prediction]:
         """Predict recordings, `batch` windows at a time, which may be of several recordings.
 
         Args:
           recordings: read one by one, no further ahead than a batch needs.
           hop: as in a call.
-          check: called before each batch; an exception that it raises ends the prediction.
+          check: called before each batch.
         Yields: the predictions in order.
         Raises: HopError.
         """

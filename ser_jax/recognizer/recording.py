@@ -4,7 +4,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ser_jax.shapes import Float, Float32, Float64, Shaped
 HEADROOM = 8.0  # times full scale; larger floating-point samples are probably unscaled integers
 CHANNELS = 64  # an array with more channels than this, and than samples, is probably transposed
 DESCRIPTORS = Path("/proc/self/fd")  # Linux: the open files by number
+Check: TypeAlias = Callable[[], None]  # raises an exception to end what calls it
 
 
 class RecordingError(UserError):
@@ -35,14 +36,14 @@ class Recording(NamedTuple):
 
 
 def read_recording(
-    sound: Path | str | np.ndarray, rate: float | None = None, check: Callable[[], None] = lambda: None
+    sound: Path | str | np.ndarray, rate: float | None = None, check: Check = lambda: None
 ) -> Recording:
     """Read a recording: average its channels and resample it to 16 kHz.
 
     Args:
       sound: a file (WAV, AIFF, FLAC, OGG or MP3) of any length, or an array as in `to_mono`.
       rate: sampling rate of an array, Hz; None for a file.
-      check: called for each block of samples; an exception that it raises ends the reading.
+      check: called for each block of samples.
     Raises: AudioError, which names the file, or RecordingError for an array.
     """
     lowest, highest = audio.RATES
@@ -88,9 +89,7 @@ def to_mono(samples: Shaped[np.ndarray, "..."]) -> Float64[np.ndarray, " n"]:
     return mono if mono.ndim == 1 else mono.mean(axis=1)
 
 
-def _resample(
-    rate: float, blocks: Iterable[Float64[np.ndarray, " _"]], check: Callable[[], None]
-) -> Recording:
+def _resample(rate: float, blocks: Iterable[Float64[np.ndarray, " _"]], check: Check) -> Recording:
     """Resample consecutive blocks of samples to 16 kHz."""
     convert, count, parts = converter(rate), 0, []
     for block in blocks:

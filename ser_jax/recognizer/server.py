@@ -4,7 +4,7 @@
     POST /predict        the bytes of a recording in, the JSON of `ser-jax predict --json` out
     POST /visualize      the same for the page, with a waveform and a spectrogram to draw
     GET  /model          what the model predicts and what it was trained on
-    GET  /openapi.json   a description of /predict and /model
+    GET  /openapi.json   a description of /predict
 
 Recordings are predicted one at a time, in the order in which they arrived. Every refusal is a sentence of
 plain text. Ctrl-C and SIGTERM stop the server within a few seconds.
@@ -48,7 +48,7 @@ import ser_jax
 from ser_jax.data import audio
 from ser_jax.errors import UserError
 from ser_jax.recognizer.recognizer import Recognizer, schema
-from ser_jax.recognizer.recording import overview, read_recording, temporary_file
+from ser_jax.recognizer.recording import Check, overview, read_recording, temporary_file
 from ser_jax.shapes import Float32
 
 CONNECTIONS = 256  # open at once; more are answered with status 503
@@ -70,8 +70,6 @@ HEADERS = {
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
     "Cache-Control": "no-store",
 }
-
-Check = Callable[[], None]
 
 
 class ServerError(UserError):
@@ -324,7 +322,7 @@ def is_same_site(request: Request, hosts: Collection[str]) -> bool:
 
 
 def describe_model(recognizer: Recognizer, limit: int) -> dict[str, Any]:
-    """Return the object `Model` of the OpenAPI document; a recording may have `limit` bytes."""
+    """Return what the page shows of the model; a recording may have `limit` bytes."""
     facts = json.dumps(recognizer.model.facts)
     return {
         "demonstration": recognizer.is_demonstration,
@@ -335,49 +333,40 @@ def describe_model(recognizer: Recognizer, limit: int) -> dict[str, Any]:
 
 
 def openapi() -> dict[str, Any]:
-    """Return the OpenAPI document."""
+    """Return the OpenAPI document of /predict."""
     own = "#/components/schemas/Prediction/$defs/"
     prediction = json.loads(json.dumps(schema()).replace("#/$defs/", own))
-    names = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
-    demonstration = "trained on synthetic speech; its predictions for people mean nothing"
-    properties = {
-        "demonstration": {"type": "boolean", "description": demonstration},
-        "tasks": {**names, "description": "the classes or the dimensions of each task"},
-        "bytes": {"type": "integer", "description": "the size of the largest recording"},
-        "facts": {"type": "object", "description": "what the model was trained on and how"},
-    }
-    model = {"type": "object", "properties": properties, "required": list(properties)}
-
-    def operation(name: str, summary: str, returns: str, **rest: Any) -> dict[str, Any]:
-        reference = {"schema": {"$ref": f"#/components/schemas/{returns}"}}
-        refusal = {"text/plain": {"schema": {"type": "string"}}}
-        responses = {
-            "200": {"description": "success", "content": {"application/json": reference}},
-            "default": {"description": "a refusal in a sentence", "content": refusal},
-        }
-        return {"operationId": name, "summary": summary, "responses": responses, **rest}
+    reference = {"schema": {"$ref": "#/components/schemas/Prediction"}}
 
     def parameter(name: str, description: str, **schema: Any) -> dict[str, Any]:
         return {"name": name, "in": "query", "description": description, "schema": schema}
 
-    parameters = [
-        parameter("name", "of the recording, for the prediction", type="string", default="recording"),
-        parameter("hop", "seconds from one window to the next", type="number", exclusiveMinimum=0),
-    ]
-    sound = {"description": "the bytes of a WAV, AIFF, FLAC, OGG or MP3 file", "required": True}
-    sound["content"] = {"application/octet-stream": {}, "audio/*": {}}
-    predict = operation(
-        "predict", "Predict a recording.", "Prediction", parameters=parameters, requestBody=sound
-    )
+    predict = {
+        "operationId": "predict",
+        "summary": "Predict a recording.",
+        "parameters": [
+            parameter("name", "of the recording, for the prediction", type="string", default="recording"),
+            parameter("hop", "seconds from one window to the next", type="number", exclusiveMinimum=0),
+        ],
+        "requestBody": {
+            "required": True,
+            "description": "the bytes of a WAV, AIFF, FLAC, OGG or MP3 file",
+            "content": {"application/octet-stream": {}, "audio/*": {}},
+        },
+        "responses": {
+            "200": {"description": "success", "content": {"application/json": reference}},
+            "default": {
+                "description": "a refusal in a sentence",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            },
+        },
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "ser_jax", "version": ser_jax.__version__, "summary": "Emotion in speech."},
         "servers": [{"url": "."}],  # relative to this document, as behind a proxy
-        "paths": {
-            "/predict": {"post": predict},
-            "/model": {"get": operation("model", "Describe the model.", "Model")},
-        },
-        "components": {"schemas": {"Prediction": prediction, "Model": model}},
+        "paths": {"/predict": {"post": predict}},
+        "components": {"schemas": {"Prediction": prediction}},
     }
 
 

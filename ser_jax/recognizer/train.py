@@ -34,7 +34,7 @@ from ser_jax.engine import RunSpec
 from ser_jax.errors import UserError
 from ser_jax.features import Frontend, make
 from ser_jax.io import atomic_folder, markdown_table
-from ser_jax.model import Architecture, AttentiveCNN, Tree
+from ser_jax.model import Architecture, AttentiveCNN
 from ser_jax.recognizer import trained
 from ser_jax.recognizer.trained import TaskModel, Temperature, Trained
 from ser_jax.shapes import Bool, Float, Int, Shaped
@@ -143,19 +143,18 @@ def fit(
                 )
                 for seed in range(seeds)
             ]
-            params: dict[int, Tree] = {}
-            for results in engine.compute(
+            results: dict[int, engine.RunResult] = {}
+            for some in engine.compute(
                 machine, own, TrainConfig(epochs=epochs), placed, specs, loss=task.loss,
                 on_epoch=lambda steps, _: bar.update(steps),
             ):  # fmt: skip
-                for seed, result in results.items():
-                    params[seed] = result.params
-                    if (epoch := result.stopped[0]) > 0:
-                        raise TrainingError(
-                            f"{task.name}, seed {seed}: numbers of epoch {epoch}, step {result.stopped[1]} "
-                            "were not finite; nothing was written"
-                        )
-            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(params[i] for i in range(seeds)))
+                results |= some
+            for seed, result in results.items():
+                if (epoch := result.stopped[0]) > 0:
+                    found = f"numbers of epoch {epoch}, step {result.stopped[1]} were not finite"
+                    raise TrainingError(f"{task.name}, seed {seed}: {found}; nothing was written")
+            params = (results[seed].params for seed in range(seeds))
+            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
             models[task.name] = TaskModel(task, own, stacked, None)
     facts = {"name": name, "ser_jax": __version__, "synthetic": any(one.synthetic for one in corpora)}
     facts |= {"seeds": seeds, "epochs": epochs, "corpora": _describe(every, held_out)}
