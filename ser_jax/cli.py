@@ -8,6 +8,7 @@ import functools
 import json as encoding
 import logging
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,7 +22,6 @@ from ser_jax.data.databases import DATABASES
 from ser_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from ser_jax.data.corpus import Facts
     from ser_jax.recognizer import Recognizer
 
 
@@ -95,14 +95,9 @@ def synthesize(
     from ser_jax.data import synthetic
 
     shutdown.raise_on_interrupt()
-    about: dict[str, Any] = {
-        "desc": "synthesising",
-        "unit": " utt",
-        "delay": 1e-3,
-    }  # no empty bar above errors
-    bar = tqdm(total=2 * utterances, **about)
-    synthetic.synthesize(out, utterances=utterances, seed=seed, progress=lambda *_: bar.update())
-    bar.close()
+    # Delayed, so that there is no empty bar above errors.
+    with tqdm(desc="synthesising", total=2 * utterances, unit=" utt", delay=1e-3) as bar:
+        synthetic.synthesize(out, utterances=utterances, seed=seed, progress=lambda *_: bar.update())
     print(out)
 
 
@@ -149,7 +144,7 @@ def prepare(
         **options.given(),
     )  # fmt: skip
     if labels_only:
-        print(_table(_count(data.facts(name or database, data_dir), "footnote")))
+        describe(name or database, data_dir)
     print(path)
 
 
@@ -161,41 +156,31 @@ def describe(
     Args:
       name: Name of the corpus.
     """
-    from ser_jax import data
-
-    shutdown.raise_on_interrupt()  # a corpus that is loaded for the first time is cached
-    counts = _count(data.facts(name, data_dir), label_rule)
-    print(encoding.dumps(counts, indent=2) if json else _table(counts))
-
-
-def _count(facts: "Facts", rule: str) -> dict[str, Any]:
-    """Return the counts that `describe` prints; a corpus of labels alone has no seconds."""
     import numpy as np
 
+    from ser_jax import data
     from ser_jax.data import labels
-    from ser_jax.data.corpus import Corpus
 
-    emotions = np.unique_counts(labels.canonical(facts))
-    each = zip(emotions.values.tolist(), emotions.counts.tolist(), strict=True)
+    shutdown.raise_on_interrupt()  # a corpus that is loaded for the first time is cached
+    facts = data.facts(name, data_dir)
+    emotions = sorted(Counter(labels.canonical(facts).tolist()).items())
     counts = {
-        "name": facts.name, "builder": facts.database, "label_rule": rule, "synthetic": facts.synthetic,
+        "name": facts.name, "builder": facts.database, "label_rule": label_rule, "synthetic": facts.synthetic,
         "utterances": len(facts), "speakers": len(set(facts.speaker)), "sessions": len(set(facts.session)),
-        "emotions": {name: count for name, count in each if name},
-        "ratings": {name: int(np.isfinite(getattr(facts, name)).sum()) for name in facts.scales},
+        "emotions": {emotion: count for emotion, count in emotions if emotion},
+        "ratings": {scale: int(np.isfinite(getattr(facts, scale)).sum()) for scale in facts.scales},
     }  # fmt: skip
-    if isinstance(facts, Corpus):
+    if isinstance(facts, data.Corpus):  # else it is of labels alone
         counts |= {"left_out": facts.left_out, "seconds": round(float(facts.seconds.sum()), 3)}
-    return counts | labels.counts(facts, rule)
-
-
-def _table(counts: dict[str, Any]) -> str:
-    lines = []
+    counts |= labels.counts(facts, label_rule)
+    if json:
+        print(encoding.dumps(counts, indent=2))
+        return
     for what, found in counts.items():
         if isinstance(found, dict):
-            shares = ((name, count, count / counts["utterances"]) for name, count in found.items())
-            found = "   ".join(f"{name} {count:,} ({share:.1%})" for name, count, share in shares)
-        lines.append(f"{what.replace('_', ' '):<11} {found}")
-    return "\n".join(lines)
+            shares = ((one, count, count / len(facts)) for one, count in found.items())
+            found = "   ".join(f"{one} {count:,} ({share:.1%})" for one, count, share in shares)
+        print(f"{what.replace('_', ' '):<11} {found}")
 
 
 def train(
@@ -312,7 +297,7 @@ def serve(
     except ImportError as error:
         found = f"{error.name} is not installed"
         raise UserError(f'{found}, expected the server: pip install "ser_jax[serve]"') from error
-    server.serve(_load(model), host, port, megabytes, name, opens=not no_browser)
+    server.serve(_load(model), host, port, megabytes, name, not no_browser)
 
 
 def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = None) -> None:
@@ -324,7 +309,7 @@ def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = None)
     """
     from ser_jax.recognizer import export
 
-    if out.is_dir() or (out.exists() and out.suffix not in (".onnx", ".stablehlo")):
+    if out.exists() and out.suffix not in (".onnx", ".stablehlo"):
         raise UserError(f"{out} exists, expected a new file, or one to replace that ends in .{format}")
     if not out.parent.is_dir():
         raise UserError(f"{out.parent} is no folder, expected one for {out.name}")
@@ -342,7 +327,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words == ["--version"]:
         print(f"ser-jax {__version__}")
         return 0
-    run = parse(words)
+    app = tyro.extras.SubcommandApp()
+    for command in COMMANDS:
+        app.command(_bound(command))
+    description = "Cross-lingual and multilingual speech emotion recognition."
+    run = app.cli(prog="ser-jax", description=description, args=words, config=CONFIG)
     logging.basicConfig(format="ser-jax: %(message)s", stream=sys.stderr)
     logging.getLogger("ser_jax").setLevel(logging.INFO)
     return shutdown.run_cli("ser-jax", run)
@@ -356,12 +345,3 @@ def _bound(command: Callable[..., int | None]) -> Callable[..., Callable[[], int
         return functools.partial(command, *arguments, **options)
 
     return bind
-
-
-def parse(words: Sequence[str]) -> Callable[[], int | None]:
-    """Return a command with its arguments, to be called; exit with status 2 if they are wrong."""
-    app = tyro.extras.SubcommandApp()
-    for command in COMMANDS:
-        app.command(_bound(command))
-    description = "Cross-lingual and multilingual speech emotion recognition."
-    return app.cli(prog="ser-jax", description=description, args=words, config=CONFIG)

@@ -43,7 +43,7 @@ def stairs(axis, is_filled):
     return [patch.get_data() for patch in patches if patch.get_fill() == is_filled]
 
 
-@pytest.mark.parametrize("seconds", [0.5, 20.0, 250.0])
+@pytest.mark.parametrize("seconds", [0.5, 20.0, 120.0])
 def test_attention_and_predictions_are_drawn_whole(seconds):
     recording, prediction = made_up(seconds, **TASKS)
     _, mels, *rows, attention = plot.figure("a.wav", recording, prediction).axes
@@ -77,12 +77,12 @@ def test_padding_is_marked(seconds, is_padded):
 
 def test_long_recordings_are_drawn_in_few_columns_that_keep_their_peaks(monkeypatch):
     monkeypatch.setattr(plot, "COLUMNS", 50)
-    recording, prediction = made_up(200.0, arousal=["low", "high"])
+    recording, prediction = made_up(60.0, arousal=["low", "high"])
     waveform, mels, *_ = plot.figure("a.wav", recording, prediction).axes
     [(high, edges, low)] = stairs(waveform, True)
     assert len(high) == mels.images[0].get_array().shape[1] == plot.COLUMNS
     assert (low.min(), high.max()) == (recording.samples.min(), recording.samples.max())
-    assert edges[-1] == 200
+    assert edges[-1] == pytest.approx(60)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from servers import answer, post, reverse_proxy, running, until
 
 from ser_jax import cli
 from ser_jax.features import logmel
-from ser_jax.recognizer import Recognizer, read_recording, schema, server
+from ser_jax.recognizer import Recognizer, read_recording, server
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,6 @@ def wav(size):
 def test_predictions_are_those_of_the_library(client, small, recording, tmp_path):
     response = client.post("/predict", params={"name": "a b.wav"}, content=recording.read_bytes())
     assert response.status_code == 200
-    jsonschema.validate(response.json(), schema(), cls=jsonschema.Draft202012Validator)
     assert response.json() == small(recording).as_dict("a b.wav")
     response = client.post("/predict?hop=0.9", content=recording.read_bytes())
     assert response.json() == small(recording, hop=0.9).as_dict("recording")
@@ -89,7 +88,7 @@ def test_predictions_are_those_of_the_library(client, small, recording, tmp_path
     assert response["drawing"] == server.drawing(read_recording(recording).samples)
 
 
-@pytest.mark.parametrize(("seconds", "width"), [(0.025, 1), (9, 1), (15.015, 1), (15.025, 2), (31, 3)])
+@pytest.mark.parametrize(("seconds", "width"), [(0.025, 1), (15.015, 1), (15.025, 2), (31, 3)])
 def test_a_drawing_shows_extremes_and_levels_in_few_columns(seconds, width):
     samples = speech(seconds).astype(np.float32)
     drawing, level = server.drawing(samples), logmel(samples)
@@ -123,31 +122,25 @@ def test_the_model_is_described_in_json_whatever_its_facts(client, small):
 def test_the_openapi_document_is_valid_and_describes_the_answers(client, recording):
     document = client.get("/openapi.json").json()
     validate(document)
-    assert set(document["paths"]) == {"/model", "/predict"}
-    for method, path in (("get", "/model"), ("post", "/predict")):
-        answered = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
-        described = {**answered["schema"], "components": document["components"]}
-        response = client.request(method, path, content=recording.read_bytes() if method == "post" else None)
-        jsonschema.validate(response.json(), described, cls=jsonschema.Draft202012Validator)
-        with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({"file": "a"}, described, cls=jsonschema.Draft202012Validator)
+    answered = document["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]
+    described = {**answered["schema"], "components": document["components"]}
+    response = client.post("/predict", content=recording.read_bytes())
+    jsonschema.validate(response.json(), described, cls=jsonschema.Draft202012Validator)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"file": "a"}, described, cls=jsonschema.Draft202012Validator)
 
 
-BAD = {
-    "empty": (b"", r"a\.wav: .*expected"),
-    "text": (b"<script>alert(1)</script>" * 50, r"a\.wav: not readable as audio .*expected WAV, AIFF"),
-    "a false length": (wav(0x7FFFFFF0) + bytes(100), r"a\.wav: .*expected"),
-    "too short": (wav(20) + bytes(20), r"a\.wav: .*expected at least one frame"),
-}
-
-
-@pytest.mark.parametrize("what", BAD)
-def test_a_bad_file_is_refused_in_a_sentence_and_the_next_is_answered(client, recording, spool, what):
-    content, sentence = BAD[what]
-    response = client.post("/visualize", params={"name": "a.wav"}, content=content)
-    assert (response.status_code, response.headers["Content-Type"][:10]) == (422, "text/plain")
-    assert re.match(sentence, response.text)
-    assert str(spool) not in response.text
+def test_bad_files_are_refused_in_a_sentence_and_the_next_is_answered(client, recording, spool):
+    for content, sentence in (
+        (b"", r"a\.wav: .*expected"),
+        (b"<script>alert(1)</script>" * 50, r"a\.wav: not readable as audio .*expected WAV, AIFF"),
+        (wav(0x7FFFFFF0) + bytes(100), r"a\.wav: .*expected"),
+        (wav(20) + bytes(20), r"a\.wav: .*expected at least one frame"),
+    ):
+        response = client.post("/visualize", params={"name": "a.wav"}, content=content)
+        assert (response.status_code, response.headers["Content-Type"][:10]) == (422, "text/plain")
+        assert re.match(sentence, response.text)
+        assert str(spool) not in response.text
     assert client.post("/predict", content=recording.read_bytes()).status_code == 200
     assert list(spool.iterdir()) == []
 
@@ -164,15 +157,14 @@ def test_long_recordings_in_small_files_are_refused(client, tmp_path, monkeypatc
     assert client.post("/predict", content=content).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("hop", "sentence"),
-    [("1", "a hop of 1 s, expected a multiple of 0.9 s"), ("nan", "a hop of nan s, expected a multiple"),
-     ("much", "hop 'much', expected a number of seconds")],
-)  # fmt: skip
-def test_a_wrong_hop_is_refused_before_the_recording_is_read(client, hop, sentence):
-    response = client.post(f"/predict?hop={hop}", content=b"")
-    assert response.status_code == 400
-    assert response.text.startswith(sentence)
+def test_a_wrong_hop_is_refused_before_the_recording_is_read(client):
+    for hop, sentence in (
+        ("1", "a hop of 1 s, expected a multiple of 0.9 s, at most 7.2 s"),
+        ("nan", "a hop of nan s, expected a multiple of 0.9 s, at most 7.2 s"),
+        ("much", "hop 'much', expected a number of seconds"),
+    ):
+        response = client.post(f"/predict?hop={hop}", content=b"")
+        assert (response.status_code, response.text) == (400, sentence)
 
 
 def test_an_error_of_the_server_stops_nothing(small, recording, monkeypatch, capfd):
@@ -218,22 +210,22 @@ def test_pages_of_other_sites_cannot_send_recordings_and_the_own_page_can(client
     assert client.options("/predict", headers={"Origin": "http://evil.example"}).status_code == 405
 
 
-@pytest.mark.parametrize("keeps_host", [True, False])
-def test_it_works_behind_a_reverse_proxy_under_the_name_it_is_given(small, recording, keeps_host):
+def test_it_works_behind_a_reverse_proxy_under_the_name_it_is_given(small, recording):
     own = {"Host": "ser.example.org", "Origin": "https://ser.example.org"}
-    with (
-        running(small, names=["ser.example.org"]) as started,
-        reverse_proxy(started.address, "/ser", keeps_host) as address,
-        httpx.Client(base_url=address, trust_env=False) as client,
-    ):
-        assert client.get("/", headers=own).status_code == 200
-        assert client.get("/openapi.json", headers=own).json()["servers"] == [{"url": "."}]
-        response = client.post("/predict", content=recording.read_bytes(), headers=own)
-        assert response.json() == small(recording).as_dict("recording")
-        other = {**own, "Origin": "https://evil.example"}
-        assert client.post("/predict", content=b"", headers=other).status_code == 403
-        if keeps_host:
-            assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    with running(small, names=["ser.example.org"]) as started:
+        for keeps_host in (True, False):
+            with (
+                reverse_proxy(started.address, "/ser", keeps_host) as address,
+                httpx.Client(base_url=address, trust_env=False, headers=own) as client,
+            ):
+                assert client.get("/").status_code == 200
+                assert client.get("/openapi.json").json()["servers"] == [{"url": "."}]
+                response = client.post("/predict", content=recording.read_bytes())
+                assert response.json() == small(recording).as_dict("recording")
+                other = {"Origin": "https://evil.example"}
+                assert client.post("/predict", content=b"", headers=other).status_code == 403
+                response = client.get("/", headers={"Host": "evil.example"})
+                assert response.status_code == (400 if keeps_host else 200)
 
 
 def test_the_page_loads_nothing_and_never_treats_text_as_markup(client):
@@ -357,7 +349,7 @@ def test_a_full_queue_refuses_more(slow, monkeypatch):
 @pytest.mark.parametrize("kind", ["unnamed", "named"])
 def test_recordings_are_predicted_in_order_except_those_whose_clients_leave(slow, spool, monkeypatch, kind):
     if kind == "named":  # as on systems without /proc
-        monkeypatch.setattr(server, "DESCRIPTORS", spool / "none")
+        monkeypatch.setattr("ser_jax.recognizer.recording.DESCRIPTORS", spool / "none")
     upload = post(slow.port, b"RIFF", length=900_000)
     connections = fill(slow, [144_000, *range(1001, 1010)])  # the first has two windows
     until(lambda: len(list(spool.iterdir())) == (11 if kind == "named" else 0))
@@ -376,12 +368,12 @@ def test_recordings_are_predicted_in_order_except_those_whose_clients_leave(slow
 @pytest.mark.parametrize(
     ("host", "port", "reason"),
     [("no.such.host.invalid", 0, "expected an address of this machine and a free port"),
-     ("203.0.113.7", 0, "ssign requested"), ("127.0.0.1", 70_000, "ports end at 65535"),
-     ("a" * 300, 0, "cannot be served"), ("127.0.0.1", None, "in use")],
+     ("203.0.113.7", 0, "ssign requested"), ("a" * 300, 0, "cannot be served"),
+     ("127.0.0.1", None, "in use")],
 )  # fmt: skip
 def test_an_address_that_cannot_be_served_is_refused(small, serving, host, port, reason):
     with pytest.raises(server.ServerError, match=reason):
-        server.serve(small, host, serving.port if port is None else port, opens=False)
+        server.serve(small, host, serving.port if port is None else port, 64, (), False)
 
 
 def test_a_missing_library_is_named(monkeypatch, capsys):
@@ -400,7 +392,7 @@ def test_the_address_is_printed_and_opened(small, monkeypatch, capsys, host, sho
     opened = []
     monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
     monkeypatch.setattr(server.webbrowser, "open", opened.append)
-    server.serve(small, host, 0)
+    server.serve(small, host, 0, 64, (), True)
     until(lambda: opened)
     assert re.fullmatch(rf"http://{re.escape(shown)}:\d+/", opened[0])
     first, *more = capsys.readouterr().err.splitlines()
@@ -412,7 +404,7 @@ def test_the_address_is_printed_and_opened(small, monkeypatch, capsys, host, sho
 PROGRAM = """
 from ser_jax.recognizer import Recognizer, server
 server.GRACE = 1
-server.serve(Recognizer.load(), port=0, opens=False)
+server.serve(Recognizer.load(), "127.0.0.1", 0, 64, (), False)
 """
 
 

@@ -62,7 +62,7 @@ CONTRAST = """() => {
 
 @pytest.fixture(scope="module")
 def model(hastily):
-    return recogniser(tasks=("arousal", "dimensions", "emotion"), seeds=3, channels=8)
+    return recogniser(tasks=("arousal", "dimensions", "emotion"), seeds=2, channels=8)
 
 
 @pytest.fixture(scope="module")

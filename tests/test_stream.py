@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_jax.recognizer import Prediction, RecordingError, read_recording, schema, stream
-from ser_jax.recognizer.stream import LiveWindow, StreamError
+from ser_jax.recognizer.stream import LiveWindow
 
 
 @functools.cache
@@ -133,8 +133,6 @@ def test_a_pipe_of_wav_is_read_as_it_was_written(subtype, format, piped):
     content = wav(samples, 16_000, subtype, format)
     exact, _ = soundfile.read(io.BytesIO(content))
     assert_same(list(stream.pipe(small(), piped(content))), fed(exact.mean(axis=1)))
-    read = stream.read(piped(content))
-    np.testing.assert_array_equal(read.samples, read_recording(exact, 16_000).samples)
 
 
 @pytest.mark.parametrize("size", [0x7FFFFFFF, 0x7FFFF000, 0x7FFFFFDB, 0x80000000, 0xFFFFFFFF, 0xFFFFFFDB])
@@ -142,7 +140,6 @@ def test_lengths_that_programs_write_into_pipes_have_no_end(size, piped):
     samples = as_int16(recognisers.speech(1.2))
     found = list(stream.pipe(small(), piped(header(size) + samples.tobytes())))
     assert_same(found, fed(samples / 32768))
-    assert stream.read(piped(header(size) + samples.tobytes())).seconds == pytest.approx(1.2)
 
 
 def test_headerless_samples_and_other_chunks(piped):
@@ -161,13 +158,6 @@ def test_a_stream_shorter_than_half_a_second_is_predicted_once(rate, piped):
     assert_same_window(moment.window, small()(samples / 32768, rate).windows[0])
 
 
-def test_a_recording_that_is_cut_off_is_refused_if_its_header_states_a_length(piped):
-    samples = np.zeros(8000, "<i2").tobytes()
-    assert stream.read(piped(header(len(samples)) + samples)).seconds == 0.5
-    with pytest.raises(StreamError, match=r"^the stream ends after 7999 of the 8000 frames that its header"):
-        stream.read(piped(header(len(samples)) + samples[:-1]))
-
-
 @pytest.mark.parametrize(
     ("content", "rate", "message"),
     [
@@ -184,7 +174,7 @@ def test_a_recording_that_is_cut_off_is_refused_if_its_header_states_a_length(pi
     ],
 )
 def test_other_streams_are_refused_in_a_sentence(content, rate, message, piped):
-    with pytest.raises((StreamError, RecordingError), match=message) as raised:
+    with pytest.raises(RecordingError, match=message) as raised:
         list(stream.pipe(small(), piped(content), rate))
     assert "\n" not in str(raised.value)
 
@@ -294,7 +284,7 @@ def test_a_microphone_is_predicted_as_a_pipe_is(rate, device, listen):
         system.give(0.5)
         found.append(next(moments))
     assert_same(found, fed(samples.astype(float), rate))
-    with pytest.raises(StreamError, match=r"the microphone gave nothing for 0\.3 s, expected sound"):
+    with pytest.raises(RecordingError, match=r"the microphone gave nothing for 0\.3 s, expected sound"):
         next(moments)
     assert system.device == (0 if device == "0" else device)
     assert system.closed
@@ -338,7 +328,9 @@ def test_losses_without_end_and_a_clock_that_stands(listen):
     moments = listen(system)
     next(moments)
     system.give(1.0, is_torn=True)
-    with pytest.raises(StreamError, match=r"^the microphone gave no sound without gaps for 0\.3 s, expected"):
+    with pytest.raises(
+        RecordingError, match=r"^the microphone gave no sound without gaps for 0\.3 s, expected"
+    ):
         next(moments)
     inbox, still = stream._Inbox(16_000), types.SimpleNamespace(inputBufferAdcTime=0.0)
     for is_torn in (True, False, False, True, True, False):
@@ -348,13 +340,13 @@ def test_losses_without_end_and_a_clock_that_stands(listen):
 
 def test_a_microphone_or_library_that_is_missing_is_named(monkeypatch, tmp_path, listen):
     message = r"the microphone 'Headset' cannot be opened \(No input device matching 'Headset'\)"
-    with pytest.raises(StreamError, match=message):
+    with pytest.raises(RecordingError, match=message):
         next(listen(FakeSoundDevice(np.zeros(10)), "Headset"))
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(StreamError, match=r'needs sounddevice: pip install "ser_jax\[microphone\]"$'):
+    with pytest.raises(RecordingError, match=r'needs sounddevice: pip install "ser_jax\[microphone\]"$'):
         next(stream.microphone(small()))
     Path(tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
     monkeypatch.delitem(sys.modules, "sounddevice")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(StreamError, match=r"needs PortAudio \(Debian's libportaudio2\): PortAudio"):
+    with pytest.raises(RecordingError, match=r"needs PortAudio \(Debian's libportaudio2\): PortAudio"):
         next(stream.microphone(small()))

@@ -115,13 +115,10 @@ print(sorted(heavy & set(sys.modules)))
         ("facts.seeds", 3, "attention float32 [2, 4, 1], expected float32 [3, 4, 1] as config.json says"),
         ("facts.seeds", DROPPED, "KeyError: 'seeds'"),
         ("frontend.class", "os:system", "os:system is no Frontend"),
-        ("frontend.class", "ser_jax.model:AttentiveCNN", "AttentiveCNN is no Frontend"),
-        ("frontend.class", 3, "AttributeError"),
         ("frontend.seconds", 1e9, "windows of 100000000000 frames of 26 numbers are too large"),
         ("frontend.seconds", -1, "its seconds are -1, expected a positive number"),
         ("frontend.more", 1, "unexpected keyword argument 'more'"),
         ("frontend.seconds", 5.0, "name, frames, bands and outputs"),
-        ("tasks.arousal", None, "TypeError"),
         ("tasks.arousal.task.dimension", "tension", "dimension 'tension', expected one of arousal, valence"),
         ("tasks.arousal.task.dimension", "valence", "name, frames, bands and outputs ('valence'"),
         ("tasks.arousal.network.channels", 5, "attention float32 [2, 4, 1], expected float32 [2, 5, 1]"),
@@ -129,9 +126,7 @@ print(sorted(heavy & set(sys.modules)))
         ("tasks.arousal.network.channels", 10**12, "expected"),
         ("tasks.arousal.network.channels", "4", "TypeError"),
         ("tasks.arousal.network.outputs", 3, "name, frames, bands and outputs"),
-        ("tasks.arousal.temperature", 1.0, "TypeError"),
         ("tasks.arousal.temperature.value", "1", "expected two numbers"),
-        ("tasks.arousal.temperature.decay", None, "expected two numbers"),
         ("tasks.valence", DROPPED, "tasks.valence.params.attention float32 [2, 4, 1], expected none"),
         ("sha256", "0" * 64, "its SHA-256 is not that of config.json"),
     ],
@@ -187,8 +182,8 @@ def test_weights_that_do_not_fit_are_refused(copy, name, value, sentence):
 
 def test_damaged_weights_are_refused(copy, monkeypatch):
     content, draw = (copy / "model.safetensors").read_bytes(), np.random.default_rng(0)
-    damaged = [content[:i] for i in (0, 1, 8, 100, len(content) // 2, len(content) - 1)] + [content + b"\0"]
-    for place in draw.integers(0, len(content), 10).tolist():
+    damaged = [content[:i] for i in (0, 8, len(content) // 2, len(content) - 1)] + [content + b"\0"]
+    for place in draw.integers(0, len(content), 3).tolist():
         damaged.append(
             content[:place] + bytes([content[place] ^ 1 << int(draw.integers(8))]) + content[place + 1 :]
         )
@@ -211,7 +206,7 @@ def test_a_file_that_is_missing_or_not_regular_is_named_and_not_waited_for(copy,
 
 
 def test_weights_that_predict_nothing_finite_are_refused():
-    model = recognisers.drawn(seeds=1, channels=4)
+    model = recognisers.drawn(("arousal",), seeds=1, network=Probe)
     bias = jax.tree.map(lambda leaf: np.full_like(leaf, 3e38), model)
     with pytest.raises(ModelError, match="predictions are not finite"):
         recognisers.Recognizer(bias).compile()

@@ -8,8 +8,7 @@
 A recording is cut into overlapping windows of 7.5 s, each of which all networks predict, five seeds a task.
 """
 
-from ser_jax.recognizer.prediction import Estimate, Prediction, Segment, Window, schema
-from ser_jax.recognizer.recognizer import HopError, Recognizer
+from ser_jax.recognizer.recognizer import Estimate, HopError, Prediction, Recognizer, Segment, Window, schema
 from ser_jax.recognizer.recording import Recording, RecordingError, read_recording
 from ser_jax.recognizer.trained import ModelError, TaskModel, Trained, demonstration
 

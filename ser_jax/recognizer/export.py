@@ -36,7 +36,7 @@ from jax import export as jax_export
 from jax.interpreters import partial_eval
 
 import ser_jax
-from ser_jax.errors import UserError, meant
+from ser_jax.errors import UserError
 from ser_jax.features import FLOOR, HOP, RATE, WINDOW, LogMel, filterbank, frame_count, hann
 from ser_jax.io import atomic_file
 from ser_jax.recognizer.recognizer import Recognizer
@@ -58,30 +58,27 @@ def export(recognizer: Recognizer, format: str, path: Path | str) -> None:
 
     Raises: ExportError if a package is missing, the network cannot be translated or the file not be written.
     """
-    writers = {"onnx": to_onnx, "stablehlo": to_stablehlo}
-    if format not in writers:
-        raise ExportError(f"format {format!r}, expected {' or '.join(writers)}{meant(format, writers)}")
-    content = writers[format](recognizer.model)
+    try:
+        content = {"onnx": to_onnx, "stablehlo": to_stablehlo}[format](recognizer.model)
+    except ImportError as error:
+        expected = 'expected it: pip install "ser_jax[export]"'
+        raise ExportError(f"the package {error.name} is missing ({error}), {expected}") from error
     try:
         with atomic_file(Path(path), synced=True) as stream:
             stream.write(content)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        size = f"{len(content) / 1e6:.1f} MB"
-        raise ExportError(f"{path}: cannot be written ({reason}), expected room for {size}") from error
+        expected = f"expected room for {len(content) / 1e6:.1f} MB"
+        raise ExportError(f"{path}: cannot be written ({reason}), {expected}") from error
 
 
 def to_stablehlo(model: Trained) -> bytes:
     """Return the StableHLO of a recogniser as `jax.export` serialises it, for all of `PLATFORMS`.
 
     The exported function is named `recogniser`, or `demonstration` if it was trained on synthetic speech.
-
-    Raises: ExportError without the package flatbuffers.
     """
-    try:
-        import flatbuffers  # noqa: F401  jax.export serialises with it
-    except ImportError as error:
-        raise _missing(error) from error
+    import flatbuffers  # noqa: F401  jax.export serialises with it
+
     function, inputs = exported(model)
     option = "jax_traceback_in_locations_limit"
     limit = getattr(jax.config, option)
@@ -94,14 +91,9 @@ def to_stablehlo(model: Trained) -> bytes:
 
 
 def to_onnx(model: Trained) -> bytes:
-    """Return the ONNX file of a recogniser.
+    """Return the ONNX file of a recogniser; ExportError if a network computes what `TRANSLATIONS` lacks."""
+    import onnx
 
-    Raises: ExportError without the package onnx, or if a network computes what `TRANSLATIONS` lacks.
-    """
-    try:
-        import onnx
-    except ImportError as error:
-        raise _missing(error) from error
     function, inputs = exported(model)
     graph, names = Graph(), ["features", "frames"]
     with jax.enable_x64(True):
@@ -144,12 +136,13 @@ def exported(model: Trained) -> tuple[Callable[..., dict[str, jax.Array]], tuple
         is_usable = (frames > 0) & jnp.isfinite(jnp.where(valid, features, 0)).all()
         found = {}
         for name, own in model.tasks.items():
-            outputs = predict(own, model.scaler, features[None], frames[None])
-            values = outputs.values[:, 0]
+            values, attention = (
+                part[:, 0] for part in predict(own, model.scaler, features[None], frames[None])
+            )
             found[f"{name}_{'probabilities' if own.task.class_names else 'values'}"] = values.mean(axis=0)
             found[f"{name}_spread"] = values.std(axis=0, ddof=min(1, len(values) - 1))
             if own.network.segments > 1:
-                found[f"{name}_attention"] = outputs.attention[:, 0].mean(axis=0)
+                found[f"{name}_attention"] = attention.mean(axis=0)
         return {name: jnp.where(is_usable, value, jnp.nan) for name, value in found.items()}
 
     def from_samples(samples: Float32[Array, " n"], count: Int32[Array, ""]) -> dict[str, jax.Array]:
@@ -188,11 +181,6 @@ def _description(model: Trained) -> str:
     if model.facts.get("synthetic"):
         text += " A demonstration, trained on synthetic speech: its results mean nothing for people."
     return text
-
-
-def _missing(error: ImportError) -> ExportError:
-    expected = 'expected it: pip install "ser_jax[export]"'
-    return ExportError(f"the package {error.name} is missing ({error}), {expected}")
 
 
 # The rest translates a jaxpr to ONNX. A value is the name of a tensor, or an array if it is constant.

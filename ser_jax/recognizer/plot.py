@@ -16,7 +16,7 @@ from matplotlib.patheffects import Normal, Stroke
 
 from ser_jax.errors import one_line
 from ser_jax.io import atomic_file
-from ser_jax.recognizer.prediction import Estimate, Prediction, describe
+from ser_jax.recognizer.recognizer import Estimate, Prediction, describe
 from ser_jax.recognizer.recording import Recording, overview
 
 COLUMNS = 2000  # of the waveform and the log-mels at most; a picture has fewer

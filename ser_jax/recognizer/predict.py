@@ -3,28 +3,25 @@
 import csv
 import glob
 import io
+import itertools
 import json
 import os
+import shutil
 import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
+from ser_jax.data.audio import AudioError
 from ser_jax.data.catalog import SUFFIXES
 from ser_jax.errors import UserError, beside, one_line
-from ser_jax.recognizer import stream
-from ser_jax.recognizer.prediction import Prediction, Window, describe
-from ser_jax.recognizer.recognizer import Recognizer
-from ser_jax.recognizer.recording import Recording, read_recording
+from ser_jax.recognizer.recognizer import Prediction, Recognizer, Window, describe
+from ser_jax.recognizer.recording import Recording, RecordingError, read_recording, temporary_file
 
 STANDARD_INPUT = "-"
 UNREADABLE = {".m4a", ".mp4", ".aac", ".webm", ".opus", ".wma", ".amr", ".3gp"}
-
-
-class PredictionError(UserError):
-    """Recordings that do not exist, or a folder or picture that cannot be written."""
 
 
 def find_files(given: list[str]) -> list[str]:
@@ -33,26 +30,25 @@ def find_files(given: list[str]) -> list[str]:
     A folder, and ** in a pattern, stand for all that is below, except hidden files and what is behind links
     to folders. A folder or pattern without recordings is kept, to be named when its turn comes.
 
-    Raises: PredictionError if standard input, "-", is given twice.
+    Raises: RecordingError if standard input, "-", is given twice.
     """
     found: list[str] = []
     for name in given:
-        if name != STANDARD_INPUT and Path(name).is_dir():
-            by_suffix = [(path.suffix.lower(), str(path)) for path in _visible(Path(name), "**/*")]
-            found += [path for suffix, path in by_suffix if suffix in SUFFIXES] or [name]
-            if skipped := [suffix for suffix, _ in by_suffix if suffix in UNREADABLE]:
+        path, root = Path(name), Path(name).anchor
+        if name != STANDARD_INPUT and path.is_dir():
+            below = _visible(path, "**/*")
+            found += [str(file) for file in below if file.suffix.lower() in SUFFIXES] or [name]
+            if skipped := [suffix for file in below if (suffix := file.suffix.lower()) in UNREADABLE]:
                 _report(
                     f"{name}: {len(skipped)} files skipped ({', '.join(sorted(set(skipped)))}), expected "
                     f"{', '.join(SUFFIXES)}: ffmpeg -i speech{skipped[0]} speech.wav makes one"
                 )
-        elif glob.has_magic(name) and not Path(name).exists():
-            root = Path(name).anchor
-            paths = _visible(Path(root), str(Path(name).relative_to(root)))
-            found += [str(path) for path in paths] or [name]
+        elif glob.has_magic(name) and not path.exists():
+            found += [*map(str, _visible(Path(root), str(path.relative_to(root))))] or [name]
         else:
             found.append(name)
     if found.count(STANDARD_INPUT) > 1:
-        raise PredictionError("standard input (-) is named twice, expected it once")
+        raise RecordingError("standard input (-) is named twice, expected it once")
     return found
 
 
@@ -70,28 +66,18 @@ def predict_files(
 ) -> int:
     """Predict recordings and print the results; one that cannot be used is named and the rest goes on.
 
-    In CSV, names are printed so that the files can be opened by them, with two exceptions: a name that begins
-    like a formula, as in =1+1.wav, is printed as ./=1+1.wav, which spreadsheets do not evaluate; and on a
-    terminal, control characters are escaped, as in text.
-
     Args:
       form: "text", "json" or "csv".
       hop: as in a call of the recogniser.
       plots: a folder for pictures, named after the recordings; names that occur again are numbered.
     Returns: the exit status, 1 if a recording could not be used or a picture not be written.
-    Raises: HopError; PredictionError if the folder cannot be created.
+    Raises: HopError; OSError if the folder cannot be created.
     """
     recognizer.check_hop(hop)
     if plots is not None:
         from ser_jax.recognizer import plot
 
-        try:
-            plots.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PredictionError(f"{plots}: {error.strerror}, expected a folder for pictures") from error
-    pictures, stems = 0, Counter[str]()
-    bad: list[str] = []
-    waiting: deque[tuple[str, Recording]] = deque()
+        plots.mkdir(parents=True, exist_ok=True)
     if form == "csv":
         columns = ["file", "part", "start", "end"]
         for task, own in recognizer.model.tasks.items():
@@ -99,10 +85,12 @@ def predict_files(
             for name in own.names:
                 columns += [f"{task}_{name}", f"{task}_{name}_spread"]
         print(_csv(columns))
-    separator = "["  # of JSON
+    pictures, stems, separator = 0, Counter[str](), "["  # of JSON
+    bad: list[str] = []
     with tqdm(total=len(files), unit=" files", disable=True if len(files) == 1 else None) as bar:
-        for prediction in recognizer.predict(_read(files, waiting, bad, bar), hop):
-            name, recording = waiting.popleft()
+        read, ahead = itertools.tee(_readable(files, bad, bar))  # the recogniser may read a batch ahead
+        predictions = recognizer.predict((recording for _, recording in ahead), hop)
+        for (name, recording), prediction in zip(read, predictions, strict=True):
             with tqdm.external_write_mode(sys.stdout):
                 if form == "json":
                     print(f"{separator}\n{json.dumps(prediction.as_dict(name))}", end="")
@@ -127,32 +115,35 @@ def predict_files(
     return 1 if bad else 0
 
 
-def _read(
-    files: list[str], waiting: deque[tuple[str, Recording]], bad: list[str], bar: tqdm
-) -> Iterator[Recording]:
-    """Yield recordings, added to `waiting`; name those that cannot be used and add them to `bad`."""
+def _readable(files: list[str], bad: list[str], bar: tqdm) -> Iterator[tuple[str, Recording]]:
+    """Yield names and recordings; report those that cannot be used and add them to `bad`."""
     for name in files:
         try:
-            recording = _read_file(name)
+            recording = _read(name)
         except UserError as error:
             bad.append(name)
             bar.clear()
-            _report(f"standard input: {error}" if name == STANDARD_INPUT else str(error))
+            _report(str(error))
             bar.update()
-            continue
-        waiting.append((name, recording))
-        yield recording
+        else:
+            yield name, recording
 
 
-def _read_file(name: str) -> Recording:
+def _read(name: str) -> Recording:
     if name == STANDARD_INPUT:
-        return stream.read(sys.stdin.buffer)
+        with temporary_file() as (file, path):
+            shutil.copyfileobj(sys.stdin.buffer, file)
+            file.flush()
+            try:
+                return read_recording(path)
+            except AudioError as error:
+                raise RecordingError(f"standard input: {error.reason}") from error
     if Path(name).is_dir():
-        raise PredictionError(f"{name}: no recording in it, expected {', '.join(SUFFIXES)}")
+        raise RecordingError(f"{name}: no recording in it, expected {', '.join(SUFFIXES)}")
     if glob.has_magic(name) and not Path(name).exists():
-        raise PredictionError(f"{name}: no file matches, expected recordings")
+        raise RecordingError(f"{name}: no file matches, expected recordings")
     if hint := beside(Path(name)):
-        raise PredictionError(f"{name}: no such audio file{hint}")
+        raise RecordingError(f"{name}: no such audio file{hint}")
     return read_recording(name)
 
 
@@ -171,6 +162,11 @@ def _as_text(name: str, prediction: Prediction) -> str:
 
 
 def _as_csv(name: str, prediction: Prediction) -> str:
+    """Return the lines of a recording and its windows.
+
+    The file can be opened by its name as printed, except that control characters are escaped on a terminal. A
+    name that begins like a formula, as in =1+1.wav, is printed as ./=1+1.wav, for spreadsheets.
+    """
     if name != STANDARD_INPUT and name.startswith(("=", "+", "-", "@", "\t", "\r")):
         name = os.path.join(os.curdir, name)  # noqa: PTH118  Path drops the dot
     name = one_line(name) if sys.stdout.isatty() else name

@@ -1,24 +1,25 @@
-"""The recogniser: a recording cut into overlapping windows, each predicted by all networks."""
+"""The recogniser: a recording cut into overlapping windows, each predicted by all networks.
+
+Predictions are Python objects, text and JSON.
+"""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 
 from ser_jax.errors import UserError
-from ser_jax.features import RATE, WINDOW, Frontend, pad
+from ser_jax.features import RATE, WINDOW, pad
 from ser_jax.recognizer import trained
-from ser_jax.recognizer.prediction import Estimate, Prediction, Segment, Window
-from ser_jax.recognizer.recording import Recording, read_recording
-from ser_jax.recognizer.trained import ModelError, TaskModel, Trained
+from ser_jax.recognizer.recording import Check, Recording, read_recording
+from ser_jax.recognizer.trained import ModelError, Trained
 from ser_jax.shapes import Float, Float32
 
 BATCH = 64  # of an accelerator; on a CPU several windows at once take as long as one after another
 UNIT = 0.1  # s, of hops if the network has no attention
-
 
 # For a window: values [R, K] of all seeds, and weights of the segments [S], their mean.
 _Output: TypeAlias = tuple[Float[np.ndarray, "R K"], Float[np.ndarray, " S"]]
@@ -26,6 +27,146 @@ _Output: TypeAlias = tuple[Float[np.ndarray, "R K"], Float[np.ndarray, " S"]]
 
 class HopError(UserError):
     """A distance between windows that is not possible."""
+
+
+class Segment(NamedTuple):
+    """A stretch of sound that the attention weighs.
+
+    Attributes:
+      start, end: s from the beginning of the recording.
+      weight: those of a window, and those of a recording, sum to 1.
+    """
+
+    start: float
+    end: float
+    weight: float
+
+
+class Estimate(NamedTuple):
+    """The prediction of one task.
+
+    Attributes:
+      values: calibrated probabilities of the classes, which sum to 1, or predicted numbers by dimension; the
+        mean over the seeds. Those of a recording are the mean over its windows.
+      spread: sample standard deviation (ddof = 1) over the seeds, with the same keys; 0 for one seed.
+      label: the most probable class; None if the task predicts numbers.
+      attention: weights of the segments, the mean over the seeds; empty if the network has no attention. The
+        segments of a window always span its full length: those after the recording's end weigh padding.
+    """
+
+    values: dict[str, float]
+    spread: dict[str, float]
+    label: str | None
+    attention: tuple[Segment, ...]
+
+
+class Window(NamedTuple):
+    """The predictions for one window of a recording.
+
+    Attributes:
+      start, end: s; the end is no later than the recording's.
+      tasks: estimates by the task's name.
+    """
+
+    start: float
+    end: float
+    tasks: dict[str, Estimate]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the window as JSON, as `schema` describes it."""
+        return _as_json(self)
+
+
+class Prediction(NamedTuple):
+    """The predictions for a recording.
+
+    Attributes:
+      seconds: its duration.
+      tasks: estimates by the task's name: means over the windows, weighted by the sound that each holds.
+      windows: at least one, in order.
+    """
+
+    seconds: float
+    tasks: dict[str, Estimate]
+    windows: tuple[Window, ...]
+
+    def as_dict(self, file: str) -> dict[str, Any]:
+        """Return the prediction for the recording named `file` as JSON, as `schema` describes it."""
+        return {"file": file, **_as_json(self)}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        values, spread, label, attention = map(_as_json, value)
+        own = {"values": values} if label is None else {"class": label, "probabilities": values}
+        return {**own, "spread": spread, "attention": attention}
+    if isinstance(value, (Segment, Window, Prediction)):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {name: _as_json(part) for name, part in value.items()}
+    if isinstance(value, tuple):
+        return [_as_json(part) for part in value]
+    return round(value, 6) if isinstance(value, float) else value  # training anew would differ by more
+
+
+def describe(task: str, estimate: Estimate, width: int = 0) -> str:
+    """Return an estimate as one line of text, as in "arousal low (high: 0.17 ± 0.04)".
+
+    For two classes the probability is that of the second, for more that of the most probable one. The class
+    is padded to `width`, so that several lines can be compared.
+    """
+    numbers = {
+        name: f"{value:.2f}" + (f" ± {estimate.spread[name]:.2f}" if estimate.spread[name] else "")
+        for name, value in estimate.values.items()
+    }
+    if estimate.label is None:
+        return f"{task} " + ", ".join(f"{name} {number}" for name, number in numbers.items())
+    second = list(numbers)[1]
+    shown = f"{second}: {numbers[second]}" if len(numbers) == 2 else numbers[estimate.label]
+    return f"{task} {estimate.label:<{width}} ({shown})"
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of `Prediction.as_dict`."""
+
+    def closed(**properties: Any) -> dict[str, Any]:
+        required = list(properties)
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        }
+
+    def mapping(of: dict[str, Any], description: str) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": of, "minProperties": 1, "description": description}
+
+    time = {"type": "number", "minimum": 0}
+    share = {**time, "maximum": 1}
+    label = {"class": {"type": "string", "description": "the most probable one"}}
+    probabilities = mapping(share, "calibrated, the mean over the seeds")
+    values = mapping({"type": "number"}, "predicted numbers, the mean over the seeds")
+    common = {
+        "spread": mapping(time, "sample standard deviation over the seeds"),
+        "attention": {
+            "type": "array",
+            "items": closed(start=time, end=time, weight=share),
+            "description": "weights, which sum to 1; after the end they weigh padding",
+        },
+    }
+    estimates = {"oneOf": [{"$ref": "#/$defs/classes"}, {"$ref": "#/$defs/numbers"}]}
+    tasks = mapping(estimates, "by the task's name")
+    windows = {"type": "array", "minItems": 1, "items": closed(start=time, end=time, tasks=tasks)}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Prediction",
+        "description": "Predictions for one recording; times are in seconds.",
+        **closed(file={"type": "string"}, seconds=time, tasks=tasks, windows=windows),
+        "$defs": {
+            "classes": closed(**label, probabilities=probabilities, **common),
+            "numbers": closed(values=values, **common),
+        },
+    }
 
 
 class Recognizer:
@@ -40,12 +181,15 @@ class Recognizer:
 
     def __init__(self, model: Trained, batch: int | None = None):
         self.model = jax.device_put(model)
-        self.frontend = model.frontend
+        self.frontend = frontend = model.frontend
         self.batch = batch or (1 if jax.default_backend() == "cpu" else BATCH)
-        self._length = round(self.frontend.seconds * RATE)  # of a window, in samples
-        self._units = {name: _segment_seconds(own, model.frontend) for name, own in model.tasks.items()}
+        self._length = round(frontend.seconds * RATE)  # of a window, in samples
+        self._units = {}  # s from one segment to the next
+        for name, own in model.tasks.items():
+            frames = getattr(own.network, "segment_frames", own.network.frames // own.network.segments)
+            self._units[name] = frames / frontend.rate if own.network.segments > 1 else UNIT
         self.segment = max(self._units.values())
-        self.default_hop = self.segment * max(1, round(self.frontend.seconds / 2 / self.segment))
+        self.default_hop = self.segment * max(1, round(frontend.seconds / 2 / self.segment))
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> "Recognizer":
@@ -80,17 +224,14 @@ class Recognizer:
         return next(self.predict([read_recording(sound, rate)], hop))
 
     def predict(
-        self,
-        recordings: Iterable[Recording],
-        hop: float | None = None,
-        check: Callable[[], None] = lambda: None,
+        self, recordings: Iterable[Recording], hop: float | None = None, check: Check = lambda: None
     ) -> Iterator[Prediction]:
         """Predict recordings, `batch` windows at a time, which may be of several recordings.
 
         Args:
           recordings: read one by one, no further ahead than a batch needs.
           hop: as in a call.
-          check: called before each batch; an exception that it raises ends the prediction.
+          check: called before each batch.
         Yields: the predictions in order.
         Raises: HopError.
         """
@@ -162,12 +303,13 @@ class Recognizer:
         sound = [min(self._length, len(recording.samples) - start) for start, _ in done]
         tasks, windows = {}, []
         for name, own in self.model.tasks.items():
-            first = [round(start / RATE / self._units[name]) for start, _ in done]
-            weights = np.zeros(
-                (len(done), first[-1] + own.network.segments)
-            )  # segments of the same sound: one
+            first, count = (
+                [round(start / RATE / self._units[name]) for start, _ in done],
+                own.network.segments,
+            )
+            weights = np.zeros((len(done), first[-1] + count))  # segments of the same sound are one
             for row, i, (_, outputs) in zip(weights, first, done, strict=True):
-                row[i : i + own.network.segments] = outputs[name][1]
+                row[i : i + count] = outputs[name][1]
             values = np.average([outputs[name][0] for _, outputs in done], axis=0, weights=sound)
             tasks[name] = values, np.average(weights, axis=0, weights=sound)
         for start, outputs in done:
@@ -188,10 +330,3 @@ class Recognizer:
             means, spreads = (dict(zip(own.names, each.tolist(), strict=True)) for each in (mean, spread))
             found[name] = Estimate(means, spreads, label, attention)
         return found
-
-
-def _segment_seconds(own: TaskModel, frontend: Frontend) -> float:
-    """Return the seconds from one segment of the attention to the next; `UNIT` for a single segment."""
-    network = own.network
-    frames = getattr(network, "segment_frames", network.frames // network.segments)
-    return frames / frontend.rate if network.segments > 1 else UNIT

@@ -1,8 +1,10 @@
 """Recordings as a recogniser uses them: 16 kHz mono samples, from files or arrays of any rate and length."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,10 +15,12 @@ from ser_jax.shapes import Float, Float32, Float64, Shaped
 
 HEADROOM = 8.0  # times full scale; larger floating-point samples are probably unscaled integers
 CHANNELS = 64  # an array with more channels than this, and than samples, is probably transposed
+DESCRIPTORS = Path("/proc/self/fd")  # Linux: the open files by number
+Check: TypeAlias = Callable[[], None]  # raises an exception to end what calls it
 
 
 class RecordingError(UserError):
-    """Samples in memory that cannot be used as a recording."""
+    """A stream, a microphone, or samples in memory, that cannot be used as a recording."""
 
 
 class Recording(NamedTuple):
@@ -32,31 +36,32 @@ class Recording(NamedTuple):
 
 
 def read_recording(
-    sound: Path | str | np.ndarray, rate: float | None = None, check: Callable[[], None] = lambda: None
+    sound: Path | str | np.ndarray, rate: float | None = None, check: Check = lambda: None
 ) -> Recording:
     """Read a recording: average its channels and resample it to 16 kHz.
 
     Args:
       sound: a file (WAV, AIFF, FLAC, OGG or MP3) of any length, or an array as in `to_mono`.
       rate: sampling rate of an array, Hz; None for a file.
-      check: called for each block of a file; an exception that it raises ends the reading.
+      check: called for each block of samples.
     Raises: AudioError, which names the file, or RecordingError for an array.
     """
-    too_short = f"expected at least one frame of {WINDOW / RATE} s"
+    lowest, highest = audio.RATES
     if isinstance(sound, (str, Path)):
         if rate is not None:
             raise RecordingError(f"rate {rate} for the file {sound}, expected none: the file states its own")
         with audio.opened(sound) as file:
             recording = _resample(file.rate, (block.mean(axis=1) for block in file.blocks()), check)
-        if len(recording.samples) < WINDOW:
-            raise audio.AudioError(sound, "too short", f"{recording.seconds:.4f} s of sound, {too_short}")
-        return recording
-    if not (isinstance(rate, (int, float, np.number)) and audio.RATES[0] <= rate <= audio.RATES[1]):
-        raise RecordingError(f"rate {rate!r} of samples, expected {audio.RATES[0]} to {audio.RATES[1]} Hz")
-    samples = to_mono(sound)
-    recording = _resample(rate, np.split(samples, range(audio.BLOCK, len(samples), audio.BLOCK)))
+    elif not (isinstance(rate, (int, float, np.number)) and lowest <= rate <= highest):
+        raise RecordingError(f"rate {rate!r} of samples, expected {lowest} to {highest} Hz")
+    else:
+        samples = to_mono(sound)
+        recording = _resample(rate, np.split(samples, range(audio.BLOCK, len(samples), audio.BLOCK)), check)
     if len(recording.samples) < WINDOW:
-        raise RecordingError(f"{len(samples)} samples at {rate} Hz, {too_short}")
+        found = f"{recording.seconds:.4f} s of sound, expected at least one frame of {WINDOW / RATE} s"
+        if isinstance(sound, (str, Path)):
+            raise audio.AudioError(sound, "too short", found)
+        raise RecordingError(found)
     return recording
 
 
@@ -71,24 +76,20 @@ def to_mono(samples: Shaped[np.ndarray, "..."]) -> Float64[np.ndarray, " n"]:
     samples = np.asarray(samples)
     found = f"samples of shape {list(samples.shape)} and type {samples.dtype}"
     if samples.dtype.kind not in "fi" or samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
-        raise RecordingError(
-            f"{found}, expected floating-point numbers or signed integers [n] or [n, channels]"
-        )
+        expected = "floating-point numbers or signed integers [n] or [n, channels]"
+        raise RecordingError(f"{found}, expected {expected}")
     if samples.ndim == 2 and samples.shape[1] > max(CHANNELS, len(samples)):
         raise RecordingError(f"{found}, expected [n, channels]: transpose them, samples.T")
     with np.errstate(invalid="ignore"):  # a signalling NaN
         mono = samples.astype(np.float64)
-    peak = np.abs(mono).max(initial=0)
     if samples.dtype.kind == "i":
         mono /= -float(np.iinfo(samples.dtype).min)
-    elif not peak <= HEADROOM:
+    elif not (peak := np.abs(mono).max(initial=0)) <= HEADROOM:
         raise RecordingError(f"floating-point samples of up to {peak:g}, expected -1 to 1")
     return mono if mono.ndim == 1 else mono.mean(axis=1)
 
 
-def _resample(
-    rate: float, blocks: Iterable[Float64[np.ndarray, " _"]], check: Callable[[], None] = lambda: None
-) -> Recording:
+def _resample(rate: float, blocks: Iterable[Float64[np.ndarray, " _"]], check: Check) -> Recording:
     """Resample consecutive blocks of samples to 16 kHz."""
     convert, count, parts = converter(rate), 0, []
     for block in blocks:
@@ -109,26 +110,28 @@ def converter(rate: float) -> Callable[..., Float[np.ndarray, " m"]]:
     return lambda block, last: stream.resample_chunk(np.ascontiguousarray(block, np.float64), last=last)
 
 
-class Overview(NamedTuple):
-    """Columns of a drawing of samples.
+@contextlib.contextmanager
+def temporary_file() -> Iterator[tuple[IO[bytes], Path]]:
+    """Yield a file to write and its path; on Linux it has no name, so that not even SIGKILL leaves it."""
+    if DESCRIPTORS.is_dir():
+        with tempfile.TemporaryFile() as file:
+            yield file, DESCRIPTORS / str(file.fileno())
+    else:
+        with tempfile.NamedTemporaryFile(prefix="ser_jax-") as named:
+            yield named, Path(named.name)
 
-    Attributes:
-      seconds: of a column.
-      minima, maxima: its smallest and its largest sample.
-      level: its mean log-mel energies, dB; the lowest band first.
+
+def overview(
+    samples: Float32[np.ndarray, " n"], most: int
+) -> tuple[float, Float32[np.ndarray, " C"], Float32[np.ndarray, " C"], Float[np.ndarray, "C F"]]:
+    """Summarise samples at 16 kHz in at most `most` columns of whole frames, to draw them.
+
+    Returns: (the seconds of a column; its smallest samples; its largest; its mean log-mel energies, dB).
     """
-
-    seconds: float
-    minima: Float32[np.ndarray, " C"]
-    maxima: Float32[np.ndarray, " C"]
-    level: Float[np.ndarray, "C F"]
-
-
-def overview(samples: Float32[np.ndarray, " n"], most: int) -> Overview:
-    """Summarise samples at 16 kHz in at most `most` columns of whole frames."""
     frames = frame_count(len(samples))
     width = -(-frames // most)  # frames of a column
-    columns = [samples[i * HOP : (i + width - 1) * HOP + WINDOW] for i in range(0, frames, width)]
-    own = [column[: width * HOP] for column in columns]  # without what the next column holds, too
-    minima, maxima = (np.array([reduce(column) for column in own]) for reduce in (np.min, np.max))
-    return Overview(width * HOP / RATE, minima, maxima, np.stack([logmel(c).mean(axis=0) for c in columns]))
+    starts = np.arange(0, frames, width)
+    covered = samples[: len(starts) * width * HOP]
+    minima, maxima = (extreme.reduceat(covered, starts * HOP) for extreme in (np.minimum, np.maximum))
+    level = [logmel(samples[i * HOP : (i + width - 1) * HOP + WINDOW]).mean(axis=0) for i in starts]
+    return width * HOP / RATE, minima, maxima, np.stack(level)

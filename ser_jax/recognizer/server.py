@@ -4,7 +4,7 @@
     POST /predict        the bytes of a recording in, the JSON of `ser-jax predict --json` out
     POST /visualize      the same for the page, with a waveform and a spectrogram to draw
     GET  /model          what the model predicts and what it was trained on
-    GET  /openapi.json   a description of /predict and /model
+    GET  /openapi.json   a description of /predict
 
 Recordings are predicted one at a time, in the order in which they arrived. Every refusal is a sentence of
 plain text. Ctrl-C and SIGTERM stop the server within a few seconds.
@@ -23,10 +23,9 @@ import json
 import re
 import socket
 import sys
-import tempfile
 import threading
 import webbrowser
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import resources
@@ -48,9 +47,8 @@ from starlette.routing import Route
 import ser_jax
 from ser_jax.data import audio
 from ser_jax.errors import UserError
-from ser_jax.recognizer.prediction import schema
-from ser_jax.recognizer.recognizer import Recognizer
-from ser_jax.recognizer.recording import overview, read_recording
+from ser_jax.recognizer.recognizer import Recognizer, schema
+from ser_jax.recognizer.recording import Check, overview, read_recording, temporary_file
 from ser_jax.shapes import Float32
 
 CONNECTIONS = 256  # open at once; more are answered with status 503
@@ -62,7 +60,6 @@ WINDOWS = 4000  # of a recording, so that a small hop is for shorter ones
 GRACE = 3  # s that requests in progress are given when the server stops
 COLUMNS = 1500  # of a drawing; no screen shows more
 
-DESCRIPTORS = Path("/proc/self/fd")  # Linux: the open files by number
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*|[0-9a-f:]*:[0-9a-f:.]*", re.IGNORECASE)
 HEADERS = {
@@ -74,28 +71,20 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-Check = Callable[[], None]
-
 
 class ServerError(UserError):
     """A server that cannot start."""
 
 
 def serve(
-    recognizer: Recognizer,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    megabytes: int = 64,
-    names: Collection[str] = (),
-    opens: bool = True,
+    recognizer: Recognizer, host: str, port: int, megabytes: int, names: Collection[str], opens: bool
 ) -> None:
     """Serve until Ctrl-C; print the address on standard error.
 
     Args:
       host, port: to listen on; any address but loopback lets others reach it, and 0 is any free port.
       megabytes: the largest recording, in units of 10^6 bytes.
-      names: further host names to answer to, for example behind a reverse proxy; "*.example.org" stands for
-        all subdomains, "*" for any name.
+      names: further host names to answer to, as in `host_names`.
       opens: whether to open the page in a browser.
     Raises: ServerError if nothing can be served there.
     """
@@ -103,33 +92,27 @@ def serve(
         address, port = listener.getsockname()[:2]
         app = application(recognizer, host_names(host, address, names), megabytes)
         recognizer.compile()
-        is_unspecified = ipaddress.ip_address(address).is_unspecified
-        url = f"http://{'localhost' if is_unspecified else _bracketed(host)}:{port}/"
-        _print(f"serving at {url}, press Ctrl-C to stop")
-        if not ipaddress.ip_address(address).is_loopback:
-            _print(f"anyone who can reach {address} can use it, without a password and without encryption")
+        listens = ipaddress.ip_address(address)
+        url = f"http://{'localhost' if listens.is_unspecified else _bracketed(host)}:{port}/"
+        print(f"ser-jax: serving at {url}, press Ctrl-C to stop", file=sys.stderr, flush=True)
+        if not listens.is_loopback:
+            warning = f"anyone who can reach {address} can use it, without a password and without encryption"
+            print(f"ser-jax: {warning}", file=sys.stderr, flush=True)
         if opens:  # in a thread, because a browser in the terminal blocks until it is closed
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
             server(app).run(sockets=[listener])
 
 
-@contextlib.contextmanager
-def listen(host: str, port: int) -> Iterator[socket.socket]:
-    """Yield a listening socket. Raises: ServerError."""
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises: ServerError."""
     try:
-        if not 0 <= port <= 65535:
-            raise OverflowError("ports end at 65535")
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.create_server(address[:2], family=family)
-    except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ServerError(
-            f"{host}, port {port}: cannot be served ({reason}), expected an address of this machine and a "
-            "free port"
-        ) from error
-    with listener:
-        yield listener
+        return socket.create_server(address[:2], family=family)
+    except (OSError, UnicodeError) as error:
+        found = f"cannot be served ({getattr(error, 'strerror', None) or error})"
+        expected = "expected an address of this machine and a free port"
+        raise ServerError(f"{host}, port {port}: {found}, {expected}") from error
 
 
 def host_names(host: str, address: str, names: Collection[str] = ()) -> set[str]:
@@ -138,22 +121,27 @@ def host_names(host: str, address: str, names: Collection[str] = ()) -> set[str]
     Args:
       host, address: what it listens on. If that is every interface, the machine's own name and addresses are
         among the host names.
-      names: further ones.
+      names: further ones, for example behind a reverse proxy; "*.example.org" stands for all subdomains, "*"
+        for any name.
     Raises: ServerError if one of them is not a host name.
     """
-    for name in names:
-        if not HOST_NAME.fullmatch(name):
-            raise ServerError(f"name {name!r}, expected a host name such as ser.example.org")
+    if wrong := [name for name in names if not HOST_NAME.fullmatch(name)]:
+        raise ServerError(f"name {wrong[0]!r}, expected a host name such as ser.example.org")
     known = {*LOOPBACK, host, address, *names}
     if ipaddress.ip_address(address).is_unspecified:
         machine = socket.gethostname()
         addresses = (each for interface in psutil.net_if_addrs().values() for each in interface)
         internet = (each for each in addresses if each.family in (socket.AF_INET, socket.AF_INET6))
         known |= {machine, f"{machine}.local", *(each.address.partition("%")[0] for each in internet)}
-    return {_bracketed(name) for name in known}
+    return set(map(_bracketed, known))
 
 
-def application(recognizer: Recognizer, hosts: Collection[str], megabytes: int = 64) -> Starlette:
+def _bracketed(host: str) -> str:
+    """Return a host as URLs spell it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def application(recognizer: Recognizer, hosts: Collection[str], megabytes: int) -> Starlette:
     """Return the ASGI application, which answers to `hosts`; its `state.queue` is its `Queue`."""
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
     policy, limit, queue = content_security_policy(page), megabytes * 1_000_000, Queue()
@@ -161,15 +149,19 @@ def application(recognizer: Recognizer, hosts: Collection[str], megabytes: int =
     async def predict(request: Request) -> Response:
         if not is_same_site(request, hosts):
             raise HTTPException(403, "sent by a page of another site, expected the server's own page")
+        name, text = (request.query_params.get(key) for key in ("name", "hop"))
+        name = "recording" if name is None else name
+        try:
+            hop = recognizer.check_hop(None if text is None else float(text))
+        except ValueError as error:
+            raise HTTPException(400, f"hop {text!r}, expected a number of seconds") from error
+        except UserError as error:
+            raise HTTPException(400, str(error)) from error
         draws = request.url.path.endswith("/visualize")
-        name = request.query_params.get("name", "recording")
-        hop = _hop(request, recognizer)
         try:
             with temporary_file() as (file, path):
-                queue.refuse_if_full()
                 await receive(request, file, limit)
-                work = partial(respond, recognizer, path, hop, name, draws)
-                return await queue.run(request, work)
+                return await queue.run(request, partial(respond, recognizer, path, hop, name, draws))
         except UserError as error:
             raise HTTPException(422, str(error).replace(str(path), name)) from error
         except ClientDisconnect:
@@ -219,18 +211,14 @@ class Queue:
         self.length = 0
         self._worker = ThreadPoolExecutor(1)
 
-    def refuse_if_full(self) -> None:
-        """Raise an HTTPException if the queue is full."""
-        if self.length > QUEUE:
-            sentence = f"{QUEUE} recordings are waiting, expected fewer: try again later"
-            raise HTTPException(503, sentence, {"Retry-After": "5"})
-
     async def run(self, request: Request, work: Callable[[Check], Response]) -> Response:
         """Return the result of `work(check)`, where `check` raises ClientDisconnect once the client has left.
 
         Raises: HTTPException if the queue is full; ClientDisconnect; what `work` raises.
         """
-        self.refuse_if_full()  # again, since other uploads were faster
+        if self.length > QUEUE:
+            sentence = f"{QUEUE} recordings are waiting, expected fewer: try again later"
+            raise HTTPException(503, sentence, {"Retry-After": "5"})
         left = threading.Event()
 
         def check() -> None:
@@ -291,10 +279,9 @@ def respond(recognizer: Recognizer, path: Path, hop: float, name: str, draws: bo
     """
     longest = min(LONGEST, WINDOWS * hop)
     with audio.opened(path) as sound:
-        seconds = sound.seconds
-    if seconds > longest:
-        found, most = (f"{number / 60:.3g} minutes" for number in (seconds, longest))
-        raise UserError(f"{name}: {found} of sound at a hop of {hop:g} s, expected at most {most}")
+        if sound.seconds > longest:
+            found, most = (f"{number / 60:.3g} minutes" for number in (sound.seconds, longest))
+            raise UserError(f"{name}: {found} of sound at a hop of {hop:g} s, expected at most {most}")
     recording = read_recording(path, check=check)
     prediction = next(recognizer.predict([recording], hop, check)).as_dict(name)
     if draws:
@@ -326,10 +313,8 @@ def is_same_site(request: Request, hosts: Collection[str]) -> bool:
     Programs send neither header.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    if site is not None:
-        return site in ("same-origin", "none")
-    if origin is None:
-        return True
+    if site is not None or origin is None:
+        return site in ("same-origin", "none", None)
     with contextlib.suppress(ValueError):
         url = URL(origin.lower())
         return url.netloc == request.headers.get("Host", "").lower() or url.hostname in hosts
@@ -337,7 +322,7 @@ def is_same_site(request: Request, hosts: Collection[str]) -> bool:
 
 
 def describe_model(recognizer: Recognizer, limit: int) -> dict[str, Any]:
-    """Return the object `Model` of the OpenAPI document; a recording may have `limit` bytes."""
+    """Return what the page shows of the model; a recording may have `limit` bytes."""
     facts = json.dumps(recognizer.model.facts)
     return {
         "demonstration": recognizer.is_demonstration,
@@ -348,26 +333,10 @@ def describe_model(recognizer: Recognizer, limit: int) -> dict[str, Any]:
 
 
 def openapi() -> dict[str, Any]:
-    """Return the OpenAPI document."""
+    """Return the OpenAPI document of /predict."""
     own = "#/components/schemas/Prediction/$defs/"
     prediction = json.loads(json.dumps(schema()).replace("#/$defs/", own))
-    names = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
-    demonstration = "trained on synthetic speech; its predictions for people mean nothing"
-    properties = {
-        "demonstration": {"type": "boolean", "description": demonstration},
-        "tasks": {**names, "description": "the classes or the dimensions of each task"},
-        "bytes": {"type": "integer", "description": "the size of the largest recording"},
-        "facts": {"type": "object", "description": "what the model was trained on and how"},
-    }
-    model = {"type": "object", "properties": properties, "required": list(properties)}
-
-    def responses(name: str) -> dict[str, Any]:
-        reference = {"schema": {"$ref": f"#/components/schemas/{name}"}}
-        refusal = {"text/plain": {"schema": {"type": "string"}}}
-        return {
-            "200": {"description": "success", "content": {"application/json": reference}},
-            "default": {"description": "a refusal in a sentence", "content": refusal},
-        }
+    reference = {"schema": {"$ref": "#/components/schemas/Prediction"}}
 
     def parameter(name: str, description: str, **schema: Any) -> dict[str, Any]:
         return {"name": name, "in": "query", "description": description, "schema": schema}
@@ -384,19 +353,20 @@ def openapi() -> dict[str, Any]:
             "description": "the bytes of a WAV, AIFF, FLAC, OGG or MP3 file",
             "content": {"application/octet-stream": {}, "audio/*": {}},
         },
-        "responses": responses("Prediction"),
+        "responses": {
+            "200": {"description": "success", "content": {"application/json": reference}},
+            "default": {
+                "description": "a refusal in a sentence",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            },
+        },
     }
-    summary = "Describe the model."
-    describe = {"operationId": "model", "summary": summary, "responses": responses("Model")}
     return {
         "openapi": "3.1.0",
         "info": {"title": "ser_jax", "version": ser_jax.__version__, "summary": "Emotion in speech."},
         "servers": [{"url": "."}],  # relative to this document, as behind a proxy
-        "paths": {
-            "/predict": {"post": predict},
-            "/model": {"get": describe},
-        },
-        "components": {"schemas": {"Prediction": prediction, "Model": model}},
+        "paths": {"/predict": {"post": predict}},
+        "components": {"schemas": {"Prediction": prediction}},
     }
 
 
@@ -421,33 +391,3 @@ def content_security_policy(page: str) -> str:
 def json_response(content: Any) -> Response:
     """Return a response of JSON in ASCII, which also holds text that is not valid Unicode."""
     return Response(json.dumps(content, separators=(",", ":")), media_type="application/json")
-
-
-@contextlib.contextmanager
-def temporary_file() -> Iterator[tuple[IO[bytes], Path]]:
-    """Yield a file to write and its path; on Linux it has no name, so that not even SIGKILL leaves it."""
-    if DESCRIPTORS.is_dir():
-        with tempfile.TemporaryFile() as file:
-            yield file, DESCRIPTORS / str(file.fileno())
-    else:
-        with tempfile.NamedTemporaryFile(prefix="ser_jax-") as named:
-            yield named, Path(named.name)
-
-
-def _hop(request: Request, recognizer: Recognizer) -> float:
-    text = request.query_params.get("hop")
-    try:
-        return recognizer.check_hop(None if text is None else float(text))
-    except ValueError as error:
-        raise HTTPException(400, f"hop {text!r}, expected a number of seconds") from error
-    except UserError as error:
-        raise HTTPException(400, str(error)) from error
-
-
-def _bracketed(host: str) -> str:
-    """Return a host as URLs spell it."""
-    return f"[{host}]" if ":" in host else host
-
-
-def _print(sentence: str) -> None:
-    print(f"ser-jax: {sentence}", file=sys.stderr, flush=True)

@@ -13,22 +13,16 @@ import numpy as np
 import soundfile
 
 from ser_jax.data.audio import RATES
-from ser_jax.errors import UserError, one_line
+from ser_jax.errors import one_line
 from ser_jax.features import RATE, WINDOW
-from ser_jax.recognizer.prediction import Window, describe
-from ser_jax.recognizer.recognizer import Recognizer
-from ser_jax.recognizer.recording import Recording, converter, read_recording, to_mono
+from ser_jax.recognizer.recognizer import Recognizer, Window, describe
+from ser_jax.recognizer.recording import RecordingError, converter, to_mono
 from ser_jax.shapes import Float
 
 EVERY = 2  # predictions a second
 BLOCKS = 20  # a second, of a microphone
 KEPT = 10 * BLOCKS  # blocks that wait at most; more than a window, so that what is dropped is in none
-ENDLESS = (1 << 28) - (1 << 16)  # samples; headers of unknown length state at least as many
 TIMEOUT = 5.0  # s without samples after which a microphone counts as dead
-
-
-class StreamError(UserError):
-    """A stream or microphone that cannot be used."""
 
 
 class Moment(NamedTuple):
@@ -90,10 +84,10 @@ class LiveWindow:
         return -(-(self.place * EVERY // self._rate + 1) * self._rate // EVERY) - self.place
 
     def predict(self) -> Moment:
-        """Predict the window; raise StreamError if it is shorter than a frame."""
+        """Predict the window; raise RecordingError if it is shorter than a frame."""
         seconds = self.place / self._rate
         if len(self._samples) < WINDOW:
-            raise StreamError(f"{seconds:.4f} s of sound, expected at least {WINDOW / RATE}")
+            raise RecordingError(f"{seconds:.4f} s of sound, expected at least {WINDOW / RATE}")
         start = self._first + (self._count - len(self._samples)) / RATE
         window = self._recognizer.window(self._samples, start)
         return Moment(seconds, window._replace(end=min(seconds, start + self._recognizer.frontend.seconds)))
@@ -105,61 +99,33 @@ def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> I
     Args:
       stream: a pipe or file, read by its descriptor: WAV, whose header need not state its length.
       rate: Hz, of headerless samples: 16 bits, signed, little-endian, one channel.
-    Raises: StreamError; RecordingError for samples that are not finite.
+    Raises: RecordingError.
     """
-    with _opened(stream, rate) as file:
-        recognizer.compile()  # before sound has to wait
-        live, is_short = LiveWindow(recognizer, file.samplerate), True
-        while len(block := _read(file, live.missing)):
-            is_raw_start = rate is not None and live.place == 0
-            if is_raw_start and (block[:2] * 32768).astype("<i2").tobytes() == b"RIFF":
-                raise StreamError("the stream is a WAV file, which states its rate, expected no --rate")
-            if live.feed(to_mono(block)):
-                is_short = False
-                yield live.predict()
-        if is_short:
-            live.feed(np.empty(0), last=True)
-            yield live.predict()
-
-
-def read(stream: BinaryIO) -> Recording:
-    """Read a WAV stream to its end.
-
-    Raises: StreamError, also if it ends before the length that its header states; RecordingError.
-    """
-    with _opened(stream) as file:
-        stated, rate = file.frames, file.samplerate
-        blocks = [_read(file, rate)]
-        while len(blocks[-1]):
-            blocks.append(_read(file, rate))
-    samples = np.concatenate(blocks)
-    if len(samples) < stated and stated * samples.shape[1] < ENDLESS:
-        raise StreamError(
-            f"the stream ends after {len(samples)} of the {stated} frames that its header states"
-        )
-    return read_recording(samples, rate)
-
-
-@contextlib.contextmanager
-def _opened(stream: BinaryIO, rate: int | None = None) -> Iterator[soundfile.SoundFile]:
-    """Open a stream by its descriptor: libsndfile reads pipes, but not Python's file objects of pipes."""
     raw: dict[str, Any] = {"format": "RAW", "subtype": "PCM_16", "endian": "LITTLE", "channels": 1}
+    how = {"closefd": False, "samplerate": rate, **(raw if rate else {})}
     try:
-        with soundfile.SoundFile(
-            stream.fileno(), closefd=False, samplerate=rate, **(raw if rate else {})
-        ) as file:
+        with soundfile.SoundFile(stream.fileno(), **how) as file:
             if not RATES[0] <= file.samplerate <= RATES[1]:
-                raise StreamError(f"{file.samplerate} samples a second, expected {RATES[0]} to {RATES[1]}")
-            yield file
-    except soundfile.LibsndfileError as error:
+                raise RecordingError(f"{file.samplerate} samples a second, expected {RATES[0]} to {RATES[1]}")
+            recognizer.compile()  # before sound has to wait
+            live, is_short = LiveWindow(recognizer, file.samplerate), True
+            while len(block := file.read(live.missing, dtype="float64", always_2d=True)):
+                is_raw_start = rate is not None and live.place == 0
+                if is_raw_start and (block[:2] * 32768).astype("<i2").tobytes() == b"RIFF":
+                    raise RecordingError(
+                        "the stream is a WAV file, which states its rate, expected no --rate"
+                    )
+                if live.feed(to_mono(block)):
+                    is_short = False
+                    yield live.predict()
+            if is_short:
+                live.feed(np.empty(0), last=True)
+                yield live.predict()
+    except soundfile.LibsndfileError as error:  # it reads pipes, but not Python's file objects of pipes
         reason = one_line(error.error_string.rstrip("."))
-        raise StreamError(
+        raise RecordingError(
             f"the stream cannot be read ({reason}), expected WAV, or samples whose rate is given"
         ) from error
-
-
-def _read(file: soundfile.SoundFile, count: int) -> Float[np.ndarray, "n channels"]:
-    return np.asarray(file.read(count, dtype="float64", always_2d=True))
 
 
 def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Moment]:
@@ -171,14 +137,14 @@ def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Mo
 
     Args:
       device: its number or a part of its name; the system's default if None.
-    Raises: StreamError if there is no such device, or it gives no sound.
+    Raises: RecordingError if there is no such device, or it gives no sound.
     """
     try:
         import sounddevice
     except ImportError:
-        raise StreamError('a microphone needs sounddevice: pip install "ser_jax[microphone]"') from None
+        raise RecordingError('a microphone needs sounddevice: pip install "ser_jax[microphone]"') from None
     except OSError as error:
-        raise StreamError(f"a microphone needs PortAudio (Debian's libportaudio2): {error}") from error
+        raise RecordingError(f"a microphone needs PortAudio (Debian's libportaudio2): {error}") from error
     recognizer.compile()
     try:
         chosen = int(device) if device and device.isdecimal() else device
@@ -188,7 +154,7 @@ def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Mo
         opened.start()
     except (sounddevice.PortAudioError, ValueError) as error:  # ValueError: no such device, or several
         name = "a microphone" if device is None else f"the microphone {device!r}"
-        raise StreamError(f"{name} cannot be opened ({one_line(str(error))}), expected one") from error
+        raise RecordingError(f"{name} cannot be opened ({one_line(str(error))}), expected one") from error
     with contextlib.closing(opened):
         live = LiveWindow(recognizer, rate)
         while True:
@@ -240,4 +206,4 @@ class _Inbox:
             return self._blocks.get(timeout=TIMEOUT)
         except queue.Empty:
             found = "no sound without gaps" if self._is_torn else "nothing"
-            raise StreamError(f"the microphone gave {found} for {TIMEOUT:g} s, expected sound") from None
+            raise RecordingError(f"the microphone gave {found} for {TIMEOUT:g} s, expected sound") from None

@@ -1,4 +1,14 @@
-"""Train a recogniser: several networks per task, calibrated and evaluated on held-out speakers."""
+"""Train a recogniser: several networks per task, calibrated and evaluated on held-out speakers.
+
+Temperature scaling divides the logits z of every seed before the softmax,
+
+    p = mean_r softmax(z_r / T),   T = value share^-decay,
+
+where `share` of the window holds sound, so that predictions from less sound are less certain. Both numbers
+maximise the likelihood of held-out utterances, whole and cut short; no network's class changes. References:
+Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017); Platt, "Probabilistic Outputs for Support
+Vector Machines" (1999), for the smoothed labels.
+"""
 
 import dataclasses
 import itertools
@@ -6,64 +16,59 @@ import json
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from scipy.optimize import brute, fmin
+from scipy.special import softmax
 from tqdm import tqdm
 
-from ser_jax import __version__, data, engine
+from ser_jax import __version__, data, engine, metrics
 from ser_jax.data import Corpus, standardize
 from ser_jax.data.corpus import Concatenated
 from ser_jax.data.folds import groups
-from ser_jax.data.labels import RULES
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine, use_all_cores
 from ser_jax.engine import RunSpec
 from ser_jax.errors import UserError
-from ser_jax.features import Frontend, LogMel, make
-from ser_jax.io import atomic_folder
-from ser_jax.metrics import labelled
-from ser_jax.model import Architecture, AttentiveCNN, Tree
-from ser_jax.recognizer.evaluate import card, evaluate
-from ser_jax.recognizer.trained import TaskModel, Trained, write
-from ser_jax.shapes import Bool
-from ser_jax.tasks import TASKS, Binary, Task
+from ser_jax.features import Frontend, make
+from ser_jax.io import atomic_folder, markdown_table
+from ser_jax.model import Architecture, AttentiveCNN
+from ser_jax.recognizer import trained
+from ser_jax.recognizer.trained import TaskModel, Temperature, Trained
+from ser_jax.shapes import Bool, Float, Int, Shaped
+from ser_jax.statistics import interval
+from ser_jax.tasks import Binary, Task
 from ser_jax.tasks import task as task_named
 from ser_jax.train import Data, TrainConfig
 from ser_jax.train import key as run_key
 
 GROUPS = 5  # of speakers in each corpus; one of them is held out
-LOGMEL, ATTENTIVE_CNN = LogMel(), AttentiveCNN()
+ATTENTIVE_CNN = AttentiveCNN()
+VALUES = (0.05, 50.0)  # limits of a temperature
+DECAYS = (0.0, 3.0)
+SMALLEST = 1e-7  # probability, so that one certain mistake does not cost infinitely much
+BINS = 10
+BATCH = 64  # windows predicted at once
+CUTS = (0.5, 1.0, 2.0, 4.0)  # s, to which longer utterances are cut
 
 
 class TrainingError(UserError):
     """Corpora that no recogniser can be trained on."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """Specify how a recogniser is trained."""
-
-    name: str
-    tasks: tuple[Task, ...] = (TASKS["arousal"], TASKS["valence"])
-    frontend: Frontend = LOGMEL  # that the corpora were prepared with
-    network: Architecture = ATTENTIVE_CNN  # its input and output sizes follow from front end and task
-    seeds: int = 5  # networks per task
-    epochs: int = 50
-
-
 def train(
     corpora: Sequence[str],
     out: Path,
     *,
-    data_dir: Path | None = None,
-    name: str | None = None,
-    tasks: Sequence[str] = ("arousal", "valence"),
-    features: str = "logmel",
-    label_rule: str = RULES[0],
+    data_dir: Path | None,
+    name: str | None,
+    tasks: Sequence[str],
+    features: str,
+    label_rule: str,
     **options: Any,
-) -> dict[str, dict[str, Any]]:
+) -> None:
     """Train a recogniser on prepared corpora and write its folder atomically, showing a progress bar.
 
     On one machine the same arguments give the same bytes.
@@ -71,33 +76,37 @@ def train(
     Args:
       out: a folder that does not exist yet or is empty.
       data_dir: where the corpora were prepared; None for the usual place.
-      name: of the model; by default the folder's.
+      name: of the model; None for the folder's.
       label_rule: of arousal and valence, one of `data.labels.RULES`.
-      options: `seeds` and `epochs`, as in `Recipe`.
-    Returns: the metrics by task, as in metrics.json.
+      options: `seeds` and `epochs`, as of `fit`.
     Raises: UserError (a subclass) if a corpus or task is unknown, corpora are unfit, or `out` is not empty.
     """
     for names in (corpora, tasks):
         if repeated := [one for one in names if names.count(one) > 1]:
             raise TrainingError(f"{repeated[0]} is named twice, expected each corpus and task once")
     name = name or out.absolute().name
-    if not name.isprintable():
-        raise TrainingError(f"name {name!r}, expected one printable line")
     chosen = map(task_named, tasks)
     ruled = [dataclasses.replace(one, rule=label_rule) if type(one) is Binary else one for one in chosen]
-    recipe = Recipe(name, tuple(ruled), make(features), **options)
-    loaded = [data.load(one, data_dir, recipe.frontend) for one in corpora]
+    frontend = make(features)
+    loaded = [data.load(one, data_dir, frontend) for one in corpora]
     use_all_cores()
     with atomic_folder(out, TrainingError) as partial:  # before training: it may not be writable
-        trained, metrics = fit(loaded, recipe, Machine.here())
-        write(partial, trained)
-        (partial / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        (partial / "README.md").write_text(card(trained, metrics), encoding="utf-8")
-    return metrics
+        model, found = fit(loaded, ruled, frontend, Machine.here(), name=name, **options)
+        trained.write(partial, model)
+        (partial / "metrics.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        (partial / "README.md").write_text(card(model, found), encoding="utf-8")
 
 
 def fit(
-    corpora: Sequence[Corpus], recipe: Recipe, machine: Machine
+    corpora: Sequence[Corpus],
+    tasks: Sequence[Task],
+    frontend: Frontend,
+    machine: Machine,
+    *,
+    name: str,
+    seeds: int,
+    epochs: int,
+    network: Architecture = ATTENTIVE_CNN,
 ) -> tuple[Trained, dict[str, dict[str, Any]]]:
     """Train, calibrate and evaluate a recogniser, showing a progress bar.
 
@@ -105,20 +114,25 @@ def fit(
     the folds of experiments; a corpus with fewer separate speakers has fewer groups. All others train, with
     one scaler. Utterances without a label of a task are left out of its training and evaluation.
 
+    Args:
+      frontend: that the corpora were prepared with.
+      seeds: networks per task.
+      network: its input and output sizes follow from front end and task.
     Returns: the recogniser; its metrics by task, JSON.
     Raises: TrainingError if corpora cannot be used together or training diverges; FoldError if a corpus has
       too few speakers.
     """
-    every, held_out = divide(corpora, recipe.tasks)
+    every, held_out = divide(corpora, tasks)
     scaler = Scaler(*standardize.statistics(every.moments(), ~held_out))
-    features, frames = machine.place(every.features, every.frames)
-    placed = Data(features=features, frames=frames, group=np.zeros(len(held_out), np.int32))
-    rows = {task.name: _labelled(every, task, ~held_out) for task in recipe.tasks}
-    total, tasks = recipe.epochs * recipe.seeds * sum(map(len, rows.values())), {}
+    x, frames = machine.place(every.features, every.frames)
+    placed = Data(features=x, frames=frames, group=np.zeros(len(held_out), np.int32))
+    rows = {task.name: _labelled(every, task, ~held_out) for task in tasks}
+    models = {}
+    total = epochs * seeds * sum(map(len, rows.values()))
     with tqdm(desc="training", total=total, unit=" utterance-steps", unit_scale=True) as bar:
-        for task in recipe.tasks:
-            sizes = {"bands": recipe.frontend.dims, "frames": recipe.frontend.frames, "outputs": task.outputs}
-            network = dataclasses.replace(recipe.network, **sizes)  # type: ignore[type-var]  # any dataclass
+        for task in tasks:
+            sizes = {"bands": frontend.dims, "frames": frontend.frames, "outputs": task.outputs}
+            own = dataclasses.replace(network, **sizes)  # type: ignore[type-var]  # any dataclass
             specs = [
                 RunSpec(
                     key=run_key(seed, zlib.crc32(task.name.encode()) & 0x7FFFFFFF, fold=0),
@@ -127,25 +141,24 @@ def fit(
                     scaler=Scaler(*(part[None, :] for part in scaler)),
                     seed=seed,
                 )
-                for seed in range(recipe.seeds)
+                for seed in range(seeds)
             ]
-            params: dict[int, Tree] = {}
-            for results in engine.compute(
-                machine, network, TrainConfig(epochs=recipe.epochs), placed, specs, loss=task.loss,
+            results: dict[int, engine.RunResult] = {}
+            for some in engine.compute(
+                machine, own, TrainConfig(epochs=epochs), placed, specs, loss=task.loss,
                 on_epoch=lambda steps, _: bar.update(steps),
             ):  # fmt: skip
-                for seed, result in results.items():
-                    params[seed] = result.params
-                    if (epoch := result.stopped[0]) > 0:
-                        raise TrainingError(
-                            f"{task.name}, seed {seed}: numbers of epoch {epoch}, step {result.stopped[1]} "
-                            "were not finite; nothing was written"
-                        )
-            ordered = [params[seed] for seed in range(recipe.seeds)]
-            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *ordered)
-            tasks[task.name] = TaskModel(task, network, stacked, None)
-    model = Trained(recipe.frontend, scaler, tasks, _facts(every, held_out, recipe))
-    return evaluate(model, every, np.flatnonzero(held_out))
+                results |= some
+            for seed, result in results.items():
+                if (epoch := result.stopped[0]) > 0:
+                    found = f"numbers of epoch {epoch}, step {result.stopped[1]} were not finite"
+                    raise TrainingError(f"{task.name}, seed {seed}: {found}; nothing was written")
+            params = (results[seed].params for seed in range(seeds))
+            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
+            models[task.name] = TaskModel(task, own, stacked, None)
+    facts = {"name": name, "ser_jax": __version__, "synthetic": any(one.synthetic for one in corpora)}
+    facts |= {"seeds": seeds, "epochs": epochs, "corpora": _describe(every, held_out)}
+    return evaluate(Trained(frontend, scaler, models, facts), every, np.flatnonzero(held_out))
 
 
 def divide(corpora: Sequence[Corpus], tasks: Sequence[Task]) -> tuple[Concatenated, Bool[np.ndarray, " N"]]:
@@ -178,11 +191,11 @@ def divide(corpora: Sequence[Corpus], tasks: Sequence[Task]) -> tuple[Concatenat
 
 
 def _labelled(every: Concatenated, task: Task, which: Bool[np.ndarray, " N"]) -> np.ndarray:
-    return np.flatnonzero(which & labelled(every.labels(task))).astype(np.int32)
+    return np.flatnonzero(which & metrics.labelled(every.labels(task))).astype(np.int32)
 
 
-def _facts(every: Concatenated, held_out: Bool[np.ndarray, " N"], recipe: Recipe) -> dict[str, Any]:
-    """Return the model's origin as JSON."""
+def _describe(every: Concatenated, held_out: Bool[np.ndarray, " N"]) -> list[dict[str, Any]]:
+    """Return what each corpus is and how it was divided, as JSON."""
     corpora = []
     for number, corpus in enumerate(every.corpora.values()):
         facts = {key: getattr(corpus, key) for key in ("name", "synthetic", "fingerprint")}
@@ -191,11 +204,244 @@ def _facts(every: Concatenated, held_out: Bool[np.ndarray, " N"], recipe: Recipe
             speakers = every.speaker_id[which & (every.corpus == number)]
             facts[part] = {"utterances": len(speakers), "speakers": len(np.unique(speakers))}
         corpora.append(facts)
-    return {
-        "name": recipe.name,
-        "ser_jax": __version__,
-        "synthetic": any(corpus["synthetic"] for corpus in corpora),
-        "seeds": recipe.seeds,
-        "epochs": recipe.epochs,
-        "corpora": corpora,
+    return corpora
+
+
+class Variants(NamedTuple):
+    """M versions of labelled held-out utterances: whole, and cut to each shorter of `CUTS`."""
+
+    row: Int[np.ndarray, " M"]  # in the corpora
+    frames: Int[np.ndarray, " M"]  # that are used
+    cut: Float[np.ndarray, " M"]  # s; infinite for whole utterances
+    labels: Shaped[np.ndarray, "M ..."]
+    speaker: Shaped[np.ndarray, " M"]
+
+
+def evaluate(
+    model: Trained, corpora: Concatenated, rows: Int[np.ndarray, " N"]
+) -> tuple[Trained, dict[str, dict[str, Any]]]:
+    """Calibrate a recogniser and evaluate it on held-out utterances.
+
+    The probabilities of each speaker are calibrated on the other speakers, and not at all if these lack a
+    class. Utterances without a label of a task are left out of its evaluation.
+
+    Args:
+      rows: the utterances of the held-out speakers; every class of every task must be among them.
+    Returns: the calibrated recogniser; its metrics by task, JSON.
+    """
+    tasks, found = {}, {}
+    for name, own in model.tasks.items():
+        variants = cut_short(own.task, corpora, rows, model.frontend.rate)
+        outputs = _predict(model, name, corpora, variants)
+        predictions, temperature = outputs.mean(axis=0), None
+        if own.task.class_names:
+            predictions = cross_calibrate(outputs, variants, own.network.frames)
+            temperature = calibrate(outputs, variants, own.network.frames)
+        tasks[name] = dataclasses.replace(own, temperature=temperature)
+        found[name] = _metrics(own.task, corpora, variants, outputs, predictions)
+        found[name]["temperature"] = temperature and temperature._asdict()
+    plain = json.loads(json.dumps(found), parse_constant=lambda name: None)  # JSON has no NaN
+    return dataclasses.replace(model, tasks=tasks), plain
+
+
+def cut_short(task: Task, corpora: Concatenated, rows: Int[np.ndarray, " N"], rate: float) -> Variants:
+    """Return the labelled ones of some utterances, whole and cut short; `rate` is in frames per second."""
+    labels = corpora.labels(task)
+    rows = rows[metrics.labelled(labels[rows])]
+    each = [(rows, corpora.frames[rows], np.full(len(rows), np.inf))]
+    for seconds in CUTS:
+        longer = rows[corpora.frames[rows] > seconds * rate]
+        each.append((longer, np.full(len(longer), round(seconds * rate)), np.full(len(longer), seconds)))
+    row, frames, cut = map(np.concatenate, zip(*each, strict=True))
+    return Variants(row, frames.astype(np.int32), cut, labels[row], corpora.speaker_id[row])
+
+
+def _predict(
+    model: Trained, name: str, corpora: Concatenated, variants: Variants
+) -> Float[np.ndarray, "R M K"]:
+    """Return the networks' outputs, not calibrated."""
+    own, scaler = jax.device_put((model.tasks[name], model.scaler))
+    count, found = len(variants.row), []
+    for first in range(0, count, BATCH):
+        some = np.arange(first, first + BATCH) % count  # batches of one size: one program
+        features = corpora.features[variants.row[some]]
+        found.append(trained.predict(own, scaler, features, variants.frames[some])[0])
+    return np.concatenate(found, axis=1)[:, :count].astype(float)
+
+
+def calibrate(logits: Float[np.ndarray, "R M K"], variants: Variants, frames: int) -> Temperature:
+    """Return the temperature that makes the labels most likely.
+
+    n utterances of a class without a mistake do not prove that there are none, so a label counts as its class
+    with (n + 1) / (n + 2), Platt's estimate; otherwise separable classes would be called certain. A full
+    window has `frames`.
+    """
+    labels, classes, share = variants.labels, logits.shape[-1], variants.frames / frames
+    counts = np.bincount(labels[np.isinf(variants.cut)], minlength=classes)[labels, None]
+    targets = np.where(np.eye(classes)[labels] == 1, counts + 1, 1 / (classes - 1)) / (counts + 2)
+    # A single share does not tell value and decay apart.
+    grid = [(*np.log(VALUES), 29j), (*DECAYS, 7j)][: 1 + bool(np.ptp(share))]
+
+    def temperature(point: np.ndarray) -> Temperature:
+        value, decay = [*np.atleast_1d(point), 0.0][:2]
+        return Temperature(float(np.clip(np.exp(value), *VALUES)), float(np.clip(decay, *DECAYS)))
+
+    def loss(point: np.ndarray) -> float:
+        return log_loss(probabilities(logits, temperature(point), share), targets)
+
+    # The loss is not convex, so that the best point of a grid is refined.
+    best = brute(loss, tuple(slice(*one) for one in grid), finish=None)
+    return temperature(fmin(loss, best, xtol=1e-4, ftol=1e-9, disp=False))
+
+
+def cross_calibrate(
+    logits: Float[np.ndarray, "R M K"], variants: Variants, frames: int
+) -> Float[np.ndarray, "M K"]:
+    """Return probabilities calibrated on the other speakers, or not at all if these lack a class."""
+    share, classes = variants.frames / frames, logits.shape[-1]
+    found = probabilities(logits, Temperature(1.0), share)
+    for speaker in np.unique(variants.speaker):
+        mine = variants.speaker == speaker
+        others = Variants(*(part[~mine] for part in variants))
+        if len(np.unique(others.labels)) == classes:
+            temperature = calibrate(logits[:, ~mine], others, frames)
+            found[mine] = probabilities(logits[:, mine], temperature, share[mine])
+    return found
+
+
+def probabilities(
+    logits: Float[np.ndarray, "R M K"], temperature: Temperature, share: Float[np.ndarray, " M"]
+) -> Float[np.ndarray, "M K"]:
+    """Return calibrated probabilities, the mean over the seeds."""
+    return softmax(logits / temperature.at(share)[:, None], axis=-1).mean(axis=0)
+
+
+def log_loss(probability: Float[np.ndarray, "M K"], targets: Float[np.ndarray, "M K"]) -> float:
+    """Return the mean cross-entropy in nats; targets may be one-hot or smoothed."""
+    return float(-(targets * np.log(np.maximum(probability, SMALLEST))).sum(axis=1).mean())
+
+
+def calibration_error(probability: Float[np.ndarray, "M K"], labels: Int[np.ndarray, " M"]) -> float:
+    """Return the expected calibration error of the predicted class, over `BINS` of equal width.
+
+    It is the mean distance of a bin's accuracy from its mean probability, weighted by its utterances.
+
+    >>> calibration_error(np.array([[0.25, 0.75]] * 4), np.array([1, 1, 0, 0]))  # 75 % certain, half right
+    0.25
+    """
+    confidence, right = probability.max(axis=1), probability.argmax(axis=1) == labels
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gap = np.bincount(place, weights=confidence - right, minlength=BINS)
+    return float(np.abs(gap).sum() / len(labels))
+
+
+def _metrics(
+    task: Task, corpora: Concatenated, variants: Variants, outputs: np.ndarray, predictions: np.ndarray
+) -> dict[str, Any]:
+    """Return the metrics of a task; `predictions` [M, K] are probabilities or numbers."""
+    whole, labels, classes = np.isinf(variants.cut), variants.labels, len(task.class_names)
+
+    def quality(which: np.ndarray, predictions: np.ndarray = predictions) -> dict[str, Any]:
+        own, predicted = labels[which], predictions[which]
+        found: dict[str, Any] = {"utterances": len(own)}
+        if not classes or len(np.unique(own)) == classes:  # else UAR is not defined
+            found |= task.score(own, np.asarray(task.predict(predicted)))
+        if classes:
+            found["log_loss"] = log_loss(predicted, np.eye(classes)[own])
+            found["calibration_error"] = calibration_error(predicted, own)
+        return found
+
+    decided = np.asarray(task.predict(predictions[whole]))
+    each = np.asarray(task.predict(outputs[:, whole]))
+    found = quality(whole) | {"speakers": len(np.unique(variants.speaker))}
+    found["seeds"] = [task.score(labels[whole], one)[task.metric] for one in each]
+    if task.metric in ("UAR", "CCC"):
+        arguments = task.metric, labels[whole], decided[None], variants.speaker[whole]
+        found["interval"] = interval(*arguments, classes=task.outputs)
+    if classes:
+        found["confusion"] = metrics.confusion(labels[whole], decided, classes).tolist()
+        found["uncalibrated"] = quality(whole, softmax(outputs, axis=-1).mean(axis=0))
+    corpus = corpora.corpus[variants.row]
+    found["corpora"] = {name: quality(whole & (corpus == i)) for i, name in enumerate(corpora.names)}
+    found["seconds"] = {f"{cut:g}": quality(variants.cut == cut) for cut in CUTS if cut in variants.cut}
+    return found
+
+
+CARD = """---
+{header}
+---
+
+# {name}
+
+{synthetic}Predicts {tasks}
+from {frontend.seconds:g} s of speech, by {seeds} networks a task, trained from different seeds: the mean of
+their outputs is the prediction, their standard deviation the spread.
+
+```
+ser-jax predict --model path/to/this/folder speech.wav
+```
+
+## Training
+
+{epochs} epochs; features ({frontend.name}) are standardized by the training utterances.
+
+{corpora}
+
+## Evaluation on held-out speakers
+
+No network was trained on these speakers. The probabilities of each are calibrated on the others. Scores of
+all utterances have 95 % intervals over speakers.
+
+{quality}
+
+## Limits
+
+It was trained on certain speakers, microphones, levels and languages ({languages}). It may be wrong about
+speech that was recorded otherwise, or is louder or softer, and its spread may be small even then. Acted
+emotions differ from felt ones. Do not use it to make decisions about people.
+
+Made by ser_jax {ser_jax}. Licences of the corpora may restrict the use of models trained on them.
+"""
+SYNTHETIC = """**This is a demonstration.** It was trained on synthetic speech, whose classes a program made
+up. Its predictions for people's voices mean nothing.
+
+"""
+
+
+def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
+    """Return the model card as Markdown, with the YAML header that model hubs read.
+
+    `found` are the metrics of `evaluate`.
+    """
+    facts = model.facts
+    languages = sorted({name for corpus in facts["corpora"] for name in corpus["languages"]})
+    header = {
+        "language": [name for name in languages if name != "unknown"],
+        "library_name": "ser_jax",
+        "pipeline_tag": "audio-classification",
+        "tags": ["speech-emotion-recognition", *model.tasks, *(["synthetic"] * facts["synthetic"])],
     }
+    corpora = [["corpus", "languages", "training", "speakers", "held out", "speakers"]]
+    for one in facts["corpora"]:
+        sizes = [*one["training"].values(), *one["held_out"].values()]
+        corpora.append([one["name"], ", ".join(one["languages"]), *map(str, sizes)])
+    quality = [["task", "utterances", "number", "score", "log loss", "calibration error"]]
+    for name, own in found.items():
+        parts = {"all": own, "not calibrated": own.get("uncalibrated")} | own["corpora"]
+        parts |= {f"cut to {cut} s": part for cut, part in own["seconds"].items()}
+        keys = model.tasks[name].task.metric, "log_loss", "calibration_error"
+        for part, scores in parts.items():
+            if scores is None:
+                continue
+            score, *rest = ("-" if (it := scores.get(key)) is None else f"{it:.3f}" for key in keys)
+            if "interval" in scores:
+                score += " [{:.3f}, {:.3f}]".format(*scores["interval"])
+            quality.append([name, part, str(scores["utterances"]), f"{keys[0]} {score}", *rest])
+    return CARD.format(
+        **facts | {"corpora": markdown_table(corpora), "synthetic": SYNTHETIC if facts["synthetic"] else ""},
+        header="\n".join(f"{key}: {json.dumps(value)}" for key, value in header.items()),
+        tasks="; ".join(f"{name} ({', '.join(own.names)})" for name, own in model.tasks.items()),
+        frontend=model.frontend,
+        quality=markdown_table(quality),
+        languages=", ".join(languages),
+    )

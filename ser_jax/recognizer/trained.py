@@ -88,27 +88,17 @@ class Trained:
     facts: dict[str, Any]
 
 
-class Outputs(NamedTuple):
-    """The predictions of all seeds for a batch of windows.
-
-    Attributes:
-      values: calibrated probabilities of the classes, or predicted numbers.
-      attention: weights of the segments, which sum to 1.
-    """
-
-    values: Float[Array, "R B K"]
-    attention: Float[Array, "R B S"]
-
-
 def predict(
     own: TaskModel, scaler: Scaler, features: Float32[Array, "B T F"], frames: Int[Array, " B"]
-) -> Outputs:
+) -> tuple[Float[Array, "R B K"], Float[Array, "R B S"]]:
     """Predict a batch of windows by all seeds of a task; a pure function of the arrays.
 
     The first `frames` of each window hold sound; the others count as padding.
+
+    Returns: (calibrated probabilities of the classes, or predicted numbers; weights of the segments, which
+      sum to 1).
     """
-    temperature = own.temperature if own.task.class_names else None
-    return _predict(own.network, own.params, scaler, temperature, features, frames)
+    return _predict(own.network, own.params, scaler, own.temperature, features, frames)
 
 
 @partial(jax.jit, static_argnums=0)  # equal networks of several tasks share one program
@@ -119,13 +109,13 @@ def _predict(
     temperature: Temperature | None,
     features: Array,
     frames: Array,
-) -> Outputs:
+) -> tuple[Array, Array]:
     x = model.standardize(features, frames, scaler.mean, scaler.scale)
     values, attention, _ = jax.vmap(lambda params: model.apply(network, params, x))(params)
     if temperature is not None:
         share = jnp.clip(frames, 1, network.frames) / network.frames
         values = jax.nn.softmax(values / temperature.at(share)[None, :, None])
-    return Outputs(values, attention)
+    return values, attention
 
 
 def write(folder: Path, trained: Trained) -> None:
@@ -136,11 +126,14 @@ def write(folder: Path, trained: Trained) -> None:
     from safetensors.numpy import save
 
     content = save({name: np.ascontiguousarray(leaf) for name, leaf in leaves_by_path(trained).items()})
-    tasks = {}
-    for name, own in trained.tasks.items():
-        temperature = own.temperature and own.temperature._asdict()
-        parts = {"task": _encode(own.task), "network": _encode(own.network)}
-        tasks[name] = {**parts, "temperature": temperature}
+    tasks = {
+        name: {
+            "task": _encode(own.task),
+            "network": _encode(own.network),
+            "temperature": own.temperature and own.temperature._asdict(),
+        }
+        for name, own in trained.tasks.items()
+    }
     config = {
         "format": FORMAT,
         "version": VERSION,
