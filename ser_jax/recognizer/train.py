@@ -132,7 +132,7 @@ def fit(
             params: dict[int, Tree] = {}
             for results in engine.compute(
                 machine, network, TrainConfig(epochs=recipe.epochs), placed, specs, loss=task.loss,
-                on_epoch=lambda steps, _: bar.update(steps),
+                on_epoch=bar.update,
             ):  # fmt: skip
                 for seed, result in results.items():
                     params[seed] = result.params
