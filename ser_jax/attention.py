@@ -1,12 +1,11 @@
 """Measure which segment has the largest attention weight, by how much, and what falls on padding (Sec. 6).
 
-A short utterance fills only the first segments. The others are padding, yet have weights as well, so that
-attention "at the beginning" partly reflects lengths. The paper's figures are `largest` and `decisive` of the
-weights as they are; `masked` takes the padding out.
+A short utterance fills only the first segments; the others are padding, yet have weights as well. The paper's
+figures are `largest` and `decisive` of the weights as they are; `masked` takes the padding out.
 
 `valid`, from `valid_mask`, is [M, S] if all runs have the same utterances, [R, M, S] if each has its own. An
-utterance whose weights are all zero is left out of every share: it has no valid segment, or only pads a
-stack. A NaN among a run's weights makes its shares NaN.
+utterance whose weights are all zero is left out of every share. A NaN among a run's weights makes its shares
+NaN.
 """
 
 from typing import NamedTuple

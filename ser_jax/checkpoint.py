@@ -1,4 +1,4 @@
-"""Arrays on disk and back, by Orbax: trained runs, and the state that training resumes from.
+"""Arrays on disk and back, by Orbax: trained runs, and stacks in training, which resume to the same bits.
 
 A checkpoint is a folder that appears complete or not at all:
 
@@ -8,10 +8,12 @@ A checkpoint is a folder that appears complete or not at all:
 So damage is told from any other reason why arrays cannot be read, and what may be intact is never touched.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from ser_jax.errors import UserError
+from ser_jax.errors import Interrupted, UserError
 from ser_jax.io import move_aside, sync, write_json
 from ser_jax.model import Tree, leaves_by_path
 
 OVERHEAD = 2**20  # bytes, generously, that Orbax's own files take
-KEPT = 2  # checkpoints of a series
+KEPT = 2  # checkpoints of a stack
 
 
 class CheckpointError(UserError):
@@ -34,9 +36,6 @@ class CheckpointError(UserError):
 
 class DamagedError(CheckpointError):
     """A checkpoint that is not as it was written."""
-
-    def __init__(self, folder: Path):
-        super().__init__(f"the checkpoint {folder} is damaged; delete it to train again")
 
 
 def save(folder: Path, tree: Tree) -> None:
@@ -80,16 +79,17 @@ def restore(folder: Path, like: Tree) -> Tree:
     if not folder.exists():
         raise CheckpointError(f"no checkpoint {folder}, expected one written by an experiment")
     wanted = leaves_by_path(like)
+    here = _shapes(wanted)
     try:
-        found = _read(folder)
-        if found["arrays"] == _shapes(wanted):
+        there = _intact(folder)
+        if there == here:
             arrays = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in wanted.items()}
             stored = {name: leaf for name, leaf in arrays.items() if leaf.size}
             if stored:
                 place = folder.absolute() / "arrays"
                 arrays |= _orbax().restore(place, args=ocp.args.StandardRestore(stored))
             return jax.tree.unflatten(jax.tree.structure(like), arrays.values())
-    except (MemoryError, DamagedError):
+    except MemoryError:
         raise
     except Exception as error:  # Orbax and TensorStore raise anything
         reason = getattr(error, "strerror", None) or (str(error) or repr(error)).splitlines()[0]
@@ -97,53 +97,14 @@ def restore(folder: Path, like: Tree) -> Tree:
             f"the checkpoint {folder} cannot be read ({reason}) but need not be damaged; it was left as it "
             "is, and the same command goes on from it once it can be"
         ) from error
-    there, here = found["arrays"], _shapes(wanted)
+    if there is None:
+        raise DamagedError(f"the checkpoint {folder} is damaged; delete it to train again")
     differing = "; ".join(
         f"{name} {there.get(name, 'none')}, expected {here.get(name, 'none')}"
         for name in sorted(there | here)
         if there.get(name) != here.get(name)
     )
     raise CheckpointError(f"the checkpoint {folder} is of another configuration: {differing}")
-
-
-class Series:
-    """Checkpoints of one tree of arrays as it changes, of which the last `KEPT` are kept.
-
-    The folder is created when something is saved; nobody else may write to it.
-    """
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-
-    def path(self, number: int) -> Path:
-        """Return the folder of a checkpoint."""
-        return self._folder / str(number)
-
-    def numbers(self) -> list[int]:
-        """Return the numbers of the checkpoints, the latest first."""
-        return sorted(
-            (int(path.name) for path in self._folder.glob("*") if path.name.isdecimal()), reverse=True
-        )
-
-    def save(self, number: int, tree: Tree) -> None:
-        """Write a tree of host arrays under `number` as `save` does; delete all but the last checkpoints."""
-        save(self.path(number), tree)
-        for old in self.numbers()[KEPT:]:
-            shutil.rmtree(self.path(old), ignore_errors=True)
-
-    def latest(self, like: Tree, say: Callable[[str], None]) -> tuple[int, Tree] | None:
-        """Restore the last intact checkpoint and return it after its number; move damaged ones aside.
-
-        `say` receives a sentence for each of these.
-
-        Raises: CheckpointError if one holds other arrays, or cannot be read though it may be intact.
-        """
-        for number in self.numbers():
-            try:
-                return number, restore(self.path(number), like)
-            except DamagedError:
-                say(f"{self.path(number)} is damaged and was moved to {move_aside(self.path(number)).name}")
-        return None
 
 
 def digest(tree: Tree) -> str:
@@ -167,15 +128,14 @@ def _orbax() -> ocp.Checkpointer:
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    """Return checkpoint.json; raise DamagedError if any file is not as it was written."""
+def _intact(folder: Path) -> dict[str, str] | None:
+    """Return the dtypes and shapes of a checkpoint's arrays; None if any file is not as it was written."""
     try:
         found = json.loads((folder / "checkpoint.json").read_bytes())
-        if found["files"] == _hashes(folder / "arrays") and isinstance(found["arrays"], dict):
-            return found
-    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError) as error:
-        raise DamagedError(folder) from error
-    raise DamagedError(folder)
+        intact = found["files"] == _hashes(folder / "arrays") and isinstance(found["arrays"], dict)
+        return found["arrays"] if intact else None
+    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _hashes(folder: Path) -> dict[str, str]:
@@ -190,3 +150,98 @@ def _raise(error: OSError) -> None:
 
 def _shapes(arrays: dict[str, Any]) -> dict[str, str]:
     return {name: f"{np.dtype(leaf.dtype)} {list(leaf.shape)}" for name, leaf in arrays.items()}
+
+
+@dataclasses.dataclass
+class Checkpointing:
+    """Checkpoints of stacks that are trained together, kept until their results are stored."""
+
+    folder: Path  # of these stacks on this host; its name changes with everything that results depend on
+    environment: dict[str, Any]  # what computes them; if it differs, results are the same but for rounding
+    epochs: int
+    interval: tuple[float, int | None]  # seconds and epochs after which a stack is saved, whichever is first
+    label: str  # of the stacks, in messages
+    signals: list[int]  # requests to end, checked after every epoch
+    say: Callable[[str], None]  # prints a sentence for the user
+    enabled: bool  # False on all hosts but the first
+
+    def __post_init__(self) -> None:
+        self._saved_at, self._saved_epoch = time.monotonic(), 0
+
+    def runs_per_stack(self, proposed: int) -> int:
+        """Return how many runs each of the stacks to resume holds; for new stacks, note what is proposed."""
+        note = self.folder / "stacks.json"
+        try:
+            found = json.loads(note.read_text())
+            size, environment = int(found["runs_per_stack"]), dict(found["environment"])
+        except (OSError, ValueError, TypeError, KeyError):
+            if self.folder.exists():
+                aside = move_aside(self.folder)
+                self.say(
+                    f"{note} is lost or damaged: its stacks are trained again, and moved to {aside.name}"
+                )
+            self.folder.mkdir(parents=True)
+            write_json(note, {"runs_per_stack": proposed, "environment": self.environment}, synced=True)
+            return proposed
+        elsewhere = ", ".join(
+            f"{name}: {environment.get(name)} there, {here} expected"
+            for name, here in self.environment.items()
+            if environment.get(name) != here
+        )
+        if elsewhere:
+            self.say(f"the unfinished work was begun otherwise ({elsewhere}): results may differ by rounding")
+        return size
+
+    def numbers(self, stack: int) -> list[int]:
+        """Return the epochs after which a stack's checkpoints were saved, the latest first."""
+        names = (path.name for path in self.path(stack).glob("*"))
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+    def path(self, stack: int, *epoch: int) -> Path:
+        """Return the folder of a stack, or of its checkpoint."""
+        return self.folder.joinpath(f"stack-{stack}", *map(str, epoch))
+
+    def latest(self, stack: int, like: Tree) -> tuple[int, Tree] | None:
+        """Return the number of epochs done and the last intact snapshot; None if nothing was saved.
+
+        Damaged ones are moved aside.
+
+        Raises: CheckpointError if one holds other arrays, or cannot be read though it may be intact.
+        """
+        found, damaged = None, False
+        for epoch in self.numbers(stack) if self.enabled else []:
+            place = self.path(stack, epoch)
+            try:
+                found = epoch, restore(place, like)
+                break
+            except DamagedError:
+                damaged = True
+                self.say(f"{place} is damaged and was moved to {move_aside(place).name}")
+        epoch = found[0] if found else 0
+        if damaged or 0 < epoch < self.epochs:
+            how = f"goes on after epoch {epoch} of {self.epochs}" if epoch else "is trained again"
+            self.say(f"{self.label}: stack {stack + 1} {how}")
+        self._saved_at, self._saved_epoch = time.monotonic(), epoch
+        return found
+
+    def save(self, stack: int, epoch: int, last: bool, snapshot: Callable[[], Tree]) -> None:
+        """Save the stack if the interval has passed; called after every epoch.
+
+        Raises: Interrupted after saving, if the program should end; CheckpointError.
+        """
+        seconds, epochs = self.interval
+        due = epochs is not None and epoch - self._saved_epoch >= epochs
+        due = due or time.monotonic() - self._saved_at >= seconds
+        if self.enabled and (last or due or self.signals):
+            save(self.path(stack, epoch), snapshot())
+            for old in self.numbers(stack)[KEPT:]:
+                shutil.rmtree(self.path(stack, old), ignore_errors=True)
+            self._saved_at, self._saved_epoch = time.monotonic(), epoch
+        if self.signals:
+            raise Interrupted(
+                f"ended after epoch {epoch} of {self.epochs} of stack {stack + 1} of {self.label}, which "
+                "is saved; the same command goes on from there"
+                if self.enabled
+                else "ended; of several hosts the first one's training alone is saved",
+                self.signals[0],
+            )

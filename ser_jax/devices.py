@@ -53,8 +53,8 @@ def aligned(shape: tuple[int, ...]) -> np.ndarray:
 def use_all_cores() -> None:
     """Make every core of the processor a JAX device.
 
-    Runs that train side by side, a core each, are faster than one after another on all cores. Does nothing if
-    JAX is already initialised, or `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES` chose the number of devices.
+    Runs that train side by side, a core each, are faster than one after another on all cores. JAX must not be
+    initialised yet; a number of devices chosen by `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES` is kept.
     """
     import jax
 
@@ -104,14 +104,10 @@ class Machine:
             raise MachineError(f"stacking {self.stacking!r}, expected one of {', '.join(STACKINGS)}")
 
     @classmethod
-    def here(
-        cls,
-        devices: int | None = None,
-        budget: int | None = None,
-        runs_at_once: int | None = None,
-        stacking: str = "auto",
-    ) -> "Machine":
+    def here(cls, devices: int | None = None, budget: int | None = None, **options: Any) -> "Machine":
         """Return this host, by default with all devices and a budget of `SHARE` of the free memory.
+
+        `options` are `runs_at_once` and `stacking`.
 
         Raises: MachineError if there are fewer devices, or none.
         """
@@ -125,7 +121,7 @@ class Machine:
             )
         mesh = jax.sharding.Mesh(np.array(there[:devices]), ("runs",))
         budget = int(SHARE * free_memory(there[0])) if budget is None else budget
-        return cls(mesh, budget, runs_at_once, stacking, jax.process_index(), jax.process_count())
+        return cls(mesh, budget, host=jax.process_index(), hosts=jax.process_count(), **options)
 
     @property
     def platform(self) -> str:
@@ -155,7 +151,12 @@ class Machine:
 
         if 2 * 4 * math.prod(features.shape) > self.budget:
             return features, np.asarray(frames)
-        flat = _shareable(features).reshape(len(frames), math.prod(features.shape[1:]))
+        if not isinstance(features, np.ndarray) or features.ctypes.data % ALIGNMENT:
+            given, features = features, aligned(features.shape)  # which all devices of a processor share
+            for first in range(0, len(features), COPIED):
+                rows = np.arange(first, min(first + COPIED, len(features)))
+                features[rows] = given[rows]
+        flat = features.reshape(len(frames), math.prod(features.shape[1:]))
         return jax.device_put((flat, np.asarray(frames)), NamedSharding(self.mesh, PartitionSpec()))
 
     def wait(self, until: str) -> None:
@@ -211,14 +212,3 @@ def free_memory(device: "jax.Device") -> int:
     import psutil  # imported late, since bare accelerator images lack it
 
     return psutil.virtual_memory().available
-
-
-def _shareable(features: Gathered) -> np.ndarray:
-    """Return the features in aligned memory, which all devices of a processor share."""
-    if isinstance(features, np.ndarray) and features.ctypes.data % ALIGNMENT == 0:
-        return features
-    found = aligned(features.shape)
-    for first in range(0, len(found), COPIED):
-        rows = np.arange(first, min(first + COPIED, len(found)))
-        found[rows] = features[rows]
-    return found

@@ -7,7 +7,7 @@ device and host computes which run, is decided here. None of it changes a result
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,9 @@ from ser_jax.model import Architecture, Array, Output, Tree
 from ser_jax.objectives import Loss, cross_entropy
 from ser_jax.shapes import Float, Int, Key
 from ser_jax.train import Data, Procedure, Runs, TrainConfig, TrainState, is_streamed, pad, repeat_last
+
+if TYPE_CHECKING:  # importing Orbax takes seconds
+    from ser_jax.checkpoint import Checkpointing
 
 NO_ROWS = np.zeros(0, np.int32)
 CPU_STACK = 5  # runs a device; one after another they need no memory, and progress is shown between stacks
@@ -81,19 +84,6 @@ class RunResult(NamedTuple):
     stopped: Int[np.ndarray, "*R 2"]
 
 
-class Checkpointing(Protocol):
-    """Saves snapshots of stacks, trees of host arrays, so that an interrupted computation can be resumed."""
-
-    def runs_per_stack(self, proposed: int) -> int:
-        """Return how many runs a stack has: as many as in the work to resume, else what is proposed."""
-
-    def latest(self, stack: int, like: Tree) -> tuple[int, Tree] | None:
-        """Return the epochs done and the last snapshot of a stack, with the shapes and dtypes of `like`."""
-
-    def save(self, stack: int, epoch: int, last: bool, snapshot: Callable[[], Tree]) -> None:
-        """Save a snapshot if it is time to; called after every epoch. An exception ends the training."""
-
-
 def compute(
     machine: Machine,
     config: Architecture,
@@ -103,8 +93,8 @@ def compute(
     *,
     loss: Loss = cross_entropy,
     dev_epochs: Sequence[int] = (),
-    on_epoch: Callable[[int, bool], None] | None = None,
-    checkpointing: Checkpointing | None = None,
+    on_epoch: Callable[[int], object] = lambda steps: None,
+    checkpointing: "Checkpointing | None" = None,
     needed: Collection[int] | None = None,
 ) -> Iterator[dict[int, RunResult]]:
     """Train every run and predict its test and development utterances.
@@ -113,8 +103,8 @@ def compute(
       data: the corpora, features as `Machine.place` left them.
       specs: the runs; either all or none start from parameters and use unlabelled rows.
       dev_epochs: epochs after which the development rows are predicted.
-      on_epoch: called with the utterance-steps done since the last call, as if all hosts were equally fast,
-        and whether they had been done before an interruption.
+      on_epoch: called with the utterance-steps done since the last call, as if all hosts were equally fast.
+      checkpointing: saves snapshots, trees of host arrays, from which an interrupted computation is resumed.
       needed: indices of the runs whose results are wanted, all by default; stacks without any of them are
         left out, but the others are what they would be with them, so that results have the same bits.
     Yields: the results of a stack by index, the same on every host.
@@ -125,19 +115,13 @@ def compute(
     mine = [(machine.host + i * machine.hosts) % len(specs) for i in range(share)]
     each = stack_size(machine, config, training, data, share)
     each = machine.agreed(each if checkpointing is None else checkpointing.runs_per_stack(each))
+    size = machine.mesh.size * -(-each // machine.mesh.size)
+    widths = [max(map(len, rows)) for rows in zip(*((s.train, s.test, s.dev) for s in specs), strict=True)]
     # On a CPU steps past a run's count are free, so that one width, and one program, serves every setting.
-    whole = len(data.frames) if machine.platform == "cpu" and not is_streamed(data) else 0
-    longest = (max(map(len, lists)) for lists in zip(*((s.train, s.test, s.dev) for s in specs), strict=True))
-    stacks = _Stacks(
-        machine,
-        Procedure(config, training, loss, machine.computes_runs_by, machine.mesh),
-        data,
-        machine.mesh.size * -(-each // machine.mesh.size),
-        tuple(most and max(most, whole) for most in longest),
-        tuple(dev_epochs),
-        checkpointing,
-        on_epoch or (lambda steps, before: None),
-    )
+    if machine.platform == "cpu" and not is_streamed(data):
+        widths[0] = max(widths[0], len(data.frames))
+    procedure = Procedure(config, training, loss, machine.computes_runs_by, machine.mesh)
+    stacks = _Stacks(procedure, data, size, widths, machine.hosts, dev_epochs, checkpointing, on_epoch)
     for number, first in enumerate(range(0, share, each)):
         together = range(first * machine.hosts, min((first + each) * machine.hosts, len(specs)))
         if needed is None or set(together) & set(needed):
@@ -168,7 +152,7 @@ def predict_runs(
         runs = train.fill(train.stack([specs[i].run() for i in some]), size)
         own = repeat_last(jax.tree.map(lambda leaf: leaf[np.array(some)], params), size)  # noqa: B023
         padded = pad([rows[i] for i in some], longest, size)
-        found = train.predict(config, data, runs, own, *padded, machine.mesh)
+        found = train.predict(config, data, runs, own, padded, machine.mesh)
         for place, i in enumerate(some):
             yield jax.tree.map(lambda part: part[place, : len(rows[i])], found)  # noqa: B023
 
@@ -219,46 +203,55 @@ def run_bytes(config: Architecture, training: TrainConfig, utterances: int, stre
 class _Stacks(NamedTuple):
     """Hold what the stacks of a computation share; `widths` are of training, test and development rows."""
 
-    machine: Machine
     procedure: Procedure
     data: Data
     size: int
-    widths: tuple[int, ...]
-    dev_epochs: tuple[int, ...]
-    checkpointing: Checkpointing | None
-    on_epoch: Callable[[int, bool], None]
+    widths: Sequence[int]
+    hosts: int
+    dev_epochs: Sequence[int]
+    checkpointing: "Checkpointing | None"
+    on_epoch: Callable[[int], object]
 
     def compute(self, number: int, specs: list[RunSpec]) -> RunResult:
         config, training, *_, mesh = self.procedure
+        count, params = len(specs), None
         runs = train.fill(train.stack([spec.run() for spec in specs], self.widths[0]), self.size)
+        test = pad([spec.test for spec in specs], self.widths[1], self.size)
         dev = pad([spec.dev for spec in specs], self.widths[2], self.size)
-        params = None
         if specs[0].params is not None:
             first = jax.tree.map(lambda *leaves: np.stack(leaves), *(spec.params for spec in specs))
             params = repeat_last(first, self.size)
-        steps = int(np.sum(runs.count)) * self.machine.hosts
+        steps = int(np.sum(runs.count)) * self.hosts
+        losses = np.full((training.epochs, self.size), np.nan, np.float32)
         shape = len(self.dev_epochs), self.size, self.widths[2], config.outputs
         dev_outputs = np.full(shape, np.nan, np.float32)
-        resume = self._resume(number, runs, params, dev_outputs, len(specs))
-        for _ in range(0 if resume is None else resume[0]):
-            self.on_epoch(steps, True)
+        resume: tuple[int, TrainState, np.ndarray] | None = None
+        if self.checkpointing is not None:
+            start = partial(train.start_runs, config, training, corpora=self.data.corpora)
+            state = jax.eval_shape(lambda: jax.tree.map(lambda leaf: leaf[:count], start(runs, params)))
+            like = {"state": state, "losses": losses[:, :count], "dev_outputs": dev_outputs[:, :count]}
+            if found := self.checkpointing.latest(number, like):
+                done, kept = found
+                losses[:, :count], dev_outputs[:, :count] = kept["losses"], kept["dev_outputs"]
+                resume = done, repeat_last(kept["state"], self.size), losses
+                self.on_epoch(steps * done)
 
-        def outputs(params: Tree, rows: tuple[np.ndarray, np.ndarray]) -> Array:
-            return train.predict(config, self.data, runs, params, *rows, mesh).outputs
+        def outputs(params: Tree, rows: np.ndarray) -> Array:
+            return train.predict(config, self.data, runs, params, rows, mesh).outputs
 
         def after_epoch(epoch: int, state: TrainState, losses: np.ndarray) -> None:
-            if epoch in self.dev_epochs and dev[0].size:
+            if epoch in self.dev_epochs and dev.size:
                 dev_outputs[self.dev_epochs.index(epoch)] = outputs(state.params, dev)
             if self.checkpointing is not None:
-                snapshot = partial(_snapshot, state, losses, dev_outputs, len(specs))
+                snapshot = partial(_snapshot, state, losses, dev_outputs, count)
                 self.checkpointing.save(number, epoch, epoch == training.epochs, snapshot)
-            self.on_epoch(steps, False)
+            self.on_epoch(steps)
 
         state, losses = train.fit_runs(
             self.procedure, self.data, runs, params, on_epoch=after_epoch, resume=resume
         )
-        tested = outputs(state.params, pad([spec.test for spec in specs], self.widths[1], self.size))
-        own = _snapshot(state, losses, dev_outputs, len(specs))
+        tested = outputs(state.params, test)
+        own = _snapshot(state, losses, dev_outputs, count)
         stopped = own["state"].stopped
 
         def blank(leaf: np.ndarray) -> np.ndarray:
@@ -266,30 +259,9 @@ class _Stacks(NamedTuple):
             rows = (stopped[:, 0] > 0).reshape(-1, *[1] * (leaf.ndim - 1))
             return np.where(rows, np.nan, leaf).astype(leaf.dtype)
 
-        found = own["state"].params, tested[: len(specs)], own["dev_outputs"].swapaxes(0, 1)
-        params, tested, dev_outputs = jax.tree.map(blank, found)
+        every = own["state"].params, tested[:count], own["dev_outputs"].swapaxes(0, 1)
+        params, tested, dev_outputs = jax.tree.map(blank, every)
         return RunResult(params, own["losses"].T, tested, dev_outputs, stopped)
-
-    def _resume(
-        self, number: int, runs: Runs, params: Tree, dev_outputs: np.ndarray, count: int
-    ) -> tuple[int, TrainState, np.ndarray] | None:
-        """Return what a stack of `count` runs resumes from, if anything, and fill in `dev_outputs`."""
-        if self.checkpointing is None:
-            return None
-        config, training, *_ = self.procedure
-        losses = np.full((training.epochs, self.size), np.nan, np.float32)
-        start = partial(train.start_runs, config, training, corpora=self.data.corpora)
-        state = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype),
-            jax.eval_shape(start, runs, params),
-        )
-        like = {"state": state, "losses": losses[:, :count], "dev_outputs": dev_outputs[:, :count]}
-        found = self.checkpointing.latest(number, like)
-        if found is None:
-            return None
-        epoch, kept = found
-        losses[:, :count], dev_outputs[:, :count] = kept["losses"], kept["dev_outputs"]
-        return epoch, repeat_last(kept["state"], self.size), losses
 
 
 def _snapshot(state: TrainState, losses: np.ndarray, dev_outputs: np.ndarray, count: int) -> Tree:

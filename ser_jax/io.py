@@ -1,6 +1,8 @@
 """Atomic files and folders, folder locks, and Markdown tables."""
 
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import secrets
@@ -11,16 +13,7 @@ from typing import BinaryIO
 
 from ser_jax.errors import UserError, beside
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # a module, or None
-
 PARTIAL = ".partial"
-
-
-class LockedError(OSError):
-    """A folder that is locked already, by another process or by this one."""
 
 
 @contextlib.contextmanager
@@ -50,12 +43,6 @@ def write_json(out: Path | str, content: object, synced: bool = False) -> None:
     """Write JSON as `atomic_file` does; ValueError for what JSON cannot express, such as NaN."""
     with atomic_file(out, synced) as stream:
         stream.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
-
-
-def remove_partial_files(folder: Path) -> None:
-    """Remove what killed processes left of `atomic_file` in a folder that no other process writes to."""
-    for file in folder.glob(f".*{PARTIAL}"):
-        file.unlink(missing_ok=True)
 
 
 def sync(place: Path) -> None:
@@ -92,9 +79,8 @@ def atomic_folder(out: Path | str, error: type[Exception]) -> Iterator[Path]:
 
 def move_aside(place: Path) -> Path:
     """Rename a damaged file or folder to a free name with the suffix ".damaged", and return its new path."""
-    suffixes = (".damaged" + (f"-{number}" if number else "") for number in range(1000))
-    aside = next(other for suffix in suffixes if not (other := place.with_name(place.name + suffix)).exists())
-    return place.rename(aside)
+    names = (f"{place.name}.damaged" + (f"-{number}" if number else "") for number in range(1000))
+    return place.rename(next(free for name in names if not (free := place.with_name(name)).exists()))
 
 
 def read_bytes(file: Path, error: type[UserError], expected: str) -> bytes:
@@ -113,24 +99,18 @@ def read_bytes(file: Path, error: type[UserError], expected: str) -> bytes:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock an existing folder until the block ends or the process dies.
+def lock_folder(folder: Path, busy: UserError) -> Iterator[None]:
+    """Lock an existing folder until the block ends or the process dies; raise `busy` if it is locked already.
 
-    The lock is advisory, leaves no file behind, and is absent on Windows and file systems without locks.
-
-    Raises: LockedError at once if the folder is locked already; OSError if there is no such folder.
+    The lock is advisory, leaves no file behind, and is absent on file systems without locks.
     """
-    if fcntl is None:
-        yield
-        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LockedError(f"{folder}: another process is at work in this folder") from error
-        except OSError:  # a file system without locks
-            pass
+        except OSError as error:
+            if error.errno == errno.EWOULDBLOCK:
+                raise busy from error
         yield
     finally:
         with contextlib.suppress(OSError):  # forked children would keep the lock if it were only closed

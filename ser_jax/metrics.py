@@ -56,7 +56,7 @@ def uar(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarr
 
     Arguments as of `confusion`. Chance is 1 / K.
 
-    >>> uar([0, 0, 0, 1], [[0, 0, 0, 0], [0, 0, 0, 1]])  # the first is right in three of four
+    >>> uar([0, 0, 0, 1], [[0, 0, 0, 0], [0, 0, 0, 1]])
     array([0.5, 1. ])
     """
     class_sizes(labels, classes)

@@ -1,7 +1,6 @@
 """How programs end: errors as one sentence, and interrupts while starting, at work and in training."""
 
 import contextlib
-import dataclasses
 import os
 import signal
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator
 from ser_jax.errors import Interrupted, UserError, one_line
 
 TRACEBACK = "SER_JAX_TRACEBACK"  # if 1, tracebacks are printed above the sentence
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_cli(program: str, work: Callable[[], int | None], interrupted: str = "interrupted") -> int:
@@ -71,30 +70,37 @@ def raise_on_interrupt() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@dataclasses.dataclass
-class Shutdown:
-    """The signal that requested the end of the program; None if there was none."""
-
-    requested: int | None = None
-
-
 @contextlib.contextmanager
-def graceful_shutdown(say: Callable[[str], None]) -> Iterator[Shutdown]:
+def graceful_shutdown(say: Callable[[str], None]) -> Iterator[list[int]]:
     """Note the first signal, so that training ends after its epoch; exit at once on the second.
 
     Python runs no signal handler while XLA computes, so a thread reads the signals from the wakeup
     descriptor and calls `say` with sentences for the user. Ignored signals (by `nohup`, say) stay ignored.
+
+    Yields: the signals received so far.
     """
-    shutdown = Shutdown()
+    received: list[int] = []
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
+
+    def watch() -> None:
+        while number := int.from_bytes(os.read(reader, 1)):
+            if number not in SIGNALS:
+                continue
+            ending = "ending after this epoch, which is saved; once more ends at once, losing what was not"
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                say("stopped at once; the same command continues" if received else ending)
+            if received:
+                os._exit(128 + number)
+            received.append(number)
+
     numbers = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     handlers = {number: signal.signal(number, lambda *_: None) for number in numbers}
     before = signal.set_wakeup_fd(writer)
-    watcher = threading.Thread(target=_watch, args=(reader, shutdown, say), daemon=True)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield shutdown
+        yield received
     finally:
         signal.set_wakeup_fd(before)
         for number, handler in handlers.items():
@@ -102,15 +108,3 @@ def graceful_shutdown(say: Callable[[str], None]) -> Iterator[Shutdown]:
         os.close(writer)
         watcher.join()
         os.close(reader)
-
-
-def _watch(reader: int, shutdown: Shutdown, say: Callable[[str], None]) -> None:
-    while byte := os.read(reader, 1):
-        if byte[0] not in SIGNALS:
-            continue
-        ending = "ending after this epoch, which is saved; once more ends at once, losing what was not"
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            say(ending if shutdown.requested is None else "stopped at once; the same command continues")
-        if shutdown.requested is not None:
-            os._exit(128 + byte[0])
-        shutdown.requested = byte[0]

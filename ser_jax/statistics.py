@@ -1,8 +1,7 @@
 """Uncertainty of a metric: confidence intervals, permutation tests, and the range of chance.
 
 Each of R runs predicted the same M test utterances. Utterances of one speaker are not independent, so that
-speakers are resampled, never utterances. The runs are taken as they are: how results vary with the seed is
-told by the standard deviation over the runs.
+speakers are resampled, never utterances. The runs are taken as they are.
 
 A metric is "UAR" or "CCC" (the mean over the dimensions with labels); that of several runs is their mean. It
 follows from sums over the utterances of each speaker, so that many draws of speakers are one matrix product.
@@ -10,7 +9,7 @@ follows from sums over the utterances of each speaker, so that many draws of spe
 
 import bisect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -202,24 +201,20 @@ def chance_interval(metric: str, labels: ArrayLike, *, classes: int = 2, level: 
         half = ndtri((1 + level) / 2) * np.sqrt(np.sum(1 / np.maximum(sizes - 1, 1))) / len(sizes)
         return Interval(max(-1.0, -half), min(1.0, half))
     if classes == 2:
-        half = _reach_of_coins(int(sizes.min()), int(sizes.max()), level)
+        a, b = int(sizes.min()), int(sizes.max())
+        found = np.arange(a + 1)
+        likely = binom.pmf(found, a, 0.5)
+
+        def inside(width: int) -> float:
+            """Return the probability of |i b + j a - a b| <= width if i of a and j of b are found."""
+            most, least = ((a * b + end - found * b) // a for end in (width, -width - 1))
+            return likely @ (binom.cdf(most, b, 0.5) - binom.cdf(least, b, 0.5))
+
+        half = bisect.bisect_left(range(a * b), level, key=inside) / (2 * a * b)
     else:
-        found = np.random.default_rng(0).binomial(sizes, 1 / classes, (100_000, classes)) / sizes
-        half = float(np.quantile(np.abs(found.mean(axis=1) - 1 / classes), level))
+        shares = np.random.default_rng(0).binomial(sizes, 1 / classes, (100_000, classes)) / sizes
+        half = float(np.quantile(np.abs(shares.mean(axis=1) - 1 / classes), level))
     return Interval(max(0.0, 1 / classes - half), min(1.0, 1 / classes + half))
-
-
-def _reach_of_coins(a: int, b: int, level: float) -> float:
-    """Return half the width of `chance_interval` of classes of a <= b utterances."""
-    found = np.arange(a + 1)
-    likely = binom.pmf(found, a, 0.5)
-
-    def inside(width: int) -> float:
-        """Return the probability of |i b + j a - a b| <= width if i of a and j of b are found."""
-        most, least = ((a * b + end - found * b) // a for end in (width, -width - 1))
-        return likely @ (binom.cdf(most, b, 0.5) - binom.cdf(least, b, 0.5))
-
-    return bisect.bisect_left(range(a * b), level, key=inside) / (2 * a * b)
 
 
 def _evaluation(
@@ -269,12 +264,9 @@ def _sizes(metric: str, labels: np.ndarray, classes: int) -> np.ndarray:
     return sizes[sizes > 0]
 
 
-def _blocks(count: int, width: int) -> Iterator[int]:
-    """Yield numbers of rows that sum to `count`, each of at most `BLOCK` numbers in all."""
-    most = max(1, BLOCK // width)
-    while count > 0:
-        yield min(most, count)
-        count -= most
+def _blocks(count: int, width: int) -> list[int]:
+    """Return numbers of rows that sum to `count`, each of at most `BLOCK` numbers in all."""
+    return np.diff([*range(0, count, max(1, BLOCK // width)), count]).tolist()
 
 
 def _checked(level: float) -> float:

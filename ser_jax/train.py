@@ -12,7 +12,7 @@ from the stack, the device, or where training was resumed.
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ from ser_jax.shapes import Bool, Float, Int, Key
 
 CHUNK = 8  # steps whose features are brought to the device at a time, if they are streamed
 PREDICTION_BATCH = 64
-OPTIMIZERS = ("adam", "adamw", "sgd")
+Optimizer = Literal["adam", "adamw", "sgd"]
 Stacked = TypeVar("Stacked")  # a tree with a leading R
 
 
@@ -59,15 +59,17 @@ class TrainConfig:
     learning_rate: float = 1e-3
     batch: int = 32
     epochs: int = 50
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    optimizer: Optimizer = "adam"
     weight_decay: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     augment: Augmentation = NO_AUGMENTATION
     objective: Objective = TASK_LOSS
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise TrainError(f"optimizer {self.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
+        if self.optimizer not in get_args(Optimizer):
+            raise TrainError(
+                f"optimizer {self.optimizer!r}, expected one of {', '.join(get_args(Optimizer))}"
+            )
         if self.optimizer == "adam" and self.weight_decay:
             raise TrainError(f"a weight decay of {self.weight_decay} with adam, expected adamw or sgd")
         if not self.learning_rate > 0 or self.weight_decay < 0 or self.batch < 1 or self.epochs < 0:
@@ -185,10 +187,8 @@ def stack(runs: list[Runs], width: int | None = None) -> Runs:
     most = max(width, *(len(run.unlabelled[0]) for run in runs if run.unlabelled is not None), 0)
 
     def padded(run: Runs) -> Runs:
-        if run.unlabelled is not None:
-            rows, count = run.unlabelled
-            run = dataclasses.replace(run, unlabelled=(_pad(rows, most), count))
-        return dataclasses.replace(run, train=_pad(run.train, width))
+        others = run.unlabelled and (_pad(run.unlabelled[0], most), run.unlabelled[1])
+        return dataclasses.replace(run, train=_pad(run.train, width), unlabelled=others)
 
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(padded, runs))
 
@@ -205,12 +205,9 @@ def repeat_last(stack: Stacked, size: int) -> Stacked:
     return jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(size), len(leaf) - 1)], stack)
 
 
-def pad(
-    rows: list[np.ndarray], width: int, size: int
-) -> tuple[Int[np.ndarray, "size width"], Int[np.ndarray, "size"]]:
-    """Return lists of rows as one padded array, and their lengths."""
-    every = [*rows, *[np.zeros(0, np.int32)] * (size - len(rows))]
-    return np.stack([_pad(own, width) for own in every]), np.array([len(own) for own in every])
+def pad(rows: list[np.ndarray], width: int, size: int) -> Int[np.ndarray, "size width"]:
+    """Return lists of rows, and empty ones up to `size`, as one padded array."""
+    return np.stack([_pad(own, width) for own in [*rows, *[np.zeros(0, np.int32)] * (size - len(rows))]])
 
 
 def _pad(rows: Array, width: int) -> np.ndarray:
@@ -510,36 +507,12 @@ def fit_runs(
     return state, losses
 
 
-def _output(config: Architecture, batch: Data, run: Runs, params: Tree) -> Output:
-    return model.apply(config, params, standardized(batch, run))._replace(embedding=None)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _predict(
-    config: Architecture,
-    mesh: Mesh | None,
-    data: Data,
-    runs: Runs,
-    params: Tree,
-    rows: Int[Array, "R batches B"],
-    count: Int[Array, "R"],
-) -> Output:
-    def one(data: Data, run: Runs, params: Tree, rows: jax.Array, count: jax.Array) -> Output:
-        def predicted(rows: jax.Array) -> Output:
-            return _output(config, gather(data, rows), run, params)
-
-        def nothing(rows: jax.Array) -> Output:
-            return jax.tree.map(jnp.zeros_like, jax.eval_shape(predicted, rows))
-
-        first = jnp.arange(len(rows)) * PREDICTION_BATCH
-        return lax.map(lambda batch: lax.cond(batch[0] < count, predicted, nothing, batch[1]), (first, rows))
-
-    return each_run(one, data, runs, params, rows, count, mesh=mesh)
-
-
 @partial(jax.jit, static_argnums=(0, 1))
 def _predict_batch(config: Architecture, mesh: Mesh | None, batch: Data, runs: Runs, params: Tree) -> Output:
-    return each_run(lambda _, *one: _output(config, *one), (), batch, runs, params, mesh=mesh)
+    def one(_: object, batch: Data, run: Runs, params: Tree) -> Output:
+        return model.apply(config, params, standardized(batch, run))._replace(embedding=None)
+
+    return each_run(one, (), batch, runs, params, mesh=mesh)
 
 
 def predict(
@@ -548,24 +521,15 @@ def predict(
     runs: Runs,
     params: Tree,
     rows: Int[np.ndarray, "R M"],
-    count: Int[np.ndarray, "R"],
     mesh: Mesh | None = None,
 ) -> Output:
-    """Predict utterances by every run of a stack, without dropout; rows past its `count` are padding.
+    """Predict utterances by every run of a stack, without dropout.
 
     Returns: Output(outputs [R, M, K], attention [R, M, S]) on the host.
     """
     width = rows.shape[1]
     batches = max(1, -(-width // PREDICTION_BATCH))
     padded = np.pad(rows, ((0, 0), (0, batches * PREDICTION_BATCH - width)))
-    padded = padded.reshape(len(rows), batches, PREDICTION_BATCH)
-    if is_streamed(data):
-        each = [
-            _predict_batch(config, mesh, gather(data, padded[:, i]), runs, params) for i in range(batches)
-        ]
-        found: Any = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *each)
-    else:
-        found = _predict(config, mesh, data, runs, params, padded, np.asarray(count))
-    return jax.tree.map(
-        lambda part: np.asarray(part).reshape(len(rows), -1, part.shape[-1])[:, :width], found
-    )
+    parts = np.split(padded, batches, axis=1)
+    each = [_predict_batch(config, mesh, gather(data, part), runs, params) for part in parts]
+    return jax.tree.map(lambda *found: np.concatenate(found, axis=1)[:, :width], *each)

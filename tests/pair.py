@@ -9,7 +9,7 @@ from ser_jax import data, model
 from ser_jax.data.synthetic import synthesize
 from ser_jax.experiment import run
 from ser_jax.experiment.config import Config, ProtocolConfig
-from ser_jax.experiment.pool import Pool
+from ser_jax.experiment.settings import Pool
 from ser_jax.train import TrainConfig
 
 PAIR = ("synthetic_en", "synthetic_fr")

@@ -10,24 +10,32 @@ import pytest
 
 from ser_jax import io
 from ser_jax.errors import ResultsError, UserError
-from ser_jax.experiment.results import run_lock
-from ser_jax.io import (
-    LockedError,
-    atomic_file,
-    atomic_folder,
-    lock_folder,
-    read_bytes,
-    write_json,
-)
+from ser_jax.experiment.results import claim, run_lock
+from ser_jax.io import atomic_file, atomic_folder, lock_folder, read_bytes, write_json
 
+BUSY = UserError("busy")
 LOCKING = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
+from ser_jax.errors import UserError
 from ser_jax.io import lock_folder
 
-with lock_folder(Path(sys.argv[1])):
+folder = Path(sys.argv[1])
+with lock_folder(folder, UserError("busy")):
+"""
+WAITING = """
     print("locked", flush=True)
     sys.stdin.read()
+"""
+FORKING = """
+    child = os.fork()
+    if not child:
+        signal.pause()
+try:
+    with lock_folder(folder, UserError("busy")):
+        print("locked")
+finally:
+    os.kill(child, signal.SIGKILL)
 """
 
 
@@ -47,15 +55,6 @@ def test_a_file_appears_complete_or_not_at_all(tmp_path, name):
     with pytest.raises(KeyboardInterrupt), atomic_file(tmp_path / name):
         raise KeyboardInterrupt
     assert contents(tmp_path) == before
-
-
-def test_partial_files_of_a_killed_process_are_removed(tmp_path):
-    killed = "import os, sys; from ser_jax.io import *; a = atomic_file(sys.argv[1]); a.__enter__()"
-    subprocess.run([sys.executable, "-c", f"{killed}; os._exit(9)", tmp_path / "a"])
-    (tmp_path / "b.partial").touch()
-    assert len(contents(tmp_path)) == 2
-    io.remove_partial_files(tmp_path)
-    assert contents(tmp_path) == {"b.partial": b""}
 
 
 def test_links_stay_and_devices_are_written_to(tmp_path):
@@ -115,44 +114,24 @@ def test_only_regular_files_are_read(tmp_path):
             read_bytes(tmp_path / name, UserError, "labels")
 
 
-def refused(folder):
-    with pytest.raises(LockedError, match="another process is at work in this folder"), lock_folder(folder):
-        pass
-
-
 @pytest.mark.parametrize("ending", ["end", "kill"])
 def test_a_lock_lasts_until_its_process_ends_or_is_killed(tmp_path, ending):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", LOCKING, str(tmp_path)], **pipes) as process:
+    with subprocess.Popen([sys.executable, "-c", LOCKING + WAITING, str(tmp_path)], **pipes) as process:
         process.stdout.readline()
-        refused(tmp_path)
-        refused(tmp_path)  # being refused frees nothing
+        for _ in range(2):  # being refused frees nothing
+            with pytest.raises(UserError, match="busy"), lock_folder(tmp_path, BUSY):
+                pass
         process.kill() if ending == "kill" else process.stdin.close()
         process.wait(timeout=30)
-    with pytest.raises(ZeroDivisionError), lock_folder(tmp_path):
+    with pytest.raises(ZeroDivisionError), lock_folder(tmp_path, BUSY):
         raise ZeroDivisionError
-    with lock_folder(tmp_path):
+    with lock_folder(tmp_path, BUSY):
         assert not list(tmp_path.iterdir())
 
 
 def test_a_forked_child_does_not_keep_the_lock(tmp_path):
-    code = """
-import os, signal, sys
-from pathlib import Path
-from ser_jax.io import lock_folder
-
-folder = Path(sys.argv[1])
-with lock_folder(folder):
-    child = os.fork()
-    if not child:
-        signal.pause()
-try:
-    with lock_folder(folder):
-        print("locked")
-finally:
-    os.kill(child, signal.SIGKILL)
-"""
-    shell = [sys.executable, "-c", code, str(tmp_path)]
+    shell = [sys.executable, "-c", LOCKING + FORKING, str(tmp_path)]
     done = subprocess.run(shell, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("locked\n", "")
 
@@ -162,10 +141,7 @@ def test_without_locks_nothing_is_locked(tmp_path, monkeypatch):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(io.fcntl, "flock", refuse)
-    with lock_folder(tmp_path), lock_folder(tmp_path):
-        pass
-    monkeypatch.setattr(io, "fcntl", None)
-    with lock_folder(tmp_path), lock_folder(tmp_path):
+    with lock_folder(tmp_path, BUSY), lock_folder(tmp_path, BUSY):
         pass
 
 
@@ -186,3 +162,15 @@ def test_a_results_folder_names_the_process_that_works_in_it(tmp_path):
         sentence = rf"cannot be made \({reason}\), expected"
         with pytest.raises(ResultsError, match=sentence), run_lock(tmp_path / place):
             pass
+
+
+def test_partial_files_of_a_killed_process_are_removed_from_a_results_folder(tmp_path):
+    killed = "import os, sys; from ser_jax.io import *; a = atomic_file(sys.argv[1]); a.__enter__()"
+    wanted = {"config": {}, "folds": {}, "corpora": [], "code": ""}
+    claim(tmp_path, wanted, [])
+    before = contents(tmp_path)
+    subprocess.run([sys.executable, "-c", f"{killed}; os._exit(9)", tmp_path / "a"])
+    (tmp_path / "b.partial").touch()
+    assert len(contents(tmp_path)) == len(before) + 2
+    claim(tmp_path, wanted, [])
+    assert contents(tmp_path) == before | {"b.partial": b""}

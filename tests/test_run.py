@@ -17,8 +17,7 @@ from ser_jax.experiment import provenance as code
 from ser_jax.experiment import run as running
 from ser_jax.experiment.config import digest
 from ser_jax.experiment.results import read_predictions, read_training
-from ser_jax.experiment.resume import UNFINISHED
-from ser_jax.experiment.run import run
+from ser_jax.experiment.run import UNFINISHED, run
 from ser_jax.experiment.settings import (
     ExperimentError,
     cross_validation,
@@ -176,7 +175,7 @@ def test_changed_code_is_refused_or_accepted(copy, table, monkeypatch):
     run([mine], copy)
     before = content(copy.out)
     (copy.out / "predictions" / "monolingual-one-one-arousal.npz").unlink()
-    monkeypatch.setattr(results, "code_digest", lambda: "other")
+    monkeypatch.setattr(code, "code_digest", lambda: "other")
     with pytest.raises(ResultsError, match="other code: what they depend on was changed since; choose"):
         run(monolingual(copy), copy)
     run(monolingual(copy), copy, accept_changed_code=True)
@@ -198,18 +197,18 @@ def test_changed_code_is_refused_or_accepted(copy, table, monkeypatch):
 def test_unfinished_work_is_continued_with_accepted_code(tmp_path, pair, monkeypatch):
     own = config(out=tmp_path / "out", tasks=AROUSAL, train=TrainConfig(epochs=3))
     own = dataclasses.replace(own, compute=dataclasses.replace(own.compute, save_epochs=1))
-    save, saved = checkpoint.Series.save, []
+    save, saved = checkpoint.save, []
 
-    def dying(self, number, tree):
-        save(self, number, tree)
-        if number == 2:
+    def dying(folder, tree):
+        save(folder, tree)
+        if folder.name == "2":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint.Series, "save", dying)
+    monkeypatch.setattr(checkpoint, "save", dying)
     with pytest.raises(KeyboardInterrupt):
         run(monolingual(own), own)
-    monkeypatch.setattr(checkpoint.Series, "save", save)
-    monkeypatch.setattr(results, "code_digest", lambda: "other")
+    monkeypatch.setattr(checkpoint, "save", save)
+    monkeypatch.setattr(code, "code_digest", lambda: "other")
     monkeypatch.setattr(running, "_print", saved.append)
     run(monolingual(own), own, accept_changed_code=True)
     assert any("goes on after epoch 2 of 3" in sentence for sentence in saved)

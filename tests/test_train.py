@@ -179,7 +179,7 @@ def test_streamed_features_train_and_predict_as_resident_ones(data, monkeypatch,
     state, losses = train.fit_runs(procedure, data, stack)
     close(train.fit_runs(procedure, streamed, stack), (state, losses))
     rows = np.tile(np.arange(N, dtype=np.int32), (3, 4))
-    inputs = (stack, state.params, rows, np.full(3, rows.shape[1]))
+    inputs = stack, state.params, rows
     close(train.predict(CONFIG, streamed, *inputs), train.predict(CONFIG, data, *inputs))
 
 

@@ -30,7 +30,7 @@ from ser_jax.data.catalog import Utterance
 from ser_jax.data.corpus import LABELS, Facts
 from ser_jax.errors import UserError, begun
 from ser_jax.features import RATE, Frontend, FrontendError, describe, pad, tag
-from ser_jax.io import LockedError, lock_folder
+from ser_jax.io import lock_folder
 
 if TYPE_CHECKING:
     from ser_jax.data.audio import AudioError
@@ -166,14 +166,11 @@ def _locked(folder: Path) -> Iterator[Path]:
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with lock_folder(folder), contextlib.redirect_stdout(io.StringIO()):  # tfds prints
+        busy = PrepareError(f"{folder}: another process prepares this corpus, expected it to end first")
+        with lock_folder(folder, busy), contextlib.redirect_stdout(io.StringIO()):  # tfds prints
             for leftover in folder.glob("incomplete.*"):  # of a killed process
                 shutil.rmtree(leftover, ignore_errors=True)
             yield folder
-    except LockedError as error:
-        raise PrepareError(
-            f"{folder}: another process prepares this corpus, expected it to end first"
-        ) from error
     except OSError as error:
         reason = f"cannot be written ({error.strerror or error})"
         raise PrepareError(f"{folder}: {reason}, expected a data directory to write to") from error

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import jax
 import tyro
 from tyro.conf import arg
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
@@ -128,12 +129,12 @@ def _stored(path: Path) -> Config:
     """Read the configuration of a results folder's config.json."""
     try:
         found = rebuild(json.loads(path.read_text(encoding="utf-8"))["config"])
-        reason = "" if isinstance(found, Config) else "no configuration"
+        if isinstance(found, Config):
+            return found
+        reason = "no configuration"
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = str(getattr(error, "strerror", None) or error)
-    if reason:
-        raise ConfigError(f"--config {path}: {reason}, expected an experiment's config.json")
-    return found
+    raise ConfigError(f"--config {path}: {reason}, expected an experiment's config.json")
 
 
 def main(
@@ -160,12 +161,9 @@ def main(
       after: works on (config, pool, machine) before the table is made; returns what is printed in its place.
       fewest: corpora that it needs.
     """
-    several_hosts = False
 
     def work() -> int:
-        nonlocal several_hosts
         config, accept_changed_code = parse(description, name, arguments, fewest)
-        several_hosts = config.compute.coordinator is not None
         config = with_occurring_emotions(config)
         own = settings(config)
         _start(config)
@@ -194,7 +192,7 @@ def main(
 
     interrupted = "interrupted; the same command goes on from what is stored"
     status = shutdown.run_cli(f"experiments.{name}", work, interrupted)
-    if status and several_hosts:
+    if status and jax.distributed.is_initialized():
         sys.stdout.flush()  # a normal exit would wait for hosts that wait for this one
         sys.stderr.flush()
         os._exit(status)
@@ -235,16 +233,7 @@ def _start(config: Config) -> None:
     from ser_jax.devices import join, use_all_cores
 
     shutdown.raise_on_interrupt()
-    _quiet_orbax()
-    use_all_cores()
-    compute = config.compute
-    if compute.coordinator is not None:
-        join(compute.coordinator, compute.hosts, compute.host)
-
-
-def _quiet_orbax() -> None:
-    """Silence what threads of Orbax and TensorStore print beside an error that is raised as well."""
-    for name in ("absl", "asyncio"):
+    for name in ("absl", "asyncio"):  # threads of Orbax print beside an error that is raised as well
         logging.getLogger(name).setLevel(logging.CRITICAL)
     shown = sys.unraisablehook
 
@@ -253,3 +242,7 @@ def _quiet_orbax() -> None:
             shown(unraisable)
 
     sys.unraisablehook = hook
+    use_all_cores()
+    compute = config.compute
+    if compute.coordinator is not None:
+        join(compute.coordinator, compute.hosts, compute.host)

@@ -35,23 +35,18 @@ class ConfigError(UserError):
 MOST = 1_000_000_000  # of anything that is counted; more is a slip of the pen
 
 
-def flag(group: str, name: str) -> str:
-    """Spell a field of the tree as on the command line."""
-    return f"--{group}.{name.replace('_', '-')}"
+def flag(config: Any, name: str) -> str:
+    """Spell a field of a part of the tree as on the command line."""
+    return f"--{type(config).__name__.removesuffix('Config').lower()}.{name.replace('_', '-')}"
 
 
 def at_least(config: Any, **least: int) -> None:
-    """Check counts of a part of the tree.
-
-    Raises: ConfigError naming the flag.
-    """
-    group = type(config).__name__.removesuffix("Config").lower()
+    """Raise ConfigError, naming the flag, if a count of a part of the tree is less."""
     for name, smallest in least.items():
         value = getattr(config, name)
         if value is not None and not smallest <= value <= MOST:
-            raise ConfigError(
-                f"{flag(group, name)} is {value}, expected a whole number from {smallest} to {MOST:,}"
-            )
+            found = f"{flag(config, name)} is {value}"
+            raise ConfigError(f"{found}, expected a whole number from {smallest} to {MOST:,}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,19 +104,14 @@ class ComputeConfig:
         at_least(self, devices=1, runs_at_once=1, save_epochs=1, hosts=1, host=0)
         for name in ("memory", "save_minutes"):
             if (value := getattr(self, name)) is not None and not 0 < value <= 1e6:
-                found = f"{flag('compute', name)} is {value:g}"
-                raise ConfigError(f"{found}, expected more than 0, at most 1,000,000")
+                raise ConfigError(f"{flag(self, name)} is {value:g}, expected more than 0, at most 1,000,000")
         port = "1" if self.coordinator in (None, "auto") else self.coordinator.rpartition(":")[2]
         if not (re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 65536):
             raise ConfigError(f"--compute.coordinator is {self.coordinator!r}, expected HOST:PORT or auto")
         if self.coordinator is None and (self.hosts, self.host) != (None, None):
-            raise ConfigError(
-                "--compute.hosts or --compute.host without --compute.coordinator, expected both"
-            )
+            raise ConfigError("--compute.hosts or .host without --compute.coordinator, expected both")
         if self.hosts is not None and self.host is not None and self.host >= self.hosts:
-            raise ConfigError(
-                f"--compute.host is {self.host}, expected 0 to {self.hosts - 1} of --compute.hosts"
-            )
+            raise ConfigError(f"--compute.host is {self.host}, expected less than the {self.hosts} hosts")
 
 
 PROTOCOL, COMPUTE = ProtocolConfig(), ComputeConfig()
@@ -192,10 +182,7 @@ KINDS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {  # what names ch
 
 
 def choose(kind: str, name: str) -> Any:
-    """Return the value of `KINDS[kind]` that a name chooses; "module:Name" is a class or value of one's own.
-
-    Raises: ConfigError if there is none, or it is not what it should be.
-    """
+    """Return the value that a name of `KINDS[kind]` or "module:Name" chooses; ConfigError if none."""
     known, needed = KINDS[kind]
     what = f"--{kind} {name}"
     if name not in known and ":" not in name:
@@ -205,9 +192,8 @@ def choose(kind: str, name: str) -> Any:
         found = found() if inspect.isclass(found) else found
         hash(found)
     except Exception as error:  # of any class
-        raise ConfigError(
-            f"{what}: {error}, expected a frozen dataclass with a default for every field"
-        ) from error
+        expected = "a frozen dataclass with a default for every field"
+        raise ConfigError(f"{what}: {error}, expected {expected}") from error
     lacking = [method for method in needed if not callable(getattr(found, method, None))]
     if lacking or not dataclasses.is_dataclass(found):
         reason = f"no {lacking[0]}" if lacking else "no dataclass"
@@ -216,10 +202,7 @@ def choose(kind: str, name: str) -> Any:
 
 
 def import_name(what: str, name: str) -> Any:
-    """Import "module:Name".
-
-    Raises: ConfigError, which begins with `what`.
-    """
+    """Import "module:Name"; else raise ConfigError, which begins with `what`."""
     module, _, attribute = name.partition(":")
     try:
         found: Any = importlib.import_module(module)
@@ -249,10 +232,7 @@ def describe(value: Any) -> Any:
 
 
 def rebuild(content: Any) -> Any:
-    """Return the value that `describe` described, its class imported.
-
-    Raises: ConfigError if it describes nothing.
-    """
+    """Return the value that `describe` described, its class imported; ConfigError if there is none."""
     if isinstance(content, list):
         return tuple(map(rebuild, content))
     if not isinstance(content, dict):

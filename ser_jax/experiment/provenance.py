@@ -24,7 +24,7 @@ ROOT = "ser_jax.experiment.run"
 NEUTRAL = {  # imported by it, but no result depends on them: where things are, what computes, how it ends
     "ser_jax", "ser_jax.checkpoint", "ser_jax.data", "ser_jax.data.audio",
     "ser_jax.data.store", "ser_jax.devices", "ser_jax.errors", "ser_jax.io", "ser_jax.shutdown",
-    "ser_jax.experiment", "ser_jax.experiment.provenance", "ser_jax.experiment.resume",
+    "ser_jax.experiment", "ser_jax.experiment.provenance",
 }  # fmt: skip
 
 
@@ -68,9 +68,9 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def load() -> float | None:
-    """Return the mean number of processes that ran or waited in the last minute; None if unknown."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+def load() -> float:
+    """Return the mean number of processes that ran or waited in the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 def commit() -> str | None:
@@ -117,12 +117,15 @@ def _own_source(name: str) -> str:
 def modules() -> tuple[str, ...]:
     """Return the names of the modules that `ROOT` imports, directly or not, except `NEUTRAL` ones."""
     found: set[str] = set()
-    waiting = [ROOT]
-    while waiting:
-        name = waiting.pop()
-        if name not in found | NEUTRAL:
-            found.add(name)
-            waiting += _imports(name)
+    waiting = {ROOT}
+    while waiting := (waiting & _known().keys()) - NEUTRAL - found:
+        found |= waiting
+        trees = (ast.parse(_known()[name].read_text(encoding="utf-8")) for name in waiting)
+        nodes = [node for tree in trees for node in ast.walk(tree)]
+        waiting = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                waiting |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return tuple(sorted(found))
 
 
@@ -132,16 +135,6 @@ def _known() -> dict[str, Path]:
     root = Path(ser_jax.__file__).parent
     names = {file: file.relative_to(root.parent).with_suffix("").parts for file in root.rglob("*.py")}
     return {".".join(parts).removesuffix(".__init__"): file for file, parts in names.items()}
-
-
-def _imports(name: str) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(_known()[name].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found & _known().keys()
 
 
 def _digest(sources: Iterable[str]) -> str:

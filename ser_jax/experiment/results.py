@@ -17,12 +17,12 @@ import os
 import platform
 import re
 import time
-import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import jax
 import numpy as np
@@ -33,9 +33,7 @@ from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import ResultsError, beside
 from ser_jax.experiment import provenance
 from ser_jax.experiment.config import Config, describe, differences, digest
-from ser_jax.experiment.pool import Pool
-from ser_jax.experiment.provenance import code_digest
-from ser_jax.experiment.settings import Setting, slug
+from ser_jax.experiment.settings import Pool, Setting, slug
 from ser_jax.model import Tree, shapes
 from ser_jax.tasks import Task, average
 
@@ -77,17 +75,16 @@ class Predictions:
         """The name of its file."""
         return slug(self.setting, self.train, self.test, self.task)
 
-    def only(self, *, seeds: np.ndarray | None = None, rows: np.ndarray | None = None) -> "Predictions":
+    def only(
+        self, *, seeds: np.ndarray | slice = slice(None), rows: np.ndarray | slice = slice(None)
+    ) -> "Predictions":
         """Return the predictions of some seeds ([R] bool) or for some utterances ([M] bool or int).
 
         The scores are kept, so that they are those of all utterances.
         """
-        parts: dict[str, Any] = {name: getattr(self, name) for name in (*BY_UTTERANCE, *BY_RUN)}
-        if seeds is not None:
-            parts |= {name: parts[name][seeds] for name in BY_RUN}
-        if rows is not None:
-            parts |= {name: parts[name][rows] for name in BY_UTTERANCE}
-            parts |= {name: parts[name][:, rows] for name in ("outputs", "predictions")}
+        parts = {name: getattr(self, name)[rows] for name in BY_UTTERANCE}
+        parts |= {name: getattr(self, name)[seeds] for name in BY_RUN}
+        parts |= {name: parts[name][:, rows] for name in ("outputs", "predictions")}
         return dataclasses.replace(self, **parts)
 
 
@@ -167,25 +164,23 @@ def training_log(
     task: Task, specs: Sequence[RunSpec], results: Sequence[RunResult], dev_epochs: Sequence[int]
 ) -> TrainingLog:
     """Return how runs were trained, their development outputs scored."""
-    dev = [_development(task, spec, one.dev_outputs) for spec, one in zip(specs, results, strict=True)]
+    loss, score = np.full((2, len(specs), len(dev_epochs)), np.nan)
+    for r, spec in enumerate(specs):
+        labels: Any = np.asarray(spec.labels)[spec.dev]
+        weights: Any = np.ones(len(labels), np.float32)
+        for w, outputs in enumerate(results[r].dev_outputs):
+            score[r, w] = headline(task, labels, np.asarray(task.predict(outputs)))
+            if np.isfinite(score[r, w]):
+                loss[r, w] = task.loss(outputs, labels, weights)
     return TrainingLog(
         fold=np.array([spec.fold for spec in specs]),
         seed=np.array([spec.seed for spec in specs]),
         loss=np.stack([one.losses for one in results]),
         dev_epochs=np.array(dev_epochs, int),
-        dev_loss=np.array([loss for loss, _ in dev]),
-        dev_score=np.array([score for _, score in dev]),
+        dev_loss=loss,
+        dev_score=score,
         stopped=np.stack([one.stopped for one in results]),
     )
-
-
-def _development(task: Task, spec: RunSpec, outputs: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return loss and score of the development rows after each of W epochs."""
-    labels: Any = np.asarray(spec.labels)[spec.dev]
-    weights: Any = np.ones(len(labels), np.float32)
-    score = [headline(task, labels, np.asarray(task.predict(one))) for one in outputs]
-    each = zip(outputs, np.isfinite(score), strict=True)
-    return [float(task.loss(one, labels, weights)) if defined else np.nan for one, defined in each], score
 
 
 def write_predictions(out: Path, found: Predictions) -> None:
@@ -200,30 +195,25 @@ def read_predictions(path: Path) -> Predictions:
 
     Raises: ResultsError if the file is missing or damaged.
     """
-    arrays: dict[str, Any] = read_arrays(path, [*BY_UTTERANCE, *BY_RUN, "facts"])
-    try:
+
+    def made(arrays: dict[str, Any]) -> Predictions:
         facts = json.loads(str(arrays.pop("facts")))
         facts |= {name: tuple(facts[name]) for name in ("train", "test", "class_names")}
         found = Predictions(**facts, **arrays)
-        utterances, runs = found.utterance.shape, found.seed.shape
-        fits = all(arrays[name].shape[:1] == utterances for name in BY_UTTERANCE)
-        fits &= all(arrays[name].shape[:1] == runs for name in BY_RUN)
-        fits &= found.outputs.shape[1:2] == found.predictions.shape[1:2] == utterances
-        if not fits or found.outputs.ndim != 3 or found.slug != path.stem:
+        runs = {len(arrays[name]) for name in BY_RUN}
+        utterances = {len(arrays[name]) for name in BY_UTTERANCE}
+        utterances |= {found.outputs.shape[1], found.predictions.shape[1]}
+        if len(runs) * len(utterances) > 1 or found.outputs.ndim != 3 or found.slug != path.stem:
             raise ValueError("its parts do not fit together")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ResultsError(
-            f"{path} is not a predictions file ({error}); delete it to compute it again"
-        ) from None
-    return found.only(seeds=np.isfinite(found.outputs).all(axis=(1, 2)))
+        return found.only(seeds=np.isfinite(found.outputs).all(axis=(1, 2)))
+
+    return _read_arrays(path, [*BY_UTTERANCE, *BY_RUN, "facts"], made)
 
 
 def read_training(path: Path) -> TrainingLog:
-    """Read how a setting's runs were trained.
-
-    Raises: ResultsError if the file is missing or damaged.
-    """
-    return TrainingLog(**read_arrays(path, [field.name for field in dataclasses.fields(TrainingLog)]))
+    """Read how a setting's runs were trained; raise ResultsError if the file is missing or damaged."""
+    names = [field.name for field in dataclasses.fields(TrainingLog)]
+    return _read_arrays(path, names, lambda arrays: TrainingLog(**arrays))
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -233,17 +223,14 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
-def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read arrays of these names.
-
-    Raises: ResultsError if they are not there or damaged.
-    """
+def _read_arrays(path: Path, names: Sequence[str], make: Callable[[dict[str, Any]], Any]) -> Any:
+    """Return what is made of the arrays of these names; ResultsError if they are not there or damaged."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names}
+            return make({name: arrays[name] for name in names})
     except FileNotFoundError:
         raise ResultsError(f"no {path.parent.name} {path}, expected an experiment's results") from None
-    except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
         raise ResultsError(
             f"{path} is not a {path.parent.name} file ({error}); delete it to compute it again"
         ) from None
@@ -264,7 +251,7 @@ def protocol(config: Config, pool: Pool) -> dict[str, Any]:
         for name, each in pool.every_fold().items()
     }
     tree = {name: value for name, value in describe(config).items() if name not in NEUTRAL}
-    return json.loads(json.dumps({"config": tree, "corpora": corpora, "folds": folds, "code": code_digest()}))
+    return {"config": tree, "corpora": corpora, "folds": folds, "code": provenance.code_digest()}
 
 
 @contextlib.contextmanager
@@ -273,26 +260,21 @@ def run_lock(out: Path) -> Iterator[None]:
 
     Raises: ResultsError if another process works in `out`, or `out` cannot be a folder.
     """
+    note = out / "running.txt"
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResultsError(
             f"{out} cannot be made ({error.strerror}), expected a folder for results; choose another --out"
         ) from None
-    note = out / "running.txt"
-    try:
-        with io.lock_folder(out):
-            note.write_text(f"process {os.getpid()} on {platform.node()}")
-            try:
-                yield
-            finally:
-                note.unlink(missing_ok=True)
-    except io.LockedError:
-        owner = note.read_text() if note.exists() else "another process"
-        raise ResultsError(
-            f"{out} is in use by {owner}, expected one process at a time; wait for it, end it, or choose "
-            "another --out"
-        ) from None
+    owner = note.read_text() if note.exists() else "another process"
+    remedy = "expected one process at a time; wait for it, end it, or choose another --out"
+    with io.lock_folder(out, ResultsError(f"{out} is in use by {owner}, {remedy}")):
+        note.write_text(f"process {os.getpid()} on {platform.node()}")
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
 
 
 def claim(
@@ -311,12 +293,13 @@ def claim(
         _write(out, wanted | {name: kind() for name, kind in PARTS.items() if name not in wanted})
         return
     for folder in (out, *(out / name for name in FOLDERS)):
-        io.remove_partial_files(folder)
+        for partial in folder.glob(f".*{io.PARTIAL}"):  # left by a killed process
+            partial.unlink(missing_ok=True)
     found = read_document(out)
-    described = {one.slug: json.loads(json.dumps(one.describe())) for one in settings}
-    now = wanted | {"settings": {name: one for name, one in described.items() if name in found["settings"]}}
+    described = {one.slug: one.describe() for one in settings if one.slug in found["settings"]}
+    now = wanted | {"settings": described}
     before = {name: found[name] for name in PROTOCOL}
-    before |= {"settings": {name: found["settings"][name] for name in now["settings"]}}
+    before |= {"settings": {name: found["settings"][name] for name in described}}
     if other := list(differences(without_code(before), without_code(now))):
         raise ResultsError(
             f"{out} holds results of another experiment ({', '.join(other)}); repeat it with its own options "
@@ -328,7 +311,7 @@ def claim(
                 f"{out} holds results of other code: what they depend on was changed since; choose another "
                 "--out, or go on with --accept-changed-code"
             )
-        _write(out, found | wanted | {"settings": found["settings"] | now["settings"]})
+        _write(out, found | wanted | {"settings": found["settings"] | described})
 
 
 def without_code(content: Any) -> Any:
@@ -339,10 +322,7 @@ def without_code(content: Any) -> Any:
 
 
 def read_document(out: Path) -> dict[str, Any]:
-    """Read config.json of a results folder.
-
-    Raises: ResultsError if it is missing, damaged or was edited.
-    """
+    """Read config.json of a results folder; raise ResultsError if it is missing, damaged or was edited."""
     path = out / CONFIG
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -368,7 +348,6 @@ def _hash(document: dict[str, Any]) -> str:
 
 
 def _write(out: Path, content: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     io.write_json(out / CONFIG, content | {"hash": _hash(content)}, synced=True)
 
 
@@ -450,7 +429,6 @@ def session(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
 def combine(config: Config, *_: object) -> None:
     """Store the cells "voted" and "identified" of every task and test corpus, or note why there are none."""
     every, out = config.corpora, config.out
-    missing = []
     for task, test in itertools.product(config.tasks, every):
         models = [
             slug("monolingual" if train == test else "crosslingual", (train,), (test,), task.name)
@@ -461,7 +439,7 @@ def combine(config: Config, *_: object) -> None:
             paths = [out / "predictions" / f"{cell}.npz" for cell in cells]
             if lacking := [path.stem for path in paths if not path.exists()]:
                 cell = {"setting": name, "train": every, "test": (test,), "task": task.name}
-                missing.append(cell | {"reason": f"there is no {lacking[0]}"})
+                note_missing(out, [cell | {"reason": f"there is no {lacking[0]}"}])
                 continue
             found, home = same_seeds(list(map(read_predictions, paths))), every.index(test)
             if name == "voted":
@@ -470,8 +448,6 @@ def combine(config: Config, *_: object) -> None:
                 outputs = identified(home, found)
             facts = {part: getattr(found[home], part) for part in (*BY_UTTERANCE, "test", "seed")}
             write_predictions(out, make_predictions(task, name=name, train=every, outputs=outputs, **facts))
-    if missing:
-        note_missing(out, missing)
 
 
 def same_seeds(found: Sequence[Predictions]) -> list[Predictions]:
@@ -483,14 +459,12 @@ def same_seeds(found: Sequence[Predictions]) -> list[Predictions]:
 def identified(home: int, found: Sequence[Predictions]) -> np.ndarray:
     """Return the outputs [R, M, K] of the model of the corpus that each utterance is predicted to be from.
 
-    Args:
-      home: which corpus is tested.
-      found: the predictions of every corpus's model for its utterances, and at last those of the corpus that
-        utterances are from.
+    `found` are the predictions of every corpus's model for utterances of the corpus of number `home`, and at
+    last those of the corpus that all utterances are from.
     """
     *models, language = found
     own = np.flatnonzero(language.labels == home)
     place = dict(zip(language.utterance[own].tolist(), own.tolist(), strict=True))
     rows = [place[name] for name in models[home].utterance.tolist()]
-    chosen = language.predictions[:, rows]
-    return np.take_along_axis(np.stack([one.outputs for one in models]), chosen[None, :, :, None], axis=0)[0]
+    outputs = np.stack([one.outputs for one in models])
+    return np.take_along_axis(outputs, language.predictions[None, :, rows, None], axis=0)[0]

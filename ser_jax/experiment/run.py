@@ -8,14 +8,15 @@ import contextlib
 import dataclasses
 import shutil
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from ser_jax import checkpoint, engine, shutdown
+from ser_jax import checkpoint, engine
+from ser_jax.checkpoint import Checkpointing
 from ser_jax.data import load
 from ser_jax.data.folds import FoldError
 from ser_jax.devices import Machine
@@ -23,12 +24,10 @@ from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import Interrupted
 from ser_jax.experiment import provenance, results
 from ser_jax.experiment.config import Config, digest
-from ser_jax.experiment.pool import Pool
-from ser_jax.experiment.resume import UNFINISHED, Checkpointing
-from ser_jax.experiment.settings import ExperimentError, Setting
-from ser_jax.model import Tree
-from ser_jax.shutdown import Shutdown
+from ser_jax.experiment.settings import ExperimentError, Pool, Setting
+from ser_jax.shutdown import graceful_shutdown
 
+UNFINISHED = "unfinished"  # folder of checkpoints in a results folder
 DEV_TIMES = 10  # times that development utterances are predicted while a run trains
 
 Specs = dict[Setting, list[RunSpec]]  # the runs of every setting that yields a cell
@@ -57,7 +56,8 @@ def run(
         )
     compute = config.compute
     memory = None if compute.memory is None else max(1, int(compute.memory * 1e9))
-    machine = Machine.here(compute.devices, memory, compute.runs_at_once, compute.stacking)
+    options = {"runs_at_once": compute.runs_at_once, "stacking": compute.stacking}
+    machine = Machine.here(compute.devices, memory, **options)
     pool = Pool(corpora, config.protocol.folds, machine.place)
     specs, missing = plan(settings, pool)
     if not any(setting in specs for setting in settings):
@@ -90,8 +90,13 @@ def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
     specs: Specs = {}
     missing: Missing = {}
     for setting in ordered.values():
+        start = setting.start
         try:
-            planned = _planned(setting, pool, specs)
+            if start is not None and start not in specs:
+                raise ExperimentError(f"there is no {start.name} model of {start.task.name} to start from")
+            planned = setting.plan(pool, setting)
+            for spec in planned if start is None else []:  # a few utterances may all be of one class
+                _check_part(pool, setting, spec.fold, "training", spec.train)
         except (ExperimentError, FoldError) as error:
             missing |= dict.fromkeys(((setting, test) for test in setting.cells), str(error))
             continue
@@ -102,16 +107,6 @@ def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
             except ExperimentError as error:
                 missing[setting, test] = str(error)
     return specs, missing
-
-
-def _planned(setting: Setting, pool: Pool, specs: Specs) -> list[RunSpec]:
-    if setting.start is not None and setting.start not in specs:
-        raise ExperimentError(f"there is no {setting.start.name} model of {setting.task.name} to start from")
-    planned = setting.plan(pool, setting)
-    if setting.start is None:  # a few utterances for fine-tuning may all be of one class
-        for spec in planned:
-            _check_part(pool, setting, spec.fold, "training", spec.train)
-    return planned
 
 
 def _check_cell(setting: Setting, pool: Pool, planned: list[RunSpec], test: tuple[str, ...]) -> None:
@@ -133,20 +128,16 @@ def _check_cell(setting: Setting, pool: Pool, planned: list[RunSpec], test: tupl
 
 def _check_part(pool: Pool, setting: Setting, fold: int, part: str, rows: np.ndarray) -> None:
     """Raise ExperimentError if a part of a run lacks a class, or labels at all."""
-    task = setting.task
-    if not task.class_names:
-        if len(rows) < 2:
-            raise ExperimentError(
-                f"fold {fold + 1}: {len(rows)} {part} utterances have {task.name}, expected at least two"
-            )
-        return
-    counts = np.bincount(pool.labels(task)[rows], minlength=task.outputs)
-    if not len(rows):
-        raise ExperimentError(f"fold {fold + 1}: no {part} utterance has {task.name}, expected all classes")
-    if not counts.all():
+    task, classes = setting.task, setting.task.class_names
+    if len(rows) < (1 if classes else 2):
+        wanted = "all classes" if classes else "at least two"
+        raise ExperimentError(
+            f"fold {fold + 1}: {len(rows)} {part} utterances have {task.name}, expected {wanted}"
+        )
+    if classes and not (counts := np.bincount(pool.labels(task)[rows], minlength=task.outputs)).all():
         raise ExperimentError(
             f"fold {fold + 1}: none of the {len(rows)} {part} utterances has {task.name} "
-            f"{task.class_names[int(np.argmin(counts))]}, expected all classes"
+            f"{classes[int(np.argmin(counts))]}, expected all classes"
         )
 
 
@@ -176,35 +167,55 @@ def _compute_missing(
         print(f"{out} holds these results already", file=sys.stderr)
         _discard(machine, out / UNFINISHED)
         return
-    ahead = [one for one in specs if one not in stored]
-    steps = sum(len(spec.train) * one.training.epochs for one in ahead for spec in specs[one])
+    steps = sum(len(spec.train) * s.training.epochs for s in specs if s not in stored for spec in specs[s])
     with (
         results.session(out, machine) as computed,
         tqdm(
             total=steps, unit=" utterance-steps", unit_scale=True, smoothing=0.05, mininterval=0.5,
             disable=machine.host != 0,
         ) as progress,
-        shutdown.graceful_shutdown(_print) as stop,
+        graceful_shutdown(_print) as signals,
     ):  # fmt: skip
         for group in by_stack(specs):
-            if stored.issuperset(group):
+            ahead, first = [one for one in group if one not in stored], group[0]
+            if not ahead:
                 continue
+            # The runs are stacked as if none were stored, so that each has the same neighbours as without an
+            # interruption.
             own = {one: _with_params(out, one, specs[one]) for one in group}
-            folder, checkpointing = _checkpointing(config, machine, protocol, own, stop)
-            for setting, found in _trained(pool, machine, own, stored, checkpointing, progress):
-                if machine.host == 0:
-                    _name_stopped(setting, specs[setting], found)
-                    epochs = dev_epochs(setting)
-                    results.store(pool, out, setting, cells[setting], specs[setting], found, epochs)
-                machine.wait(f"{setting.label} is stored")
-                stored.add(setting)
-                computed(setting.label)
-            _discard(machine, folder)
-        _discard(machine, out / UNFINISHED)
-        if stop.requested is not None:
-            raise Interrupted(
-                "ended; everything is trained and stored, the same command makes the tables", stop.requested
+            numbers = iter(range(sum(map(len, own.values()))))
+            places = {one: [next(numbers) for _ in own[one]] for one in group}
+            checkpointing = _checkpointing(config, machine, protocol, own, signals)
+            trained = engine.compute(
+                machine,
+                first.model,
+                first.training,
+                pool.data(first.standardize, first.equalized),
+                [spec for one in group for spec in own[one]],
+                loss=first.task.loss,
+                dev_epochs=dev_epochs(first),
+                on_epoch=progress.update,
+                checkpointing=checkpointing,
+                needed={place for one in ahead for place in places[one]},
             )
+            found: dict[int, RunResult] = {}
+            for setting in ahead:
+                progress.set_description(setting.label)
+                while not found.keys() >= set(places[setting]):
+                    found |= next(trained)
+                each = [found.pop(place) for place in places[setting]]
+                if machine.host == 0:
+                    _name_stopped(setting, specs[setting], each)
+                    results.store(
+                        pool, out, setting, cells[setting], specs[setting], each, dev_epochs(setting)
+                    )
+                machine.wait(f"{setting.label} is stored")
+                computed(setting.label)
+            _discard(machine, checkpointing.folder.parent)
+        _discard(machine, out / UNFINISHED)
+        if signals:
+            sentence = "ended; everything is trained and stored, the same command makes the tables"
+            raise Interrupted(sentence, signals[0])
 
 
 def by_stack(settings: Iterable[Setting]) -> list[list[Setting]]:
@@ -225,43 +236,6 @@ def dev_epochs(setting: Setting) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, setting.training.epochs, DEV_TIMES + 1)[1:]} - {0})
 
 
-def _trained(
-    pool: Pool,
-    machine: Machine,
-    specs: Specs,
-    stored: set[Setting],
-    checkpointing: Checkpointing,
-    progress: tqdm,
-) -> Iterator[tuple[Setting, list[RunResult]]]:
-    """Train settings that share stacks; yield each that is not stored, with the results of its runs.
-
-    The runs are stacked as if none were stored, so that each has the same neighbours as without an
-    interruption.
-    """
-    first, every = next(iter(specs)), [spec for own in specs.values() for spec in own]
-    numbers = iter(range(len(every)))
-    places = {one: [next(numbers) for _ in own] for one, own in specs.items()}
-    ahead = [one for one in specs if one not in stored]
-    computed = engine.compute(
-        machine,
-        first.model,
-        first.training,
-        pool.data(first.standardize, first.equalized),
-        every,
-        loss=first.task.loss,
-        dev_epochs=dev_epochs(first),
-        on_epoch=lambda steps, _: progress.update(steps),
-        checkpointing=checkpointing,
-        needed={place for one in ahead for place in places[one]},
-    )
-    found: dict[int, RunResult] = {}
-    for one in ahead:
-        progress.set_description(one.label)
-        while not found.keys() >= set(places[one]):
-            found |= next(computed)
-        yield one, [found.pop(place) for place in places[one]]
-
-
 def _with_params(out: Path, setting: Setting, specs: list[RunSpec]) -> list[RunSpec]:
     """Return the runs of a setting, with the parameters that they start from, if they do."""
     start = setting.start
@@ -269,17 +243,14 @@ def _with_params(out: Path, setting: Setting, specs: list[RunSpec]) -> list[RunS
         return specs
     seeds = results.read_training(out / "training" / f"{start.slug}.npz").seed.tolist()
     params = results.read_params(out, start, len(seeds))
-
-    def of(seed: int) -> Tree:
-        return jax.tree.map(lambda leaf: leaf[seeds.index(seed)], params)
-
-    return [dataclasses.replace(spec, params=of(spec.seed)) for spec in specs]
+    each = [jax.tree.map(lambda leaf: leaf[seeds.index(spec.seed)], params) for spec in specs]  # noqa: B023
+    return [dataclasses.replace(spec, params=own) for spec, own in zip(specs, each, strict=True)]
 
 
 def _checkpointing(
-    config: Config, machine: Machine, protocol: str, specs: Specs, stop: Shutdown
-) -> tuple[Path, Checkpointing]:
-    """Return the folder of the checkpoints of settings that share stacks, and this host's in it."""
+    config: Config, machine: Machine, protocol: str, specs: Specs, signals: list[int]
+) -> Checkpointing:
+    """Return the checkpoints of settings that share stacks: a folder of them, with one of this host in it."""
     first, *others = specs
     params = [spec.params for own in specs.values() for spec in own]
     work = {
@@ -291,13 +262,13 @@ def _checkpointing(
     more = f"+{len(others)}" if others else ""
     folder = config.out / UNFINISHED / f"{first.slug}{more}-{digest(work)[:8]}"
     environment = {"devices": machine.mesh.size, "stacking": machine.stacking}
-    return folder, Checkpointing(
+    return Checkpointing(
         folder / f"host-{machine.host}",
         environment=environment | provenance.describe_environment(),
         epochs=first.training.epochs,
         interval=(60 * config.compute.save_minutes, config.compute.save_epochs),
         label=", ".join(one.label for one in specs),
-        shutdown=stop,
+        signals=signals,
         say=_print,
         enabled=machine.host == 0,
     )

@@ -146,7 +146,7 @@ def fit(
             results: dict[int, engine.RunResult] = {}
             for some in engine.compute(
                 machine, own, TrainConfig(epochs=epochs), placed, specs, loss=task.loss,
-                on_epoch=lambda steps, _: bar.update(steps),
+                on_epoch=bar.update,
             ):  # fmt: skip
                 results |= some
             for seed, result in results.items():

@@ -16,8 +16,7 @@ from ser_jax.devices import Machine
 from ser_jax.errors import ResultsError
 from ser_jax.experiment import results as stored
 from ser_jax.experiment.config import Config
-from ser_jax.experiment.pool import Pool
-from ser_jax.experiment.settings import ExperimentError, Setting, monolingual
+from ser_jax.experiment.settings import ExperimentError, Pool, Setting, monolingual
 from ser_jax.io import atomic_file, write_json
 from ser_jax.report import figures
 from ser_jax.report.tables import Table, markdown

@@ -6,9 +6,11 @@ Ends with status 1 if one ended otherwise than the undisturbed experiment.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -18,10 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import disturbances
-from laboratory import FIRST, Laboratory
+from laboratory import FIRST, Ended, Laboratory, refused, until
 
-from ser_jax import checkpoint
+from ser_jax import checkpoint, train
+from ser_jax.report import rewrite
+from ser_jax.shutdown import run_cli
 
 
 def die() -> None:
@@ -105,7 +108,7 @@ CHOSEN: dict[str, Callable[[], None]] = {  # in the order in which an experiment
 def kill_at_chosen_moments(lab: Laboratory) -> list[str]:
     """Kill an experiment at every chosen moment, one after the other; return the moments."""
     for moment, disturbed in CHOSEN.items():
-        ended = lab.ended("chosen", disturbed=disturbed)
+        ended = lab.wait(lab.start("chosen", disturbed), "chosen")
         assert ended.status == -signal.SIGKILL, f"not killed when {moment}: {ended}"
         half = list((lab.folder / "chosen").rglob(".*.incomplete/arrays"))
         assert half or "half written" not in moment, f"nothing was half written: {moment}"
@@ -122,7 +125,7 @@ def kill_at_random(lab: Laboratory, count: int, seed: int) -> int:
             child = lab.start(name)
             time.sleep(draw.uniform(0, lab.seconds))
             os.kill(child, signal.SIGKILL)
-            status = lab.wait(child, lab.log(name)).status
+            status = lab.wait(child, name).status
             assert status in (0, -signal.SIGKILL), lab.said(name)
             done += status == -signal.SIGKILL
         lab.ends_well(name)
@@ -131,6 +134,82 @@ def kill_at_random(lab: Laboratory, count: int, seed: int) -> int:
         if done == count:
             break
     return done
+
+
+def full_disk(lab: Laboratory) -> None:
+    """No file may grow beyond so many bytes: at first nothing fits, then no checkpoint, then no page."""
+    for limit in (0, 200, 20_000, 70_000):
+        listening, told = os.pipe()  # the child's own log is a file as well: it goes through a pipe
+
+        def starved(limit: int = limit, told: int = told) -> None:
+            os.dup2(told, 2)
+            sys.stdout = sys.stderr = os.fdopen(told, "w", buffering=1)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+        child = lab.start("full", starved)
+        os.close(told)
+        with os.fdopen(listening) as log:
+            said = log.read()
+        refused(Ended(lab.wait(child, "full").status, said), "File too large")
+    lab.ends_well("full")
+
+
+def two_processes(lab: Laboratory) -> None:
+    """The second is refused with the first's number, and so is a report of the same folder."""
+    out = lab.folder / "shared"
+    first = lab.start("shared")
+    until(lambda: (out / "config.json").exists())
+    os.kill(first, signal.SIGSTOP)
+    refused(
+        lab.wait(lab.start("shared/../shared"), "shared"),
+        f"is in use by process {first} on ",
+        "wait for it, end it, or choose another --out",
+    )
+    table = lab.fork(lambda: run_cli("experiments.report", lambda: rewrite(out) and 0), lab.log("report"))
+    refused(lab.wait(table, "report"), f"is in use by process {first}")
+    os.kill(first, signal.SIGCONT)
+    assert lab.wait(first, "shared").status == 0
+    assert not (out / "running.txt").exists()
+    lab.same("shared")
+
+
+def request_to_end(lab: Laboratory) -> None:
+    """SIGTERM and Ctrl-C end it after the epoch, saved; a second one at once."""
+    for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        child = lab.start("asked")
+        until(lambda: "crosslingual" in lab.said("asked"))
+        os.kill(child, number)
+        ended = lab.wait(child, "asked")
+        assert ended.status == status, ended
+        assert "ending after this epoch, which is saved; once more ends at once" in ended.said, ended
+        assert "which is saved; the same command goes on from there" in ended.said, ended
+        assert "Traceback" not in ended.said
+        assert not (lab.folder / "asked" / "running.txt").exists()
+    session = json.loads((lab.folder / "asked" / "config.json").read_text())["sessions"][-1]
+    assert session["finished"] is False
+    assert session["seconds"] > 0
+    begun = lab.folder / "begun"
+
+    def endless(*_: Any) -> Any:
+        """Stand for an epoch in which Python's main thread handles no signal."""
+        begun.touch()
+        ctypes.CDLL(None).sleep(60)
+
+    child = lab.start("asked", lambda: replaced(train, "epoch", lambda own: endless))
+    until(begun.exists)
+    os.kill(child, signal.SIGINT)
+    until(lambda: "ending after" in lab.said("asked"))
+    before = time.monotonic()
+    os.kill(child, signal.SIGINT)
+    ended = lab.wait(child, "asked")
+    assert ended.status == 130, ended
+    assert time.monotonic() - before < 5
+    assert "stopped at once; the same command continues" in ended.said, ended
+    lab.ends_well("asked")
+
+
+FAULTS = {fault.__name__: fault for fault in (full_disk, two_processes, request_to_end)}
 
 
 def tried(fault: Callable[[Laboratory], None], lab: Laboratory) -> str:
@@ -152,7 +231,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         lab = Laboratory(Path(folder))
-        found = {name: tried(fault, lab) for name, fault in disturbances.FAULTS.items()}
+        found = {name: tried(fault, lab) for name, fault in FAULTS.items()}
         chosen, kills = kill_at_chosen_moments(lab), kill_at_random(lab, options.kills, options.seed)
     print(json.dumps({"chosen": chosen, "kills": kills, "faults": found}))
     return 1 if any(found.values()) else 0

@@ -12,7 +12,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,23 +19,22 @@ os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}  # a process
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import jax
-from pair import PAIR, prepare
+from pair import noise
 
 from ser_jax import checkpoint, model, report  # noqa: F401  imported before the forks
-from ser_jax.data import audio, beam, preparation  # noqa: F401
-from ser_jax.experiment import run  # noqa: F401
+from ser_jax.experiment import run
 from ser_jax.experiment.command import main
 from ser_jax.experiment.config import digest
 from ser_jax.experiment.settings import finetuned
 
 FLAGS = [
-    *("--corpora", *PAIR, "--tasks", "arousal", "--seeds", "1", "--folds", "2", "--epochs", "5"),
+    *("--corpora", "one", "two", "--tasks", "arousal", "--seeds", "1", "--folds", "2", "--epochs", "5"),
     *("--finetune-samples", "15", "--finetune-epochs", "2", "--model.channels", "20"),
     *("--compute.runs-at-once", "1", "--compute.devices", "1", "--compute.save-epochs", "1"),
 ]
 SPARED = {"config.json", "report.html"}  # they tell when it was computed
 PATIENCE = 300  # s
-FIRST = "crosslingual-synthetic_en-synthetic_fr-arousal"
+FIRST = "crosslingual-one-two-arousal"
 
 
 class Ended(NamedTuple):
@@ -47,23 +45,16 @@ class Ended(NamedTuple):
 
 
 class Laboratory:
-    """Speech, a cache of compiled programs, and children that run one experiment on them."""
+    """Corpora, a cache of compiled programs, and children that run one experiment on them."""
 
     def __init__(self, folder: Path):
-        self.folder, self._data = folder, folder / "data"
-        self.do(lambda: prepare(folder) and 0)
+        self.folder, corpora = folder, noise("one", "two")
+        run.load = lambda name, *_: corpora[name]
         self.run("reference")
         self.wanted = self.outcome("reference")
         before = time.monotonic()
-        self.run("again")
+        self.ends_well("again")
         self.seconds = time.monotonic() - before  # of an experiment whose programs are compiled
-        self.same("again")
-
-    def do(self, work: Callable[[], Any]) -> None:
-        """Let a child do it."""
-        log = self.folder / "doing.log"
-        ended = self.wait(self.fork(work, log), log)
-        assert ended.status == 0, ended.said
 
     def fork(self, work: Callable[[], Any], log: Path) -> int:
         """Start a child that does it and exits with what it returns; its output goes to `log`."""
@@ -91,13 +82,18 @@ class Laboratory:
             sys.stderr.flush()
             os._exit(status if isinstance(status, int) else 71)
 
-    def start(self, name: str, *flags: str, disturbed: Callable[[], Any] = lambda: None) -> int:
+    def start(self, name: str, disturbed: Callable[[], Any] = lambda: None) -> int:
         """Start the experiment into the folder `name`; `disturbed` is called in the child first."""
 
         def work() -> None:
             disturbed()
-            out = ["--data-dir", str(self._data), "--out", str(self.folder / name)]
-            main("", "finetuning", finetuned, [*FLAGS, *out, *flags])
+            try:
+                main("", "finetuning", finetuned, [*FLAGS, "--out", str(self.folder / name)])
+            except SystemExit as end:
+                if end.code == 0:  # the child restores the models, since Orbax has threads
+                    parameters = json.dumps(digests(self.folder / name / "models"))
+                    (self.folder / f"{name}.json").write_text(parameters)
+                raise
 
         self.log(name).unlink(missing_ok=True)
         return self.fork(work, self.log(name))
@@ -110,36 +106,36 @@ class Laboratory:
         """Return the output so far of the child that runs the experiment into the folder `name`."""
         return self.log(name).read_text(errors="replace") if self.log(name).exists() else ""
 
-    def wait(self, child: int, log: Path) -> Ended:
-        """Wait for the end of a child."""
+    def wait(self, child: int, name: str) -> Ended:
+        """Wait for the end of the child whose log has this name."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
-                return Ended(os.waitstatus_to_exitcode(status), log.read_text(errors="replace"))
+                return Ended(os.waitstatus_to_exitcode(status), self.said(name))
             time.sleep(0.002)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        raise TimeoutError(f"{log}: not done after {PATIENCE} s")
+        raise TimeoutError(f"{name}: not done after {PATIENCE} s")
 
-    def ended(self, name: str, *flags: str, disturbed: Callable[[], Any] = lambda: None) -> Ended:
-        """Run the experiment into the folder `name`, to whatever end."""
-        return self.wait(self.start(name, *flags, disturbed=disturbed), self.log(name))
-
-    def run(self, name: str, *flags: str) -> Ended:
+    def run(self, name: str) -> None:
         """Run the experiment to its end."""
-        ended = self.ended(name, *flags)
+        ended = self.wait(self.start(name), name)
         assert ended.status == 0, ended
-        return ended
 
-    def ends_well(self, name: str) -> str:
-        """Run it to the same end as the undisturbed experiment; return what it printed."""
-        said = self.run(name).said
+    def ends_well(self, name: str) -> None:
+        """Run it to the same end as the undisturbed experiment."""
+        self.run(name)
         self.same(name)
-        return said
+
+    def same(self, name: str) -> None:
+        """Check that an experiment ended as the undisturbed one."""
+        found = self.outcome(name)
+        differing = {key for key in found.keys() | self.wanted if found.get(key) != self.wanted.get(key)}
+        assert not differing, f"{name}: other {', '.join(sorted(differing))}"
 
     def outcome(self, name: str) -> dict[str, str]:
-        """Return the SHA-256 of everything that an experiment leaves and that does not tell when."""
+        """Return digests of everything that an experiment leaves and that does not tell when."""
         out = self.folder / name
         found = {
             str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest()
@@ -148,35 +144,17 @@ class Laboratory:
         }
         document = json.loads((out / "config.json").read_text())
         found["config"] = digest({key: document[key] for key in document if key != "sessions"})
-        return found | self._parameters(out / "models")
-
-    def _parameters(self, models: Path) -> dict[str, str]:
-        """Return digests of the models' arrays, read by a child: Orbax has threads."""
-        said = self.folder / "parameters"
-
-        def work() -> int:
-            found = {}
-            for place in models.iterdir():
-                runs = 1 if place.name.startswith("crosslingual") else 2
-                shape = partial(stacked, runs)
-                like = jax.tree.map(shape, model.shapes(model.AttentiveCNN(channels=20)))
-                found[f"models/{place.name}"] = checkpoint.digest(checkpoint.restore(place, like))
-            said.write_text(json.dumps(found))
-            return 0
-
-        self.do(work)
-        return json.loads(said.read_text())
-
-    def same(self, name: str) -> None:
-        """Check that an experiment ended as the undisturbed one."""
-        found = self.outcome(name)
-        differing = {key for key in found.keys() | self.wanted if found.get(key) != self.wanted.get(key)}
-        assert not differing, f"{name}: other {', '.join(sorted(differing))}"
+        return found | json.loads((self.folder / f"{name}.json").read_text())
 
 
-def stacked(runs: int, leaf: Any) -> jax.ShapeDtypeStruct:
-    """Return the shape of as many runs' parameter."""
-    return jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype)
+def digests(models: Path) -> dict[str, str]:
+    """Return digests of the models' arrays."""
+    shapes, found = model.shapes(model.AttentiveCNN(channels=20)), {}
+    for place in models.iterdir():
+        runs = 1 if place.name.startswith("crosslingual") else 2
+        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((runs, *leaf.shape), leaf.dtype), shapes)  # noqa: B023
+        found[f"models/{place.name}"] = checkpoint.digest(checkpoint.restore(place, like))
+    return found
 
 
 def refused(ended: Ended, *sentences: str) -> None:
@@ -184,7 +162,7 @@ def refused(ended: Ended, *sentences: str) -> None:
     assert ended.status == 2, ended
     assert "Traceback" not in ended.said, ended.said
     last = ended.said.replace("\r", "\n").strip().splitlines()[-1]
-    assert last.startswith("experiments.finetuning: "), ended.said
+    assert last.startswith("experiments."), ended.said
     for sentence in sentences:
         assert sentence in last, (sentence, last)
 

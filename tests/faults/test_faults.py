@@ -10,8 +10,7 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from disturbances import FAULTS  # noqa: E402
-from killing import CHOSEN  # noqa: E402
+from killing import CHOSEN, FAULTS  # noqa: E402
 
 
 def laboratory(kills):
