@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import releases
 import soundfile
-from reading import ROOT, blocks, check, command, flags, lines, run, split
+from reading import ROOT, blocks, check, command, flags, lines, ran, split
 
 from ser_jax.data.synthetic import read_truth
 from ser_jax.recognizer import demonstration
@@ -73,10 +73,7 @@ class Reader:
             for some in added:
                 pairs = zip(some[::2], some[1::2], strict=True)
                 words += [word for pair in pairs if pair[0] in have for word in pair]
-            status, out = run(words)
-            expected = int(block.marker("status") or 0) if line == todo[-1] else 0
-            assert status == expected, f"{block}: {line} ended with {status}\n{out}"
-            yield out
+            yield ran(words, int(block.marker("status") or 0) if line == todo[-1] else 0)[0]
 
 
 def skeleton(text):
@@ -111,7 +108,7 @@ def databases(tutorial, tmp_path_factory):
         else:
             releases.release(database, folder / tree)
             where = ["--source", folder / tree, "--data-dir", folder / "data", "--workers", 1]
-            assert run(["ser-jax", "prepare", database, *map(str, where)])[0] == 0
+            ran(["ser-jax", "prepare", database, *where])
     for database, name in (("iemocap", "synthetic_en"), ("recola", "synthetic_fr")):
         (folder / "data" / database).mkdir()
         (folder / "data" / database / name).symlink_to(tutorial / "first" / "data" / database / name)

@@ -4,12 +4,13 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from flax.traverse_util import flatten_dict
 
 from ser_jax.experiment.config import Config, describe
-from ser_jax.io import markdown_table
+from ser_jax.io import atomic_file, markdown_table
 from ser_jax.report.results import Results, Row, columns, labels, scale
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # first characters of text that a spreadsheet would run
@@ -56,6 +57,12 @@ def markdown(synthetic: Sequence[str], parts: Sequence[str | Table]) -> str:
         else:
             blocks.append(part)
     return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def write(path: Path, text: str) -> None:
+    """Write text as `atomic_file` does."""
+    with atomic_file(path) as stream:
+        stream.write(text.encode())
 
 
 def comma_separated(results: Results, rows: Sequence[Row]) -> str:
