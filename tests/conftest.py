@@ -57,12 +57,12 @@ def optimised(hastily):
     _optimise(False)
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
+@pytest.fixture(scope="module")
+def undrawn():
     """Save empty figures: drawing them takes half the time of a small experiment."""
-    monkeypatch.setattr(
-        "matplotlib.figure.Figure.savefig", lambda figure, stream, **how: stream.write(b"<svg/>")
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, file, **how: file.write(b"<svg/>"))
+        yield
 
 
 LONGEST = (

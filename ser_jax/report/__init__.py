@@ -13,7 +13,7 @@ from ser_jax.experiment.config import differences
 from ser_jax.experiment.results import PROTOCOL, Predictions, note, read_document, run_lock
 from ser_jax.report import attention, figures, tables
 from ser_jax.report.figures import Chart
-from ser_jax.report.results import Results, Row
+from ser_jax.report.tables import Results, Row
 
 __all__ = ["Results", "Row", "compare", "page", "rewrite", "verify", "write_page", "write_table"]
 PAGE = jinja2.Environment(

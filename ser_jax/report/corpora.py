@@ -10,7 +10,7 @@ import numpy as np
 
 from ser_jax.data import Corpus, Facts, UnknownCorpusError, audit, facts
 from ser_jax.io import markdown_table
-from ser_jax.report.results import marked
+from ser_jax.report.tables import marked
 from ser_jax.tasks import Binary, Task
 
 # Counts by database, from Sec. 3 and footnote 1. The paper does not give sessions, xxx and the valence by the

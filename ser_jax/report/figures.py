@@ -29,8 +29,17 @@ from ser_jax import metrics
 from ser_jax.experiment.results import Predictions, TrainingLog
 from ser_jax.io import atomic_file
 from ser_jax.model import AttentiveCNN
-from ser_jax.report.results import Results, Row, columns, fold_means, labels, scale
-from ser_jax.report.tables import heading, number, task_name
+from ser_jax.report.tables import (
+    Results,
+    Row,
+    columns,
+    fold_means,
+    heading,
+    labels,
+    number,
+    scale,
+    task_name,
+)
 from ser_jax.shapes import Float
 
 WIDTH, ACROSS = 3.4, 13.6  # inches: of a panel, 326 px on a screen, and of a file
