@@ -19,9 +19,9 @@ def speech_onset(corpora: tuple[str, ...] = ("iemocap", "recola"), data_dir: Pat
       data_dir: where they were prepared; as of `ser-jax prepare` by default.
     """
     from ser_jax.data import load
-    from ser_jax.report import corpora as tables
+    from ser_jax.report.corpora import onset_table
 
-    print(tables.onset_table([tables.speech_onset(load(name, data_dir)) for name in corpora]))
+    print(onset_table(load(name, data_dir) for name in corpora))
 
 
 if __name__ == "__main__":

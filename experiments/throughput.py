@@ -15,7 +15,7 @@ from ser_jax.experiment import provenance
 from ser_jax.shutdown import raise_on_interrupt, run_cli
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     """Measure with the flags given and print the table."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.throughput", description=__doc__, allow_abbrev=False,
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     default = "default: all; on a CPU without tf32, which is float32 there"
     parser.add_argument("--precision", nargs="+", choices=names, metavar="P", help=f"{names}; {default}")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="(default: 7)")
-    flags = parser.parse_args(arguments)
+    flags = parser.parse_args()
 
     def work() -> None:
         # JAX would take three quarters of a GPU's memory for itself, and PyTorch needs some.
@@ -42,8 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
         precisions = flags.precision or [name for name in names if platform != "cpu" or name != "tf32"]
         sizes = throughput.CPU_SIZES if platform == "cpu" else throughput.Sizes()
         sizes = sizes._replace(rounds=flags.rounds)
-        config, training = model.AttentiveCNN(), train.TrainConfig()
-        report = throughput.measure(config, training, sizes, list(dict.fromkeys(precisions)))
+        report = throughput.measure(model.AttentiveCNN(), train.TrainConfig(), sizes, precisions)
         print(throughput.markdown(report))
 
     sys.exit(run_cli("experiments.throughput", work))

@@ -96,22 +96,27 @@ def start(words):
 
 
 def run(words):
-    """Run a command; return (exit status, what it printed, with its errors if it failed)."""
+    """Run a command; return (exit status, standard output, standard error)."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            status = start(words)
+            status = start(list(map(str, words)))
         except SystemExit as ended:
             status = ended.code or 0
-    return status, out.getvalue() + (err.getvalue() if status else "")
+    return status, out.getvalue(), err.getvalue()
+
+
+def ran(words, status=0):
+    """Run a command that ends with this status; return (standard output, standard error)."""
+    found, out, err = run(words)
+    assert found == status, f"{words} ended with {found}, expected {status}\n{out}{err}"
+    return out, err
 
 
 @functools.cache
 def flags(words):
     """Return the flags of the command that begins with these words."""
-    status, text = run([*words, "--help"])
-    assert status == 0, f"{words}: {text}"
-    found = set(re.findall(r"--[a-z][\w.-]*", text))
+    found = set(re.findall(r"--[a-z][\w.-]*", ran([*words, "--help"])[0]))
     return found | {short for short, full in SHORT.items() if full in found}
 
 

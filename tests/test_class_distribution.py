@@ -12,7 +12,7 @@ from corpora import noise_corpus
 from experiments.class_distribution import class_distribution
 from ser_jax import data
 from ser_jax.experiment.command import run_function
-from ser_jax.report.corpora import class_counts, onset_table, speech_onset
+from ser_jax.report.corpora import class_counts, onset_table
 
 DIALOGS = (28, 30, 32, 30, 31)
 TURNS = (1819, 1811, 2136, 2103, 2170)
@@ -123,8 +123,6 @@ def test_speech_onset_of_every_corpus():
     features[:, :150] = level[:, None]
     spoken = dataclasses.replace(corpus, features=features, frames=np.full(len(corpus), 150, np.int32))
     silent = dataclasses.replace(spoken, name="silent", synthetic=True, features=np.full_like(features, -100))
-    lines = [
-        line.split(" | ") for line in onset_table(list(map(speech_onset, (spoken, silent)))).splitlines()[2:4]
-    ]
+    lines = [line.split(" | ") for line in onset_table((spoken, silent)).splitlines()[2:4]]
     assert [field.strip(" |") for field in lines[0]][1:] == ["4", "0", *["0.30"] * 5, "0.00", "0.20", "60.00"]
     assert [field.strip(" |") for field in lines[1]] == ["silent (synthetic)", "4", "4", *["?"] * 8]

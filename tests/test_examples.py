@@ -1,13 +1,13 @@
 """The examples: each is one file of at most 60 lines that goes all the way on small corpora."""
 
+import functools
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from pair import PAIR, prepare
-from reading import run
+from reading import ran
 
 from ser_jax import data
 
@@ -21,7 +21,7 @@ EXAMPLES = {  # flags, settings, metric and outputs
     "own_augmentation": (QUICK, {"crosslingual"}, "UAR", 2),
     "own_network": ([*QUICK[:6], "--model.width", "4"], {"monolingual"}, "UAR", 2),
 }
-pytestmark = pytest.mark.usefixtures("hastily")
+pytestmark = pytest.mark.usefixtures("hastily", "undrawn")
 
 
 @pytest.fixture(scope="module")
@@ -40,32 +40,36 @@ def speech(tmp_path_factory):
     return root / "data"
 
 
+@pytest.fixture(scope="module")
+def done(speech, tmp_path_factory):
+    """Return a function that runs an example once: (printed, its folder)."""
+
+    @functools.cache
+    def run(name):
+        flags, settings, *_ = EXAMPLES[name]
+        out, corpora = tmp_path_factory.mktemp(name), PAIR if "crosslingual" in settings else PAIR[:1]
+        where = ["--corpora", *corpora, "--data-dir", speech, "--out", out]
+        return ran(["python", FOLDER / f"{name}.py", *where, *flags])[0], out
+
+    return run
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_goes_all_the_way(speech, tmp_path, name):
-    flags, settings, metric, outputs = EXAMPLES[name]
-    path, where = FOLDER / f"{name}.py", ["--data-dir", str(speech), "--out", str(tmp_path / "out")]
-    assert len(path.read_text().splitlines()) <= 60
-    corpora = PAIR if "crosslingual" in settings else PAIR[:1]
-    status, printed = run(["python", str(path), "--corpora", *corpora, *where, *flags])
-    assert status == 0, printed
+def test_an_example_goes_all_the_way(done, name):
+    _, settings, metric, outputs = EXAMPLES[name]
+    assert len((FOLDER / f"{name}.py").read_text().splitlines()) <= 60
+    printed, out = done(name)
     assert metric in printed
-    document = json.loads((tmp_path / "out" / "config.json").read_text())
+    document = json.loads((out / "config.json").read_text())
     assert {setting["name"] for setting in document["settings"].values()} == settings
     assert {setting["model"]["outputs"] for setting in document["settings"].values()} == {outputs}
     assert all(setting["code"] for setting in document["settings"].values()) == (name != "own_regression")
     assert not document["missing"]
 
 
-def test_an_example_can_be_repeated_from_its_configuration(speech, tmp_path):
-    own = [sys.executable, str(FOLDER / "own_network.py"), "--data-dir", str(speech)]
-    flags = EXAMPLES["own_network"][0]
-    first, second = tmp_path / "first", tmp_path / "second"
-    for rest in (
-        ["--corpora", PAIR[0], *flags, "--out", str(first)],
-        ["--config", str(first / "config.json"), "--out", str(second)],
-    ):
-        subprocess.run(
-            [*own, *rest], check=True, capture_output=True, cwd=FOLDER.parent
-        )  # whose file is __main__
-    hashes = [json.loads((out / "config.json").read_text())["hash"] for out in (first, second)]
+def test_an_example_can_be_repeated_from_its_configuration(done, speech, tmp_path):
+    _, first = done("own_network")
+    stored = ["--config", first / "config.json", "--data-dir", speech, "--out", tmp_path]
+    ran(["python", FOLDER / "own_network.py", *stored])
+    hashes = [json.loads((out / "config.json").read_text())["hash"] for out in (first, tmp_path)]
     assert hashes[0] == hashes[1]

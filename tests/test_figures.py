@@ -16,8 +16,8 @@ from predicted_by_hand import claimed, keep
 
 from ser_jax.experiment import settings as known
 from ser_jax.model import AttentiveCNN
-from ser_jax.report import figures
-from ser_jax.report.results import Results, fold_means
+from ser_jax.report import Results, figures
+from ser_jax.report.tables import fold_means
 from ser_jax.statistics import Interval
 from ser_jax.tasks import TASKS
 
@@ -41,7 +41,7 @@ def many(tmp_path_factory):
         invented.keep(out, setting, 0.7, training=setting.name == "monolingual")
     with pytest.MonkeyPatch.context() as patch:  # intervals take long and do not matter here
         for name in ("interval", "chance_interval"):
-            patch.setattr(f"ser_jax.report.results.{name}", lambda *args, **kwargs: Interval(0.1, 0.2))
+            patch.setattr(f"ser_jax.report.tables.{name}", lambda *args, **kwargs: Interval(0.1, 0.2))
         yield Results(out)
 
 

@@ -92,8 +92,8 @@ def wheel(tmp_path_factory):
     for name in tracked("ser_jax", "experiments", "pyproject.toml", "README.md", "LICENSE"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, source / name)
-    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source]
-    subprocess.run([sys.executable, "-m", "pip", *build], check=True)
+    build = f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
     return next(folder.glob("*.whl"))
 
 
@@ -107,7 +107,7 @@ def environment(wheel, tmp_path_factory):
     """The commands of an environment in which the wheel is installed, with the dependencies of this one."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
-    install = ["install", "--quiet", "--no-deps", "--no-index", wheel]
+    install = ["install", "--quiet", "--no-deps", "--no-index", "--no-compile", wheel]
     subprocess.run([sys.executable, "-m", "pip", "--python", folder, *install], check=True)
     packages = next(folder.glob("lib/python*/site-packages"))
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))

@@ -4,18 +4,45 @@ import base64
 import json
 import re
 import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
 
 import invented
 import pytest
-from elements import Read
 from predicted_by_hand import claimed, keep
 from test_figures import contrast
 
 from ser_jax.errors import ResultsError
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
-from ser_jax.report import page, tables
-from ser_jax.report.results import Results
+from ser_jax.report import Results, page, tables
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Read(HTMLParser):
+    """A document's elements and words; a tag that is not closed where it should be is an error."""
+
+    def __init__(self, document):
+        super().__init__()
+        self.elements, self.words, self.open = [], [], []
+        self.feed(document)
+        self.close()
+        self.text = "".join(self.words)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert tag in VOID or self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from ser_jax import report
 from ser_jax.errors import ResultsError
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
-from ser_jax.report import tables
-from ser_jax.report.results import Results, fold_means, labels
+from ser_jax.report import Results, tables
+from ser_jax.report.tables import fold_means, labels
 from ser_jax.statistics import interval, paired_test
 from ser_jax.tasks import TASKS
 from ser_jax.train import TrainConfig

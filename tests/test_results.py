@@ -24,7 +24,7 @@ from ser_jax.experiment.results import (
     write_predictions,
 )
 from ser_jax.experiment.settings import monolingual, multilingual, whole_corpora
-from ser_jax.report.results import Results
+from ser_jax.report import Results
 from ser_jax.tasks import TASKS, Regression
 
 

@@ -74,13 +74,13 @@ class BenchmarkError(UserError):
 class Process:
     """Time and memory (MB, 10^6 bytes) of a process and its descendants.
 
-    The memory is the largest sum of resident pages, shared ones counted for each process; None if the process
+    The memory is the largest sum of resident pages, shared ones counted for each process; 0 if the process
     ended before the first measurement.
     """
 
     seconds: float
-    peak: float | None
-    anonymous: float | None = None  # without pages of mapped files (on Linux), which the system can take back
+    peak: float
+    anonymous: float = 0.0  # without pages of mapped files (on Linux), which the system can take back
 
 
 Stages = tuple[dict[str, Process], str]  # and how they were measured
@@ -112,7 +112,7 @@ def monitor(*arguments: object, one_core: bool = False) -> tuple[Process, str]:
             thread.join()
     if process.returncode:
         raise BenchmarkError(f"a process ended with status {process.returncode}, expected 0 (see above)")
-    peak, anonymous = (max(each) / 1e6 or None for each in zip(*measured, strict=True))
+    peak, anonymous = (max(each) / 1e6 for each in zip(*measured, strict=True))
     return Process(seconds, peak, anonymous), (output.splitlines() or [""])[-1]
 
 
@@ -139,7 +139,7 @@ def write_noise(folder: Path, seconds: np.ndarray, seed: int = 1) -> Path:
     (folder / "audio").mkdir(parents=True)
     for i in range(recordings):
         samples = draw.integers(-8000, 8000, RECORDING * RATE, dtype=np.int16)
-        soundfile.write(folder / f"audio/{i:05d}.wav", samples, RATE, subtype="PCM_16")
+        soundfile.write(folder / f"audio/{i:05d}.wav", samples, RATE)
     with (folder / "manifest.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "start", "end", "speaker", "session", "sex", "arousal", "valence"])
@@ -175,13 +175,9 @@ def measure_experiment(folder: Path, utterances: int) -> Stages:
             raise BenchmarkError(f"loaded {found} utterances, expected {utterances}")
         stages[name] = dataclasses.replace(process, seconds=float(seconds))
     train = ["--corpora", *counts, "--data-dir", data, "--out", out, "--seeds", 1, "--epochs", 1]
-    programs = {
-        "train one epoch": ["crosslingual", *train],
-        "report": ["report", out],
-        "verify": ["verify", out],
-    }
-    for name, (script, *flags) in programs.items():
-        stages[name] = monitor("-m", f"experiments.{script}", *flags)[0]
+    stages["train one epoch"] = monitor("-m", "experiments.crosslingual", *train)[0]
+    for name in ("report", "verify"):
+        stages[name] = monitor("-m", f"experiments.{name}", out)[0]
     return stages, f"n = {utterances:,} utterances"
 
 
@@ -189,11 +185,10 @@ def exceeded(stages: dict[str, Process]) -> list[str]:
     """Return a sentence for every stage that exceeds one of `BOUNDS`, or `MEMORY`."""
     found = []
     for name, stage in stages.items():
-        gigabytes = (stage.peak or 0) / 1000
         if stage.seconds > BOUNDS.get(name, math.inf):
             found.append(f"{name}: {stage.seconds:.0f} s, expected {BOUNDS[name]} s at most")
-        if gigabytes > MEMORY:
-            found.append(f"{name}: {gigabytes:.1f} GB, expected {MEMORY:.0f} GB at most")
+        if stage.peak > 1000 * MEMORY:
+            found.append(f"{name}: {stage.peak / 1000:.1f} GB, expected {MEMORY:.0f} GB at most")
     return found
 
 
@@ -206,9 +201,10 @@ def measure_recognition(folder: Path, model: Path | None) -> Stages:
     if shutil.which("taskset") is None:
         raise BenchmarkError("found no taskset, expected Linux, which keeps a program to one core")
     samples, short, hour = folder / "utterance.npy", folder / "short.wav", folder / "hour.wav"
-    np.save(samples, _noise(7.5))
-    for file, seconds in ((short, 3), (hour, HOUR)):
-        soundfile.write(file, _noise(seconds), RATE)
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, HOUR * RATE)
+    np.save(samples, noise[: round(7.5 * RATE)])
+    soundfile.write(short, noise[: 3 * RATE], RATE)
+    soundfile.write(hour, noise, RATE)
     warm, output = monitor("-c", PREDICT, model or "", samples, CALLS, short, hour, one_core=True)
     calls, long = json.loads(output)
     stages = {"7.5 s of samples, warm, one core": dataclasses.replace(warm, seconds=statistics.median(calls))}
@@ -221,16 +217,12 @@ def measure_recognition(folder: Path, model: Path | None) -> Stages:
     return stages, f"medians of n = {CALLS} calls and {STARTS} starts, the hour once"
 
 
-def _noise(seconds: float) -> np.ndarray:
-    return np.random.default_rng(0).uniform(-0.1, 0.1, round(seconds * RATE))
-
-
 def markdown(stages: dict[str, Process], measured: str) -> str:
     """Return stages as a table, and a sentence on how they were measured."""
     head = ("", "time, s", "at most, s", "peak memory, MB", "without mapped files, MB")
     rows: list[tuple[str, ...]] = [head]
     for name, stage in stages.items():
-        sizes = ("?" if size is None else f"{size:,.0f}" for size in (stage.peak, stage.anonymous))
+        sizes = (f"{size:,.0f}" if size else "?" for size in (stage.peak, stage.anonymous))
         rows.append((name, f"{stage.seconds:.3g}", str(BOUNDS.get(name, "")), *sizes))
     return (
         f"{markdown_table(rows)}\n\n{provenance.processor()}, {cores()} cores, load average "

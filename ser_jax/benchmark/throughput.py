@@ -176,35 +176,33 @@ def variants(
     chosen, on_mesh = machine.computes_runs_by, workload.data(machine)
     on_one = on_mesh if machine.mesh.size == 1 else workload.data(Machine.here(1, budget=sys.maxsize))
 
-    def stacked(count: int, most: int, stacking: str = chosen, data: Data = on_mesh) -> Trainer:
-        once = dataclasses.replace(training, epochs=1)
-        procedure = Procedure(config, once, stacking=stacking, mesh=machine.mesh)
-        return Trainer(procedure, data, workload.runs(count, most))
+    def trainer(runs: int, most: int, data: Data = on_mesh, epochs: int = 1, **how: Any) -> Trainer:
+        procedure = Procedure(config, dataclasses.replace(training, epochs=epochs), **how)
+        return Trainer(procedure, data, workload.runs(runs, most))
 
-    five_epochs = dataclasses.replace(training, epochs=5)  # as much work as five runs
+    stacked = partial(trainer, stacking=chosen, mesh=machine.mesh)
     calls: dict[str, Callable[[], float]] = {
-        "one": Trainer(Procedure(config, five_epochs), on_one, workload.runs(1, most)),
+        "one": trainer(1, most, on_one, epochs=5),  # as much work as five runs
         "five": stacked(5, most),
         "25": stacked(25, sizes.cell),
     }
     theirs = ["torch eager"]
     if config.precision == "float32":
         other = "vmap" if chosen == "map" else "map"
-        calls[f"five, {other}"] = stacked(5, most, other)
-        calls["five, streamed"] = stacked(5, most, data=workload.data(None))
+        calls[f"five, {other}"] = stacked(5, most, stacking=other)
+        calls["five, streamed"] = stacked(5, most, workload.data(None))
         theirs.append("torch compile")
     try:
         from ser_jax.benchmark import torch_reference
 
         made = torch_reference.variants(config, training, workload, machine.platform, sizes.seconds)
     except ImportError as error:
-        reason = str(error)
-
-        def absent() -> float:
-            raise ImportError(reason)
-
-        made = dict.fromkeys(theirs, absent)
+        made = dict.fromkeys(theirs, partial(_fail, error))
     return calls | {name: made[name] for name in theirs}
+
+
+def _fail(error: Exception) -> float:
+    raise error
 
 
 def measure(
@@ -212,33 +210,26 @@ def measure(
 ) -> dict[str, Any]:
     """Measure the variants in every precision.
 
-    Returns: a report as JSON. Its environment; load, averages before and after; peak, FLOP/s of a matrix
-      product by precision; rows, what was measured of every variant, None for what was not.
+    Returns: a report. Its environment; load, averages before and after; peak, FLOP/s of a matrix product by
+      precision; rows, what was measured of every variant, NaN for what was not.
     """
     before, workload = provenance.load(), Workload.of(config, sizes.utterances)
     works: dict[Any, Callable[[], float]] = {}
     for precision in precisions:
         found = variants(dataclasses.replace(config, precision=precision), training, sizes, workload)
         works |= {(name, precision): work for name, work in found.items()}
-        for size in sizes.products:
-            works[size, precision] = matmul(size, precision, sizes.seconds)
+        works |= {(n, precision): matmul(n, precision, sizes.seconds) for n in sizes.products}
     timings = interleaved(works, sizes.rounds)
-    peak = {
-        precision: max(max(timings[size, precision].rates) for size in sizes.products)
-        for precision in precisions
-    }
-
+    peak = {name: max(max(timings[size, name].rates) for size in sizes.products) for name in precisions}
     flops = useful_flops(config, workload.frames)
 
     def row(variant: str, precision: str) -> dict[str, Any]:
         timing = timings[variant, precision]
         low, rate, high = np.quantile(timing.rates, (0.25, 0.5, 0.75)).tolist()
         over = (ratio(timing, timings[name, precision]) for name in ("five", "torch eager"))
-        hours = TABLE2 / rate / 3600
-        values = rate, low, high, timing.compilation, *over, rate * flops / peak[precision], hours
-        numbers = dict(zip(COLUMNS, values, strict=True))
-        measured = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-        return {"variant": variant, "precision": precision, **measured, "failed": timing.failed}
+        values = rate, low, high, timing.compilation, *over, rate * flops / peak[precision]
+        numbers = dict(zip(COLUMNS, (*values, TABLE2 / rate / 3600), strict=True))
+        return {"variant": variant, "precision": precision, **numbers, "failed": timing.failed}
 
     return {
         "environment": provenance.describe_environment(),
@@ -262,9 +253,8 @@ def markdown(report: dict[str, Any]) -> str:
     where, load = report["environment"], report["load"]
     lines = [["training", "precision", *(head for head, _ in COLUMNS.values())]]
     for row in report["rows"]:
-        fields = [
-            "?" if row[name] is None else format(row[name], form) for name, (_, form) in COLUMNS.items()
-        ]
+        numbers = ((row[name], form) for name, (_, form) in COLUMNS.items())
+        fields = ["?" if math.isnan(number) else format(number, form) for number, form in numbers]
         if row["failed"]:
             fields = [f"not measured: {row['failed']}", *[""] * (len(COLUMNS) - 1)]
         lines.append([row["variant"], row["precision"], *fields])

@@ -11,10 +11,9 @@ import jinja2
 from ser_jax.errors import ResultsError
 from ser_jax.experiment.config import differences
 from ser_jax.experiment.results import PROTOCOL, Predictions, note, read_document, run_lock
-from ser_jax.io import atomic_file
 from ser_jax.report import attention, figures, tables
 from ser_jax.report.figures import Chart
-from ser_jax.report.results import Results, Row
+from ser_jax.report.tables import Results, Row
 
 __all__ = ["Results", "Row", "compare", "page", "rewrite", "verify", "write_page", "write_table"]
 PAGE = jinja2.Environment(
@@ -38,7 +37,7 @@ def write_table(results: Results, name: str, settings: Sequence[str], figure: st
     results.document = note(results.out, tables={name: shown})
     written = _text_files(results, name, rows)
     for file, content in written.items():
-        _write(results.out / file, content)
+        tables.write(results.out / file, content)
     for suffix, chart in figures.charts(results, rows, figure).items():
         figures.write_figure(results.out / f"{name}{suffix}", figures.drawn(chart, results.synthetic))
     return written[f"{name}.md"].rstrip("\n")
@@ -52,14 +51,9 @@ def _text_files(results: Results, name: str, rows: Sequence[Row]) -> dict[str, s
     }
 
 
-def _write(path: Path, content: str) -> None:
-    with atomic_file(path) as stream:
-        stream.write(content.encode())
-
-
 def write_page(results: Results) -> None:
     """Write OUT/report.html."""
-    _write(results.out / "report.html", page(results))
+    tables.write(results.out / "report.html", page(results))
 
 
 def page(results: Results) -> str:
@@ -71,8 +65,7 @@ def page(results: Results) -> str:
     for name, shown in results.document["tables"].items():
         rows = results.rows(shown["settings"])
         parts: list[Any] = [*tables.parts(results, rows)] if rows else []
-        charts = figures.charts(results, rows, shown["figure"]) if rows else {}
-        parts[1:1] = map(_gallery, charts.values())
+        parts[1:1] = map(_gallery, figures.charts(results, rows, shown["figure"]).values())
         sections[re.sub(r"_|(?<=[a-z])(?=\d)", " ", name).capitalize()] = parts
     if shares := attention.read(results.out):
         sections["Attention"] = [attention.summary(shares), _gallery(figures.attention(shares))]
@@ -135,12 +128,13 @@ def compare(folders: Sequence[Path]) -> str:
     first, *_ = protocols = [{name: one.document[name] for name in PROTOCOL} for one in every]
     for one, protocol in zip(every, protocols, strict=True):
         head, *body = tables.intervals(one, one.rows(one.settings))
-        lines += [*([] if lines else [["results", *head]]), *([str(one.out), *line] for line in body)]
+        lines += ([str(one.out), *line] for line in body)
         if protocol != first:
             other = ", ".join(differences(first, protocol))
             parts.append(f"**{one.out} has another protocol than {folders[0]} ({other}): not comparable.**")
     synthetic = sorted({name for one in every for name in one.synthetic})
-    return tables.markdown(synthetic, [*parts, tables.Table("Results", lines, tables.POOLED)]).rstrip("\n")
+    table = tables.Table("Results", [["results", *head], *lines], tables.POOLED)
+    return tables.markdown(synthetic, [*parts, table]).rstrip("\n")
 
 
 def verify(out: Path) -> list[str]:
@@ -157,12 +151,11 @@ def verify(out: Path) -> list[str]:
         expected |= _text_files(results, name, results.rows(shown["settings"]))
     if shares := attention.read(out):
         expected["attention.md"] = tables.markdown(results.synthetic, [attention.summary(shares)])
-    cells = dict.fromkeys(cell for shown in noted.values() for cell in shown["cells"])
-    wrong = [
-        f"{cell}.npz: LOST, expected in {out / 'predictions'}" for cell in cells if cell not in results.known
-    ]
-    for cell in filter(results.cells.get, cells):
-        if not _fits(results, results.cells[cell]):
+    wrong = []
+    for cell in dict.fromkeys(cell for shown in noted.values() for cell in shown["cells"]):
+        if cell not in results.known:
+            wrong.append(f"{cell}.npz: LOST, expected in {out / 'predictions'}")
+        elif cell in results.cells and not _fits(results, results.cells[cell]):
             wrong.append(f"{cell}.npz: OTHER UTTERANCES than the folds of config.json")
     for file, content in expected.items():
         if not (out / file).exists():

@@ -17,9 +17,9 @@ from ser_jax.errors import ResultsError
 from ser_jax.experiment import results as stored
 from ser_jax.experiment.config import Config
 from ser_jax.experiment.settings import ExperimentError, Pool, Setting, monolingual
-from ser_jax.io import atomic_file, write_json
-from ser_jax.report import figures
-from ser_jax.report.tables import Table, markdown
+from ser_jax.io import write_json
+from ser_jax.report import figures, tables
+from ser_jax.report.tables import Table
 from ser_jax.shapes import Float, Int
 from ser_jax.statistics import over_runs
 
@@ -64,16 +64,12 @@ def analyse(config: Config, pool: Pool, machine: Machine) -> str:
             found |= _corpus(config, pool, machine, setting)
     if not found:
         raise ExperimentError(f"every run diverged, expected models of {config.tasks[0].name} to analyse")
-    write_json(
-        config.out / FILE,
-        {name: {key: value.tolist() for key, value in own.items()} for name, own in found.items()},
-    )
+    content = {name: {key: value.tolist() for key, value in own.items()} for name, own in found.items()}
+    write_json(config.out / FILE, content)
     synthetic = [corpus.name for corpus in pool.corpora.values() if corpus.synthetic]
-    shares = read(config.out)
-    table = markdown(synthetic, [summary(shares)])
-    with atomic_file(config.out / "attention.md") as stream:
-        stream.write(table.encode())
-    figures.write_figure(config.out / "attention", figures.drawn(figures.attention(shares), synthetic))
+    table = tables.markdown(synthetic, [summary(found)])
+    tables.write(config.out / "attention.md", table)
+    figures.write_figure(config.out / "attention", figures.drawn(figures.attention(found), synthetic))
     return table.rstrip("\n")
 
 

@@ -2,17 +2,16 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ser_jax.data import Corpus, Facts, UnknownCorpusError, audit, facts
-from ser_jax.data.labels import counts
 from ser_jax.io import markdown_table
-from ser_jax.report.results import marked
-from ser_jax.tasks import Task
+from ser_jax.report.tables import marked
+from ser_jax.tasks import Binary, Task
 
 # Counts by database, from Sec. 3 and footnote 1. The paper does not give sessions, xxx and the valence by the
 # rule of Table 1: these are counted in the label files of the release.
@@ -53,16 +52,11 @@ def class_counts(corpus: Facts, rule: str, tasks: Sequence[Task] = ()) -> list[d
     found = {"utterances": len(corpus), "speakers": len(set(corpus.speaker))}
     for what, column in (("session", corpus.session), ("emotion", corpus.emotion)):
         found |= {f"{what} {name}": n for name, n in sorted(Counter(column.tolist()).items()) if name}
-    for dimension, own in counts(corpus, rule).items():
-        found |= {f"{dimension} {name}": n for name, n in own.items()}
-    for task in tasks:
-        labels = task.labels(corpus)
+    for task in (Binary("arousal", rule), Binary("valence", rule), *tasks):
+        labels, names = task.labels(corpus), task.class_names
+        found |= {f"{task.name} {name}": int((labels == k).sum()) for k, name in enumerate(names)}
         if labels.ndim == 2:
             found[f"{task.name} rated"] = int(np.isfinite(labels).any(axis=1).sum())
-        else:
-            found |= {
-                f"{task.name} {name}": int((labels == k).sum()) for k, name in enumerate(task.class_names)
-            }
     known = PUBLISHED.get(corpus.database, {}) | (TABLE1.get(corpus.database, {}) if rule == "table1" else {})
     rows = []
     for what in dict.fromkeys([*found, *known]):
@@ -89,36 +83,32 @@ def counts_table(corpus: Facts, rows: Sequence[dict[str, Any]]) -> str:
     shown = list(rows[0]) if verdicts else ["what", "found"]
     lines = [["" if row[name] is None else str(row[name]) for name in shown] for row in rows]
     origin = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in about(corpus).items())
-    result = f"{verdicts['equal']} of {verdicts.total()} published counts are equal."
-    result = result if verdicts else "Counted only: the paper has no counts of this corpus."
+    equal = f"{verdicts['equal']} of {verdicts.total()} published counts are equal."
+    result = equal if verdicts else "Counted only: the paper has no counts of this corpus."
     return f"{origin}\n\n{markdown_table([shown, *lines])}\n\n{result}"
 
 
-def speech_onset(corpus: Corpus) -> dict[str, Any]:
-    """Measure when speech starts, in a corpus of log-mels.
+def onset_table(corpora: Iterable[Corpus]) -> str:
+    """Measure when speech starts in corpora of log-mels; return it as Markdown.
 
-    Returns: by name, numbers of utterances, the seconds by which shares of them have started, and medians;
-      None without speech.
+    Of each: numbers of utterances, the seconds by which shares of them have started, and medians; "?" without
+    speech.
     """
-    found = audit.silence(corpus.features, corpus.frames)
-    lead = found.lead[~np.isnan(found.lead)]
-    names = [f"{100 * q:.0f} % start by, s" for q in QUANTILES]
-    names += ["later than 0.5 s, %", "silent at the end, s", "contrast, dB"]
-    measured: dict[str, float | None] = dict.fromkeys(names)
-    if len(lead):
-        medians = np.nanmedian(found.tail), np.nanmedian(found.contrast)
-        values = [*np.quantile(lead, QUANTILES), 100 * np.mean(lead > 0.5), *medians]
-        measured = dict(zip(measured, map(float, values), strict=True))
-    sizes = {"utterances": len(corpus), "without speech": len(corpus) - len(lead)}
-    return {"corpus": marked(corpus.name, corpus.synthetic)} | sizes | measured
-
-
-def onset_table(onsets: Sequence[dict[str, Any]]) -> str:
-    """Return when speech starts in several corpora, as Markdown."""
-    text = {float: "{:.2f}".format, type(None): "?".format}
-    lines = [[text.get(type(value), str)(value) for value in one.values()] for one in onsets]
+    starts = [f"{100 * q:.0f} % start by, s" for q in QUANTILES]
+    medians = ["later than 0.5 s, %", "silent at the end, s", "contrast, dB"]
+    lines = [["corpus", "utterances", "without speech", *starts, *medians]]
+    for corpus in corpora:
+        found = audit.silence(corpus.features, corpus.frames)
+        lead = found.lead[~np.isnan(found.lead)]
+        sizes = str(len(corpus)), str(len(corpus) - len(lead))
+        numbers = ["?"] * (len(starts) + len(medians))
+        if len(lead):
+            ends = np.nanmedian(found.tail), np.nanmedian(found.contrast)
+            values = *np.quantile(lead, QUANTILES), 100 * np.mean(lead > 0.5), *ends
+            numbers = [f"{value:.2f}" for value in values]
+        lines.append([marked(corpus.name, corpus.synthetic), *sizes, *numbers])
     return (
-        f"{markdown_table([list(onsets[0]), *lines])}\n\nSpeech: {audit.LASTING} frames in a row that are at "
+        f"{markdown_table(lines)}\n\nSpeech: {audit.LASTING} frames in a row that are at "
         f"most {audit.BELOW:g} dB below the loud ones and {audit.ABOVE:g} dB above the quiet ones. Contrast: "
         "median level of loud over quiet frames; far below 20 dB the room is loud, and an early start means "
         "little."

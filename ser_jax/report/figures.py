@@ -29,8 +29,17 @@ from ser_jax import metrics
 from ser_jax.experiment.results import Predictions, TrainingLog
 from ser_jax.io import atomic_file
 from ser_jax.model import AttentiveCNN
-from ser_jax.report.results import Results, Row, columns, fold_means, labels, scale
-from ser_jax.report.tables import heading, number, task_name
+from ser_jax.report.tables import (
+    Results,
+    Row,
+    columns,
+    fold_means,
+    heading,
+    labels,
+    number,
+    scale,
+    task_name,
+)
 from ser_jax.shapes import Float
 
 WIDTH, ACROSS = 3.4, 13.6  # inches: of a panel, 326 px on a screen, and of a file
@@ -251,10 +260,7 @@ def matrix(results: Results, rows: Sequence[Row]) -> Chart:
         for row in rows:
             if row.setting in (setting, "monolingual"):
                 panels.setdefault(f"{setting} {task_name(row)}", {})[row.train[0], row.test[0]] = row
-
-    def draw(axis: Axes, grid: Mapping[tuple[str, str], Row]) -> None:
-        _draw_grid(axis, grid, "trained on", "tested on")
-
+    draw = partial(_draw_grid, down="trained on", across="tested on")
     note = "Means over runs. Diagonal: within a corpus, by cross-validation."
     shown = {title: grid for title, grid in panels.items() if len(grid) > n}
     size = 1.3 + 0.34 * n, max(WIDTH, 1.2 + 0.44 * n)
@@ -263,14 +269,12 @@ def matrix(results: Results, rows: Sequence[Row]) -> Chart:
 
 def tuning(results: Results, rows: Sequence[Row]) -> Chart:
     """Return a chart of the score by kernel width and pool size, a panel per column."""
-
-    def draw(axis: Axes, column: Sequence[Row]) -> None:
-        models = [results.description(row)["model"] for row in column]
-        grid = {(model["kernel"], model["pool"]): row for model, row in zip(models, column, strict=True)}
-        _draw_grid(axis, grid, "kernel width, frames", "pool size, positions")
-
-    title = "Scores by kernel width and pool size"
-    return Chart(title, "Means over runs.", draw, by_column(results, rows))
+    panels: dict[str, dict[tuple[int, int], Row]] = {}
+    for row in rows:
+        model = results.description(row)["model"]
+        panels.setdefault(heading(results, row), {})[model["kernel"], model["pool"]] = row
+    draw = partial(_draw_grid, down="kernel width, frames", across="pool size, positions")
+    return Chart("Scores by kernel width and pool size", "Means over runs.", draw, panels)
 
 
 def _draw_grid(axis: Axes, grid: Mapping[tuple[Any, Any], Row], down: str, across: str) -> None:

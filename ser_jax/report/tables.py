@@ -1,17 +1,42 @@
-"""Turn rows of results into tables: text for Markdown and the page, CSV and LaTeX."""
+"""Read a results folder: the rows of its tables, the comparisons between its settings, and both as text.
 
+Everything follows from config.json, the stored predictions and the training logs; no class that an experiment
+was configured with is imported. Metrics other than UAR and CCC are known by their stored scores alone.
+"""
+
+import contextlib
 import csv
+import functools
 import io
+import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from flax.traverse_util import flatten_dict
 
+from ser_jax import metrics
+from ser_jax.errors import ResultsError
 from ser_jax.experiment.config import Config, describe
-from ser_jax.io import markdown_table
-from ser_jax.report.results import Results, Row, columns, labels, scale
+from ser_jax.experiment.results import Predictions, read_document, read_predictions, read_training
+from ser_jax.experiment.settings import slug
+from ser_jax.io import atomic_file, markdown_table
+from ser_jax.shapes import Float
+from ser_jax.statistics import chance_interval, holm, interval, paired_test
 
+PAPER = {  # Table 2, UAR in %: of arousal and valence, by setting and the database of the test corpus
+    "monolingual": {"iemocap": (68.09, 62.33), "recola": (60.77, 52.30)},
+    "multilingual": {"iemocap": (70.06, 61.73), "recola": (62.51, 49.33)},
+    "crosslingual": {"iemocap": (59.32, 49.08), "recola": (61.27, 47.52)},
+    "finetuned": {"iemocap": (67.03, 50.42), "recola": (63.07, 49.81)},
+    "monolingual_cut": {"iemocap": (68.20, 58.77)},
+}
+TABLE2 = ("monolingual", "multilingual", "crosslingual", "finetuned")
+MANY = 5  # from this number of corpora on, tables and figures summarise the sources of a setting
+NAN = float("nan")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # first characters of text that a spreadsheet would run
 LATEX = str.maketrans({name: f"\\{name}" for name in "%_&#$"} | {"±": r"$\pm$", "+": "$+$"})
 POOLED = (
@@ -26,6 +51,245 @@ PERMUTED = (
     "variation between seeds shows in the standard deviations above, not in p."
 )
 PARTS = ("features", "model", "train", "protocol")  # of a configuration whose changes a caption names
+
+
+class Row(NamedTuple):
+    """One cell of a table; UAR and recalls in per cent, other metrics as they are, unknown values NaN."""
+
+    setting: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    task: str
+    metric: str = ""  # "UAR", "CCC" or another name; "" if nothing is known of the task
+    score_mean: float = NAN  # over the test folds, then over runs
+    score_sd: float = NAN  # sample standard deviation over runs
+    runs: int = 0
+    folds: int = 0
+    speakers: int = 0
+    utterances: int = 0
+    pooled: float = NAN  # score over all utterances at once, mean over runs
+    low: float = NAN  # 95 % interval of `pooled`, by a bootstrap over speakers
+    high: float = NAN
+    chance: float = NAN  # expected score of guessing
+    chance_low: float = NAN  # range of 95 % of guesses
+    chance_high: float = NAN
+    by_class: tuple[tuple[str, float], ...] = ()  # recalls, or CCCs of dimensions; means over runs
+    paper: float = NAN  # score of this cell and its corpora
+    stopped: str = ""  # the seeds that diverged and are left out
+    missing: str = ""  # why there are no numbers
+
+    @property
+    def slug(self) -> str:
+        """Name of its predictions file."""
+        return slug(*self[:4])
+
+
+class Comparison(NamedTuple):
+    """Difference between two cells of the same test corpus and task."""
+
+    one: Row
+    other: Row
+    difference: float  # pooled score of `one` minus that of `other`, in the units of `Row`
+    p: float  # two-sided, of a permutation test that swaps the predictions of whole speakers
+    p_holm: float  # corrected for all comparisons on the same corpus and task
+
+
+class Results:
+    """The contents of a results folder.
+
+    By slug, `cells` are its predictions without the runs that diverged, `logs` the training logs of settings,
+    and `known` everything that a table can show: `cells`, and rows of cells that could not be computed.
+
+    Raises: ResultsError if the folder has no config.json, or a file is damaged or belongs to other corpora.
+    """
+
+    def __init__(self, out: Path):
+        self.out, self.document = out, read_document(out)
+        self.names = [corpus["name"] for corpus in self.document["corpora"]]
+        self.synthetic = [corpus["name"] for corpus in self.document["corpora"] if corpus["synthetic"]]
+        self.cells = {path.stem: self._read(path) for path in sorted((out / "predictions").glob("*.npz"))}
+        self.logs = {path.stem: read_training(path) for path in sorted((out / "training").glob("*.npz"))}
+        metric = {cell.task: cell.metric for cell in self.cells.values()}
+        missing = {}
+        for cell in self.document["missing"]:
+            place = cell["setting"], tuple(cell["train"]), tuple(cell["test"]), cell["task"]
+            row = Row(*place, metric=metric.get(cell["task"], ""), missing=cell["reason"])
+            missing[row.slug] = row
+        self.known: dict[str, Row | Predictions] = {**missing, **self.cells}
+        self._row = functools.cache(self._computed_row)
+        self._compared = functools.cache(lambda one, other: compared(self.cells[one], self.cells[other]))
+
+    def _read(self, path: Path) -> Predictions:
+        cell = read_predictions(path)
+        if other := sorted({*cell.train, *cell.test}.difference(self.names)):
+            names = " ".join(self.names)
+            raise ResultsError(f"{path} is of {', '.join(other)}, expected corpora of config.json ({names})")
+        return cell
+
+    @property
+    def many(self) -> bool:
+        """Return whether there are too many corpora to show every pair of them by itself."""
+        return len(self.names) >= MANY
+
+    @property
+    def stopped(self) -> list[str]:
+        """Slugs of the settings in which a run diverged."""
+        return [name for name, log in self.logs.items() if log.stopped[:, 0].any()]
+
+    @property
+    def settings(self) -> list[str]:
+        """Names of all settings in the folder, the paper's first."""
+        names = {cell.setting for cell in self.known.values()}
+        return [name for name in TABLE2 if name in names] + sorted(names.difference(TABLE2))
+
+    def title(self, corpora: Sequence[str]) -> str:
+        """Return the names of corpora as tables show them, with synthetic speech marked."""
+        return "+".join(marked(name, name in self.synthetic) for name in corpora)
+
+    def description(self, cell: Row | Predictions) -> dict[str, Any]:
+        """Return the stored description of a cell's setting; empty if it was derived from other settings."""
+        wanted = cell.setting, list(cell.train), cell.task
+        for about in self.document["settings"].values():
+            found = about["name"], about["train"], about["task"]["name"]
+            if found == wanted and set(cell.test) <= set(about["test"]):
+                return about
+        return {}
+
+    def rows(self, settings: Sequence[str]) -> list[Row]:
+        """Return every cell of some settings, including missing ones, in the order of the tables."""
+
+        def place(cell: Row | Predictions) -> tuple[int, list[int], list[int], str]:
+            test, train = ([self.names.index(name) for name in part] for part in (cell.test, cell.train))
+            return settings.index(cell.setting), test, train, cell.task
+
+        shown = sorted((cell for cell in self.known.values() if cell.setting in settings), key=place)
+        return [self._row(cell.slug) for cell in shown]
+
+    def _computed_row(self, name: str) -> Row:
+        cell = self.known[name]
+        if isinstance(cell, Row):
+            return cell
+        about = self.description(cell)
+        diverged = sorted(set(range(about.get("seeds", 0))) - set(cell.seed.tolist()))
+        stopped = f"seed {', '.join(map(str, diverged))}" if diverged else ""
+        missing = "" if len(cell.seed) else f"every run diverged ({stopped})"
+        row = measured(cell, about.get("task", {}).get("dimensions", ()))
+        return row._replace(paper=self._paper(cell), stopped=stopped, missing=missing)
+
+    def _paper(self, cell: Predictions) -> float:
+        """Return the paper's score; NaN unless the corpora are the paper's pair."""
+        builders = {corpus["name"]: corpus["builder"] for corpus in self.document["corpora"]}
+        if sorted(builders.values()) != ["iemocap", "recola"] or len(cell.test) > 1:
+            return NAN
+        scores = PAPER.get(cell.setting, {}).get(builders[cell.test[0]], ())
+        return dict(zip(("arousal", "valence"), scores, strict=False)).get(cell.task, NAN)
+
+    def comparisons(self, rows: Sequence[Row]) -> list[Comparison]:
+        """Compare every setting with the first one of its column and with the one before it.
+
+        p-values are corrected for all comparisons of a column, which answer one question. The settings of a
+        tuning are left out, since the best of them is chosen.
+        """
+        found = []
+        tested = [row for row in rows if not row.missing and not self.description(row).get("tuned")]
+        for column in columns(tested):
+            neighbours = [(later, former) for former, later in itertools.pairwise(column[1:])]
+            pairs = dict.fromkeys([*((row, column[0]) for row in column[1:]), *neighbours])
+            values = [self._compared(one.slug, other.slug) for one, other in pairs]
+            corrected = holm([p for _, p in values]).tolist()
+            found += [
+                Comparison(*pair, *value, p_holm)
+                for pair, value, p_holm in zip(pairs, values, corrected, strict=True)
+            ]
+        return found
+
+
+def marked(name: str, synthetic: bool) -> str:
+    """Return the name of a corpus, marked if its speech is synthetic."""
+    return f"{name} (synthetic)" if synthetic and "synthetic" not in name else name
+
+
+def scale(metric: str) -> int:
+    """Return the factor by which a metric is multiplied for display."""
+    return 100 if metric == "UAR" else 1
+
+
+def fold_means(cell: Predictions) -> Float[np.ndarray, " R"]:
+    """Return the score of every run as tables show it: the mean over the test folds."""
+    return scale(cell.metric) * cell.scores[:, 1:].mean(axis=1)
+
+
+def measured(cell: Predictions, dimensions: Sequence[str] = ()) -> Row:
+    """Return the row of a cell; without runs it has no scores. A regression predicts some `dimensions`."""
+    by_run, factor = fold_means(cell), scale(cell.metric)
+    row = Row(cell.setting, cell.train, cell.test, cell.task, cell.metric, chance=factor * cell.chance)
+    if not len(by_run):
+        return row
+    row = row._replace(
+        score_mean=float(by_run.mean()),
+        score_sd=float(by_run.std(ddof=1)) if len(by_run) > 1 else NAN,
+        runs=len(by_run),
+        folds=len(np.unique(cell.fold)),
+        speakers=len(np.unique(cell.speaker)),
+        utterances=len(cell.labels),
+        pooled=float(factor * cell.scores[:, 0].mean()),
+    )
+    with contextlib.suppress(ValueError):  # another metric, or a class without utterances
+        classes = max(2, len(cell.class_names))
+        around = interval(cell.metric, cell.labels, cell.predictions, cell.speaker, classes=classes)
+        guesses = chance_interval(cell.metric, cell.labels, classes=classes)
+        means = (factor * by_class(cell).mean(axis=0)).tolist()
+        row = row._replace(
+            low=factor * around.low,
+            high=factor * around.high,
+            chance_low=factor * guesses.low,
+            chance_high=factor * guesses.high,
+            by_class=tuple(zip(cell.class_names or dimensions, means, strict=False)),
+        )
+    return row
+
+
+def by_class(cell: Predictions) -> Float[np.ndarray, "R K"]:
+    """Return the recall of each class or the CCC of each dimension; NaN without labels."""
+    if cell.metric == "UAR":
+        return metrics.recalls(cell.labels, cell.predictions, max(2, len(cell.class_names)))
+    return metrics.ccc(cell.labels, cell.predictions)
+
+
+def compared(one: Predictions, other: Predictions) -> tuple[float, float]:
+    """Return the difference of the pooled scores over the utterances tested in both cells, and its p-value.
+
+    Both are NaN if the metric is neither UAR nor CCC, or is not defined on these utterances.
+    """
+    both = (one, other), (other, one)
+    one, other = (cell.only(rows=np.isin(cell.utterance, shared.utterance)) for cell, shared in both)
+    predictions, classes = (one.predictions, other.predictions), max(2, len(one.class_names))
+    try:
+        p = paired_test(one.metric, one.labels, *predictions, one.speaker, classes=classes)
+    except ValueError:
+        return NAN, NAN
+    difference = float(np.nanmean(by_class(one)) - np.nanmean(by_class(other)))
+    return (NAN if np.isnan(p) else scale(one.metric) * difference), p
+
+
+def labels(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the names of rows in tables, by slug: the setting, with its training corpora where needed."""
+    alike = Counter((row.setting, row.test, row.task) for row in rows)
+    return {
+        row.slug: row.setting
+        if alike[row.setting, row.test, row.task] == 1
+        else f"{row.setting} from {'+'.join(row.train)}"
+        for row in rows
+    }
+
+
+def columns(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows of each pair of test corpus and task, in order."""
+    tests = list(dict.fromkeys(row.test for row in rows))
+    found: dict[Any, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: tests.index(row.test)):
+        found.setdefault((row.test, row.task), []).append(row)
+    return list(found.values())
 
 
 class Table(NamedTuple):
@@ -56,6 +320,12 @@ def markdown(synthetic: Sequence[str], parts: Sequence[str | Table]) -> str:
         else:
             blocks.append(part)
     return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def write(path: Path, text: str) -> None:
+    """Write text as `atomic_file` does."""
+    with atomic_file(path) as stream:
+        stream.write(text.encode())
 
 
 def comma_separated(results: Results, rows: Sequence[Row]) -> str:
