@@ -136,13 +136,12 @@ def exported(model: Trained) -> tuple[Callable[..., dict[str, jax.Array]], tuple
         is_usable = (frames > 0) & jnp.isfinite(jnp.where(valid, features, 0)).all()
         found = {}
         for name, own in model.tasks.items():
-            values, attention = (
-                part[:, 0] for part in predict(own, model.scaler, features[None], frames[None])
-            )
+            values, attention = predict(own, model.scaler, features[None], frames[None])
+            values = values[:, 0]
             found[f"{name}_{'probabilities' if own.task.class_names else 'values'}"] = values.mean(axis=0)
             found[f"{name}_spread"] = values.std(axis=0, ddof=min(1, len(values) - 1))
             if own.network.segments > 1:
-                found[f"{name}_attention"] = attention.mean(axis=0)
+                found[f"{name}_attention"] = attention[:, 0].mean(axis=0)
         return {name: jnp.where(is_usable, value, jnp.nan) for name, value in found.items()}
 
     def from_samples(samples: Float32[Array, " n"], count: Int32[Array, ""]) -> dict[str, jax.Array]:
