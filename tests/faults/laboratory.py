@@ -29,7 +29,7 @@ from ser_jax.experiment.settings import finetuned
 
 FLAGS = [
     *("--corpora", "one", "two", "--tasks", "arousal", "--seeds", "1", "--folds", "2", "--epochs", "5"),
-    *("--finetune-samples", "15", "--finetune-epochs", "2", "--model.channels", "20"),
+    *("--finetune-samples", "10", "--finetune-epochs", "2", "--model.channels", "20"),
     *("--compute.runs-at-once", "1", "--compute.devices", "1", "--compute.save-epochs", "1"),
 ]
 SPARED = {"config.json", "report.html"}  # they tell when it was computed
