@@ -34,7 +34,7 @@ def corpora(**more):
 
 
 def fit(some, tasks=BOTH, seeds=2):
-    options = {"name": "noise", "seeds": seeds, "epochs": 6, "network": Probe()}
+    options = {"name": "noise", "seeds": seeds, "epochs": 20, "network": Probe()}
     return train.fit(some, tasks, LogMel(), Machine.here(), **options)
 
 
