@@ -225,6 +225,9 @@ def gather(data: Data, rows: Int[Array, "*B"]) -> Data:
     return dataclasses.replace(batch, features=batch.features.reshape(*rows.shape, -1))
 
 
+_gather = jax.jit(gather)
+
+
 def standardized(batch: Data, run: Runs) -> Float[jax.Array, "B T F"]:
     """Return the standardized features of gathered utterances for one run, zero in the padding."""
     mean, scale = run.scaler.mean[batch.group], run.scaler.scale[batch.group]
@@ -494,7 +497,9 @@ def fit_runs(
     Returns: the state after all epochs, and the losses; NaN once a run is stopped.
     """
     config, training, *_, mesh = procedure
-    runs = spread(jax.vmap(lambda run: weighted(training, run, config.outputs))(runs), mesh)
+    if training.class_weights != "none":
+        runs = jax.jit(jax.vmap(lambda run: weighted(training, run, config.outputs)))(runs)
+    runs = spread(runs, mesh)
     if resume is None:
         losses = np.full((training.epochs, len(runs.train)), np.nan, np.float32)
         resume = 0, start_runs(config, training, runs, params, data.corpora), losses
@@ -531,5 +536,6 @@ def predict(
     batches = max(1, -(-width // PREDICTION_BATCH))
     padded = np.pad(rows, ((0, 0), (0, batches * PREDICTION_BATCH - width)))
     parts = np.split(padded, batches, axis=1)
-    each = [_predict_batch(config, mesh, gather(data, part), runs, params) for part in parts]
+    fetch = gather if is_streamed(data) else _gather
+    each = [_predict_batch(config, mesh, fetch(data, part), runs, params) for part in parts]
     return jax.tree.map(lambda *found: np.concatenate(found, axis=1)[:, :width], *each)

@@ -165,13 +165,14 @@ def training_log(
 ) -> TrainingLog:
     """Return how runs were trained, their development outputs scored."""
     loss, score = np.full((2, len(specs), len(dev_epochs)), np.nan)
+    task_loss = jax.jit(task.loss)
     for r, spec in enumerate(specs):
         labels: Any = np.asarray(spec.labels)[spec.dev]
         weights: Any = np.ones(len(labels), np.float32)
         for w, outputs in enumerate(results[r].dev_outputs):
             score[r, w] = headline(task, labels, np.asarray(task.predict(outputs)))
             if np.isfinite(score[r, w]):
-                loss[r, w] = task.loss(outputs, labels, weights)
+                loss[r, w] = task_loss(outputs, labels, weights)
     return TrainingLog(
         fold=np.array([spec.fold for spec in specs]),
         seed=np.array([spec.seed for spec in specs]),
