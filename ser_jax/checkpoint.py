@@ -63,8 +63,8 @@ def save(folder: Path, tree: Tree) -> None:
     except (OSError, ValueError) as error:  # ValueError: TensorStore's
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise CheckpointError(
-            f"{folder}: a checkpoint cannot be written ({reason}); what was saved before it is intact, and "
-            "once it can be the same command goes on"
+            f"{folder}: a checkpoint cannot be written ({reason}); what was saved before it is intact; "
+            "run the same command once it can be written"
         ) from error
 
 
@@ -94,8 +94,8 @@ def restore(folder: Path, like: Tree) -> Tree:
     except Exception as error:  # Orbax and TensorStore raise anything
         reason = getattr(error, "strerror", None) or (str(error) or repr(error)).splitlines()[0]
         raise CheckpointError(
-            f"the checkpoint {folder} cannot be read ({reason}) but need not be damaged; it was left as it "
-            "is, and the same command goes on from it once it can be"
+            f"the checkpoint {folder} cannot be read ({reason}) but need not be damaged; it was left as "
+            "it is; run the same command once it can be read"
         ) from error
     if there is None:
         raise DamagedError(f"the checkpoint {folder} is damaged; delete it to train again")
@@ -177,9 +177,7 @@ class Checkpointing:
         except (OSError, ValueError, TypeError, KeyError):
             if self.folder.exists():
                 aside = move_aside(self.folder)
-                self.say(
-                    f"{note} is lost or damaged: its stacks are trained again, and moved to {aside.name}"
-                )
+                self.say(f"{note} is lost or damaged: training starts again; moved to {aside.name}")
             self.folder.mkdir(parents=True)
             write_json(note, {"runs_per_stack": proposed, "environment": self.environment}, synced=True)
             return proposed
@@ -240,7 +238,7 @@ class Checkpointing:
         if self.signals:
             raise Interrupted(
                 f"ended after epoch {epoch} of {self.epochs} of stack {stack + 1} of {self.label}, which "
-                "is saved; the same command goes on from there"
+                "is saved; run the same command to resume"
                 if self.enabled
                 else "ended; of several hosts the first one's training alone is saved",
                 self.signals[0],

@@ -55,7 +55,7 @@ FORM = tyro.conf.create_mutex_group(required=False, title="output")
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """Options of single databases.
+    """Options of specific databases.
 
     Args:
       annotation_delay: Delay of the raters in seconds (recola).
@@ -105,7 +105,7 @@ def audit(
     database: Database, source: Source, options: Options = READING, workers: Workers = None,
     json: Json = False,
 ) -> int:  # fmt: skip
-    """Decode a whole database and report what is wrong with it: `ser-jax audit emodb --source emodb`."""
+    """Decode all recordings of a database and report problems: `ser-jax audit emodb --source emodb`."""
     from ser_jax.data import audit
 
     shutdown.raise_on_interrupt()
@@ -126,7 +126,7 @@ def prepare(
     Args:
       name: Name of the corpus; the database's by default.
       features: Front end: logmel, waveform, or module:Name.
-      features_seconds: Length of an utterance in use; 7.5 by default.
+      features_seconds: Seconds of each utterance that are used; 7.5 by default.
       skip_bad: Leave out unusable recordings instead of refusing the database.
       labels_only: Open no recording; only check and store the labels.
       beam_runner: Apache Beam runner that does the work (extra: beam).
@@ -249,7 +249,7 @@ def _load(model: Path | None) -> "Recognizer":
     if recognizer.is_demonstration:
         print(
             "ser-jax: this model is a demonstration, trained on synthetic speech; its predictions for people "
-            "mean nothing (ser-jax train makes a model of your own)",
+            "mean nothing (ser-jax train trains a model of your own)",
             file=sys.stderr,
         )
     return recognizer
@@ -259,7 +259,7 @@ def stream(
     source: Positional[Literal["-"] | None] = None, model: Model = None, device: str | None = None,
     rate: Annotated[int | None, _number(int, 1000, 768_000, "HZ")] = None, json: Json = False,
 ) -> None:  # fmt: skip
-    """Predict a microphone every half second, or a pipe: `arecord -t wav | ser-jax stream -`.
+    """Predict live audio from a microphone or a pipe every half second: `arecord -t wav | ser-jax stream -`.
 
     Args:
       source: - reads a WAV from standard input.
@@ -271,7 +271,7 @@ def stream(
     if rate is not None and source is None:
         raise UserError("--rate without -, expected standard input as the source")
     if device is not None and source is not None:
-        raise UserError("--device and -, expected one of them: a microphone or standard input")
+        raise UserError("both --device and -, expected either a microphone or standard input")
     recognizer = _load(model)
     moments = microphone(recognizer, device) if source is None else pipe(recognizer, sys.stdin.buffer, rate)
     for moment in moments:
@@ -283,7 +283,7 @@ def serve(
     megabytes: Annotated[int, _number(int, 1, 100_000)] = 64,
     name: tyro.conf.UseAppendAction[tuple[str, ...]] = (), no_browser: bool = False,
 ) -> None:  # fmt: skip
-    """Serve a page on which speech is recorded or dropped: `ser-jax serve`.
+    """Serve a web page on which to record or drop speech: `ser-jax serve`.
 
     Args:
       host: Address to listen on; by default only this machine can connect.
@@ -312,7 +312,7 @@ def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = None)
     if out.exists() and out.suffix not in (".onnx", ".stablehlo"):
         raise UserError(f"{out} exists, expected a new file, or one to replace that ends in .{format}")
     if not out.parent.is_dir():
-        raise UserError(f"{out.parent} is no folder, expected one for {out.name}")
+        raise UserError(f"{out.parent} is not a folder, expected an existing one for {out.name}")
     export.export(_load(model), format, out)
     print(out)
 

@@ -52,7 +52,7 @@ def meant(name: str, known: Iterable[str]) -> str:
     if "," in name:  # several names, separated by commas
         parts = [nearest(part.strip(), known) for part in name.split(",") if part.strip()]
         found = [part for part in parts if part is not None]
-        return f"; did you mean {' '.join(found)}, separated by blanks?" if found == parts != [] else ""
+        return f"; did you mean {' '.join(found)}, separated by spaces?" if found == parts != [] else ""
     close = nearest(name, known)
     return f"; did you mean {close!r}?" if close is not None else ""
 

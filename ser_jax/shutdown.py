@@ -87,7 +87,9 @@ def graceful_shutdown(say: Callable[[str], None]) -> Iterator[list[int]]:
         while number := int.from_bytes(os.read(reader, 1)):
             if number not in SIGNALS:
                 continue
-            ending = "ending after this epoch, which is saved; once more ends at once, losing what was not"
+            ending = (
+                "ending after this epoch, which is saved; once more ends at once, losing what is not saved"
+            )
             with contextlib.suppress(OSError):  # the terminal may be gone
                 say("stopped at once; the same command continues" if received else ending)
             if received:

@@ -173,7 +173,7 @@ nonsense => Unrecognized options: nonsense
 describe => NAME Name of the corpus. (required)
 describe tiny --data-dir data --label-rule median => invalid choice 'median' for argument '--label-rule'
 describe {'*'|../manifest/tiny|''} --data-dir data => no corpus '{}' in data, found tiny
-describe tiny,tiny --data-dir data => found tiny; did you mean tiny tiny, separated by blanks?
+describe tiny,tiny --data-dir data => found tiny; did you mean tiny tiny, separated by spaces?
 describe tiny --data-dir dta => no corpus 'tiny' in dta, found no such folder (did you mean data?); prep
 prepare emodb => --source PATH
 prepare crema-d --source x => did you mean 'crema_d'?
@@ -189,10 +189,10 @@ PREPARE --arousal-threshold {high|nan|1e999} => Error parsing --arousal-threshol
 PREPARE --arousal-threshold 3 => arousal is given in words, expected no --arousal-threshold
 PREPARE --annotation-delay 2 => manifest does not take --annotation-delay
 PREPARE --data-dir {speech/a.wav|/proc/new} => {}/manifest/new: cannot be written (
-PREPARE --labels-only --skip-bad => --labels-only reads no recording, expected no --skip-bad or --beam-runner
+PREPARE --labels-only --skip-bad => --labels-only with --skip-bad or --beam-runner, expected neither
 PREPARE --labels-only --name tiny --data-dir data => is prepared with its recordings already
 PREPARE --beam-options a=b => --beam-options without --beam-runner, expected both
-PREPARE --beam-runner {Nonsense|os.path|nowhere.Runner} => no Beam runner '{}' (
+PREPARE --beam-runner {Nonsense|os.path|nowhere.Runner} => unknown Beam runner '{}' (
 PREPARE --beam-runner DirectRunner --beam-options runner=FlinkRunner => expected each as name=value, without
 prepare emodb --source emodb --data-dir data --name tiny => was prepared by manifest from another source
 audit emodb --source emodb --worker 2 => Perhaps you meant: --workers
@@ -214,9 +214,9 @@ predict - - => standard input (-) is named twice, expected it once
 predict --model speach speech/a.wav => speach: no such folder (did you mean speech?), expected the folder
 {serve|stream -|predict speech/a.wav|export --format onnx --out new.onnx} --model nowhere => nowhere: no such
 stream --rate 16000 => --rate without -, expected standard input as the source
-stream - --device front => --device and -, expected one of them: a microphone or standard input
+stream - --device front => both --device and -, expected either a microphone or standard input
 export --format onnx --out {speech/a.wav|speech} => {} exists, expected a new file, or one to replace
-export --format onnx --out nowhere/new.onnx => nowhere is no folder, expected one for new.onnx
+export --format onnx --out nowhere/new.onnx => nowhere is not a folder, expected an existing one for new.onnx
 """
 
 # Typed after "python -m experiments.table2", which stands for every experiment that trains.
@@ -226,7 +226,7 @@ TABLE2 = """
 --seed 3 --fold 4 --x 5 => Unrecognized options: --seed
 --tasks {''|joy} => --tasks {}: expected one of arousal, valence, emotion
 --tasks => --tasks , expected one or more, all different
---tasks arousal,valance => did you mean arousal valence, separated by blanks?
+--tasks arousal,valance => did you mean arousal valence, separated by spaces?
 --tasks emotion --task.class-names anger => classes anger of emotion without happiness, expected two or
 --tasks arousal --task.rule table1 => --task.rule follows from --protocol.label-rule
 --features waveform --features.seconds -1 => front end Waveform cannot be used: its seconds are -1.0, expected
@@ -239,11 +239,11 @@ TABLE2 = """
 --precision float16 => precision 'float16', expected one of float32, tf32, bfloat16
 --compute.memory {0|1e+300} => --compute.memory is {}, expected more than 0, at most 1,000,000
 --compute.coordinator {''|here:port|here:99999} => --compute.coordinator is '{}', expected HOST:PORT or auto
---corpora tiny => --corpora tiny, expected 2 or more, separated by blanks
+--corpora tiny => --corpora tiny, expected 2 or more, separated by spaces
 --corpora tiny tny --data-dir data => no corpus 'tny' in data, found tiny; did you mean 'tiny'?
 PAIR --out speech/a.wav => speech/a.wav cannot be made (File exists), expected a folder
 PAIR --out damaged => damaged/config.json is not an experiment's, expected a JSON object with config and
-PAIR --out orphan => orphan holds predictions without the config.json that says of what; choose another
+PAIR --out orphan => orphan holds predictions but no config.json; choose another
 PAIR --out /proc/new => /proc/new cannot be made (
 PAIR --out new --compute.devices 1000 => 1000 devices asked for, found
 PAIR --features waveform => no corpus 'one-waveform' in pair, found one, two; prepare it with

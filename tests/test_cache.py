@@ -186,6 +186,6 @@ def files_of_at_most(count):
 def test_on_a_full_disk_the_corpus_is_loaded_without_a_cache(folder, caplog, count):
     with files_of_at_most(count):
         assert load(folder) == 2
-    assert "cannot be written (File too large); loading this corpus stays slow" in caplog.text
+    assert "cannot be written (File too large), so that loading this corpus stays slow" in caplog.text
     assert siblings(folder) == ["2.0.0"]
     assert load(folder) == 1

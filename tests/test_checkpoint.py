@@ -174,7 +174,7 @@ def test_stacks_without_an_intact_note_are_moved_aside(experiment, content):
     note = experiment.folder / "stacks.json"
     note.unlink() if content is None else note.write_text(content)
     assert experiment.train(experiment.begin()) == 0
-    assert "stacks.json is lost or damaged: its stacks are trained again" in experiment.printed[0]
+    assert "stacks.json is lost or damaged: training starts again" in experiment.printed[0]
     assert experiment.folder.with_name("host-0.damaged").exists()
 
 

@@ -120,7 +120,7 @@ def test_help_explains_every_flag(command, capsys):
 def test_a_known_name_is_nearest_to_itself(names, draw):
     name = draw.draw(st.sampled_from(names))
     assert errors.nearest(name, names) == errors.nearest(name.upper(), names) == name
-    assert errors.meant(f"{name}, {name}", names) == f"; did you mean {name} {name}, separated by blanks?"
+    assert errors.meant(f"{name}, {name}", names) == f"; did you mean {name} {name}, separated by spaces?"
     assert errors.meant("", names) == errors.meant("123", names) == errors.meant("123,456", names) == ""
 
 

@@ -84,7 +84,7 @@ def test_what_fails_leaves_nothing(flawed, tmp_path, monkeypatch, processes):
         preparation.PrepareError,
         match=r"^2 of 5 utterances cannot be prepared \(undecodable 1, too short 1\), the first is "
         r"\S*speech/b\.wav: not readable as audio .*; `ser-jax audit` "
-        "names all that is wrong, --skip-bad leaves it out$",
+        "lists all problems, --skip-bad leaves it out$",
     ):
         prepare(flawed, tmp_path / "root", workers=processes)
     assert list((tmp_path / "root").rglob("*")) == []
@@ -184,7 +184,7 @@ def test_one_process_at_a_time_prepares_a_corpus(speech, tmp_path):
     hold += "with lock_folder(Path(sys.argv[1]), OSError()): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", hold, folder], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(UserError, match="tiny: another process prepares this corpus, expected it to end"):
+        with pytest.raises(UserError, match="tiny: another process is preparing this corpus, expected it to"):
             prepare(speech, tmp_path / "root")
         assert (folder / "incomplete.XYZ_2.0.0").exists()
         holder.kill()

@@ -176,7 +176,7 @@ def test_changed_code_is_refused_or_accepted(copy, table, monkeypatch):
     before = content(copy.out)
     (copy.out / "predictions" / "monolingual-one-one-arousal.npz").unlink()
     monkeypatch.setattr(code, "code_digest", lambda: "other")
-    with pytest.raises(ResultsError, match="other code: what they depend on was changed since; choose"):
+    with pytest.raises(ResultsError, match="another version of the code; choose"):
         run(monolingual(copy), copy)
     run(monolingual(copy), copy, accept_changed_code=True)
     run(monolingual(copy), copy)

@@ -201,7 +201,7 @@ def test_pages_of_other_sites_cannot_send_recordings_and_the_own_page_can(client
     sites = ("cross-site", "same-site")
     for headers in [{"Origin": name} for name in names] + [{"Sec-Fetch-Site": site} for site in sites]:
         response = client.post("/predict", content=recording.read_bytes(), headers=headers)
-        sentence = "sent by a page of another site, expected the server's own page"
+        sentence = "cross-site request, expected one from the server's own page"
         assert (response.status_code, response.text) == (403, sentence)
     for headers in ({"Origin": serving.address}, {"Sec-Fetch-Site": "same-origin"}):
         response = client.post("/predict", content=recording.read_bytes(), headers=headers)

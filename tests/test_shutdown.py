@@ -126,7 +126,9 @@ def test_the_first_signal_is_noted():
             assert time.monotonic() < deadline
             time.sleep(0.005)
     assert signals == [signal.SIGTERM]
-    assert printed == ["ending after this epoch, which is saved; once more ends at once, losing what was not"]
+    assert printed == [
+        "ending after this epoch, which is saved; once more ends at once, losing what is not saved"
+    ]
     assert signal.getsignal(signal.SIGTERM) is before
 
 

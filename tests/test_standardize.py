@@ -81,7 +81,7 @@ def test_features_that_are_not_finite_have_no_mean(value):
     with np.errstate(invalid="ignore"):
         sums = standardize.moments(features, FRAMES)
     for mode in ("train", "utterance"):
-        with pytest.raises(StandardizationError, match="are not all finite numbers, expected so"):
+        with pytest.raises(StandardizationError, match="contain non-finite numbers"):
             fit_scaler(mode, sums, MEMBER, np.arange(60))
     fit_scaler("train", sums, MEMBER, np.arange(60, 120))
     fit_scaler("none", sums, MEMBER, np.arange(60))

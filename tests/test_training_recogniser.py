@@ -130,7 +130,7 @@ def test_corpora_that_cannot_be_used_are_refused(monkeypatch):
         train.divide([dataclasses.replace(corpus, scales={})], [TASKS["dimensions"]])
     loud = noise_corpus("loud")
     loud.features[-1, 0] = np.inf
-    with pytest.raises(UserError, match=r"features of .* frames are not all finite numbers"):
+    with pytest.raises(UserError, match=r"features of .* frames contain non-finite numbers"):
         fit([loud])
 
     def diverged(*_, **__):

@@ -279,7 +279,7 @@ def table(found: dict[str, Any]) -> str:
         if finding["count"] > SHOWN:
             lines.append(f"    and {finding['count'] - SHOWN:,} more (--json names all)")
     if not noted:
-        lines.append("nothing found: no errors, no warnings")
+        lines.append("no problems found")
     width = max(7, *map(len, found["classes"]))
     names = [name for pair in CLASS_NAMES.values() for name in pair]
     lines += ["", f"{'speaker':<{width}} {'sex':<8}" + "".join(f"{name:>10}" for name in names)]
@@ -289,7 +289,9 @@ def table(found: dict[str, Any]) -> str:
     lines += ["", "loudness alone, within this database:"]
     lines += [f"  {key:<8} {_in_words(it, CLASS_NAMES[key][1])}" for key, it in found["loudness"].items()]
     errors = sum(finding["count"] for finding in noted.values() if finding["severity"] == "error")
-    refused = f"refuse it for {errors:,} error{'s' * (errors > 1)} (--skip-bad leaves out what they name)"
+    refused = (
+        f"refuse it for {errors:,} error{'s' * (errors > 1)} (--skip-bad leaves out the affected recordings)"
+    )
     lines += ["", f"prepare would {refused if errors else 'accept it'}"]
     return "\n".join(map(one_line, lines))
 

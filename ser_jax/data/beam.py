@@ -130,7 +130,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
             lines = ", ".join(f"{finding} {number:,}" for finding, number in findings.items())
             raise PrepareError(
                 f"{len(flaws):,} of {count:,} utterances cannot be prepared ({lines}), the first is "
-                f"{flaws[0].file}: {flaws[0].reason}; `ser-jax audit` names all that is wrong, "
+                f"{flaws[0].file}: {flaws[0].reason}; `ser-jax audit` lists all problems, "
                 + ("and nothing would be left" if len(flaws) == count else "--skip-bad leaves it out")
             )
 
@@ -202,7 +202,9 @@ def _beam(runner: str, options: Sequence[str]) -> dict[str, Any]:
         if not isinstance(engine, apache_beam.runners.PipelineRunner):
             raise TypeError("it is something else")
     except Exception as error:  # whatever is named is imported and called
-        raise BeamError(f"no Beam runner {runner!r} ({error}), expected one like DirectRunner") from error
+        raise BeamError(
+            f"unknown Beam runner {runner!r} ({error}), expected one such as DirectRunner"
+        ) from error
     except SystemExit as error:
         reason = usage.getvalue().strip().rpartition("error: ")[2]
         raise BeamError(f"--beam-options: {reason}, expected options of Beam's") from error

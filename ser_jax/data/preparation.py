@@ -103,7 +103,7 @@ def prepare(
     Raises: UserError (a subclass) naming the file, and the line if there is one.
     """
     if labels_only and (skip_bad or beam_runner is not None):
-        raise PrepareError("--labels-only reads no recording, expected no --skip-bad or --beam-runner")
+        raise PrepareError("--labels-only with --skip-bad or --beam-runner, expected neither")
     if beam_options and beam_runner is None:
         raise PrepareError("--beam-options without --beam-runner, expected both")
     catalog = databases.read(database, source, **options)
@@ -166,7 +166,9 @@ def _locked(folder: Path) -> Iterator[Path]:
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        busy = PrepareError(f"{folder}: another process prepares this corpus, expected it to end first")
+        busy = PrepareError(
+            f"{folder}: another process is preparing this corpus, expected it to finish first"
+        )
         with lock_folder(folder, busy), contextlib.redirect_stdout(io.StringIO()):  # tfds prints
             for leftover in folder.glob("incomplete.*"):  # of a killed process
                 shutil.rmtree(leftover, ignore_errors=True)

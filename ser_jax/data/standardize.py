@@ -252,8 +252,8 @@ def _mapped(values: np.ndarray, source: np.ndarray, reference: np.ndarray) -> np
 def _scaler(sums: Moments) -> Scaler:
     mean = sums.total / sums.count
     if not np.isfinite(mean).all():  # a maximum compiled for a CPU would ignore NaN, and training not notice
-        found = f"features of {np.sum(sums.count)} frames are not all finite numbers"
-        raise StandardizationError(f"{found}, expected so; prepare them again")
+        found = f"features of {np.sum(sums.count)} frames contain non-finite numbers"
+        raise StandardizationError(f"{found}, expected finite ones; prepare the corpus again")
     deviation = np.sqrt(np.maximum(sums.square / sums.count - mean**2, 0))
     scale = 1 / np.where(deviation > CONSTANT * np.abs(mean), deviation, 1.0)
     return Scaler(mean.astype(np.float32), scale.astype(np.float32))

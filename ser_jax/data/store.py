@@ -178,7 +178,7 @@ def through_cache(
             np.savez(stream, allow_pickle=False, **found)
         return read()
     except OSError as error:
-        sentence = "%s: cannot be written (%s); loading this corpus stays slow"
+        sentence = "%s: cannot be written (%s), so that loading this corpus stays slow"
         _log.warning(sentence, place, error.strerror or error)
     features = np.empty(shape, np.float32)
     found = _collect(records(), features.__setitem__)
@@ -291,7 +291,7 @@ def _unknown(name: str, root: Path, features: Frontend) -> str:
     if name not in known and (hint := meant(name, known)):
         return sentence + hint
     if "," in name:
-        return f"{sentence}, expected names separated by blanks"
+        return f"{sentence}, expected names separated by spaces"
     database = name if name in DATABASES else "DATABASE"
     database = known[name].parent.parent.name if name in known else database
     words = ["ser-jax", "prepare", database, "--source", "SOURCE"]

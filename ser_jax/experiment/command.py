@@ -115,12 +115,12 @@ def parse(
         found: Any = tyro.cli(flags, description=f"{description}\n\nShort forms: {short}.", **options)
     if len(config.tasks) == 1:
         if getattr(found.task, "rule", None) != getattr(config.tasks[0], "rule", None):
-            raise ConfigError("--task.rule follows from --protocol.label-rule, expected that flag instead")
+            raise ConfigError("--task.rule follows from --protocol.label-rule, expected only that flag")
         found.config = dataclasses.replace(found.config, tasks=(found.task,))
     config = found.config
     if len(config.corpora) < fewest:
         raise ConfigError(
-            f"--corpora {' '.join(config.corpora)}, expected {fewest} or more, separated by blanks"
+            f"--corpora {' '.join(config.corpora)}, expected {fewest} or more, separated by spaces"
         )
     return config, names.accept_changed_code
 
@@ -186,11 +186,11 @@ def main(
         run(own, config, report, accept_changed_code)
         if stopped:
             print(
-                f"Stopped since numbers were not finite, and left out: {', '.join(stopped)}.", file=sys.stderr
+                f"Stopped because of non-finite numbers, and left out: {', '.join(stopped)}.", file=sys.stderr
             )
         return 1 if stopped else 0
 
-    interrupted = "interrupted; the same command goes on from what is stored"
+    interrupted = "interrupted; run the same command again to resume"
     status = shutdown.run_cli(f"experiments.{name}", work, interrupted)
     if status and jax.distributed.is_initialized():
         sys.stdout.flush()  # a normal exit would wait for hosts that wait for this one

@@ -84,7 +84,7 @@ class ComputeConfig:
       runs_at_once: runs of a stack per device; as many as fit by default.
       stacking: how the runs of a stack are computed; by default what is faster on the device.
       save_minutes: how often a stack in training is saved.
-      save_epochs: the same in epochs, whichever comes first; off by default.
+      save_epochs: epochs between checkpoints, in addition to --compute.save-minutes; off by default.
       coordinator: HOST:PORT of the first of several hosts; auto under SLURM and on TPU pods.
       hosts: how many hosts there are, with a coordinator.
       host: which of them this is, from 0.
@@ -109,7 +109,7 @@ class ComputeConfig:
         if not (re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 65536):
             raise ConfigError(f"--compute.coordinator is {self.coordinator!r}, expected HOST:PORT or auto")
         if self.coordinator is None and (self.hosts, self.host) != (None, None):
-            raise ConfigError("--compute.hosts or .host without --compute.coordinator, expected both")
+            raise ConfigError("--compute.hosts or .host without --compute.coordinator, expected it as well")
         if self.hosts is not None and self.host is not None and self.host >= self.hosts:
             raise ConfigError(f"--compute.host is {self.host}, expected less than the {self.hosts} hosts")
 
@@ -156,7 +156,7 @@ class Config:
             if not each or len(set(each)) < len(each):
                 raise ConfigError(f"--{what} {' '.join(each)}, expected one or more, all different")
         if self.train.class_weights == "balanced" and not all(one.class_names for one in ruled):
-            raise ConfigError("--train.class-weights balanced for a task of numbers, expected none")
+            raise ConfigError("--train.class-weights balanced for a regression task, expected none")
         if odd := [name for name in names if not re.fullmatch(r"\w+", name, re.ASCII)]:
             raise ConfigError(f"task {odd[0]!r}, expected a name of letters, digits and underscores")
 

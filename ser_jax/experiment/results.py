@@ -287,10 +287,7 @@ def claim(
     """
     if not (out / CONFIG).exists():
         if orphans := [name for name in FOLDERS if (out / name).exists()]:
-            raise ResultsError(
-                f"{out} holds {' and '.join(orphans)} without the {CONFIG} that says of what; choose another "
-                "--out"
-            )
+            raise ResultsError(f"{out} holds {' and '.join(orphans)} but no {CONFIG}; choose another --out")
         _write(out, wanted | {name: kind() for name, kind in PARTS.items() if name not in wanted})
         return
     for folder in (out, *(out / name for name in FOLDERS)):
@@ -309,7 +306,7 @@ def claim(
     if before != now:
         if not accept_changed_code:
             raise ResultsError(
-                f"{out} holds results of other code: what they depend on was changed since; choose another "
+                f"{out} holds results of another version of the code; choose another "
                 "--out, or go on with --accept-changed-code"
             )
         _write(out, found | wanted | {"settings": found["settings"] | described})
@@ -328,11 +325,11 @@ def read_document(out: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["hash"] != _hash(found):
-            reason = "it was changed since it was written: its hash is of something else"
+            reason = "it was edited: its hash does not match its content"
         elif not all(re.fullmatch(r"\w+", name, re.ASCII) for name in found["tables"]):  # they become paths
             reason = "it holds tables of other names than letters, digits and underscores"
         elif not all(isinstance(found[name], kind) for name, kind in PARTS.items()):
-            reason = "it lacks what every experiment notes"
+            reason = "it lacks required entries"
         else:
             return found
     except (FileNotFoundError, NotADirectoryError):

@@ -214,7 +214,7 @@ def _compute_missing(
             _discard(machine, checkpointing.folder.parent)
         _discard(machine, out / UNFINISHED)
         if signals:
-            sentence = "ended; everything is trained and stored, the same command makes the tables"
+            sentence = "ended; everything is trained and stored; run the same command to write the tables"
             raise Interrupted(sentence, signals[0])
 
 
@@ -287,7 +287,7 @@ def _name_stopped(setting: Setting, specs: Sequence[RunSpec], found: Sequence[Ru
         if epoch:
             _print(
                 f"{setting.label}: fold {spec.fold + 1}, seed {spec.seed} was stopped in epoch {epoch}, "
-                f"step {step}: its numbers were not finite any more"
+                f"step {step}: its loss or weights became non-finite"
             )
 
 

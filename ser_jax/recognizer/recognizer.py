@@ -295,7 +295,7 @@ class Recognizer:
             for i, outputs in enumerate(found):
                 outputs[name] = values[:, i], weights[i]
                 if not all(np.isfinite(part).all() for part in outputs[name]):
-                    raise ModelError("the model's predictions are not finite, expected one that was trained")
+                    raise ModelError("the model predicts non-finite numbers, expected a trained one")
         return found
 
     def _combine(self, recording: Recording, done: list[tuple[int, dict[str, _Output]]]) -> Prediction:

@@ -148,7 +148,7 @@ def application(recognizer: Recognizer, hosts: Collection[str], megabytes: int) 
 
     async def predict(request: Request) -> Response:
         if not is_same_site(request, hosts):
-            raise HTTPException(403, "sent by a page of another site, expected the server's own page")
+            raise HTTPException(403, "cross-site request, expected one from the server's own page")
         name, text = (request.query_params.get(key) for key in ("name", "hop"))
         name = "recording" if name is None else name
         try:

@@ -113,7 +113,7 @@ def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> I
                 is_raw_start = rate is not None and live.place == 0
                 if is_raw_start and (block[:2] * 32768).astype("<i2").tobytes() == b"RIFF":
                     raise RecordingError(
-                        "the stream is a WAV file, which states its rate, expected no --rate"
+                        "the stream is a WAV file with a rate of its own, expected no --rate"
                     )
                 if live.feed(to_mono(block)):
                     is_short = False

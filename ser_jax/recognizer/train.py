@@ -374,7 +374,7 @@ CARD = """---
 # {name}
 
 {synthetic}Predicts {tasks}
-from {frontend.seconds:g} s of speech, by {seeds} networks a task, trained from different seeds: the mean of
+from {frontend.seconds:g} s of speech, by {seeds} networks per task, trained with different seeds: the mean of
 their outputs is the prediction, their standard deviation the spread.
 
 ```

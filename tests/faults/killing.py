@@ -183,7 +183,7 @@ def request_to_end(lab: Laboratory) -> None:
         ended = lab.wait(child, "asked")
         assert ended.status == status, ended
         assert "ending after this epoch, which is saved; once more ends at once" in ended.said, ended
-        assert "which is saved; the same command goes on from there" in ended.said, ended
+        assert "which is saved; run the same command to resume" in ended.said, ended
         assert "Traceback" not in ended.said
         assert not (lab.folder / "asked" / "running.txt").exists()
     session = json.loads((lab.folder / "asked" / "config.json").read_text())["sessions"][-1]
