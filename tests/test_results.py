@@ -149,9 +149,7 @@ def test_every_hashed_part_is_guarded(tmp_path):
         content = json.loads((tmp_path / "config.json").read_text())
         content[name] = "other"
         (tmp_path / "config.json").write_text(json.dumps(content))
-        with pytest.raises(
-            ResultsError, match="it was changed since it was written: its hash is of something"
-        ):
+        with pytest.raises(ResultsError, match="it was edited: its hash does not match its content"):
             results.read_document(tmp_path)
 
 

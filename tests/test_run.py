@@ -161,7 +161,7 @@ def test_a_setting_of_another_make_is_another_experiment(copy):
     document = json.loads((copy.out / "config.json").read_text())
     document["settings"][first.slug]["seeds"] = 1  # the hash covers settings
     (copy.out / "config.json").write_text(json.dumps(document))
-    with pytest.raises(ResultsError, match="it was changed since it was written"):
+    with pytest.raises(ResultsError, match="it was edited: its hash does not match"):
         run([first], copy)
 
 
@@ -188,7 +188,7 @@ def test_changed_code_is_refused_or_accepted(copy, table, monkeypatch):
         # The same for the source of one's own class or plan.
         patch.setattr(code, "_own_source", lambda name: "changed = 1")
         run(monolingual(copy), copy)
-        with pytest.raises(ResultsError, match="holds results of other code"):
+        with pytest.raises(ResultsError, match="holds results of another version of the code"):
             run([mine], copy)
         run([mine], copy, accept_changed_code=True)
         run([mine], copy)
@@ -266,7 +266,9 @@ def test_a_run_whose_numbers_are_not_finite_is_named_and_left_out(tmp_path, pair
         out, err = capsys.readouterr()
         assert "Left out because it diverged: monolingual, one arousal: seed 0." in out
         assert "and left out: monolingual-one-one-arousal." in err
-        assert ("fold 2, seed 0 was stopped in epoch 1, step 1: its numbers were" in err) == (attempt == 0)
+        assert ("fold 2, seed 0 was stopped in epoch 1, step 1: its loss or weights became" in err) == (
+            attempt == 0
+        )
     found = read_predictions(tmp_path / "predictions" / "monolingual-one-one-arousal.npz")
     assert found.seed.tolist() == [1]
     log = read_training(tmp_path / "training" / "monolingual-one-one-arousal.npz")
