@@ -208,5 +208,5 @@ def test_a_file_that_is_missing_or_not_regular_is_named_and_not_waited_for(copy,
 def test_weights_that_predict_nothing_finite_are_refused():
     model = recognisers.drawn(("arousal",), seeds=1, network=Probe)
     bias = jax.tree.map(lambda leaf: np.full_like(leaf, 3e38), model)
-    with pytest.raises(ModelError, match="predictions are not finite"):
+    with pytest.raises(ModelError, match="predicts non-finite numbers"):
         recognisers.Recognizer(bias).compile()

@@ -194,7 +194,8 @@ def request_to_end(lab: Laboratory) -> None:
     def endless(*_: Any) -> Any:
         """Stand for an epoch in which Python's main thread handles no signal."""
         begun.touch()
-        ctypes.CDLL(None).sleep(60)
+        while True:
+            ctypes.CDLL(None).sleep(60)  # a signal ends it early
 
     child = lab.start("asked", lambda: replaced(train, "epoch", lambda own: endless))
     until(begun.exists)
