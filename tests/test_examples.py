@@ -19,6 +19,7 @@ EXAMPLES = {  # flags, settings, metric and outputs
     "own_features": ([*QUICK[:6], "--model", "probe"], {"monolingual"}, "UAR", 2),
     "own_objective": (QUICK, {"crosslingual"}, "UAR", 2),
     "own_augmentation": (QUICK, {"crosslingual"}, "UAR", 2),
+    "own_setting": ([*QUICK[:6], "--model", "probe"], {"women_to_women", "women_to_men"}, "UAR", 2),
     "own_network": ([*QUICK[:6], "--model.width", "4"], {"monolingual"}, "UAR", 2),
 }
 pytestmark = pytest.mark.usefixtures("hastily", "undrawn")

@@ -286,3 +286,12 @@ def test_a_setting_is_described_whole():
     assert found["task"]["class_names"] == ["anger", "sadness"]
     assert found["code"] == ""  # everything in it is the package's
     assert dataclasses.replace(one, plan=planned).describe()["code"]
+
+
+def test_no_utterance_may_train_and_be_tested():
+    own = config("one", tasks=AROUSAL)
+    specs, missing = planned(
+        [dataclasses.replace(one, plan=whole_corpora) for one in monolingual(own)], noise("one")
+    )
+    assert not specs
+    assert set(missing.values()) == {"fold 1: 60 utterances train and are tested, expected none"}

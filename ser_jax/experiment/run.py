@@ -95,6 +95,10 @@ def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
             if start is not None and start not in specs:
                 raise ExperimentError(f"there is no {start.name} model of {start.task.name} to start from")
             planned = setting.plan(pool, setting)
+            for spec in planned:
+                if both := len(np.intersect1d(spec.train, spec.test)):
+                    found = f"fold {spec.fold + 1}: {both} utterances train and are tested"
+                    raise ExperimentError(f"{found}, expected none")
             for spec in planned if start is None else []:  # a few utterances may all be of one class
                 _check_part(pool, setting, spec.fold, "training", spec.train)
         except (ExperimentError, FoldError) as error:
