@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -99,8 +99,8 @@ def read_bytes(file: Path, error: type[UserError], expected: str) -> bytes:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path, busy: UserError) -> Iterator[None]:
-    """Lock an existing folder until the block ends or the process dies; raise `busy` if it is locked already.
+def lock_folder(folder: Path, busy: Callable[[], UserError]) -> Iterator[None]:
+    """Lock an existing folder until the block ends or the process dies; raise `busy()` if it is locked.
 
     The lock is advisory, leaves no file behind, and is absent on file systems without locks.
     """
@@ -110,7 +110,7 @@ def lock_folder(folder: Path, busy: UserError) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno == errno.EWOULDBLOCK:
-                raise busy from error
+                raise busy() from error
         yield
     finally:
         with contextlib.suppress(OSError):  # forked children would keep the lock if it were only closed

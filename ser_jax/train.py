@@ -279,13 +279,11 @@ def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
     return Batch(rows, mask, keys, epoch_and_step)
 
 
-def weighted(training: TrainConfig, run: Runs, classes: int) -> Runs:
-    """Return one run with the class weights of its configuration, unless it has weights of its own.
+def balanced(run: Runs, classes: int) -> Runs:
+    """Return one run with weights that give every class the same part of the loss.
 
-    Raises: TrainError for balanced weights of labels that are not classes.
+    Raises: TrainError for labels that are not classes.
     """
-    if training.class_weights == "none" or run.weights is not None:
-        return run
     labels = jnp.asarray(run.labels)
     if labels.ndim != 1:
         raise TrainError("balanced class weights for a task of numbers, expected a task of classes")
@@ -293,6 +291,9 @@ def weighted(training: TrainConfig, run: Runs, classes: int) -> Runs:
     counts = jnp.zeros(classes).at[labels[run.train]].add(own)
     each = counts.sum() / jnp.maximum(jnp.count_nonzero(counts) * counts, 1)
     return dataclasses.replace(run, weights=each[labels])
+
+
+_balanced = jax.jit(jax.vmap(balanced, (0, None)), static_argnums=1)
 
 
 def start(
@@ -497,8 +498,8 @@ def fit_runs(
     Returns: the state after all epochs, and the losses; NaN once a run is stopped.
     """
     config, training, *_, mesh = procedure
-    if training.class_weights != "none":
-        runs = jax.jit(jax.vmap(lambda run: weighted(training, run, config.outputs)))(runs)
+    if training.class_weights == "balanced" and runs.weights is None:
+        runs = _balanced(runs, config.outputs)
     runs = spread(runs, mesh)
     if resume is None:
         losses = np.full((training.epochs, len(runs.train)), np.nan, np.float32)

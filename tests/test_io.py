@@ -13,7 +13,6 @@ from ser_jax.errors import ResultsError, UserError
 from ser_jax.experiment.results import claim, run_lock
 from ser_jax.io import atomic_file, atomic_folder, lock_folder, read_bytes, write_json
 
-BUSY = UserError("busy")
 LOCKING = """
 import os, signal, sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from ser_jax.errors import UserError
 from ser_jax.io import lock_folder
 
 folder = Path(sys.argv[1])
-with lock_folder(folder, UserError("busy")):
+with lock_folder(folder, lambda: UserError("busy")):
 """
 WAITING = """
     print("locked", flush=True)
@@ -32,7 +31,7 @@ FORKING = """
     if not child:
         signal.pause()
 try:
-    with lock_folder(folder, UserError("busy")):
+    with lock_folder(folder, lambda: UserError("busy")):
         print("locked")
 finally:
     os.kill(child, signal.SIGKILL)
@@ -114,19 +113,23 @@ def test_only_regular_files_are_read(tmp_path):
             read_bytes(tmp_path / name, UserError, "labels")
 
 
+def busy():
+    return UserError("busy")
+
+
 @pytest.mark.parametrize("ending", ["end", "kill"])
 def test_a_lock_lasts_until_its_process_ends_or_is_killed(tmp_path, ending):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", LOCKING + WAITING, str(tmp_path)], **pipes) as process:
         process.stdout.readline()
         for _ in range(2):  # being refused frees nothing
-            with pytest.raises(UserError, match="busy"), lock_folder(tmp_path, BUSY):
+            with pytest.raises(UserError, match="busy"), lock_folder(tmp_path, busy):
                 pass
         process.kill() if ending == "kill" else process.stdin.close()
         process.wait(timeout=30)
-    with pytest.raises(ZeroDivisionError), lock_folder(tmp_path, BUSY):
+    with pytest.raises(ZeroDivisionError), lock_folder(tmp_path, busy):
         raise ZeroDivisionError
-    with lock_folder(tmp_path, BUSY):
+    with lock_folder(tmp_path, busy):
         assert not list(tmp_path.iterdir())
 
 
@@ -141,7 +144,7 @@ def test_without_locks_nothing_is_locked(tmp_path, monkeypatch):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(io.fcntl, "flock", refuse)
-    with lock_folder(tmp_path, BUSY), lock_folder(tmp_path, BUSY):
+    with lock_folder(tmp_path, busy), lock_folder(tmp_path, busy):
         pass
 
 

@@ -181,7 +181,7 @@ def test_one_process_at_a_time_prepares_a_corpus(speech, tmp_path):
     folder.mkdir(parents=True)
     (folder / "incomplete.XYZ_2.0.0").mkdir()
     hold = "import sys, time; from pathlib import Path; from ser_jax.io import lock_folder\n"
-    hold += "with lock_folder(Path(sys.argv[1]), OSError()): print('held', flush=True); time.sleep(60)"
+    hold += "with lock_folder(Path(sys.argv[1]), OSError): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", hold, folder], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(UserError, match="tiny: another process is preparing this corpus, expected it to"):

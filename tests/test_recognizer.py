@@ -223,9 +223,7 @@ def test_the_demonstration_recognises_synthetic_speech(tmp_path, optimised):
     for turn in english[:80:2]:
         noise = plan.stream(7, plan.ENGLISH, turn.speaker, turn.index, 1)
         plan.save(tmp_path / "turn.wav", plan.speak_turn(turn, 7), noise)
-        tasks, truth = (
-            recognizer(tmp_path / "turn.wav").tasks,
-            {"arousal": turn.high, "valence": turn.positive},
-        )
+        tasks = recognizer(tmp_path / "turn.wav").tasks
+        truth = {"arousal": turn.high, "valence": turn.positive}
         right.append([tasks[one].label == CLASS_NAMES[one][value] for one, value in truth.items()])
     assert (np.mean(right, axis=0) > 0.8).all(), np.mean(right, axis=0)

@@ -199,14 +199,14 @@ def test_balanced_class_weights_give_every_class_the_same_part_of_the_loss(data)
     labels[::5] = -1
     run = a_run(0, 30, labels=labels)
     own = labels[run.train][labels[run.train] >= 0]
-    found = np.asarray(train.weighted(training, run, 3).weights)
+    found = np.asarray(train.balanced(run, 3).weights)
     for k in (0, 1):  # the third class has no utterances
         np.testing.assert_allclose(found[labels == k], len(own) / 2 / (own == k).sum(), rtol=1e-6)
     padded = place(train.stack([run, a_run(1, 41)]), 0)
-    close(train.weighted(training, padded, 3).weights, found)
+    close(train.balanced(padded, 3).weights, found)
     plain, given = TrainConfig(batch=8, epochs=2), dataclasses.replace(run, weights=found)
     wanted = train.fit(Procedure(CONFIG, plain), data, given)
     state, losses = train.fit_runs(Procedure(CONFIG, training), data, train.stack([run, a_run(1, 41)]))
     close((place(state.params, 0), losses[:, 0]), wanted)
     with pytest.raises(TrainError, match="balanced class weights for a task of numbers"):
-        train.weighted(training, dataclasses.replace(run, labels=jnp.zeros((N, 2))), 2)
+        train.balanced(dataclasses.replace(run, labels=jnp.zeros((N, 2))), 2)

@@ -75,10 +75,15 @@ class Facts:
     @classmethod
     def of(cls, name: str, database: str, catalog: Catalog) -> "Facts":
         """Return the facts of a catalog, in its order."""
-        thresholds, scales = dict(catalog.thresholds), dict(catalog.scales)
-        shared: dict[str, Any] = {"synthetic": catalog.synthetic, "thresholds": thresholds, "scales": scales}
         rows = [vars(utterance) for utterance in catalog.utterances]
-        return cls(name=name, database=database, **shared, **columns(rows))
+        return cls(
+            name=name,
+            database=database,
+            synthetic=catalog.synthetic,
+            thresholds=dict(catalog.thresholds),
+            scales=dict(catalog.scales),
+            **columns(rows),
+        )
 
 
 def columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = LABELS) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -226,11 +226,8 @@ DATABASES: dict[str, Database | Naming] = {
 }
 
 
-def read(database: str, source: Path | str, **options: Any) -> Catalog:
-    """Return the facts of one of `DATABASES`, given its options; no recording is opened, none need exist.
-
-    Raises: DatabaseError naming the file, and the line if there is one.
-    """
+def check(database: str, options: Iterable[str]) -> None:
+    """Raise DatabaseError if a database does not exist or does not take the options of these names."""
     if database not in DATABASES:
         raise DatabaseError(
             f"no database {database!r}, expected one of {', '.join(DATABASES)}{meant(database, DATABASES)}"
@@ -240,4 +237,12 @@ def read(database: str, source: Path | str, **options: Any) -> Catalog:
         if name not in known:
             flag = name.replace("_", "-")
             raise DatabaseError(f"{database} does not take --{flag}, expected options of its reader")
+
+
+def read(database: str, source: Path | str, **options: Any) -> Catalog:
+    """Return the facts of one of `DATABASES`, given its options; no recording is opened, none need exist.
+
+    Raises: DatabaseError naming the file, and the line if there is one.
+    """
+    check(database, options)
     return DATABASES[database].read(Path(source), **options)

@@ -106,7 +106,7 @@ def prepare(
         raise PrepareError("--labels-only with --skip-bad or --beam-runner, expected neither")
     if beam_options and beam_runner is None:
         raise PrepareError("--beam-options without --beam-runner, expected both")
-    catalog = databases.read(database, source, **options)
+    databases.check(database, options)
     name, root = database if name is None else name, store.data_dir_or_default(data_dir)
     workers = worker_count(workers)
     if not _NAME.fullmatch(name):
@@ -120,6 +120,7 @@ def prepare(
         store.check(present)
     elif folder.exists():
         raise PrepareError(f"{folder}: not a complete corpus (no dataset_info.json); delete this folder")
+    catalog = databases.read(database, source, **options)
     if unlabelled := catalog.unlabelled:
         sentence = "%s: %d recordings or turns without a label are left out, %s the first"
         _log.warning(sentence, source, len(unlabelled), unlabelled[0])
@@ -127,8 +128,8 @@ def prepare(
     if labels_only:
         with _locked(root / database / name) as place:
             return store.write_labels(place, facts)
-    own = {"frontend": describe(features), "source_fingerprint": catalog.fingerprint()}
-    notes = facts.metadata | own
+    notes = facts.metadata
+    notes |= {"frontend": describe(features), "source_fingerprint": catalog.fingerprint()}
     if present is not None:
         _check_same(present, notes, skip_bad)
         _log.info("%s: already prepared", present)
@@ -136,8 +137,14 @@ def prepare(
     with _locked(folder.parent):
         from ser_jax.data import beam
 
-        what: dict[str, Any] = {"catalog": catalog, "notes": notes, "frontend": features}
-        config = beam.CorpusConfig(name=folder.parent.name, workers=workers, skip_bad=skip_bad, **what)
+        config = beam.CorpusConfig(
+            name=folder.parent.name,
+            catalog=catalog,
+            notes=notes,
+            frontend=features,
+            workers=workers,
+            skip_bad=skip_bad,
+        )
         beam.build(database, root, config, beam_runner, beam_options)
     if left_out := store.metadata(folder)["left_out"]:
         _log.warning("%s: %d utterances are left out, %s the first", folder, len(left_out), left_out[0]["id"])
@@ -163,12 +170,15 @@ def _check_same(folder: Path, notes: dict[str, Any], skip_bad: bool) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[Path]:
     """Create and lock the folder of a corpus; remove what is empty in the end, and raise PrepareError."""
+
+    def busy() -> PrepareError:
+        return PrepareError(
+            f"{folder}: another process is preparing this corpus, expected it to finish first"
+        )
+
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        busy = PrepareError(
-            f"{folder}: another process is preparing this corpus, expected it to finish first"
-        )
         with lock_folder(folder, busy), contextlib.redirect_stdout(io.StringIO()):  # tfds prints
             for leftover in folder.glob("incomplete.*"):  # of a killed process
                 shutil.rmtree(leftover, ignore_errors=True)

@@ -7,7 +7,6 @@ annotated 300 s is cut, and one that starts there has no label.
 """
 
 import decimal
-import functools
 import logging
 import math
 import re
@@ -201,14 +200,8 @@ def _numbers(file: Path, *names: str) -> Iterator[tuple[str, list[Decimal]]]:
     """Yield "file:line" and the numbers in the named columns of every row."""
     _, rows = read_table(file, "a table", names, errors="replace")
     for place, cells in rows:
-        numbers = [number for name in names if (number := _number(cells[name])) is not None]
-        if len(numbers) < len(names):
-            name = next(name for name in names if _number(cells[name]) is None)
-            found = begun(cells[name], 40)
-            raise DatabaseError(f"{place}: column {name} holds {found!r}, expected a number")
-        yield place, numbers
-
-
-@functools.lru_cache(2**16)  # files share their times, and most annotations
-def _number(text: str) -> Decimal | None:
-    return Decimal(text) if NUMBER.fullmatch(text) else None
+        for name in names:
+            if not NUMBER.fullmatch(cells[name]):
+                found = begun(cells[name], 40)
+                raise DatabaseError(f"{place}: column {name} holds {found!r}, expected a number")
+        yield place, [Decimal(cells[name]) for name in names]

@@ -109,7 +109,8 @@ class ComputeConfig:
         if not (re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 65536):
             raise ConfigError(f"--compute.coordinator is {self.coordinator!r}, expected HOST:PORT or auto")
         if self.coordinator is None and (self.hosts, self.host) != (None, None):
-            raise ConfigError("--compute.hosts or .host without --compute.coordinator, expected it as well")
+            found = "--compute.hosts or --compute.host without --compute.coordinator"
+            raise ConfigError(f"{found}, expected it as well")
         if self.hosts is not None and self.host is not None and self.host >= self.hosts:
             raise ConfigError(f"--compute.host is {self.host}, expected less than the {self.hosts} hosts")
 

@@ -268,9 +268,13 @@ def run_lock(out: Path) -> Iterator[None]:
         raise ResultsError(
             f"{out} cannot be made ({error.strerror}), expected a folder for results; choose another --out"
         ) from None
-    owner = note.read_text() if note.exists() else "another process"
-    remedy = "expected one process at a time; wait for it, end it, or choose another --out"
-    with io.lock_folder(out, ResultsError(f"{out} is in use by {owner}, {remedy}")):
+
+    def busy() -> ResultsError:
+        owner = note.read_text() if note.exists() else "another process"
+        remedy = "expected one process at a time; wait for it, end it, or choose another --out"
+        return ResultsError(f"{out} is in use by {owner}, {remedy}")
+
+    with io.lock_folder(out, busy):
         note.write_text(f"process {os.getpid()} on {platform.node()}")
         try:
             yield
@@ -306,8 +310,8 @@ def claim(
     if before != now:
         if not accept_changed_code:
             raise ResultsError(
-                f"{out} holds results of another version of the code; choose another "
-                "--out, or go on with --accept-changed-code"
+                f"{out} holds results of another version of the code; choose another --out, or go on with "
+                "--accept-changed-code"
             )
         _write(out, found | wanted | {"settings": found["settings"] | described})
 
@@ -426,7 +430,7 @@ def session(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
 
 def combine(config: Config, *_: object) -> None:
     """Store the cells "voted" and "identified" of every task and test corpus, or note why there are none."""
-    every, out = config.corpora, config.out
+    every, out, missing = config.corpora, config.out, []
     for task, test in itertools.product(config.tasks, every):
         models = [
             slug("monolingual" if train == test else "crosslingual", (train,), (test,), task.name)
@@ -437,7 +441,7 @@ def combine(config: Config, *_: object) -> None:
             paths = [out / "predictions" / f"{cell}.npz" for cell in cells]
             if lacking := [path.stem for path in paths if not path.exists()]:
                 cell = {"setting": name, "train": every, "test": (test,), "task": task.name}
-                note_missing(out, [cell | {"reason": f"there is no {lacking[0]}"}])
+                missing.append(cell | {"reason": f"there is no {lacking[0]}"})
                 continue
             found, home = same_seeds(list(map(read_predictions, paths))), every.index(test)
             if name == "voted":
@@ -446,6 +450,8 @@ def combine(config: Config, *_: object) -> None:
                 outputs = identified(home, found)
             facts = {part: getattr(found[home], part) for part in (*BY_UTTERANCE, "test", "seed")}
             write_predictions(out, make_predictions(task, name=name, train=every, outputs=outputs, **facts))
+    if missing:
+        note_missing(out, missing)
 
 
 def same_seeds(found: Sequence[Predictions]) -> list[Predictions]:

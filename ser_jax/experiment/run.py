@@ -99,8 +99,8 @@ def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
                 if both := len(np.intersect1d(spec.train, spec.test)):
                     found = f"fold {spec.fold + 1}: {both} utterances train and are tested"
                     raise ExperimentError(f"{found}, expected none")
-            for spec in planned if start is None else []:  # a few utterances may all be of one class
-                _check_part(pool, setting, spec.fold, "training", spec.train)
+                if start is None:  # a few utterances for fine-tuning may all be of one class
+                    _check_part(pool, setting, spec.fold, "training", spec.train)
         except (ExperimentError, FoldError) as error:
             missing |= dict.fromkeys(((setting, test) for test in setting.cells), str(error))
             continue

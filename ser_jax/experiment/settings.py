@@ -132,7 +132,7 @@ class Pool(Concatenated):
         if train not in self._kept:
             for other in self._kept.keys() - {None}:
                 del self._kept[other]
-            gc.collect()  # compiled functions refer to themselves and would keep the old features
+                gc.collect()  # compiled functions refer to themselves and would keep the old features
             features: Gathered = self.features
             if train is not None:
                 own = [self.names.index(name) for name in train]

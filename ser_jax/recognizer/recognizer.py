@@ -130,13 +130,8 @@ def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `Prediction.as_dict`."""
 
     def closed(**properties: Any) -> dict[str, Any]:
-        required = list(properties)
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": required,
-            "additionalProperties": False,
-        }
+        kind = {"type": "object", "properties": properties}
+        return {**kind, "required": list(properties), "additionalProperties": False}
 
     def mapping(of: dict[str, Any], description: str) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": of, "minProperties": 1, "description": description}
@@ -303,10 +298,8 @@ class Recognizer:
         sound = [min(self._length, len(recording.samples) - start) for start, _ in done]
         tasks, windows = {}, []
         for name, own in self.model.tasks.items():
-            first, count = (
-                [round(start / RATE / self._units[name]) for start, _ in done],
-                own.network.segments,
-            )
+            first = [round(start / RATE / self._units[name]) for start, _ in done]
+            count = own.network.segments
             weights = np.zeros((len(done), first[-1] + count))  # segments of the same sound are one
             for row, i, (_, outputs) in zip(weights, first, done, strict=True):
                 row[i : i + count] = outputs[name][1]

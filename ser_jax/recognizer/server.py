@@ -160,6 +160,7 @@ def application(recognizer: Recognizer, hosts: Collection[str], megabytes: int) 
         draws = request.url.path.endswith("/visualize")
         try:
             with temporary_file() as (file, path):
+                queue.refuse_if_full()
                 await receive(request, file, limit)
                 return await queue.run(request, partial(respond, recognizer, path, hop, name, draws))
         except UserError as error:
@@ -211,14 +212,18 @@ class Queue:
         self.length = 0
         self._worker = ThreadPoolExecutor(1)
 
+    def refuse_if_full(self) -> None:
+        """Raise an HTTPException if the queue is full."""
+        if self.length > QUEUE:
+            sentence = f"{QUEUE} recordings are waiting, expected fewer: try again later"
+            raise HTTPException(503, sentence, {"Retry-After": "5"})
+
     async def run(self, request: Request, work: Callable[[Check], Response]) -> Response:
         """Return the result of `work(check)`, where `check` raises ClientDisconnect once the client has left.
 
         Raises: HTTPException if the queue is full; ClientDisconnect; what `work` raises.
         """
-        if self.length > QUEUE:
-            sentence = f"{QUEUE} recordings are waiting, expected fewer: try again later"
-            raise HTTPException(503, sentence, {"Retry-After": "5"})
+        self.refuse_if_full()  # again, since other uploads were faster
         left = threading.Event()
 
         def check() -> None:

@@ -402,8 +402,8 @@ emotions differ from felt ones. Do not use it to make decisions about people.
 
 Made by ser_jax {ser_jax}. Licences of the corpora may restrict the use of models trained on them.
 """
-SYNTHETIC = """**This is a demonstration.** It was trained on synthetic speech, whose classes a program made
-up. Its predictions for people's voices mean nothing.
+SYNTHETIC = """**This is a demonstration.** It was trained on synthetic speech: its predictions for people's
+voices mean nothing.
 
 """
 
