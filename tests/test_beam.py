@@ -1,10 +1,12 @@
 """Preparing through Apache Beam: the same bytes as without, and what can go wrong with an engine."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import tensorflow_datasets as tfds
 
 from ser_jax import data
 from ser_jax.data import beam, store
@@ -57,3 +59,24 @@ def test_beam_that_is_not_installed_is_asked_for(monkeypatch):
         beam.BeamError, match=r'DirectRunner needs apache-beam .* pip install "ser_jax\[beam\]"'
     ):
         beam._beam("DirectRunner", [])
+
+
+def test_tfds_alone_prepares_and_reads_a_corpus(tmp_path):
+    """By a builder, by name, and from its folder; the bytes are those of `prepare`."""
+    for name in ("03a01Fa", "03a01Nc", "08a01Wa", "16a01Td"):
+        soundfile.write(tmp_path / f"{name}.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 16000)
+    made = beam.builder("emodb", data_dir=tmp_path / "tfds")
+    with pytest.raises(AssertionError, match=r"give the folder of its release .*manual_dir=\.\.\."):
+        made.download_and_prepare()
+    made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=tmp_path))
+    folder = data.prepare("emodb", tmp_path, data_dir=tmp_path / "own", workers=1)
+    assert {file.name: file.read_bytes() for file in Path(made.data_dir).iterdir()} == {
+        file.name: file.read_bytes() for file in folder.iterdir()
+    }
+    for root in ("tfds", "own"):
+        found = tfds.builder("emodb", data_dir=tmp_path / root)
+        again = tfds.builder_from_directory(found.data_dir)
+        for source in (found.as_data_source()["utterances"], again.as_data_source(split="utterances")):
+            assert [row["speaker"] for row in source] == [b"03", b"03", b"08", b"16"]
+            assert source[0]["features"].shape == (750, 26)
+        assert len(data.load("emodb", tmp_path / root)) == 4

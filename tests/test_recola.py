@@ -137,6 +137,17 @@ def test_participants_come_by_number_and_sessions_by_dyad(tmp_path):
     assert [(u.session, u.sex) for u in read(tmp_path)][:2] == [("P16", "male"), ("P17", "unknown")]
 
 
+@pytest.mark.parametrize("known", [None, "User;Group_id;Sex\nP16;3;f\n", "User,Sex\nP16,f\nP17,m\n"])
+def test_unknown_partners_are_named_with_what_follows(tmp_path, caplog, known):
+    for participant in ("P16", "P17"):
+        write(tmp_path, participant)
+    if known is not None:
+        people(tmp_path, known)
+    read(tmp_path)
+    whose = "P17" if known and "Group" in known else "P16, P17"
+    assert f"the partner of {whose} is unknown, so that each is a session, and partners may be" in caplog.text
+
+
 def test_releases_spell_their_folders_differently(tmp_path):
     names = {
         "annotation": "recola_annotation",

@@ -15,7 +15,7 @@ import itertools
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from ser_jax.data import audio, databases, store
 from ser_jax.data.catalog import Catalog
-from ser_jax.data.preparation import Flaw, PrepareError, Record, in_order, recorder
+from ser_jax.data.preparation import Flaw, PrepareError, Record, in_order, notes, recorder, worker_count
 from ser_jax.errors import UserError
-from ser_jax.features import Frontend
+from ser_jax.features import Frontend, tag
+from ser_jax.io import write_json
 
 SPLIT = "utterances"
 SHARD = 512  # utterances; what a Beam worker does at a time, and tfds holds in memory (40 MB of log-mels)
@@ -42,11 +43,10 @@ class BeamError(PrepareError):
 class CorpusConfig(tfds.core.BuilderConfig):
     """One corpus: the name of its folder, its facts and its features."""
 
-    catalog: Catalog
-    notes: Mapping[str, Any]  # metadata that is stored beside the records
-    frontend: Frontend
-    workers: int  # processes
-    skip_bad: bool  # whether to leave out utterances that cannot be prepared
+    catalog: Catalog | None = None  # by default what is read from tfds's `manual_dir`
+    frontend: Frontend = store.LOGMEL
+    workers: int | None = None  # processes; all cores by default
+    skip_bad: bool = False  # whether to leave out utterances that cannot be prepared
 
 
 class StableWriter(tfds.core.ExampleWriter):
@@ -70,6 +70,13 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
     """
 
     VERSION = tfds.core.Version(store.VERSION)
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "give the folder of its release (of manifests, that of manifest.csv) as "
+        "download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=...))"
+    )
+
+    def __init__(self, *, file_format: Any = "array_record", **options: Any):
+        super().__init__(file_format=file_format, **options)
 
     def _info(self) -> tfds.core.DatasetInfo:
         database, frontend = databases.DATABASES[self.name], self.builder_config.frontend
@@ -82,11 +89,24 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
             disable_shuffling=True,
         )
 
+    def download_and_prepare(self, **options: Any) -> None:
+        """Prepare the dataset, unless it is there, and make one named after its database the default."""
+        super().download_and_prepare(**options)
+        if self.builder_config.name == self.name:  # so that `tfds.builder` finds it without its configuration
+            note = Path(self._data_dir_root) / self.name / ".config" / "metadata.json"
+            note.parent.mkdir(exist_ok=True)
+            write_json(note, {"default_config_name": self.name})
+
     def _example_writer(self) -> tfds.core.ExampleWriter:
         return StableWriter(self.info.file_format)
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
         config, folder = self.builder_config, Path(self.data_dir)
+        if config.catalog is None:
+            source = Path(dl_manager.manual_dir)
+            config.catalog = databases.read(
+                self.name, source / "manifest.csv" if self.name == "manifest" else source
+            )
         flaws, present = [], []
         for utterance in config.catalog.utterances:
             try:
@@ -97,7 +117,9 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         self._check(flaws)  # before anything is decoded
         present.sort(key=lambda utterance: utterance.id)
         do = recorder(config.frontend)
-        records = in_order(do, present, config.workers, config.name)  # starts when it is first read
+        records = in_order(
+            do, present, worker_count(config.workers), config.name
+        )  # starts when it is first read
         firsts = range(0, len(present), SHARD)
         results: list[Callable] = [functools.partial(itertools.islice, records, SHARD) for _ in firsts]
         if download_config.beam_runner is not None:  # whose workers have another working directory
@@ -120,7 +142,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         left_out = [flaw._asdict() for flaw in flaws]
         for row in left_out:
             row["file"] = Path(row["file"]).absolute().relative_to(config.catalog.folder).as_posix()
-        self.info.metadata.update(config.notes, left_out=left_out)
+        self.info.metadata.update(notes(self.name, config.catalog, config.frontend), left_out=left_out)
 
     def _check(self, flaws: Sequence[Flaw]) -> None:
         """Raise PrepareError if there are flaws that may not, or cannot, be left out."""
@@ -149,6 +171,30 @@ def _shard(results: Callable[[], Iterable[Record | Flaw]], flaws: Path) -> Itera
     flaws.write_text(json.dumps(flawed), encoding="utf-8")
 
 
+def builder(
+    database: str, *, name: str | None = None, features: Frontend = store.LOGMEL,
+    data_dir: Path | str | None = None, workers: int | None = 1, skip_bad: bool = False,
+) -> tfds.core.DatasetBuilder:  # fmt: skip
+    """Return a tfds builder of a corpus, for code that prepares datasets by tfds's own methods.
+
+    Its `download_and_prepare` reads what `DownloadConfig(manual_dir=...)` names and downloads nothing. With
+    more than one of the `workers`, the calling script must guard its calls by `if __name__ == "__main__":`.
+    For the arguments see `prepare`, which also checks names, and what is there already, before it works.
+
+    Raises: DatabaseError if there is no such database.
+    """
+    databases.check(database, {})
+    folder = (name or database) + tag(features)
+    config = CorpusConfig(name=folder, frontend=features, workers=workers, skip_bad=skip_bad)
+    return _kind(database)(config=config, data_dir=store.data_dir_or_default(data_dir))
+
+
+def _kind(database: str) -> Any:
+    """Return the subclass of `CorpusBuilder` for a database."""
+    members = {"name": database, "__module__": __name__}
+    return type(database, (CorpusBuilder,), members, skip_registration=True)
+
+
 def build(
     database: str, root: Path, config: CorpusConfig, runner: str | None = None, options: Sequence[str] = ()
 ) -> None:
@@ -158,14 +204,11 @@ def build(
     """
     absl.logging.set_verbosity(absl.logging.ERROR)
     tfds.display_progress_bar(False)
-    members = {"name": database, "__module__": __name__}
-    kind: Any = type(database, (CorpusBuilder,), members, skip_registration=True)
     chosen = {"try_download_gcs": False} | ({} if runner is None else _beam(runner, options))
     before = tempfile.tempdir
     try:  # tfds leaves folders behind in tempfile.tempdir, and requires one for downloads
         with tempfile.TemporaryDirectory() as tempfile.tempdir:
-            kind(config=config, data_dir=root).download_and_prepare(
-                file_format="array_record",
+            _kind(database)(config=config, data_dir=root).download_and_prepare(
                 download_dir=tempfile.tempdir,
                 download_config=tfds.download.DownloadConfig(**chosen),
             )

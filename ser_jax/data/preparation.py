@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from ser_jax import devices
 from ser_jax.data import databases, store
-from ser_jax.data.catalog import Utterance
+from ser_jax.data.catalog import Catalog, Utterance
 from ser_jax.data.corpus import LABELS, Facts
 from ser_jax.errors import UserError, begun
 from ser_jax.features import RATE, Frontend, FrontendError, describe, pad, tag
@@ -124,14 +124,11 @@ def prepare(
     if unlabelled := catalog.unlabelled:
         sentence = "%s: %d recordings or turns without a label are left out, %s the first"
         _log.warning(sentence, source, len(unlabelled), unlabelled[0])
-    facts = Facts.of(name, database, catalog)
     if labels_only:
         with _locked(root / database / name) as place:
-            return store.write_labels(place, facts)
-    notes = facts.metadata
-    notes |= {"frontend": describe(features), "source_fingerprint": catalog.fingerprint()}
+            return store.write_labels(place, Facts.of(name, database, catalog))
     if present is not None:
-        _check_same(present, notes, skip_bad)
+        _check_same(present, notes(database, catalog, features), skip_bad)
         _log.info("%s: already prepared", present)
         return present
     with _locked(folder.parent):
@@ -140,7 +137,6 @@ def prepare(
         config = beam.CorpusConfig(
             name=folder.parent.name,
             catalog=catalog,
-            notes=notes,
             frontend=features,
             workers=workers,
             skip_bad=skip_bad,
@@ -150,6 +146,12 @@ def prepare(
         _log.warning("%s: %d utterances are left out, %s the first", folder, len(left_out), left_out[0]["id"])
     (root / database / name / store.LABELS_FILE).unlink(missing_ok=True)
     return folder
+
+
+def notes(database: str, catalog: Catalog, features: Frontend) -> dict[str, Any]:
+    """Return the metadata that are stored beside the records of a catalog."""
+    shared = Facts.of("", database, catalog).metadata
+    return shared | {"frontend": describe(features), "source_fingerprint": catalog.fingerprint()}
 
 
 def _check_same(folder: Path, notes: dict[str, Any], skip_bad: bool) -> None:

@@ -58,6 +58,11 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Catalog:
     for name in sorted(arousal.keys() ^ valence.keys()):
         _log.warning("%s: %s is annotated on one dimension only and left out", behaviour, name)
     people = _people(root, participants)
+    if alone := [name for name in participants if not people.get(name, ("", ""))[1]]:
+        found = (
+            "%s: the partner of %s is unknown, so that each is a session, and partners may be in training "
+        )
+        _log.warning(found + "and test of the same fold", root, ", ".join(alone))
     utterances: list[Utterance] = []
     unlabelled = [str(path) for name, path in recordings.items() if name not in participants]
     for name in participants:
@@ -163,11 +168,11 @@ def _people(root: Path, participants: Sequence[str]) -> dict[str, tuple[str, str
     files = folder.glob("[!.]*")
     table = next((file for file in files if _plain(file.name) == "recolauserinfo.csv"), None)
     if table is None:
-        _log.warning("%s: no recola_user_info.csv; sexes and dyads are unknown", folder)
+        _log.warning("%s: no recola_user_info.csv; sexes are unknown", folder)
         return {}
     people = read_people(table)
     if unknown := [name for name in participants if name not in people]:
-        _log.warning("%s: no %s, sex and dyad are unknown", table, ", ".join(unknown))
+        _log.warning("%s: no %s; sex is unknown", table, ", ".join(unknown))
     return people
 
 
