@@ -7,7 +7,7 @@ baseline. Any network that meets `Architecture` can take their place.
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,14 @@ from jax import lax
 
 from ser_jax.convolution import PRECISIONS, segment_maxima
 from ser_jax.errors import UserError
-from ser_jax.shapes import Float, Int, Key
+from ser_jax.shapes import Bool, Float, Int, Key
 
 Array: TypeAlias = jax.Array | np.ndarray  # on a device or on the host
 Tree: TypeAlias = Any  # of arrays, as `jax.tree` walks it
 GLOROT = nn.initializers.glorot_uniform()  # paper silent; TensorFlow's default
 EXACT = lax.Precision.HIGHEST  # these products are small; an accelerator's default would round their inputs
 LEAST_VARIANCE = 1e-6  # keeps the gradient of the square root finite for constant features
+PADDINGS = ("zero", "edge", "silence")
 TRIED = 3  # utterances of the batch that `check` traces
 
 
@@ -90,6 +91,9 @@ class AttentiveCNN:
       stride: frames between positions; 3 is the only stride that yields the paper's eight segments.
       pool: positions that one segment is the maximum of.
       dropout: share of the classifier's inputs dropped in training.
+      mask_attention: give segments that begin after the sound no weight; the paper's have one.
+      padding: what follows the sound: zero, the paper's, which the convolution skips; edge, its last frame;
+        or silence, the frame of the utterance with the lowest mean.
       precision: of the convolution's products: float32, tf32 or bfloat16 (see `segment_maxima`); everything
         else is always float32.
     """
@@ -102,9 +106,13 @@ class AttentiveCNN:
     stride: int = 3
     pool: int = 30
     dropout: float = 0.5
+    mask_attention: bool = False
+    padding: Literal["zero", "edge", "silence"] = "zero"
     precision: str = "float32"
 
     def __post_init__(self) -> None:
+        if self.padding not in PADDINGS:
+            raise ArchitectureError(f"padding {self.padding!r}, expected one of {', '.join(PADDINGS)}")
         if self.precision not in PRECISIONS:
             raise ArchitectureError(f"precision {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
         if min(self.channels, self.kernel, self.stride, self.pool) < 1 or not 0 <= self.dropout < 1:
@@ -137,17 +145,20 @@ class AttentiveCNN:
 
 
 def attend(
-    segments: Float[Array, "S C"], w: Float[Array, "C"]
+    segments: Float[Array, "S C"], w: Float[Array, "C"], valid: Bool[Array, "S"] | None = None
 ) -> tuple[Float[jax.Array, "C"], Float[jax.Array, "S"]]:
     """Return the sum of one utterance's segments weighted by a softmax, and the weights.
 
     alpha_i = exp(w.x_i) / sum_j exp(w.x_j),   z = sum_i alpha_i x_i      (eqs. 1, 2)
 
+    Only segments that are `valid`, by default all, have a weight; at least one must be.
+
     >>> z, alpha = attend(jnp.array([[2.0, 0.0], [0.0, 4.0]]), jnp.zeros(2))
     >>> print(z, alpha)
     [1. 2.] [0.5 0.5]
     """
-    alpha = jax.nn.softmax(jnp.dot(segments, w, precision=EXACT))
+    scores = jnp.dot(segments, w, precision=EXACT)
+    alpha = jax.nn.softmax(scores if valid is None else jnp.where(valid, scores, -jnp.inf))
     return jnp.dot(alpha, segments, precision=EXACT), alpha
 
 
@@ -161,15 +172,32 @@ class _AttentiveCNN(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (c.channels,))
         w = self.param("attention", GLOROT, (c.channels, 1))[:, 0]
 
-        maxima = segment_maxima(x, kernel, c.stride, c.pool, c.precision)
+        frames = valid_frames(x)
+        maxima = segment_maxima(_padded(x, frames, c.padding), kernel, c.stride, c.pool, c.precision)
         # The maximum of relu(y + b) is relu(max(y) + b), which takes less work.
         segments = nn.relu(maxima + bias[None, None, :])
-        attended, attention = jax.vmap(attend, (0, None))(segments, w)
+        valid = None
+        if c.mask_attention:  # of the first segment even if there is no sound at all
+            valid = jnp.maximum(frames, 1)[:, None] > jnp.arange(c.segments)[None, :] * c.segment_frames
+        attended, attention = jax.vmap(attend, (0, None, None if valid is None else 0))(segments, w, valid)
 
         features = jnp.concatenate([attended, segments.reshape(len(x), -1)], axis=-1)
         dropped = nn.Dropout(c.dropout, deterministic=not training)(features)
         classifier = nn.Dense(c.outputs, kernel_init=GLOROT, precision=EXACT, name="classifier")
         return Output(classifier(dropped), attention, features)
+
+
+def _padded(x: Float[Array, "B T F"], frames: Int[Array, "B"], padding: str) -> Float[Array, "B T F"]:
+    """Return utterances whose padding, after their `frames`, is filled as `AttentiveCNN` describes."""
+    if padding == "zero":
+        return x
+    place = jnp.arange(x.shape[1])[None, :]
+    valid = place < frames[:, None]
+    chosen = frames - 1
+    if padding == "silence":
+        chosen = jnp.argmin(jnp.where(valid, x.mean(axis=2), jnp.inf), axis=1)
+    frame = jnp.where((place == chosen[:, None])[:, :, None], x, 0).sum(axis=1)
+    return jnp.where(valid[:, :, None], x, frame[:, None, :])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,6 +232,54 @@ class _Probe(nn.Module):
         dropped = nn.Dropout(self.config.dropout, deterministic=not training)(statistics)
         classifier = nn.Dense(self.config.outputs, kernel_init=GLOROT, precision=EXACT, name="classifier")
         return Output(classifier(dropped), jnp.ones((len(x), 1)), statistics)
+
+
+@dataclasses.dataclass(frozen=True)
+class Single:
+    """A linear classifier of one number of an utterance: how much of a task that alone tells.
+
+    Attributes:
+      quantity: "level", the mean of the features over time and bands, which is that of the recording for
+        log-mels standardized by statistics of other utterances; or "duration", in octaves, up to `frames`.
+      bands, frames, outputs: F, T and K.
+    """
+
+    quantity: str = "level"
+    bands: int = 26
+    frames: int = 750
+    outputs: int = 2
+
+    def __post_init__(self) -> None:
+        if self.quantity not in ("level", "duration"):
+            raise ArchitectureError(f"quantity {self.quantity!r}, expected level or duration")
+
+    @property
+    def segments(self) -> int:
+        """S, always 1, with a weight of 1."""
+        return 1
+
+    def network(self) -> nn.Module:
+        return _Single(self)
+
+
+class _Single(nn.Module):
+    config: Single
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T F"], training: bool) -> Output:
+        count = valid_frames(x)[:, None]
+        if self.config.quantity == "level":
+            number = x.sum(axis=(1, 2))[:, None] / (jnp.maximum(count, 1) * x.shape[2])
+        else:
+            number = jnp.log2(4 * jnp.maximum(count, 1) / self.config.frames)  # 0 for a quarter
+        classifier = nn.Dense(self.config.outputs, kernel_init=GLOROT, precision=EXACT, name="classifier")
+        return Output(classifier(number), jnp.ones((len(x), 1)), number)
+
+
+def valid_frames(x: Float[Array, "B T F"]) -> Int[jax.Array, "B"]:
+    """Return the numbers of frames before the padding, which is zero: up to the last that is not all zero."""
+    sound = jnp.any(x != 0, axis=2)
+    return jnp.max(jnp.where(sound, jnp.arange(1, x.shape[1] + 1)[None, :], 0), axis=1)
 
 
 def pooled(x: Float[Array, "B T F"]) -> Float[jax.Array, "B 2*F"]:

@@ -1,17 +1,98 @@
-"""Shares of attention against plain loops, and chance against every possible outcome."""
+"""Weights of whole networks, and their shares against plain loops and every possible outcome."""
 
+import dataclasses
 import itertools
+from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_jax import attention
+from ser_jax.model import AttentiveCNN, apply, shapes
 
 FRAMES, HOP, REACH = 750, 90, 97  # of the paper: frames of the input, to the next segment, of a segment
 RUNS, UTTERANCES, SEGMENTS = 3, 40, 8
 SEEDS = st.integers(0, 2**32 - 1)
+
+
+BATCH, STACK, SEGMENT = 3, 2, 6  # utterances, runs, frames of a segment
+NETWORKS = [(s, s % 2 > 0, ("float32", "bfloat16")[s // 2 % 2]) for s in range(1, 13)]
+
+
+def stack(segments, seed, **options):
+    """Runs of a network whose windows do not overlap, so that each segment sees frames of its own.
+
+    Channel 0 is the same in all segments, so that its bias shifts all scores alike. The first utterance has
+    no padding.
+    """
+    size = {"bands": 2, "frames": SEGMENT * segments, "channels": 4, "kernel": 2, "stride": 2, "pool": 3}
+    config, rng = AttentiveCNN(**size, **options), np.random.default_rng(seed)
+    params = jax.tree.map(lambda leaf: rng.normal(size=(STACK, *leaf.shape)), shapes(config))
+    params["kernel"][..., 0], params["bias"][:, 0] = 0, 1
+    frames = np.array([config.frames, *rng.integers(1, config.frames + 1, BATCH - 1)])
+    x = rng.normal(size=(BATCH, config.frames, 2))
+    x[np.arange(config.frames) >= frames[:, None]] = 0
+    return config, jax.tree.map(np.float32, params), np.float32(x), frames
+
+
+@partial(jax.jit, static_argnums=0)
+def weights_and_gradients(config, params, x, coefficients):
+    """Return the weights [R, B, S], and the gradients of a weighted sum of them and of the outputs."""
+
+    def sums(params):
+        output = jax.vmap(lambda own: apply(config, own, x))(params)
+        return (jnp.sum(output.attention * coefficients), jnp.sum(output.outputs**2)), output.attention
+
+    return jax.jacrev(sums, has_aux=True)(params)[::-1]
+
+
+@pytest.mark.usefixtures("hastily")
+@pytest.mark.parametrize(("segments", "masked", "precision"), NETWORKS)
+def test_weights_of_every_network_are_a_distribution_over_its_segments(segments, masked, precision):
+    for seed in range(5):
+        config, params, x, frames = stack(segments, seed, mask_attention=masked, precision=precision)
+        rng = np.random.default_rng(seed)
+        coefficients = rng.normal(size=(STACK, BATCH, segments)).astype(np.float32)
+
+        def computed(x=x, params=params, config=config, by=coefficients, **changes):
+            found, gradients = weights_and_gradients(config, params | changes, x, by)
+            assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((found, gradients)))
+            np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-5)
+            return np.asarray(found), gradients[0]
+
+        found, gradient = computed()
+        valid = np.broadcast_to(attention.valid_mask(frames, segments, SEGMENT), found.shape)
+        assert (found[valid if masked else ...] > 0).all()
+        assert not masked or not found[~valid].any()  # padding has no weight at all
+
+        order = rng.permutation(segments)
+        moved = x.copy()
+        moved[0] = x[0].reshape(segments, SEGMENT, 2)[order].reshape(x[0].shape)
+        np.testing.assert_allclose(computed(moved)[0][:, 0], found[:, 0, order], rtol=1e-4, atol=1e-6)
+
+        shifted = params["bias"] + np.float32([rng.uniform(0, 5), 0, 0, 0])
+        np.testing.assert_allclose(computed(bias=shifted)[0], found, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(gradient["bias"][:, 0], 0, atol=1e-5)
+
+        largest = np.abs(params["attention"][:, 0]).max()  # of the scores of channel 0, which is 1
+        extreme = computed(attention=params["attention"] * np.float32(1e4 / largest))[0]
+        assert not masked or not extreme[~valid].any()
+
+
+def test_a_masked_network_weighs_as_its_unmasked_twin_does_without_padding():
+    config, params, x, frames = stack(8, seed=0)
+    masked = dataclasses.replace(config, mask_attention=True)
+    params = jax.tree.map(lambda leaf: leaf[0], params)
+    wanted = attention.masked(
+        apply(config, params, x).attention[None], attention.valid_mask(frames, 8, SEGMENT)
+    )
+    np.testing.assert_allclose(apply(masked, params, x).attention, wanted[0], rtol=1e-4, atol=1e-6)
+    silent = apply(masked, params, np.zeros_like(x)).attention
+    np.testing.assert_array_equal(silent, np.broadcast_to(np.eye(8)[0], (BATCH, 8)))
 
 
 def draw(seed, least=0):

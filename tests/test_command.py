@@ -140,11 +140,19 @@ def test_what_was_printed_is_what_was_written(table, speech, undrawn):
 
 
 def test_another_experiment_shares_the_folder(table, speech, undrawn):
-    """Models that are there are analysed, not trained again."""
+    """Models that are there are analysed, not trained again; masked ones stand beside them."""
     out, _ = table
-    assert "holds these results already" in ran(typed("attention_over_time", speech, out, *FLAGS))[1]
+    printed, _ = ran(typed("attention_over_time", speech, out, *FLAGS))
+    trained = json.loads((out / "config.json").read_text())["sessions"][-1]["computed"]
+    assert trained == [f"monolingual_masked {name} arousal" for name in PAIR]
     found = json.loads((out / "attention.json").read_text())
-    assert list(found) == [f"{name}, {part}" for name in PAIR for part in ("training", "test")]
+    rows = [
+        f"{name}, {part}{mask}" for mask in ("", ", masked") for name in PAIR for part in ("training", "test")
+    ]
+    assert list(found) == rows
+    assert all(f"| {row} " in printed for row in rows)
+    for row in rows:
+        assert (max(found[row]["padding_weight"]) < 1e-6) == row.endswith("masked")
 
 
 @pytest.mark.usefixtures("undrawn")

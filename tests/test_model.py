@@ -15,7 +15,7 @@ from jax import lax
 from ser_jax import engine, model, train
 from ser_jax.convolution import PRECISIONS
 from ser_jax.devices import Machine
-from ser_jax.model import ArchitectureError, AttentiveCNN, Output, Probe, apply, init, pooled
+from ser_jax.model import ArchitectureError, AttentiveCNN, Output, Probe, Single, apply, init, pooled
 from ser_jax.train import Data, Procedure, TrainConfig, inputs
 
 SMALL = AttentiveCNN(bands=3, frames=100, channels=5, kernel=4, stride=3, pool=4)
@@ -102,6 +102,42 @@ def test_the_probe_is_linear_in_mean_and_standard_deviation():
     assert np.isfinite(jax.grad(lambda x: pooled(x).sum())(jnp.asarray(constant))).all()
 
 
+@pytest.mark.parametrize("padding", ["edge", "silence"])
+def test_padding_is_filled_before_the_convolution(padding, params):
+    """With the last frame, or with the one whose mean is lowest; as the zero-padded network sees it."""
+    filled, frames = X.copy(), [100, 20, 3, 61]
+    for x, count in zip(filled, frames, strict=True):
+        x[count:] = x[count - 1] if padding == "edge" else x[x[:count].mean(axis=1).argmin()]
+    config = dataclasses.replace(SMALL, padding=padding)
+    np.testing.assert_allclose(
+        apply(config, params, X).outputs, apply(SMALL, params, filled).outputs, rtol=1e-4, atol=1e-5
+    )
+    nothing = np.zeros_like(X)
+    np.testing.assert_array_equal(
+        apply(config, params, nothing).outputs, apply(SMALL, params, nothing).outputs
+    )
+    masked = dataclasses.replace(config, mask_attention=True)  # by the sound, not by what fills the padding
+    np.testing.assert_array_equal(apply(masked, params, X).attention[2, 1:], 0)
+
+
+@pytest.mark.parametrize("quantity", ["level", "duration"])
+def test_a_baseline_is_linear_in_one_number(quantity):
+    config = Single(quantity, SMALL.bands, SMALL.frames, 3)
+    params = init(config, jax.random.key(0))
+    frames = np.array([100, 20, 3, 61])
+    level = [x[:n].mean(dtype=np.float64) for x, n in zip(X, frames, strict=True)]
+    number = np.asarray(level if quantity == "level" else np.log2(frames / 25))[:, None]
+    weights = jax.tree.map(np.asarray, params["classifier"])
+    found = apply(config, params, X)
+    np.testing.assert_allclose(
+        found.outputs, number @ weights["kernel"] + weights["bias"], rtol=1e-4, atol=1e-5
+    )
+    assert np.isfinite(apply(config, params, np.zeros_like(X)).outputs).all()
+    model.check(config)
+    with pytest.raises(ArchitectureError, match="quantity 'pitch', expected level or duration"):
+        Single("pitch")
+
+
 def test_another_network_trains_and_predicts_in_a_stack_as_alone():
     here = Machine.here(devices=1, budget=10**9, stacking="vmap")
     speech, own = data(here), specs()[:2]
@@ -121,6 +157,7 @@ def test_sizes_that_make_no_network_are_named():
         ({"frames": 50}, "50 frames hold no segment of 30 positions, 3 frames apart"),
         ({"stride": 0}, "stride 0, .* expected at least 1 each"),
         ({"dropout": 1.0}, "dropout 1.0, expected .* below 1"),
+        ({"padding": "noise"}, "padding 'noise', expected one of zero, edge, silence"),
     ):
         with pytest.raises(ArchitectureError, match=sentence):
             AttentiveCNN(**sizes)

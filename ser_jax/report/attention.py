@@ -5,9 +5,11 @@ are analysed as well, and compared with chance: padding has weights too, and sho
 first segments.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +25,7 @@ from ser_jax.report.tables import Table
 from ser_jax.shapes import Float, Int
 from ser_jax.statistics import over_runs
 
-FILE = "attention.json"
+FILE, MASKED = "attention.json", "monolingual_masked"
 PAPER = (
     "Per cent of utterances; mono-lingual models, all folds; mean ± sample standard deviation over seeds. "
     "The paper, on training utterances: alpha_1 is the largest weight in 31.2 % of IEMOCAP; the two largest "
@@ -42,14 +44,20 @@ Shares = dict[str, np.ndarray]  # by the names of `COLUMNS`: [R, S] or [R]; `exp
 
 
 def settings(config: Config) -> list[Setting]:
-    """Return the settings whose models are analysed.
+    """Return the settings whose models are analysed: mono-lingual ones of the first task.
+
+    If the network's attention can leave out padding and does not, both networks are.
 
     Raises: ExperimentError if the network has no attention over several segments.
     """
     if (found := config.network(config.tasks[0]).segments) < 2:
         name = type(config.model).__name__
         raise ExperimentError(f"network {name} has {found} segment, expected one with attention over several")
-    return monolingual(config)
+    every = monolingual(config)
+    if not getattr(config.model, "mask_attention", True):
+        masked: Any = dataclasses.replace(config.model, mask_attention=True)  # type: ignore[type-var]
+        every += monolingual(dataclasses.replace(config, model=masked), MASKED)
+    return [setting for setting in every if setting.task == config.tasks[0]]
 
 
 def analyse(config: Config, pool: Pool, machine: Machine) -> str:
@@ -59,8 +67,8 @@ def analyse(config: Config, pool: Pool, machine: Machine) -> str:
     Raises: ExperimentError if every run diverged.
     """
     found: dict[str, Shares] = {}
-    for setting in monolingual(config):
-        if setting.task == config.tasks[0] and stored.is_stored(config.out, setting, setting.cells):
+    for setting in settings(config):
+        if stored.is_stored(config.out, setting, setting.cells):
             found |= _corpus(config, pool, machine, setting)
     if not found:
         raise ExperimentError(f"every run diverged, expected models of {config.tasks[0].name} to analyse")
@@ -88,7 +96,8 @@ def _corpus(config: Config, pool: Pool, machine: Machine, setting: Setting) -> d
         weights = weights[np.isfinite(weights).all(axis=(1, 2))]  # without seeds of which a run diverged
         utterances = np.concatenate([rows[i] for i in by_seed[0]])
         if len(weights):
-            found[f"{setting.train[0]}, {part}"] = measure(weights, pool.frames[utterances], hop)
+            masked = ", masked" if setting.name == MASKED else ""
+            found[f"{setting.train[0]}, {part}{masked}"] = measure(weights, pool.frames[utterances], hop)
     return found
 
 
