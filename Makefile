@@ -44,7 +44,7 @@ demo: $(VENV)/installed
 	rm -rf $(DEMO)
 	$(call synthesize,$(DEMO))
 	$(BIN)/python -m experiments.table2 --corpora synthetic_en synthetic_fr --data-dir $(DEMO)/data --out $(DEMO) \
-	    --epochs 10 --finetune-samples 40 --finetune-epochs 4
+	    --epochs 10
 
 test: $(VENV)/tools
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

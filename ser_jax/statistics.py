@@ -1,14 +1,15 @@
-"""Uncertainty of a metric: confidence intervals, permutation tests, and the range of chance.
+"""Uncertainty of a score: confidence intervals and tests over seeds and speakers, and the range of chance.
 
-Each of R runs predicted the same M test utterances. Utterances of one speaker are not independent, so that
-speakers are resampled, never utterances. The runs are taken as they are.
+Each of R runs, trained with different seeds, predicted the same M test utterances. What is said of a setting
+is to hold for other seeds and other speakers, so both count as samples, as readers and cases do in studies of
+diagnostic imaging (multi-reader, multi-case analysis). Utterances of one person are not independent, nor are
+those of people who met, so that whole clusters are resampled, never utterances.
 
 A metric is "UAR" or "CCC" (the mean over the dimensions with labels); that of several runs is their mean. It
-follows from sums over the utterances of each speaker, so that many draws of speakers are one matrix product.
+follows from sums over the utterances of each cluster.
 """
 
 import bisect
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -21,7 +22,8 @@ from scipy.stats import binom, t
 from ser_jax import metrics
 
 BLOCK = 1 << 20  # numbers held at once, 8 MiB
-ROUNDING = 1e-12  # differences of values that are smaller than this share of them are 0
+ROUNDING = 1e-12  # smaller differences of scores are 0
+LEAST = {"UAR": 0.0, "CCC": -1.0}  # of each metric
 
 
 class Interval(NamedTuple):
@@ -42,6 +44,128 @@ def interval(
     metric: str,
     labels: ArrayLike,
     predictions: ArrayLike,
+    cluster: ArrayLike,
+    *,
+    classes: int = 2,
+    level: float = 0.95,
+) -> Interval:
+    """Return a confidence interval of a setting's score, for other seeds and other speakers.
+
+    The pseudo-values of a jackknife over S clusters, p[s, r] = S x[r] - (S - 1) x[r] without cluster s, are
+    analysed as a two-way layout of clusters and runs. The variance of the mean score is
+
+        MS(runs) / (S R) + max(V - MS(clusters x runs) / (S R), 0),
+
+    V being the variance of the clusters' means, divided by S. The interval is that of Student's t, whose
+    degrees of freedom follow from those of the two parts (Satterthwaite), at most S - 1. A single run says
+    nothing of other seeds: its interval is for other speakers alone.
+
+    Args:
+      metric: "UAR" of `classes` classes, or "CCC".
+      labels: [M] classes, -1 if unlabelled, or [M] or [M, D] numbers, NaN if unlabelled.
+      predictions: [R, M] or [R, M, D].
+      cluster: [M] names of speakers or, where several met in a session, of sessions.
+      level: the share of such intervals that hold the true value.
+    Returns: NaN if only one cluster has a class or dimension. Names of clusters and the order of utterances
+      and runs do not matter.
+    Raises: ValueError if arrays do not match, a class has no utterances, or for a bad level.
+    References: Obuchowski and Rockette, Commun. Stat. Simul. Comput. 24 (1995); Hillis, "A comparison of
+      denominator degrees of freedom methods for multiple observer ROC analysis", Stat. Med. 26 (2007).
+    """
+    tail = (1 - _checked(level)) / 2
+    labels, who, predictions = _arrays(metric, classes, labels, cluster, predictions)
+    found = _analysis(metric, labels, predictions, who, classes)
+    if found.degrees < 1:
+        return Interval(np.nan, np.nan)
+    variance, degrees = _variance(found.clusters - found.interaction, found.degrees, [found])
+    reach = t.ppf(1 - tail, degrees) * np.sqrt(variance)
+    low, high = np.clip([found.score - reach, found.score + reach], LEAST[metric], 1.0).tolist()
+    return Interval(low, high)
+
+
+def difference_test(
+    metric: str,
+    labels: ArrayLike,
+    one: ArrayLike,
+    other: ArrayLike,
+    cluster: ArrayLike,
+    *,
+    classes: int = 2,
+) -> float:
+    """Return the p-value of a test that two settings score equally, on other seeds and other speakers.
+
+    The difference of the settings' mean scores is compared with its standard error, as in `interval`: V is
+    that of the differences between the settings' means for each cluster, and both settings' runs and
+    interactions enter. Runs of the two settings are not paired, whatever their seeds.
+
+    Args:
+      metric, labels, cluster, classes: see `interval`, also for errors.
+      one: [R, M] or [R, M, D] predictions of one setting's runs.
+      other: [Q, M] or [Q, M, D] predictions of the other's runs of the same utterances.
+    Returns: 1 for equal predictions; NaN if only one cluster has a class or dimension.
+    """
+    labels, who, one, other = _arrays(metric, classes, labels, cluster, one, other)
+    both = [_analysis(metric, labels, predictions, who, classes) for predictions in (one, other)]
+    first, second = both
+    if first.degrees < 1:
+        return np.nan
+    apart = (first.means - second.means).var(ddof=1) / len(first.means)
+    variance, degrees = _variance(apart - first.interaction - second.interaction, first.degrees, both)
+    difference = abs(first.score - second.score)
+    if difference < ROUNDING or np.isnan(variance):
+        return np.nan if np.isnan(difference) else 1.0
+    with np.errstate(divide="ignore"):
+        return float(2 * t.sf(difference / np.sqrt(variance), degrees))
+
+
+class _Analysis(NamedTuple):
+    """The parts of the variance of a setting's mean score."""
+
+    score: float
+    means: np.ndarray  # [S] pseudo-values, the mean over runs
+    clusters: float  # variance of `means`, divided by S
+    runs: float  # MS(runs) / (S R)
+    interaction: float  # MS(clusters x runs) / (S R)
+    degrees: int  # clusters of the class or dimension that the fewest have, less 1
+    seeds: int  # runs, less 1
+
+
+def _analysis(
+    metric: str, labels: np.ndarray, predictions: np.ndarray, who: np.ndarray, classes: int
+) -> _Analysis:
+    score, sums = _score_of_sums(metric, labels, predictions, who, classes)
+    total, (clusters, runs) = sums.sum(axis=0), (len(sums), len(predictions))
+    each = score(total)
+    values = clusters * each - (clusters - 1) * score(np.moveaxis(total - sums, 1, 0))
+    by_cluster, by_run = values.mean(axis=1), values.mean(axis=0)
+    rest = values - by_cluster[:, None] - by_run + values.mean()
+    degrees = np.count_nonzero(sums[:, 0].reshape(clusters, -1), axis=0).min() - 1
+    if degrees < 1:
+        return _Analysis(each.mean(), by_cluster, 0.0, 0.0, 0.0, degrees, runs - 1)
+    several, spread = max(runs - 1, 1), np.sum(rest**2) / (clusters - 1)
+    return _Analysis(
+        score=each.mean(),
+        means=by_cluster,
+        clusters=by_cluster.var(ddof=1) / clusters,
+        runs=np.sum((by_run - by_run.mean()) ** 2) / several / runs,
+        interaction=spread / several / (clusters * runs),
+        degrees=degrees,
+        seeds=runs - 1,
+    )
+
+
+def _variance(clusters: float, degrees: int, settings: list[_Analysis]) -> tuple[float, float]:
+    """Return the variance of clusters and the settings' runs together, and its degrees of freedom."""
+    parts = [(max(clusters, 0.0), degrees), *((one.runs, one.seeds) for one in settings if one.seeds)]
+    total = sum(part for part, _ in parts)
+    uncertain = sum(part**2 / own for part, own in parts)
+    return total, min(total**2 / uncertain, degrees) if uncertain else degrees
+
+
+def speaker_interval(
+    metric: str,
+    labels: ArrayLike,
+    predictions: ArrayLike,
     speaker: ArrayLike,
     *,
     classes: int = 2,
@@ -49,10 +173,11 @@ def interval(
     samples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """Return a confidence interval of the mean over runs, for the population that these speakers sample.
+    """Return a confidence interval for other speakers alone, the runs being taken as they were trained.
 
-    Speakers are drawn with replacement, each with all utterances (bootstrap). Draws whose metric is NaN are
-    left out. Plain percentiles are too narrow for few speakers; those returned are at
+    It suits a recogniser whose networks are what is used. Speakers are drawn with replacement, each with all
+    utterances (bootstrap). Draws whose metric is NaN are left out. Plain percentiles are too narrow for few
+    speakers; those returned are at
 
         Phi(-sqrt(n / (n - 1)) t),   t the (1 + level) / 2 quantile of Student's t with n - 1 degrees,
 
@@ -69,98 +194,36 @@ def interval(
         CCC, %                       97.5  95.8  94.8  94.0  92.9  95.0  94.0  94.1
 
     Args:
-      metric: "UAR" of `classes` classes, or "CCC".
-      labels: [M] classes, -1 if unlabelled, or [M] or [M, D] numbers, NaN if unlabelled.
-      predictions: [R, M] or [R, M, D].
+      metric, labels, predictions, classes, level: see `interval`, also for errors.
       speaker: [M] who spoke; of dyads, the session may be given in its place.
-      level: the share of such intervals that hold the true value.
       samples, seed: number and seed of the draws.
-    Returns: NaN if only one speaker has a class or dimension. Speakers' names and the order of utterances do
-      not matter.
-    Raises: ValueError if arrays do not match, a class has no utterances, or for a bad level.
+    Returns: NaN if only one speaker has a class or dimension.
     References: Hesterberg, "What Teachers Should Know About the Bootstrap", American Statistician 69 (2015),
       expanded percentile interval and t interval with bootstrap standard error.
     """
     tail = (1 - _checked(level)) / 2
     labels, who, predictions = _arrays(metric, classes, labels, speaker, predictions)
-    value, sums = _evaluation(metric, labels, predictions, who, classes)
+    score, sums = _score_of_sums(metric, labels, predictions, who, classes)
+    if metric == "UAR":
+        sums = sums.sum(axis=2, keepdims=True)  # linear in what is found: all runs are as one
     speakers, n = len(sums), np.count_nonzero(sums[:, 0].reshape(len(sums), -1), axis=0).min()
     rank = np.argsort(np.lexsort(sums.sum(axis=2).reshape(speakers, -1).T))  # so that names do not matter
     rng, chances = np.random.default_rng(seed), np.full(speakers, 1 / speakers)
+
+    def drawn(times: np.ndarray) -> np.ndarray:
+        """Return the scores [B] if each of S speakers counts so often, [B, S]."""
+        return score(np.moveaxis(np.tensordot(times, sums, 1), 1, 0)).mean(axis=1)
+
     blocks = _blocks(samples, max(speakers, sums[0].size))
-    draws = np.concatenate([value(rng.multinomial(speakers, chances, rows)[:, rank]) for rows in blocks])
+    draws = np.concatenate([drawn(rng.multinomial(speakers, chances, rows)[:, rank]) for rows in blocks])
     draws = draws[~np.isnan(draws)]
     if n < 2 or not len(draws):
         return Interval(np.nan, np.nan)
     reach = -np.sqrt(n / (n - 1)) * t.ppf(tail, n - 1)
     if 2.0 ** (1 - n) > 2 * tail:
-        ends = value(np.ones((1, speakers)))[0] + reach * draws.std() * np.array([-1, 1])
-        low = {"UAR": 0.0, "CCC": -1.0}
-        return Interval(*np.clip(ends, low[metric], 1.0).tolist())
+        ends = drawn(np.ones((1, speakers)))[0] + reach * draws.std() * np.array([-1, 1])
+        return Interval(*np.clip(ends, LEAST[metric], 1.0).tolist())
     return Interval(*np.quantile(draws, [ndtr(-reach), ndtr(reach)]).tolist())
-
-
-def paired_test(
-    metric: str,
-    labels: ArrayLike,
-    one: ArrayLike,
-    other: ArrayLike,
-    speaker: ArrayLike,
-    *,
-    classes: int = 2,
-    samples: int = 10_000,
-    seed: int = 0,
-) -> float:
-    """Return the p-value of a permutation test that two settings predict speakers equally well.
-
-    The statistic is the difference of the settings' means over runs, two-sided. Under the hypothesis the
-    settings' predictions of all utterances of a speaker may be swapped, run by run (R and Q runs are repeated
-    to their least common multiple). If the speakers on whom the settings differ have at most `samples` swaps,
-    all are tried and p is exact; otherwise random ones, and p is (1 + as large) / (1 + samples).
-
-    Five speakers cannot give less than 2 / 2^5 = 0.0625, ten not less than 0.002. The hypothesis is about the
-    runs as they were trained: of 1,000 simulated pairs of the same setting (UAR, five seeds each, ten
-    speakers of 1,000 utterances) 5.5 % had p <= 0.05 if seeds do not matter, and 37 % if a seed moves
-    everybody's recall by 0.01 (standard deviation).
-
-    Args:
-      metric, labels, speaker, classes, seed: see `interval`, also for errors.
-      one: [R, M] or [R, M, D] predictions of one setting's runs.
-      other: [Q, M] or [Q, M, D] predictions of the other's runs of the same utterances.
-    Returns: greater than 0, and 1 for equal predictions; NaN if the metric is. Neither which setting is
-      `one`, nor speakers' names, nor the order of utterances matter.
-    References: Phipson and Smyth, "Permutation P-values Should Never Be Zero", Stat. Appl. Genet. Mol. Biol.
-      9 (2010).
-    """
-    labels, who, one, other = _arrays(metric, classes, labels, speaker, one, other)
-    runs, speakers = np.arange(math.lcm(len(one), len(other))), int(who.max()) + 1
-    both = np.concatenate([one[runs % len(one)], other[runs % len(other)]], axis=1)
-    value, sums = _evaluation(
-        metric, np.concatenate([labels, labels]), both, np.concatenate([who, speakers + who]), classes
-    )
-
-    def difference(swapped: np.ndarray) -> np.ndarray:
-        """Return one setting's value less the other's, [B], if predictions of speakers [B, S] are swapped."""
-        chosen = np.hstack([~swapped, swapped])
-        return value(chosen) - value(~chosen)
-
-    means = value(np.repeat(np.eye(2), speakers, axis=1))
-    observed, rounding = means[0] - means[1], ROUNDING * np.abs(means).max()
-    share = observed - difference(np.eye(speakers, dtype=bool))
-    differ = np.flatnonzero(np.abs(share) > rounding)
-    differ = differ[np.argsort(np.abs(share[differ]))]  # so that names do not matter
-    every = 2 ** len(differ)
-    rng, tried, as_large = np.random.default_rng(seed), 0, 0
-    for rows in _blocks(min(every, samples), max(2 * speakers, sums[0].size)):
-        bits = np.arange(tried, tried + rows)[:, None] >> np.arange(len(differ)) & 1
-        swaps = bits if every <= samples else rng.integers(2, size=bits.shape)
-        swapped = np.zeros((rows, speakers), bool)
-        swapped[:, differ] = swaps != (share[differ] < 0)  # whichever setting is `one`
-        as_large += int(np.sum(~(np.abs(difference(swapped)) < abs(observed) - rounding)))
-        tried += rows
-    if np.isnan(observed):
-        return np.nan
-    return as_large / every if every <= samples else (1 + as_large) / (1 + samples)
 
 
 def holm(p: ArrayLike) -> np.ndarray:
@@ -217,25 +280,23 @@ def chance_interval(metric: str, labels: ArrayLike, *, classes: int = 2, level: 
     return Interval(max(0.0, 1 / classes - half), min(1.0, 1 / classes + half))
 
 
-def _evaluation(
+def _score_of_sums(
     metric: str, labels: np.ndarray, predictions: np.ndarray, who: np.ndarray, classes: int
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
-    """Return a function from how often each of S speakers counts, [B, S], to the metric [B]; and their sums.
+    """Return a function from sums [C, ..., R, K] or [C, ..., R] to scores [..., R]; and those of S clusters.
 
-    The sums are [S, C, R or 1, ...], the first of C being numbers of utterances, of every class or dimension.
+    The latter are [S, C, R, ...], the first of C being numbers of utterances, of every class or dimension.
     """
     sums_of = metrics.ccc_sums if metric == "CCC" else partial(metrics.recall_sums, classes=classes)
     value_of = metrics.ccc_of_sums if metric == "CCC" else metrics.recalls_of_sums
     rows = np.split(np.argsort(who, kind="stable"), np.cumsum(np.bincount(who))[:-1])
     sums = np.stack([sums_of(labels[own], predictions[:, own]) for own in rows]).astype(float)
-    if metric == "UAR":
-        sums = sums.sum(axis=2, keepdims=True)  # linear in what is found: all runs are as one
+    by_part = sums.ndim == 4  # of classes or dimensions
 
-    def value(weights: np.ndarray) -> np.ndarray:
-        found = value_of(np.moveaxis(np.tensordot(weights, sums, 1), 1, 0))
-        return found.reshape(len(weights), -1).mean(axis=1)
+    def score(sums: np.ndarray) -> np.ndarray:
+        return value_of(sums).mean(axis=-1) if by_part else value_of(sums)
 
-    return value, sums
+    return score, sums
 
 
 def _arrays(

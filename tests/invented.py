@@ -31,7 +31,7 @@ def config(names=NAMES, tasks=("arousal", "valence"), seeds=3, folds=5, **option
 
 def corpus(name, **facts):
     size = {"utterances": SPEAKERS * EACH, "speakers": SPEAKERS, "languages": [name[:2]]}
-    start = {"name": name, "builder": "manifest", "synthetic": False, "left_out": 0}
+    start = {"name": name, "builder": "manifest", "synthetic": False, "left_out": 0, "partners": False}
     return start | {"fingerprint": f"{name}0" * 8} | size | facts
 
 
@@ -79,6 +79,7 @@ def predicted(task, right, *, name, train, test, seed=0, runs=3, folds=5, dev=Fa
         fold = (fold - 1) % folds
     speakers = np.repeat([f"s{i}" for i in range(SPEAKERS)], EACH)
     facts = {"utterance": np.array(UTTERANCES), "speaker": speakers, "session": speakers, "fold": fold}
+    facts["sex"] = np.where(np.arange(n) // EACH % 2, "male", "female")
     return stored.make_predictions(
         task, name=name, train=train, test=test, labels=labels, seed=np.arange(runs),
         outputs=outputs.astype(np.float32), **facts,
@@ -92,7 +93,7 @@ def log(epochs=12, runs=6, dev=True):
     return stored.TrainingLog(
         fold=np.arange(runs), seed=np.zeros(runs, int), loss=fall, dev_epochs=np.arange(2, epochs + 1, 2),
         dev_loss=fall[:, 1::2] + 0.1 if dev else unknown,
-        dev_score=1 - 0.6 * fall[:, 1::2] if dev else unknown,
+        dev_score=1 - 0.6 * fall[:, 1::2] if dev else unknown, different=np.array(100),
         stopped=np.zeros((runs, 2), int),
     )  # fmt: skip
 
@@ -126,9 +127,9 @@ def everything(out):
     for setting in known.tuning(dataclasses.replace(own, corpora=NAMES[:1])):
         keep(out, setting, 0.6 + setting.model.pool / 300)
     for n in (10, 50, 200):
-        for setting in known.finetuned(own, f"finetuned_{n}", samples=n, draw="seed")[:3]:
+        for setting in known.finetuned(own, f"finetuned_{n}", samples=n, draw_by_seed=True)[:3]:
             keep(out, setting, 0.6 + 0.05 * np.log10(n))
-    lost = known.finetuned(own, "finetuned_400", samples=400, draw="seed")[0]
+    lost = known.finetuned(own, "finetuned_400", samples=400, draw_by_seed=True)[0]
     stored.note_missing(out, [missing(lost, "fold 1: 300, fewer than 400")])
     return out
 

@@ -75,17 +75,6 @@ def own(tmp_path, monkeypatch):
     sys.modules.pop("own_module", None)
 
 
-def test_the_defaults_are_the_papers():
-    config = Config()
-    assert [task.name for task in config.tasks] == ["arousal", "valence"]
-    assert config.corpora == ("iemocap", "recola")
-    assert (config.train.epochs, config.train.batch, config.train.optimizer) == (50, 32, "adam")
-    assert config.network(config.tasks[0]) == AttentiveCNN(26, 750, 2, 200, 10, 3, 30, 0.5, "float32")
-    assert config.network(config.tasks[0]).segments == 8
-    assert (config.protocol.seeds, config.protocol.folds, config.protocol.label_rule) == (5, 5, "footnote")
-    assert (config.protocol.finetune_samples, config.protocol.finetune_epochs) == (100, 10)
-
-
 def test_the_network_follows_from_features_and_task():
     config = Config(features=Waveform(seconds=2.0), tasks=(TASKS["all"],), model=Probe())
     network = config.network(config.tasks[0])

@@ -82,6 +82,18 @@ def test_sessions_of_a_corpus_like_iemocap_are_the_folds_in_order():
         assert len(set(corpus.speaker[fold.train])) == 7
 
 
+def test_sessions_may_develop_as_a_whole():
+    corpus = noise_corpus(sessions=5)
+    for i, fold in enumerate(folds(corpus, 5, dev="session")):
+        assert set(corpus.session[fold.dev]) == {f"s{(i + 1) % 5}"}
+        assert len(set(corpus.session[fold.train])) == 3
+    alone = people("f m f m f m f m f m")
+    for one, other in zip(folds(alone), folds(alone, dev="session"), strict=True):
+        np.testing.assert_array_equal(one.dev, other.dev)
+    with pytest.raises(FoldError, match="too few speakers to train, develop and test"):
+        folds(noise_corpus(sessions=2), dev="session")
+
+
 @pytest.mark.parametrize("speakers", [3, 4])
 def test_as_many_folds_as_separate_speakers(speakers):
     corpus = people("m " * speakers)  # as in SAVEE, of four men

@@ -1,13 +1,18 @@
 """Where speech starts, against levels drawn by hand and synthesised speech whose first sound is known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from corpora import noise_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_jax.data.audit import silence as extent
+from ser_jax.data.corpus import CorpusError
+from ser_jax.data.onset import silence as extent
+from ser_jax.data.onset import trim
 from ser_jax.data.synthetic import Manner, compose, plan, speak_turn, stream
-from ser_jax.features import BANDS, HOP, RATE, LogMel, logmel, pad
+from ser_jax.features import BANDS, HOP, RATE, LogMel, Waveform, describe, logmel, pad
 
 SEEDS = st.integers(0, 2**32 - 1)
 ROOM, SPEECH = -60.0, -10.0  # dB
@@ -97,6 +102,27 @@ def test_silence_in_front_delays_the_start_by_its_length(seed, silence):
     )
     np.testing.assert_allclose(after.lead, before.lead + silence / 100)
     np.testing.assert_allclose(after.tail, before.tail)
+
+
+def test_trimming_leaves_what_lies_between_start_and_end():
+    levels = [
+        curve(300, (20, 100, -34.9), (100, 200, SPEECH), (250, 260, -41)),
+        curve(FRAMES, (0, FRAMES, SPEECH)),
+        np.full(50, -100.0),  # no speech
+    ]
+    features, frames = bands(*levels)
+    whole = noise_corpus(sessions=1, speakers_a_session=1, each=3)
+    whole = dataclasses.replace(whole, features=features, frames=frames.astype(np.int32))
+    for below, start, stop in ((25.0, 20, 200), (20.0, 100, 200), (35.0, 20, 260)):
+        found = trim(whole, below)
+        assert found.frames.tolist() == [stop - start, FRAMES, 50]
+        np.testing.assert_array_equal(found.features[0, : stop - start], features[0, start:stop])
+        assert not found.features[0, stop - start :].any()
+        np.testing.assert_array_equal(found.features[1:], features[1:])
+    assert (found.id == whole.id).all()
+    wave = dataclasses.replace(whole, frontend=describe(Waveform()))
+    with pytest.raises(CorpusError, match="corpus noise has waveform features, expected logmel to trim"):
+        trim(wave)
 
 
 @pytest.fixture(scope="module")

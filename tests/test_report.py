@@ -17,7 +17,7 @@ from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
 from ser_jax.report import Results, tables
 from ser_jax.report.tables import fold_means, labels
-from ser_jax.statistics import interval, paired_test
+from ser_jax.statistics import difference_test, interval
 from ser_jax.tasks import TASKS
 from ser_jax.train import TrainConfig
 
@@ -41,13 +41,18 @@ def test_a_row_follows_from_the_predictions(out):
     np.testing.assert_allclose(fold_means(predicted()), SCORES)
     assert row.score_mean == pytest.approx(78.125)
     assert row.score_sd == pytest.approx(6.25 / np.sqrt(2))
-    assert (row.runs, row.folds, row.speakers, row.utterances, row.chance) == (2, 2, 4, 8, 50)
+    assert (row.runs, row.folds, row.speakers, row.clusters) == (2, 2, 4, 4)
+    assert (row.utterances, row.chance) == (8, 50)
     # Pooled: 4 of 5 and 2 of 3 in the first run, 4 of 5 and 3 of 3 in the second.
     assert row.pooled == pytest.approx(100 * np.mean([(4 / 5 + 2 / 3) / 2, (4 / 5 + 1) / 2]))
     assert dict(row.by_class) == pytest.approx({"low": 80, "high": 100 * 5 / 6})
     around = interval("UAR", LABEL, HIGH, np.array(list("aabbccdd")))
     assert (row.low, row.high) == (100 * around.low, 100 * around.high)
     assert row.chance_low < 50 < row.chance_high
+    # Of women: 3 of 4 and 0 of 0; of men: 1 of 1 and 2 of 3, then 0 of 1 and 3 of 3.
+    assert dict(row.by_sex) == pytest.approx(
+        {"male": 100 * np.mean([(1 + 2 / 3) / 2, (0 + 1) / 2])}, nan_ok=True
+    )
     row = Results(keep(out, high=HIGH[:1])).rows(["monolingual"])[0]
     assert (row.score_mean, row.runs) == (81.25, 1)
     assert np.isnan(row.score_sd)
@@ -124,30 +129,62 @@ def test_settings_are_compared_on_the_utterances_both_were_tested_on(out):
     # Of seven: 3 of 4 and 2 of 3 in the first run, 3 of 4 and 3 of 3 in the second.
     assert one.difference == pytest.approx(100 - 100 * np.mean([(3 / 4 + 2 / 3) / 2, (3 / 4 + 1) / 2]))
     speakers = np.array(list("abbccdd"))
-    assert one.p == one.p_holm == paired_test("UAR", LABEL[left], RIGHT[:, left], HIGH[:, left], speakers)
+    assert one.p == one.p_holm == difference_test("UAR", LABEL[left], RIGHT[:, left], HIGH[:, left], speakers)
 
 
-@pytest.mark.parametrize(("speakers", "p"), [(16, "< 0.001 *"), (6, "0.031 *"), (5, "0.062")])
-def test_significant_differences_are_marked(tmp_path, speakers, p):
-    """One setting is always right, the other for half of the utterances of every speaker, in two tasks.
-
-    Six speakers allow p = 0.031: enough for one comparison per task, but not for a correction over both.
-    """
-    invented.claim(tmp_path, invented.config(("de",), ("arousal", "valence"), seeds=1))
-    n = 4 * speakers
-    label, who = np.arange(n) % 2, np.repeat(np.arange(speakers), 4).astype(str)
-    facts = {"utterance": np.arange(n).astype(str), "speaker": who, "session": who, "fold": 0 * label}
-    facts |= {"train": ("de",), "test": ("de",), "labels": label, "seed": np.zeros(1, int)}
-    for task in (TASKS["arousal"], TASKS["valence"]):
-        for setting, taken in (("monolingual", np.arange(n) // 2 % 2), ("multilingual", label)):
-            outputs = np.stack([1 - taken, taken], axis=-1)[None].astype(np.float32)
-            stored.write_predictions(
-                tmp_path, stored.make_predictions(task, name=setting, outputs=outputs, **facts)
-            )
+@pytest.mark.parametrize(
+    ("sessions", "mark"), [(16, " *"), (12, " *"), (6, " *"), (5, " ?")], ids=lambda value: str(value).strip()
+)
+def test_significant_differences_are_marked_if_so_many_groups_can_show_them(tmp_path, sessions, mark):
+    """One setting is nearly always right, the other half of the time; two speakers met in each session."""
+    invented.claim(tmp_path, invented.config(("de",), ("arousal",), seeds=1))
+    n = 16 * sessions
+    label, session = np.arange(n) % 2, np.repeat(np.arange(sessions), 16)
+    facts = {"utterance": np.arange(n).astype(str), "speaker": np.arange(n) // 8, "session": session}
+    facts = {name: values.astype(str) for name, values in facts.items()} | {"sex": np.full(n, "female")}
+    facts |= {"train": ("de",), "test": ("de",), "labels": label, "seed": np.zeros(1, int), "fold": 0 * label}
+    rarely = np.where(np.arange(n) % 16 == session % 3, 1 - label, label)
+    for setting, taken in (("monolingual", np.arange(n) // 2 % 2), ("multilingual", rarely)):
+        outputs = np.stack([1 - taken, taken], axis=-1)[None].astype(np.float32)
+        made = stored.make_predictions(TASKS["arousal"], name=setting, outputs=outputs, **facts)
+        stored.write_predictions(tmp_path, made)
     results = Results(tmp_path)
-    found = tables.differences(results, results.rows(["monolingual", "multilingual"]))
-    wanted = ["multilingual", "monolingual", "+50.0", p.removesuffix(" *"), p]
-    assert found[1:] == [["de arousal", *wanted], ["de valence", *wanted]]
+    rows = results.rows(["monolingual", "multilingual"])
+    assert {(row.speakers, row.clusters) for row in rows} == {(2 * sessions, sessions)}
+    [_, line] = tables.differences(results, rows)
+    assert line[-1] == f"< 0.001{mark}"
+    assert tables.intervals(results, rows)[1][-2] == f"{2 * sessions} ({sessions})"
+    assert ("0.0625 for five" in text(tmp_path, "monolingual", "multilingual")) == (sessions == 5)
+
+
+def test_what_stands_beside_a_setting_is_compared_with_that_alone(tmp_path):
+    own = invented.config(("de", "en"), ("arousal",))
+    protocol = dataclasses.replace(own.protocol, adapted=("corpus",), baselines=("level",))
+    own = dataclasses.replace(own, protocol=protocol)
+    invented.claim(tmp_path, own)
+    settings = known.table2(own)
+    for number, setting in enumerate([*settings, *known.baselines(own, settings)]):
+        invented.keep(tmp_path, setting, 0.6 + number / 100)
+    results = Results(tmp_path)
+    found = results.comparisons(results.rows(results.settings))
+    pairs = {(one.one.setting, one.other.setting) for one in found if one.one.test == ("de",)}
+    own = {("multilingual", "monolingual"), ("crosslingual", "monolingual"), ("finetuned", "monolingual"),
+           ("crosslingual", "multilingual"), ("finetuned", "crosslingual")}  # fmt: skip
+    names = [*tables.TABLE2, "crosslingual_corpus"]
+    assert pairs == own | {("crosslingual_corpus", "crosslingual")} | {(f"{n}_level", n) for n in names}
+
+
+def test_a_caption_says_on_how_many_utterances_and_whose_partners_train(tmp_path):
+    own = invented.config(("de", "en"), ("arousal",))
+    invented.claim(tmp_path, own, [dict(CORPORA[0], partners=True), CORPORA[1]])
+    for setting in known.finetuned(own):
+        invented.keep(tmp_path, setting, 0.7)
+        log = dataclasses.replace(invented.log(), different=np.array(439))
+        stored.write_arrays(tmp_path / "training" / f"{setting.slug}.npz", vars(log))
+    results = Results(tmp_path)
+    caption = tables.caption(results, results.rows(["finetuned"]))
+    assert "Fine-tuning draws 439 different utterances of de, 439 different utterances of en." in caption
+    assert "Dialogue partners of development speakers train: de." in caption
 
 
 def test_settings_of_a_tuning_are_not_compared(tmp_path):
@@ -272,10 +309,13 @@ def test_an_utterance_is_given_to_the_model_of_the_corpus_it_is_taken_for():
     """Three corpora; the language of utterance i is taken for i mod 3."""
     outputs = np.random.default_rng(0).normal(size=(3, 2, 8, 4)).astype(np.float32)
     base = predicted()
-    facts = {key: getattr(base, key) for key in ("utterance", "speaker", "session", "fold", "labels", "seed")}
+    facts = {
+        key: getattr(base, key)
+        for key in ("utterance", "speaker", "session", "sex", "fold", "labels", "seed")
+    }
     facts |= {"train": ("a",), "test": ("b",)}
     models = [stored.make_predictions(TASKS["emotion"], name="m", outputs=own, **facts) for own in outputs]
-    names = ("utterance", "speaker", "session", "fold")
+    names = ("utterance", "speaker", "session", "sex", "fold")
     both = {key: np.concatenate([facts[key], facts[key][::-1]]) for key in names}
     taken = np.concatenate([np.zeros(8, int), np.arange(8)[::-1] % 3])
     both |= {"labels": np.repeat([0, 1], 8), "predictions": np.stack([taken, taken])}

@@ -278,7 +278,9 @@ def test_a_run_whose_numbers_are_not_finite_is_named_and_left_out(tmp_path, pair
 def test_missing_cells_are_noted_with_the_reason(tmp_path, pair, capsys):
     own = changed(config(out=tmp_path / "out", tasks=AROUSAL, model=Probe()), finetune_samples=45)
     run(table2(own), own)
-    reason = "fold 1: 42 training utterances of one, fewer than the 45 for fine-tuning (--finetune-samples)"
+    reason = (
+        "fold 1: 42 utterances of one to draw from, fewer than the 45 for fine-tuning (--finetune-samples)"
+    )
     assert f"Not computed: finetuned, one arousal: {reason}." in capsys.readouterr().err
     missing = results.read_document(own.out)["missing"]
     noted = {"setting": "finetuned", "train": ["two"], "test": ["one"], "task": "arousal", "reason": reason}
@@ -289,7 +291,7 @@ def test_missing_cells_are_noted_with_the_reason(tmp_path, pair, capsys):
 
 def test_if_nothing_can_be_computed_the_reason_is_the_error(tmp_path, pair):
     own = changed(config(out=tmp_path / "out"), finetune_samples=99)
-    reason = "finetuned one valence: fold 1: 42 training utterances of one, fewer than the 99"
+    reason = "finetuned one valence: fold 1: 42 utterances of one to draw from, fewer than the 99"
     with pytest.raises(ExperimentError, match=reason):
         run(finetuned(own), own)
     assert not own.out.exists()

@@ -10,6 +10,7 @@ from pair import changed, config, noise, planned, pool, with_facts
 
 from ser_jax import train
 from ser_jax.experiment import settings
+from ser_jax.experiment.config import Config
 from ser_jax.experiment.run import by_stack
 from ser_jax.experiment.settings import (
     SAMPLES,
@@ -83,16 +84,110 @@ def test_merged_folds_repeat_the_corpus_of_fewer():
 
 
 def test_a_single_session_stops_only_what_needs_others():
-    everyone = savee()
-    specs, missing = planned(table2(config("two", "alone", tasks=AROUSAL)), everyone)
+    everyone, own = savee(), config("two", "alone", tasks=AROUSAL)
+    assert not planned(crosslingual(own), everyone)[1]
+    specs, missing = planned(table2(changed(own, standardize="corpus")), everyone)
     assert [one.label for one in specs] == ["monolingual two arousal", "crosslingual alone>two arousal",
                                             "finetuned alone>two arousal"]  # fmt: skip
     reasons = {one.label: reason for (one, _), reason in missing.items()}
     assert "has 1 separate sessions" in reasons["monolingual alone arousal"]
     assert "single session, expected two or more for" in reasons["crosslingual two>alone arousal"]
     assert "no crosslingual model" in reasons["finetuned two>alone arousal"]
-    own = changed(config("two", "alone", tasks=AROUSAL), standardize="speaker")
-    assert not planned(crosslingual(own), everyone)[1]
+
+
+def test_section_4_of_the_paper():
+    """Each sentence of its experimental setup, with the numbers that it gives."""
+    everyone, own = noise("one", "two", each=24), Config(corpora=("one", "two"))
+    specs, missing = planned(table2(own), everyone)
+    assert not missing
+    assert {one.task.name for one in specs} == {"arousal", "valence"}
+    together, network = pool(everyone), own.network(own.tasks[0])
+    assert (network.channels, network.kernel, network.pool, network.dropout) == (200, 10, 30, 0.5)
+    assert (network.bands, network.frames, network.segments) == (26, 750, 8)
+    for one, each in specs.items():
+        assert (one.training.optimizer, one.training.batch) == ("adam", 32)
+        assert one.training.epochs == (10 if one.name == "finetuned" else 50)
+        assert one.standardize == "train"  # nothing of the target language that the paper does not use
+        folds = {spec.fold: spec for spec in each}
+        assert sorted(spec.seed for spec in each if spec.fold == 0) == [0, 1, 2, 3, 4]  # five runs
+        every = np.concatenate([together.rows(name) for name in one.train])
+        if one.name == "crosslingual":  # all of one language trains, all of the other is tested
+            assert len(folds) == 1
+            np.testing.assert_array_equal(each[0].train, every)
+            np.testing.assert_array_equal(each[0].test, together.rows(one.test[0]))
+        else:
+            assert len(folds) == 5
+        if one.name == "multilingual":  # training sets are merged, tests are those of (a)
+            for fold, spec in folds.items():
+                parts = [together.folds(name)[fold] for name in one.train]
+                np.testing.assert_array_equal(spec.train, np.concatenate([part.train for part in parts]))
+                np.testing.assert_array_equal(spec.test, np.concatenate([part.test for part in parts]))
+        if one.name == "finetuned":  # 100 samples for each split, from trained models of (c)
+            assert one.start in specs
+            assert {len(spec.train) for spec in each} == {100}
+
+
+@pytest.mark.parametrize("name", ["finetuned", "crosslingual_corpus", "crosslingual_speaker"])
+@pytest.mark.parametrize("mode", ["train", "corpus", "speaker"])
+def test_fine_tuning_standardizes_as_what_it_starts_from(name, mode):
+    """And what stands beside cross-lingual training differs from it in statistics alone."""
+    everyone = noise("one", "two")
+    everyone["one"].features[...] += 3  # in dB
+    own = changed(config(tasks=AROUSAL), standardize=mode, adapted=("corpus", "speaker"))
+    specs, _ = planned(table2(own), everyone)
+    for one, each in specs.items():
+        if one.name != name:
+            continue
+        [before] = [other for other in specs if (other.name, other.train) == ("crosslingual", one.train)]
+        if name == "finetuned":
+            for spec in each:
+                np.testing.assert_array_equal(spec.scaler(), specs[before][0].scaler())
+        else:
+            assert one.beside == "crosslingual"
+            changes = {"name": "crosslingual", "standardize": mode, "beside": ""}
+            assert dataclasses.replace(one, **changes) == before
+            assert one.standardize == name.removeprefix("crosslingual_")
+
+
+@pytest.mark.parametrize("draw", ["split", "disjoint", "pooled"])
+def test_fine_tuning_draws_as_the_paper_may_be_read(draw):
+    everyone = noise("one", "two", each=24)
+    own = changed(config(tasks=AROUSAL), finetune_draw=draw, finetune_samples=20)
+    specs, missing = planned(finetuned(own), everyone)
+    assert not missing
+    together = pool(everyone)
+    for one, each in ((one, each) for one, each in specs.items() if one.start):
+        folds, drawn = together.folds(one.test[0]), [spec.train for spec in each if spec.seed == 0]
+        for fold, rows in zip(folds, drawn, strict=True):
+            assert set(rows) <= set(fold.train)  # no speaker of the test, nor of the development part
+        different = len(np.unique(np.concatenate(drawn)))
+        if draw == "split":
+            assert {len(rows) for rows in drawn} == {20}
+            assert different < 100
+        elif draw == "disjoint":
+            assert {len(rows) for rows in drawn} == {20}
+            assert different == 100
+        else:  # some of the hundred are of test or development speakers
+            assert all(50 < len(rows) < 90 for rows in drawn)
+            assert 90 < different <= 100
+    few = changed(own, finetune_samples=200)
+    _, missing = planned(finetuned(few), everyone)
+    assert all("fewer than the" in reason for reason in missing.values())
+    assert missing
+
+
+def test_a_baseline_takes_the_place_of_the_network_in_every_stage():
+    own = changed(config(tasks=AROUSAL), baselines=("level", "duration"), adapted=("corpus",))
+    wanted = table2(own)
+    found = settings.baselines(own, [*wanted, *tuning(own)])
+    assert len(found) == 2 * len(wanted)
+    for one, other in zip(found, [*wanted, *wanted], strict=True):
+        quantity = one.model.quantity
+        assert (one.name, one.beside) == (f"{other.name}_{quantity}", other.name)
+        assert (one.train, one.test, one.standardize) == (other.train, other.test, other.standardize)
+        if one.start is not None:
+            assert (one.start.name, one.start.model) == (f"crosslingual_{quantity}", one.model)
+    assert not planned(found, noise("one", "two"))[1]
 
 
 def test_settings_train_on_what_the_paper_names():
@@ -205,18 +300,25 @@ def test_utterances_without_a_label_are_in_no_part_of_a_run(task):
                        f"finetuned one>two {task.name}", f"finetuned two>one {task.name}"}  # fmt: skip
 
 
-def test_a_cut_corpus_keeps_its_folds_and_has_the_size_of_the_smallest():
+def test_a_cut_corpus_keeps_its_folds_and_trains_on_as_many_utterances_as_the_smallest_has():
     everyone = noise("one", "two")
     first = config("two", "one")
-    specs, _ = planned(settings.english_1308(first), {name: everyone[name] for name in first.corpora})
-    cut = [own for one, own in specs.items() if one.name == "monolingual_cut"]
-    together = pool({name: everyone[name] for name in first.corpora})
-    left = {tuple(sorted({*spec.train, *spec.dev, *spec.test})) for own in cut for spec in own}
+    ordered = {name: everyone[name] for name in first.corpora}
+    together, kept = pool(ordered), {}
+    for cut in ("training", "all"):
+        specs, _ = planned(settings.english_1308(changed(first, cut=cut)), ordered)
+        kept[cut] = [spec for one, own in specs.items() if one.name == "monolingual_cut" for spec in own]
+    left = {tuple(sorted({*spec.train, *spec.dev, *spec.test})) for spec in kept["all"]}
     assert len(left) == 1  # the same in every fold, seed and task
-    assert len(left.pop()) == 60
-    for own in cut:
-        for spec in own:
-            assert set(spec.test) <= set(together.folds("two")[spec.fold].test)
+    [left] = left
+    assert len(left) == 60
+    for training, both in zip(kept["training"], kept["all"], strict=True):
+        fold = together.folds("two")[both.fold]
+        np.testing.assert_array_equal(both.train, np.intersect1d(fold.train, left))
+        np.testing.assert_array_equal(both.test, np.intersect1d(fold.test, left))
+        np.testing.assert_array_equal(training.train, both.train)
+        np.testing.assert_array_equal(training.test, fold.test)  # as the whole corpus is
+        np.testing.assert_array_equal(training.dev, fold.dev)
     _, missing = planned(settings.english_1308(config("one", "two")), everyone)
     assert set(missing.values()) == {"its 60 utterances are no more than the 60 of one"}
 

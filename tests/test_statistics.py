@@ -1,7 +1,5 @@
 """Intervals that cover as often as they claim, tests that reject as seldom, on corpora of known truth."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +8,7 @@ from scipy import stats
 from simulated_speakers import TRUTH, simulated
 
 from ser_jax.metrics import ccc, uar
-from ser_jax.statistics import chance_interval, holm, interval, paired_test
+from ser_jax.statistics import chance_interval, difference_test, holm, interval, speaker_interval
 
 CONCORDANCE = 0.7013  # of `rated` corpora of very many people
 
@@ -28,67 +26,8 @@ def rated(seed, speakers=10, count=5):
 BOTH = pytest.mark.parametrize(("metric", "corpus"), [("UAR", simulated), ("CCC", rated)])
 
 
-def all_swaps(value, one, other, speaker):
-    """Return the p-value by swapping predictions and computing every value anew."""
-    names = np.unique(speaker)
-    observed, as_large = abs(value(one) - value(other)), []
-    for swaps in itertools.product([False, True], repeat=len(names)):
-        swapped = np.isin(speaker, names[list(swaps)]).reshape(1, -1, *[1] * (one.ndim - 2))
-        a, b = np.where(swapped, other, one), np.where(swapped, one, other)
-        as_large.append(abs(value(a) - value(b)) >= observed - 1e-12)
-    return np.mean(as_large)
-
-
 def tolerance(corpora):
     return 3 * np.sqrt(0.95 * 0.05 / corpora)
-
-
-def test_known_answers_of_two_classes():
-    labels, predictions, speaker = simulated(0, 12, 50, 3)
-    found = interval("UAR", labels, predictions, speaker)
-    assert found == pytest.approx((0.6731307692666061, 0.7672489120415402), abs=1e-12)
-    settings = ("UAR", labels, predictions[:1], predictions[1:], speaker)
-    assert paired_test(*settings) == 0.09326171875
-    assert paired_test(*settings, samples=99, seed=3) == 0.08
-    assert chance_interval("UAR", labels) == (0.4598920320550793, 0.5401079679449207)
-
-
-@pytest.mark.parametrize(
-    ("metric", "corpus", "truth"), [("UAR", simulated, TRUTH), ("CCC", rated, CONCORDANCE)]
-)
-@pytest.mark.parametrize(("speakers", "corpora"), [(2, 200), (4, 200), (10, 400)])
-def test_intervals_cover_as_often_as_they_claim(metric, corpus, truth, speakers, corpora):
-    bounds = (interval(metric, *corpus(seed, speakers, count=2), samples=500) for seed in range(corpora))
-    covered = np.mean([low <= truth <= high for low, high in bounds])
-    assert covered > 0.95 - tolerance(corpora)
-    assert covered < 0.95 + tolerance(corpora) or (metric, speakers) == ("CCC", 2)
-
-
-@BOTH
-def test_names_order_and_block_do_not_matter(metric, corpus, monkeypatch):
-    labels, predictions, speaker = corpus(1, speakers=12, count=4)
-    one, other = predictions[:2], predictions[2:]
-    wanted = (
-        *interval(metric, labels, predictions, speaker, samples=500),
-        paired_test(metric, labels, one, other, speaker, samples=500),
-    )
-    order = np.random.default_rng(2).permutation(len(labels))
-    renamed = np.array([str(name)[::-1] for name in speaker])[order]
-    monkeypatch.setattr("ser_jax.statistics.BLOCK", 100)
-    found = (
-        *interval(metric, labels[order], predictions[::-1, order], renamed, samples=500),
-        paired_test(metric, labels[order], other[:, order], one[:, order], renamed, samples=500),
-    )
-    assert found == pytest.approx(wanted, abs=1e-12)
-
-
-def test_one_speaker_shows_nothing_of_others():
-    labels, predictions = np.array([0, 1, 0, 1]), np.array([[0, 1, 1, 1]])
-    assert np.isnan(interval("UAR", labels, predictions, ["a"] * 4)).all()
-    assert np.isnan(interval("UAR", labels, predictions, ["a", "a", "a", "b"])).all()  # class 0 is all of one
-    assert not np.isnan(interval("UAR", labels, predictions, ["a", "a", "b", "b"])).any()
-    ratings = [[0.5, np.nan], [0.7, np.nan], [0.2, 2], [0.1, 4]]  # dimension 1 is all of one
-    assert np.isnan(interval("CCC", ratings, np.ones((1, 4, 2)), ["a", "a", "b", "b"])).all()
 
 
 def of_three_classes(seed, speakers=6):
@@ -106,63 +45,173 @@ def in_two_dimensions(seed):
     return labels, predictions[..., None] * [1, 0.5], speaker
 
 
-@pytest.mark.parametrize(
-    ("metric", "function", "corpus"),
-    [
-        ("UAR", lambda labels, run: uar(labels, run, 3), of_three_classes),
-        ("CCC", lambda labels, run: ccc(labels, run).mean(), in_two_dimensions),
-    ],
-)
+def analysed(value, labels, predictions, cluster):
+    """Pseudo-values, leaving out one cluster after another, and mean squares, all computed anew."""
+    names = np.unique(cluster)
+    whole = np.array([value(labels, run) for run in predictions])
+    without = [[value(labels[cluster != c], run[cluster != c]) for run in predictions] for c in names]
+    p = len(names) * whole - (len(names) - 1) * np.array(without)  # [S, R]
+    (s, r), mean = p.shape, p.mean()
+    ms_runs = s * np.sum((p.mean(axis=0) - mean) ** 2) / (r - 1)
+    rest = [p[i, j] - p[i].mean() - p[:, j].mean() + mean for i in range(s) for j in range(r)]
+    return whole.mean(), p, ms_runs / (s * r), np.sum(np.square(rest)) / ((s - 1) * (r - 1)) / (s * r)
+
+
+METRICS = [
+    ("UAR", lambda labels, run: uar(labels, run, 3), of_three_classes),
+    ("CCC", lambda labels, run: ccc(labels, run).mean(), in_two_dimensions),
+]
+
+
+@pytest.mark.parametrize(("metric", "value", "corpus"), METRICS)
 @pytest.mark.parametrize("seed", range(2))
-def test_sums_over_speakers_give_what_computing_anew_gives(metric, function, corpus, seed, monkeypatch):
-    monkeypatch.setattr("ser_jax.statistics.BLOCK", 300)
-    labels, predictions, speaker = corpus(seed)
-    one, other = predictions[:2], predictions[2:]
-    p = all_swaps(lambda of: np.mean([function(labels, run) for run in of]), one, other, speaker)
-    assert paired_test(metric, labels, one, other, speaker, classes=3) == p
+def test_intervals_and_tests_are_those_of_the_analysis_written_out(metric, value, corpus, seed):
+    labels, predictions, cluster = corpus(seed)
+    score, p, runs, interaction = analysed(value, labels, predictions, cluster)
+    clusters = max(p.mean(axis=1).var(ddof=1) / len(p) - interaction, 0)
+    degrees = (runs + clusters) ** 2 / (runs**2 / 3 + clusters**2 / (len(p) - 1))
+    reach = stats.t.ppf(0.95, min(degrees, len(p) - 1)) * np.sqrt(runs + clusters)
+    found = interval(metric, labels, predictions, cluster, classes=3, level=0.9)
+    assert found == pytest.approx((max(score - reach, -1), min(score + reach, 1)))
+
+    one, other = predictions[:2], predictions[1:]
+    each = [analysed(value, labels, part, cluster) for part in (one, other)]
+    apart = each[0][1].mean(axis=1) - each[1][1].mean(axis=1)
+    clusters = max(apart.var(ddof=1) / len(apart) - each[0][3] - each[1][3], 0)
+    parts = [(clusters, len(apart) - 1), (each[0][2], 1), (each[1][2], 2)]
+    variance = sum(part for part, _ in parts)
+    degrees = variance**2 / sum(part**2 / own for part, own in parts)
+    wanted = stats.t(min(degrees, len(apart) - 1)).sf(abs(each[0][0] - each[1][0]) / np.sqrt(variance)) * 2
+    assert difference_test(metric, labels, one, other, cluster, classes=3) == pytest.approx(wanted)
+
+
+def rates(corpora, speakers, count, seed_effect, gain=0.0):
+    """Return how often intervals hold the truth, and settings differ by a test, in simulated corpora."""
+    covered = np.empty(corpora), np.empty(corpora)
+    for seed in range(corpora):
+        effects = {"each": 60, "seed_effect": seed_effect, "gain": np.repeat([0, gain], count)}
+        labels, both, speaker = simulated(seed, speakers, count=2 * count, **effects)
+        low, high = interval("UAR", labels, both[:count], speaker)
+        p = difference_test("UAR", labels, both[:count], both[count:], speaker)
+        covered[0][seed], covered[1][seed] = low <= TRUTH <= high, p <= 0.05
+    return [one.mean() for one in covered]
+
+
+@pytest.mark.parametrize(("speakers", "count", "seed_effect"), [(3, 5, 0.0), (6, 3, 0.03), (12, 5, 0.01)])
+def test_intervals_cover_as_often_and_tests_reject_as_seldom_as_they_claim(speakers, count, seed_effect):
+    covered, rejected = rates(200, speakers, count, seed_effect)
+    assert covered > 0.95 - tolerance(200)
+    assert rejected < 0.05 + tolerance(200)
+
+
+def test_a_difference_of_ten_points_is_found():
+    assert rates(100, 12, 5, 0.01, gain=0.1)[1] > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("speakers", [2, 3, 4, 5, 6, 8, 12, 23])
+@pytest.mark.parametrize("count", [3, 5, 10])
+@pytest.mark.parametrize("seed_effect", [0, 0.01, 0.03])
+def test_calibration(speakers, count, seed_effect):
+    """The table in the documentation of `interval`, cell by cell."""
+    covered, rejected = rates(2000, speakers, count, seed_effect)
+    error = 3 * np.sqrt(0.93 * 0.07 / 2000)
+    assert covered > 0.93 - error
+    assert rejected < 0.07 + error
+    if speakers >= 6:
+        assert covered < 0.975 + error
+    if (speakers, count) == (12, 5):
+        assert rates(1000, speakers, count, seed_effect, gain=0.1)[1] > 0.8
+
+
+def test_seeds_count():
+    """A test of the runs alone would call halves of one setting's seeds different."""
+    differ = []
+    for seed in range(100):
+        labels, predictions, speaker = simulated(seed, 10, each=400, count=6, seed_effect=0.02)
+        differ.append(difference_test("UAR", labels, predictions[:3], predictions[3:], speaker) <= 0.05)
+        wide, narrow = (
+            (
+                np.diff(function("UAR", labels, predictions, speaker))
+                for function in (interval, speaker_interval)
+            )
+            if seed < 3
+            else (1, 0)
+        )
+        assert wide > narrow
+    assert np.mean(differ) < 0.1
 
 
 @BOTH
-@pytest.mark.parametrize("speakers", [1, 6, 30])
+def test_names_and_order_do_not_matter(metric, corpus, monkeypatch):
+    labels, predictions, speaker = corpus(1, speakers=12, count=4)
+    one, other = predictions[:2], predictions[2:]
+    wanted = (
+        *interval(metric, labels, predictions, speaker),
+        *speaker_interval(metric, labels, predictions, speaker, samples=500),
+        difference_test(metric, labels, one, other, speaker),
+    )
+    order = np.random.default_rng(2).permutation(len(labels))
+    renamed = np.array([str(name)[::-1] for name in speaker])[order]
+    monkeypatch.setattr("ser_jax.statistics.BLOCK", 100)
+    found = (
+        *interval(metric, labels[order], predictions[::-1, order], renamed),
+        *speaker_interval(metric, labels[order], predictions[::-1, order], renamed, samples=500),
+        difference_test(metric, labels[order], other[:, order], one[:, order], renamed),
+    )
+    assert found == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("function", [interval, speaker_interval])
+def test_one_speaker_shows_nothing_of_others(function):
+    labels, predictions = np.array([0, 1, 0, 1]), np.array([[0, 1, 1, 1]])
+    assert np.isnan(function("UAR", labels, predictions, ["a"] * 4)).all()
+    assert np.isnan(function("UAR", labels, predictions, ["a", "a", "a", "b"])).all()  # class 0 is all of one
+    assert not np.isnan(function("UAR", labels, predictions, ["a", "a", "b", "b"])).any()
+    ratings = [[0.5, np.nan], [0.7, np.nan], [0.2, 2], [0.1, 4]]  # dimension 1 is all of one
+    assert np.isnan(function("CCC", ratings, np.ones((1, 4, 2)), ["a", "a", "b", "b"])).all()
+    assert np.isnan(difference_test("UAR", labels, predictions, 1 - predictions, ["a"] * 4))
+
+
+@pytest.mark.parametrize(
+    ("metric", "corpus", "truth"), [("UAR", simulated, TRUTH), ("CCC", rated, CONCORDANCE)]
+)
+@pytest.mark.parametrize(("speakers", "corpora"), [(2, 200), (4, 200), (10, 400)])
+def test_intervals_over_speakers_cover_as_often_as_they_claim(metric, corpus, truth, speakers, corpora):
+    each = (
+        speaker_interval(metric, *corpus(seed, speakers, count=2), samples=500) for seed in range(corpora)
+    )
+    covered = np.mean([low <= truth <= high for low, high in each])
+    assert covered > 0.95 - tolerance(corpora)
+    assert covered < 0.95 + tolerance(corpora) or (metric, speakers) == ("CCC", 2)
+
+
+def test_a_known_interval_over_speakers():
+    found = speaker_interval("UAR", *simulated(0, 12, 50, 3))
+    assert found == pytest.approx((0.6731307692666061, 0.7672489120415402), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_single_run_has_an_interval_for_other_speakers_alone(seed):
+    """Close to that of the bootstrap, which takes runs as they are."""
+    labels, predictions, speaker = simulated(seed, 12, count=1)
+    found = interval("UAR", labels, predictions, speaker)
+    assert found == pytest.approx(speaker_interval("UAR", labels, predictions, speaker), abs=0.01)
+
+
+@BOTH
+@pytest.mark.parametrize("speakers", [2, 6, 30])
 def test_equal_settings_have_a_p_value_of_one(metric, corpus, speakers):
     labels, predictions, speaker = corpus(7, speakers, count=2)
-    assert paired_test(metric, labels, predictions, predictions, speaker) == 1
-    assert paired_test(metric, labels, predictions[:1], predictions[[0, 0, 0]], speaker) == 1
-
-
-@pytest.mark.parametrize(
-    ("speakers", "smallest"), [(1, 1.0), (5, 2 / 2**5), (10, 2 / 2**10), (40, 1 / 10_001)]
-)
-def test_no_p_value_is_smaller_than_the_speakers_allow(speakers, smallest):
-    labels, _, speaker = simulated(8, speakers, each=10)
-    assert paired_test("UAR", labels, [labels], [1 - labels], speaker) == smallest
-    assert paired_test("CCC", labels.astype(float), [labels], [1 - labels], speaker) == smallest
-
-
-def test_ties_are_ties_whatever_the_shares_round_to():
-    labels = np.tile(np.r_[np.zeros(3, int), np.ones(7, int)], 6)  # shares of 1/18 and 1/42
-    one, other = labels.copy(), labels.copy()
-    for i, wrong in enumerate((one, other, one, other, one, one)):
-        wrong[10 * i : 10 * i + 4] ^= 1
-    p = paired_test("UAR", labels, [one], [other], np.repeat(np.arange(6), 10))
-    assert p == 44 / 64  # |4 - 2| of 6 or more
-
-
-@BOTH
-def test_p_values_of_one_setting_against_itself_are_uniform(metric, corpus):
-    p = np.empty(200)
-    for seed in range(len(p)):
-        labels, predictions, speaker = corpus(seed, count=4)
-        p[seed] = paired_test(metric, labels, predictions[:2], predictions[2:], speaker)
-    assert np.mean(p <= 0.05) < 0.05 + tolerance(len(p))
-    assert stats.kstest(p, "uniform").pvalue > 0.01
+    assert difference_test(metric, labels, predictions, predictions, speaker) == 1
+    assert difference_test(metric, labels, predictions[:1], predictions[[0, 0, 0]], speaker) == 1
 
 
 def test_a_run_that_diverged_has_neither_interval_nor_p_value():
     labels, predictions, speaker = rated(3)
     predictions[1, 7] = np.nan
     assert np.isnan(interval("CCC", labels, predictions, speaker)).all()
-    assert np.isnan(paired_test("CCC", labels, predictions, predictions[2:], speaker))
+    assert np.isnan(difference_test("CCC", labels, predictions, predictions[2:], speaker))
 
 
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8), level=st.floats(0.001, 0.999))

@@ -24,7 +24,7 @@ from ser_jax.data.corpus import Facts
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.preparation import Flaw, in_order, worker_count
 from ser_jax.errors import one_line
-from ser_jax.features import FLOOR, HOP, RATE, SECONDS
+from ser_jax.features import SECONDS
 from ser_jax.shapes import Float, Int, Shaped
 
 SILENT = 1e-3  # of full scale, -60 dB: no sample of a silent utterance is above
@@ -50,13 +50,6 @@ LINES = {  # line of the report to its severity and meaning
     "loudness": ("warning", f"the level alone separates the classes (UAR of {TRAP:.0%} or more)"),
     "long": ("remark", f"longer than {SECONDS} s; the rest is not used"),
 }
-
-# How `silence` finds speech.
-LOUD = 10  # frames, 0.1 s; in an utterance of fewer than 20 half of them
-QUIET = 0.05  # of the frames
-BELOW, ABOVE, CLEAR = 25.0, 6.0, 10.0  # dB
-LASTING = 5  # frames
-BLOCK = 64  # utterances converted to float64 at once; 10 MB
 
 
 class Measurement(NamedTuple):
@@ -200,59 +193,6 @@ def separation(
 
     uar = float(0.5 + np.abs(below[0] - below[1]).max() / 2)
     return {"auc": auc(level), "auc_within": auc(level - mean[who]), "uar": uar, "counts": counts}
-
-
-class Silence(NamedTuple):
-    """Silence around the speech of every utterance, [N] float64; lead and tail are NaN if there is none.
-
-    If the contrast is far below 20 dB, the room is loud or nobody pauses, and a lead of 0 s means little.
-    """
-
-    lead: np.ndarray  # s before the first frame of speech
-    tail: np.ndarray  # s after the last one, in the first 7.5 s
-    contrast: np.ndarray  # dB between loud and quiet frames
-
-
-def silence(logmel: Float[np.ndarray, "N T F"], frames: Int[np.ndarray, "N"]) -> Silence:
-    """Measure the silence before and after speech, by the energy of log-mels (dB) alone; NaN without speech.
-
-    The paper asks whether silence at the beginning keeps attention from the first segment (Sec. 6), and does
-    not state its voice activity detector. Ours compares the levels of frames, their power summed over bands:
-
-        loud      the level that 10 frames reach: 0.1 s, longer than a click
-        quiet     the level that 5 % of the frames stay below: the room, or the softest speech
-        speech    frames of at least loud - 25 dB and quiet + 6 dB; always from loud - 10 dB on
-        start     the first of five such frames in a row: 0.05 s
-
-    25 dB below a loud vowel there are fricatives, but hardly breath or an echo. `quiet + 6 dB` decides if the
-    room is louder than that; `loud - 10 dB` if nobody pauses, so that the quiet frames are speech too. On 314
-    synthesised utterances with known starts it errs by 0.1 s at most, with noise 42 or 10 dB below the
-    speech. On EmoDB and RAVDESS 20 or 30 dB instead of 25 move the median by 0.01 s.
-
-    A frame covers 25 ms, so the start comes up to 25 ms early; a voiceless plosive begins with its burst.
-    Neither the recording's level nor the padding matters, and digital silence is never speech.
-    """
-    parts = [slice(i, i + BLOCK) for i in range(0, len(frames), BLOCK)]
-    found = [_silence(logmel[part, : frames[part].max()], frames[part]) for part in parts]
-    return Silence(*np.concatenate(found, axis=1))
-
-
-def _silence(logmel: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, ...]:
-    valid = np.arange(logmel.shape[1]) < frames[:, None]
-    power = np.exp(np.log(10) / 10 * np.where(valid[:, :, None], logmel, np.nan).astype(np.float64))
-    level = 10 * np.log10(power.sum(axis=2))  # NaN in the padding
-    ordered = np.sort(level, axis=1)  # NaN comes last
-    ranks = np.stack([frames - np.minimum(LOUD, (frames + 1) // 2), (QUIET * frames).astype(int)], axis=1)
-    loud, quiet = np.take_along_axis(ordered, ranks, axis=1).T
-    threshold = np.clip(quiet + ABOVE, loud - BELOW, loud - CLEAR)
-
-    speech = np.pad(level >= threshold[:, None], ((0, 0), (0, LASTING - 1)))
-    starts = np.all(np.lib.stride_tricks.sliding_window_view(speech, LASTING, axis=1), axis=2)
-    spoken = starts.any(axis=1) & (loud - BELOW > 10 * np.log10(FLOOR * logmel.shape[2]))
-    first = starts.argmax(axis=1)
-    last = level.shape[1] - 1 - starts[:, ::-1].argmax(axis=1) + LASTING - 1
-    lead, tail = (np.where(spoken, count * HOP / RATE, np.nan) for count in (first, frames - 1 - last))
-    return lead, tail, loud - quiet
 
 
 def table(found: dict[str, Any]) -> str:

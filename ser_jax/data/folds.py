@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -24,22 +25,19 @@ class Fold:
     test: np.ndarray
 
 
-def connected_speakers(corpus: Corpus) -> Int[np.ndarray, "N"]:
-    """Number the sets of speakers who met, directly or through others, and so must not be split.
+def connected_speakers(session: ArrayLike, speaker: ArrayLike) -> Int[np.ndarray, "N"]:
+    """Number the sets of speakers who met, directly or through others, from sessions and speakers [N].
 
     Usually these are the corpus's sessions, in their order; a speaker of several sessions joins them.
 
-    >>> from types import SimpleNamespace
-    >>> session, speaker = np.array(["a", "a", "b", "c"]), np.array(["Ann", "Bob", "Bob", "Eve"])
-    >>> connected_speakers(SimpleNamespace(session=session, speaker=speaker)).tolist()  # Bob joins a and b
+    >>> connected_speakers(["a", "a", "b", "c"], ["Ann", "Bob", "Bob", "Eve"]).tolist()  # Bob joins a and b
     [0, 0, 0, 1]
     """
-    session = np.unique(corpus.session, return_inverse=True)[1]
-    speaker = np.unique(corpus.speaker, return_inverse=True)[1]
-    sessions = session.max() + 1
-    nodes = sessions + speaker.max() + 1
-    met = coo_array((np.ones(len(session)), (session, sessions + speaker)), shape=(nodes, nodes))
-    return connected_components(met, directed=False)[1][session]
+    place, who = (np.unique(each, return_inverse=True)[1] for each in (session, speaker))
+    sessions = place.max() + 1
+    nodes = sessions + who.max() + 1
+    met = coo_array((np.ones(len(place)), (place, sessions + who)), shape=(nodes, nodes))
+    return connected_components(met, directed=False)[1][place]
 
 
 def groups(corpus: Corpus, count: int) -> Int[np.ndarray, "N"]:
@@ -51,7 +49,7 @@ def groups(corpus: Corpus, count: int) -> Int[np.ndarray, "N"]:
 
     Raises: FoldError if that would be fewer than two groups.
     """
-    connected = connected_speakers(corpus)
+    connected = connected_speakers(corpus.session, corpus.speaker)
     sizes = [_tally(corpus, connected == c) for c in range(connected.max() + 1)]
     count = min(count, len(sizes))
     if count < 2:
@@ -70,30 +68,30 @@ def groups(corpus: Corpus, count: int) -> Int[np.ndarray, "N"]:
     return assigned[connected]
 
 
-def folds(corpus: Corpus, count: int = 5) -> list[Fold]:
+def folds(corpus: Corpus, count: int = 5, dev: str = "speaker") -> list[Fold]:
     """Divide a corpus so that every utterance is tested exactly once.
 
-    Fold i tests on group i. The development part is the smallest that keeps speakers apart, taken from the
-    next group: its smallest set of connected speakers or, if that is the whole group and has several speakers
-    (as in IEMOCAP), one of them, alternately a woman and a man. The rest trains. The paper does not state how
-    the four remaining sessions were divided.
+    Fold i tests on group i. The development part comes from the next group: its smallest set of connected
+    speakers. If that is the whole group and has several speakers (as in IEMOCAP), it is one of them,
+    alternately a woman and a man, whose dialogue partner then trains; or the whole group if `dev` is
+    "session". The rest trains. The paper does not state how the four remaining sessions were divided.
 
     Returns: `count` folds; fewer if there are fewer sets of connected speakers.
     Raises: FoldError if there are too few speakers to train, develop and test.
     """
-    number, connected = groups(corpus, count), connected_speakers(corpus)
+    number, connected = groups(corpus, count), connected_speakers(corpus.session, corpus.speaker)
     count = number.max() + 1
     result = []
     for i in range(count):
-        dev = _development(corpus, connected, number == (i + 1) % count, i)
+        develops = _development(corpus, connected, number == (i + 1) % count, i, dev)
         test = number == i
-        train = ~test & ~dev
+        train = ~test & ~develops
         if not train.any():
             raise FoldError(
                 f"corpus {corpus.name} has too few speakers to train, develop and test in {count} folds; "
                 "expected at least three"
             )
-        result.append(Fold(*(np.flatnonzero(rows).astype(np.int32) for rows in (train, dev, test))))
+        result.append(Fold(*(np.flatnonzero(rows).astype(np.int32) for rows in (train, develops, test))))
     return result
 
 
@@ -103,9 +101,9 @@ def _tally(corpus: Corpus, rows: np.ndarray) -> tuple[int, int, int]:
     return tuple(sum(sex == wanted for _, sex in people) for wanted in ("female", "male", "unknown"))
 
 
-def _development(corpus: Corpus, connected: np.ndarray, rows: np.ndarray, turn: int) -> np.ndarray:
+def _development(corpus: Corpus, connected: np.ndarray, rows: np.ndarray, turn: int, dev: str) -> np.ndarray:
     present, sizes = np.unique(connected[rows], return_counts=True)
-    if len(present) > 1:
+    if len(present) > 1 or dev == "session":
         return rows & (connected == present[np.argmin(sizes)])
     speakers = np.unique(corpus.speaker[rows])
     return rows & (corpus.speaker == speakers[turn % len(speakers)])

@@ -19,7 +19,7 @@ from ser_jax import shutdown
 from ser_jax.data import facts
 from ser_jax.data.labels import canonical
 from ser_jax.experiment.config import KINDS, Config, ConfigError, choose, rebuild
-from ser_jax.experiment.settings import Setting
+from ser_jax.experiment.settings import Setting, baselines
 from ser_jax.model import Architecture
 from ser_jax.tasks import TASKS, Categorical, Task
 
@@ -27,6 +27,7 @@ SHORT = {
     "--seeds": "--protocol.seeds", "--folds": "--protocol.folds", "--epochs": "--train.epochs",
     "--finetune-samples": "--protocol.finetune-samples",
     "--finetune-epochs": "--protocol.finetune-epochs", "--precision": "--model.precision",
+    "--adapted": "--protocol.adapted", "--baselines": "--protocol.baselines",
 }  # fmt: skip
 DERIVED = ("bands", "frames", "outputs")  # fields of a network that follow from features and task
 WRITTEN = ".md, .csv, .tex, .png, .svg, report.html, config.json, predictions, training, models"
@@ -166,6 +167,7 @@ def main(
         config, accept_changed_code = parse(description, name, arguments, fewest)
         config = with_occurring_emotions(config)
         own = settings(config)
+        compared = baselines(config, own)
         _start(config)
         from ser_jax.experiment.run import run  # imported late, since it starts JAX
 
@@ -176,14 +178,14 @@ def main(
 
             text = None if after is None else after(*everything)
             found = report.Results(config.out)
-            names = list(shown or dict.fromkeys(one.name for one in own))
-            table = report.write_table(found, name, names, figure)
+            names = [*(shown or (one.name for one in own)), *(one.name for one in compared)]
+            table = report.write_table(found, name, list(dict.fromkeys(names)), figure)
             report.write_page(found)
             print(text or table)
             print(f"Written to {config.out}: {name}{WRITTEN}.", file=sys.stderr)
             stopped.extend(found.stopped)
 
-        run(own, config, report, accept_changed_code)
+        run([*own, *compared], config, report, accept_changed_code)
         if stopped:
             print(
                 f"Stopped because of non-finite numbers, and left out: {', '.join(stopped)}.", file=sys.stderr

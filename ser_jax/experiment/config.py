@@ -26,6 +26,7 @@ from ser_jax.train import TrainConfig
 
 MODELS: dict[str, Any] = {"attentive_cnn": AttentiveCNN, "probe": Probe}
 LOGMEL, ATTENTIVE_CNN, TRAIN = LogMel(), AttentiveCNN(), TrainConfig()
+Standardize = Literal["train", "corpus", "speaker", "utterance", "none"]
 
 
 class ConfigError(UserError):
@@ -56,22 +57,37 @@ class ProtocolConfig:
     Attributes:
       seeds: runs per fold and task, numbered from 0.
       folds: of the cross-validation; fewer for a corpus with fewer separate groups of speakers.
+      dev: what develops: one speaker, whose dialogue partner may train, or whole sessions.
       finetune_samples: utterances of the tested corpus that fine-tuning sees per fold.
       finetune_epochs: epochs of fine-tuning.
-      standardize: whose statistics standardize features; auto is those of the training utterances within a
-        corpus, and each corpus's own across corpora.
+      finetune_draw: where they are drawn: split, from each fold's training part; disjoint, from a group of
+        speakers that no other fold draws from; pooled, once for all folds, of which each takes those in its
+        training part.
+      standardize: whose statistics standardize features, see `data.standardize`.
+      adapted: other statistics of which Table 2 and (c) show cross-lingual rows beside the strict ones.
+      baselines: rows beside every other one of what this alone tells.
+      cut: what the corpus cut to the size of the smallest loses: training utterances, or tested ones too.
+      trim: dB below the loud frames; quieter ones before and after speech are cut. Off by default.
       label_rule: where IEMOCAP's valence of 2.5 falls, see `data.labels.classes`.
     """
 
     seeds: int = 5
     folds: int = 5
+    dev: Literal["speaker", "session"] = "speaker"
     finetune_samples: int = 100
     finetune_epochs: int = 10
-    standardize: Literal["auto", "train", "corpus", "speaker", "utterance", "none"] = "auto"
+    finetune_draw: Literal["split", "disjoint", "pooled"] = "split"
+    standardize: Standardize = "train"
+    adapted: tuple[Standardize, ...] = ()
+    baselines: tuple[Literal["level", "duration"], ...] = ()
+    cut: Literal["training", "all"] = "training"
+    trim: float | None = None
     label_rule: Literal["footnote", "table1"] = "footnote"
 
     def __post_init__(self) -> None:
         at_least(self, seeds=1, folds=2, finetune_samples=1, finetune_epochs=1)
+        if self.trim is not None and not 0 < self.trim <= 100:
+            raise ConfigError(f"{flag(self, 'trim')} is {self.trim:g}, expected more than 0, at most 100 dB")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

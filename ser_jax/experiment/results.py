@@ -28,6 +28,7 @@ import jax
 import numpy as np
 
 from ser_jax import checkpoint, io
+from ser_jax.data.folds import connected_speakers
 from ser_jax.devices import Machine
 from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import ResultsError, beside
@@ -44,7 +45,7 @@ PARTS = {"config": dict, "corpora": list, "folds": dict, "settings": dict, "miss
          "sessions": list}  # fmt: skip
 NEUTRAL = ("out", "data_dir", "compute")  # parts of the tree that change no result
 FOLDERS = ("predictions", "models", "training")
-BY_UTTERANCE = ("utterance", "speaker", "session", "fold", "labels")
+BY_UTTERANCE = ("utterance", "speaker", "session", "sex", "fold", "labels")
 BY_RUN = ("seed", "outputs", "predictions", "scores")
 FACTS = ("setting", "train", "test", "task", "metric", "class_names", "chance")
 
@@ -63,6 +64,7 @@ class Predictions:
     utterance: np.ndarray  # [M] str
     speaker: np.ndarray  # [M] str
     session: np.ndarray  # [M] str
+    sex: np.ndarray  # [M] str
     fold: np.ndarray  # [M] int, that tested the utterance, from 0
     labels: np.ndarray  # [M] int true classes, or [M, K] float32 numbers (NaN if not annotated)
     seed: np.ndarray  # [R] int
@@ -74,6 +76,11 @@ class Predictions:
     def slug(self) -> str:
         """The name of its file."""
         return slug(self.setting, self.train, self.test, self.task)
+
+    @property
+    def cluster(self) -> np.ndarray:
+        """The group of people who met that each utterance's speaker belongs to, [M] int."""
+        return connected_speakers(self.session, self.speaker)
 
     def only(
         self, *, seeds: np.ndarray | slice = slice(None), rows: np.ndarray | slice = slice(None)
@@ -98,6 +105,7 @@ class TrainingLog:
     dev_epochs: np.ndarray  # [W] after how many epochs the development utterances were predicted
     dev_loss: np.ndarray  # [R, W]; NaN if there are none, or a class is missing
     dev_score: np.ndarray  # [R, W]; NaN likewise
+    different: np.ndarray  # [] int, different training utterances of all folds of a seed
     stopped: np.ndarray  # [R, 2] epoch and step, from 1, in which numbers were not finite; zeros if they are
 
 
@@ -130,7 +138,8 @@ def gather_predictions(
         found[np.searchsorted(seeds, spec.seed), place] = own[wanted]
         fold[place] = spec.fold
     speaker = pool.speaker_id if len(test) > 1 else pool.speaker  # corpora may share names
-    columns = {"utterance": pool.id, "speaker": speaker, "session": pool.session}
+    session = pool.session_id if len(test) > 1 else pool.session
+    columns = {"utterance": pool.id, "speaker": speaker, "session": session, "sex": pool.sex}
     facts = {name: column[rows] for name, column in columns.items()}
     facts |= {"labels": pool.labels(setting.task)[rows], "fold": fold, "seed": seeds}
     return make_predictions(
@@ -166,6 +175,7 @@ def training_log(
     """Return how runs were trained, their development outputs scored."""
     loss, score = np.full((2, len(specs), len(dev_epochs)), np.nan)
     task_loss = jax.jit(task.loss)
+    of_first_seed = [spec.train for spec in specs if spec.seed == specs[0].seed]
     for r, spec in enumerate(specs):
         labels: Any = np.asarray(spec.labels)[spec.dev]
         weights: Any = np.ones(len(labels), np.float32)
@@ -180,6 +190,7 @@ def training_log(
         dev_epochs=np.array(dev_epochs, int),
         dev_loss=loss,
         dev_score=score,
+        different=np.array(len(np.unique(np.concatenate(of_first_seed)))),
         stopped=np.stack([one.stopped for one in results]),
     )
 
@@ -243,7 +254,7 @@ def protocol(config: Config, pool: Pool) -> dict[str, Any]:
         {
             "name": one.name, "builder": one.database, "synthetic": one.synthetic, "left_out": one.left_out,
             "fingerprint": one.fingerprint, "utterances": len(one), "speakers": len(np.unique(one.speaker)),
-            "languages": sorted(set(one.language.tolist())),
+            "languages": sorted(set(one.language.tolist())), "partners": pool.partners(one.name),
         }
         for one in pool.corpora.values()
     ]  # fmt: skip

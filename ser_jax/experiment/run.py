@@ -19,6 +19,7 @@ from ser_jax import checkpoint, engine
 from ser_jax.checkpoint import Checkpointing
 from ser_jax.data import load
 from ser_jax.data.folds import FoldError
+from ser_jax.data.onset import trim
 from ser_jax.devices import Machine
 from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import Interrupted
@@ -58,7 +59,9 @@ def run(
     memory = None if compute.memory is None else max(1, int(compute.memory * 1e9))
     options = {"runs_at_once": compute.runs_at_once, "stacking": compute.stacking}
     machine = Machine.here(compute.devices, memory, **options)
-    pool = Pool(corpora, config.protocol.folds, machine.place)
+    if (below := config.protocol.trim) is not None:
+        corpora = [trim(corpus, below) for corpus in corpora]
+    pool = Pool(corpora, config.protocol.folds, machine.place, config.protocol.dev)
     specs, missing = plan(settings, pool)
     if not any(setting in specs for setting in settings):
         setting, test = next(key for key in reversed(missing) if key[0] in settings)

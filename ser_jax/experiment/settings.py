@@ -9,7 +9,7 @@ import dataclasses
 import gc
 import itertools
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from ser_jax.experiment.config import Config, describe, digest
 from ser_jax.experiment.provenance import own_digest
 from ser_jax.features import Frontend
 from ser_jax.metrics import labelled
-from ser_jax.model import Architecture, Array
+from ser_jax.model import Architecture, Array, Single
 from ser_jax.tasks import CorpusIdentity, Task
 from ser_jax.train import Data, TrainConfig
 from ser_jax.train import key as run_key
@@ -57,12 +57,19 @@ class Pool(Concatenated):
     frames) to the device, as `Machine.place`.
     """
 
-    def __init__(self, corpora: list[Corpus], fold_count: int, place: Callable[..., tuple[Array, Array]]):
+    def __init__(
+        self, corpora: list[Corpus], fold_count: int, place: Callable[..., tuple[Array, Array]],
+        dev: str = "speaker",
+    ):  # fmt: skip
         super().__init__(corpora)
-        self.session = np.concatenate([corpus.session for corpus in corpora])
+        self.session, self.sex = (
+            np.concatenate([getattr(corpus, name) for corpus in corpora]) for name in ("session", "sex")
+        )
+        own = np.repeat(self.names, [len(corpus) for corpus in corpora])
+        self.session_id = np.char.add(np.char.add(own, "/"), self.session)
         starts = np.cumsum([0, *map(len, corpora)], dtype=np.int32)
         self._starts = dict(zip(self.names, starts, strict=False))
-        self._fold_count = fold_count
+        self._fold_count, self._dev = fold_count, dev
         self._place = place
         self._kept: dict[tuple[str, ...] | None, Features] = {}
 
@@ -73,8 +80,15 @@ class Pool(Concatenated):
     @cache  # noqa: B019  a pool lives as long as the program
     def folds(self, name: str) -> list[Fold]:
         """Return the folds of a corpus as rows of the pool."""
-        start, own = self._starts[name], folds(self.corpora[name], self._fold_count)
+        start, own = self._starts[name], folds(self.corpora[name], self._fold_count, self._dev)
         return [Fold(fold.train + start, fold.dev + start, fold.test + start) for fold in own]
+
+    def partners(self, name: str) -> bool:
+        """Return whether people train who met development speakers of the same fold."""
+        with contextlib.suppress(FoldError):
+            each = self.folds(name)
+            return any(np.intersect1d(self.session[fold.train], self.session[fold.dev]).size for fold in each)
+        return False
 
     def every_fold(self) -> dict[str, list[Fold]]:
         """Return the folds of every corpus; none of one that cannot be divided."""
@@ -158,10 +172,12 @@ class Setting:
     seeds: int  # runs per fold
     equalize: bool = False  # histograms towards the training corpora first
     samples: int | None = None  # utterances per fold that fine-tuning sees; None without fine-tuning
-    draw: str = "fold"  # of fine-tuning: the same in every run of a fold, or one per "seed"
+    draw: str = "split"  # of fine-tuning, see `few_samples`
+    draw_by_seed: bool = False  # anew for every seed
     start: "Setting | None" = None  # whose runs, of the same seed, these start from
     together: bool = False  # all tested corpora make one cell, since each has a single class
     tuned: bool = False  # development speakers are tested, to choose among settings
+    beside: str = ""  # the setting that it is compared with, and no other; "" for one of a table's own
 
     @property
     def cells(self) -> list[tuple[str, ...]]:
@@ -267,37 +283,57 @@ def whole_corpora(pool: Pool, setting: Setting) -> list[RunSpec]:
 
 
 def few_samples(pool: Pool, setting: Setting) -> list[RunSpec]:
-    """Plan a run per fold and seed of the tested corpus, on a few utterances of its training part.
+    """Plan a run per fold and seed of the tested corpus, on a few utterances of it.
 
-    A larger draw holds the smaller ones.
+    A larger draw holds the smaller ones. The setting's `draw` is one of three readings of the paper's "100
+    randomly selected samples from the target language for each CV split", "500 samples in total":
 
-    Raises: ExperimentError if a fold's training part has fewer.
+        split     100 of each fold's training part; folds draw some utterances twice
+        disjoint  100 of the group of speakers that the fold before tests, so that no two folds share any
+        pooled    500 of the whole corpus; each fold takes those in its training part
+
+    Raises: ExperimentError if there are fewer utterances.
     """
     [target], samples = setting.test, setting.samples
     assert samples is not None  # only settings that fine-tune are planned so
     known = labelled(pool.labels(setting.task))
-    source = np.concatenate([pool.rows(name) for name in setting.train])
+    source, folds = np.concatenate([pool.rows(name) for name in setting.train]), pool.folds(target)
     found = []
-    for i, fold in enumerate(pool.folds(target)):
-        rows = fold.train[known[fold.train]]
-        if len(rows) < samples:
+    for i, fold in enumerate(folds):
+        number, wanted, rows = i, samples, fold.train
+        if setting.draw == "disjoint":
+            rows = np.intersect1d(folds[i - 1].test, fold.train)
+        elif setting.draw == "pooled":
+            number, wanted, rows = 0, samples * len(folds), pool.rows(target)
+        rows = rows[known[rows]]
+        if len(rows) < wanted:
             raise ExperimentError(
-                f"fold {i + 1}: {len(rows)} training utterances of {target}, fewer than the {samples} for "
+                f"fold {i + 1}: {len(rows)} utterances of {target} to draw from, fewer than the {wanted} for "
                 "fine-tuning (--finetune-samples)"
             )
         for seed in range(setting.seeds):
-            draw = np.random.default_rng((i, seed) if setting.draw == "seed" else i)
-            parts = {"train": np.sort(draw.permutation(rows)[:samples]), "dev": fold.dev, "test": fold.test}
+            draw = np.random.default_rng((number, seed) if setting.draw_by_seed else number)
+            drawn = np.intersect1d(draw.permutation(rows)[:wanted], fold.train)
+            parts = {"train": drawn, "dev": fold.dev, "test": fold.test}
             others = {"statistics": source, "unlabelled": fold.train}
             found.append(run_spec(pool, setting, fold=i, seed=seed, **parts, **others))
     return found
 
 
 def cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
-    """Plan cross-validation of a corpus cut to the size of the smallest, drawn once.
+    """Plan cross-validation that trains on a corpus cut to the size of the smallest, drawn once.
 
     Raises: ExperimentError if there is nothing to cut.
     """
+    return _cut(pool, setting, ("train",))
+
+
+def all_cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
+    """Plan cross-validation of a corpus cut to the size of the smallest, in training and test; see above."""
+    return _cut(pool, setting, ("train", "dev", "test"))
+
+
+def _cut(pool: Pool, setting: Setting, parts: Sequence[str]) -> list[RunSpec]:
     [name] = setting.train
     rows = pool.rows(name)
     smallest = min(pool.names, key=lambda other: len(pool.rows(other)))
@@ -305,8 +341,11 @@ def cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
     if len(rows) <= size:
         raise ExperimentError(f"its {len(rows)} utterances are no more than the {size} of {smallest}")
     left = np.random.default_rng(0).choice(rows, size, replace=False)
-    folds = (Fold(*(np.intersect1d(part, left) for part in vars(one).values())) for one in pool.folds(name))
-    return _by_fold(pool, setting, folds)
+    cut = [
+        dataclasses.replace(fold, **{part: np.intersect1d(getattr(fold, part), left) for part in parts})
+        for fold in pool.folds(name)
+    ]
+    return _by_fold(pool, setting, cut)
 
 
 def development(pool: Pool, setting: Setting) -> list[RunSpec]:
@@ -319,13 +358,11 @@ def setting(
     plan: Callable[[Pool, Setting], list[RunSpec]], **changes: Any,
 ) -> Setting:  # fmt: skip
     """Return a setting of a configuration; `changes` replace what the configuration has."""
-    mode = config.protocol.standardize
-    across = "train" if train == test and len(train) == 1 else "corpus"
     chosen: dict[str, Any] = {
         "frontend": config.features,
         "model": config.network(task),
         "training": config.train,
-        "standardize": across if mode == "auto" else mode,
+        "standardize": config.protocol.standardize,
         "seeds": config.protocol.seeds,
     }
     return Setting(name=name, task=task, train=train, test=test, plan=plan, **(chosen | changes))
@@ -354,10 +391,21 @@ def crosslingual(config: Config, name: str = "crosslingual", **changes: Any) -> 
     ]
 
 
+def adapted(config: Config) -> list[Setting]:
+    """Return (c) as `crosslingual_MODE`, with statistics that the paper's protocol does not use."""
+    return [
+        one
+        for mode in config.protocol.adapted
+        for one in crosslingual(config, f"crosslingual_{mode}", standardize=mode, beside="crosslingual")
+    ]
+
+
 def finetuned(config: Config, name: str = "finetuned", **changes: Any) -> list[Setting]:
     """Return (d): the models of (c), fine-tuned on a few utterances of each other corpus."""
     training = dataclasses.replace(config.train, epochs=config.protocol.finetune_epochs)
-    changes = {"samples": config.protocol.finetune_samples, "training": training} | changes
+    protocol = config.protocol
+    few: dict[str, Any] = {"samples": protocol.finetune_samples, "draw": protocol.finetune_draw}
+    changes = few | {"training": training} | changes
     return [
         setting(config, name, start.task, start.train, (corpus,), few_samples, start=start, **changes)
         for start in crosslingual(config)
@@ -365,21 +413,40 @@ def finetuned(config: Config, name: str = "finetuned", **changes: Any) -> list[S
     ]
 
 
+def baselines(config: Config, settings: Iterable[Setting]) -> list[Setting]:
+    """Return the settings with each of the configuration's baselines in place of the network, in all stages.
+
+    They are called after both, as in "monolingual_level". Settings that tune a network have none.
+    """
+
+    def replaced(one: Setting, baseline: str) -> Setting:
+        start = None if one.start is None else replaced(one.start, baseline)
+        sizes = {"bands": one.model.bands, "frames": one.model.frames, "outputs": one.model.outputs}
+        model = Single(quantity=baseline, **sizes)
+        name = f"{one.name}_{baseline}"
+        return dataclasses.replace(one, name=name, model=model, start=start, beside=one.name)
+
+    each = itertools.product(config.protocol.baselines, (one for one in settings if not one.tuned))
+    return [replaced(one, baseline) for baseline, one in each]
+
+
 def table2(config: Config) -> list[Setting]:
-    """Return the four settings of Table 2."""
-    return [*monolingual(config), *multilingual(config), *crosslingual(config), *finetuned(config)]
+    """Return the four settings of Table 2, and (c) with the adaptation asked for."""
+    across = [*crosslingual(config), *adapted(config)]
+    return [*monolingual(config), *multilingual(config), *across, *finetuned(config)]
 
 
 def learning_curve(config: Config) -> list[Setting]:
     """Return (d) with 10 to 400 utterances per fold, drawn anew for every seed."""
-    sizes = [finetuned(config, f"finetuned_{n}", samples=n, draw="seed") for n in SAMPLES]
+    sizes = [finetuned(config, f"finetuned_{n}", samples=n, draw_by_seed=True) for n in SAMPLES]
     return [*crosslingual(config), *itertools.chain(*sizes)]
 
 
 def english_1308(config: Config) -> list[Setting]:
     """Return (a) of the first corpus, whole and cut to the size of the smallest."""
     first = dataclasses.replace(config, corpora=config.corpora[:1])
-    return [*monolingual(first), *monolingual(first, "monolingual_cut", plan=cut_to_smallest)]
+    plan = {"training": cut_to_smallest, "all": all_cut_to_smallest}[config.protocol.cut]
+    return [*monolingual(first), *monolingual(first, "monolingual_cut", plan=plan)]
 
 
 def tuning(config: Config) -> list[Setting]:

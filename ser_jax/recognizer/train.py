@@ -38,7 +38,7 @@ from ser_jax.model import Architecture, AttentiveCNN
 from ser_jax.recognizer import trained
 from ser_jax.recognizer.trained import TaskModel, Temperature, Trained
 from ser_jax.shapes import Bool, Float, Int, Shaped
-from ser_jax.statistics import interval
+from ser_jax.statistics import speaker_interval
 from ser_jax.tasks import Binary, Task
 from ser_jax.tasks import task as task_named
 from ser_jax.train import Data, TrainConfig
@@ -357,7 +357,7 @@ def _metrics(
     found["seeds"] = [task.score(labels[whole], one)[task.metric] for one in each]
     if task.metric in ("UAR", "CCC"):
         arguments = task.metric, labels[whole], decided[None], variants.speaker[whole]
-        found["interval"] = interval(*arguments, classes=task.outputs)
+        found["interval"] = speaker_interval(*arguments, classes=task.outputs)
     if classes:
         found["confusion"] = metrics.confusion(labels[whole], decided, classes).tolist()
         found["uncalibrated"] = quality(whole, softmax(outputs, axis=-1).mean(axis=0))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_jax.data import Corpus, Facts, UnknownCorpusError, audit, facts
+from ser_jax.data import Corpus, Facts, UnknownCorpusError, facts, onset
 from ser_jax.io import markdown_table
 from ser_jax.report.tables import marked
 from ser_jax.tasks import Binary, Task
@@ -98,7 +98,7 @@ def onset_table(corpora: Iterable[Corpus]) -> str:
     medians = ["later than 0.5 s, %", "silent at the end, s", "contrast, dB"]
     lines = [["corpus", "utterances", "without speech", *starts, *medians]]
     for corpus in corpora:
-        found = audit.silence(corpus.features, corpus.frames)
+        found = onset.silence(corpus.features, corpus.frames)
         lead = found.lead[~np.isnan(found.lead)]
         sizes = str(len(corpus)), str(len(corpus) - len(lead))
         numbers = ["?"] * (len(starts) + len(medians))
@@ -108,8 +108,8 @@ def onset_table(corpora: Iterable[Corpus]) -> str:
             numbers = [f"{value:.2f}" for value in values]
         lines.append([marked(corpus.name, corpus.synthetic), *sizes, *numbers])
     return (
-        f"{markdown_table(lines)}\n\nSpeech: {audit.LASTING} frames in a row that are at "
-        f"most {audit.BELOW:g} dB below the loud ones and {audit.ABOVE:g} dB above the quiet ones. Contrast: "
+        f"{markdown_table(lines)}\n\nSpeech: {onset.LASTING} frames in a row that are at "
+        f"most {onset.BELOW:g} dB below the loud ones and {onset.ABOVE:g} dB above the quiet ones. Contrast: "
         "median level of loud over quiet frames; far below 20 dB the room is loud, and an early start means "
         "little."
     )

@@ -19,13 +19,14 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from ser_jax import metrics
+from ser_jax.data.corpus import SEXES
 from ser_jax.errors import ResultsError
 from ser_jax.experiment.config import Config, describe
 from ser_jax.experiment.results import Predictions, read_document, read_predictions, read_training
 from ser_jax.experiment.settings import slug
 from ser_jax.io import atomic_file, markdown_table
 from ser_jax.shapes import Float
-from ser_jax.statistics import chance_interval, holm, interval, paired_test
+from ser_jax.statistics import chance_interval, difference_test, holm, interval
 
 PAPER = {  # Table 2, UAR in %: of arousal and valence, by setting and the database of the test corpus
     "monolingual": {"iemocap": (68.09, 62.33), "recola": (60.77, 52.30)},
@@ -40,15 +41,20 @@ NAN = float("nan")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # first characters of text that a spreadsheet would run
 LATEX = str.maketrans({name: f"\\{name}" for name in "%_&#$"} | {"±": r"$\pm$", "+": "$+$"})
 POOLED = (
-    "Pooled: score over all utterances at once, with a 95 % interval from a bootstrap over speakers. Chance: "
-    "the range that 95 % of random guesses fall in. By class: recall of each class, or CCC of each dimension."
+    "Pooled: score over all utterances at once, with a 95 % interval for other seeds and other speakers (of "
+    "one seed: for other speakers alone). Chance: the range that 95 % of random guesses fall in. By class: "
+    "recall of each class, or CCC of each dimension. Speakers: in brackets, the groups of people who met, "
+    "if these are fewer; they are what is sampled."
 )
-PERMUTED = (
-    "Differences of the pooled scores (UAR: percentage points). p: permutation test that swaps the "
-    "predictions of whole speakers, with Holm's correction for all comparisons on the same corpus and task; "
-    "* marks values below 0.05. With n speakers p cannot be below 2 / 2^n, so that after the correction even "
-    "large differences on few speakers are not significant. The test takes the trained runs as given: the "
-    "variation between seeds shows in the standard deviations above, not in p."
+TESTED = (
+    "Differences of the pooled scores on the utterances that both settings tested (UAR: percentage points). "
+    "p: test over seeds and speakers (or groups of people who met) together, with Holm's correction for all "
+    "comparisons on the same corpus and task; * marks values below 0.05."
+)
+FEWEST = 6  # clusters with which a permutation test can reach 0.05
+FEW = (
+    " Of n groups of speakers, a test without assumptions about their distribution could not give a p below "
+    "2 / 2^n, 0.0625 for five: smaller values on fewer than six groups are marked ?, not *."
 )
 PARTS = ("features", "model", "train", "protocol")  # of a configuration whose changes a caption names
 
@@ -66,14 +72,16 @@ class Row(NamedTuple):
     runs: int = 0
     folds: int = 0
     speakers: int = 0
+    clusters: int = 0  # groups of speakers who met
     utterances: int = 0
     pooled: float = NAN  # score over all utterances at once, mean over runs
-    low: float = NAN  # 95 % interval of `pooled`, by a bootstrap over speakers
+    low: float = NAN  # 95 % interval of `pooled`, over seeds and clusters
     high: float = NAN
     chance: float = NAN  # expected score of guessing
     chance_low: float = NAN  # range of 95 % of guesses
     chance_high: float = NAN
     by_class: tuple[tuple[str, float], ...] = ()  # recalls, or CCCs of dimensions; means over runs
+    by_sex: tuple[tuple[str, float], ...] = ()  # pooled score of the speakers of each sex
     paper: float = NAN  # score of this cell and its corpora
     stopped: str = ""  # the seeds that diverged and are left out
     missing: str = ""  # why there are no numbers
@@ -90,7 +98,7 @@ class Comparison(NamedTuple):
     one: Row
     other: Row
     difference: float  # pooled score of `one` minus that of `other`, in the units of `Row`
-    p: float  # two-sided, of a permutation test that swaps the predictions of whole speakers
+    p: float  # two-sided, over seeds and clusters of speakers
     p_holm: float  # corrected for all comparisons on the same corpus and task
 
 
@@ -187,21 +195,30 @@ class Results:
     def comparisons(self, rows: Sequence[Row]) -> list[Comparison]:
         """Compare every setting with the first one of its column and with the one before it.
 
-        p-values are corrected for all comparisons of a column, which answer one question. The settings of a
-        tuning are left out, since the best of them is chosen.
+        A setting that stands beside another is compared with that alone. p-values are corrected for all
+        comparisons of a column that answer one question: those among its settings, and those with what stands
+        beside them. The settings of a tuning are left out, since the best of them is chosen.
         """
         found = []
         tested = [row for row in rows if not row.missing and not self.description(row).get("tuned")]
         for column in columns(tested):
-            neighbours = [(later, former) for former, later in itertools.pairwise(column[1:])]
-            pairs = dict.fromkeys([*((row, column[0]) for row in column[1:]), *neighbours])
-            values = [self._compared(one.slug, other.slug) for one, other in pairs]
-            corrected = holm([p for _, p in values]).tolist()
-            found += [
-                Comparison(*pair, *value, p_holm)
-                for pair, value, p_holm in zip(pairs, values, corrected, strict=True)
+            own = [row for row in column if not self.beside(row)]
+            neighbours = [(later, former) for former, later in itertools.pairwise(own[1:])]
+            aside = [
+                (row, other)
+                for row, other in itertools.product(column, column)
+                if (self.beside(row), row.train) == (other.setting, other.train)
             ]
+            for pairs in (list(dict.fromkeys([*((row, own[0]) for row in own[1:]), *neighbours])), aside):
+                values = [self._compared(one.slug, other.slug) for one, other in pairs]
+                corrected = holm([p for _, p in values]).tolist()
+                each = zip(pairs, values, corrected, strict=True)
+                found += [Comparison(*pair, *value, p_holm) for pair, value, p_holm in each]
         return found
+
+    def beside(self, row: Row) -> str:
+        """Return the name of the setting that a cell's setting stands beside; "" if it is one of its own."""
+        return self.description(row).get("beside", "")
 
 
 def marked(name: str, synthetic: bool) -> str:
@@ -231,12 +248,13 @@ def measured(cell: Predictions, dimensions: Sequence[str] = ()) -> Row:
         runs=len(by_run),
         folds=len(np.unique(cell.fold)),
         speakers=len(np.unique(cell.speaker)),
+        clusters=len(np.unique(cell.cluster)),
         utterances=len(cell.labels),
         pooled=float(factor * cell.scores[:, 0].mean()),
     )
     with contextlib.suppress(ValueError):  # another metric, or a class without utterances
         classes = max(2, len(cell.class_names))
-        around = interval(cell.metric, cell.labels, cell.predictions, cell.speaker, classes=classes)
+        around = interval(cell.metric, cell.labels, cell.predictions, cell.cluster, classes=classes)
         guesses = chance_interval(cell.metric, cell.labels, classes=classes)
         means = (factor * by_class(cell).mean(axis=0)).tolist()
         row = row._replace(
@@ -246,7 +264,17 @@ def measured(cell: Predictions, dimensions: Sequence[str] = ()) -> Row:
             chance_high=factor * guesses.high,
             by_class=tuple(zip(cell.class_names or dimensions, means, strict=False)),
         )
-    return row
+    by_sex = {sex: pooled_score(cell.only(rows=cell.sex == sex)) for sex in SEXES[:2]}
+    return row._replace(by_sex=tuple((sex, value) for sex, value in by_sex.items() if not math.isnan(value)))
+
+
+def pooled_score(cell: Predictions) -> float:
+    """Return the score over all utterances at once, the mean over runs; NaN if it is not defined."""
+    if cell.metric not in ("UAR", "CCC") or not len(cell.labels):
+        return NAN
+    each = by_class(cell)
+    known = each if cell.metric == "UAR" else each[..., ~np.isnan(cell.labels).all(axis=0)]
+    return float(scale(cell.metric) * known.mean())
 
 
 def by_class(cell: Predictions) -> Float[np.ndarray, "R K"]:
@@ -265,11 +293,10 @@ def compared(one: Predictions, other: Predictions) -> tuple[float, float]:
     one, other = (cell.only(rows=np.isin(cell.utterance, shared.utterance)) for cell, shared in both)
     predictions, classes = (one.predictions, other.predictions), max(2, len(one.class_names))
     try:
-        p = paired_test(one.metric, one.labels, *predictions, one.speaker, classes=classes)
+        p = difference_test(one.metric, one.labels, *predictions, one.cluster, classes=classes)
     except ValueError:
         return NAN, NAN
-    difference = float(np.nanmean(by_class(one)) - np.nanmean(by_class(other)))
-    return (NAN if np.isnan(p) else scale(one.metric) * difference), p
+    return (NAN if np.isnan(p) else pooled_score(one) - pooled_score(other)), p
 
 
 def labels(rows: Sequence[Row]) -> dict[str, str]:
@@ -307,8 +334,13 @@ def parts(results: Results, rows: Sequence[Row]) -> list[str | Table]:
         Table("Scores", grid(results, rows), caption(results, rows)),
         *remarks(results, rows),
         Table("Intervals", intervals(results, rows), POOLED),
-        *([Table("Differences between settings", compared, PERMUTED)] if compared[1:] else []),
+        *([Table("Differences between settings", compared, how_tested(rows))] if compared[1:] else []),
     ]
+
+
+def how_tested(rows: Sequence[Row]) -> str:
+    """Return what p-values of some cells mean."""
+    return TESTED + (FEW if any(0 < row.clusters < FEWEST for row in rows) else "")
 
 
 def markdown(synthetic: Sequence[str], parts: Sequence[str | Table]) -> str:
@@ -334,9 +366,10 @@ def comma_separated(results: Results, rows: Sequence[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row._fields)
     for row in rows:
-        by_class = "; ".join(f"{name} {value:.4f}" for name, value in row.by_class)
         shown = row._asdict() | {"train": "+".join(row.train), "test": results.title(row.test)}
-        writer.writerow(map(csv_field, (shown | {"by_class": by_class}).values()))
+        for name in ("by_class", "by_sex"):
+            shown[name] = "; ".join(f"{each} {value:.4f}" for each, value in shown[name])
+        writer.writerow(map(csv_field, shown.values()))
     return text.getvalue()
 
 
@@ -407,6 +440,8 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
     tuned = any(results.description(row).get("tuned") for row in rows)
     chance = {row.task: f"{number(row, row.chance)} ({row.task})" for row in rows if not row.missing}
     corpora = results.document["corpora"]
+    partners = [one["name"] for one in corpora if one["partners"]]
+    drawn = dict.fromkeys(filter(None, (_drawn(results, row) for row in rows)))
     left_out = ", ".join(f"{one['left_out']} of {one['name']}" for one in corpora if one["left_out"])
     sentences = {
         f"Mean over the folds of the test corpus{spread}": True,
@@ -415,9 +450,19 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
         f"Chance: {', '.join(chance.values())}": chance,
         f"Options that differ from the defaults: {(changed := options(results))}": changed,
         "The paper's scores are those of IEMOCAP and RECOLA": any(not math.isnan(row.paper) for row in rows),
+        f"Fine-tuning draws {', '.join(drawn)}": drawn,
+        f"Dialogue partners of development speakers train: {', '.join(partners)}": partners,
         f"Unusable recordings left out: {left_out}": left_out,
     }
     return " ".join(f"{sentence}." for sentence, applies in sentences.items() if applies)
+
+
+def _drawn(results: Results, row: Row) -> str:
+    """Return on how many utterances of the tested corpus a cell was fine-tuned, the same in every run."""
+    about, log = results.description(row), results.logs.get(row.slug)
+    if log is None or not about["samples"] or about["draw_by_seed"]:
+        return ""
+    return f"{log.different} different utterances of {results.title(row.test)}"
 
 
 def options(results: Results) -> str:
@@ -439,8 +484,8 @@ def remarks(results: Results, rows: Sequence[Row]) -> list[str]:
 
 def intervals(results: Results, rows: Sequence[Row]) -> list[list[str]]:
     """Return intervals, recalls and sizes of each cell, the head first."""
-    head = ["cell", "mean of folds ± sd (n)", "pooled [95 %]", "chance", "by class", "folds", "speakers",
-            "utterances"]  # fmt: skip
+    head = ["cell", "mean of folds ± sd (n)", "pooled [95 %]", "chance", "by class", "by sex", "folds",
+            "speakers", "utterances"]  # fmt: skip
     lines, names = [head], labels(rows)
     for row in rows:
         line = [
@@ -448,8 +493,13 @@ def intervals(results: Results, rows: Sequence[Row]) -> list[list[str]]:
             f"{_mean(row)} ({row.runs})",
             f"{number(row, row.pooled)} [{_range(row, row.low, row.high)}]",
             _range(row, row.chance_low, row.chance_high),
-            ", ".join(f"{name} {number(row, value)}" for name, value in row.by_class),
-            *map(str, (row.folds, row.speakers, row.utterances)),
+            *(
+                ", ".join(f"{name} {number(row, value)}" for name, value in each)
+                for each in (row.by_class, row.by_sex)
+            ),
+            str(row.folds),
+            str(row.speakers) + (f" ({row.clusters})" if row.clusters < row.speakers else ""),
+            str(row.utterances),
         ]
         lines.append([line[0], _mean(row), *[""] * (len(head) - 2)] if row.missing else line)
     return lines
@@ -460,7 +510,8 @@ def differences(results: Results, rows: Sequence[Row]) -> list[list[str]]:
     lines, names = [["on", "setting", "against", "difference", "p", "p (Holm)"]], labels(rows)
     for one, other, difference, p, p_holm in results.comparisons(rows):
         signed = ("+" if difference >= 0 else "") + number(one, difference)
-        p_values = _p(p), _p(p_holm) + (" *" if p_holm < 0.05 else "")
+        mark = "" if not p_holm < 0.05 else " ?" if one.clusters < FEWEST else " *"
+        p_values = _p(p), _p(p_holm) + mark
         lines.append([heading(results, one), names[one.slug], names[other.slug], signed, *p_values])
     return lines
 
