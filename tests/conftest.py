@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Programs are compiled once in a session, and shared with processes that tests start. Workers do not share
-# them: JAX does not write these files atomically.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="programs-")
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+# What is made once in a session, for all workers and the processes that tests start.
+if "SER_JAX_SHARED" not in os.environ:
+    os.environ["SER_JAX_SHARED"] = tempfile.mkdtemp(prefix="shared-")
+    atexit.register(shutil.rmtree, os.environ["SER_JAX_SHARED"], ignore_errors=True)
+# Programs are compiled once. Workers do not share them: JAX does not write these files atomically.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{os.environ['SER_JAX_SHARED']}/programs")
 if "PYTEST_XDIST_WORKER" in os.environ:
     own = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) / os.environ["PYTEST_XDIST_WORKER"]
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(own)

@@ -206,13 +206,3 @@ def test_labels_alone_need_no_recording(flawed, tmp_path):
     corpus = data.facts("tiny", tmp_path / "root")
     for key in LABELS:
         np.testing.assert_array_equal(getattr(facts, key), getattr(corpus, key))
-    with pytest.raises(UserError, match=r"2\.0\.0: is prepared with its recordings"):
-        data.prepare("manifest", flawed, labels_only=True, **options)
-
-
-def test_importing_data_is_cheap():
-    code = "import sys, ser_jax.data; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert not {"tensorflow_datasets", "librosa", "soxr", "scipy", "jax"} & set(loaded)
