@@ -135,7 +135,7 @@ def test_an_interrupted_preparation_leaves_nothing_and_starts_again(tmp_path):
     folder.mkdir()
     rows = ["path,speaker,arousal,valence"]
     soundfile.write(tmp_path / "one.wav", noise(1.0, 0), RATE)
-    for i in range(4000):  # seconds of work
+    for i in range(2000):  # seconds of work
         (folder / f"{i}.wav").hardlink_to(tmp_path / "one.wav")
         rows.append(f"{i}.wav,{i % 3},low,positive")
     (folder / "manifest.csv").write_text("\n".join(rows))

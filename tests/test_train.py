@@ -44,9 +44,8 @@ def test_an_epoch_visits_every_utterance_once():
         assert sorted(batches.rows[batches.mask].tolist()) == sorted(run.train.tolist())
 
 
-@pytest.mark.parametrize("augment", [TrainConfig().augment, Gain()], ids=["plain", "augmented"])
-def test_the_values_in_the_padding_never_matter(data, augment):
-    run, procedure = a_run(5, 20), Procedure(CONFIG, TrainConfig(batch=8, epochs=2, augment=augment))
+def test_the_values_in_the_padding_never_matter(data):
+    run, procedure = a_run(5, 20), Procedure(CONFIG, TrainConfig(batch=8, epochs=2, augment=Gain()))
     valid = np.arange(CONFIG.frames)[None, :] < np.asarray(data.frames)[:, None]
     valid = np.repeat(valid, CONFIG.bands, axis=1)
     poisoned = dataclasses.replace(data, features=jnp.where(valid, data.features, 1e6))
