@@ -67,10 +67,10 @@ def undrawn():
 
 
 LONGEST = (
-    "test_faults.py", "test_documentation.py", "test_command.py", "test_benchmark.py", "test_packaging.py",
-    "test_engine.py", "test_train.py", "test_resume.py", "test_run.py", "test_examples.py", "test_export.py",
-    "test_training_recogniser.py", "test_server.py", "test_server_page.py", "test_page.py",
-    "test_documentation_built.py",
+    "test_documentation.py", "test_faults.py", "test_command.py", "test_engine.py", "test_run.py",
+    "test_benchmark.py", "test_train.py", "test_examples.py", "test_training_recogniser.py", "test_resume.py",
+    "test_export.py", "test_model.py", "test_augment.py", "test_packaging.py", "test_server.py",
+    "test_server_page.py", "test_predict.py", "test_page.py", "test_documentation_built.py",
 )  # fmt: skip
 
 

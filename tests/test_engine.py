@@ -37,6 +37,12 @@ def test_how_runs_are_stacked_changes_no_result(wanted, at_once, stacking):
     close(computed(machine(runs_at_once=at_once, stacking=stacking)), wanted)
 
 
+def test_the_papers_network_trains_in_a_stack_as_alone():
+    config = AttentiveCNN(bands=4, frames=60, channels=6, kernel=4, stride=3, pool=4)
+    together, alone = (machine(runs_at_once=size, stacking="vmap") for size in (5, 1))
+    close(computed(together, config=config), computed(alone, config=config))
+
+
 def test_results_depend_neither_on_the_stack_nor_on_streaming_if_batches_hold_unlabelled_rows_too():
     ends = [(0, 9), (3, 41), (5, 6), (9, 20), (0, 41)]
     rows = [np.arange(first, last, dtype=np.int32) for first, last in ends]

@@ -124,7 +124,7 @@ def test_regression_trains_on_numbers_of_which_some_are_missing(data):
     labels = np.random.default_rng(0).uniform(-1, 1, (N, 3)).astype(np.float32)
     labels[::3, 1], labels[:, 2] = np.nan, np.nan
     run = a_run(0, 30, labels=labels)
-    procedure = Procedure(config, TrainConfig(batch=16, epochs=8), ccc_loss)  # more than a block of segments
+    procedure = Procedure(config, TrainConfig(batch=16, epochs=8), ccc_loss)
     params, losses = train.fit(procedure, data, run)
     assert losses[-1] < losses[0]
     assert not params["classifier"]["bias"][2].any()  # nothing was learnt of the dimension without labels
