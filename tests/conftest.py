@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Programs are compiled once in a session, and shared with processes that tests start. Workers do not share
-# them: JAX does not write these files atomically.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="programs-")
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+# What is made once in a session, for all workers and the processes that tests start.
+if "SER_JAX_SHARED" not in os.environ:
+    os.environ["SER_JAX_SHARED"] = tempfile.mkdtemp(prefix="shared-")
+    atexit.register(shutil.rmtree, os.environ["SER_JAX_SHARED"], ignore_errors=True)
+# Programs are compiled once. Workers do not share them: JAX does not write these files atomically.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{os.environ['SER_JAX_SHARED']}/programs")
 if "PYTEST_XDIST_WORKER" in os.environ:
     own = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) / os.environ["PYTEST_XDIST_WORKER"]
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(own)
@@ -66,10 +67,10 @@ def undrawn():
 
 
 LONGEST = (
-    "test_faults.py", "test_documentation.py", "test_command.py", "test_benchmark.py", "test_packaging.py",
-    "test_engine.py", "test_train.py", "test_resume.py", "test_run.py", "test_examples.py", "test_export.py",
-    "test_training_recogniser.py", "test_server.py", "test_server_page.py", "test_page.py",
-    "test_documentation_built.py",
+    "test_documentation.py", "test_faults.py", "test_command.py", "test_engine.py", "test_run.py",
+    "test_benchmark.py", "test_train.py", "test_examples.py", "test_training_recogniser.py", "test_resume.py",
+    "test_export.py", "test_model.py", "test_augment.py", "test_packaging.py", "test_server.py",
+    "test_server_page.py", "test_predict.py", "test_page.py", "test_documentation_built.py",
 )  # fmt: skip
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from ser_jax import engine
 from ser_jax.data.standardize import Scaler
 from ser_jax.engine import RunSpec
-from ser_jax.model import AttentiveCNN
+from ser_jax.model import Probe
 from ser_jax.train import Data, TrainConfig
 
-CONFIG = AttentiveCNN(bands=4, frames=60, channels=6, kernel=4, stride=3, pool=4)
+CONFIG = Probe(bands=4, frames=60, dropout=0.5)  # compiled in a fraction of the time of the paper's
 N = 41
 COUNTS = (30, 41, 5, 17, 23)
 TRAINING = TrainConfig(batch=8, epochs=2)
@@ -61,11 +61,11 @@ def specs(**changes):
     ]
 
 
-def computed(machine, training=TRAINING, own=None, **options):
+def computed(machine, training=TRAINING, own=None, config=CONFIG, **options):
     """Return the results of the five runs in order."""
     found = {}
     own = specs() if own is None else own
-    for some in engine.compute(machine, CONFIG, training, data(machine), own, dev_epochs=(1, 2), **options):
+    for some in engine.compute(machine, config, training, data(machine), own, dev_epochs=(1, 2), **options):
         assert not found.keys() & some.keys()
         found |= some
     return [found[i] for i in range(len(own))]

@@ -1,6 +1,10 @@
 """Corpora of noise as an experiment loads them, and the synthetic pair prepared from files."""
 
+import contextlib
 import dataclasses
+import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 from corpora import noise_corpus
@@ -53,11 +57,28 @@ def loaded(monkeypatch, corpora):
     return corpora
 
 
-def prepare(root, utterances=92):
-    """Return a data folder with both synthetic corpora."""
-    synthesize(root / "trees", utterances, seed=1)
+SHARED = Path(os.environ["SER_JAX_SHARED"]) / "pair"
+
+
+def share(root):
+    """Let other tests use a folder with `speech`, the synthetic pair as released, and `data`, as prepared."""
+    with contextlib.suppress(FileExistsError):
+        SHARED.symlink_to(root)
+
+
+def shared():
+    """Return such a folder, which holds what the tutorial makes."""
+    if not SHARED.exists():
+        root = Path(tempfile.mkdtemp(dir=SHARED.parent))
+        prepare(root)
+        share(root)
+    return SHARED.resolve()
+
+
+def prepare(root):
+    """Fill such a folder."""
+    synthesize(root / "speech", 92)
     for name, database, tree in zip(
         PAIR, ("iemocap", "recola"), ("IEMOCAP_full_release", "RECOLA"), strict=True
     ):
-        data.prepare(database, root / "trees" / tree, name=name, data_dir=root / "data", workers=1)
-    return root / "data"
+        data.prepare(database, root / "speech" / tree, name=name, data_dir=root / "data", workers=1)

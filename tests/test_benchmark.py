@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import jax
@@ -66,10 +67,22 @@ def workload():
     return Workload.of(SMALL, 60)
 
 
+class Idle:
+    """A `Trainer` that trains nothing."""
+
+    def __init__(self, procedure, data, specs):
+        self.runs = len(specs)
+
+    def __call__(self):
+        time.sleep(1e-3)
+        return self.runs
+
+
 @pytest.fixture(scope="module")
 def report():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "torch", None)
+        patch.setattr(throughput, "Trainer", Idle)
         return throughput.measure(SMALL, TRAINING, TINY, ["bfloat16", "float32"])
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-import signal
+import os
 import socket
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pair import PAIR, prepare
+from pair import PAIR, shared
 from reading import ran
 
 from ser_jax.experiment import command
@@ -20,8 +20,10 @@ from ser_jax.features import Waveform
 from ser_jax.model import Probe
 from ser_jax.tasks import TASKS, Binary, Regression
 
-FLAGS = ["--seeds", "1", "--folds", "3", "--epochs", "12", "--finetune-samples", "30", "--finetune-epochs",
+FEW = ["--seeds", "1", "--folds", "2", "--epochs", "1"]
+FLAGS = ["--seeds", "1", "--folds", "3", "--epochs", "20", "--finetune-samples", "30", "--finetune-epochs",
          "3"]  # fmt: skip
+LINEAR = ["--model", "probe", "--train.learning-rate", "0.03"]
 
 
 def parsed(typed):
@@ -95,8 +97,8 @@ def test_a_file_without_a_configuration_is_named(tmp_path, content):
 
 
 @pytest.fixture(scope="module")
-def speech(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("speech"), 115)
+def speech():
+    return shared() / "data"
 
 
 def typed(script, speech, out, *flags):
@@ -108,12 +110,12 @@ def typed(script, speech, out, *flags):
 def table(speech, tmp_path_factory):
     """What `python -m experiments.table2` leaves behind and prints."""
     out = tmp_path_factory.mktemp("results") / "table2"
-    return out, ran(typed("table2", speech, out, *FLAGS))[0]
+    return out, ran(typed("table2", speech, out, *FLAGS, *LINEAR))[0]
 
 
-def test_the_synthetic_pair_shows_the_papers_pattern(table):
+def check_pattern(out):
     """Arousal is learnt and transferred; valence is learnt within a language and lost across."""
-    with (table[0] / "table2.csv").open() as file:
+    with (out / "table2.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 16
     found = {(row["setting"], row["test"], row["task"]): float(row["score_mean"]) for row in rows}
@@ -125,6 +127,16 @@ def test_the_synthetic_pair_shows_the_papers_pattern(table):
         assert 38 < found["crosslingual", corpus, "valence"] < 62
 
 
+def test_a_linear_network_shows_the_papers_pattern_on_the_synthetic_pair(table):
+    check_pattern(table[0])
+
+
+@pytest.mark.slow
+def test_the_papers_network_shows_the_papers_pattern_on_the_synthetic_pair(speech, tmp_path):
+    ran(typed("table2", speech, tmp_path, *FLAGS))
+    check_pattern(tmp_path)
+
+
 def test_what_was_printed_is_what_was_written(table, speech, undrawn):
     out, printed = table
     assert (out / "table2.md").read_text() == printed
@@ -132,67 +144,58 @@ def test_what_was_printed_is_what_was_written(table, speech, undrawn):
     for name in ("table2.tex", "table2.png", "table2.svg", "report.html"):
         assert (out / name).stat().st_size > 500
     stored = ["--config", out / "config.json", "--data-dir", speech, "--out", out]
-    for again in (typed("table2", speech, out, *FLAGS), ["python", "-m", "experiments.table2", *stored]):
+    for again in (
+        typed("table2", speech, out, *FLAGS, *LINEAR),
+        ["python", "-m", "experiments.table2", *stored],
+    ):
         text, said = ran(again)
         assert "holds these results already" in said
         assert text == printed
     ran(["python", "-m", "experiments.verify", out])
 
 
-def test_another_experiment_shares_the_folder(table, speech, undrawn):
+@pytest.mark.usefixtures("hastily", "undrawn")
+def test_another_experiment_shares_the_folder(speech, tmp_path):
     """Models that are there are analysed, not trained again; masked ones stand beside them."""
-    out, _ = table
-    printed, _ = ran(typed("attention_over_time", speech, out, *FLAGS))
-    trained = json.loads((out / "config.json").read_text())["sessions"][-1]["computed"]
+    flags = [*FEW, "--tasks", "arousal", "--model.channels", "4"]
+    ran(typed("monolingual", speech, tmp_path, *flags))
+    printed, _ = ran(typed("attention_over_time", speech, tmp_path, *flags))
+    trained = json.loads((tmp_path / "config.json").read_text())["sessions"][-1]["computed"]
     assert trained == [f"monolingual_masked {name} arousal" for name in PAIR]
-    found = json.loads((out / "attention.json").read_text())
-    rows = [
-        f"{name}, {part}{mask}" for mask in ("", ", masked") for name in PAIR for part in ("training", "test")
-    ]
-    assert list(found) == rows
-    assert all(f"| {row} " in printed for row in rows)
-    for row in rows:
-        assert (max(found[row]["padding_weight"]) < 1e-6) == row.endswith("masked")
+    found = json.loads((tmp_path / "attention.json").read_text())
+    masks, parts = ("", ", masked"), ("training", "test")
+    assert list(found) == [f"{name}, {part}{mask}" for mask in masks for name in PAIR for part in parts]
+    for row, shares in found.items():
+        assert f"| {row} " in printed
+        assert (max(shares["padding_weight"]) < 1e-6) == row.endswith("masked")
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("hastily", "undrawn")
 def test_related_systems_stand_beside_the_papers(speech, tmp_path):
-    few = ["--seeds", "1", "--folds", "2", "--epochs", "1", "--model", "probe"]
-    printed, _ = ran(typed("related", speech, tmp_path / "out", *few))
+    printed, _ = ran(typed("related", speech, tmp_path, *FEW, "--model", "probe", "--tasks", "arousal"))
     for name in ("identified", "voted", "multilingual_equalized", "crosslingual_equalized", "language"):
         assert f"| {name} " in printed
     assert "not computed" not in printed
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("hastily", "undrawn")
 def test_two_hosts_write_what_one_does(speech, tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    flags = ["--seeds", "1", "--folds", "3", "--epochs", "1", "--finetune-samples", "30"]
-    flags += ["--finetune-epochs", "1", "--tasks", "arousal", "--model", "probe"]
+    flags = [*FEW, "--finetune-samples", "30", "--finetune-epochs", "1", "--tasks", "arousal"]
+    flags += ["--model", "probe"]
     shared = ["--compute.coordinator", f"localhost:{port}", "--compute.hosts", "2", "--compute.host"]
     two = [sys.executable, *typed("finetuning", speech, tmp_path / "two", *flags, *shared)[1:]]
-    running = [
-        subprocess.Popen([*two, host], stdout=subprocess.PIPE, stderr=subprocess.PIPE) for host in "01"
-    ]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    hastily = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    running = [subprocess.Popen([*two, host], env=hastily, **pipes) for host in "01"]
     ran(typed("finetuning", speech, tmp_path / "one", *flags))
     said = [program.communicate(timeout=300)[1].decode()[-3000:] for program in running]
     assert [program.returncode for program in running] == [0, 0], said
     for path in (tmp_path / "one" / "predictions").iterdir():
         wanted, found = np.load(path), np.load(tmp_path / "two" / "predictions" / path.name)
         np.testing.assert_allclose(found["outputs"], wanted["outputs"], atol=2e-3)
-
-
-def test_ctrl_c_while_a_script_starts_ends_it_at_once(tmp_path):
-    shell = [sys.executable, "-m", "experiments.table2", "--out", str(tmp_path / "o")]
-    with subprocess.Popen(shell, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
-        maps = Path(f"/proc/{started.pid}/maps")
-        while maps.exists() and "jaxlib" not in maps.read_text():
-            pass
-        started.send_signal(signal.SIGINT)
-        assert started.communicate(timeout=60) == ("", "")
-    assert started.returncode == -signal.SIGINT
 
 
 def test_all_emotions_are_those_that_every_corpus_has(monkeypatch):

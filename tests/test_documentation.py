@@ -21,12 +21,14 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from pair import share
 from reading import ROOT, blocks, check, command, flags, lines, ran, split
 from recognisers import speech
 
 from ser_jax.data.databases import DATABASES
 from ser_jax.data.synthetic import read_truth
-from ser_jax.recognizer import demonstration
+from ser_jax.model import AttentiveCNN
+from ser_jax.recognizer import demonstration, train
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 PAGES = [
@@ -94,6 +96,14 @@ def read(page, folder, patch):
         reader.do(block)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _narrow():
+    """Train recognisers of few channels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "fit", functools.partial(train.fit, network=AttentiveCNN(channels=8)))
+        yield
+
+
 @pytest.fixture(scope="module")
 def tutorial(tmp_path_factory, undrawn):
     """Return the tutorial's folder after its last block; the other pages use its speech and corpora.
@@ -113,6 +123,7 @@ def tutorial(tmp_path_factory, undrawn):
             own.chdir(folder)
             own.setenv("TFDS_DATA_DIR", "nowhere")
             read(TUTORIAL, folder, own)
+        share(folder / "first")
         yield folder
 
 

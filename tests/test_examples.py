@@ -6,36 +6,35 @@ import sys
 from pathlib import Path
 
 import pytest
-from pair import PAIR, prepare
+from pair import PAIR, shared
 from reading import ran
 
 from ser_jax import data
 
 FOLDER = Path(__file__).parents[1] / "examples"
-QUICK = ["--seeds", "1", "--folds", "2", "--epochs", "1", "--model.channels", "4"]
+QUICK = ["--seeds", "1", "--folds", "2", "--epochs", "1", "--model", "probe"]
 EXAMPLES = {  # flags, settings, metric and outputs
     "own_task": (QUICK, {"monolingual"}, "UAR", 4),
     "own_regression": (QUICK, {"monolingual", "crosslingual"}, "CCC", 2),
-    "own_features": ([*QUICK[:6], "--model", "probe"], {"monolingual"}, "UAR", 2),
+    "own_features": (QUICK, {"monolingual"}, "UAR", 2),
     "own_objective": (QUICK, {"crosslingual"}, "UAR", 2),
     "own_augmentation": (QUICK, {"crosslingual"}, "UAR", 2),
-    "own_setting": ([*QUICK[:6], "--model", "probe"], {"women_to_women", "women_to_men"}, "UAR", 2),
+    "own_setting": (QUICK, {"women_to_women", "women_to_men"}, "UAR", 2),
     "own_network": ([*QUICK[:6], "--model.width", "4"], {"monolingual"}, "UAR", 2),
 }
 pytestmark = pytest.mark.usefixtures("hastily", "undrawn")
 
 
 @pytest.fixture(scope="module")
-def speech(tmp_path_factory):
+def speech():
     """The synthetic pair, also prepared with the front end of the example."""
-    root = tmp_path_factory.mktemp("speech")
-    prepare(root)
+    root = shared()
     sys.path.insert(0, str(FOLDER))
     try:
         from own_features import Projection
     finally:
         sys.path.remove(str(FOLDER))
-    source = root / "trees" / "IEMOCAP_full_release"
+    source = root / "speech" / "IEMOCAP_full_release"
     options = {"name": PAIR[0], "features": Projection(), "data_dir": root / "data"}
     data.prepare("iemocap", source, workers=1, **options)
     return root / "data"

@@ -74,23 +74,35 @@ def test_what_uses_a_recogniser_imports_nothing_that_trains_one():
     assert users == {"ser_jax.recognizer.train"}
 
 
-def modules_after(code, absent=()):
-    """Return the modules that code imports beyond those of a bare interpreter."""
-    check = "import sys; before = set(sys.modules); "
-    check += f"sys.modules.update(dict.fromkeys({absent!r})); {code}; print(*(set(sys.modules) - before))"
-    found = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True).stdout
-    return set(found.split())
+def printed(code):
+    """Return the lines that code prints in a process of its own."""
+    shell = [sys.executable, "-c", code]
+    return subprocess.run(shell, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 def test_the_core_imports_without_the_audio_and_dataset_libraries():
     absent = ("librosa", "soundfile", "soxr", "tensorflow", "tensorflow_datasets", "array_record")
-    modules_after("import ser_jax.engine, ser_jax.tasks", absent)
+    printed(f"import sys; sys.modules.update(dict.fromkeys({absent})); import ser_jax.engine, ser_jax.tasks")
 
 
-def test_importing_the_package_or_counting_cores_imports_no_library():
-    found = modules_after("import ser_jax")
-    assert {name.partition(".")[0] for name in found} - {"ser_jax"} <= sys.stdlib_module_names
-    assert "jax" not in modules_after("from ser_jax.devices import cores; cores()")
+def test_libraries_are_imported_when_they_are_needed():
+    """By each line after those before it; importing the experiments changes nothing else."""
+    lines = (
+        "import ser_jax",
+        "import ser_jax.data, experiments; assert state() == before",
+        "from ser_jax.devices import cores; cores()",
+        "import ser_jax.recognizer.predict",
+        "import ser_jax.recognizer.plot",
+    )
+    code = "import os, signal, sys; state = lambda: (dict(os.environ), signal.getsignal(signal.SIGINT))\n"
+    code += "before, bare = state(), set(sys.modules)\n"
+    code += "\n".join(f"{line}; print(*set(sys.modules) - bare)" for line in lines)
+    package, data, cores, predict, plot = (set(line.split()) for line in printed(code))
+    assert {name.partition(".")[0] for name in package} - {"ser_jax"} <= sys.stdlib_module_names
+    assert not {"tensorflow_datasets", "librosa", "soxr", "scipy", "jax"} & data
+    assert "jax" not in cores
+    assert "matplotlib" not in predict
+    assert "matplotlib.pyplot" not in plot  # which may open windows
 
 
 def test_the_front_page_lists_every_name_and_no_other():

@@ -1,7 +1,5 @@
 """The picture of a recording shows the sound, the attention and the windows' predictions."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -115,12 +113,3 @@ def test_a_picture_is_the_same_to_the_byte_and_changes_no_settings(tmp_path, mon
         plot.draw(tmp_path / "a.png", "a.wav", recording, prediction)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "b.png"]
     assert (tmp_path / "a.png").read_bytes() == content
-
-
-def test_matplotlib_is_only_loaded_to_draw_and_never_with_windows():
-    code = (
-        "import sys; import ser_jax.recognizer.predict; print('matplotlib' in sys.modules)\n"
-        "import ser_jax.recognizer.plot; print('matplotlib.pyplot' in sys.modules)"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "False\nFalse\n"

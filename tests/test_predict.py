@@ -81,9 +81,6 @@ def test_files_that_cannot_be_used_are_named_and_the_rest_goes_on(predict, recor
     assert "*.xyz: no file matches, expected recordings" in err[1]
     assert "empty: no recording in it, expected .wav, .flac" in err[2]
     assert ".: 1 files skipped (.m4a), expected .wav, .flac" in predict(".")[2][0]
-    status, out, [sentence] = predict("--hop=1", good[0])
-    assert (status, out) == (2, "")
-    assert sentence.startswith("ser-jax: a hop of 1 s, expected a multiple of 0.9 s")
 
 
 def test_json_is_a_list_of_what_the_schema_describes(predict, model, recordings):

@@ -135,7 +135,7 @@ def test_an_interrupted_preparation_leaves_nothing_and_starts_again(tmp_path):
     folder.mkdir()
     rows = ["path,speaker,arousal,valence"]
     soundfile.write(tmp_path / "one.wav", noise(1.0, 0), RATE)
-    for i in range(4000):  # seconds of work
+    for i in range(2000):  # seconds of work
         (folder / f"{i}.wav").hardlink_to(tmp_path / "one.wav")
         rows.append(f"{i}.wav,{i % 3},low,positive")
     (folder / "manifest.csv").write_text("\n".join(rows))
@@ -206,13 +206,3 @@ def test_labels_alone_need_no_recording(flawed, tmp_path):
     corpus = data.facts("tiny", tmp_path / "root")
     for key in LABELS:
         np.testing.assert_array_equal(getattr(facts, key), getattr(corpus, key))
-    with pytest.raises(UserError, match=r"2\.0\.0: is prepared with its recordings"):
-        data.prepare("manifest", flawed, labels_only=True, **options)
-
-
-def test_importing_data_is_cheap():
-    code = "import sys, ser_jax.data; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert not {"tensorflow_datasets", "librosa", "soxr", "scipy", "jax"} & set(loaded)

@@ -65,8 +65,7 @@ def resumed(machine, after, then=None, **options):
     return computed(then or machine, TRAINING, checkpointing=memory, **options), memory
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["resident", "streamed"])
-@pytest.mark.parametrize("stacking", ["map", "vmap"])
+@pytest.mark.parametrize(("streamed", "stacking"), [(False, "map"), (True, "vmap")])
 def test_wherever_training_ends_it_goes_on_to_the_same_bits(streamed, stacking):
     here = machine(streamed, stacking=stacking)
     wanted = computed(here, TRAINING)
@@ -124,8 +123,7 @@ def poisoned(place, value):
     return own
 
 
-@pytest.mark.parametrize("stacking", ["map", "vmap"])
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(("stacking", "value"), [("map", np.inf), ("vmap", np.nan)])
 def test_a_run_that_is_not_finite_is_stopped_and_affects_no_other(stacking, value):
     here = machine(runs_at_once=5, stacking=stacking)
     bad = poisoned(3, value)

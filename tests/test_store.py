@@ -14,7 +14,6 @@ from five_recordings import prepare
 
 from ser_jax import data
 from ser_jax.data import store
-from ser_jax.errors import UserError
 from ser_jax.features import LogMel, Waveform
 
 DAMAGED = r"2\.0\.0: cannot be read \(.*\); delete this folder and prepare it again"
@@ -34,21 +33,6 @@ def corpus(tmp_path_factory):
 
 def load(folder, features=LogMel()):  # noqa: B008
     return data.load("tiny", folder.parents[2], features)
-
-
-def test_an_unknown_corpus_is_named_with_its_neighbours(speech, tmp_path):
-    root = tmp_path / "root"
-    with pytest.raises(
-        data.UnknownCorpusError,
-        match=r"no corpus 'tiny' in .*root, found no such folder; prepare it with: ser-jax prepare DATABASE "
-        r"--source SOURCE --name tiny --data-dir /.*root$",
-    ):
-        data.load("tiny", root)
-    prepare(speech, root)
-    with pytest.raises(
-        data.UnknownCorpusError, match=r"no corpus 'tny' in .*, found tiny; did you mean 'tiny'\?$"
-    ):
-        data.load("tny", root)
 
 
 @pytest.mark.parametrize(
@@ -121,13 +105,6 @@ def test_what_cannot_be_read_for_another_reason_is_not_called_damaged(corpus, mo
     monkeypatch.setattr(store, "_source", refuse)
     with pytest.raises(data.DamagedCorpusError, match=r"2\.0\.0: cannot be read \(Permission denied\)$"):
         store.check(corpus)
-
-
-def test_half_a_corpus_is_not_taken_for_prepared(speech, tmp_path):
-    folder = prepare(speech, tmp_path / "root")
-    (folder / "dataset_info.json").unlink()
-    with pytest.raises(UserError, match=r"2\.0\.0: not a complete corpus \(no dataset_info.json\); delete"):
-        prepare(speech, tmp_path / "root")
 
 
 def edited(path, change):

@@ -44,9 +44,8 @@ def test_an_epoch_visits_every_utterance_once():
         assert sorted(batches.rows[batches.mask].tolist()) == sorted(run.train.tolist())
 
 
-@pytest.mark.parametrize("augment", [TrainConfig().augment, Gain()], ids=["plain", "augmented"])
-def test_the_values_in_the_padding_never_matter(data, augment):
-    run, procedure = a_run(5, 20), Procedure(CONFIG, TrainConfig(batch=8, epochs=2, augment=augment))
+def test_the_values_in_the_padding_never_matter(data):
+    run, procedure = a_run(5, 20), Procedure(CONFIG, TrainConfig(batch=8, epochs=2, augment=Gain()))
     valid = np.arange(CONFIG.frames)[None, :] < np.asarray(data.frames)[:, None]
     valid = np.repeat(valid, CONFIG.bands, axis=1)
     poisoned = dataclasses.replace(data, features=jnp.where(valid, data.features, 1e6))
@@ -125,7 +124,7 @@ def test_regression_trains_on_numbers_of_which_some_are_missing(data):
     labels = np.random.default_rng(0).uniform(-1, 1, (N, 3)).astype(np.float32)
     labels[::3, 1], labels[:, 2] = np.nan, np.nan
     run = a_run(0, 30, labels=labels)
-    procedure = Procedure(config, TrainConfig(batch=16, epochs=8), ccc_loss)  # more than a block of segments
+    procedure = Procedure(config, TrainConfig(batch=16, epochs=8), ccc_loss)
     params, losses = train.fit(procedure, data, run)
     assert losses[-1] < losses[0]
     assert not params["classifier"]["bias"][2].any()  # nothing was learnt of the dimension without labels
