@@ -192,11 +192,12 @@ def _padded(x: Float[Array, "B T F"], frames: Int[Array, "B"], padding: str) -> 
     if padding == "zero":
         return x
     place = jnp.arange(x.shape[1])[None, :]
-    valid = place < frames[:, None]
-    chosen = frames - 1
+    valid, chosen = place < frames[:, None], place == frames[:, None] - 1
     if padding == "silence":
-        chosen = jnp.argmin(jnp.where(valid, x.mean(axis=2), jnp.inf), axis=1)
-    frame = jnp.where((place == chosen[:, None])[:, :, None], x, 0).sum(axis=1)
+        level = jnp.where(valid, x.mean(axis=2), jnp.inf)
+        chosen = level == level.min(axis=1, keepdims=True)  # several, if they are equal
+    count = jnp.maximum(chosen.sum(axis=1, keepdims=True), 1)
+    frame = jnp.where(chosen[:, :, None], x, 0).sum(axis=1) / count
     return jnp.where(valid[:, :, None], x, frame[:, None, :])
 
 

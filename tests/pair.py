@@ -75,9 +75,9 @@ def shared():
     return SHARED.resolve()
 
 
-def prepare(root):
+def prepare(root, utterances=92):
     """Fill such a folder."""
-    synthesize(root / "speech", 92)
+    synthesize(root / "speech", utterances)
     for name, database, tree in zip(
         PAIR, ("iemocap", "recola"), ("IEMOCAP_full_release", "RECOLA"), strict=True
     ):

@@ -81,6 +81,7 @@ class MixedNetwork(nn.Module):
 MODELS = {
     "demonstration": lambda: Recognizer.load().model,
     "four classes in bfloat16": lambda: drawn(("emotion",), 2, channels=8, precision="bfloat16"),
+    "masked attention": lambda: drawn(("arousal",), 2, channels=8, mask_attention=True, padding="silence"),
     "numbers by Probe, one seed": lambda: drawn(("dimensions",), 1, Probe),
     "own network": lambda: drawn(("emotion",), 2, Mixed),
 }

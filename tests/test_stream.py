@@ -194,6 +194,14 @@ def test_a_live_pipe_is_not_waited_on_for_more_than_half_a_second():
         assert [moment.seconds for moment in moments] == [2.0]
 
 
+def test_a_long_stream_takes_no_more_memory():
+    live, samples = LiveWindow(small(), 44_100), recognisers.speech(10, 44_100)
+    for _ in range(20):
+        live.feed(samples)
+        assert live._samples.nbytes == 480_000
+    assert live.predict().seconds == 200
+
+
 def test_text_and_json_of_a_moment():
     moment = fed(recognisers.speech(0.5))[0]
     estimate = moment.window.tasks["arousal"]
@@ -315,7 +323,7 @@ def test_no_window_spans_lost_samples_and_time_goes_on(lost, rate, listen):
         assert_same_window(after.window, small().window(samples[first:end], first / rate))
 
 
-def test_losses_without_end_are_named(listen):
+def test_losses_without_end_and_a_clock_that_stands(listen):
     system = FakeSoundDevice(recognisers.speech(2.0))
     moments = listen(system)
     next(moments)
@@ -324,6 +332,10 @@ def test_losses_without_end_are_named(listen):
         RecordingError, match=r"^the microphone gave no sound without gaps for 0\.3 s, expected"
     ):
         next(moments)
+    inbox, still = stream._Inbox(16_000), types.SimpleNamespace(inputBufferAdcTime=0.0)
+    for is_torn in (True, False, False, True, True, False):
+        inbox.put(np.zeros((100, 1), np.float32), 100, still, is_torn)
+    assert [inbox.take()[0] for _ in range(3)] == [100, 200, 500]
 
 
 def test_a_microphone_or_library_that_is_missing_is_named(monkeypatch, tmp_path, listen):
