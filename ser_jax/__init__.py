@@ -42,7 +42,7 @@ The public interface, imported when it is first used; everything else may change
     Config                         of an experiment, the source of all defaults
 
     uar, recalls, confusion, ccc   metrics
-    statistics                     a module: intervals over speakers, tests between settings
+    statistics                     a module: intervals and tests over seeds and speakers
     attention                      a module: which segment wins, by how much (Sec. 6)
 
     Recognizer                     a trained model: recordings to predictions

@@ -60,6 +60,13 @@ def interval(
     degrees of freedom follow from those of the two parts (Satterthwaite), at most S - 1. A single run says
     nothing of other seeds: its interval is for other speakers alone.
 
+    Of 1,000 simulated corpora each (UAR; 60 utterances a speaker; 3, 5 or 10 runs, whose recalls differ by a
+    standard deviation of 0, 1 or 3 points) 95 % intervals held the truth in
+
+        speakers              2      3      4      5      6      8     12     23
+        lowest of 9, %     99.1   95.3   94.3   93.6   94.7   94.2   94.3   93.9
+        highest of 9, %   100.0   97.1   96.8   96.2   96.8   96.0   96.5   95.6
+
     Args:
       metric: "UAR" of `classes` classes, or "CCC".
       labels: [M] classes, -1 if unlabelled, or [M] or [M, D] numbers, NaN if unlabelled.
@@ -97,6 +104,14 @@ def difference_test(
     The difference of the settings' mean scores is compared with its standard error, as in `interval`: V is
     that of the differences between the settings' means for each cluster, and both settings' runs and
     interactions enter. Runs of the two settings are not paired, whatever their seeds.
+
+    In the same simulations, of two settings that are equal for every speaker, p <= 0.05 in
+
+        speakers              2      3      4      5      6      8     12     23
+        lowest of 9, %      0.0    0.0    0.0    0.7    1.1    1.7    2.3    2.4
+        highest of 9, %     0.1    1.0    1.9    2.6    3.1    3.7    4.4    4.8
+
+    and with a true difference of 10 points, 12 speakers and 5 runs of each, in 98.2 to 100 %.
 
     Args:
       metric, labels, cluster, classes: see `interval`, also for errors.

@@ -122,7 +122,7 @@ def write_figure(path: Path, figure: Figure) -> None:
 
 
 def runs(results: Results, rows: Sequence[Row]) -> Chart:
-    """Return a chart of every run's score with the interval over speakers, a panel per column."""
+    """Return a chart of every run's score with its 95 % interval, a panel per column."""
     names = {row.slug: row.setting for row in rows} if results.many else labels(rows)
 
     def draw(axis: Axes, column: Sequence[Row]) -> None:
@@ -143,7 +143,7 @@ def runs(results: Results, rows: Sequence[Row]) -> Chart:
         axis.set(ylim=(len(lanes) - 0.4, -0.6), xlim=limits(column[0], axis.get_xlim()))
         axis.set_xlabel(unit(column[0].metric))
 
-    note = "Dots: runs. Lines: their mean over folds. Grey: 95 % over speakers, pooled. Dotted: chance."
+    note = "Dots: runs. Lines: their mean over folds. Grey: 95 % interval, pooled. Dotted: chance."
     if results.many:
         note += " A line of dots per training corpus."
     if any(not math.isnan(row.paper) for row in rows):
@@ -249,7 +249,7 @@ def learning_curve(results: Results, rows: Sequence[Row]) -> Chart:
         axis.set(xlabel="utterances per fold", ylabel=unit(column[0].metric))
         axis.set_ylim(limits(column[0], axis.get_ylim()))
 
-    lines = "A line per training corpus." if results.many else "Bars: 95 % over speakers."
+    lines = "A line per training corpus." if results.many else "Bars: 95 % intervals."
     note = f"Scores pooled over utterances, the mean over runs. {lines} Dotted: chance."
     return Chart("Scores by utterances per fold", note, draw, by_column(results, rows), 2.6)
 
