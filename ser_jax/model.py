@@ -91,9 +91,10 @@ class AttentiveCNN:
       stride: frames between positions; 3 is the only stride that yields the paper's eight segments.
       pool: positions that one segment is the maximum of.
       dropout: share of the classifier's inputs dropped in training.
-      mask_attention: give segments that begin after the sound no weight; the paper's have one.
-      padding: what follows the sound: zero, the paper's, which the convolution skips; edge, its last frame;
-        or silence, the frame of the utterance with the lowest mean.
+      mask_attention: give no weight to segments that begin after the sound; in the paper they have weight.
+        The sound ends with the last frame that is not all zero, also after an augmentation.
+      padding: what fills the frames after the sound: zero (the paper; the convolution skips it), edge (the
+        last frame) or silence (the frame with the lowest mean).
       precision: of the convolution's products: float32, tf32 or bfloat16 (see `segment_maxima`); everything
         else is always float32.
     """
@@ -221,23 +222,16 @@ class Probe:
         return 1
 
     def network(self) -> nn.Module:
-        return _Probe(self)
+        return _Linear(self)
 
-
-class _Probe(nn.Module):
-    config: Probe
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B T F"], training: bool) -> Output:
-        statistics = pooled(x)
-        dropped = nn.Dropout(self.config.dropout, deterministic=not training)(statistics)
-        classifier = nn.Dense(self.config.outputs, kernel_init=GLOROT, precision=EXACT, name="classifier")
-        return Output(classifier(dropped), jnp.ones((len(x), 1)), statistics)
+    def numbers(self, x: Float[Array, "B T F"]) -> Float[jax.Array, "B 2*F"]:
+        """Return what the classifier sees."""
+        return pooled(x)
 
 
 @dataclasses.dataclass(frozen=True)
 class Single:
-    """A linear classifier of one number of an utterance: how much of a task that alone tells.
+    """A linear classifier of one number per utterance: how much of a task this number explains.
 
     Attributes:
       quantity: "level", the mean of the features over time and bands, which is that of the recording for
@@ -249,6 +243,7 @@ class Single:
     bands: int = 26
     frames: int = 750
     outputs: int = 2
+    dropout = 0.0
 
     def __post_init__(self) -> None:
         if self.quantity not in ("level", "duration"):
@@ -260,21 +255,25 @@ class Single:
         return 1
 
     def network(self) -> nn.Module:
-        return _Single(self)
+        return _Linear(self)
+
+    def numbers(self, x: Float[Array, "B T F"]) -> Float[jax.Array, "B 1"]:
+        """Return what the classifier sees."""
+        count = jnp.maximum(valid_frames(x), 1)[:, None]
+        if self.quantity == "level":
+            return x.sum(axis=(1, 2))[:, None] / (count * x.shape[2])
+        return jnp.log2(4 * count / self.frames)  # 0 for a quarter
 
 
-class _Single(nn.Module):
-    config: Single
+class _Linear(nn.Module):
+    config: "Probe | Single"
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T F"], training: bool) -> Output:
-        count = valid_frames(x)[:, None]
-        if self.config.quantity == "level":
-            number = x.sum(axis=(1, 2))[:, None] / (jnp.maximum(count, 1) * x.shape[2])
-        else:
-            number = jnp.log2(4 * jnp.maximum(count, 1) / self.config.frames)  # 0 for a quarter
-        classifier = nn.Dense(self.config.outputs, kernel_init=GLOROT, precision=EXACT, name="classifier")
-        return Output(classifier(number), jnp.ones((len(x), 1)), number)
+        c, numbers = self.config, self.config.numbers(x)
+        dropped = nn.Dropout(c.dropout, deterministic=not training)(numbers)
+        classifier = nn.Dense(c.outputs, kernel_init=GLOROT, precision=EXACT, name="classifier")
+        return Output(classifier(dropped), jnp.ones((len(x), 1)), numbers)
 
 
 def valid_frames(x: Float[Array, "B T F"]) -> Int[jax.Array, "B"]:

@@ -79,7 +79,7 @@ def predicted(task, right, *, name, train, test, seed=0, runs=3, folds=5, dev=Fa
         fold = (fold - 1) % folds
     speakers = np.repeat([f"s{i}" for i in range(SPEAKERS)], EACH)
     facts = {"utterance": np.array(UTTERANCES), "speaker": speakers, "session": speakers, "fold": fold}
-    facts["sex"] = np.where(np.arange(n) // EACH % 2, "male", "female")
+    facts |= {"cluster": np.arange(n) // EACH, "sex": np.where(np.arange(n) // EACH % 2, "male", "female")}
     return stored.make_predictions(
         task, name=name, train=train, test=test, labels=labels, seed=np.arange(runs),
         outputs=outputs.astype(np.float32), **facts,

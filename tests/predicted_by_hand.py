@@ -30,8 +30,8 @@ def predicted(high=HIGH, name="monolingual", train=("de",), test=("de",), rows=s
     """Predictions of class 1 as `high` has them."""
     facts = {
         "utterance": np.array([f"u{i}" for i in range(8)]), "speaker": np.array(list("aabbccdd")),
-        "session": np.array(list("aabbccdd")), "sex": np.repeat(["female", "male"], 4), "fold": FOLD,
-        "labels": LABEL,
+        "session": np.array(list("aabbccdd")), "cluster": np.repeat(range(4), 2),
+        "sex": np.repeat(["female", "male"], 4), "fold": FOLD, "labels": LABEL,
     }  # fmt: skip
     facts = {key: value[rows] for key, value in facts.items()}
     outputs = np.stack([1 - high[:, rows], high[:, rows]], axis=-1).astype(np.float32)

@@ -75,6 +75,21 @@ def own(tmp_path, monkeypatch):
     sys.modules.pop("own_module", None)
 
 
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"standardize": "auto"}, "--protocol.standardize auto, expected one of train, corpus, speaker"),
+        ({"finetune_draw": "x"}, "--protocol.finetune-draw x, expected one of split, disjoint, pooled"),
+        ({"baselines": ("level", "level")}, "--protocol.baselines level level, expected some of level, dur"),
+        ({"adapted": ("train",)}, "--adapted train is what all rows use, expected other statistics"),
+        ({"trim": 0.0}, "--protocol.trim is 0, expected more than 0, at most 100 dB"),
+    ],
+)
+def test_a_protocol_that_does_not_exist_is_named(fields, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        ProtocolConfig(**fields)
+
+
 def test_the_network_follows_from_features_and_task():
     config = Config(features=Waveform(seconds=2.0), tasks=(TASKS["all"],), model=Probe())
     network = config.network(config.tasks[0])

@@ -113,7 +113,7 @@ def test_trimming_leaves_what_lies_between_start_and_end():
     features, frames = bands(*levels)
     whole = noise_corpus(sessions=1, speakers_a_session=1, each=3)
     whole = dataclasses.replace(whole, features=features, frames=frames.astype(np.int32))
-    for below, start, stop in ((25.0, 20, 200), (20.0, 100, 200), (35.0, 20, 260)):
+    for below, start, stop in ((25.0, 20, 200), (20.0, 100, 200), (35.0, 20, 260), (100.0, 20, 260)):
         found = trim(whole, below)
         assert found.frames.tolist() == [stop - start, FRAMES, 50]
         np.testing.assert_array_equal(found.features[0, : stop - start], features[0, start:stop])

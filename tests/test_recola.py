@@ -139,7 +139,7 @@ def test_unknown_partners_are_named_with_what_follows(tmp_path, caplog, known):
         people(tmp_path, known)
     read(tmp_path)
     whose = "P17" if known and "Group" in known else "P16, P17"
-    assert f"the partner of {whose} is unknown, so that each is a session, and partners may be" in caplog.text
+    assert f"partners of {whose} unknown: each counts as a session, so that two who talked" in caplog.text
 
 
 def test_releases_spell_their_folders_differently(tmp_path):

@@ -51,7 +51,14 @@ def test_predictions_are_found_by_utterance_seed_and_fold():
 
 def facts(count, **changes):
     names = np.array([f"u{i}" for i in range(count)])
-    own = {"utterance": names, "speaker": names, "session": names, "sex": names, "fold": np.arange(count) % 2}
+    own = {
+        "utterance": names,
+        "speaker": names,
+        "session": names,
+        "cluster": np.arange(count),
+        "sex": names,
+        "fold": np.arange(count) % 2,
+    }
     return own | {"train": ("one",), "test": ("two",), "name": "mine"} | changes
 
 

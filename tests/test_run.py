@@ -21,6 +21,7 @@ from ser_jax.experiment.results import read_predictions, read_training
 from ser_jax.experiment.run import UNFINISHED, run
 from ser_jax.experiment.settings import (
     ExperimentError,
+    baselines,
     cross_validation,
     crosslingual,
     finetuned,
@@ -31,6 +32,8 @@ from ser_jax.features import LogMel
 from ser_jax.metrics import labelled
 from ser_jax.model import Probe
 from ser_jax.objectives import DomainAdversarial, SupervisedContrastive
+from ser_jax.report import Results
+from ser_jax.report.tables import caption
 from ser_jax.tasks import TASKS, Regression
 from ser_jax.train import TrainConfig
 
@@ -324,3 +327,24 @@ def test_further_work_runs_while_the_folder_is_locked(copy):
 
     run(monolingual(copy), copy, after)
     assert seen == [(copy, ["one", "two"], 0)]
+
+
+def test_the_whole_protocol_is_varied_by_its_fields(tmp_path, pair):
+    """Trimmed speech, sessions that develop, adapted rows and baselines beside the strict ones."""
+    few = {"adapted": ("corpus",), "baselines": ("level",), "dev": "session", "finetune_draw": "pooled"}
+    own = changed(config(out=tmp_path / "out", tasks=AROUSAL, model=Probe()), trim=60.0, **few)
+    wanted = table2(own)
+    seen = []
+    run([*wanted, *baselines(own, wanted)], own, lambda _, pool, machine: seen.append(pool))
+    [pool] = seen
+    assert (pool.frames < np.concatenate([corpus.frames for corpus in pair.values()])).any()
+    assert not any(map(pool.partners, pool.names))
+    found = Results(own.out)
+    assert {*found.settings} >= {"crosslingual_corpus", "crosslingual_corpus_level", "finetuned_level"}
+    for cell in found.cells.values():
+        assert len(np.unique(cell.cluster)) == len(np.unique(cell.session))
+        assert {*cell.sex} == {"female", "male"}
+    for slug, log in found.logs.items():
+        if slug.startswith("finetuned-"):
+            assert log.different <= 5 * own.protocol.finetune_samples
+            assert f"draws {log.different} different" in caption(found, found.rows(["finetuned"]))

@@ -15,6 +15,7 @@ from ser_jax.experiment.run import by_stack
 from ser_jax.experiment.settings import (
     SAMPLES,
     ExperimentError,
+    Pool,
     crosslingual,
     finetuned,
     learning_curve,
@@ -26,6 +27,7 @@ from ser_jax.experiment.settings import (
     tuning,
     whole_corpora,
 )
+from ser_jax.features import Waveform
 from ser_jax.model import Probe
 from ser_jax.objectives import DomainAdversarial
 from ser_jax.tasks import TASKS, Categorical, Regression
@@ -132,12 +134,13 @@ def test_section_4_of_the_paper():
 def test_fine_tuning_standardizes_as_what_it_starts_from(name, mode):
     """And what stands beside cross-lingual training differs from it in statistics alone."""
     everyone = noise("one", "two")
-    everyone["one"].features[...] += 3  # in dB
-    own = changed(config(tasks=AROUSAL), standardize=mode, adapted=("corpus", "speaker"))
+    others = tuple({"train", "corpus", "speaker"} - {mode})
+    own = changed(config(tasks=AROUSAL), standardize=mode, adapted=others)
     specs, _ = planned(table2(own), everyone)
-    for one, each in specs.items():
-        if one.name != name:
-            continue
+    wanted = [one for one in specs if one.name == name]
+    assert len(wanted) == (0 if name == f"crosslingual_{mode}" else 2)
+    for one in wanted:
+        each = specs[one]
         [before] = [other for other in specs if (other.name, other.train) == ("crosslingual", one.train)]
         if name == "finetuned":
             for spec in each:
@@ -147,6 +150,7 @@ def test_fine_tuning_standardizes_as_what_it_starts_from(name, mode):
             changes = {"name": "crosslingual", "standardize": mode, "beside": ""}
             assert dataclasses.replace(one, **changes) == before
             assert one.standardize == name.removeprefix("crosslingual_")
+            assert not np.array_equal(each[0].scaler().mean, specs[before][0].scaler().mean)
 
 
 @pytest.mark.parametrize("draw", ["split", "disjoint", "pooled"])
@@ -176,6 +180,29 @@ def test_fine_tuning_draws_as_the_paper_may_be_read(draw):
     assert missing
 
 
+def test_people_who_met_make_a_cluster_and_their_overlap_is_known():
+    everyone = noise("one", "two")
+    together = pool(everyone)
+    assert len(np.unique(together.cluster)) == 5 + 6  # sessions of the same names, in two corpora
+    for name, corpus in everyone.items():
+        assert len(np.unique(together.cluster[together.rows(name)])) == len(np.unique(corpus.session))
+        assert together.partners(name)  # one of two develops, and the other trains
+    apart = Pool(list(everyone.values()), 5, lambda *features: features, dev="session")
+    assert not any(map(apart.partners, everyone))
+    assert not pool({"four": savee()["four"]}).partners("four")
+
+
+def test_a_level_that_is_not_in_the_features_is_refused():
+    for own in (
+        changed(config(tasks=AROUSAL), baselines=("level",), standardize="utterance"),
+        changed(config(tasks=AROUSAL, features=Waveform(), model=Probe()), baselines=("level",)),
+    ):
+        with pytest.raises(
+            ExperimentError, match=r"baselines level of .* features, standardized by .*, expected"
+        ):
+            settings.baselines(own, monolingual(own))
+
+
 def test_a_baseline_takes_the_place_of_the_network_in_every_stage():
     own = changed(config(tasks=AROUSAL), baselines=("level", "duration"), adapted=("corpus",))
     wanted = table2(own)
@@ -184,10 +211,13 @@ def test_a_baseline_takes_the_place_of_the_network_in_every_stage():
     for one, other in zip(found, [*wanted, *wanted], strict=True):
         quantity = one.model.quantity
         assert (one.name, one.beside) == (f"{other.name}_{quantity}", other.name)
+        assert one.training == dataclasses.replace(other.training, learning_rate=0.02)
         assert (one.train, one.test, one.standardize) == (other.train, other.test, other.standardize)
         if one.start is not None:
             assert (one.start.name, one.start.model) == (f"crosslingual_{quantity}", one.model)
     assert not planned(found, noise("one", "two"))[1]
+    alike = [*wanted, *(dataclasses.replace(one, name="other", model=Probe()) for one in wanted[:2])]
+    assert len(settings.baselines(own, alike)) == len(found)  # of what is trained alike there is one
 
 
 def test_settings_train_on_what_the_paper_names():
@@ -300,7 +330,7 @@ def test_utterances_without_a_label_are_in_no_part_of_a_run(task):
                        f"finetuned one>two {task.name}", f"finetuned two>one {task.name}"}  # fmt: skip
 
 
-def test_a_cut_corpus_keeps_its_folds_and_trains_on_as_many_utterances_as_the_smallest_has():
+def test_a_cut_corpus_keeps_its_folds_and_trains_on_its_share_of_the_cut():
     everyone = noise("one", "two")
     first = config("two", "one")
     ordered = {name: everyone[name] for name in first.corpora}

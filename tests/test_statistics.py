@@ -113,7 +113,7 @@ def test_a_difference_of_ten_points_is_found():
 @pytest.mark.parametrize("count", [3, 5, 10])
 @pytest.mark.parametrize("seed_effect", [0, 0.01, 0.03])
 def test_calibration(speakers, count, seed_effect):
-    """The table in the documentation of `interval`, cell by cell."""
+    """Bounds that the tables in the documentation of `interval` and `difference_test` respect."""
     covered, rejected = rates(2000, speakers, count, seed_effect)
     error = 3 * np.sqrt(0.93 * 0.07 / 2000)
     assert covered > 0.93 - error
@@ -125,21 +125,14 @@ def test_calibration(speakers, count, seed_effect):
 
 
 def test_seeds_count():
-    """A test of the runs alone would call halves of one setting's seeds different."""
+    """A test that takes the trained runs as given would call halves of one setting's seeds different."""
     differ = []
     for seed in range(100):
         labels, predictions, speaker = simulated(seed, 10, each=400, count=6, seed_effect=0.02)
         differ.append(difference_test("UAR", labels, predictions[:3], predictions[3:], speaker) <= 0.05)
-        wide, narrow = (
-            (
-                np.diff(function("UAR", labels, predictions, speaker))
-                for function in (interval, speaker_interval)
-            )
-            if seed < 3
-            else (1, 0)
-        )
-        assert wide > narrow
     assert np.mean(differ) < 0.1
+    wide, narrow = (np.diff(one("UAR", labels, predictions, speaker)) for one in (interval, speaker_interval))
+    assert wide > narrow
 
 
 @BOTH
@@ -171,6 +164,8 @@ def test_one_speaker_shows_nothing_of_others(function):
     ratings = [[0.5, np.nan], [0.7, np.nan], [0.2, 2], [0.1, 4]]  # dimension 1 is all of one
     assert np.isnan(function("CCC", ratings, np.ones((1, 4, 2)), ["a", "a", "b", "b"])).all()
     assert np.isnan(difference_test("UAR", labels, predictions, 1 - predictions, ["a"] * 4))
+    same = np.tile([0, 1], 6)  # one setting is always right, the other never: nothing to judge it by
+    assert np.isnan(difference_test("UAR", same, [same], [1 - same], np.repeat(range(6), 2)))
 
 
 @pytest.mark.parametrize(
@@ -197,6 +192,35 @@ def test_a_single_run_has_an_interval_for_other_speakers_alone(seed):
     labels, predictions, speaker = simulated(seed, 12, count=1)
     found = interval("UAR", labels, predictions, speaker)
     assert found == pytest.approx(speaker_interval("UAR", labels, predictions, speaker), abs=0.01)
+
+
+def test_single_runs_are_compared_over_clusters_alone():
+    """As by a paired t test of the clusters' pseudo-values."""
+    labels, predictions, cluster = of_three_classes(0)
+    each = [
+        [
+            6 * uar(labels, run, 3) - 5 * uar(labels[cluster != c], run[cluster != c], 3)
+            for c in np.unique(cluster)
+        ]
+        for run in predictions[:2]
+    ]
+    means = [uar(labels, run, 3) for run in predictions[:2]]
+    error = np.std(np.subtract(*each), ddof=1) / np.sqrt(6)
+    wanted = 2 * stats.t(5).sf(abs(means[0] - means[1]) / error)
+    found = difference_test("UAR", labels, predictions[:1], predictions[1:2], cluster, classes=3)
+    assert found == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("speakers", [6, 10])
+def test_settings_that_differ_by_speaker_but_not_on_average_are_rarely_called_different(speakers):
+    rejected = []
+    for seed in range(200):
+        draw = np.random.default_rng(seed)
+        labels, both, speaker = rated(seed, speakers, count=6)
+        own = draw.normal(0, 0.2, (2, speakers))[:, np.unique(speaker, return_inverse=True)[1]]
+        one, other = both[:3] + own[0], both[3:] + own[1]
+        rejected.append(difference_test("CCC", labels, one, other, speaker) <= 0.05)
+    assert 0 < np.mean(rejected) < 0.05 + tolerance(200)
 
 
 @BOTH

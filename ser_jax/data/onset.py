@@ -65,7 +65,8 @@ def _silence(logmel: np.ndarray, frames: np.ndarray, below: float) -> tuple[np.n
 
     speech = np.pad(level >= threshold[:, None], ((0, 0), (0, LASTING - 1)))
     starts = np.all(np.lib.stride_tricks.sliding_window_view(speech, LASTING, axis=1), axis=2)
-    spoken = starts.any(axis=1) & (loud - below > 10 * np.log10(FLOOR * logmel.shape[2]))
+    audible = loud - min(below, BELOW) > 10 * np.log10(FLOOR * logmel.shape[2])
+    spoken = starts.any(axis=1) & audible
     first = starts.argmax(axis=1)
     last = level.shape[1] - 1 - starts[:, ::-1].argmax(axis=1) + LASTING - 1
     lead, tail = (np.where(spoken, count * HOP / RATE, np.nan) for count in (first, frames - 1 - last))

@@ -27,6 +27,10 @@ ROWS = 7501
 LONGEST_DELAY = 10  # s; nobody reacts later
 DIGITS = 2000  # enough for the exact sum of any annotations
 SEXES = {"female": "female", "f": "female", "male": "male", "m": "male"}
+UNPAIRED = (
+    "%s: partners of %s unknown: each counts as a session, so that two who talked with each other may be in "
+    "training and test of one fold"
+)
 _log = logging.getLogger(__name__)
 
 Trace = Sequence[Sequence[Decimal]]  # [ROWS][raters], one dimension of one participant
@@ -58,11 +62,8 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Catalog:
     for name in sorted(arousal.keys() ^ valence.keys()):
         _log.warning("%s: %s is annotated on one dimension only and left out", behaviour, name)
     people = _people(root, participants)
-    if alone := [name for name in participants if not people.get(name, ("", ""))[1]]:
-        found = (
-            "%s: the partner of %s is unknown, so that each is a session, and partners may be in training "
-        )
-        _log.warning(found + "and test of the same fold", root, ", ".join(alone))
+    if unpaired := [name for name in participants if not people.get(name, ("", ""))[1]]:
+        _log.warning(UNPAIRED, root, ", ".join(unpaired))
     utterances: list[Utterance] = []
     unlabelled = [str(path) for name, path in recordings.items() if name not in participants]
     for name in participants:

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import json
 import re
+import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -57,17 +58,18 @@ class ProtocolConfig:
     Attributes:
       seeds: runs per fold and task, numbered from 0.
       folds: of the cross-validation; fewer for a corpus with fewer separate groups of speakers.
-      dev: what develops: one speaker, whose dialogue partner may train, or whole sessions.
+      dev: who makes up a development set: one speaker (in dyads, the partner then trains), or a session.
       finetune_samples: utterances of the tested corpus that fine-tuning sees per fold.
       finetune_epochs: epochs of fine-tuning.
       finetune_draw: where they are drawn: split, from each fold's training part; disjoint, from a group of
         speakers that no other fold draws from; pooled, once for all folds, of which each takes those in its
         training part.
       standardize: whose statistics standardize features, see `data.standardize`.
-      adapted: other statistics of which Table 2 and (c) show cross-lingual rows beside the strict ones.
-      baselines: rows beside every other one of what this alone tells.
-      cut: what the corpus cut to the size of the smallest loses: training utterances, or tested ones too.
-      trim: dB below the loud frames; quieter ones before and after speech are cut. Off by default.
+      adapted: further modes of `standardize`, each shown as extra cross-lingual rows of Table 2 and (c).
+      baselines: extra rows, for every setting, of a linear classifier of this number alone.
+      cut: what `english_1308` cuts: the training sets, or training, development and test sets.
+      trim: cut frames before and after speech, which is at most this many dB below the loud frames (see
+        `data.onset`); off by default.
       label_rule: where IEMOCAP's valence of 2.5 falls, see `data.labels.classes`.
     """
 
@@ -86,6 +88,16 @@ class ProtocolConfig:
 
     def __post_init__(self) -> None:
         at_least(self, seeds=1, folds=2, finetune_samples=1, finetune_epochs=1)
+        for name, kind in typing.get_type_hints(type(self)).items():
+            several = typing.get_origin(kind) is tuple
+            known = typing.get_args(typing.get_args(kind)[0] if several else kind)
+            values = getattr(self, name) if several else (getattr(self, name),)
+            odd = [value for value in values if value not in known]
+            if (several or typing.get_origin(kind) is Literal) and (odd or len(set(values)) < len(values)):
+                found = f"{flag(self, name)} {' '.join(map(str, values))}"
+                raise ConfigError(f"{found}, expected {'some' if several else 'one'} of {', '.join(known)}")
+        if self.standardize in self.adapted:
+            raise ConfigError(f"--adapted {self.standardize} is what all rows use, expected other statistics")
         if self.trim is not None and not 0 < self.trim <= 100:
             raise ConfigError(f"{flag(self, 'trim')} is {self.trim:g}, expected more than 0, at most 100 dB")
 

@@ -28,7 +28,6 @@ import jax
 import numpy as np
 
 from ser_jax import checkpoint, io
-from ser_jax.data.folds import connected_speakers
 from ser_jax.devices import Machine
 from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import ResultsError, beside
@@ -45,7 +44,7 @@ PARTS = {"config": dict, "corpora": list, "folds": dict, "settings": dict, "miss
          "sessions": list}  # fmt: skip
 NEUTRAL = ("out", "data_dir", "compute")  # parts of the tree that change no result
 FOLDERS = ("predictions", "models", "training")
-BY_UTTERANCE = ("utterance", "speaker", "session", "sex", "fold", "labels")
+BY_UTTERANCE = ("utterance", "speaker", "session", "cluster", "sex", "fold", "labels")
 BY_RUN = ("seed", "outputs", "predictions", "scores")
 FACTS = ("setting", "train", "test", "task", "metric", "class_names", "chance")
 
@@ -64,6 +63,7 @@ class Predictions:
     utterance: np.ndarray  # [M] str
     speaker: np.ndarray  # [M] str
     session: np.ndarray  # [M] str
+    cluster: np.ndarray  # [M] int, of speakers who met, see `data.folds.connected_speakers`
     sex: np.ndarray  # [M] str
     fold: np.ndarray  # [M] int, that tested the utterance, from 0
     labels: np.ndarray  # [M] int true classes, or [M, K] float32 numbers (NaN if not annotated)
@@ -76,11 +76,6 @@ class Predictions:
     def slug(self) -> str:
         """The name of its file."""
         return slug(self.setting, self.train, self.test, self.task)
-
-    @property
-    def cluster(self) -> np.ndarray:
-        """The group of people who met that each utterance's speaker belongs to, [M] int."""
-        return connected_speakers(self.session, self.speaker)
 
     def only(
         self, *, seeds: np.ndarray | slice = slice(None), rows: np.ndarray | slice = slice(None)
@@ -138,8 +133,8 @@ def gather_predictions(
         found[np.searchsorted(seeds, spec.seed), place] = own[wanted]
         fold[place] = spec.fold
     speaker = pool.speaker_id if len(test) > 1 else pool.speaker  # corpora may share names
-    session = pool.session_id if len(test) > 1 else pool.session
-    columns = {"utterance": pool.id, "speaker": speaker, "session": session, "sex": pool.sex}
+    columns = {"utterance": pool.id, "speaker": speaker, "session": pool.session, "sex": pool.sex}
+    columns |= {"cluster": pool.cluster}
     facts = {name: column[rows] for name, column in columns.items()}
     facts |= {"labels": pool.labels(setting.task)[rows], "fold": fold, "seed": seeds}
     return make_predictions(

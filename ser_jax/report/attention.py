@@ -46,7 +46,7 @@ Shares = dict[str, np.ndarray]  # by the names of `COLUMNS`: [R, S] or [R]; `exp
 def settings(config: Config) -> list[Setting]:
     """Return the settings whose models are analysed: mono-lingual ones of the first task.
 
-    If the network's attention can leave out padding and does not, both networks are.
+    If attention can leave out padding but does not, the same network with masked attention is added.
 
     Raises: ExperimentError if the network has no attention over several segments.
     """
@@ -56,7 +56,7 @@ def settings(config: Config) -> list[Setting]:
     every = monolingual(config)
     if not getattr(config.model, "mask_attention", True):
         masked: Any = dataclasses.replace(config.model, mask_attention=True)  # type: ignore[type-var]
-        every += monolingual(dataclasses.replace(config, model=masked), MASKED)
+        every += monolingual(dataclasses.replace(config, model=masked), MASKED, beside="monolingual")
     return [setting for setting in every if setting.task == config.tasks[0]]
 
 

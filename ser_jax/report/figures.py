@@ -74,15 +74,15 @@ def charts(results: Results, rows: Sequence[Row], figure: str | None = None) -> 
     A `figure` of "tuning" or "learning_curve" is the chart of such an experiment alone.
     """
     scored = [row for row in rows if not row.missing]
-    own = [row for row in rows if not results.beside(row)]
+    own = [row for row in scored if not results.beside(row)]
     if figure is not None:
-        found = {"": {"tuning": tuning, "learning_curve": learning_curve}[figure](results, scored)}
+        found = {"": {"tuning": tuning, "learning_curve": learning_curve}[figure](results, own)}
     else:
         found = {
             "": runs(results, scored),
             "_matrix": matrix(results, scored),
-            "_confusions": confusions(results, [row for row in own if not row.missing]),
-            "_training": training(results, {row.setting for row in own}),
+            "_confusions": confusions(results, own),
+            "_training": training(results, {row.setting for row in rows if not results.beside(row)}),
         }
     return {name: chart for name, chart in found.items() if chart.panels}
 

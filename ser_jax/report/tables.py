@@ -8,7 +8,6 @@ import contextlib
 import csv
 import functools
 import io
-import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -43,18 +42,19 @@ LATEX = str.maketrans({name: f"\\{name}" for name in "%_&#$"} | {"±": r"$\pm$",
 POOLED = (
     "Pooled: score over all utterances at once, with a 95 % interval for other seeds and other speakers (of "
     "one seed: for other speakers alone). Chance: the range that 95 % of random guesses fall in. By class: "
-    "recall of each class, or CCC of each dimension. Speakers: in brackets, the groups of people who met, "
-    "if these are fewer; they are what is sampled."
+    "recall of each class, or CCC of each dimension. Speakers: in brackets, clusters of speakers who met, if "
+    "there are fewer; clusters are the unit of sampling."
 )
 TESTED = (
     "Differences of the pooled scores on the utterances that both settings tested (UAR: percentage points). "
-    "p: test over seeds and speakers (or groups of people who met) together, with Holm's correction for all "
-    "comparisons on the same corpus and task; * marks values below 0.05."
+    "p: test over seeds and clusters of speakers together (of one seed each: over clusters alone), with "
+    "Holm's correction per corpus and task, separately for comparisons between settings and for those of a "
+    "variant with its own setting; * marks values below 0.05."
 )
-FEWEST = 6  # clusters with which a permutation test can reach 0.05
+FEWEST = 6  # clusters with which a test without assumptions can reach 0.05
 FEW = (
-    " Of n groups of speakers, a test without assumptions about their distribution could not give a p below "
-    "2 / 2^n, 0.0625 for five: smaller values on fewer than six groups are marked ?, not *."
+    " With n clusters, a test that assumes no distribution cannot give p below 2 / 2^n (0.0625 for five). "
+    "With fewer than six, p below 0.05 is therefore marked ?, not *."
 )
 PARTS = ("features", "model", "train", "protocol")  # of a configuration whose changes a caption names
 
@@ -72,7 +72,7 @@ class Row(NamedTuple):
     runs: int = 0
     folds: int = 0
     speakers: int = 0
-    clusters: int = 0  # groups of speakers who met
+    clusters: int = 0  # of speakers who met
     utterances: int = 0
     pooled: float = NAN  # score over all utterances at once, mean over runs
     low: float = NAN  # 95 % interval of `pooled`, over seeds and clusters
@@ -99,7 +99,8 @@ class Comparison(NamedTuple):
     other: Row
     difference: float  # pooled score of `one` minus that of `other`, in the units of `Row`
     p: float  # two-sided, over seeds and clusters of speakers
-    p_holm: float  # corrected for all comparisons on the same corpus and task
+    p_holm: float  # corrected for all comparisons of its kind on the same corpus and task
+    clusters: int  # of speakers who met, that both tested
 
 
 class Results:
@@ -195,25 +196,33 @@ class Results:
     def comparisons(self, rows: Sequence[Row]) -> list[Comparison]:
         """Compare every setting with the first one of its column and with the one before it.
 
-        A setting that stands beside another is compared with that alone. p-values are corrected for all
-        comparisons of a column that answer one question: those among its settings, and those with what stands
-        beside them. The settings of a tuning are left out, since the best of them is chosen.
+        The latter is of the same training corpora, if there is one. A setting that stands beside another is
+        compared with that alone. p-values are corrected for all comparisons among the settings of a column,
+        and for all with what stands beside them. The settings of a tuning are left out, since the best of
+        them is chosen.
         """
         found = []
         tested = [row for row in rows if not row.missing and not self.description(row).get("tuned")]
         for column in columns(tested):
             own = [row for row in column if not self.beside(row)]
-            neighbours = [(later, former) for former, later in itertools.pairwise(own[1:])]
-            aside = [
-                (row, other)
-                for row, other in itertools.product(column, column)
-                if (self.beside(row), row.train) == (other.setting, other.train)
-            ]
-            for pairs in (list(dict.fromkeys([*((row, own[0]) for row in own[1:]), *neighbours])), aside):
-                values = [self._compared(one.slug, other.slug) for one, other in pairs]
-                corrected = holm([p for _, p in values]).tolist()
-                each = zip(pairs, values, corrected, strict=True)
-                found += [Comparison(*pair, *value, p_holm) for pair, value, p_holm in each]
+            places = {(row.setting, row.train): row for row in column}
+            pairs = dict.fromkeys((row, own[0]) for row in own[1:])
+            for i, row in enumerate(own[2:], 2):
+                before = [other for other in own[i - 1 : 0 : -1] if other.setting != row.setting]
+                before.sort(key=lambda other: other.train != row.train)
+                pairs |= dict.fromkeys((row, other) for other in before[:1])
+            aside = {
+                (row, places[host]): None
+                for row in column
+                if (host := (self.beside(row), row.train)) in places
+            }
+            for family in (pairs, aside):
+                values = [self._compared(one.slug, other.slug) for one, other in family]
+                corrected = holm([p for _, p, _ in values]).tolist()
+                found += [
+                    Comparison(*pair, difference, p, p_holm, clusters)
+                    for pair, (difference, p, clusters), p_holm in zip(family, values, corrected, strict=True)
+                ]
         return found
 
     def beside(self, row: Row) -> str:
@@ -284,19 +293,20 @@ def by_class(cell: Predictions) -> Float[np.ndarray, "R K"]:
     return metrics.ccc(cell.labels, cell.predictions)
 
 
-def compared(one: Predictions, other: Predictions) -> tuple[float, float]:
-    """Return the difference of the pooled scores over the utterances tested in both cells, and its p-value.
+def compared(one: Predictions, other: Predictions) -> tuple[float, float, int]:
+    """Return the difference of the pooled scores over the utterances tested in both cells, p, and clusters.
 
-    Both are NaN if the metric is neither UAR nor CCC, or is not defined on these utterances.
+    The first two are NaN if the metric is neither UAR nor CCC, or is not defined on these utterances.
     """
     both = (one, other), (other, one)
     one, other = (cell.only(rows=np.isin(cell.utterance, shared.utterance)) for cell, shared in both)
     predictions, classes = (one.predictions, other.predictions), max(2, len(one.class_names))
+    clusters = len(np.unique(one.cluster))
     try:
         p = difference_test(one.metric, one.labels, *predictions, one.cluster, classes=classes)
     except ValueError:
-        return NAN, NAN
-    return (NAN if np.isnan(p) else pooled_score(one) - pooled_score(other)), p
+        return NAN, NAN, clusters
+    return (NAN if np.isnan(p) else pooled_score(one) - pooled_score(other)), p, clusters
 
 
 def labels(rows: Sequence[Row]) -> dict[str, str]:
@@ -462,7 +472,7 @@ def _drawn(results: Results, row: Row) -> str:
     about, log = results.description(row), results.logs.get(row.slug)
     if log is None or not about["samples"] or about["draw_by_seed"]:
         return ""
-    return f"{log.different} different utterances of {results.title(row.test)}"
+    return f"{log.different} different utterances of {results.title(row.test)} ({row.task})"
 
 
 def options(results: Results) -> str:
@@ -508,9 +518,9 @@ def intervals(results: Results, rows: Sequence[Row]) -> list[list[str]]:
 def differences(results: Results, rows: Sequence[Row]) -> list[list[str]]:
     """Return the comparisons between settings, the head first."""
     lines, names = [["on", "setting", "against", "difference", "p", "p (Holm)"]], labels(rows)
-    for one, other, difference, p, p_holm in results.comparisons(rows):
+    for one, other, difference, p, p_holm, clusters in results.comparisons(rows):
         signed = ("+" if difference >= 0 else "") + number(one, difference)
-        mark = "" if not p_holm < 0.05 else " ?" if one.clusters < FEWEST else " *"
+        mark = "" if not p_holm < 0.05 else " ?" if clusters < FEWEST else " *"
         p_values = _p(p), _p(p_holm) + mark
         lines.append([heading(results, one), names[one.slug], names[other.slug], signed, *p_values])
     return lines
