@@ -7,7 +7,7 @@ baseline. Any network that meets `Architecture` can take their place.
 
 import dataclasses
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ Tree: TypeAlias = Any  # of arrays, as `jax.tree` walks it
 GLOROT = nn.initializers.glorot_uniform()  # paper silent; TensorFlow's default
 EXACT = lax.Precision.HIGHEST  # these products are small; an accelerator's default would round their inputs
 LEAST_VARIANCE = 1e-6  # keeps the gradient of the square root finite for constant features
-PADDINGS = ("zero", "edge", "silence")
+Padding = Literal["zero", "edge", "silence"]
 TRIED = 3  # utterances of the batch that `check` traces
 
 
@@ -108,12 +108,13 @@ class AttentiveCNN:
     pool: int = 30
     dropout: float = 0.5
     mask_attention: bool = False
-    padding: Literal["zero", "edge", "silence"] = "zero"
+    padding: Padding = "zero"
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.padding not in PADDINGS:
-            raise ArchitectureError(f"padding {self.padding!r}, expected one of {', '.join(PADDINGS)}")
+        if self.padding not in get_args(Padding):
+            known = ", ".join(get_args(Padding))
+            raise ArchitectureError(f"padding {self.padding!r}, expected one of {known}")
         if self.precision not in PRECISIONS:
             raise ArchitectureError(f"precision {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
         if min(self.channels, self.kernel, self.stride, self.pool) < 1 or not 0 <= self.dropout < 1:

@@ -44,9 +44,9 @@ class CorpusConfig(tfds.core.BuilderConfig):
     """One corpus: the name of its folder, its facts and its features."""
 
     catalog: Catalog | None = None  # by default what is read from tfds's `manual_dir`
-    frontend: Frontend = store.LOGMEL
-    workers: int | None = None  # processes; all cores by default
-    skip_bad: bool = False  # whether to leave out utterances that cannot be prepared
+    frontend: Frontend
+    workers: int | None  # processes; None for all cores
+    skip_bad: bool  # whether to leave out utterances that cannot be prepared
 
 
 class StableWriter(tfds.core.ExampleWriter):
@@ -117,9 +117,8 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         self._check(flaws)  # before anything is decoded
         present.sort(key=lambda utterance: utterance.id)
         do = recorder(config.frontend)
-        records = in_order(
-            do, present, worker_count(config.workers), config.name
-        )  # starts when it is first read
+        workers = worker_count(config.workers)
+        records = in_order(do, present, workers, config.name)  # starts when it is first read
         firsts = range(0, len(present), SHARD)
         results: list[Callable] = [functools.partial(itertools.islice, records, SHARD) for _ in firsts]
         if download_config.beam_runner is not None:  # whose workers have another working directory

@@ -1,4 +1,4 @@
-"""Where speech starts and ends in a recording, and corpora without the silence around it."""
+"""Find where speech starts and ends in recordings, and trim the silence around it."""
 
 import dataclasses
 from typing import NamedTuple
