@@ -140,7 +140,7 @@ def test_names_descriptions_and_tags():
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("wavform", "'wavform', expected logmel, waveform or module:Name; did you mean 'waveform'"),
+        ("wavform", "'wavform', expected logmel, waveform, whisper or module:Name; did you mean 'waveform'"),
         ("", "no front end ''"),
         ("os:path", "no front end 'os:path'"),
         ("os:nothing", "front end 'os:nothing': .* has no attribute 'nothing', expected module:Name"),

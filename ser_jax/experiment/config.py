@@ -216,7 +216,8 @@ def choose(kind: str, name: str) -> Any:
     what = f"--{kind} {name}"
     if name not in known and ":" not in name:
         raise ConfigError(f"{what}: expected one of {', '.join(known)}, or module:Name{meant(name, known)}")
-    found = known[name] if name in known else import_name(what, name)
+    found = known.get(name, name)
+    found = import_name(what, found) if isinstance(found, str) else found
     try:
         found = found() if inspect.isclass(found) else found
         hash(found)
