@@ -90,6 +90,29 @@ class LogMel(Frontend):
 
 
 @dataclasses.dataclass(frozen=True)
+class MFCC(Frontend):
+    """Mel-frequency cepstral coefficients: the first of the orthonormal cosine transform of `LogMel`.
+
+    Attributes:
+      dims: F, how many; the first is of the level.
+    """
+
+    name: ClassVar[str] = "mfcc"
+    rate: ClassVar[float] = RATE / HOP
+    dims: int = 13  # type: ignore[misc]  # a field here
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.dims <= BANDS:
+            raise FrontendError(f"{self.dims} coefficients, expected 1 to {BANDS}")
+
+    def extract(self, samples: Shaped[np.ndarray, " n"]) -> Float64[np.ndarray, "t F"]:
+        """Return the coefficients of at least 400 samples."""
+        from scipy.fft import dct
+
+        return dct(logmel(samples), norm="ortho", axis=1)[:, : self.dims]
+
+
+@dataclasses.dataclass(frozen=True)
 class Waveform(Frontend):
     """Samples at 16 kHz, one a frame, for networks that learn their own front end; 480 kB an utterance."""
 
@@ -105,6 +128,8 @@ class Waveform(Frontend):
 FRONTENDS = {  # imported when needed
     "logmel": "ser_jax.features:LogMel",
     "waveform": "ser_jax.features:Waveform",
+    "mfcc": "ser_jax.features:MFCC",
+    "egemaps": "ser_jax.features.egemaps:EGeMAPS",
     "whisper": "ser_jax.features.whisper:Whisper",
 }
 
