@@ -114,7 +114,7 @@ def test_equals_the_parity_vectors():
     norm = (jnp.asarray(encoder.stem[f"layer_norm.{part}"]) for part in ("weight", "bias"))
     last = normalize(found, *norm)
     np.testing.assert_allclose(last[0], known["expected"], atol=1e-4)
-    own = read_encoder(Path(whisper.__file__).parent / "whisper_tiny_en")
+    own = read_encoder(whisper.PACKAGED)
     for name, weight in own.blocks.items():
         np.testing.assert_array_equal(weight, encoder.blocks[name][:2])
 

@@ -21,6 +21,7 @@ from jax import lax
 from ser_jax.features import HOP, RATE, WINDOW, Frontend, FrontendError, hann
 from ser_jax.shapes import Array, Float, Float16, Int, Shaped
 
+PACKAGED = Path(__file__).parent / "whisper_tiny_en"
 HEAD = 64  # numbers per head of attention, in Whisper of any size
 POSITIONS = 50  # per second
 BATCH = 8  # recordings encoded at a time
@@ -283,7 +284,7 @@ def _extract(encoder: Encoder, samples: Array, length: Array, layers: tuple[int,
 @functools.lru_cache(maxsize=2)
 def _read(weights: str, revision: str) -> tuple[Encoder, str]:
     """Return an encoder, and the SHA-256 of its weights in hexadecimal."""
-    place = Path(weights).expanduser() if weights else Path(__file__).parent / "whisper_tiny_en"
+    place = Path(weights).expanduser() if weights else PACKAGED
     encoder = read_encoder(place if place.exists() else _download(weights, revision))
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(encoder):
