@@ -273,5 +273,5 @@ def test_the_encoder_is_compared_with_ctranslate2():
 
 def test_the_encoder_is_not_compared_without_ctranslate2(monkeypatch):
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
-    with pytest.raises(encoder.BenchmarkError, match="no CTranslate2 .*, expected: pip install ctranslate2"):
+    with pytest.raises(encoder.BenchmarkError, match=r"no CTranslate2 .*, expected: pip install ctranslate2"):
         encoder.compare(PACKAGED, 1, (1,))
