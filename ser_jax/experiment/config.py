@@ -20,12 +20,16 @@ from ser_jax import features
 from ser_jax.augment import AUGMENTATIONS
 from ser_jax.errors import UserError, meant
 from ser_jax.features import FRONTENDS, Frontend, LogMel
-from ser_jax.model import Architecture, AttentiveCNN, Probe
+from ser_jax.model import Architecture, AttentiveCNN, AttentivePooling, Probe
 from ser_jax.objectives import OBJECTIVES
 from ser_jax.tasks import TASKS, Binary, Task
 from ser_jax.train import TrainConfig
 
-MODELS: dict[str, Any] = {"attentive_cnn": AttentiveCNN, "probe": Probe}
+MODELS: dict[str, Any] = {
+    "attentive_cnn": AttentiveCNN,
+    "attentive_pooling": AttentivePooling,
+    "probe": Probe,
+}
 LOGMEL, ATTENTIVE_CNN, TRAIN = LogMel(), AttentiveCNN(), TrainConfig()
 Standardize = Literal["train", "corpus", "speaker", "utterance", "none"]
 
