@@ -34,6 +34,9 @@ class Gathered(Protocol):
     @property
     def shape(self) -> tuple[int, ...]: ...
 
+    @property
+    def dtype(self) -> np.dtype: ...
+
     def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
 
 
@@ -42,12 +45,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Return an uninitialised array float32 that begins at a multiple of `ALIGNMENT` bytes."""
-    count = math.prod(shape)
-    memory = np.empty(count + ALIGNMENT // 4, np.float32)
-    start = -memory.ctypes.data % ALIGNMENT // 4
-    return memory[start : start + count].reshape(shape)
+def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+    """Return an uninitialised array that begins at a multiple of `ALIGNMENT` bytes."""
+    size = np.dtype(dtype).itemsize * math.prod(shape)
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def use_all_cores() -> None:
@@ -149,10 +152,11 @@ class Machine:
         import jax
         from jax.sharding import NamedSharding, PartitionSpec
 
-        if 2 * 4 * math.prod(features.shape) > self.budget:
+        if 2 * features.dtype.itemsize * math.prod(features.shape) > self.budget:
             return features, np.asarray(frames)
         if not isinstance(features, np.ndarray) or features.ctypes.data % ALIGNMENT:
-            given, features = features, aligned(features.shape)  # which all devices of a processor share
+            given = features  # all devices of a processor share what is aligned
+            features = aligned(given.shape, given.dtype)
             for first in range(0, len(features), COPIED):
                 rows = np.arange(first, min(first + COPIED, len(features)))
                 features[rows] = given[rows]

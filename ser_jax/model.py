@@ -277,6 +277,47 @@ class _Linear(nn.Module):
         return Output(classifier(dropped), jnp.ones((len(x), 1)), numbers)
 
 
+@dataclasses.dataclass(frozen=True)
+class AttentivePooling:
+    """A linear classifier of the features' mean and standard deviation under the paper's attention.
+
+    Every frame is a segment; padding has no weight.
+
+    Attributes:
+      bands, frames, outputs: F, T and K.
+      dropout: share of the 2 F statistics dropped in training.
+    """
+
+    bands: int = 26
+    frames: int = 750
+    outputs: int = 2
+    dropout: float = 0.0
+
+    @property
+    def segments(self) -> int:
+        """S, the number of frames."""
+        return self.frames
+
+    def network(self) -> nn.Module:
+        return _AttentivePooling(self)
+
+
+class _AttentivePooling(nn.Module):
+    config: AttentivePooling
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T F"], training: bool) -> Output:
+        c = self.config
+        w = self.param("attention", nn.initializers.zeros, (c.bands, 1))[:, 0]  # begins as the mean
+        valid = jnp.arange(c.frames)[None, :] < jnp.maximum(valid_frames(x), 1)[:, None]
+        mean, attention = jax.vmap(attend, (0, None, 0))(x, w, valid)
+        square = jnp.einsum("bt,btf->bf", attention, (x - mean[:, None, :]) ** 2, precision=EXACT)
+        statistics = jnp.concatenate([mean, jnp.sqrt(jnp.maximum(square, LEAST_VARIANCE))], axis=1)
+        dropped = nn.Dropout(c.dropout, deterministic=not training)(statistics)
+        classifier = nn.Dense(c.outputs, kernel_init=GLOROT, precision=EXACT, name="classifier")
+        return Output(classifier(dropped), attention, statistics)
+
+
 def valid_frames(x: Float[Array, "B T F"]) -> Int[jax.Array, "B"]:
     """Return the numbers of frames before the padding, which is zero: up to the last that is not all zero."""
     sound = jnp.any(x != 0, axis=2)

@@ -5,10 +5,10 @@ Without jaxtyping, as on an accelerator's bare image, they mean nothing; only te
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Array", "Bool", "Float", "Float32", "Float64", "Int", "Int32", "Key", "Shaped"]
+__all__ = ["Array", "Bool", "Float", "Float16", "Float32", "Float64", "Int", "Int32", "Key", "Shaped"]
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Bool, Float, Float32, Float64, Int, Int32, Key, Shaped
+    from jaxtyping import Array, Bool, Float, Float16, Float32, Float64, Int, Int32, Key, Shaped
 else:
 
     class _Unchecked:

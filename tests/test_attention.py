@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_jax import attention
-from ser_jax.model import AttentiveCNN, apply, shapes
+from ser_jax.model import AttentiveCNN, AttentivePooling, Probe, apply, init, shapes
 
 FRAMES, HOP, REACH = 750, 90, 97  # of the paper: frames of the input, to the next segment, of a segment
 RUNS, UTTERANCES, SEGMENTS = 3, 40, 8
@@ -81,6 +81,48 @@ def test_weights_of_every_network_are_a_distribution_over_its_segments(segments,
         largest = np.abs(params["attention"][:, 0]).max()  # of the scores of channel 0, which is 1
         extreme = computed(attention=params["attention"] * np.float32(1e4 / largest))[0]
         assert not masked or not extreme[~valid].any()
+
+
+@pytest.mark.usefixtures("hastily")
+@pytest.mark.parametrize("frames", range(1, 13))
+def test_weights_of_attentive_pooling_are_a_distribution_over_the_valid_frames(frames):
+    config, rng = AttentivePooling(bands=3, frames=frames), np.random.default_rng(frames)
+    params = jax.tree.map(lambda leaf: np.float32(rng.normal(size=(STACK, *leaf.shape))), shapes(config))
+    count = np.array([frames, *rng.integers(1, frames + 1, BATCH - 1)])
+    valid = np.arange(frames) < count[:, None]
+    x = rng.normal(size=(BATCH, frames, 3)).astype(np.float32)
+    x[..., 0] = 1  # its weight shifts all scores alike
+    x *= valid[..., None]
+    coefficients = rng.normal(size=(STACK, BATCH, frames)).astype(np.float32)
+
+    def computed(x=x, weight=params["attention"]):
+        found, gradients = weights_and_gradients(config, params | {"attention": weight}, x, coefficients)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((found, gradients)))
+        np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-5)
+        assert not np.asarray(found)[:, ~valid].any()
+        return np.asarray(found), gradients[0]["attention"]
+
+    found, gradient = computed()
+    assert (found[:, valid] > 0).all()
+    np.testing.assert_allclose(gradient[:, 0], 0, atol=1e-5)
+    order = rng.permutation(frames)
+    moved = x.copy()
+    moved[0] = x[0, order]
+    np.testing.assert_allclose(computed(moved)[0][:, 0], found[:, 0, order], rtol=1e-4, atol=1e-6)
+    shifted = params["attention"] + np.float32([[3], [0], [0]])
+    np.testing.assert_allclose(computed(weight=shifted)[0], found, rtol=1e-3, atol=1e-5)
+    computed(weight=params["attention"] * np.float32(1e4 / np.abs(params["attention"]).max()))
+
+
+def test_attentive_pooling_without_weights_is_the_probe():
+    x = np.random.default_rng(0).normal(size=(4, 9, 3)).astype(np.float32)
+    x[0, 5:] = 0
+    pooling, probe = AttentivePooling(3, 9), Probe(3, 9)
+    params = init(pooling, jax.random.key(0))
+    found = apply(pooling, params, x)
+    expected = apply(probe, {"classifier": params["classifier"]}, x)
+    np.testing.assert_allclose(found.outputs, expected.outputs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.attention[0], [1 / 5] * 5 + [0] * 4, rtol=1e-6)
 
 
 def test_a_masked_network_weighs_as_its_unmasked_twin_does_without_padding():

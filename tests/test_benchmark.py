@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ser_jax import train
-from ser_jax.benchmark import QUANTILES, iemocap_seconds, programs, throughput
+from ser_jax.benchmark import QUANTILES, encoder, iemocap_seconds, programs, throughput
 from ser_jax.benchmark.programs import BOUNDS, LEAST, BenchmarkError, Process, monitor
 from ser_jax.benchmark.throughput import (
     TABLE2,
@@ -27,6 +27,7 @@ from ser_jax.benchmark.throughput import (
 )
 from ser_jax.devices import Machine
 from ser_jax.features import LogMel
+from ser_jax.features.whisper import PACKAGED
 from ser_jax.model import AttentiveCNN
 from ser_jax.train import Procedure, TrainConfig, stack
 
@@ -262,3 +263,15 @@ def test_recognition_is_measured_on_one_core(tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_every_stage_stays_within_its_bounds_with_100_000_utterances():
     assert subprocess.run([sys.executable, "-m", "experiments.scaling"]).returncode == 0
+
+
+def test_the_encoder_is_compared_with_ctranslate2():
+    pytest.importorskip("ctranslate2")
+    lines = encoder.compare(PACKAGED, 1, (1, 2)).splitlines()
+    assert [line.split()[1] for line in lines[2:]] == ["1", "2"]
+
+
+def test_the_encoder_is_not_compared_without_ctranslate2(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    with pytest.raises(encoder.BenchmarkError, match=r"no CTranslate2 .*, expected: pip install ctranslate2"):
+        encoder.compare(PACKAGED, 1, (1,))

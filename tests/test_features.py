@@ -22,6 +22,7 @@ from ser_jax.features import (
     ShortSignalError,
     Waveform,
     describe,
+    egemaps,
     filterbank,
     frame_count,
     logmel,
@@ -95,6 +96,41 @@ def test_the_waveform_is_the_samples():
     np.testing.assert_array_equal(frontend.extract(noise(4000)), noise(4000).astype(np.float32)[:, None])
 
 
+def test_mfccs_are_librosas():
+    samples = noise(4000)
+    expected = librosa.feature.mfcc(S=logmel(samples).T, n_mfcc=13)
+    np.testing.assert_allclose(make("mfcc").extract(samples), expected.T, atol=1e-6)
+    np.testing.assert_allclose(make("mfcc", dims=20).extract(samples)[:, :13], expected.T, atol=1e-6)
+    with pytest.raises(FrontendError, match="27 coefficients, expected 1 to 26"):
+        make("mfcc", dims=27)
+
+
+@pytest.mark.parametrize("level", ["functionals", "descriptors"])
+@pytest.mark.parametrize("count", [400, 3000, 48000])
+def test_egemaps_are_opensmiles(level, count):
+    opensmile = pytest.importorskip("opensmile")
+    frontend = make("egemaps", level=level)
+    samples = noise(count).astype(np.float32)
+    found = frontend.extract(samples)
+    assert found.shape[1] == frontend.dims == {"functionals": 88, "descriptors": 25}[level]
+    assert np.isfinite(found).all()
+    assert len(found) <= frontend.frames == {"functionals": 1, "descriptors": 750}[level]
+    if count > 1600:
+        kind = {"functionals": "Functionals", "descriptors": "LowLevelDescriptors"}[level]
+        smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, getattr(opensmile.FeatureLevel, kind))
+        expected = smile.process_signal(samples, RATE).to_numpy(np.float32)
+        np.testing.assert_array_equal(found, np.nan_to_num(expected))
+
+
+def test_egemaps_needs_opensmile(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opensmile", None)
+    egemaps._smile.cache_clear()
+    with pytest.raises(FrontendError, match=r"openSMILE .*, expected the extra: .*ser_jax\[opensmile\]"):
+        make("egemaps").extract(noise(4000))
+    with pytest.raises(FrontendError, match="level 'all' of egemaps, expected functionals or descriptors"):
+        make("egemaps", level="all")
+
+
 @pytest.mark.parametrize("count", [1, 748, 750, 900])
 def test_padding_keeps_what_fits_and_is_zero_elsewhere(count):
     features = np.random.default_rng(count).normal(-50, 10, (count, BANDS))
@@ -140,7 +176,7 @@ def test_names_descriptions_and_tags():
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("wavform", "'wavform', expected logmel, waveform or module:Name; did you mean 'waveform'"),
+        ("wavform", "'wavform', expected logmel, waveform, .* or module:Name; did you mean 'waveform'"),
         ("", "no front end ''"),
         ("os:path", "no front end 'os:path'"),
         ("os:nothing", "front end 'os:nothing': .* has no attribute 'nothing', expected module:Name"),

@@ -72,7 +72,7 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
     workers = worker_count(workers)
     catalog = databases.read(database, source, **options)
     facts = Facts.of(database, database, catalog)
-    measured = list(in_order(measure, catalog.utterances, workers, "decoding"))
+    measured = list(in_order(measure_each, catalog.utterances, workers, "decoding"))
     findings: dict[str, list[dict[str, str]]] = {line: [] for line in LINES}
 
     def note(line: str, what: str, reason: str = "") -> None:
@@ -131,6 +131,11 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
         "loudness": loudness,
         "refused": any(findings[line] for line, (severity, _) in LINES.items() if severity == "error"),
     }
+
+
+def measure_each(utterances: Sequence[Utterance]) -> list[Measurement]:
+    """Measure several utterances, as `measure` does."""
+    return [measure(utterance) for utterance in utterances]
 
 
 def measure(utterance: Utterance) -> Measurement:

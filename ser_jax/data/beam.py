@@ -27,7 +27,7 @@ from ser_jax.data import audio, databases, store
 from ser_jax.data.catalog import Catalog
 from ser_jax.data.preparation import Flaw, PrepareError, Record, in_order, notes, recorder, worker_count
 from ser_jax.errors import UserError
-from ser_jax.features import Frontend, tag
+from ser_jax.features import Frontend, describe, tag
 from ser_jax.io import write_json
 
 SPLIT = "utterances"
@@ -84,7 +84,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
             builder=self,
             description=f"{self.name}: {database.what}.",
             citation=database.citation,
-            features=store.record_features(frontend.frames, frontend.dims),
+            features=store.record_features(describe(frontend)),
             metadata=tfds.core.MetadataDict(),
             disable_shuffling=True,
         )
@@ -123,7 +123,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         results: list[Callable] = [functools.partial(itertools.islice, records, SHARD) for _ in firsts]
         if download_config.beam_runner is not None:  # whose workers have another working directory
             moved = [dataclasses.replace(utterance, path=utterance.path.absolute()) for utterance in present]
-            results = [functools.partial(map, do, moved[first : first + SHARD]) for first in firsts]
+            results = [functools.partial(do, moved[first : first + SHARD]) for first in firsts]
         files = [folder.absolute() / FLAWS.format(first) for first in firsts]
         self._shards = list(map(functools.partial, itertools.repeat(_shard), results, files))
         with contextlib.closing(records):

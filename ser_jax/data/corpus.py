@@ -100,7 +100,7 @@ class Corpus(Facts):
       frontend: the front end that extracted the features and its configuration, see `features.describe`.
       left_out: number of utterances that could not be read and were left out on request.
       seconds: [N] float64, the whole utterance's duration, s (features may hold less).
-      features: [N, T, F] float32; zero from `frames` on.
+      features: [N, T, F] float32 or float16; zero from `frames` on.
       frames: [N] int32, number of frames that are not padding.
     """
 
@@ -118,7 +118,7 @@ def is_corpus(columns: Mapping[str, np.ndarray]) -> bool:
     return (
         columns.keys() == {*TEXTS, *NUMBERS, "features"}
         and features.ndim == 3
-        and features.dtype == np.float32
+        and features.dtype in (np.float32, np.float16)
         and features.flags.c_contiguous
         and all(columns[name].shape == features.shape[:1] for name in (*TEXTS, *NUMBERS))
         and all(columns[name].dtype.kind == "U" for name in TEXTS)
@@ -147,9 +147,14 @@ class ConcatenatedArray:
         """(N, T, F)."""
         return (int(self._ends[-1]), *self._parts[0].shape[1:])
 
+    @property
+    def dtype(self) -> np.dtype:
+        """float32 or float16."""
+        return self._parts[0].dtype
+
     def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
         """Return the rows [...] as an array [..., T, F]."""
-        found = np.empty((*rows.shape, *self.shape[1:]), np.float32)
+        found = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
         number = np.searchsorted(self._ends, rows, side="right")
         for i, part in enumerate(self._parts):
             found[number == i] = part[rows[number == i] - (self._ends[i] - len(part))]
@@ -237,6 +242,7 @@ def batches(
 
     def batch(part: np.ndarray) -> dict[str, np.ndarray]:
         found = {name: np.zeros((batch_size, *of.shape[1:]), of.dtype) for name, of in arrays.items()}
+        found["features"] = found["features"].astype(np.float32)
         for name, values in arrays.items():
             found[name][: len(part)] = values[part]
         if scaler is not None and group is not None:

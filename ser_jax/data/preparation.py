@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 CHUNK = 32  # items a worker takes at a time
 MOST = 1024  # workers; no machine gains by more, and each takes 200 MB
 SMALL = 128  # items; below, starting processes costs more than it saves
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # else workers fight for the cores
+# Else workers fight for the cores; NPROC is for XLA.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NPROC": "1"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")  # file names are made of it
 _log = logging.getLogger(__name__)
 
@@ -194,33 +195,40 @@ def _locked(folder: Path) -> Iterator[Path]:
                 place.rmdir()
 
 
-def record(utterance: Utterance, frontend: Frontend) -> Record | Flaw:
-    """Return the facts, features and duration of an utterance, or the flaw of its recording.
+def records(utterances: Sequence[Utterance], frontend: Frontend) -> list[Record | Flaw]:
+    """Return the facts, features and duration of each utterance, or the flaw of its recording.
 
     Raises: FrontendError if the front end returns anything but [t, F].
     """
     from ser_jax.data import audio
 
-    try:
-        samples, seconds = audio.read(utterance.path, utterance.start, utterance.stop, frontend.seconds)
-    except audio.AudioError as error:
-        return Flaw.of(utterance, error)
-    features = frontend.extract(samples)
-    if np.ndim(features) != 2 or not len(features) or features.shape[1] != frontend.dims:
-        raise FrontendError(
-            f"front end {frontend.name} returned an array {list(np.shape(features))} for {utterance.id}, "
-            f"expected [t, {frontend.dims}]"
-        )
-    padded, frames = pad(np.asarray(features), frontend.frames)
-    facts = {key: getattr(utterance, key) for key in LABELS}
-    return facts | {"features": padded, "frames": frames, "seconds": seconds}
+    found: list[Any] = []
+    recordings = {}  # samples by the place in `found`
+    for utterance in utterances:
+        try:
+            samples, seconds = audio.read(utterance.path, utterance.start, utterance.stop, frontend.seconds)
+        except audio.AudioError as error:
+            found.append(Flaw.of(utterance, error))
+        else:
+            recordings[len(found)] = samples
+            found.append({key: getattr(utterance, key) for key in LABELS} | {"seconds": seconds})
+    batch = getattr(frontend, "extract_batch", lambda several: map(frontend.extract, several))
+    for i, features in zip(recordings, batch(list(recordings.values())), strict=True):
+        if np.ndim(features) != 2 or not len(features) or features.shape[1] != frontend.dims:
+            raise FrontendError(
+                f"front end {frontend.name} returned an array {list(np.shape(features))} for "
+                f"{utterances[i].id}, expected [t, {frontend.dims}]"
+            )
+        padded, frames = pad(np.asarray(features), frontend.frames)
+        found[i] |= {"features": padded, "frames": frames}
+    return found
 
 
-def recorder(frontend: Frontend) -> Callable[[Utterance], Record | Flaw]:
-    """Return `record` with a front end that is checked and has computed what it caches, to be pickled."""
+def recorder(frontend: Frontend) -> Callable[[Sequence[Utterance]], list[Record | Flaw]]:
+    """Return `records` with a front end that is checked and has computed what it caches, to be pickled."""
     describe(frontend)
     frontend.extract(np.zeros(RATE))
-    return functools.partial(record, frontend=frontend)
+    return functools.partial(records, frontend=frontend)
 
 
 def worker_count(requested: int | None) -> int:
@@ -232,33 +240,37 @@ def worker_count(requested: int | None) -> int:
 
 
 def in_order(
-    do: Callable[[Item], Result], items: Sequence[Item], workers: int, label: str
+    do: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], workers: int, label: str
 ) -> Generator[Result, None, None]:
-    """Yield `do(item)` for every item in order, and show a progress bar with a label on standard error.
+    """Yield the results of `do([item, ...])` in order, and show a labelled progress bar on standard error.
 
     Few items are processed in this process; `do` is sent to each other process once.
 
     Raises: what `do` raises; PrepareError if a process dies.
     """
     with tqdm(total=len(items), desc=label, unit=" utt", file=sys.stderr, mininterval=0.5) as bar:
-        results = map(do, items) if workers == 1 or len(items) < SMALL else _pooled(do, items, workers)
-        for result in results:
-            yield result
-            bar.update()
+        chunks = [items[first : first + CHUNK] for first in range(0, len(items), CHUNK)]
+        alone = workers == 1 or len(items) < SMALL
+        for results in map(do, chunks) if alone else _pooled(do, chunks, workers):
+            for result in results:
+                yield result
+                bar.update()
 
 
-def _pooled(do: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
-    ahead: collections.deque[Future[list[Result]]] = collections.deque()
+def _pooled(
+    do: Callable[[Sequence[Item]], Sequence[Result]], chunks: Sequence[Sequence[Item]], workers: int
+) -> Iterator[Sequence[Result]]:
+    ahead: collections.deque[Future[Sequence[Result]]] = collections.deque()
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, spawn, initializer=_initialize, initargs=(do,))
     try:
-        for first in range(0, len(items), CHUNK):
+        for chunk in chunks:
             with _deferring_interrupts():
-                ahead.append(pool.submit(_chunk, items[first : first + CHUNK]))
+                ahead.append(pool.submit(_call, chunk))
             if len(ahead) > 2 * workers:
-                yield from ahead.popleft().result()
+                yield ahead.popleft().result()
         while ahead:
-            yield from ahead.popleft().result()
+            yield ahead.popleft().result()
     except BrokenProcessPool as error:
         raise PrepareError(
             "a worker process died, for lack of memory or because a script does not guard its calls by "
@@ -277,8 +289,8 @@ def _initialize(do: Callable[[Any], Any]) -> None:
     _do = do
 
 
-def _chunk(items: Sequence[Any]) -> list[Any]:
-    return [_do(item) for item in items]
+def _call(items: Sequence[Any]) -> Any:
+    return _do(items)
 
 
 @contextlib.contextmanager

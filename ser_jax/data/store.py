@@ -2,7 +2,7 @@
 
     DATA_DIR/DATABASE/NAME/VERSION/             a tfds dataset, and `metadata.json`
     DATA_DIR/DATABASE/NAME/cache-KEY.npz        its columns but the features, and a digest of the features
-    DATA_DIR/DATABASE/NAME/cache-KEY.features   its features [N, T, F] float32, which loading maps
+    DATA_DIR/DATABASE/NAME/cache-KEY.features   its features [N, T, F], which loading maps
     DATA_DIR/DATABASE/NAME/labels.json          the labels of a corpus prepared without its recordings
 
 Of a dataset only its records and two descriptions are read: the classes and files that tfds's descriptions
@@ -29,12 +29,13 @@ import numpy as np
 from ser_jax.data.corpus import LABELS, NUMBERS, TEXTS, Corpus, Facts, columns, is_corpus
 from ser_jax.data.databases import DATABASES
 from ser_jax.errors import UserError, meant, no_folder
-from ser_jax.features import Frontend, LogMel, changes, describe, tag
+from ser_jax.features import Frontend, LogMel, changes, describe, feature_type, tag
 from ser_jax.io import atomic_file, write_json
 
 VERSION = "2.0.0"
 LABELS_FILE = "labels.json"
 LOGMEL = LogMel()
+FLOAT32 = np.dtype(np.float32)
 BATCH = 256  # records read at a time
 OLD = 3600.0  # s; a younger file may be another process's
 # Keys of metadata.json, beside the records.
@@ -129,8 +130,8 @@ def write_labels(folder: Path, facts: Facts) -> Path:
     return folder / LABELS_FILE
 
 
-def record_features(frames: int, dims: int) -> Any:
-    """Return the tfds features of a record."""
+def record_features(frontend: dict[str, Any]) -> Any:
+    """Return the tfds features of a record, whose features are of a front end that `describe` described."""
     import tensorflow_datasets as tfds
 
     found = {name: tfds.features.Text() for name in TEXTS}
@@ -138,18 +139,22 @@ def record_features(frames: int, dims: int) -> Any:
         # A tf.train.Example holds single precision; a threshold can fall between a double and its rounding.
         as_bytes = tfds.features.Tensor(shape=(), dtype=dtype, encoding="bytes")
         found[name] = tfds.features.Scalar(dtype) if np.issubdtype(dtype, np.integer) else as_bytes
-    found["features"] = tfds.features.Tensor(shape=(frames, dims), dtype=np.float32, encoding="bytes")
+    shape = frontend["frames"], frontend["dims"]
+    found["features"] = tfds.features.Tensor(shape=shape, dtype=feature_type(frontend), encoding="bytes")
     return tfds.features.FeaturesDict(found)
 
 
 def through_cache(
-    folder: Path, shape: tuple[int, int, int], records: Callable[[], Records]
+    folder: Path,
+    shape: tuple[int, int, int],
+    records: Callable[[], Records],
+    dtype: np.dtype = FLOAT32,
 ) -> tuple[dict[str, Any], str]:
     """Return the columns of a prepared corpus, with features of shape (N, T, F), from its cache if possible.
 
     Args:
       records: reads the dataset: yields, in the order of the ids, the other columns of an utterance and its
-        features [T, F] float32. Raises no OSError. Called a second time if the cache cannot be written.
+        features [T, F] `dtype`. Raises no OSError. Called a second time if the cache cannot be written.
     Returns: (columns, of which `features` is read-only and usually mapped; digest of the features).
     Raises: what `records` raises; ValueError if the columns are not those of a corpus.
     """
@@ -161,9 +166,9 @@ def through_cache(
     def read() -> tuple[dict[str, np.ndarray], str]:
         with place.with_suffix(".npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in (*TEXTS, *NUMBERS, "digest")}
-        if mapped.stat().st_size != 4 * math.prod(shape):
+        if mapped.stat().st_size != dtype.itemsize * math.prod(shape):
             raise ValueError("its features are not of this size")
-        return _checked(found, np.memmap(mapped, np.float32, "r", shape=shape))
+        return _checked(found, np.memmap(mapped, dtype, "r", shape=shape))
 
     with contextlib.suppress(Exception):  # it is written again if anything is wrong with it
         return read()
@@ -180,7 +185,7 @@ def through_cache(
     except OSError as error:
         sentence = "%s: cannot be written (%s), so that loading this corpus stays slow"
         _log.warning(sentence, place, error.strerror or error)
-    features = np.empty(shape, np.float32)
+    features = np.empty(shape, dtype)
     found = _collect(records(), features.__setitem__)
     features.flags.writeable = False
     return _checked(found, features)
@@ -244,14 +249,14 @@ def _load(name: str, folder: Path) -> Corpus:
 
         def records() -> Records:
             with _reading(folder):
-                source, features = _source(folder), record_features(*shape[1:])
+                source, features = _source(folder), record_features(notes["frontend"])
                 for start in range(0, shape[0], BATCH):
                     for record in source.__getitems__(range(start, min(start + BATCH, shape[0]))):
                         row = features.deserialize_example_np(record)
                         texts = {key: row[key].decode() for key in TEXTS}
                         yield texts | {key: row[key] for key in NUMBERS}, row["features"]
 
-        found, features = through_cache(folder, shape, records)
+        found, features = through_cache(folder, shape, records, feature_type(notes["frontend"]))
         shared = [notes["thresholds"], notes["scales"], notes["frontend"], features]
         fingerprint = hashlib.sha256(json.dumps(shared, sort_keys=True).encode())
         for key in TEXTS:

@@ -20,12 +20,16 @@ from ser_jax import features
 from ser_jax.augment import AUGMENTATIONS
 from ser_jax.errors import UserError, meant
 from ser_jax.features import FRONTENDS, Frontend, LogMel
-from ser_jax.model import Architecture, AttentiveCNN, Probe
+from ser_jax.model import Architecture, AttentiveCNN, AttentivePooling, Probe
 from ser_jax.objectives import OBJECTIVES
 from ser_jax.tasks import TASKS, Binary, Task
 from ser_jax.train import TrainConfig
 
-MODELS: dict[str, Any] = {"attentive_cnn": AttentiveCNN, "probe": Probe}
+MODELS: dict[str, Any] = {
+    "attentive_cnn": AttentiveCNN,
+    "attentive_pooling": AttentivePooling,
+    "probe": Probe,
+}
 LOGMEL, ATTENTIVE_CNN, TRAIN = LogMel(), AttentiveCNN(), TrainConfig()
 Standardize = Literal["train", "corpus", "speaker", "utterance", "none"]
 
@@ -216,7 +220,8 @@ def choose(kind: str, name: str) -> Any:
     what = f"--{kind} {name}"
     if name not in known and ":" not in name:
         raise ConfigError(f"{what}: expected one of {', '.join(known)}, or module:Name{meant(name, known)}")
-    found = known[name] if name in known else import_name(what, name)
+    found = known.get(name, name)
+    found = import_name(what, found) if isinstance(found, str) else found
     try:
         found = found() if inspect.isclass(found) else found
         hash(found)

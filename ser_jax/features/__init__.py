@@ -52,7 +52,9 @@ class Frontend(abc.ABC):
     """The base class of front ends, frozen dataclasses whose fields are JSON values.
 
     Worker processes get a copy after `extract` was called once, so the value of a
-    `functools.cached_property` is computed once and sent along.
+    `functools.cached_property` is computed once and sent along. A class may have two more methods:
+    `extract_batch([samples, ...])`, used in place of `extract`, and `description()`, which returns what
+    determines the features as JSON values, in place of all fields.
     """
 
     name: ClassVar[str]  # lower case; part of the folder of a prepared corpus
@@ -88,6 +90,29 @@ class LogMel(Frontend):
 
 
 @dataclasses.dataclass(frozen=True)
+class MFCC(Frontend):
+    """Mel-frequency cepstral coefficients: the first of the orthonormal cosine transform of `LogMel`.
+
+    Attributes:
+      dims: F, how many; the first is of the level.
+    """
+
+    name: ClassVar[str] = "mfcc"
+    rate: ClassVar[float] = RATE / HOP
+    dims: int = 13  # type: ignore[misc]  # a field here
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.dims <= BANDS:
+            raise FrontendError(f"{self.dims} coefficients, expected 1 to {BANDS}")
+
+    def extract(self, samples: Shaped[np.ndarray, " n"]) -> Float64[np.ndarray, "t F"]:
+        """Return the coefficients of at least 400 samples."""
+        from scipy.fft import dct
+
+        return dct(logmel(samples), norm="ortho", axis=1)[:, : self.dims]
+
+
+@dataclasses.dataclass(frozen=True)
 class Waveform(Frontend):
     """Samples at 16 kHz, one a frame, for networks that learn their own front end; 480 kB an utterance."""
 
@@ -100,14 +125,18 @@ class Waveform(Frontend):
         return np.asarray(samples, np.float32)[:, None]
 
 
-FRONTENDS: dict[str, type[Frontend]] = {"logmel": LogMel, "waveform": Waveform}
+FRONTENDS = {  # imported when needed
+    "logmel": "ser_jax.features:LogMel",
+    "waveform": "ser_jax.features:Waveform",
+    "mfcc": "ser_jax.features:MFCC",
+    "egemaps": "ser_jax.features.egemaps:EGeMAPS",
+    "whisper": "ser_jax.features.whisper:Whisper",
+}
 
 
 def named(name: str) -> type[Frontend]:
     """Return the class of a front end by its name or as "module:Name"; raise FrontendError without one."""
-    if name in FRONTENDS:
-        return FRONTENDS[name]
-    module, _, attribute = name.partition(":")
+    module, _, attribute = FRONTENDS.get(name, name).partition(":")
     try:
         found: Any = getattr(importlib.import_module(module), attribute) if attribute else None
     except (AttributeError, ImportError, ValueError) as error:
@@ -140,8 +169,9 @@ def describe(frontend: Frontend) -> dict[str, Any]:
     """
     kind = type(frontend)
     try:
-        keys = ("name", "rate", "frames", "dims", "seconds", *_fields(kind))
-        found = json.loads(json.dumps({key: getattr(frontend, key) for key in keys}))
+        shared = {key: getattr(frontend, key) for key in ("name", "rate", "frames", "dims", "seconds")}
+        fields = {key: getattr(frontend, key) for key in _fields(kind)}
+        found = json.loads(json.dumps(shared | getattr(frontend, "description", lambda: fields)()))
         if not re.fullmatch("[a-z][a-z0-9_]*", found["name"]):
             raise ValueError(f"its name is {found['name']!r}, expected lower-case letters")
         for key, kinds in (("rate", (int, float)), ("seconds", (int, float)), ("frames", int), ("dims", int)):
@@ -149,8 +179,8 @@ def describe(frontend: Frontend) -> dict[str, Any]:
                 raise ValueError(f"its {key} are {found[key]}, expected a positive number")
     except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise FrontendError(f"front end {kind.__name__} cannot be used: {error}") from error
-    own = kind in FRONTENDS.values()
-    return found if own else found | {"class": f"{kind.__module__}:{kind.__qualname__}"}
+    place = f"{kind.__module__}:{kind.__qualname__}"
+    return found if place in FRONTENDS.values() else found | {"class": place}
 
 
 def tag(frontend: Frontend) -> str:
@@ -175,10 +205,19 @@ def _fields(kind: type[Frontend]) -> list[str]:
     return [field.name for field in dataclasses.fields(kind) if field.init]
 
 
-def pad(features: Shaped[np.ndarray, "t F"], frames: int) -> tuple[Float32[np.ndarray, "T F"], int]:
-    """Cut features to T = `frames`, or append zeros; also return how many frames are not padding."""
+def feature_type(described: dict[str, Any]) -> np.dtype:
+    """Return the type of stored features: the "dtype" of a front end's description, or float32."""
+    return np.dtype(described.get("dtype", "float32"))
+
+
+def pad(features: Shaped[np.ndarray, "t F"], frames: int) -> tuple[Shaped[np.ndarray, "T F"], int]:
+    """Cut features to T = `frames`, or append zeros; also return how many frames are not padding.
+
+    Features are float32 then, unless they are float16.
+    """
     count = min(len(features), frames)
-    padded = np.zeros((frames, features.shape[1]), np.float32)
+    dtype = np.float16 if features.dtype == np.float16 else np.float32
+    padded = np.zeros((frames, features.shape[1]), dtype)
     padded[:count] = features[:count]
     return padded, count
 

@@ -1,0 +1,307 @@
+"""Extract features by the encoder of OpenAI's Whisper: pure functions of its weights, and a front end.
+
+The encoder (Radford et al. 2022, arXiv 2212.04356, Sec. 2.2) computes 80 or 128 log-mels every 10 ms, two
+convolutions, the second of which halves the rate to 50 Hz, and transformer blocks. Whisper pads recordings to
+30 s; here the padding of a batch is masked, so that features depend on the recording alone.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ser_jax.features import HOP, RATE, WINDOW, Frontend, FrontendError, hann
+from ser_jax.shapes import Array, Float, Float16, Int, Shaped
+
+PACKAGED = Path(__file__).parent / "whisper_tiny_en"
+HEAD = 64  # numbers per head of attention, in Whisper of any size
+POSITIONS = 50  # per second
+BATCH = 8  # recordings encoded at a time
+BUCKET = 24_000  # samples; batches are padded to multiples of it, since every length is compiled
+EPSILON = 1e-5  # of the layer norms
+DYNAMIC_RANGE = 8.0  # of the log-mels below their maximum, in powers of ten
+Weights = Mapping[str, Any]  # arrays
+_BOTH = ("weight", "bias")
+_STEM = [f"{name}.{part}" for name in ("conv1", "conv2", "layer_norm") for part in _BOTH]
+_STEM += ["embed_positions.weight"]
+_BLOCK = [f"self_attn.{name}_proj.{part}" for name in ("q", "v", "out") for part in _BOTH]
+_BLOCK += [
+    f"{name}.{part}" for name in ("self_attn_layer_norm", "final_layer_norm", "fc1", "fc2") for part in _BOTH
+]
+_BLOCK += ["self_attn.k_proj.weight"]
+
+
+class Encoder(NamedTuple):
+    """The weights of an encoder of L blocks and width d, float32.
+
+    Attributes:
+      stem: those of the two convolutions, the positions [P, d] and the last layer norm.
+      blocks: those of the blocks, each with a leading L.
+    """
+
+    stem: Weights
+    blocks: Weights
+
+    @property
+    def bands(self) -> int:
+        """The number of mel bands."""
+        return self.stem["conv1.weight"].shape[1]
+
+    @property
+    def width(self) -> int:
+        """The numbers per frame, d."""
+        return self.stem["conv1.weight"].shape[0]
+
+    @property
+    def depth(self) -> int:
+        """The number of blocks, L."""
+        return len(self.blocks["fc1.bias"])
+
+
+def read_encoder(place: Path) -> Encoder:
+    """Read an encoder from a file of safetensors, or a folder of them.
+
+    Tensors have the names of the Hugging Face hub. A decoder in the same files is not read.
+
+    Raises: FrontendError naming the file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    files = sorted(place.glob("*.safetensors")) if place.is_dir() else [place]
+    found: dict[str, np.ndarray] = {}
+    try:
+        for file in files:
+            with safe_open(file, "numpy") as tensors:
+                for name in tensors.keys():  # noqa: SIM118  not a mapping
+                    _, encoder, own = name.rpartition("encoder.")
+                    if encoder:
+                        found[own] = tensors.get_tensor(name).astype(np.float32)
+    except (OSError, SafetensorError, TypeError) as error:
+        raise FrontendError(f"{file}: {error}, expected Whisper's weights as safetensors") from error
+    numbers = sorted({int(name.split(".")[1]) for name in found if name.startswith("layers.")})
+    try:
+        stem = {name: found[name] for name in _STEM}
+        each = [{name: found[f"layers.{number}.{name}"] for name in _BLOCK} for number in numbers]
+        blocks = {name: np.stack([block[name] for block in each]) for name in _BLOCK}
+    except (KeyError, ValueError) as error:
+        raise FrontendError(f"{place}: lacks {error}, expected the encoder of a Whisper model") from error
+    return Encoder(stem, blocks)
+
+
+@functools.cache
+def mel_filters(bands: int) -> np.ndarray:
+    """Return the mel filters [201, bands] float32, Slaney's, 0 to 8 kHz."""
+    from librosa.filters import mel
+
+    return np.ascontiguousarray(mel(sr=RATE, n_fft=WINDOW, n_mels=bands).T)
+
+
+def log_mel(
+    samples: Float[Array, "B samples"], length: Int[Array, " B"], filters: Float[Array, "bins bands"]
+) -> Float[Array, "B t bands"]:
+    """Return Whisper's log-mels of recordings of `length` samples, zero-padded; t = samples // 160.
+
+    Frames are centred every 160 samples; a level is log10 of the power, at least the recording's maximum
+    minus 8, scaled by (level + 4) / 4. Those of padding mean nothing.
+    """
+    count = samples.shape[1] // HOP
+    half = WINDOW // 2
+    padded = jnp.pad(samples, [(0, 0), (half, half)])
+    padded = padded.at[:, :half].set(samples[:, half:0:-1])  # the beginning reflected
+    index = HOP * np.arange(count)[:, None] + np.arange(WINDOW)
+    spectrum = jnp.fft.rfft(padded[:, index] * hann().astype(np.float32)[None, None])
+    power = spectrum.real**2 + spectrum.imag**2
+    level = jnp.log10(jnp.maximum(power @ filters, 1e-10))
+    valid = np.arange(count)[None, :, None] < (length // HOP)[:, None, None]
+    peak = jnp.max(level, axis=(1, 2), keepdims=True, where=valid, initial=-10.0)
+    return (jnp.maximum(level, peak - DYNAMIC_RANGE) + 4) / 4
+
+
+def encode(
+    encoder: Encoder, mel: Float[Array, "B t bands"], frames: Int[Array, " B"]
+) -> Float[Array, "blocks B p d"]:
+    """Return the embedding and the output of every block, of p = (t + 1) // 2 positions.
+
+    Args:
+      encoder: the weights; at least p positions.
+      mel: log-mels, of which the first `frames` are not padding. Outputs beyond (frames + 1) // 2 positions
+        mean nothing; no other output depends on padding.
+    """
+    stem = encoder.stem
+    x = _convolve(_keep(mel, frames), stem["conv1.weight"], stem["conv1.bias"], 1)
+    x = _convolve(_keep(x, frames), stem["conv2.weight"], stem["conv2.bias"], 2)
+    valid = np.arange(x.shape[1])[None] < ((frames + 1) // 2)[:, None]
+    x = x + stem["embed_positions.weight"][None, : x.shape[1]]
+
+    def step(x: Array, block: Weights) -> tuple[Array, Array]:
+        x = _block(x, block, valid)
+        return x, x
+
+    return jnp.concatenate([x[None], lax.scan(step, x, encoder.blocks)[1]])
+
+
+def normalize(
+    x: Float[Array, "B p d"], weight: Float[Array, " d"], bias: Float[Array, " d"]
+) -> Float[Array, "B p d"]:
+    """Return a layer norm, such as the encoder's last of the output of its last block."""
+    centred = x - x.mean(-1, keepdims=True)
+    scale = lax.rsqrt((centred**2).mean(-1, keepdims=True) + EPSILON)
+    return centred * scale * weight[None, None] + bias[None, None]
+
+
+def _keep(x: Array, frames: Array) -> Array:
+    """Set what is beyond `frames` to zero, as a convolution pads."""
+    return jnp.where(np.arange(x.shape[1])[None, :, None] < frames[:, None, None], x, 0)
+
+
+def _convolve(x: Array, weight: Array, bias: Array, stride: int) -> Array:
+    layout = ("NWC", "OIW", "NWC")
+    found = lax.conv_general_dilated(x, weight, (stride,), [(1, 1)], dimension_numbers=layout)
+    return jax.nn.gelu(found + bias[None, None], approximate=False)
+
+
+def _block(x: Array, block: Weights, valid: Any) -> Array:
+    """Return the output of a pre-norm transformer block; only `valid` [B, p] positions are attended to."""
+
+    def linear(name: str, x: Array) -> Array:
+        product = x @ block[f"{name}.weight"].T
+        bias = block.get(f"{name}.bias")  # the keys have none
+        return product if bias is None else product + bias[None, None]
+
+    def norm(name: str, x: Array) -> Array:
+        return normalize(x, block[f"{name}.weight"], block[f"{name}.bias"])
+
+    heads = (*x.shape[:2], -1, HEAD)
+    own = norm("self_attn_layer_norm", x)
+    q, k, v = (linear(f"self_attn.{one}_proj", own).reshape(heads) for one in "qkv")
+    scores = jnp.einsum("bqhc,bkhc->bhqk", q / np.sqrt(HEAD), k)
+    weights = jax.nn.softmax(jnp.where(valid[:, None, None], scores, -jnp.inf))
+    attended = jnp.einsum("bhqk,bkhc->bqhc", weights, v).reshape(x.shape)
+    x = x + linear("self_attn.out_proj", attended)
+    own = jax.nn.gelu(linear("fc1", norm("final_layer_norm", x)), approximate=False)
+    return x + linear("fc2", own)
+
+
+@dataclasses.dataclass(frozen=True)
+class Whisper(Frontend):
+    """Outputs of an encoder's blocks, side by side, averaged over `stride` positions of 20 ms.
+
+    Attributes:
+      weights: a file of safetensors, a folder of them, or the name of a repository on the Hugging Face hub,
+        as in "openai/whisper-base" (extra `hub`); by default the first two blocks of tiny.en, which come with
+        the package.
+      revision: the commit of that repository; by default the latest.
+      layers: the blocks, counted from 1, before the encoder's last layer norm; 0 is the embedding.
+    """
+
+    name: ClassVar[str] = "whisper"
+    weights: str = ""
+    revision: str = "main"
+    layers: tuple[int, ...] = (2,)
+    stride: int = 4
+
+    def __post_init__(self) -> None:
+        encoder, _ = _read(self.weights, self.revision)
+        if not self.layers or not all(0 <= layer <= encoder.depth for layer in self.layers):
+            raise FrontendError(f"layers {self.layers}, expected some of 0 to {encoder.depth}")
+        most = len(encoder.stem["embed_positions.weight"]) / POSITIONS
+        if not 1 <= self.stride <= self.seconds * POSITIONS <= most * POSITIONS:
+            given = f"stride {self.stride} and {self.seconds:g} s"
+            raise FrontendError(f"{given}, expected positions of 20 ms within {most:g} s")
+
+    @property
+    def rate(self) -> float:  # type: ignore[override]  # follows from a field
+        """The frames per second."""
+        return POSITIONS / self.stride
+
+    @property
+    def frames(self) -> int:
+        """T, to which shorter utterances are padded with zeros."""
+        return math.ceil(self.seconds * POSITIONS / self.stride)
+
+    @property
+    def dims(self) -> int:  # type: ignore[override]
+        """F, the width of all layers."""
+        return len(self.layers) * self._encoder.width
+
+    @functools.cached_property
+    def _encoder(self) -> Encoder:
+        encoder, _ = _read(self.weights, self.revision)
+        blocks = {name: weight[: max(self.layers)] for name, weight in encoder.blocks.items()}
+        return encoder._replace(blocks=blocks)
+
+    def description(self) -> dict[str, Any]:
+        """Return what determines the features, the weights by their SHA-256."""
+        _, digest = _read(self.weights, self.revision)
+        own = {key: getattr(self, key) for key in ("seconds", "layers", "stride")}
+        return {"sha256": digest, "dtype": "float16", **own}
+
+    def extract(self, samples: Shaped[np.ndarray, " n"]) -> Float16[np.ndarray, "t F"]:
+        """Return the features of one recording."""
+        return self.extract_batch([samples])[0]
+
+    def extract_batch(
+        self, recordings: Sequence[Shaped[np.ndarray, "_"]]
+    ) -> list[Float16[np.ndarray, "_ F"]]:
+        """Return the features of several recordings; those of similar length are encoded together."""
+        limit, found = round(self.seconds * RATE), [np.zeros(0, np.float16)] * len(recordings)
+        lengths = np.array([min(len(one), limit) for one in recordings])
+        for part in np.split(np.argsort(lengths, kind="stable"), range(BATCH, len(lengths), BATCH)):
+            length = np.full(1 if len(part) == 1 else BATCH, WINDOW)
+            length[: len(part)] = lengths[part]
+            samples = np.zeros((len(length), min(limit, -(-length.max() // BUCKET) * BUCKET)), np.float32)
+            for row, i in zip(samples, part, strict=False):
+                row[: lengths[i]] = recordings[i][: lengths[i]]
+            x = np.asarray(_extract(self._encoder, samples, length, self.layers, self.stride))
+            counts = -(-((length // HOP + 1) // 2) // self.stride)
+            for row, count, i in zip(x, counts, part, strict=False):
+                found[i] = row[:count]
+        return found
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _extract(encoder: Encoder, samples: Array, length: Array, layers: tuple[int, ...], stride: int) -> Array:
+    """Return the features [B, T, F] float16 of zero-padded recordings."""
+    frames = length // HOP
+    each = encode(encoder, log_mel(samples, length, jnp.asarray(mel_filters(encoder.bands))), frames)
+    x = jnp.concatenate([each[layer] for layer in layers], axis=-1)
+    count = -(-x.shape[1] // stride)
+    valid = np.arange(count * stride)[None] < ((frames + 1) // 2)[:, None]
+    x = jnp.pad(x, [(0, 0), (0, count * stride - x.shape[1]), (0, 0)])
+    grouped = jnp.where(valid[..., None], x, 0).reshape(len(x), count, stride, -1)
+    valid_count = jnp.maximum(valid.reshape(len(x), count, stride).sum(2), 1)
+    return (grouped.sum(2) / valid_count[..., None]).astype(jnp.float16)
+
+
+@functools.lru_cache(maxsize=2)
+def _read(weights: str, revision: str) -> tuple[Encoder, str]:
+    """Return an encoder, and the SHA-256 of its weights in hexadecimal."""
+    place = Path(weights).expanduser() if weights else PACKAGED
+    encoder = read_encoder(place if place.exists() else _download(weights, revision))
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(encoder):
+        digest.update(np.ascontiguousarray(leaf).data)
+    return encoder, digest.hexdigest()
+
+
+def _download(name: str, revision: str) -> Path:
+    """Return the folder of a repository on the Hugging Face hub, downloaded unless it is there already."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        extra = 'expected a file or folder, or the extra: pip install "ser_jax[hub]"'
+        raise FrontendError(f"--features.weights {name}: no such file or folder, {extra}") from error
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=["*.safetensors"]))
+    except Exception as error:  # the hub's own errors and those of its HTTP client
+        raise FrontendError(
+            f"--features.weights {name}: {error}, expected a repository of Whisper's"
+        ) from error

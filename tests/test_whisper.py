@@ -1,0 +1,231 @@
+"""The Whisper encoder: a plain NumPy forward pass, the parity vectors, padding, batches and layers."""
+
+import os
+import sys
+import types
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from librosa.filters import mel as slaney
+from safetensors.numpy import save_file
+from scipy.special import erf
+
+from ser_jax.features import RATE, FrontendError, describe, make, tag, whisper
+from ser_jax.features.whisper import Whisper, encode, log_mel, normalize, read_encoder
+
+WIDTH, DEPTH, POSITIONS = 128, 3, 400
+FILTERS = jnp.asarray(whisper.mel_filters(80))
+
+
+def draw(seed=0, prefix="model.encoder.", depth=DEPTH):
+    """Return random weights by their names on the hub, width 128 in two heads."""
+    rng = np.random.default_rng(seed)
+    shapes = {
+        "conv1.weight": (WIDTH, 80, 3), "conv1.bias": (WIDTH,), "conv2.weight": (WIDTH, WIDTH, 3),
+        "conv2.bias": (WIDTH,), "embed_positions.weight": (POSITIONS, WIDTH), "layer_norm.weight": (WIDTH,),
+        "layer_norm.bias": (WIDTH,),
+    }  # fmt: skip
+    for layer in range(depth):
+        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            shapes[f"layers.{layer}.self_attn.{name}.weight"] = (WIDTH, WIDTH)
+            if name != "k_proj":
+                shapes[f"layers.{layer}.self_attn.{name}.bias"] = (WIDTH,)
+        for name, out, into in (("fc1", 4 * WIDTH, WIDTH), ("fc2", WIDTH, 4 * WIDTH)):
+            shapes[f"layers.{layer}.{name}.weight"], shapes[f"layers.{layer}.{name}.bias"] = (
+                (out, into),
+                (out,),
+            )
+        for name in ("self_attn_layer_norm", "final_layer_norm"):
+            shapes |= {f"layers.{layer}.{name}.{part}": (WIDTH,) for part in ("weight", "bias")}
+    found = {}
+    for name, shape in shapes.items():
+        scale = 1 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.3
+        found[prefix + name] = (scale * rng.standard_normal(shape)).astype(np.float32)
+    return found
+
+
+def plain(weights, mel):
+    """Return the embedding and the outputs of all blocks of one log-mel [t, 80], read literally."""
+    w = {name.removeprefix("model.encoder."): value.astype(np.float64) for name, value in weights.items()}
+
+    def gelu(x):
+        return x * (1 + erf(x / np.sqrt(2))) / 2
+
+    def norm(name, x):
+        x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+        return x * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    def convolve(name, x, stride):
+        padded = np.pad(x, [(1, 1), (0, 0)])
+        rows = [
+            np.einsum("kc,ock->o", padded[t : t + 3], w[f"{name}.weight"]) for t in range(0, len(x), stride)
+        ]
+        return gelu(np.stack(rows) + w[f"{name}.bias"])
+
+    x = convolve("conv2", convolve("conv1", mel, 1), 2)
+    x = x + w["embed_positions.weight"][: len(x)]
+    found = [x]
+    for layer in range(DEPTH):
+        name = f"layers.{layer}"
+        own = norm(f"{name}.self_attn_layer_norm", x)
+        q, k, v = (
+            own @ w[f"{name}.self_attn.{one}_proj.weight"].T + w.get(f"{name}.self_attn.{one}_proj.bias", 0)
+            for one in "qkv"
+        )
+        heads = []
+        for head in (slice(0, 64), slice(64, 128)):
+            scores = np.exp(q[:, head] @ k[:, head].T / 8)
+            heads.append(scores / scores.sum(1, keepdims=True) @ v[:, head])
+        attended = np.concatenate(heads, 1)
+        x = x + attended @ w[f"{name}.self_attn.out_proj.weight"].T + w[f"{name}.self_attn.out_proj.bias"]
+        own = gelu(norm(f"{name}.final_layer_norm", x) @ w[f"{name}.fc1.weight"].T + w[f"{name}.fc1.bias"])
+        x = x + own @ w[f"{name}.fc2.weight"].T + w[f"{name}.fc2.bias"]
+        found.append(x)
+    return np.stack(found)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("whisper")
+    save_file(draw(), place / "model.safetensors")
+    return place
+
+
+def noise(*lengths, seed=0):
+    rng = np.random.default_rng(seed)
+    return [(0.1 * rng.standard_normal(length)).astype(np.float32) for length in lengths]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 77, 200])
+def test_equals_a_plain_forward_pass_whatever_the_padding(folder, frames):
+    mel = jnp.asarray(np.random.default_rng(frames).standard_normal((1, 201, 80)), jnp.float32)
+    found = jax.jit(encode)(read_encoder(folder), mel, jnp.array([frames]))[:, 0, : (frames + 1) // 2]
+    np.testing.assert_allclose(found, plain(draw(), np.asarray(mel[0, :frames], float)), atol=2e-4)
+
+
+@pytest.mark.skipif("SER_JAX_WHISPER" not in os.environ, reason="SER_JAX_WHISPER names no encoder of tiny.en")
+def test_equals_the_parity_vectors():
+    place = Path(os.environ["SER_JAX_WHISPER"])
+    encoder, known = read_encoder(place), np.load(place / "parity.npz")
+    found = encode(encoder, jnp.asarray(known["mel"].T[None]), jnp.array([known["mel"].shape[1]]))[-1]
+    norm = (jnp.asarray(encoder.stem[f"layer_norm.{part}"]) for part in ("weight", "bias"))
+    last = normalize(found, *norm)
+    np.testing.assert_allclose(last[0], known["expected"], atol=1e-4)
+    own = read_encoder(whisper.PACKAGED)
+    for name, weight in own.blocks.items():
+        np.testing.assert_array_equal(weight, encoder.blocks[name][:2])
+
+
+@pytest.mark.parametrize("length", [400, 8000, 8079, 24000])
+def test_log_mels_are_whispers(length):
+    (samples,) = noise(length)
+    padded = np.pad(np.pad(samples, (0, 400)), (200, 0), mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, 400)[::160][: length // 160]
+    power = np.abs(np.fft.rfft(frames * np.hanning(401)[:-1])) ** 2
+    level = np.log10(np.maximum(power @ slaney(sr=RATE, n_fft=400, n_mels=80).T, 1e-10))
+    expected = (np.maximum(level, level.max() - 8) + 4) / 4
+    batch = np.zeros((1, 24000), np.float32)
+    batch[0, :length] = samples
+    found = log_mel(jnp.asarray(batch), jnp.array([length]), FILTERS)[0, : length // 160]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 3, 4])
+@pytest.mark.parametrize("layers", [(0,), (3,), (2, 1)])
+def test_layers_lie_side_by_side_and_positions_are_averaged(folder, layers, stride):
+    frontend = Whisper(weights=str(folder), layers=layers, stride=stride)
+    (samples,) = noise(9000)
+    mel = log_mel(jnp.asarray(samples[None]), jnp.array([9000]), FILTERS)
+    every = np.asarray(encode(read_encoder(folder), mel, jnp.array([56])))[:, 0]
+    x = np.concatenate([every[layer] for layer in layers], axis=1)
+    expected = [x[first : first + stride].mean(0) for first in range(0, len(x), stride)]
+    found = frontend.extract(samples)
+    assert found.shape == (len(expected), frontend.dims)
+    assert frontend.dims == len(layers) * WIDTH
+    np.testing.assert_allclose(found, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_a_batch_equals_its_recordings_one_by_one(folder):
+    frontend = Whisper(weights=str(folder), seconds=2.0)
+    recordings = noise(400, 40000, 8000, 31999, 32000, 500, 7000, 9000, 16000, 25000)
+    found = frontend.extract_batch(recordings)
+    for samples, own in zip(recordings, found, strict=True):
+        np.testing.assert_allclose(own, frontend.extract(samples), atol=1e-3, rtol=1e-3)
+    assert max(map(len, found)) == frontend.frames == 25
+    assert frontend.rate == 12.5
+    assert [len(own) for own in found[:2]] == [1, 25]
+
+
+def test_names_of_full_models_shards_and_files_are_read(folder, tmp_path):
+    full = draw() | {"model.decoder.layers.0.encoder_attn.k_proj.weight": np.ones((2, 2), np.float32)}
+    names = sorted(full)
+    save_file({name: full[name] for name in names[:20]}, tmp_path / "model-1.safetensors")
+    save_file({name: full[name] for name in names[20:]}, tmp_path / "model-2.safetensors")
+    save_file(draw(prefix="encoder."), tmp_path.with_suffix(".safetensors"))
+    for place in (tmp_path, tmp_path.with_suffix(".safetensors")):
+        jax.tree.map(np.testing.assert_array_equal, read_encoder(place), read_encoder(folder))
+
+
+def test_corpora_are_found_by_the_weights_and_not_by_their_place(folder, tmp_path):
+    save_file(draw(), tmp_path / "moved.safetensors")
+    moved = Whisper(weights=str(tmp_path / "moved.safetensors"))
+    save_file(draw(1), tmp_path / "other.safetensors")
+    other = Whisper(weights=str(tmp_path / "other.safetensors"))
+    assert tag(moved) == tag(Whisper(weights=str(folder))) != tag(other)
+    assert describe(moved)["sha256"] != describe(other)["sha256"]
+    assert "weights" not in describe(moved)
+
+
+def test_the_default_comes_with_the_package():
+    frontend = make("whisper")
+    assert tag(frontend) == "-whisper"
+    assert (frontend.dims, frontend.frames) == (384, 94)
+    found = frontend.extract(noise(16000)[0])
+    assert found.shape == (13, 384)
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"layers": (4,)}, r"layers \(4,\), expected some of 0 to 3"),
+        ({"layers": ()}, r"layers \(\), expected some"),
+        ({"stride": 0}, "stride 0 and 7.5 s, expected positions of 20 ms within 8 s"),
+        ({"seconds": 9.0}, "stride 4 and 9 s, expected positions"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(folder, fields, sentence):
+    with pytest.raises(FrontendError, match=sentence):
+        Whisper(weights=str(folder), **fields)
+
+
+def test_weights_that_are_none_are_refused(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(FrontendError, match=r"model.safetensors: .*, expected Whisper's weights"):
+        Whisper(weights=str(tmp_path))
+    save_file({"model.encoder.conv1.bias": np.ones(3)}, tmp_path / "model.safetensors")
+    with pytest.raises(FrontendError, match=r"lacks 'conv1\.weight', expected the encoder"):
+        Whisper(weights=str(tmp_path))
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(FrontendError, match=r"lacks 'conv1\.weight'"):
+        Whisper(weights=str(tmp_path))
+
+
+def test_weights_are_downloaded_by_name(folder, monkeypatch):
+    name = "someone/whisper-of-theirs"
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(FrontendError, match=rf"{name}: no such file or folder, expected .*ser_jax\[hub\]"):
+        Whisper(weights=name)
+    asked = []
+    hub = types.SimpleNamespace(
+        snapshot_download=lambda *it, **options: asked.append((it, options)) or folder
+    )
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    assert tag(Whisper(weights=name, revision="abc")) == tag(Whisper(weights=str(folder)))
+    assert asked == [((name,), {"revision": "abc", "allow_patterns": ["*.safetensors"]})]
+    hub.snapshot_download = lambda *_, **__: 1 / 0
+    with pytest.raises(FrontendError, match="another: division by zero, expected a repository of Whisper's"):
+        Whisper(weights="someone/another")
