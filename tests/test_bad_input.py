@@ -292,7 +292,7 @@ def column(name, cell):
 MANIFESTS = [
     ("", "m.csv: no column 'path', found an empty file, expected path, speaker"),
     (HEAD, "m.csv: no utterances, expected a row for each"),
-    (MANIFEST.encode("utf-16"), "m.csv: not UTF-8 text (byte 0), expected UTF-8"),
+    (MANIFEST.encode("utf-16-le"), "m.csv:1: holds a null character, expected text"),
     (HEAD + "a.wav,x\x00,low,negative\n", "m.csv:2: holds a null character"),
     (MANIFEST.replace("speaker", "speker"), "did you mean 'speaker' by 'speker'?"),
     (HEAD + "a.wav,x,hihg,negative\n", "m.csv:2: arousal is 'hihg', expected low, high or a finite number;"),
@@ -301,14 +301,19 @@ MANIFESTS = [
     (HEAD + f"a.wav,{'x' * 200000},low,negative\n", "m.csv:2: not CSV (field larger than field limit (1310"),
     (MANIFEST + "./folder/../a.wav,z,high,negative\n", "a.wav is already in speech/m.csv:2, expected it "),
     (HEAD + "a.wav,\xa0,low,negative\n", "m.csv:2: speaker is empty, expected a speaker"),
+    (HEAD + "a.wav,NaN,low,negative\n", "m.csv:2: speaker is empty, expected a speaker"),
     (HEAD + "a.wav,x,,\nb.wav,y,,\n", "m.csv: no row has a label (arousal, valence, dominance, emotion), e"),
     (HEAD + "a.wav,\x1b[31mx,low,negative\n", "speaker '\\x1b[31mx' holds '\\x1b', expected a speaker "),
     (HEAD + "a.wav,x,.5,negative\n", "arousal is given in numbers, expected --arousal-threshold"),
     (HEAD + "a.wav,x,low,negative\nb.wav,x,0.5,negative\n", "m.csv:3: arousal is '0.5', but 'low' in speec"),
-    (CUT + "a.wav,x,low,negative,nan,\n", "m.csv:2: start is 'nan', expected a finite number"),
+    (CUT + "a.wav,x,low,negative,inf,\n", "m.csv:2: start is 'inf', expected a finite number"),
+    (CUT + "a.wav,x,low,negative,0:0:x,\n", "m.csv:2: start is '0:0:x', expected a finite number"),
     (CUT + "a.wav,x,low,negative,2,1\n", "segment from 2 s to 1 s, expected 0 <= start < end"),
     (CUT + "a.wav,x,low,negative,0,1e99\n", "segment ends at 1e+99 s, expected it within the file's 0.25"),
-    (column("sex", "F"), "m.csv:2: sex is 'F', expected female, male, unknown"),
+    (
+        column("sex", "femle"),
+        "m.csv:2: sex is 'femle', expected female, male, unknown; did you mean 'female'",
+    ),
     (HEAD + "/etc/passwd,x,low,negative\n", "path '/etc/passwd' leads out of the manifest's folder, expect"),
     (HEAD + "folder,x,low,negative\n", "speech/folder: not a regular file, expected an audio file"),
     (HEAD + "m.csv,x,low,negative\n", "speech/m.csv: not readable as audio (it begins with b'path,spe')"),
@@ -366,7 +371,8 @@ HARMLESS = [
         lambda text: text.replace("\n", "\r\n"), lambda text: text.encode("utf-8-sig"), quoted(","),
         lambda text: "\n \n,,,\n" + text.rstrip("\n"), lambda text: text.replace(",", ";"),
         lambda text: text.replace(",", "\t,\xa0"), lambda text: text.replace("low", "LOW"),
-        column("mood", "=1+1"), column("mood,mood", "1,2"), column("sex", ""),
+        column("mood", "=1+1"), column("mood,mood", "1,2"), column("sex", ""), column("gender", "other"),
+        lambda text: text.encode("utf-16"), lambda text: "sep=|\n" + text.replace(",", "|"),
     )),
     *((AROUSAL, change) for change in (
         lambda text: text.replace("\n", "\r"), quoted(";"), lambda text: text.replace(";", "\t"),
@@ -482,7 +488,7 @@ def test_an_odd_and_harmless_file(capsys, tmp_path, file, text):
     assert labels[0] == labels[1]
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "@x", "=cmd|' /C calc'!A0", "x;y", "nan"])
+@pytest.mark.parametrize("cell", ["=1+1", "@x", "=cmd|' /C calc'!A0", "x;y", "na"])
 def test_a_cell_that_a_spreadsheet_would_run_is_kept_as_written(cell, tmp_path):
     row = f'a.wav,"{cell}",low,negative,"{cell}","{cell}","{cell}"\n'
     with standing(M, f"{HEAD.strip()},emotion,session,language\n{row}"):
