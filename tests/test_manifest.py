@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from ser_jax.data.catalog import DatabaseError
+from ser_jax.data.corpus import Facts
+from ser_jax.data.labels import ADJECTIVES, EMOTIONS, by_emotion
 from ser_jax.data.manifest import EMPTY, read
 
 HEAD = "path,speaker,arousal,valence\n"
@@ -184,3 +186,30 @@ def test_what_is_assumed_is_logged_in_one_line(tmp_path, caplog):
 def test_a_name_far_from_any_column_is_not_taken_for_one(tmp_path, caplog):
     read(manifest(tmp_path, words(["a.wav,1,low,negative,x,x,x"], HEAD.strip() + ",genders,weekend,label")))
     assert not caplog.messages
+
+
+@pytest.mark.parametrize("others", ["", ",arousal,valence", ",dominance,rater1_arousal"])
+def test_arousal_and_valence_follow_from_emotions_alone(tmp_path, caplog, others):
+    emotions = [*EMOTIONS, *map(str.title, ADJECTIVES), "contempt", "awe", ""]
+    cells = "," * others.count(",")
+    rows = [f"{i}.wav,{i % 4},{emotion}{cells}" for i, emotion in enumerate(emotions)]
+    catalog = read(manifest(tmp_path, words(rows, f"path,speaker,emotion{others}")))
+    found = [(one.arousal, one.valence) for one in catalog.utterances]
+    known = [*EMOTIONS.values(), *(EMOTIONS[name] for name in ADJECTIVES.values())]
+    np.testing.assert_equal(found, [*known, *[(np.nan, np.nan)] * 3])
+    assert [one.emotion for one in catalog.utterances] == emotions
+    assert (catalog.thresholds, catalog.scales) == ({"arousal": 0.5, "valence": 0.5}, {})
+    said = "arousal and valence follow from the emotion, which tells nothing of awe, contempt"
+    assert caplog.messages == [f"{tmp_path / 'manifest.csv'}: {said}"]
+    assert by_emotion(Facts.of("any", "manifest", catalog))
+
+
+@pytest.mark.parametrize("text", ["path,speaker,emotion,arousal\na,x,fear,\nb,x,fear,low\n",
+                                  "path,speaker,emotion,valence\na,x,fear,positive\n",
+                                  "path,speaker,emotion\na,x,awe\n"])  # fmt: skip
+def test_nothing_follows_from_emotions_beside_other_labels_or_of_unknown_ones(tmp_path, caplog, text):
+    catalog = read(manifest(tmp_path, text))
+    assert np.isnan(catalog.utterances[0].arousal)
+    assert len(catalog.thresholds) == text.count("arousal") + text.count("valence")
+    assert not caplog.messages
+    assert not by_emotion(Facts.of("any", "manifest", catalog))

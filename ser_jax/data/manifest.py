@@ -12,7 +12,7 @@ from typing import Any
 
 from ser_jax.data.catalog import NUMBER, SUFFIXES, Catalog, DatabaseError, Utterance, ratings, read_table
 from ser_jax.data.corpus import DIALOGUES, DIMENSIONS, SEX_WORDS, SEXES
-from ser_jax.data.labels import CLASS_NAMES
+from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, noun
 from ser_jax.errors import begun, meant
 
 REQUIRED = ("path", "speaker")
@@ -53,8 +53,9 @@ def read(
     Columns are `REQUIRED`, at least one of `LABELS`, and any of `OPTIONAL` and `RATER`; others are ignored.
     What is written otherwise, such as `ALIASES` of columns, is logged with what it is taken for.
     Arousal and valence are words (low/high, negative/positive: 0 and 1, threshold 0.5) or numbers, which need
-    a threshold. Cells of labels may be empty. The scale of numbers is their range in the file. Recordings in
-    the same folders that the manifest does not name are listed as unlabelled.
+    a threshold; if the table has neither, both follow from the emotion (`labels.EMOTIONS`). Cells of labels
+    may be empty. The scale of numbers is their range in the file. Recordings in the same folders that the
+    manifest does not name are listed as unlabelled.
 
     Args:
       source: the CSV file; paths in it are relative to its folder.
@@ -79,6 +80,7 @@ def read(
         if ignored and (hint := meant(name, KNOWN - set(header))):
             _log.warning("%s: column %r is not read%s", source, name, hint)
 
+    derived = not any(cells.get(name) for _, cells in rows for name in CLASS_NAMES)
     utterances: list[Utterance] = []
     first: dict[str, tuple[bool, str, str]] = {}  # dimension to its first label: a word?, text, place
     values: dict[str, list[float]] = collections.defaultdict(list)  # of dimensions, raters' included
@@ -86,6 +88,8 @@ def read(
     sexes: dict[str, tuple[str, str]] = {}  # speaker to sex and place
     for place, cells in rows:
         labels: dict[str, Any] = {"emotion": cells.get("emotion", "")}
+        if derived and (stands_for := EMOTIONS.get(noun(labels["emotion"]))):
+            labels |= zip(CLASS_NAMES, stands_for, strict=True)
         for name in filter(cells.get, DIMENSIONS):
             text, words = cells[name], CLASS_NAMES.get(name, ())
             labels[name] = _number(place, name, text, words)
@@ -111,6 +115,11 @@ def read(
     if not first and not any(utterance.emotion for utterance in utterances):
         raise DatabaseError(f"{source}: no row has a label ({', '.join(LABELS)}), expected some")
     thresholds, scales = {}, {}
+    if derived and any(not math.isnan(utterance.arousal) for utterance in utterances):
+        thresholds = dict.fromkeys(CLASS_NAMES, 0.5)
+        names = {utterance.emotion for utterance in utterances if math.isnan(utterance.arousal)} - {""}
+        but = f", which tells nothing of {', '.join(sorted(names))}" if names else ""
+        _log.warning("%s: arousal and valence follow from the emotion%s", source, but)
     given = {"arousal": arousal_threshold, "valence": valence_threshold}
     for name in filter(first.__contains__, DIMENSIONS):
         threshold = given.get(name)
