@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import soundfile
@@ -132,10 +133,11 @@ def listing(world: Path) -> dict[str, str]:
     }
 
 
+TRAIN = "train --corpora one two --data-dir pair --out new"
 WORDS = {  # in what is typed and answered
     "PREPARE": "prepare manifest --source speech/m.csv --data-dir root --name new",
     "RECOLA_": "prepare recola --source RECOLA --data-dir root",
-    "TRAIN": "train --corpora one two --data-dir pair --out new",
+    "TRAIN": TRAIN,
     "PAIR": "--corpora one two --data-dir pair --tasks arousal",
     "NOWHERE": "--corpora nowhere tiny --data-dir data --out new",
     "LONG": "a" * 300,
@@ -262,10 +264,11 @@ attention_over_time | PAIR --out new --model probe => network Probe has 1 segmen
 tuning | PAIR --out new --model probe => network Probe has no kernel and pool, expected one with both
 """
 
-# An environment variable, its value, the script that runs, and the answer.
+# An environment variable, its value, the module that runs, and the answer.
 ENVIRONMENT = """
-JAX_PLATFORMS | nonsense | table2 PAIR --out new => finds no device
-MPLBACKEND | nonsense | table2 --corpora a b --data-dir data => no corpus 'a' in data, found tiny
+JAX_PLATFORMS | nonsense | experiments.table2 PAIR --out new => finds no device
+JAX_PLATFORMS | {nonsense|rocm} | ser_jax predict speech/a.wav => JAX_PLATFORMS is '{}', but JAX finds no
+MPLBACKEND | nonsense | experiments.table2 --corpora a b --data-dir data => no corpus 'a' in data, found tiny
 """
 
 
@@ -452,10 +455,26 @@ def test_a_script_that_cannot_be_done(capsys, monkeypatch, name, typed, answer):
 @pytest.mark.parametrize(("variable", "value", "typed", "answer"), cases(ENVIRONMENT))
 def test_a_wrong_environment(world, variable, value, typed, answer):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), variable: value}
-    shell = [sys.executable, "-m", *shlex.split(f"experiments.{typed}")]
+    shell = [sys.executable, "-m", *shlex.split(typed)]
     done = subprocess.run(shell, env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
-    check(done.stderr, f"experiments.{typed.split()[0]}", answer)
+    check(done.stderr, typed.split()[0].replace("ser_jax", "ser-jax"), answer)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["predict speech/a.wav", "stream -", "serve --no-browser", "export --format onnx --out new.onnx", TRAIN],
+)
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Unknown backend: 'cuda' (is it installed?)"), AssertionError()]
+)
+def test_a_platform_without_a_device(capsys, monkeypatch, typed, error):
+    def absent():
+        raise error
+
+    monkeypatch.setattr(jax, "default_backend", absent)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    refused(capsys, typed, "JAX_PLATFORMS is 'cuda', but JAX finds no device (")
 
 
 @contextlib.contextmanager
