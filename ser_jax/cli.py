@@ -166,6 +166,7 @@ def describe(
     emotions = sorted(Counter(labels.canonical(facts).tolist()).items())
     counts = {
         "name": facts.name, "builder": facts.database, "label_rule": label_rule, "synthetic": facts.synthetic,
+        "by_emotion": labels.by_emotion(facts),
         "utterances": len(facts), "speakers": len(set(facts.speaker)), "sessions": len(set(facts.session)),
         "emotions": {emotion: count for emotion, count in emotions if emotion},
         "ratings": {scale: int(np.isfinite(getattr(facts, scale)).sum()) for scale in facts.scales},

@@ -22,6 +22,7 @@ ALIGNMENT = 64  # bytes; a CPU device uses host memory that begins at a multiple
 COPIED = 1024  # utterances at a time
 STACKINGS = ("auto", "vmap", "map")
 SHARE = 0.8  # of a device's free memory; the compiler needs the rest
+_process: int | None = None  # in which JAX computes
 
 
 class MachineError(UserError):
@@ -69,17 +70,27 @@ def use_all_cores() -> None:
 
 
 def backend() -> str:
-    """Return the platform JAX computes on; MachineError if it has no device, or not the one requested."""
+    """Return the platform JAX computes on; call this before it computes.
+
+    Raises: MachineError if it has no device, or not the one requested; also in a process that was forked from
+      one in which JAX has computed: it would wait forever for threads that a fork does not copy.
+    """
+    global _process
     import jax
 
+    if _process not in (None, os.getpid()):
+        found = f"this process was forked after process {_process} had begun to compute with JAX"
+        raise MachineError(f"{found}, expected the opposite order: load after forking, or use spawn")
     try:
-        return jax.default_backend()
+        platform = jax.default_backend()
     except (RuntimeError, AssertionError) as error:  # the latter if a platform's plugin is not installed
         asked = os.environ.get("JAX_PLATFORMS")
         reason = (str(error).splitlines() or ["its plugin is not installed"])[0].partition(" (")[0]
         named = f"JAX_PLATFORMS is {asked!r}, but JAX" if asked else "JAX"
         sentence = f"{named} finds no device ({reason}), expected one, as with JAX_PLATFORMS=cpu"
         raise MachineError(sentence) from error
+    _process = os.getpid()
+    return platform
 
 
 @dataclasses.dataclass(frozen=True)

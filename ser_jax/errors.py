@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 NEIGHBOURS = 1000  # of a missing file that are searched for a similar name
+EDITS = 2  # letters added or left out; one replaced letter, or two exchanged ones, are both
 
 
 class UserError(Exception):
@@ -40,10 +41,17 @@ def begun(text: str, most: int) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most like `name`; None if none is."""
+    """Return the known name that is most like `name`; None if none is within `EDITS` of it.
+
+    >>> nearest("emotoin", ["emotion", "end"]), nearest("gender", ["emotion", "end"])
+    ('emotion', None)
+    """
     spelt = {one.lower(): one for one in known}
-    close = difflib.get_close_matches(name.lower(), spelt, n=1)
-    return spelt[close[0]] if close else None
+    for close in difflib.get_close_matches(name.lower(), spelt, n=1):
+        likeness = difflib.SequenceMatcher(None, close, name.lower()).ratio()
+        if (1 - likeness) * (len(close) + len(name)) < EDITS + 0.5:
+            return spelt[close]
+    return None
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -213,6 +213,7 @@ def test_a_trap_is_a_warning(tmp_path):
     assert "threshold, positive being quieter" in alone["valence"]
     assert found["loudness"]["arousal"]["auc"] == 1.0
     assert found["loudness"]["valence"]["auc"] == 0.0
+    assert "\n  arousal and valence follow from the emotions\n" in audit.table(found)
 
 
 def test_what_is_not_annotated_is_left_out(tmp_path):
@@ -223,3 +224,4 @@ def test_what_is_not_annotated_is_left_out(tmp_path):
     assert found["classes"]["a"]["arousal"] == {"low": 1, "high": 1}
     assert (found["loudness"]["arousal"]["counts"], named(found, "one class")) == ([1, 1], {})
     assert "valence  not annotated" in audit.table(found)
+    assert "emotion" not in audit.table(found)

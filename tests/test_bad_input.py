@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import soundfile
@@ -132,10 +133,11 @@ def listing(world: Path) -> dict[str, str]:
     }
 
 
+TRAIN = "train --corpora one two --data-dir pair --out new"
 WORDS = {  # in what is typed and answered
     "PREPARE": "prepare manifest --source speech/m.csv --data-dir root --name new",
     "RECOLA_": "prepare recola --source RECOLA --data-dir root",
-    "TRAIN": "train --corpora one two --data-dir pair --out new",
+    "TRAIN": TRAIN,
     "PAIR": "--corpora one two --data-dir pair --tasks arousal",
     "NOWHERE": "--corpora nowhere tiny --data-dir data --out new",
     "LONG": "a" * 300,
@@ -262,10 +264,11 @@ attention_over_time | PAIR --out new --model probe => network Probe has 1 segmen
 tuning | PAIR --out new --model probe => network Probe has no kernel and pool, expected one with both
 """
 
-# An environment variable, its value, the script that runs, and the answer.
+# An environment variable, its value, the module that runs, and the answer.
 ENVIRONMENT = """
-JAX_PLATFORMS | nonsense | table2 PAIR --out new => finds no device
-MPLBACKEND | nonsense | table2 --corpora a b --data-dir data => no corpus 'a' in data, found tiny
+JAX_PLATFORMS | nonsense | experiments.table2 PAIR --out new => finds no device
+JAX_PLATFORMS | {nonsense|rocm} | ser_jax predict speech/a.wav => JAX_PLATFORMS is '{}', but JAX finds no
+MPLBACKEND | nonsense | experiments.table2 --corpora a b --data-dir data => no corpus 'a' in data, found tiny
 """
 
 
@@ -292,7 +295,7 @@ def column(name, cell):
 MANIFESTS = [
     ("", "m.csv: no column 'path', found an empty file, expected path, speaker"),
     (HEAD, "m.csv: no utterances, expected a row for each"),
-    (MANIFEST.encode("utf-16"), "m.csv: not UTF-8 text (byte 0), expected UTF-8"),
+    (MANIFEST.encode("utf-16-le"), "m.csv:1: holds a null character, expected text"),
     (HEAD + "a.wav,x\x00,low,negative\n", "m.csv:2: holds a null character"),
     (MANIFEST.replace("speaker", "speker"), "did you mean 'speaker' by 'speker'?"),
     (HEAD + "a.wav,x,hihg,negative\n", "m.csv:2: arousal is 'hihg', expected low, high or a finite number;"),
@@ -301,14 +304,19 @@ MANIFESTS = [
     (HEAD + f"a.wav,{'x' * 200000},low,negative\n", "m.csv:2: not CSV (field larger than field limit (1310"),
     (MANIFEST + "./folder/../a.wav,z,high,negative\n", "a.wav is already in speech/m.csv:2, expected it "),
     (HEAD + "a.wav,\xa0,low,negative\n", "m.csv:2: speaker is empty, expected a speaker"),
+    (HEAD + "a.wav,NaN,low,negative\n", "m.csv:2: speaker is empty, expected a speaker"),
     (HEAD + "a.wav,x,,\nb.wav,y,,\n", "m.csv: no row has a label (arousal, valence, dominance, emotion), e"),
     (HEAD + "a.wav,\x1b[31mx,low,negative\n", "speaker '\\x1b[31mx' holds '\\x1b', expected a speaker "),
     (HEAD + "a.wav,x,.5,negative\n", "arousal is given in numbers, expected --arousal-threshold"),
     (HEAD + "a.wav,x,low,negative\nb.wav,x,0.5,negative\n", "m.csv:3: arousal is '0.5', but 'low' in speec"),
-    (CUT + "a.wav,x,low,negative,nan,\n", "m.csv:2: start is 'nan', expected a finite number"),
+    (CUT + "a.wav,x,low,negative,inf,\n", "m.csv:2: start is 'inf', expected a finite number"),
+    (CUT + "a.wav,x,low,negative,0:0:x,\n", "m.csv:2: start is '0:0:x', expected a finite number"),
     (CUT + "a.wav,x,low,negative,2,1\n", "segment from 2 s to 1 s, expected 0 <= start < end"),
     (CUT + "a.wav,x,low,negative,0,1e99\n", "segment ends at 1e+99 s, expected it within the file's 0.25"),
-    (column("sex", "F"), "m.csv:2: sex is 'F', expected female, male, unknown"),
+    (
+        column("sex", "femle"),
+        "m.csv:2: sex is 'femle', expected female, male, unknown; did you mean 'female'",
+    ),
     (HEAD + "/etc/passwd,x,low,negative\n", "path '/etc/passwd' leads out of the manifest's folder, expect"),
     (HEAD + "folder,x,low,negative\n", "speech/folder: not a regular file, expected an audio file"),
     (HEAD + "m.csv,x,low,negative\n", "speech/m.csv: not readable as audio (it begins with b'path,spe')"),
@@ -366,7 +374,8 @@ HARMLESS = [
         lambda text: text.replace("\n", "\r\n"), lambda text: text.encode("utf-8-sig"), quoted(","),
         lambda text: "\n \n,,,\n" + text.rstrip("\n"), lambda text: text.replace(",", ";"),
         lambda text: text.replace(",", "\t,\xa0"), lambda text: text.replace("low", "LOW"),
-        column("mood", "=1+1"), column("mood,mood", "1,2"), column("sex", ""),
+        column("mood", "=1+1"), column("mood,mood", "1,2"), column("sex", ""), column("gender", "other"),
+        lambda text: text.encode("utf-16"), lambda text: "sep=|\n" + text.replace(",", "|"),
     )),
     *((AROUSAL, change) for change in (
         lambda text: text.replace("\n", "\r"), quoted(";"), lambda text: text.replace(";", "\t"),
@@ -446,10 +455,26 @@ def test_a_script_that_cannot_be_done(capsys, monkeypatch, name, typed, answer):
 @pytest.mark.parametrize(("variable", "value", "typed", "answer"), cases(ENVIRONMENT))
 def test_a_wrong_environment(world, variable, value, typed, answer):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), variable: value}
-    shell = [sys.executable, "-m", *shlex.split(f"experiments.{typed}")]
+    shell = [sys.executable, "-m", *shlex.split(typed)]
     done = subprocess.run(shell, env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
-    check(done.stderr, f"experiments.{typed.split()[0]}", answer)
+    check(done.stderr, typed.split()[0].replace("ser_jax", "ser-jax"), answer)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["predict speech/a.wav", "stream -", "serve --no-browser", "export --format onnx --out new.onnx", TRAIN],
+)
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Unknown backend: 'cuda' (is it installed?)"), AssertionError()]
+)
+def test_a_platform_without_a_device(capsys, monkeypatch, typed, error):
+    def absent():
+        raise error
+
+    monkeypatch.setattr(jax, "default_backend", absent)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    refused(capsys, typed, "JAX_PLATFORMS is 'cuda', but JAX finds no device (")
 
 
 @contextlib.contextmanager
@@ -482,7 +507,7 @@ def test_an_odd_and_harmless_file(capsys, tmp_path, file, text):
     assert labels[0] == labels[1]
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "@x", "=cmd|' /C calc'!A0", "x;y", "nan"])
+@pytest.mark.parametrize("cell", ["=1+1", "@x", "=cmd|' /C calc'!A0", "x;y", "na"])
 def test_a_cell_that_a_spreadsheet_would_run_is_kept_as_written(cell, tmp_path):
     row = f'a.wav,"{cell}",low,negative,"{cell}","{cell}","{cell}"\n'
     with standing(M, f"{HEAD.strip()},emotion,session,language\n{row}"):

@@ -110,7 +110,10 @@ def test_other_corpora_are_counted_only(tmp_path, capsys):
     assert status == 0
     assert re.search(r"\| all happiness +\| 0 ", out)
     assert re.search(r"\| emotion joy +\| 1 ", out)
-    assert "name: mine, builder: manifest, synthetic: False, labels only: True, left out: 0" in out
+    origin = (
+        "name: mine, builder: manifest, synthetic: False, by emotion: False, labels only: True, left out: 0"
+    )
+    assert origin in out
     assert "published" not in out
     assert out.endswith("Counted only: the paper has no counts of this corpus.\n")
 

@@ -56,7 +56,7 @@ def test_a_prepared_corpus_is_counted(capsys, speech, labels_only):
     status, out, err = run(capsys, "describe", "tiny", "--data-dir", root, "--json")
     assert (status, err) == (0, "")
     counts = {"name": "tiny", "builder": "manifest", "label_rule": "footnote", "synthetic": True}
-    counts |= {"utterances": 3, "speakers": 2, "sessions": 2}
+    counts |= {"by_emotion": False, "utterances": 3, "speakers": 2, "sessions": 2}
     counts |= {"emotions": {"anger": 2, "joy": 1}, "ratings": {}}
     counts |= {"arousal": {"low": 1, "high": 2}, "valence": {"negative": 0, "positive": 3}}
     assert json.loads(out) == counts | ({} if labels_only else {"left_out": 0, "seconds": 1.5})

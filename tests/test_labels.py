@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from corpora import noise_corpus
 
-from ser_jax.data.labels import EMOTIONS, LabelError, canonical, classes, counts
+from ser_jax.data.labels import ADJECTIVES, EMOTIONS, LabelError, by_emotion, canonical, classes, counts
 
 VALUES = np.array([1.0, 2.0, 2.5, 3.0, 5.5])
 
@@ -58,6 +58,22 @@ def test_emotions_of_all_databases_have_one_vocabulary():
         facts, database="manifest", emotion=np.array(["Anger", "calm", "oth"] + 5 * [""])
     )
     assert canonical(other).tolist() == ["anger", "calm", "oth", *5 * [""]]
+    for adjective, name in ADJECTIVES.items():
+        adjectives = dataclasses.replace(other, emotion=np.array([adjective.title(), name] * 4))
+        assert set(canonical(adjectives)) == {name} <= set(EMOTIONS)
+
+
+def test_labels_by_emotion_are_told_from_ratings():
+    facts = corpus("manifest", 0.5, np.zeros(3))
+    arousal, valence = np.array([1.0, np.nan, 0.0]), np.array([0.0, np.nan, 1.0])
+    acted = dataclasses.replace(
+        facts, arousal=arousal, valence=valence, emotion=np.array(["Angry", "awe", "calm"])
+    )
+    assert by_emotion(acted)
+    assert not by_emotion(dataclasses.replace(acted, emotion=np.array(["Angry", "awe", ""])))
+    assert not by_emotion(dataclasses.replace(acted, valence=1 - valence))
+    assert not by_emotion(dataclasses.replace(acted, arousal=np.array([1.0, 0.0, 0.0])))
+    assert not by_emotion(dataclasses.replace(acted, arousal=arousal * np.nan, valence=valence * np.nan))
 
 
 def test_emotions_cluster_as_published():

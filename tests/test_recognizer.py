@@ -1,7 +1,11 @@
 """A recogniser predicts what its networks do, however a recording is given, cut or batched."""
 
+import contextlib
 import itertools
+import multiprocessing
+import pickle
 import re
+import warnings
 
 import jax
 import jsonschema
@@ -16,9 +20,10 @@ from ser_jax import model
 from ser_jax.data import audio
 from ser_jax.data import synthetic as plan
 from ser_jax.data.labels import CLASS_NAMES
+from ser_jax.devices import MachineError
 from ser_jax.features import RATE, LogMel, Waveform, pad
 from ser_jax.model import Probe
-from ser_jax.recognizer import HopError, Recognizer, RecordingError, read_recording, schema
+from ser_jax.recognizer import HopError, Recognizer, RecordingError, read_recording, schema, stream
 
 pytestmark = pytest.mark.usefixtures("hastily")
 
@@ -213,6 +218,51 @@ def test_samples_that_are_no_recording_are_refused(small, samples, rate, sentenc
 def test_hops_are_multiples_of_a_segment(small, hop):
     with pytest.raises(HopError, match=r"expected a multiple of 0\.9 s, at most 7\.2 s"):
         small(recognisers.speech(1.0), RATE, hop=hop)
+
+
+@contextlib.contextmanager
+def forked(function):
+    """Run a function in a forked process and yield what it returns or raises, as a list."""
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe()
+
+    def run():
+        try:
+            theirs.send([function()])
+        except Exception as error:
+            theirs.send([error])
+
+    process = fork.Process(target=run)
+    with warnings.catch_warnings(action="ignore"):  # Python and JAX warn of forks
+        process.start()
+    try:
+        yield ours.recv() if ours.poll(20) else ["waits forever"]
+    finally:
+        process.kill()
+        process.join()
+
+
+USES = {
+    "predict": lambda recogniser, file: recogniser(file),
+    "compile, as servers do": lambda recogniser, file: recogniser.compile(),
+    "stream": lambda recogniser, file: list(stream.pipe(recogniser, file.open("rb"))),
+    "make": lambda recogniser, file: Recognizer(recogniser.model),
+    "load": lambda recogniser, file: Recognizer.load(),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_process_that_was_forked_later_is_refused(tmp_path, small, use):
+    soundfile.write(tmp_path / "a.wav", recognisers.speech(1.0), RATE)
+    with forked(lambda: USES[use](small, tmp_path / "a.wav")) as [found]:
+        assert isinstance(found, MachineError), found
+        assert str(found).endswith("expected the opposite order: load after forking, or use spawn")
+    assert small(tmp_path / "a.wav").seconds == 1
+
+
+def test_a_recogniser_survives_pickling_as_for_a_spawned_process(small):
+    samples = recognisers.speech(1.0)
+    assert pickle.loads(pickle.dumps(small))(samples, RATE) == small(samples, RATE)
 
 
 def test_the_demonstration_recognises_synthetic_speech(tmp_path, optimised):

@@ -83,11 +83,12 @@ def test_paper_scores_stand_only_beside_the_papers_pair(out, tmp_path):
 
 
 def test_synthetic_speech_and_unusable_recordings_are_named(tmp_path):
-    corpora = [dict(CORPORA[0], synthetic=True), dict(CORPORA[1], left_out=3)]
+    corpora = [dict(CORPORA[0], synthetic=True, by_emotion=True), dict(CORPORA[1], left_out=3)]
     written = report.write_table(Results(keep(claimed(tmp_path, corpora), corpora)), "table", ["monolingual"])
     assert "**Synthetic speech, generated and not recorded: de.**" in written
     assert "de (synthetic) arousal" in written
     assert "Unusable recordings left out: 3 of en." in written
+    assert "Arousal and valence follow from the emotions: de." in written
     assert "monolingual,de,de (synthetic),arousal" in (tmp_path / "table.csv").read_text()
 
 

@@ -182,6 +182,10 @@ def test_the_card_states_what_was_trained_and_measured(fitted):
     assert (header["language"], header["tags"][1:]) == (["xx"], ["arousal", "valence"])
     assert f"| UAR {metrics['arousal']['UAR']:.3f} [" in written
     assert "demonstration" not in written
+    assert "follow from" not in written
+    acted = [{**corpus, "by_emotion": corpus["name"] == "en"} for corpus in model.facts["corpora"]]
+    named = card(dataclasses.replace(model, facts={**model.facts, "corpora": acted}), metrics)
+    assert "\n\nArousal and valence follow from the emotions: en.\n\n" in named
     loud = card(dataclasses.replace(model, facts={**model.facts, "synthetic": True}), metrics)
     assert "**This is a demonstration.**" in loud
 

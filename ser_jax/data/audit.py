@@ -115,6 +115,7 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
         "database": database,
         "source": str(source),
         "synthetic": facts.synthetic,
+        "by_emotion": labels.by_emotion(facts),
         "utterances": len(measured),
         "usable": len(usable),
         "recordings": len({utterance.path for utterance in catalog.utterances}),
@@ -206,6 +207,8 @@ def table(found: dict[str, Any]) -> str:
         f"{found['database']} in {found['source']}" + ("   SYNTHETIC SPEECH" if found["synthetic"] else ""),
         *(f"  {what:<12} {found[what]:>8,}" for what in ("utterances", "recordings", "speakers", "sessions")),
     ]
+    if found["by_emotion"]:
+        lines.append("  arousal and valence follow from the emotions")
     for title, key, unit in (("duration", "seconds", "s"), ("level", "level_db", "dB of full scale")):
         if spread := found[key]:
             hours = f", {spread['sum'] / 3600:.2f} h in all" if key == "seconds" else ""

@@ -1,11 +1,13 @@
 """Utterances as the readers of databases return them, and what these readers share."""
 
+import codecs
 import contextlib
 import csv
 import dataclasses
 import hashlib
 import io
 import json
+import logging
 import math
 import os
 import re
@@ -20,6 +22,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")  # of recordings i
 MARKER = "SYNTHETIC.txt"  # marks a folder of synthesised speech
 # A finite number with few enough digits for exact sums; float() also takes 1_000 and digits of all scripts.
 NUMBER = re.compile(r"[-+]?(?=\.?[0-9])[0-9]{0,30}\.?[0-9]{0,300}(?:[eE][-+]?[0-9]{1,2})?")
+_log = logging.getLogger(__name__)
 
 
 class DatabaseError(UserError):
@@ -120,49 +123,75 @@ def find_release(source: Path, holds: Callable[[Path], object], what: str, relea
     return found[0]
 
 
+def plain(name: str) -> str:
+    """Return a name as its spellings in different tables and releases have it in common.
+
+    >>> plain("Group-ID"), plain("group_id")
+    ('groupid', 'groupid')
+    """
+    return re.sub("[-_ ]", "", name.lower())
+
+
 def read_table(
-    file: Path, what: str, required: Sequence[str], optional: Sequence[str] = (), errors: str = "strict"
-) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
-    """Read a table whose cells are separated by commas, semicolons or tabs; blank rows are skipped.
+    file: Path,
+    what: str,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    aliases: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[dict[str, str], list[tuple[str, dict[str, str]]]]:
+    """Read a table whose cells are separated by commas, semicolons, tabs or bars; blank rows are skipped.
+
+    Its first line may be `sep=;`, as Excel writes it. Text is in UTF-8, in UTF-16 if it begins with a byte
+    order mark, and else taken for Windows' cp1252.
 
     Args:
       what: what the file should be, for the message of an error.
-      required, optional: names of columns, matched in upper or lower case.
-      errors: how to decode bytes that are not UTF-8, see `bytes.decode`.
-    Returns: the header, and ("file:line", column to cell) of every row.
+      required, optional: names of columns, compared as `plain` makes them.
+      aliases: the plain names of columns that stand for one that is absent, the preferred one first.
+    Returns: the columns' names, with what the file calls them, and ("file:line", column to cell) of every
+      row.
     Raises: DatabaseError naming the file and the line.
     """
+    content = read_bytes(file, DatabaseError, f"{what} (a CSV file)")
+    encoding = "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
     try:
-        text = read_bytes(file, DatabaseError, f"{what} (a CSV file)").decode("utf-8", errors)
+        text = content.decode(encoding)
     except UnicodeDecodeError as reason:
-        raise DatabaseError(f"{file}: not UTF-8 text (byte {reason.start}), expected UTF-8") from None
+        _log.warning("%s: not %s (byte %d), taken for cp1252", file, encoding.upper(), reason.start)
+        text = content.decode("cp1252", "replace")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DatabaseError(f"{file}:{line}: holds a null character, expected text")
     text = text.lstrip("\ufeff")  # byte order marks
     first = text.lstrip().partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=first.count), strict=True)
     rows: list[tuple[str, list[str]]] = []
     try:
         for cells in reader:
             cells = [cell.strip() for cell in cells]
-            if any(cells):
+            if any(cells) and cells != ["sep=", ""]:
                 rows.append((f"{file}:{reader.line_num}", cells))
     except csv.Error as reason:
         raise DatabaseError(f"{file}:{reader.line_num}: not CSV ({reason})") from None
-    spelling = {name.lower(): name for name in (*required, *optional)}
-    header = [spelling.get(name.lower(), name) for name in rows[0][1]] if rows else []
+    written = rows[0][1] if rows else []
+    header = list(written)
+    for name in (*required, *optional):
+        spellings = [plain(name), *(aliases or {}).get(name, ())]
+        each = ([i for i, column in enumerate(written) if plain(column) == one] for one in spellings)
+        places = next(filter(None, each), [])
+        if len(places) > 1:
+            raise DatabaseError(f"{file}: column {name!r} appears {len(places)} times, expected once")
+        for i in places:
+            header[i] = name
     for name in required:
         if name not in header:
-            found = begun(", ".join(header), 200) or "an empty file"
-            close = nearest(name, set(header) - set(spelling.values()))
+            found = begun(", ".join(written), 200) or "an empty file"
+            close = nearest(name, set(header).difference(required, optional))
             hint = "" if close is None else f"; did you mean {name!r} by {close!r}?"
             expected = f"expected {', '.join(required)}{hint}"
             raise DatabaseError(f"{file}: no column {name!r}, found {found}, {expected}")
-    for name in spelling.values():
-        if (count := header.count(name)) > 1:
-            raise DatabaseError(f"{file}: column {name!r} appears {count} times, expected once")
     for place, cells in rows[1:]:
         if len(cells) < len(header) or any(cells[len(header) :]):
             raise DatabaseError(f"{place}: {len(cells)} cells, expected {len(header)}")
-    return header, [(place, dict(zip(header, cells, strict=False))) for place, cells in rows[1:]]
+    columns = dict(zip(header, written, strict=True))
+    return columns, [(place, dict(zip(header, cells, strict=False))) for place, cells in rows[1:]]

@@ -11,6 +11,8 @@ from ser_jax.data.standardize import Moments, Scaler, moments
 from ser_jax.errors import UserError
 
 SEXES = ("female", "male", "unknown")
+SEX_WORDS = {name: name for name in SEXES} | {"f": "female", "w": "female", "woman": "female"}
+SEX_WORDS |= {"m": "male", "man": "male", "other": "unknown"}  # as tables call them, in lower case
 DIALOGUES = ("improvised", "scripted", "")
 DIMENSIONS = ("arousal", "valence", "dominance")
 TEXTS = ("id", "speaker", "session", "sex", "language", "emotion", "dialogue", "raters")

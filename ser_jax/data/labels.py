@@ -26,6 +26,15 @@ EMOTIONS = {
     "sadness": (0.0, 0.0),
     "surprise": (1.0, 1.0),
 }
+ADJECTIVES = {
+    "angry": "anger",
+    "bored": "boredom",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "happy": "happiness",
+    "sad": "sadness",
+    "surprised": "surprise",
+}
 IEMOCAP_EMOTIONS = {
     "ang": "anger",
     "hap": "happiness",
@@ -77,12 +86,25 @@ def counts(corpus: Facts, rule: str = "footnote") -> dict[str, dict[str, int]]:
     return found
 
 
+def by_emotion(corpus: Facts) -> bool:
+    """Return whether arousal and valence are what the emotions stand for in `EMOTIONS`, and not ratings."""
+    annotations = np.stack([corpus.arousal, corpus.valence], axis=1)
+    expected = np.array([EMOTIONS.get(name, (np.nan, np.nan)) for name in canonical(corpus).tolist()])
+    given = ~np.isnan(annotations).all(axis=1)
+    return bool(given.any()) and np.array_equal(annotations[given], expected[given])
+
+
+def noun(emotion: str) -> str:
+    """Return an emotion as this package writes it, in lower case: "anger" for "Angry"."""
+    return ADJECTIVES.get(emotion.lower(), emotion.lower())
+
+
 def canonical(corpus: Facts) -> np.ndarray:
     """Return every utterance's emotion, [N] str, in one vocabulary for all databases, as in "anger".
 
-    IEMOCAP's abbreviations are written out, other databases' names lower-cased. "" if the database names none
-    or its raters disagree.
+    IEMOCAP's abbreviations are written out, other databases' names are as of `noun`. "" if the database names
+    none or its raters disagree.
     """
     names, each = np.unique(corpus.emotion, return_inverse=True)
     known = IEMOCAP_EMOTIONS if corpus.database == "iemocap" else {}
-    return np.array([known.get(name, name.lower()) for name in names.tolist()])[each]
+    return np.array([known.get(name, noun(name)) for name in names.tolist()])[each]

@@ -6,18 +6,34 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from ser_jax.data.catalog import NUMBER, SUFFIXES, Catalog, DatabaseError, Utterance, ratings, read_table
-from ser_jax.data.corpus import DIALOGUES, DIMENSIONS, SEXES
-from ser_jax.data.labels import CLASS_NAMES
+from ser_jax.data.corpus import DIALOGUES, DIMENSIONS, SEX_WORDS, SEXES
+from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, noun
 from ser_jax.errors import begun, meant
 
 REQUIRED = ("path", "speaker")
 LABELS = (*DIMENSIONS, "emotion")  # at least one of them
 OPTIONAL = ("sex", "language", "session", "dialogue", "start", "end")
-RATER = re.compile(rf"(?P<rater>rater\w+)_(?P<label>{'|'.join(LABELS)})")
+KNOWN = {*REQUIRED, *LABELS, *OPTIONAL}
+RATER = re.compile(rf"(?P<rater>rater\w+)_(?P<label>{'|'.join(LABELS)})", re.IGNORECASE)
+ALIASES = {  # of columns, see `read_table`: those of audformat, Hugging Face, Common Voice, MSP-Podcast, ...
+    "path": ("file", "filename", "filepath", "audio", "wav"),
+    "speaker": ("speakerid", "spkid", "spkrid", "clientid"),
+    "sex": ("gender",),
+    "language": ("lang", "locale"),
+    "emotion": ("emotions", "emoclass"),
+    "arousal": ("activation", "emoact"),
+    "valence": ("emoval",),
+    "dominance": ("emodom",),
+    "start": ("starttime",),
+    "end": ("stop", "endtime"),
+}
+EMPTY = ("NA", "N/A", "<NA>", "n/a", "nan", "NaN", "NaT", "None", "null", "NULL")  # as pandas reads them
+TIME = re.compile(r"(?:(\d+) days?)?,? ?(?:(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?))?")
 SHOWN = 200  # characters of a header or a cell in an error
 LONGEST = 1000  # characters of a cell; a column stores every cell at the length of its longest
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # would garble a table or a terminal
@@ -35,9 +51,11 @@ def read(
     """Return the utterances of a manifest in file order; recordings need not exist.
 
     Columns are `REQUIRED`, at least one of `LABELS`, and any of `OPTIONAL` and `RATER`; others are ignored.
+    What is written otherwise, such as `ALIASES` of columns, is logged with what it is taken for.
     Arousal and valence are words (low/high, negative/positive: 0 and 1, threshold 0.5) or numbers, which need
-    a threshold. Cells of labels may be empty. The scale of numbers is their range in the file. Recordings in
-    the same folders that the manifest does not name are listed as unlabelled.
+    a threshold; if the table has neither, both follow from the emotion (`labels.EMOTIONS`). Cells of labels
+    may be empty. The scale of numbers is their range in the file. Recordings in the same folders that the
+    manifest does not name are listed as unlabelled.
 
     Args:
       source: the CSV file; paths in it are relative to its folder.
@@ -46,18 +64,23 @@ def read(
     Raises: DatabaseError naming the file and line.
     """
     source = Path(source)
-    known = {*REQUIRED, *LABELS, *OPTIONAL}
-    header, rows = read_table(source, "a manifest", REQUIRED, (*LABELS, *OPTIONAL))
+    header, rows = read_table(source, "a manifest", REQUIRED, (*LABELS, *OPTIONAL), ALIASES)
+    assumed = {name: written for name, written in header.items() if written.lower() != name and name in KNOWN}
+    rows = [(place, _plainly(cells, assumed)) for place, cells in rows]
+    if assumed:
+        taken = ", ".join(f"{written!r} as {meaning}" for meaning, written in assumed.items())
+        _log.warning("%s: read %s", source, taken)
     if not set(LABELS) & set(header):
-        shown = begun(", ".join(header), SHOWN)
+        shown = begun(", ".join(header.values()), SHOWN)
         raise DatabaseError(
             f"{source}: no column of labels, found {shown}, expected any of {', '.join(LABELS)}"
         )
     for name in header:
-        ignored = name not in known and not RATER.fullmatch(name)
-        if ignored and (hint := meant(name, known - set(header))):
+        ignored = name not in KNOWN and not RATER.fullmatch(name)
+        if ignored and (hint := meant(name, KNOWN - set(header))):
             _log.warning("%s: column %r is not read%s", source, name, hint)
 
+    derived = not any(cells.get(name) for _, cells in rows for name in CLASS_NAMES)
     utterances: list[Utterance] = []
     first: dict[str, tuple[bool, str, str]] = {}  # dimension to its first label: a word?, text, place
     values: dict[str, list[float]] = collections.defaultdict(list)  # of dimensions, raters' included
@@ -65,6 +88,8 @@ def read(
     sexes: dict[str, tuple[str, str]] = {}  # speaker to sex and place
     for place, cells in rows:
         labels: dict[str, Any] = {"emotion": cells.get("emotion", "")}
+        if derived and (stands_for := EMOTIONS.get(noun(labels["emotion"]))):
+            labels |= zip(CLASS_NAMES, stands_for, strict=True)
         for name in filter(cells.get, DIMENSIONS):
             text, words = cells[name], CLASS_NAMES.get(name, ())
             labels[name] = _number(place, name, text, words)
@@ -90,6 +115,11 @@ def read(
     if not first and not any(utterance.emotion for utterance in utterances):
         raise DatabaseError(f"{source}: no row has a label ({', '.join(LABELS)}), expected some")
     thresholds, scales = {}, {}
+    if derived and any(not math.isnan(utterance.arousal) for utterance in utterances):
+        thresholds = dict.fromkeys(CLASS_NAMES, 0.5)
+        names = {utterance.emotion for utterance in utterances if math.isnan(utterance.arousal)} - {""}
+        but = f", which tells nothing of {', '.join(sorted(names))}" if names else ""
+        _log.warning("%s: arousal and valence follow from the emotion%s", source, but)
     given = {"arousal": arousal_threshold, "valence": valence_threshold}
     for name in filter(first.__contains__, DIMENSIONS):
         threshold = given.get(name)
@@ -108,6 +138,34 @@ def read(
     return Catalog(tuple(utterances), thresholds, scales, _unlabelled(utterances))
 
 
+def _plainly(cells: Cells, assumed: Cells) -> Cells:
+    """Return a row in the words and numbers of this module; note what was `assumed`, and of which cell."""
+    found = {}
+    for column, text in cells.items():
+        match = RATER.fullmatch(column)
+        label = match["label"].lower() if match else column
+        meaning, value = "", text
+        if label not in KNOWN:
+            continue
+        if text in EMPTY:
+            meaning, value = "empty", ""
+        elif label == "sex":
+            value = SEX_WORDS.get(text.lower(), text)
+            meaning = value if value != text.lower() else ""
+        elif label in ("start", "end") and text and (time := TIME.fullmatch(text)):
+            parts = (Decimal((part or "0").replace(",", ".")) for part in time.groups())
+            days, hours, minutes, seconds = parts
+            total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+            meaning, value = "hours, minutes and seconds", f"{total.normalize():f}"
+        elif label in (*DIMENSIONS, "start", "end") and NUMBER.fullmatch(text.replace(",", ".")):
+            value = text.replace(",", ".")
+            meaning = "a decimal fraction" if value != text else ""
+        if meaning:
+            assumed.setdefault(meaning, text)
+        found[column] = value
+    return found
+
+
 def _unlabelled(utterances: Sequence[Utterance]) -> tuple[str, ...]:
     """Return the recordings that lie in the folders of the utterances' recordings but are not theirs."""
     named = {os.path.normpath(utterance.path) for utterance in utterances}
@@ -122,7 +180,7 @@ def _raters(place: str, cells: Cells, values: dict[str, list[float]]) -> str:
     rating: Any
     for column, text in cells.items():
         if text and (match := RATER.fullmatch(column)):
-            label, rating = match["label"], [text]
+            label, rating = match["label"].lower(), [text]
             if label != "emotion":
                 rating = _number(place, column, text, CLASS_NAMES.get(label, ()))
                 values[label].append(rating)

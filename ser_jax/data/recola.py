@@ -15,7 +15,17 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
-from ser_jax.data.catalog import NUMBER, Catalog, DatabaseError, Utterance, find_release, ratings, read_table
+from ser_jax.data.catalog import (
+    NUMBER,
+    Catalog,
+    DatabaseError,
+    Utterance,
+    find_release,
+    plain,
+    ratings,
+    read_table,
+)
+from ser_jax.data.corpus import SEX_WORDS
 from ser_jax.errors import begun
 
 THRESHOLDS = {"arousal": 0.0, "valence": 0.0}  # Table 1
@@ -26,7 +36,6 @@ END = 300  # s, the last annotated instant
 ROWS = 7501
 LONGEST_DELAY = 10  # s; nobody reacts later
 DIGITS = 2000  # enough for the exact sum of any annotations
-SEXES = {"female": "female", "f": "female", "male": "male", "m": "male"}
 UNPAIRED = (
     "%s: partners of %s unknown: each counts as a session, so that two who talked with each other may be in "
     "training and test of one fold"
@@ -148,11 +157,11 @@ def read_turns(file: Path) -> list[tuple[str, list[Decimal]]]:
 def read_people(file: Path) -> dict[str, tuple[str, str]]:
     """Read the user table: participant ("P16") to (sex, dyad), dyad "" if the table has none."""
     people: dict[str, tuple[str, str]] = {}
-    _, rows = read_table(file, "a table", ("User",), ("Sex", "Group_id"), errors="replace")
+    _, rows = read_table(file, "a table", ("User",), ("Sex", "Group_id"))
     for place, cells in rows:
         if not cells["User"]:
             raise DatabaseError(f"{place}: no user, expected one like P16 or 16")
-        sex = SEXES.get(cells.get("Sex", "").lower(), "unknown")
+        sex = SEX_WORDS.get(cells.get("Sex", "").lower(), "unknown")
         if sex == "unknown":
             _log.warning("%s: sex %r is taken as unknown", place, cells.get("Sex", ""))
         name, facts = f"P{cells['User'].upper().removeprefix('P')}", (sex, cells.get("Group_id", ""))
@@ -167,7 +176,7 @@ def _people(root: Path, participants: Sequence[str]) -> dict[str, tuple[str, str
     if folder is None:
         return {}
     files = folder.glob("[!.]*")
-    table = next((file for file in files if _plain(file.name) == "recolauserinfo.csv"), None)
+    table = next((file for file in files if plain(file.name) == "recolauserinfo.csv"), None)
     if table is None:
         _log.warning("%s: no recola_user_info.csv; sexes are unknown", folder)
         return {}
@@ -177,14 +186,9 @@ def _people(root: Path, participants: Sequence[str]) -> dict[str, tuple[str, str
     return people
 
 
-def _plain(name: str) -> str:
-    """Fold the spellings of different releases: dashes, underscores or blanks, either case."""
-    return re.sub("[-_ ]", "", name.lower()).replace("behavior", "behaviour")
-
-
 def _child(folder: Path, name: str) -> Path | None:
-    children = (child for child in sorted(folder.iterdir()) if child.is_dir())
-    return next((child for child in children if _plain(child.name) == _plain(name)), None)
+    spelt = ((plain(child.name), child) for child in sorted(folder.iterdir()) if child.is_dir())
+    return next((child for own, child in spelt if own.replace("behavior", "behaviour") == plain(name)), None)
 
 
 def _folder(folder: Path, name: str) -> Path:
@@ -204,7 +208,7 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
 
 def _numbers(file: Path, *names: str) -> Iterator[tuple[str, list[Decimal]]]:
     """Yield "file:line" and the numbers in the named columns of every row."""
-    _, rows = read_table(file, "a table", names, errors="replace")
+    _, rows = read_table(file, "a table", names)
     for place, cells in rows:
         for name in names:
             if not NUMBER.fullmatch(cells[name]):

@@ -28,6 +28,7 @@ import jax
 import numpy as np
 
 from ser_jax import checkpoint, io
+from ser_jax.data.labels import by_emotion
 from ser_jax.devices import Machine
 from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import ResultsError, beside
@@ -250,6 +251,7 @@ def protocol(config: Config, pool: Pool) -> dict[str, Any]:
             "name": one.name, "builder": one.database, "synthetic": one.synthetic, "left_out": one.left_out,
             "fingerprint": one.fingerprint, "utterances": len(one), "speakers": len(np.unique(one.speaker)),
             "languages": sorted(set(one.language.tolist())), "partners": pool.partners(one.name),
+            "by_emotion": by_emotion(one),
         }
         for one in pool.corpora.values()
     ]  # fmt: skip

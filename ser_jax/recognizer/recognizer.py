@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import numpy as np
 
+from ser_jax.devices import backend
 from ser_jax.errors import UserError
 from ser_jax.features import RATE, WINDOW, pad
 from ser_jax.recognizer import trained
@@ -175,9 +176,9 @@ class Recognizer:
     """
 
     def __init__(self, model: Trained, batch: int | None = None):
+        self.batch = batch or (1 if backend() == "cpu" else BATCH)
         self.model = jax.device_put(model)
         self.frontend = frontend = model.frontend
-        self.batch = batch or (1 if jax.default_backend() == "cpu" else BATCH)
         self._length = round(frontend.seconds * RATE)  # of a window, in samples
         self._units = {}  # s from one segment to the next
         for name, own in model.tasks.items():
@@ -192,7 +193,7 @@ class Recognizer:
 
         Args:
           path: the folder; by default the demonstration, which was trained on synthetic speech only.
-        Raises: ModelError naming the file and what is wrong with it.
+        Raises: ModelError naming the file and what is wrong with it; MachineError as `devices.backend`.
         """
         return cls(trained.read(trained.demonstration() if path is None else path))
 
@@ -276,8 +277,9 @@ class Recognizer:
     def _predict(self, windows: Sequence[Float32[np.ndarray, " _"]]) -> list[dict[str, _Output]]:
         """Predict at most `batch` windows, each by all tasks.
 
-        Raises: ModelError if the outputs of finite weights are not finite.
+        Raises: ModelError if the outputs of finite weights are not finite; MachineError in a forked process.
         """
+        backend()
         frontend = self.frontend
         features = np.zeros((self.batch, frontend.frames, frontend.dims), np.float32)
         frames = np.zeros(self.batch, np.int32)

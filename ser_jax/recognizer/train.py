@@ -28,6 +28,7 @@ from ser_jax import __version__, data, engine, metrics
 from ser_jax.data import Corpus, standardize
 from ser_jax.data.corpus import Concatenated
 from ser_jax.data.folds import groups
+from ser_jax.data.labels import by_emotion
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine, use_all_cores
 from ser_jax.engine import RunSpec
@@ -199,7 +200,7 @@ def _describe(every: Concatenated, held_out: Bool[np.ndarray, " N"]) -> list[dic
     corpora = []
     for number, corpus in enumerate(every.corpora.values()):
         facts = {key: getattr(corpus, key) for key in ("name", "synthetic", "fingerprint")}
-        facts["languages"] = sorted(set(corpus.language.tolist()))
+        facts |= {"languages": sorted(set(corpus.language.tolist())), "by_emotion": by_emotion(corpus)}
         for part, which in (("training", ~held_out), ("held_out", held_out)):
             speakers = every.speaker_id[which & (every.corpus == number)]
             facts[part] = {"utterances": len(speakers), "speakers": len(np.unique(speakers))}
@@ -386,7 +387,7 @@ ser-jax predict --model path/to/this/folder speech.wav
 {epochs} epochs; features ({frontend.name}) are standardized by the training utterances.
 
 {corpora}
-
+{by_emotion}
 ## Evaluation on held-out speakers
 
 No network was trained on these speakers. The probabilities of each are calibrated on the others. Scores of
@@ -425,6 +426,7 @@ def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
     for one in facts["corpora"]:
         sizes = [*one["training"].values(), *one["held_out"].values()]
         corpora.append([one["name"], ", ".join(one["languages"]), *map(str, sizes)])
+    derived = ", ".join(one["name"] for one in facts["corpora"] if one["by_emotion"])
     quality = [["task", "utterances", "number", "score", "log loss", "calibration error"]]
     for name, own in found.items():
         parts = {"all": own, "not calibrated": own.get("uncalibrated")} | own["corpora"]
@@ -443,5 +445,6 @@ def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
         tasks="; ".join(f"{name} ({', '.join(own.names)})" for name, own in model.tasks.items()),
         frontend=model.frontend,
         quality=markdown_table(quality),
+        by_emotion=f"\nArousal and valence follow from the emotions: {derived}.\n" if derived else "",
         languages=", ".join(languages),
     )

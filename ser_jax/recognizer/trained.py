@@ -23,6 +23,7 @@ import numpy as np
 
 from ser_jax import features, model
 from ser_jax.data.standardize import Scaler
+from ser_jax.devices import backend
 from ser_jax.errors import UserError, begun, no_folder
 from ser_jax.features import Frontend
 from ser_jax.io import read_bytes
@@ -149,8 +150,9 @@ def write(folder: Path, trained: Trained) -> None:
 def read(folder: Path | str) -> Trained:
     """Read what `write` wrote.
 
-    Raises: ModelError naming the file and what is wrong with it.
+    Raises: ModelError naming the file and what is wrong with it; MachineError as `devices.backend`.
     """
+    backend()
     folder = Path(folder)
     if not folder.is_dir():
         raise ModelError(f"{folder}: {no_folder(folder)}, expected the folder that ser-jax train wrote")

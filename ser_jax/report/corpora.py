@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ser_jax.data import Corpus, Facts, UnknownCorpusError, facts, onset
+from ser_jax.data.labels import by_emotion
 from ser_jax.io import markdown_table
 from ser_jax.report.tables import marked
 from ser_jax.tasks import Binary, Task
@@ -72,6 +73,7 @@ def about(corpus: Facts) -> dict[str, Any]:
         "name": corpus.name,
         "builder": corpus.database,
         "synthetic": corpus.synthetic,
+        "by_emotion": by_emotion(corpus),
         "labels_only": not isinstance(corpus, Corpus),
         "left_out": getattr(corpus, "left_out", 0),
     }

@@ -19,6 +19,7 @@ from flax.traverse_util import flatten_dict
 
 from ser_jax import metrics
 from ser_jax.data.corpus import SEXES
+from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.errors import ResultsError
 from ser_jax.experiment.config import Config, describe
 from ser_jax.experiment.results import Predictions, read_document, read_predictions, read_training
@@ -452,6 +453,8 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
     corpora = results.document["corpora"]
     partners = [one["name"] for one in corpora if one["partners"]]
     drawn = dict.fromkeys(filter(None, (_drawn(results, row) for row in rows)))
+    binary = any(row.task in CLASS_NAMES for row in rows)
+    by_emotion = [one["name"] for one in corpora if one.get("by_emotion")]  # earlier results lack it
     left_out = ", ".join(f"{one['left_out']} of {one['name']}" for one in corpora if one["left_out"])
     sentences = {
         f"Mean over the folds of the test corpus{spread}": True,
@@ -462,6 +465,7 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
         "The paper's scores are those of IEMOCAP and RECOLA": any(not math.isnan(row.paper) for row in rows),
         f"Fine-tuning draws {', '.join(drawn)}": drawn,
         f"Dialogue partners of development speakers train: {', '.join(partners)}": partners,
+        f"Arousal and valence follow from the emotions: {', '.join(by_emotion)}": by_emotion and binary,
         f"Unusable recordings left out: {left_out}": left_out,
     }
     return " ".join(f"{sentence}." for sentence, applies in sentences.items() if applies)
