@@ -39,10 +39,10 @@ def begun(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most like `name`; None if none is."""
+def nearest(name: str, known: Iterable[str], alike: float = 0.6) -> str | None:
+    """Return the known name that is most like `name`, to at least this share; None if none is."""
     spelt = {one.lower(): one for one in known}
-    close = difflib.get_close_matches(name.lower(), spelt, n=1)
+    close = difflib.get_close_matches(name.lower(), spelt, n=1, cutoff=alike)
     return spelt[close[0]] if close else None
 
 
@@ -63,12 +63,13 @@ def no_folder(path: Path) -> str:
 
 
 def beside(path: Path) -> str:
-    """Return " (did you mean x?)" if a missing path has a neighbour of a similar name, else nothing."""
+    """Return " (did you mean x?)" if the first missing part of a path is like a neighbour, else nothing."""
     if path.exists() or path.is_symlink():
         return ""
+    path = next((place for place in path.parents[-2::-1] if not place.exists()), path)
     try:
         others = (other.name for other in itertools.islice(path.parent.iterdir(), NEIGHBOURS))
-        close = nearest(path.name, others)
+        close = nearest(path.name, others, alike=0.75)
     except (OSError, ValueError):
         close = None
     return "" if close is None else f" (did you mean {path.with_name(close)}?)"
