@@ -71,9 +71,10 @@ def no_folder(path: Path) -> str:
 
 
 def beside(path: Path) -> str:
-    """Return " (did you mean x?)" if a missing path has a neighbour of a similar name, else nothing."""
+    """Return " (did you mean x?)" if the first missing part of a path is like a neighbour, else nothing."""
     if path.exists() or path.is_symlink():
         return ""
+    path = next((place for place in path.parents[-2::-1] if not place.exists()), path)
     try:
         others = (other.name for other in itertools.islice(path.parent.iterdir(), NEIGHBOURS))
         close = nearest(path.name, others)

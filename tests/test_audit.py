@@ -1,6 +1,7 @@
 """Auditing a database: every line of it on recordings that deserve it, and what loudness gives away."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_jax import cli
-from ser_jax.data import audit, manifest
+from ser_jax.data import audit, databases, manifest
+from ser_jax.data.catalog import DatabaseError
 
 RATE = 16000
 
@@ -85,6 +87,7 @@ def test_every_line_names_its_file(speech):
     found = audit.audit("manifest", speech, 1)
     lines = set(found["findings"]) - {"loudness"}
     assert {line: set(named(found, line)) for line in lines} == {
+        "labels": set(),
         "missing": {"gone.wav"},
         "undecodable": {"text.wav"},
         "non-finite": {"nan.wav"},
@@ -225,3 +228,39 @@ def test_what_is_not_annotated_is_left_out(tmp_path):
     assert (found["loudness"]["arousal"]["counts"], named(found, "one class")) == ([1, 1], {})
     assert "valence  not annotated" in audit.table(found)
     assert "emotion" not in audit.table(found)
+
+
+def test_a_report_names_all_labels_that_are_wrong(tmp_path, capsys):
+    """Several a corpus: recordings of one name that differ, and damaged lines; prepare ends at the first."""
+    for folder, seed in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        for name in ("03a01Fa.wav", "03a01Nc.wav"):
+            write(tmp_path / folder, name, noise(0.1, seed))
+    write(tmp_path / "two", "08a01Fd.wav", noise(0.1))
+    labels = tmp_path / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+    labels.parent.mkdir(parents=True)
+    turns = [f"[0 - 1]\tSes01F_impro01_F00{i}\tneu\t[2, {value}, 2]\n" for i, value in enumerate("2x37")]
+    labels.write_text("".join([*turns, turns[0]]))
+    for database, places, usable in (
+        ("emodb", ["two/03a01Fa.wav: 03a01Fa is already in", "two/03a01Nc.wav: 03a01Nc is already in"], 3),
+        ("iemocap", [".txt:2: found", ".txt:4: found", ".txt:5: Ses01F_impro01_F000 is already in"], 0),
+    ):
+        found = audit.audit(database, tmp_path, 1)
+        lines = [finding["what"] for finding in found["findings"]["labels"]["found"]]
+        assert [place in line for place, line in zip(places, lines, strict=True)] == [True] * len(lines)
+        assert (found["usable"], found["refused"]) == (usable, True)
+        assert cli.main(["audit", database, "--source", str(tmp_path), "--workers", "1"]) == 1
+        assert f"error    labels        {len(lines):>6}" in capsys.readouterr().out
+        with pytest.raises(DatabaseError, match=re.escape(places[0])):
+            databases.read(database, tmp_path)
+    labels.write_text(turns[1])
+    assert audit.audit("iemocap", tmp_path, 1)["utterances"] == 0
+
+
+def test_a_missing_recording_has_a_hint(tmp_path):
+    write(tmp_path, "one_two.wav", noise(0.1))
+    (tmp_path / "m.csv").write_text("path,speaker,arousal\none-two.wav,a,low\n")
+    found = named(audit.audit("manifest", tmp_path / "m.csv", 1), "missing")
+    assert found["one-two.wav"] == (
+        f"no such audio file (asked for by m.csv:2) (did you mean {tmp_path / 'one_two.wav'}?)"
+    )

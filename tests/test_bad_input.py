@@ -357,8 +357,8 @@ OTHER = Path(TURNS).with_name("Ses01F_impro02.txt")
 PLACED = [
     (lambda: os.mkfifo("x"), "audit manifest --source x", "x: not a regular file, expected a manifest"),
     (lambda: OTHER.mkdir(), "audit iemocap --source IEMOCAP", "impro02.txt: is a folder, expected a label"),
-    (lambda: shutil.copytree("IEMOCAP/Session1", "IEMOCAP/Session2"), "audit iemocap --source IEMOCAP",
-     "turn Ses01F_impro01_F000 lies"),
+    (lambda: shutil.copytree("IEMOCAP/Session1", "IEMOCAP/Session2"),
+     "prepare iemocap --source IEMOCAP --data-dir x", "turn Ses01F_impro01_F000 lies"),
     (lambda: shutil.copytree("RECOLA", "x/one") and shutil.copytree("RECOLA", "x/two"),
      "audit recola --source x", "x: several folders hold RECOLA"),
     (lambda: Path(f"{ANNOTATION}/valence/P16.csv").unlink(), "audit recola --source RECOLA",

@@ -19,11 +19,11 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ser_jax.data import audio, databases, labels
-from ser_jax.data.catalog import Utterance
+from ser_jax.data.catalog import Catalog, DatabaseError, Utterance, collected
 from ser_jax.data.corpus import Facts
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.preparation import Flaw, in_order, worker_count
-from ser_jax.errors import one_line
+from ser_jax.errors import beside, one_line
 from ser_jax.features import SECONDS
 from ser_jax.shapes import Float, Int, Shaped
 
@@ -36,6 +36,7 @@ DIFFERING = ("speaker", *CLASS_NAMES)  # facts in which a duplicate should not d
 SHOWN = 5  # findings of a line that the table names
 
 LINES = {  # line of the report to its severity and meaning
+    "labels": ("error", "a label or a recording's name that cannot be used"),
     "missing": ("error", "a label without its recording"),
     "undecodable": ("error", "not audio, truncated, or at odds with its own header"),
     "non-finite": ("error", "NaN, infinite or absurdly large samples"),
@@ -67,10 +68,16 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
 
     Returns: JSON values: counts, levels, `findings` of each of `LINES`, `classes` of each speaker by the
       default rule, `loudness` of each dimension (see `separation`), and whether `prepare` would refuse it.
-    Raises: DatabaseError if not even the labels can be read; PrepareError.
+    Raises: DatabaseError if the source is not this database; PrepareError.
     """
     workers = worker_count(workers)
-    catalog = databases.read(database, source, **options)
+    with collected() as refused:
+        try:
+            catalog = databases.read(database, source, **options)
+        except DatabaseError:
+            if not refused:
+                raise
+            catalog = Catalog((), {})
     facts = Facts.of(database, database, catalog)
     measured = list(in_order(measure_each, catalog.utterances, workers, "decoding"))
     findings: dict[str, list[dict[str, str]]] = {line: [] for line in LINES}
@@ -78,13 +85,16 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
     def note(line: str, what: str, reason: str = "") -> None:
         findings[line].append({"what": what, "reason": reason})
 
+    for sentence in refused:
+        note("labels", sentence)
     first: dict[str, Utterance] = {}  # digest of samples to the first utterance that has it
     formats: dict[Path, str] = {}
     for utterance, found in zip(catalog.utterances, measured, strict=True):
         if found.format:
             formats[utterance.path] = found.format
         for line, reason in found.findings:
-            note(line, _what(utterance), reason)
+            hint = line == "missing" and len(findings[line]) < SHOWN  # searching takes time
+            note(line, _what(utterance), reason + (beside(utterance.path) if hint else ""))
         if found.digest and (other := first.setdefault(found.digest, utterance)) is not utterance:
             differ = [key for key in DIFFERING if str(getattr(other, key)) != str(getattr(utterance, key))]
             but = f", but another {' and '.join(differ)}" if differ else ""

@@ -26,7 +26,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from ser_jax.data import audio, databases, store
 from ser_jax.data.catalog import Catalog
 from ser_jax.data.preparation import Flaw, PrepareError, Record, in_order, notes, recorder, worker_count
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, beside
 from ser_jax.features import Frontend, describe, tag
 from ser_jax.io import write_json
 
@@ -149,9 +149,10 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         if flaws and not (config.skip_bad and len(flaws) < count):
             findings = collections.Counter(flaw.finding for flaw in flaws)
             lines = ", ".join(f"{finding} {number:,}" for finding, number in findings.items())
+            file, reason = flaws[0].file, flaws[0].reason
             raise PrepareError(
                 f"{len(flaws):,} of {count:,} utterances cannot be prepared ({lines}), the first is "
-                f"{flaws[0].file}: {flaws[0].reason}; `ser-jax audit` lists all problems, "
+                f"{file}: {reason}{beside(Path(file))}; `ser-jax audit` lists all problems, "
                 + ("and nothing would be left" if len(flaws) == count else "--skip-bad leaves it out")
             )
 

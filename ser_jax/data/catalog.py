@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import contextvars
 import csv
 import dataclasses
 import hashlib
@@ -11,10 +12,11 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ser_jax.data.files import children
 from ser_jax.errors import UserError, begun, nearest, no_folder
 from ser_jax.io import read_bytes
 
@@ -25,8 +27,33 @@ NUMBER = re.compile(r"[-+]?(?=\.?[0-9])[0-9]{0,30}\.?[0-9]{0,300}(?:[eE][-+]?[0-
 _log = logging.getLogger(__name__)
 
 
+_refused: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("refused", default=None)
+
+
 class DatabaseError(UserError):
     """A database that cannot be read: its name, its options, its folders or its files of labels."""
+
+
+@contextlib.contextmanager
+def collected() -> Iterator[list[str]]:
+    """Collect what readers refuse of single labels or recordings, for as long as the block lasts."""
+    found: list[str] = []
+    token = _refused.set(found)
+    try:
+        yield found
+    finally:
+        _refused.reset(token)
+
+
+@contextlib.contextmanager
+def one_of_many() -> Iterator[None]:
+    """End at what a block refuses, or go on after it while it is `collected`."""
+    try:
+        yield
+    except DatabaseError as error:
+        if (found := _refused.get()) is None:
+            raise
+        found.append(str(error))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,8 +93,9 @@ class Catalog:
         places: dict[str, Path | str] = {}
         for utterance in self.utterances:
             place = utterance.place or utterance.path
-            if (other := places.setdefault(utterance.id, place)) != place:
-                raise DatabaseError(f"{place}: {utterance.id} is already in {other}, expected it once")
+            with one_of_many():
+                if (other := places.setdefault(utterance.id, place)) != place:
+                    raise DatabaseError(f"{place}: {utterance.id} is already in {other}, expected it once")
 
     @property
     def synthetic(self) -> bool:
@@ -114,7 +142,7 @@ def find_release(source: Path, holds: Callable[[Path], object], what: str, relea
         raise DatabaseError(f"{source}: {no_folder(source)}, expected {release}")
     if holds(source):
         return source
-    found = [child for child in sorted(source.iterdir()) if child.is_dir() and holds(child)]
+    found = [child for child in children(source) if child.is_dir() and holds(child)]
     if not found:
         raise DatabaseError(f"{source}: no {what} in it or in a folder of it, expected {release}")
     if len(found) > 1:

@@ -1,105 +1,14 @@
 """The databases that can be read: how each is read, where it comes from, and what to cite."""
 
-import dataclasses
 import inspect
-import logging
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ser_jax.data import iemocap, labels, manifest, recola
-from ser_jax.data.catalog import SUFFIXES, Catalog, DatabaseError, Utterance
-from ser_jax.errors import meant, no_folder
-
-THRESHOLDS = {"arousal": 0.5, "valence": 0.5}  # between the classes 0 and 1 of `labels.EMOTIONS`
-_log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Naming:
-    """A corpus whose recordings' names tell who speaks, and with which emotion."""
-
-    title: str  # as its publishers call it
-    what: str  # language and recordings in a few words
-    citation: str
-    language: str  # a code as in "en"
-    # Regular expression of a recording's name without suffix, with the groups `speaker` and `emotion`; what
-    # precedes a "/" in it is the folder's name.
-    name: str
-    example: str  # a recording as published
-    recordings: tuple[int, ...]  # how many there are, a number for each release
-    women: tuple[str, ...] = ()  # as group `speaker` matches them; other speakers are not read
-    men: tuple[str, ...] = ()
-    emotions: Mapping[str, str]  # what group `emotion` matches, to a key of `labels.EMOTIONS`
-    prefix: str = ""  # what precedes the group `speaker` in a speaker's name
-    skipped: str | None = None  # like `name`, of recordings that belong to the corpus but are not read
-
-    def read(self, source: Path) -> Catalog:
-        """Return all recordings in a folder and the folders below it, in the order of their paths.
-
-        The id is the recording's name, so it does not depend on how the folders are arranged. The session is
-        the speaker, since nobody is known to have met anybody.
-
-        Raises: DatabaseError naming the folder.
-        """
-        if not source.is_dir():
-            raise DatabaseError(
-                f"{source}: {no_folder(source)}, expected {self.title}'s, which holds {self.example}"
-            )
-        utterances: list[Utterance] = []
-        unlabelled, skipped = [], []
-        for path in sorted(source.rglob("*")):
-            place = path.relative_to(source)
-            hidden = any(part.startswith(".") for part in place.parts)
-            if hidden or path.suffix.lower() not in SUFFIXES or path.is_dir():
-                continue  # a dangling link is a recording that is missing
-            if self.skipped and _match(self.skipped, place):
-                skipped.append(path)
-            elif utterance := self._utterance(path, place):
-                utterances.append(utterance)
-            else:
-                unlabelled.append(path)
-        if not utterances:
-            others = unlabelled or skipped
-            found = f"{len(others)} other audio files ({others[0]} the first)" if others else "no audio files"
-            expected = f"expected names like {self.example}"
-            raise DatabaseError(f"{source}: no recording of {self.title}, found {found}, {expected}")
-        if len(unlabelled) > len(utterances):
-            raise DatabaseError(
-                f"{source}: {len(utterances)} recordings of {self.title} among {len(unlabelled)} others, "
-                f"{unlabelled[0]} the first, expected a folder of {self.title} alone"
-            )
-        if len(utterances) not in self.recordings:
-            published = " or ".join(map(str, self.recordings))
-            message = "%s: %d recordings, %s as published has %s"
-            _log.warning(message, source, len(utterances), self.title, published)
-        return Catalog(tuple(utterances), THRESHOLDS, unlabelled=tuple(map(str, unlabelled)))
-
-    def _utterance(self, path: Path, place: Path) -> Utterance | None:
-        """Return the facts in a recording's name; None if the name is not one of the corpus's."""
-        match = _match(self.name, place)
-        if not match or match["emotion"] not in self.emotions:
-            return None
-        if match["speaker"] not in (*self.women, *self.men):
-            return None
-        emotion = self.emotions[match["emotion"]]
-        arousal, valence = labels.EMOTIONS[emotion]
-        return Utterance(
-            id=match["id"].replace("/", "_"),
-            path=path,
-            speaker=self.prefix + match["speaker"],
-            sex="female" if match["speaker"] in self.women else "male",
-            session=self.prefix + match["speaker"],
-            language=self.language,
-            arousal=arousal,
-            valence=valence,
-            emotion=emotion,
-        )
-
-
-def _match(name: str, place: Path) -> re.Match | None:
-    return re.fullmatch(rf"(?s:.*/)?(?P<id>{name})", place.with_suffix("").as_posix())
+from ser_jax.data import iemocap, manifest, recola
+from ser_jax.data.catalog import Catalog, DatabaseError
+from ser_jax.data.naming import Naming, Tabled
+from ser_jax.errors import meant
 
 
 def _numbers(first: int, last: int, step: int = 1, form: str = "{:02d}") -> tuple[str, ...]:
@@ -117,7 +26,20 @@ _OREAU_NOBODY = ("15", "17", "34", "35")  # numbers from 07 to 42 that are nobod
 _FRENCH = {"C": "anger", "D": "disgust", "J": "happiness", "N": "neutral", "P": "fear", "S": "surprise",
            "T": "sadness"}  # fmt: skip  # colère, dégoût, joie, neutre, peur, surprise, tristesse
 
-NAMED = {
+_ESD_WOMEN = (
+    "0001",
+    "0002",
+    "0003",
+    "0007",
+    "0009",
+    "0015",
+    "0016",
+    "0017",
+    "0018",
+    "0019",
+)  # its ReadMe.txt
+
+NAMED: dict[str, Naming] = {
     "emodb": Naming(
         title="EmoDB", what="German, 535 acted recordings", language="de", recordings=(535,),
         citation="F. Burkhardt et al., Interspeech 2005, doi:10.21437/Interspeech.2005-446",
@@ -194,6 +116,121 @@ NAMED = {
         example="Angry/SM1_F1_A01.wav",
         women=_numbers(1, 11, form="SF{}"), men=_numbers(1, 27, form="SM{}"),
         emotions={"A": "anger", "H": "happiness", "N": "neutral", "S": "sadness"},
+    ),
+    "nemo": Naming(
+        title="nEMO", what="Polish, 4,481 acted recordings", language="pl", recordings=(4481,),
+        citation="I. Christop, LREC-COLING 2024, arXiv:2404.06292",
+        name=r"(?P<speaker>[A-Z]{2}0)_(?P<emotion>[a-z]+)_\d+",  # speaker, emotion, sentence; as in data.tsv
+        example="samples/EB0_anger_1.wav",
+        women=("EB0", "IC0", "KD0", "MK0"), men=("KS0", "MP0", "SM0", "TP0", "WR0"),
+        emotions={"anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral",
+                  "sadness": "sadness", "surprised": "surprise"},
+    ),
+    "casia": Naming(
+        title="CASIA", what="Mandarin, 1,200 acted recordings (9,600 in all)", language="zh",
+        recordings=(1200, 9600),
+        citation="Institute of Automation, Chinese Academy of Sciences, CASIA Chinese emotional corpus",
+        name=r"(?P<speaker>[A-Za-z]+)[/_](?P<emotion>[a-z]+)[/_]\d+",
+        example="liuchanhg/angry/201.wav",
+        unknown=("ZhaoZuoxiang", "liuchanhg", "wangzhe", "zhaoquanyin"),
+        emotions={"angry": "anger", "fear": "fear", "happy": "happiness", "neutral": "neutral",
+                  "sad": "sadness", "surprise": "surprise"},
+    ),
+    "emotale": Tabled(
+        title="EmoTale", what="Danish and English, 800 acted recordings", recordings=(800, 450, 350),
+        citation="M. J. Hjuler et al., IEEE ASRU 2025, arXiv:2508.14548",
+        name=r"(?P<language>DK|EN)_(?P<speaker>\d{3})_[A-Z]_\d",  # language, speaker, emotion, sentence
+        example="DK_001_A_1.wav", language={"DK": "da", "EN": "en"},
+        emotions={"A": "anger", "B": "boredom", "H": "happiness", "N": "neutral", "S": "sadness"},
+        table="annotations.csv", columns={"file": "file", "emotion": "gt_emotion"},
+        people=("speaker_info.csv", "speaker", "gender"),
+        raters=("a1", "a2", "a3"),
+        rated={"A": "arousal", "V": "valence", "D": "dominance", "cat": "emotion"},
+        thresholds=dict.fromkeys(("arousal", "valence"), 3.0),  # the middle of the scale
+        scales=dict.fromkeys(("arousal", "valence", "dominance"), (1.0, 5.0)),
+    ),
+    "eyase": Naming(
+        title="EYASE", what="Egyptian Arabic, recordings of a television series", language="ar",
+        citation="L. Abdel-Hamid, Speech Communication 122, 2020, doi:10.1016/j.specom.2020.04.005",
+        name=r"(?P<speaker>(?P<sex>[^/])[^/]*)/[^/_]+_(?P<emotion>[a-z]{3}) ?\(\d+\)",
+        example="Female01/fm01_ang (1).wav",
+        emotions={"ang": "anger", "hap": "happiness", "neu": "neutral", "sad": "sadness"},
+    ),
+    "tess": Naming(
+        title="TESS", what="English, 2,800 acted recordings of two women", language="en", recordings=(2800,),
+        citation="M. K. Pichora-Fuller, K. Dupuis, Toronto emotional speech set, 2020, hdl:1807/24487",
+        name=r"(?P<speaker>OA|YA)F?_[^/_]+_(?P<emotion>[a-z]+)",  # speaker, word, emotion; once OA for OAF
+        example="OAF_angry/OAF_back_angry.wav",
+        women=("OA", "YA"),  # the older and the younger one
+        emotions={"angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness",
+                  "neutral": "neutral", "ps": "surprise", "sad": "sadness"},  # ps: pleasant surprise
+    ),
+    "subesco": Naming(
+        title="SUBESCO", what="Bangla, 7,000 acted recordings", language="bn", recordings=(7000,),
+        citation="S. Sultana et al., PLoS ONE 16(4), 2021, doi:10.1371/journal.pone.0250173",
+        # sex and number of the speaker, their name, S and sentence, emotion, take
+        name=r"(?P<speaker>(?P<sex>[FM])_\d\d)_[^/_]+_S_\d+_(?P<emotion>[A-Z]+)_\d",
+        example="F_02_MONIKA_S_1_NEUTRAL_5.wav",
+        emotions={"ANGRY": "anger", "DISGUST": "disgust", "FEAR": "fear", "HAPPY": "happiness",
+                  "NEUTRAL": "neutral", "SAD": "sadness", "SURPRISE": "surprise"},
+    ),
+    "aesdd": Naming(
+        title="AESDD", what="Greek, about 600 acted recordings", language="el", recordings=(604, 605),
+        citation="N. Vryzas et al., J. Audio Engineering Society 66(6), 2018",
+        name=r"(?P<emotion>[a-z])\d\d ?\((?P<speaker>\d+)\)[a-z]?",  # emotion, utterance, speaker, take
+        example="anger/a01 (1).wav", prefix="actor",
+        emotions={"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "s": "sadness"},
+    ),
+    "shemo": Naming(
+        title="ShEMO", what="Persian, 3,000 recordings of radio plays", language="fa", recordings=(3000,),
+        citation="O. Mohamad Nezami et al., Language Resources and Evaluation 53, 2019, "
+                 "doi:10.1007/s10579-018-9427-x",
+        name=r"(?P<speaker>(?P<sex>[FM])\d\d)(?P<emotion>[A-Z])\d+",  # sex, speaker, emotion, number
+        example="female/F03S02.wav",
+        emotions={"A": "anger", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness",
+                  "W": "surprise"},
+    ),
+    "mesd": Naming(
+        title="MESD", what="Mexican Spanish, 862 acted words", language="es", recordings=(862,),
+        citation="M. M. Duville et al., Data 6(12), 2021, doi:10.3390/data6120130",
+        # emotion, voice (of women, men or children, whose names are not told), list of words, word
+        name=r"(?P<emotion>[A-Z][a-z]+)_(?P<speaker>(?P<sex>[FMC]))_[AB]_[^/]+",
+        example="Anger_C_A_abajo.wav", prefix="voice",
+        emotions={"Anger": "anger", "Disgust": "disgust", "Fear": "fear", "Happiness": "happiness",
+                  "Neutral": "neutral", "Sadness": "sadness"},
+    ),
+    "jl": Naming(
+        title="JL", what="New Zealand English, 960 acted recordings", language="en", recordings=(960,),
+        citation="J. James, L. Tian, C. I. Watson, Interspeech 2018",
+        name=r"(?P<speaker>(?P<sex>female|male)[12])_(?P<emotion>[a-z]+)_\d+[ab]_[12]",
+        example="female1_angry_1a_1.wav",
+        emotions={"angry": "anger", "happy": "happiness", "neutral": "neutral", "sad": "sadness"},
+        # emotions without published arousal and valence
+        skipped=r"(fe)?male[12]_(anxious|apologetic|assertive|concerned|encouraging|excited)_\d+[ab]_[12]",
+    ),
+    "esd": Naming(
+        title="ESD", what="Mandarin and English, 35,000 acted recordings", recordings=(35000, 17500),
+        citation="K. Zhou, B. Sisman, R. Liu, H. Li, ICASSP 2021, doi:10.1109/ICASSP39728.2021.9413391",
+        # the emotion is a folder, and a part of the data may be one
+        name=r"(?P<emotion>[A-Z][a-z]+)/((train|evaluation|test)/)?(?P<id>(?P<speaker>(?P<language>\d{4}))_\d{6})",
+        example="0011/Angry/0011_000351.wav",
+        language=dict.fromkeys(_numbers(1, 10, form="{:04d}"), "zh")
+        | dict.fromkeys(_numbers(11, 20, form="{:04d}"), "en"),
+        women=_ESD_WOMEN,
+        men=tuple(speaker for speaker in _numbers(1, 20, form="{:04d}") if speaker not in _ESD_WOMEN),
+        emotions={"Angry": "anger", "Happy": "happiness", "Neutral": "neutral", "Sad": "sadness",
+                  "Surprise": "surprise"},
+    ),
+    "emozionalmente": Tabled(
+        title="Emozionalmente", what="Italian, 6,902 recordings of 431 people", language="it",
+        recordings=(6902,),
+        citation="F. Catania et al., IEEE TASLP 33, 2025, doi:10.1109/TASLPRO.2025.3540662",
+        name=".+", example="metadata/samples.csv",
+        emotions={"anger": "anger", "disgust": "disgust", "fear": "fear", "joy": "happiness",
+                  "neutrality": "neutral", "sadness": "sadness", "surprise": "surprise"},
+        table="samples.csv",
+        columns={"file": "file_name", "speaker": "actor", "emotion": "emotion_expressed"},
+        people=("users.csv", "username", "gender"),
     ),
 }  # fmt: skip
 

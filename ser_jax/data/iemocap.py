@@ -7,17 +7,27 @@ and the letter after the last underscore of the turn's name: `Ses01F_impro01_M00
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_jax.data.catalog import NUMBER, Catalog, DatabaseError, Utterance, find_release, ratings
+from ser_jax.data.catalog import (
+    NUMBER,
+    Catalog,
+    DatabaseError,
+    Utterance,
+    find_release,
+    one_of_many,
+    ratings,
+)
+from ser_jax.data.files import casefolded, children, finder, walk
 from ser_jax.errors import begun
 from ser_jax.io import read_bytes
 
 THRESHOLDS = {"arousal": 2.5, "valence": 2.5}  # Table 1; the label rule decides about 2.5 itself
 SCALES = {"arousal": (1.0, 5.0), "valence": (1.0, 5.0), "dominance": (1.0, 5.0)}
 RANGE = (0, 6)  # of a consensus; raters had 1 to 5, but the release contains 0.5 and 5.5
+_SESSION = re.compile("Session[1-5]", re.IGNORECASE)
 _CELL = rf"\s*({NUMBER.pattern})\s*"
 _TURN = re.compile(rf"\[{_CELL}-{_CELL}\]\s+(\S+)\s+(\S+)\s+\[{_CELL},{_CELL},{_CELL}\]\s*")
 _NAME = re.compile(r"(?P<dialog>Ses0(?P<session>[1-5])[FM]_(?P<kind>\w+))_(?P<sex>[FM])\w*")
@@ -35,23 +45,27 @@ def read(source: Path | str) -> Catalog:
     """
     what = "Session1 to Session5"
     sessions = _sessions(find_release(Path(source), _sessions, what, "IEMOCAP_full_release"))
-    if absent := sorted({f"Session{i}" for i in range(1, 6)} - {session.name for session in sessions}):
+    present = {session.name.capitalize() for session in sessions}
+    if absent := sorted({f"Session{i}" for i in range(1, 6)} - present):
         _log.warning("%s: no %s; IEMOCAP has %s", source, ", ".join(absent), what)
     utterances = tuple(turn for session in sessions for turn in _turns(session))
-    known = {utterance.id for utterance in utterances}
-    recordings = (file for session in sessions for file in session.glob("sentences/wav/*/[!.]*.wav"))
-    unlabelled = sorted(str(file) for file in recordings if file.stem not in known)
-    return Catalog(utterances, THRESHOLDS, SCALES, tuple(unlabelled))
+    known = {casefolded(utterance.id) for utterance in utterances}
+    files = (file for session in sessions for file in walk(finder(session)("sentences/wav")))
+    recordings = (file for file in files if file.suffix.lower() == ".wav")
+    unlabelled = tuple(str(file) for file in recordings if casefolded(file.stem) not in known)
+    return Catalog(utterances, THRESHOLDS, SCALES, unlabelled)
 
 
 def _sessions(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if re.fullmatch("Session[1-5]", child.name))
+    """Return the sessions in a folder, or the folder itself if it is one."""
+    return [place for place in (folder, *children(folder)) if _SESSION.fullmatch(place.name)]
 
 
 def _turns(session: Path) -> Iterator[Utterance]:
     """Yield the turns of one session's label files."""
-    labels = session / "dialog" / "EmoEvaluation"
-    files = sorted(labels.glob("[!.]*.txt"))  # macOS leaves copies that begin with "._"
+    find = finder(session)
+    labels = find("dialog/EmoEvaluation")
+    files = [file for file in children(labels) if file.suffix.lower() == ".txt"]
     if not files:
         example = f"Ses0{session.name[-1]}F_impro01.txt"
         raise DatabaseError(f"{labels}: no label files, expected some like {example}")
@@ -63,7 +77,9 @@ def _turns(session: Path) -> Iterator[Utterance]:
             example = "[6.29 - 8.23] NAME neu [2.5, 2.5, 2.5]"
             raise DatabaseError(f"{file}: no turns, expected lines like '{example}'")
         for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
-            yield _turn(lines[start], _raters(lines[start + 1 : stop]), f"{file}:{start + 1}", session)
+            with one_of_many():
+                raters, place = _raters(lines[start + 1 : stop]), f"{file}:{start + 1}"
+                yield _turn(lines[start], raters, place, session.name, find)
 
 
 def _raters(lines: Sequence[str]) -> str:
@@ -80,7 +96,7 @@ def _raters(lines: Sequence[str]) -> str:
     return ratings(by_rater)
 
 
-def _turn(line: str, raters: str, place: str, session: Path) -> Utterance:
+def _turn(line: str, raters: str, place: str, session: str, find: Callable[[str], Path]) -> Utterance:
     match = _TURN.fullmatch(line)
     vector = [float(match[i]) for i in (5, 6, 7)] if match else []
     if not match or not all(RANGE[0] <= value <= RANGE[1] for value in vector):
@@ -91,12 +107,12 @@ def _turn(line: str, raters: str, place: str, session: Path) -> Utterance:
     name = _NAME.fullmatch(match[3])
     if not name:
         raise DatabaseError(f"{place}: turn named {match[3]!r}, expected a name like Ses01F_impro01_M003")
-    if name["session"] != session.name[-1]:
+    if name["session"] != session[-1]:
         expected = f"expected Session{name['session']}"
-        raise DatabaseError(f"{place}: turn {match[3]} lies in {session.name}, {expected}")
+        raise DatabaseError(f"{place}: turn {match[3]} lies in {session}, {expected}")
     return Utterance(
         id=match[3],
-        path=session / "sentences" / "wav" / name["dialog"] / f"{match[3]}.wav",
+        path=find(f"sentences/wav/{name['dialog']}/{match[3]}.wav"),
         speaker=f"0{name['session']}{name['sex']}",
         sex={"F": "female", "M": "male"}[name["sex"]],
         session=name["session"],

@@ -5,13 +5,14 @@ import logging
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from ser_jax.data.catalog import NUMBER, SUFFIXES, Catalog, DatabaseError, Utterance, ratings, read_table
 from ser_jax.data.corpus import DIALOGUES, DIMENSIONS, SEX_WORDS, SEXES
+from ser_jax.data.files import children, finder, slashed
 from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, noun
 from ser_jax.errors import begun, meant
 
@@ -81,6 +82,7 @@ def read(
             _log.warning("%s: column %r is not read%s", source, name, hint)
 
     derived = not any(cells.get(name) for _, cells in rows for name in CLASS_NAMES)
+    find = finder(source.parent)
     utterances: list[Utterance] = []
     first: dict[str, tuple[bool, str, str]] = {}  # dimension to its first label: a word?, text, place
     values: dict[str, list[float]] = collections.defaultdict(list)  # of dimensions, raters' included
@@ -100,7 +102,7 @@ def read(
                 found = f"{name} is {text!r}, but {other!r} in {before}"
                 raise DatabaseError(f"{place}: {found}; expected all words or all numbers")
         labels["raters"] = _raters(place, cells, values)
-        utterance = _utterance(source, place, cells, labels, allow_outside)
+        utterance = _utterance(find, place, cells, labels, allow_outside)
         segment = os.path.normpath(utterance.path), utterance.start, utterance.stop  # however it is spelled
         if (before := segments.setdefault(segment, place)) != place:
             raise DatabaseError(f"{place}: {utterance.id} is already in {before}, expected it once")
@@ -170,7 +172,7 @@ def _unlabelled(utterances: Sequence[Utterance]) -> tuple[str, ...]:
     """Return the recordings that lie in the folders of the utterances' recordings but are not theirs."""
     named = {os.path.normpath(utterance.path) for utterance in utterances}
     folders = sorted({Path(path).parent for path in named})
-    files = (file for folder in folders if folder.is_dir() for file in sorted(folder.glob("[!.]*")))
+    files = (file for folder in folders for file in children(folder))
     return tuple(str(file) for file in files if file.suffix.lower() in SUFFIXES and str(file) not in named)
 
 
@@ -200,7 +202,7 @@ def _number(place: str, column: str, text: str, words: Sequence[str] = ()) -> fl
 
 
 def _utterance(
-    source: Path, place: str, cells: Cells, labels: dict[str, Any], allow_outside: bool
+    find: Callable[[str], Path], place: str, cells: Cells, labels: dict[str, Any], allow_outside: bool
 ) -> Utterance:
     for name in (*REQUIRED, "emotion", *OPTIONAL):
         text = cells.get(name, "")
@@ -212,7 +214,9 @@ def _utterance(
             raise DatabaseError(f"{place}: {found}, expected {LONGEST:,} at most")
         if name in REQUIRED and not text:
             raise DatabaseError(f"{place}: {name} is empty, expected a {name}")
-    inside = Path(os.path.normpath(cells["path"]))  # as written: a link inside the folder may point anywhere
+    inside = Path(
+        os.path.normpath(slashed(cells["path"]))
+    )  # as written: a link inside the folder may point anywhere
     if not allow_outside and (inside.is_absolute() or inside.parts[:1] == (os.pardir,)):
         raise DatabaseError(
             f"{place}: path {cells['path']!r} leads out of the manifest's folder, "
@@ -225,7 +229,7 @@ def _utterance(
         raise DatabaseError(f"{place}: segment from {begin or 0} s to {end} s, expected 0 <= start < end")
     return Utterance(
         id=cells["path"] + (f"#{begin}-{end}" if begin or end else ""),
-        path=source.parent / cells["path"],
+        path=find(cells["path"]),
         start=start,
         stop=stop,
         speaker=cells["speaker"],

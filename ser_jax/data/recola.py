@@ -21,11 +21,13 @@ from ser_jax.data.catalog import (
     DatabaseError,
     Utterance,
     find_release,
+    one_of_many,
     plain,
     ratings,
     read_table,
 )
 from ser_jax.data.corpus import SEX_WORDS
+from ser_jax.data.files import children
 from ser_jax.errors import begun
 
 THRESHOLDS = {"arousal": 0.0, "valence": 0.0}  # Table 1
@@ -76,35 +78,38 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Catalog:
     utterances: list[Utterance] = []
     unlabelled = [str(path) for name, path in recordings.items() if name not in participants]
     for name in participants:
-        if name not in timings:
-            raise DatabaseError(f"{root}: participant {name} is annotated, expected also audio timings")
-        traces = {dimension: read_trace(files[name]) for dimension, files in annotated.items()}
-        sex, dyad = people.get(name, ("unknown", ""))
-        for number, (place, (start, stop)) in enumerate(read_turns(timings[name])):
-            if start >= END:
-                unlabelled.append(f"{place} (from {start} s, annotated are {END} s)")
-                continue
-            means = {dimension: turn_means(t, start + delay, stop + delay) for dimension, t in traces.items()}
-            by_rater = {
-                rater: {dimension: each[i] for dimension, (_, each) in means.items()}
-                for i, rater in enumerate(RATERS)
-            }
-            utterances.append(
-                Utterance(
-                    id=f"{name}_{number:03d}",
-                    path=recordings.get(name, folder / f"{name}.wav"),
-                    start=float(start),
-                    stop=float(min(stop, Decimal(END))),
-                    speaker=name,
-                    sex=sex,
-                    session=f"dyad{dyad}" if dyad else name,
-                    language="fr",
-                    arousal=means["arousal"][0],
-                    valence=means["valence"][0],
-                    raters=ratings(by_rater),
-                    place=place,
+        with one_of_many():
+            if name not in timings:
+                raise DatabaseError(f"{root}: participant {name} is annotated, expected also audio timings")
+            traces = {dimension: read_trace(files[name]) for dimension, files in annotated.items()}
+            sex, dyad = people.get(name, ("unknown", ""))
+            for number, (place, (start, stop)) in enumerate(read_turns(timings[name])):
+                if start >= END:
+                    unlabelled.append(f"{place} (from {start} s, annotated are {END} s)")
+                    continue
+                means = {
+                    dimension: turn_means(t, start + delay, stop + delay) for dimension, t in traces.items()
+                }
+                by_rater = {
+                    rater: {dimension: each[i] for dimension, (_, each) in means.items()}
+                    for i, rater in enumerate(RATERS)
+                }
+                utterances.append(
+                    Utterance(
+                        id=f"{name}_{number:03d}",
+                        path=recordings.get(name, folder / f"{name}.wav"),
+                        start=float(start),
+                        stop=float(min(stop, Decimal(END))),
+                        speaker=name,
+                        sex=sex,
+                        session=f"dyad{dyad}" if dyad else name,
+                        language="fr",
+                        arousal=means["arousal"][0],
+                        valence=means["valence"][0],
+                        raters=ratings(by_rater),
+                        place=place,
+                    )
                 )
-            )
     if not utterances:
         raise DatabaseError(f"{root}: no turn begins within the {END} s that are annotated, expected some")
     return Catalog(tuple(utterances), THRESHOLDS, SCALES, tuple(unlabelled))
@@ -175,8 +180,7 @@ def _people(root: Path, participants: Sequence[str]) -> dict[str, tuple[str, str
     folder = _child(root, "RECOLA-Metadata")
     if folder is None:
         return {}
-    files = folder.glob("[!.]*")
-    table = next((file for file in files if plain(file.name) == "recolauserinfo.csv"), None)
+    table = next((file for file in children(folder) if plain(file.name) == "recolauserinfo.csv"), None)
     if table is None:
         _log.warning("%s: no recola_user_info.csv; sexes are unknown", folder)
         return {}
@@ -187,14 +191,16 @@ def _people(root: Path, participants: Sequence[str]) -> dict[str, tuple[str, str
 
 
 def _child(folder: Path, name: str) -> Path | None:
-    spelt = ((plain(child.name), child) for child in sorted(folder.iterdir()) if child.is_dir())
-    return next((child for own, child in spelt if own.replace("behavior", "behaviour") == plain(name)), None)
+    folders = ((plain(child.name), child) for child in children(folder) if child.is_dir())
+    return next(
+        (child for own, child in folders if own.replace("behavior", "behaviour") == plain(name)), None
+    )
 
 
 def _folder(folder: Path, name: str) -> Path:
     found = _child(folder, name)
     if found is None:
-        names = ", ".join(sorted(child.name for child in folder.iterdir() if child.is_dir())) or "no folders"
+        names = ", ".join(child.name for child in children(folder) if child.is_dir()) or "no folders"
         expected = f"expected a folder {name} (dashes, underscores, any case)"
         raise DatabaseError(f"{folder}: found {names}, {expected}")
     return found
@@ -203,7 +209,7 @@ def _folder(folder: Path, name: str) -> Path:
 def _files(folder: Path, suffix: str) -> dict[str, Path]:
     """Return participant ("P16") to file."""
     pattern = re.compile(rf"P\d+\.{suffix}", re.ASCII | re.IGNORECASE)
-    return {file.stem.upper(): file for file in sorted(folder.iterdir()) if pattern.fullmatch(file.name)}
+    return {file.stem.upper(): file for file in children(folder) if pattern.fullmatch(file.name)}
 
 
 def _numbers(file: Path, *names: str) -> Iterator[tuple[str, list[Decimal]]]:

@@ -1,0 +1,72 @@
+"""Find recordings and labels in folders as people have them: linked, and with names spelt otherwise."""
+
+import functools
+import os
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+def children(folder: Path) -> list[Path]:
+    """Return what a folder holds, sorted by name, without hidden files; nothing if there is no such folder.
+
+    Hidden are names that begin with a dot, such as the copies "._NAME" that macOS leaves.
+    """
+    if not folder.is_dir():
+        return []
+    return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+
+
+def walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield all files in a folder and the folders below it, sorted by path, without hidden ones.
+
+    Folders that are links are followed, unless they lead to a folder `above`, from where the walk came.
+    """
+    real = Path(os.path.realpath(folder))  # Path.resolve() raises on a loop
+    if real not in above:
+        for child in children(folder):
+            if child.is_dir():
+                yield from walk(child, above | {real, *real.parents})
+            else:
+                yield child
+
+
+def casefolded(name: str) -> str:
+    """Return a name without what differs between systems: Unicode's normal form (NFC or NFD) and case."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def slashed(name: str) -> str:
+    """Return a path as POSIX writes it; on Windows, slashes may lean either way."""
+    return name.replace("\\", "/")
+
+
+def finder(folder: Path) -> Callable[[str], Path]:
+    """Return a function from a path relative to a folder to where it lies.
+
+    A path that is not there as written is the only one whose parts are the same when `casefolded`, with
+    slashes of either kind; it stays as written if there is none such, or more than one.
+    """
+
+    @functools.cache
+    def spelt(folder: Path) -> dict[str, list[Path]]:
+        names: dict[str, list[Path]] = {}
+        for child in children(folder):
+            names.setdefault(casefolded(child.name), []).append(child)
+        return names
+
+    def find(name: str) -> Path:
+        if os.path.lexists(folder / name):
+            return folder / name
+        found = folder
+        for part in Path(slashed(name)).parts:
+            others = spelt(found).get(casefolded(part), [])
+            if os.path.lexists(found / part):
+                found /= part
+            elif len(others) == 1:
+                found = others[0]
+            else:
+                return folder / name
+        return found
+
+    return find
