@@ -279,7 +279,7 @@ def test_a_missing_file_is_named(tmp_path, refuse, name, sentence):
 def test_samples_are_finite(tmp_path, value):
     samples = noise(8000).astype(float)
     samples[77] = value
-    with pytest.raises(AudioError, match=r"a\.wav: holds samples that are not finite"):
+    with pytest.raises(AudioError, match=r"a\.wav: float64 samples that are not finite, expected"):
         read(write(tmp_path / "a.wav", samples, subtype="DOUBLE"))
 
 

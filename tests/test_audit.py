@@ -42,6 +42,7 @@ silent.wav,a,high,positive,,
 long.wav,b,high,positive,,
 short.wav,b,high,negative,,
 nan.wav,b,low,negative,,
+unscaled.wav,b,low,negative,,
 tail.wav,b,low,negative,,
 stereo.wav,c,low,negative,,
 text.wav,c,low,negative,,
@@ -69,6 +70,7 @@ def speech(tmp_path):
     for name, samples in sound.items():
         write(tmp_path, name, samples, subtype="PCM_16")
     write(tmp_path, "nan.wav", np.where(np.arange(8000) == 77, np.nan, noise(0.5, 6)), subtype="FLOAT")
+    write(tmp_path, "unscaled.wav", 32767 * noise(0.5, 9), subtype="FLOAT")
     write(tmp_path, "tail.wav", np.append(noise(8.0, 7), np.inf), subtype="FLOAT")
     write(tmp_path, "stereo.wav", np.stack([noise(0.5, 8, rate=44100)] * 2, axis=1), 44100)
     (tmp_path / "text.wav").write_text("hello")
@@ -91,6 +93,7 @@ def test_every_line_names_its_file(speech):
         "missing": {"gone.wav"},
         "undecodable": {"text.wav"},
         "non-finite": {"nan.wav"},
+        "unscaled": {"unscaled.wav"},
         "too short": {"short.wav"},
         "outside": {"good.wav (good.wav#0.2-3.5)"},
         "damaged tail": {"tail.wav"},
@@ -117,14 +120,14 @@ def test_what_is_refused_is_what_prepare_refuses(speech, tmp_path):
     flaws = [(u.id, audit.measure(u).findings[:1]) for u in manifest.read(speech).utterances]
     errors = {line for line, (severity, _) in audit.LINES.items() if severity == "error"}
     assert left_out == sorted((id, own[0][0]) for id, own in flaws if own and own[0][0] in errors)
-    assert len(left_out) == 5
+    assert len(left_out) == 6
 
 
 def test_json_counts_what_the_table_shows(speech, capsys):
     arguments = ["audit", "manifest", "--source", str(speech), "--workers", "1"]
     assert cli.main([*arguments, "--json"]) == 1
     counted = json.loads(capsys.readouterr().out)
-    assert [counted[key] for key in ("utterances", "usable", "recordings", "speakers")] == [14, 9, 12, 3]
+    assert [counted[key] for key in ("utterances", "usable", "recordings", "speakers")] == [15, 9, 13, 3]
     assert counted["formats"]["FLAC PCM_16, 16000 Hz, 1 channel"] == 1
     assert counted["formats"]["WAV PCM_16, 44100 Hz, 2 channels"] == 1
     assert sum(counted["formats"].values()) == 8
@@ -135,9 +138,9 @@ def test_json_counts_what_the_table_shows(speech, capsys):
     assert counted["refused"] is True
     assert cli.main(arguments) == 1
     table = capsys.readouterr().out
-    assert "prepare would refuse it for 5 errors" in table
+    assert "prepare would refuse it for 6 errors" in table
     assert "WAV PCM_16, 44100 Hz, 2 channels (1)" in table
-    for line in ("missing", "undecodable", "non-finite", "too short", "outside"):
+    for line in ("missing", "undecodable", "non-finite", "unscaled", "too short", "outside"):
         assert f"error    {line:<13}      1" in table
 
 

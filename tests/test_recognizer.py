@@ -185,23 +185,13 @@ def test_features_are_those_of_training(tmp_path):
         np.testing.assert_allclose(LogMel().extract(samples), prepared, atol=0.01)
 
 
-@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64])
-def test_integers_are_fractions_of_full_scale(kind):
-    bounds = np.iinfo(kind)
-    found = read_recording(np.resize(np.array([bounds.min, 0, bounds.max], kind), 600), RATE).samples
-    np.testing.assert_allclose(found[:3], [-1, 0, bounds.max / -float(bounds.min)])
-
-
 @pytest.mark.parametrize(
     ("samples", "rate", "sentence"),
     [
         (np.zeros(399), RATE, "0.0249 s of sound, expected at least one frame of 0.025 s"),
         (np.zeros((800, 0)), RATE, "shape [800, 0]"),
         (np.zeros((2, 8000)), RATE, "expected [n, channels]: transpose them"),
-        (np.zeros(800, complex), RATE, "complex128"),
-        (np.zeros(800, np.uint8), RATE, "uint8"),
-        (np.full(800, np.nan), RATE, "samples of up to nan, expected -1 to 1"),
-        (np.full(800, 32768.0), RATE, "floating-point samples of up to 32768, expected -1 to 1"),
+        (np.full(800, np.nan), RATE, "float64 samples that are not finite, expected -1 to 1"),
         (np.array([[9.0, -9.0]] * 800), RATE, "samples of up to 9"),  # their mean is silence
         (np.zeros(8000), 10, "rate 10 of samples, expected 1000 to 768000 Hz"),
         (np.zeros(8000), np.nan, "rate nan"),

@@ -10,7 +10,8 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -19,11 +20,15 @@ import soundfile
 
 from ser_jax.errors import UserError
 from ser_jax.features import RATE, SECONDS, WINDOW
+from ser_jax.shapes import Float64, Shaped
 
 SLACK = 1.0  # s by which a segment may exceed the file, where it is cut: annotations are rounded
 RATES = (1_000, 768_000)  # Hz; lower rates hold no speech, no converter works at higher ones
 BLOCK = 1 << 17  # samples of all channels decoded at a time, 1 MiB
 LARGEST = float(np.finfo(np.float32).max)  # the power of larger samples overflows
+FULL_SCALE = {"uint8": 128.0, "int8": 128.0, "int16": 32768.0, "int32": 2.0**31}
+LOUDEST = 4.0  # times full scale; larger floating-point samples were integers, and never divided
+QUIETEST = 1 << 16  # 16-bit samples that are kept in 32 bits lie below; 32-bit speech does not
 MISSING = 128  # bytes of sound that may be missing: some writers count their own header as sound
 ENDLESS = (0x7FFF0000, 0x80000000), (0xFFFF0000, 0xFFFFFFFF)  # sizes that writers to a pipe leave
 CHUNKS = 4096  # of a WAV file; a file of nothing but chunks would take hours
@@ -44,8 +49,8 @@ class AudioError(UserError):
 
     Attributes:
       finding: its category in an audit: "missing", or not to be opened; "undecodable", also if it is empty,
-        truncated or at odds with its own header; "non-finite" samples; "too short" for one frame of
-        features; "outside", for a segment that does not lie within its file.
+        truncated or at odds with its own header; "non-finite" or "unscaled" samples; "too short" for one
+        frame of features; "outside", for a segment that does not lie within its file.
     """
 
     def __init__(self, path: Path | str, finding: str, reason: str):
@@ -90,9 +95,7 @@ class Sound:
         done = 0
         for block in _decode(self.path, self._file, self._first, wanted):
             done += len(block)
-            if not np.abs(block).max() <= LARGEST:
-                raise AudioError(self.path, "non-finite", "holds samples that are not finite numbers")
-            yield block
+            yield scaled(block, partial(AudioError, self.path))
         if done == wanted:
             return
         padding = _PADDING if self.encoding.startswith("MP3") else 0
@@ -145,6 +148,33 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
                 raise AudioError(path, "undecodable", f"truncated, or damaged at its end: {promise}")
         encoding = f"{file.format} {file.subtype}"
         yield Sound(path, rate, file.channels, encoding, last - first, file, first, counted)
+
+
+def scaled(
+    samples: Shaped[np.ndarray, "..."], error: Callable[[str, str], UserError]
+) -> Float64[np.ndarray, "..."]:
+    """Return samples as floating-point numbers, full scale from -1 to 1: the rule of every input.
+
+    Signed integers of 8, 16 and 32 bits are divided by the magnitude of their lowest value; unsigned ones of
+    8 bits, as in WAV files, first become signed. Floating-point numbers are returned as they are.
+
+    Args:
+      error: returns what to raise for a finding and its reason, as in `AudioError`.
+    Raises: `error` for integers of any other type, since they have no full scale, as of a list in Python; for
+      32 bits of which no more than 16 are used; for floating-point numbers that are not finite, or above
+      `LOUDEST`.
+    """
+    name, found = samples.dtype.name, f"{samples.dtype.name} samples"
+    if (full := 1.0 if samples.dtype.kind == "f" else FULL_SCALE.get(name)) is not None:
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            values = samples.astype(np.float64) - (full if name == "uint8" else 0.0)
+        peak = np.abs(values).max(initial=0.0)
+        if not peak <= LARGEST:
+            raise error("non-finite", f"{found} that are not finite, expected -1 to 1")
+        if peak <= LOUDEST * full and not (name == "int32" and 0 < peak < QUIETEST):
+            return values / full
+        found += f" of up to {peak:g}"
+    raise error("unscaled", f"{found} have no full scale, expected -1 to 1: give int16, or divide by 32768")
 
 
 def read(

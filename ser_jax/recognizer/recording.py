@@ -4,16 +4,15 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, TypeAlias
+from typing import IO, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ser_jax.data import audio
 from ser_jax.errors import UserError
 from ser_jax.features import HOP, RATE, WINDOW, frame_count, logmel
-from ser_jax.shapes import Float, Float32, Float64, Shaped
+from ser_jax.shapes import Float, Float32, Float64
 
-HEADROOM = 8.0  # times full scale; larger floating-point samples are probably unscaled integers
 CHANNELS = 64  # an array with more channels than this, and than samples, is probably transposed
 DESCRIPTORS = Path("/proc/self/fd")  # Linux: the open files by number
 Check: TypeAlias = Callable[[], None]  # raises an exception to end what calls it
@@ -65,28 +64,21 @@ def read_recording(
     return recording
 
 
-def to_mono(samples: Shaped[np.ndarray, "..."]) -> Float64[np.ndarray, " n"]:
+def to_mono(samples: Any) -> Float64[np.ndarray, " n"]:
     """Return samples as floating-point numbers from -1 to 1, averaged over their channels.
 
     Args:
-      samples: [n] or [n, channels]; floating-point numbers from -1 to 1, or signed integers, which are
-        divided by the magnitude of their lowest value.
+      samples: [n] or [n, channels]; an array or list as in `audio.scaled`.
     Raises: RecordingError.
     """
     samples = np.asarray(samples)
-    found = f"samples of shape {list(samples.shape)} and type {samples.dtype}"
-    if samples.dtype.kind not in "fi" or samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
-        expected = "floating-point numbers or signed integers [n] or [n, channels]"
-        raise RecordingError(f"{found}, expected {expected}")
+    found = f"samples of shape {list(samples.shape)}"
+    if samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
+        raise RecordingError(f"{found}, expected [n] or [n, channels]")
     if samples.ndim == 2 and samples.shape[1] > max(CHANNELS, len(samples)):
         raise RecordingError(f"{found}, expected [n, channels]: transpose them, samples.T")
-    with np.errstate(invalid="ignore"):  # a signalling NaN
-        mono = samples.astype(np.float64)
-    if samples.dtype.kind == "i":
-        mono /= -float(np.iinfo(samples.dtype).min)
-    elif not (peak := np.abs(mono).max(initial=0)) <= HEADROOM:
-        raise RecordingError(f"floating-point samples of up to {peak:g}, expected -1 to 1")
-    return mono if mono.ndim == 1 else mono.mean(axis=1)
+    samples = audio.scaled(samples, lambda _, reason: RecordingError(reason))
+    return samples if samples.ndim == 1 else samples.mean(axis=1)
 
 
 def _resample(rate: float, blocks: Iterable[Float64[np.ndarray, " _"]], check: Check) -> Recording:
