@@ -5,6 +5,8 @@ Commands import what they need when they run, so that `ser-jax --help` is quick.
 
 import dataclasses
 import functools
+import inspect
+import itertools
 import json as encoding
 import logging
 import sys
@@ -20,6 +22,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from ser_jax import __version__, shutdown
 from ser_jax.data.databases import DATABASES
 from ser_jax.errors import UserError
+from ser_jax.features import FRONTENDS, Frontend, LogMel, make
 
 if TYPE_CHECKING:
     from ser_jax.recognizer import Recognizer
@@ -48,6 +51,8 @@ DataDir = Annotated[Path | None, arg(help="$TFDS_DATA_DIR or ~/tensorflow_datase
 LabelRule = Annotated[Literal["footnote", "table1"], arg(help="How annotations become classes.")]
 Model = Annotated[Path | None, arg(help="Folder that ser-jax train wrote; a demonstration by default.")]
 Json = Annotated[bool, arg(help="Print JSON.")]
+Features = Annotated[str, arg(help=f"Front end: {', '.join(FRONTENDS)}, or module:Name.")]
+FrontendFields = Annotated[Frontend, arg(name="features")]
 Seconds = Annotated[float | None, _number(float, 0, 1_000_000, "S")]
 Threshold = Annotated[float | None, _number(float, -1_000_000, 1_000_000, "X")]
 FORM = tyro.conf.create_mutex_group(required=False, title="output")
@@ -75,7 +80,7 @@ class Reading:
 
 
 Options = Annotated[Reading, arg(name="")]
-READING = Reading()
+READING, LOGMEL = Reading(), LogMel()
 
 
 def synthesize(
@@ -116,30 +121,24 @@ def audit(
 
 def prepare(
     database: Database, source: Source, options: Options = READING, name: str | None = None,
-    data_dir: DataDir = None, features: str = "logmel",
-    features_seconds: Annotated[Seconds, arg(name="features.seconds")] = None, skip_bad: bool = False,
-    labels_only: bool = False, workers: Workers = None, beam_runner: str | None = None,
-    beam_options: tuple[str, ...] = (),
+    data_dir: DataDir = None, features: Features = "logmel", frontend: FrontendFields = LOGMEL,
+    skip_bad: bool = False, labels_only: bool = False, workers: Workers = None,
+    beam_runner: str | None = None, beam_options: tuple[str, ...] = (),
 ) -> None:  # fmt: skip
     """Compute and store the features of a database: `ser-jax prepare emodb --source emodb`.
 
     Args:
       name: Name of the corpus; the database's by default.
-      features: Front end: logmel, waveform, or module:Name.
-      features_seconds: Seconds of each utterance that are used; 7.5 by default.
       skip_bad: Leave out unusable recordings instead of refusing the database.
       labels_only: Open no recording; only check and store the labels.
       beam_runner: Apache Beam runner that does the work (extra: beam).
       beam_options: Options of that runner, NAME=VALUE.
     """
     from ser_jax import data
-    from ser_jax import features as frontends
 
     shutdown.raise_on_interrupt()
-    sys.path.append("")  # modules of the working directory, as with `python -m`
-    made = frontends.make(features, **({} if features_seconds is None else {"seconds": features_seconds}))
     path = data.prepare(
-        database, source, name=name, data_dir=data_dir, features=made, workers=workers, skip_bad=skip_bad,
+        database, source, name=name, data_dir=data_dir, features=frontend, workers=workers, skip_bad=skip_bad,
         labels_only=labels_only, beam_runner=beam_runner, beam_options=beam_options,
         **options.given(),
     )  # fmt: skip
@@ -186,7 +185,8 @@ def describe(
 
 def train(
     corpora: tuple[str, ...], out: Path, tasks: tuple[str, ...] = ("arousal", "valence"),
-    features: str = "logmel", seeds: Annotated[int, _number(int, 1, 1000)] = 5,
+    features: Features = "logmel", frontend: FrontendFields = LOGMEL,
+    seeds: Annotated[int, _number(int, 1, 1000)] = 5,
     epochs: Annotated[int, _number(int, 1, 1_000_000)] = 50,
     label_rule: LabelRule = "footnote", name: str | None = None, data_dir: DataDir = None,
 ) -> None:  # fmt: skip
@@ -196,7 +196,6 @@ def train(
       corpora: Names of the corpora.
       out: A new folder, or an empty one.
       tasks: Names of the tasks.
-      features: Front end that the corpora were prepared with: logmel, waveform, or module:Name.
       seeds: Networks per task.
       epochs: Epochs of training.
       name: Name of the model; that of its folder by default.
@@ -204,9 +203,8 @@ def train(
     from ser_jax.recognizer.train import train
 
     shutdown.raise_on_interrupt()
-    sys.path.append("")  # modules of the working directory, as with `python -m`
     train(
-        corpora, out, data_dir=data_dir, name=name, tasks=tasks, features=features, seeds=seeds,
+        corpora, out, data_dir=data_dir, name=name, tasks=tasks, frontend=frontend, seeds=seeds,
         epochs=epochs, label_rule=label_rule,
     )  # fmt: skip
     print(f"ser-jax: {out / 'README.md'} has its scores on held-out speakers", file=sys.stderr)
@@ -328,21 +326,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words == ["--version"]:
         print(f"ser-jax {__version__}")
         return 0
-    app = tyro.extras.SubcommandApp()
-    for command in COMMANDS:
-        app.command(_bound(command))
-    description = "Cross-lingual and multilingual speech emotion recognition."
-    run = app.cli(prog="ser-jax", description=description, args=words, config=CONFIG)
-    logging.basicConfig(format="ser-jax: %(message)s", stream=sys.stderr)
-    logging.getLogger("ser_jax").setLevel(logging.INFO)
+
+    def run() -> int | None:
+        frontend, app = _frontend(words), tyro.extras.SubcommandApp()
+        for command in COMMANDS:
+            app.command(_bound(command, frontend))
+        description = "Cross-lingual and multilingual speech emotion recognition."
+        typed = app.cli(prog="ser-jax", description=description, args=words, config=CONFIG)
+        logging.basicConfig(format="ser-jax: %(message)s", stream=sys.stderr)
+        logging.getLogger("ser_jax").setLevel(logging.INFO)
+        return typed()
+
     return shutdown.run_cli("ser-jax", run)
 
 
-def _bound(command: Callable[..., int | None]) -> Callable[..., Callable[[], int | None]]:
-    """Let tyro bind a command's arguments alone, since it would take its ValueErrors for wrong flags."""
+def _frontend(words: Sequence[str]) -> Frontend:
+    """Return the front end that `--features` names, whose fields are flags then; raise FrontendError."""
+    sys.path.append("")  # modules of the working directory, as with `python -m`
+    for word, following in itertools.pairwise([*words, ""]):
+        flag, equals, value = word.partition("=")
+        if flag == "--features":
+            return make(value if equals else following)
+    return LOGMEL
+
+
+def _bound(command: Callable[..., int | None], frontend: Frontend) -> Callable[..., Callable[[], int | None]]:
+    """Let tyro bind a command's arguments alone, since it would take its ValueErrors for wrong flags.
+
+    A command's parameter `frontend` gets the fields of `frontend` as flags.
+    """
 
     @functools.wraps(command)
     def bind(*arguments: Any, **options: Any) -> Callable[[], int | None]:
         return functools.partial(command, *arguments, **options)
 
+    signature = inspect.signature(command)
+    parameters = [
+        it.replace(default=frontend) if it.name == "frontend" else it for it in signature.parameters.values()
+    ]
+    bind.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return bind

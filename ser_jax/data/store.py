@@ -304,5 +304,6 @@ def _unknown(name: str, root: Path, features: Frontend) -> str:
     if features != LOGMEL:
         words += ["--features", describe(features).get("class", features.name)]
     for field, value in changes(features).items():
-        words += [f"--features.{field.replace('_', '-')}", str(value)]
+        words.append(f"--features.{field.replace('_', '-')}")
+        words += map(str, value if isinstance(value, list | tuple) else [value])
     return f"{sentence}; prepare it with: {shlex.join([*words, '--data-dir', str(root)])}"

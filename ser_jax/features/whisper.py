@@ -200,6 +200,7 @@ class Whisper(Frontend):
         the package.
       revision: the commit of that repository; by default the latest.
       layers: the blocks, counted from 1, before the encoder's last layer norm; 0 is the embedding.
+      stride: positions of 20 ms that one frame is the mean of.
     """
 
     name: ClassVar[str] = "whisper"

@@ -33,7 +33,7 @@ from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine, use_all_cores
 from ser_jax.engine import RunSpec
 from ser_jax.errors import UserError
-from ser_jax.features import Frontend, make
+from ser_jax.features import Frontend
 from ser_jax.io import atomic_folder, markdown_table
 from ser_jax.model import Architecture, AttentiveCNN
 from ser_jax.recognizer import trained
@@ -66,7 +66,7 @@ def train(
     data_dir: Path | None,
     name: str | None,
     tasks: Sequence[str],
-    features: str,
+    frontend: Frontend,
     label_rule: str,
     **options: Any,
 ) -> None:
@@ -78,6 +78,7 @@ def train(
       out: a folder that does not exist yet or is empty.
       data_dir: where the corpora were prepared; None for the usual place.
       name: of the model; None for the folder's.
+      frontend: that the corpora were prepared with.
       label_rule: of arousal and valence, one of `data.labels.RULES`.
       options: `seeds` and `epochs`, as of `fit`.
     Raises: UserError (a subclass) if a corpus or task is unknown, corpora are unfit, or `out` is not empty.
@@ -88,7 +89,6 @@ def train(
     name = name or out.absolute().name
     chosen = map(task_named, tasks)
     ruled = [dataclasses.replace(one, rule=label_rule) if type(one) is Binary else one for one in chosen]
-    frontend = make(features)
     loaded = [data.load(one, data_dir, frontend) for one in corpora]
     use_all_cores()
     with atomic_folder(out, TrainingError) as partial:  # before training: it may not be writable
