@@ -11,7 +11,6 @@ So damage is told from any other reason why arrays cannot be read, and what may 
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -107,17 +106,6 @@ def restore(folder: Path, like: Tree) -> Tree:
     raise CheckpointError(f"the checkpoint {folder} is of another configuration: {differing}")
 
 
-def digest(tree: Tree) -> str:
-    """Return the SHA-256 of the leaves of a tree of host arrays, with their paths, shapes and dtypes."""
-    arrays = leaves_by_path(tree)
-    total = hashlib.sha256()
-    for name in sorted(arrays):
-        leaf = np.asarray(arrays[name])
-        total.update(f"{name} {leaf.dtype.str} {leaf.shape}\n".encode())
-        total.update(np.ascontiguousarray(leaf).data)
-    return total.hexdigest()
-
-
 def _orbax() -> ocp.Checkpointer:
     """Return a checkpointer of this host alone: of several, each reads and writes without the others."""
     me = jax.process_index()
@@ -139,13 +127,8 @@ def _intact(folder: Path) -> dict[str, str] | None:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(Path(top) / name for top, _, names in os.walk(folder, onerror=_raise) for name in names)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-
-
-def _raise(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
 
 
 def _shapes(arrays: dict[str, Any]) -> dict[str, str]:

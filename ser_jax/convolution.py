@@ -7,7 +7,7 @@ blocked depends on the platform that the program is lowered for (`lax.platform_d
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,7 @@ from jax.typing import ArrayLike
 
 from ser_jax.shapes import Array, Float, Int
 
-# JAX's default precision is not float32 on every accelerator.
-PRECISIONS = {
-    "float32": lax.Precision.HIGHEST,
-    "tf32": lax.Precision.DEFAULT,
-    "bfloat16": lax.Precision.DEFAULT,
-}
+Precision = Literal["float32", "tf32", "bfloat16"]
 Carry = TypeVar("Carry")
 
 
@@ -88,8 +83,9 @@ def _product(a: jax.Array, b: jax.Array, precision: str) -> jax.Array:
     """Multiply matrices, summing in float32 at least."""
     if precision == "bfloat16":
         a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
-    accumulator = jnp.promote_types(a.dtype, jnp.float32)
-    return lax.dot(a, b, precision=PRECISIONS[precision], preferred_element_type=accumulator)
+    # JAX's default precision is not float32 on every accelerator.
+    own = lax.Precision.HIGHEST if precision == "float32" else lax.Precision.DEFAULT
+    return lax.dot(a, b, precision=own, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
 
 
 def _windows(sizes: _Sizes, x: jax.Array, rows: jax.Array, width: int) -> jax.Array:

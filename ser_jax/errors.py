@@ -5,6 +5,7 @@ import itertools
 import signal
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 NEIGHBOURS = 1000  # of a missing file that are searched for a similar name
 EDITS = 2  # letters added or left out; one replaced letter, or two exchanged ones, are both
@@ -24,6 +25,20 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, sentence: str, number: int = signal.SIGINT):
         super().__init__(sentence)
         self.status = 128 + number
+
+
+def check_choices(config: Any, error: type[UserError]) -> None:
+    """Raise `error` if a field annotated as a Literal, or a tuple of one, holds anything else."""
+    for name, kind in get_type_hints(type(config)).items():
+        several = get_origin(kind) is tuple
+        choices, found = get_args(kind)[0] if several else kind, getattr(config, name)
+        if get_origin(choices) is Literal:
+            for value in found if several else (found,):
+                if value not in (known := get_args(choices)):
+                    field = name.replace("_", " ")
+                    raise error(
+                        f"{field} {value!r}, expected {'some' if several else 'one'} of {', '.join(known)}"
+                    )
 
 
 def one_line(text: str) -> str:

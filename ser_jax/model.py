@@ -7,7 +7,7 @@ baseline. Any network that meets `Architecture` can take their place.
 
 import dataclasses
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast, get_args
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,8 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from ser_jax.convolution import PRECISIONS, segment_maxima
-from ser_jax.errors import UserError
+from ser_jax.convolution import Precision, segment_maxima
+from ser_jax.errors import UserError, check_choices
 from ser_jax.shapes import Bool, Float, Int, Key
 
 Array: TypeAlias = jax.Array | np.ndarray  # on a device or on the host
@@ -24,7 +24,6 @@ Tree: TypeAlias = Any  # of arrays, as `jax.tree` walks it
 GLOROT = nn.initializers.glorot_uniform()  # paper silent; TensorFlow's default
 EXACT = lax.Precision.HIGHEST  # these products are small; an accelerator's default would round their inputs
 LEAST_VARIANCE = 1e-6  # keeps the gradient of the square root finite for constant features
-Padding = Literal["zero", "edge", "silence"]
 TRIED = 3  # utterances of the batch that `check` traces
 
 
@@ -108,15 +107,11 @@ class AttentiveCNN:
     pool: int = 30
     dropout: float = 0.5
     mask_attention: bool = False
-    padding: Padding = "zero"
-    precision: str = "float32"
+    padding: Literal["zero", "edge", "silence"] = "zero"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        if self.padding not in get_args(Padding):
-            known = ", ".join(get_args(Padding))
-            raise ArchitectureError(f"padding {self.padding!r}, expected one of {known}")
-        if self.precision not in PRECISIONS:
-            raise ArchitectureError(f"precision {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
+        check_choices(self, ArchitectureError)
         if min(self.channels, self.kernel, self.stride, self.pool) < 1 or not 0 <= self.dropout < 1:
             raise ArchitectureError(
                 f"channels {self.channels}, kernel {self.kernel}, stride {self.stride}, pool {self.pool}, "
@@ -231,32 +226,18 @@ class Probe:
 
 
 @dataclasses.dataclass(frozen=True)
-class Single:
+class Single(Probe):
     """A linear classifier of one number per utterance: how much of a task this number explains.
 
     Attributes:
       quantity: "level", the mean of the features over time and bands, which is that of the recording for
         log-mels standardized by statistics of other utterances; or "duration", in octaves, up to `frames`.
-      bands, frames, outputs: F, T and K.
     """
 
-    quantity: str = "level"
-    bands: int = 26
-    frames: int = 750
-    outputs: int = 2
-    dropout = 0.0
+    quantity: Literal["level", "duration"] = "level"
 
     def __post_init__(self) -> None:
-        if self.quantity not in ("level", "duration"):
-            raise ArchitectureError(f"quantity {self.quantity!r}, expected level or duration")
-
-    @property
-    def segments(self) -> int:
-        """S, always 1, with a weight of 1."""
-        return 1
-
-    def network(self) -> nn.Module:
-        return _Linear(self)
+        check_choices(self, ArchitectureError)
 
     def numbers(self, x: Float[Array, "B T F"]) -> Float[jax.Array, "B 1"]:
         """Return what the classifier sees."""
@@ -267,7 +248,7 @@ class Single:
 
 
 class _Linear(nn.Module):
-    config: "Probe | Single"
+    config: Probe
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T F"], training: bool) -> Output:

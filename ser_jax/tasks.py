@@ -5,7 +5,7 @@ classes of emotion, or numbers by the concordance correlation coefficient.
 """
 
 import dataclasses
-from typing import Protocol
+from typing import Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,8 @@ import numpy as np
 
 from ser_jax import metrics
 from ser_jax.data.corpus import DIMENSIONS, Facts
-from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, RULES, canonical, classes
-from ser_jax.errors import UserError, meant
+from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, canonical, classes
+from ser_jax.errors import UserError, check_choices, meant
 from ser_jax.model import Array
 from ser_jax.objectives import ccc_loss, cross_entropy
 from ser_jax.shapes import Float, Int
@@ -91,21 +91,13 @@ class _Classes:
 
 @dataclasses.dataclass(frozen=True)
 class Binary(_Classes):
-    """Low or high arousal, negative or positive valence (Table 1, footnote 1).
+    """Low or high arousal, negative or positive valence, by a rule of `data.labels.classes` (footnote 1)."""
 
-    Attributes:
-      dimension: "arousal" or "valence".
-      rule: "footnote" or "table1", see `data.labels.classes`.
-    """
-
-    dimension: str
-    rule: str = RULES[0]
+    dimension: Literal["arousal", "valence"]
+    rule: str = "footnote"
 
     def __post_init__(self) -> None:
-        if self.dimension not in CLASS_NAMES:
-            raise TaskError(f"dimension {self.dimension!r}, expected one of {', '.join(CLASS_NAMES)}")
-        if self.rule not in RULES:
-            raise TaskError(f"label rule {self.rule!r}, expected one of {', '.join(RULES)}")
+        check_choices(self, TaskError)
 
     @property
     def name(self) -> str:

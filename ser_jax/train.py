@@ -12,7 +12,7 @@ from the stack, the device, or where training was resumed.
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple, TypeVar, get_args
+from typing import Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,14 +25,13 @@ from jax.typing import ArrayLike
 from ser_jax import model
 from ser_jax.augment import NO_AUGMENTATION, Augmentation
 from ser_jax.data.standardize import Scaler
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, check_choices
 from ser_jax.model import Architecture, Array, Output, Tree
 from ser_jax.objectives import TASK_LOSS, Loss, Objective, Step, cross_entropy
 from ser_jax.shapes import Bool, Float, Int, Key
 
 CHUNK = 8  # steps whose features are brought to the device at a time, if they are streamed
 PREDICTION_BATCH = 64
-Optimizer = Literal["adam", "adamw", "sgd"]
 Stacked = TypeVar("Stacked")  # a tree with a leading R
 
 
@@ -59,17 +58,14 @@ class TrainConfig:
     learning_rate: float = 1e-3
     batch: int = 32
     epochs: int = 50
-    optimizer: Optimizer = "adam"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     augment: Augmentation = NO_AUGMENTATION
     objective: Objective = TASK_LOSS
 
     def __post_init__(self) -> None:
-        if self.optimizer not in get_args(Optimizer):
-            raise TrainError(
-                f"optimizer {self.optimizer!r}, expected one of {', '.join(get_args(Optimizer))}"
-            )
+        check_choices(self, TrainError)
         if self.optimizer == "adam" and self.weight_decay:
             raise TrainError(f"a weight decay of {self.weight_decay} with adam, expected adamw or sgd")
         if not self.learning_rate > 0 or self.weight_decay < 0 or self.batch < 1 or self.epochs < 0:

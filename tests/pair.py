@@ -44,7 +44,7 @@ def changed(config, **protocol):
 
 def pool(corpora, folds=5):
     """Corpora for plans, of which nothing is computed."""
-    return Pool(list(corpora.values()), folds, lambda *features: features)
+    return Pool(list(corpora.values()), ProtocolConfig(folds=folds), lambda *features: features)
 
 
 def planned(settings, corpora, folds=5):

@@ -230,7 +230,7 @@ TABLE2 = """
 --tasks => --tasks , expected one or more, all different
 --tasks arousal,valance => did you mean arousal valence, separated by spaces?
 --tasks emotion --task.class-names anger => classes anger of emotion without happiness, expected two or
---tasks arousal --task.rule table1 => --task.rule follows from --protocol.label-rule
+--tasks arousal --task.rule table1 => Unrecognized options: --task.rule
 --features waveform --features.seconds -1 => front end Waveform cannot be used: its seconds are -1.0, expected
 --model.channels 0 => channels 0, kernel 10, stride 3, pool 30, dropout 0.5, expected at least 1
 --model.dropout nan => dropout nan, expected
@@ -238,7 +238,7 @@ TABLE2 = """
 --train.learning-rate 0 => expected a rate above 0
 --train.optimizer lion => invalid choice 'lion' for argument '--train.optimizer'
 --train.augment gain --train.augment.decibels loud => Error parsing --train.augment.decibels: could not
---precision float16 => precision 'float16', expected one of float32, tf32, bfloat16
+--precision float16 => invalid choice 'float16' for argument '--model.precision'
 --compute.memory {0|1e+300} => --compute.memory is {}, expected more than 0, at most 1,000,000
 --compute.coordinator {''|here:port|here:99999} => --compute.coordinator is '{}', expected HOST:PORT or auto
 --corpora tiny => --corpora tiny, expected 2 or more, separated by spaces
@@ -268,7 +268,6 @@ tuning | PAIR --out new --model probe => network Probe has no kernel and pool, e
 ENVIRONMENT = """
 JAX_PLATFORMS | nonsense | experiments.table2 PAIR --out new => finds no device
 JAX_PLATFORMS | {nonsense|rocm} | ser_jax predict speech/a.wav => JAX_PLATFORMS is '{}', but JAX finds no
-MPLBACKEND | nonsense | experiments.table2 --corpora a b --data-dir data => no corpus 'a' in data, found tiny
 """
 
 

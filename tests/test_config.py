@@ -78,9 +78,8 @@ def own(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"standardize": "auto"}, "--protocol.standardize auto, expected one of train, corpus, speaker"),
-        ({"finetune_draw": "x"}, "--protocol.finetune-draw x, expected one of split, disjoint, pooled"),
-        ({"baselines": ("level", "level")}, "--protocol.baselines level level, expected some of level, dur"),
+        ({"standardize": "auto"}, "standardize 'auto', expected one of train, corpus, speaker"),
+        ({"baselines": ("level", "x")}, "baselines 'x', expected some of level, duration"),
         ({"adapted": ("train",)}, "--adapted train is what all rows use, expected other statistics"),
         ({"trim": 0.0}, "--protocol.trim is 0, expected more than 0, at most 100 dB"),
     ],

@@ -3,6 +3,7 @@
 import dataclasses
 import runpy
 from pathlib import Path
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from flax import linen as nn
 from jax import lax
 
 from ser_jax import engine, model, train
-from ser_jax.convolution import PRECISIONS
+from ser_jax.convolution import Precision
 from ser_jax.devices import Machine
 from ser_jax.model import ArchitectureError, AttentiveCNN, Output, Probe, Single, apply, init, pooled
 from ser_jax.train import Data, Procedure, TrainConfig, inputs
@@ -63,7 +64,7 @@ def test_the_network_is_the_papers_written_out(params):
         np.testing.assert_allclose(alone.outputs[0], output.outputs[i], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", get_args(Precision))
 def test_outputs_and_gradients_are_float32_and_close_at_every_precision(precision, params):
     config = dataclasses.replace(SMALL, precision=precision)
     gradient = jax.grad(lambda params: apply(config, params, X, key=jax.random.key(1)).outputs.sum())(params)
@@ -122,7 +123,7 @@ def test_padding_is_filled_before_the_convolution(padding, params):
 
 @pytest.mark.parametrize("quantity", ["level", "duration"])
 def test_a_baseline_is_linear_in_one_number(quantity):
-    config = Single(quantity, SMALL.bands, SMALL.frames, 3)
+    config = Single(SMALL.bands, SMALL.frames, 3, quantity=quantity)
     params = init(config, jax.random.key(0))
     frames = np.array([100, 20, 3, 61])
     level = [x[:n].mean(dtype=np.float64) for x, n in zip(X, frames, strict=True)]
@@ -134,8 +135,8 @@ def test_a_baseline_is_linear_in_one_number(quantity):
     )
     assert np.isfinite(apply(config, params, np.zeros_like(X)).outputs).all()
     model.check(config)
-    with pytest.raises(ArchitectureError, match="quantity 'pitch', expected level or duration"):
-        Single("pitch")
+    with pytest.raises(ArchitectureError, match="quantity 'pitch', expected one of level, duration"):
+        Single(quantity="pitch")
 
 
 def test_another_network_trains_and_predicts_in_a_stack_as_alone():

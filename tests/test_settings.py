@@ -10,7 +10,7 @@ from pair import changed, config, noise, planned, pool, with_facts
 
 from ser_jax import train
 from ser_jax.experiment import settings
-from ser_jax.experiment.config import Config
+from ser_jax.experiment.config import Config, ProtocolConfig
 from ser_jax.experiment.run import by_stack
 from ser_jax.experiment.settings import (
     SAMPLES,
@@ -187,7 +187,7 @@ def test_people_who_met_make_a_cluster_and_their_overlap_is_known():
     for name, corpus in everyone.items():
         assert len(np.unique(together.cluster[together.rows(name)])) == len(np.unique(corpus.session))
         assert together.partners(name)  # one of two develops, and the other trains
-    apart = Pool(list(everyone.values()), 5, lambda *features: features, dev="session")
+    apart = Pool(list(everyone.values()), ProtocolConfig(dev="session"), lambda *features: features)
     assert not any(map(apart.partners, everyone))
     assert not pool({"four": savee()["four"]}).partners("four")
 

@@ -116,7 +116,6 @@ def test_a_task_that_does_not_exist_is_named():
         task("arosual")
     for make, sentence in (
         (lambda: Binary("dominance"), "dimension 'dominance', expected one of arousal, valence"),
-        (lambda: Binary("arousal", "median"), "label rule 'median', expected one of footnote, table1"),
         (lambda: Categorical("one", ("anger",)), "classes anger of one, expected two or more different ones"),
         (lambda: Categorical("two", ("anger", "fear"), (("calm", "neutral"),)), "two without neutral"),
         (lambda: Regression(("energy",)), "dimensions energy, expected some of arousal, valence, dominance"),

@@ -18,6 +18,7 @@ import numpy as np
 
 from ser_jax import train
 from ser_jax.benchmark import TURNS, iemocap_seconds
+from ser_jax.convolution import Precision
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
 from ser_jax.engine import RunSpec
@@ -206,7 +207,7 @@ def _fail(error: Exception) -> float:
 
 
 def measure(
-    config: AttentiveCNN, training: TrainConfig, sizes: Sizes, precisions: list[str]
+    config: AttentiveCNN, training: TrainConfig, sizes: Sizes, precisions: list[Precision]
 ) -> dict[str, Any]:
     """Measure the variants in every precision.
 
@@ -223,7 +224,7 @@ def measure(
     peak = {name: max(max(timings[size, name].rates) for size in sizes.products) for name in precisions}
     flops = useful_flops(config, workload.frames)
 
-    def row(variant: str, precision: str) -> dict[str, Any]:
+    def row(variant: str, precision: Any) -> dict[str, Any]:
         timing = timings[variant, precision]
         low, rate, high = np.quantile(timing.rates, (0.25, 0.5, 0.75)).tolist()
         over = (ratio(timing, timings[name, precision]) for name in ("five", "torch eager"))

@@ -29,7 +29,7 @@ SHORT = {
     "--finetune-epochs": "--protocol.finetune-epochs", "--precision": "--model.precision",
     "--adapted": "--protocol.adapted", "--baselines": "--protocol.baselines",
 }  # fmt: skip
-DERIVED = ("bands", "frames", "outputs")  # fields of a network that follow from features and task
+DERIVED = {Architecture: ("bands", "frames", "outputs"), Task: ("rule",)}  # fields that follow from others
 WRITTEN = ".md, .csv, .tex, .png, .svg, report.html, config.json, predictions, training, models"
 REGISTRY = ConstructorRegistry()
 
@@ -41,8 +41,7 @@ def _concrete(info: StructTypeInfo) -> Any:
     if not dataclasses.is_dataclass(kind) or kind is info.type:
         return None
     spec: Any = ConstructorRegistry.get_struct_spec(StructTypeInfo.make(kind, info.default, False))
-    hidden = DERIVED if info.type is Architecture else ()
-    fields = tuple(field for field in spec.fields if field.name not in hidden)
+    fields = tuple(field for field in spec.fields if field.name not in DERIVED.get(info.type, ()))
     return StructConstructorSpec(spec.instantiate, fields)
 
 
@@ -115,8 +114,6 @@ def parse(
     with warnings.catch_warnings(action="ignore"):  # of tyro, which cannot check that values meet a protocol
         found: Any = tyro.cli(flags, description=f"{description}\n\nShort forms: {short}.", **options)
     if len(config.tasks) == 1:
-        if getattr(found.task, "rule", None) != getattr(config.tasks[0], "rule", None):
-            raise ConfigError("--task.rule follows from --protocol.label-rule, expected only that flag")
         found.config = dataclasses.replace(found.config, tasks=(found.task,))
     config = found.config
     if len(config.corpora) < fewest:

@@ -9,7 +9,6 @@ import importlib
 import inspect
 import json
 import re
-import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +17,7 @@ from tyro.conf import Suppress
 
 from ser_jax import features
 from ser_jax.augment import AUGMENTATIONS
-from ser_jax.errors import UserError, meant
+from ser_jax.errors import UserError, check_choices, meant
 from ser_jax.features import FRONTENDS, Frontend, LogMel
 from ser_jax.model import Architecture, AttentiveCNN, AttentivePooling, Probe
 from ser_jax.objectives import OBJECTIVES
@@ -92,14 +91,7 @@ class ProtocolConfig:
 
     def __post_init__(self) -> None:
         at_least(self, seeds=1, folds=2, finetune_samples=1, finetune_epochs=1)
-        for name, kind in typing.get_type_hints(type(self)).items():
-            several = typing.get_origin(kind) is tuple
-            known = typing.get_args(typing.get_args(kind)[0] if several else kind)
-            values = getattr(self, name) if several else (getattr(self, name),)
-            odd = [value for value in values if value not in known]
-            if (several or typing.get_origin(kind) is Literal) and (odd or len(set(values)) < len(values)):
-                found = f"{flag(self, name)} {' '.join(map(str, values))}"
-                raise ConfigError(f"{found}, expected {'some' if several else 'one'} of {', '.join(known)}")
+        check_choices(self, ConfigError)
         if self.standardize in self.adapted:
             raise ConfigError(f"--adapted {self.standardize} is what all rows use, expected other statistics")
         if self.trim is not None and not 0 < self.trim <= 100:

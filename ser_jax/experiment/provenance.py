@@ -15,7 +15,6 @@ from typing import Any
 
 import ser_jax
 from ser_jax.devices import cores
-from ser_jax.shutdown import exit_on_interrupt
 
 VERSIONS = (
     "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "safetensors", "librosa", "soundfile", "torch",
@@ -26,15 +25,6 @@ NEUTRAL = {  # imported by it, but no result depends on them: where things are, 
     "ser_jax.data.store", "ser_jax.devices", "ser_jax.errors", "ser_jax.io", "ser_jax.shutdown",
     "ser_jax.experiment", "ser_jax.experiment.provenance",
 }  # fmt: skip
-
-
-def start_script() -> None:
-    """Prepare the process of a script; call it before JAX and Matplotlib are imported.
-
-    Ctrl-C ends it at once until `shutdown.raise_on_interrupt`, and figures are drawn into files only.
-    """
-    exit_on_interrupt()
-    os.environ["MPLBACKEND"] = "agg"
 
 
 def describe_environment() -> dict[str, str | int | None]:

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from ser_jax import checkpoint, engine
+from ser_jax import engine
 from ser_jax.checkpoint import Checkpointing
 from ser_jax.data import load
 from ser_jax.data.folds import FoldError
@@ -61,7 +61,7 @@ def run(
     machine = Machine.here(compute.devices, memory, **options)
     if (below := config.protocol.trim) is not None:
         corpora = [trim(corpus, below) for corpus in corpora]
-    pool = Pool(corpora, config.protocol.folds, machine.place, config.protocol.dev)
+    pool = Pool(corpora, config.protocol, machine.place)
     specs, missing = plan(settings, pool)
     if not any(setting in specs for setting in settings):
         setting, test = next(key for key in reversed(missing) if key[0] in settings)
@@ -259,13 +259,8 @@ def _checkpointing(
 ) -> Checkpointing:
     """Return the checkpoints of settings that share stacks: a folder of them, with one of this host in it."""
     first, *others = specs
-    params = [spec.params for own in specs.values() for spec in own]
-    work = {
-        "protocol": protocol,
-        "settings": [results.without_code(one.describe()) for one in specs],
-        "starts from": None if params[0] is None else checkpoint.digest(params),
-        "hosts": machine.hosts,
-    }
+    settings = [results.without_code(one.describe()) for one in specs]
+    work = {"protocol": protocol, "settings": settings, "hosts": machine.hosts}
     more = f"+{len(others)}" if others else ""
     folder = config.out / UNFINISHED / f"{first.slug}{more}-{digest(work)[:8]}"
     environment = {"devices": machine.mesh.size, "stacking": machine.stacking}

@@ -9,7 +9,7 @@ import dataclasses
 import gc
 import itertools
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
@@ -18,12 +18,12 @@ import numpy as np
 
 from ser_jax.data import standardize
 from ser_jax.data.corpus import Concatenated, Corpus
-from ser_jax.data.folds import Fold, FoldError, connected_speakers, folds, groups
+from ser_jax.data.folds import Fold, FoldError, connected_speakers, folds
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Gathered
 from ser_jax.engine import NO_ROWS, RunSpec
 from ser_jax.errors import UserError
-from ser_jax.experiment.config import Config, describe, digest
+from ser_jax.experiment.config import Config, ProtocolConfig, describe, digest
 from ser_jax.experiment.provenance import own_digest
 from ser_jax.features import Frontend, LogMel
 from ser_jax.metrics import labelled
@@ -54,15 +54,14 @@ class Features(NamedTuple):
 class Pool(Concatenated):
     """The corpora of an experiment, no two of the same name, with their folds, labels and features.
 
-    Of `fold_count` folds, a corpus with fewer clusters of speakers has fewer; `dev` as of `folds`. `place`
-    moves (features, frames) to the device, as `Machine.place`. The columns `session`, `sex` and `cluster` (of
-    speakers who met) are of all rows.
+    A corpus with fewer clusters of speakers than `protocol.folds` has fewer. `place` moves (features, frames)
+    to the device, as `Machine.place`. The columns `session`, `sex` and `cluster` (of speakers who met) are of
+    all rows.
     """
 
     def __init__(
-        self, corpora: list[Corpus], fold_count: int, place: Callable[..., tuple[Array, Array]],
-        dev: str = "speaker",
-    ):  # fmt: skip
+        self, corpora: list[Corpus], protocol: ProtocolConfig, place: Callable[..., tuple[Array, Array]]
+    ):
         super().__init__(corpora)
         self.session, self.sex = (
             np.concatenate([getattr(corpus, name) for corpus in corpora]) for name in ("session", "sex")
@@ -70,8 +69,7 @@ class Pool(Concatenated):
         self.cluster = connected_speakers(np.char.add(self.corpus.astype(str), self.session), self.speaker_id)
         starts = np.cumsum([0, *map(len, corpora)], dtype=np.int32)
         self._starts = dict(zip(self.names, starts, strict=False))
-        self._fold_count, self._dev = fold_count, dev
-        self._place = place
+        self._protocol, self._place = protocol, place
         self._kept: dict[tuple[str, ...] | None, Features] = {}
 
     def rows(self, name: str) -> np.ndarray:
@@ -81,15 +79,14 @@ class Pool(Concatenated):
     @cache  # noqa: B019  a pool lives as long as the program
     def folds(self, name: str) -> list[Fold]:
         """Return the folds of a corpus as rows of the pool."""
-        start, own = self._starts[name], folds(self.corpora[name], self._fold_count, self._dev)
+        own = folds(self.corpora[name], self._protocol.folds, self._protocol.dev)
+        start = self._starts[name]
         return [Fold(fold.train + start, fold.dev + start, fold.test + start) for fold in own]
 
     def partners(self, name: str) -> bool:
         """Return whether people train who met development speakers of the same fold."""
-        with contextlib.suppress(FoldError):
-            each = self.folds(name)
-            return any(np.intersect1d(self.session[fold.train], self.session[fold.dev]).size for fold in each)
-        return False
+        each = self.every_fold()[name]
+        return any(np.intersect1d(self.session[fold.train], self.session[fold.dev]).size for fold in each)
 
     def every_fold(self) -> dict[str, list[Fold]]:
         """Return the folds of every corpus; none of one that cannot be divided."""
@@ -107,16 +104,12 @@ class Pool(Concatenated):
 
     @cached_property
     def membership(self) -> standardize.Membership:
-        """Corpus, fold and speaker of every row, as numbers."""
-        fold = np.concatenate([self._groups(corpus) for corpus in self.corpora.values()])
+        """Corpus, fold that tests it (0 in a corpus that cannot be divided) and speaker of every row."""
+        fold = np.zeros(len(self.corpus), np.int32)
+        for each in self.every_fold().values():
+            for i, own in enumerate(each):
+                fold[own.test] = i
         return standardize.Membership(self.corpus, fold, np.unique(self.speaker_id, return_inverse=True)[1])
-
-    def _groups(self, corpus: Corpus) -> np.ndarray:
-        """Return the fold that tests each utterance; all 0 if the corpus cannot be divided."""
-        try:
-            return groups(corpus, self._fold_count)
-        except FoldError:
-            return np.zeros(len(corpus), np.int32)
 
     def data(self, mode: str, train: tuple[str, ...] | None) -> Data:
         """Return the features of all rows, to be standardized by a mode of `standardize.MODES`.
@@ -173,7 +166,7 @@ class Setting:
     seeds: int  # runs per fold
     equalize: bool = False  # histograms towards the training corpora first
     samples: int | None = None  # utterances per fold that fine-tuning sees; None without fine-tuning
-    draw: str = "split"  # of fine-tuning, see `few_samples`
+    draw: str = ""  # of fine-tuning, see `few_samples`, or of a cut, see `cut_to_smallest`
     draw_by_seed: bool = False  # anew for every seed
     start: "Setting | None" = None  # whose runs, of the same seed, these start from
     together: bool = False  # all tested corpora make one cell, since each has a single class
@@ -322,23 +315,13 @@ def few_samples(pool: Pool, setting: Setting) -> list[RunSpec]:
 
 
 def cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
-    """Plan cross-validation that trains on a corpus cut to the size of the smallest, drawn once.
-
-    Raises: ExperimentError if there is nothing to cut.
-    """
-    return _cut(pool, setting, ("train",))
-
-
-def all_cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
     """Plan cross-validation of a corpus cut to the size of the smallest, drawn once.
 
+    All of it is cut or, if the setting's `draw` is "training", its training parts alone.
+
     Raises: ExperimentError if there is nothing to cut.
     """
-    return _cut(pool, setting, ("train", "dev", "test"))
-
-
-def _cut(pool: Pool, setting: Setting, parts: Sequence[str]) -> list[RunSpec]:
-    [name] = setting.train
+    [name], parts = setting.train, ("train",) if setting.draw == "training" else ("train", "dev", "test")
     rows = pool.rows(name)
     smallest = min(pool.names, key=lambda other: len(pool.rows(other)))
     size = len(pool.rows(smallest))
@@ -433,7 +416,7 @@ def baselines(config: Config, settings: Iterable[Setting]) -> list[Setting]:
     Raises: ExperimentError if there is no level in the features.
     """
 
-    def replaced(one: Setting, baseline: str) -> Setting:
+    def replaced(one: Setting, baseline: Any) -> Setting:
         start = None if one.start is None else replaced(one.start, baseline)
         sizes = {"bands": one.model.bands, "frames": one.model.frames, "outputs": one.model.outputs}
         model = Single(quantity=baseline, **sizes)
@@ -468,8 +451,8 @@ def learning_curve(config: Config) -> list[Setting]:
 def english_1308(config: Config) -> list[Setting]:
     """Return (a) of the first corpus, whole and cut to the size of the smallest."""
     first = dataclasses.replace(config, corpora=config.corpora[:1])
-    plan = {"training": cut_to_smallest, "all": all_cut_to_smallest}[config.protocol.cut]
-    return [*monolingual(first), *monolingual(first, "monolingual_cut", plan=plan)]
+    cut: dict[str, Any] = {"plan": cut_to_smallest, "draw": config.protocol.cut}
+    return [*monolingual(first), *monolingual(first, "monolingual_cut", **cut)]
 
 
 def tuning(config: Config) -> list[Setting]:
