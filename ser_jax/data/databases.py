@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ser_jax.data import iemocap, labels, manifest, recola
-from ser_jax.data.catalog import SUFFIXES, Catalog, DatabaseError, Utterance
+from ser_jax.data.catalog import Catalog, DatabaseError, Utterance
+from ser_jax.data.formats import SUFFIXES
 from ser_jax.errors import meant, no_folder
 
 THRESHOLDS = {"arousal": 0.5, "valence": 0.5}  # between the classes 0 and 1 of `labels.EMOTIONS`

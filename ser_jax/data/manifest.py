@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_jax.data.catalog import NUMBER, SUFFIXES, Catalog, DatabaseError, Utterance, ratings, read_table
+from ser_jax.data.catalog import NUMBER, Catalog, DatabaseError, Utterance, ratings, read_table
 from ser_jax.data.corpus import DIALOGUES, DIMENSIONS, SEXES
+from ser_jax.data.formats import SUFFIXES
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.errors import begun, meant
 
