@@ -9,9 +9,13 @@ import pytest
 import soundfile
 
 from ser_jax.data.audio import BLOCK, AudioError, check, opened, read
+from ser_jax.data.ffmpeg import WARM_UP
 
 RATE = 16000
-CONTAINERS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "FLAC", "OGG", "MP3")
+# What has no first bytes of its own, is rarely speech, garbles samples (SDS) or hangs if it is damaged (SVX).
+UNKNOWN = {"RAW", "HTK", "SD2", "MPC2K", "MAT4", "MAT5", "XI", "SDS", "SVX"}
+CONTAINERS = sorted(soundfile.available_formats().keys() - UNKNOWN)
+UNTOLD = {"AVR", "IRCAM", "PAF", "PVF"}  # of whose length libsndfile tells nothing
 
 
 def write(path, samples, rate=RATE, subtype="FLOAT", **rest):
@@ -42,18 +46,31 @@ def wav(body, channels=1, rate=RATE, riff=None, data=None, before=b""):
     return b"RIFF" + struct.pack("<I", riff) + b"WAVE" + before + b"data" + struct.pack("<I", data) + body
 
 
+def mp3_in_wav(data):
+    """A WAV file around an MP3 without its first frame, which only counts the others."""
+    data = data[data.index(data[:2], 4) :]
+    fmt = struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE, 3000, 1, 0, 12, 1, 2, 108, 1, 0)
+    chunks = (b"fmt ", fmt), (b"fact", struct.pack("<I", 2 * RATE + 1500)), (b"data", data)
+    body = b"".join(
+        name + struct.pack("<I", len(part)) + part + bytes(len(part) % 2) for name, part in chunks
+    )
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+
+
 PCM = (noise(8000) * 32767).astype("<i2")
-UNWRITABLE = {"DWVW_12", "MPEG_LAYER_I", "MPEG_LAYER_II", ("WAV", "MPEG_LAYER_III")}  # libsndfile only reads
+UNWRITABLE = {"DWVW_12", "MPEG_LAYER_I", "MPEG_LAYER_II"}  # libsndfile only reads them
 CODINGS = [
     (container, subtype)
     for container in CONTAINERS
     for subtype in soundfile.available_subtypes(container)
-    if not {subtype, (container, subtype)} & UNWRITABLE
+    if subtype not in UNWRITABLE
 ]
 EXACT = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+STEREO = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "FLAC", "AU", "CAF", "NIST", "IRCAM", "PVF", "VOC")
+RATES = {"VOC": 8000, "WVE": 8000}  # whose headers hold no others
 
 
-@pytest.mark.parametrize(("container", "subtype"), [c for c in CODINGS if c[1] in EXACT])
+@pytest.mark.parametrize(("container", "subtype"), [c for c in CODINGS if c[0] in STEREO and c[1] in EXACT])
 def test_lossless_codings_return_what_was_written(tmp_path, container, subtype):
     samples = np.random.default_rng(0).integers(-128, 128, (8000, 2)) / 128  # fit into any width
     found, seconds = read(write(tmp_path / "a", samples, subtype=subtype, format=container))
@@ -62,13 +79,25 @@ def test_lossless_codings_return_what_was_written(tmp_path, container, subtype):
     assert seconds == 0.5
 
 
-@pytest.mark.parametrize(("container", "subtype"), [c for c in CODINGS if c[1] not in EXACT])
-def test_lossy_codings_come_close_and_begin_on_time(tmp_path, container, subtype):
-    path = write(tmp_path / "a", sweep(2, RATE), subtype=subtype, format=container)
+@pytest.mark.parametrize(("container", "subtype"), CODINGS)
+def test_every_container_and_coding_comes_close_begins_on_time_and_has_segments(tmp_path, container, subtype):
+    path, rate = tmp_path / "a", RATES.get(container, RATE)
+    is_mp3_in_wav = (container, subtype) == ("WAV", "MPEG_LAYER_III")
+    if is_mp3_in_wav:  # libsndfile only reads it
+        soundfile.write(
+            tmp_path / "a.mp3", sweep(2, RATE), RATE, bitrate_mode="CONSTANT", compression_level=0
+        )
+        path.write_bytes(mp3_in_wav((tmp_path / "a.mp3").read_bytes()))
+    else:
+        write(path, sweep(2, rate), rate, subtype, format=container)
     found, seconds = read(path)
-    assert 2 <= seconds <= 2.05  # codings in blocks fill their last one
-    rest = found[: 2 * RATE] - sweep(2, RATE)
-    assert np.sqrt((rest**2).mean() / (sweep(2, RATE) ** 2).mean()) < 0.05
+    assert 2 <= seconds <= 2.05 + 0.1 * subtype.startswith("MPEG")  # codings in blocks fill their last one
+    delay, error = (1105, 0.06) if is_mp3_in_wav else (0, 0.05)  # the encoder's delay; it turns down by 5 %
+    rest = found[delay : delay + 2 * RATE] - sweep(2, RATE)[: len(found) - delay]
+    assert np.sqrt((rest**2).mean() / (sweep(2, RATE) ** 2).mean()) < error
+    part, seconds = read(path, 0.5, 1.5)
+    assert (len(part), seconds) == (RATE, 1)
+    np.testing.assert_allclose(part[100:-100], found[RATE // 2 :][100 : RATE - 100], atol=0.02)
 
 
 @pytest.mark.parametrize(("riff", "data"), [(0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFF024, 0x7FFFF000), (8, 0)])
@@ -119,14 +148,16 @@ def test_damage_is_named(tmp_path, data, sentence):
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.95])
-@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("container", [c for c in CONTAINERS if c not in UNTOLD])
 def test_a_truncated_file_is_named(tmp_path, container, keep):
     path = tmp_path / "a"
     subtype = soundfile.default_subtype(container) or "PCM_16"
-    write(path, noise(3 * RATE), subtype=subtype, format=container)
+    write(path, noise(3 * RATE), RATES.get(container, RATE), subtype, format=container)
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data))])
-    with pytest.raises(AudioError, match=r"truncated|ends after \d+ of the 48000 frames its header"):
+    with pytest.raises(
+        AudioError, match=r": .*(truncated:|ends after \d+ of the 48000|malformed|damaged|in one)"
+    ):
         read(path)
 
 
@@ -178,14 +209,6 @@ def test_a_segment_is_a_slice(tmp_path):
     assert seconds == 0.75
 
 
-@pytest.mark.parametrize("subtype", ["G721_32", "NMS_ADPCM_16"])
-def test_a_coding_without_seeking_has_no_segments(tmp_path, subtype):
-    path = write(tmp_path / "a.wav", sweep(2, RATE), subtype=subtype)
-    assert len(read(path)[0]) >= 2 * RATE
-    with pytest.raises(AudioError, match="Seek attempted on unseekable file type"):
-        read(path, 0.25, 1.0)
-
-
 @pytest.fixture
 def decoded(monkeypatch):
     """Frames that each call to the decoder returned."""
@@ -228,10 +251,11 @@ def test_no_more_is_decoded_than_asked_for(tmp_path, decoded, suffix):
         samples, seconds = read(path, start)
         assert len(samples) == 120000
         assert seconds == pytest.approx(1800 - start, rel=0.01)
-        assert sum(decoded) <= 120001  # of FLAC the last frame is tried
+        before = RATE * WARM_UP if suffix == "mp3" and start else 0  # which its decoder needs
+        assert sum(decoded) <= 120001 + before  # of FLAC the last frame is tried
     with opened(path, 1350.0) as sound:
         decoded.clear()
-        assert sum(map(len, sound.blocks(limit=1.0))) == RATE == sum(decoded)
+        assert sum(map(len, sound.blocks(limit=1.0))) == RATE == sum(decoded) - before
 
 
 def test_a_whole_recording_comes_in_small_blocks(tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from encoding import FFMPEG, encode
 
 from ser_jax.data import audio
 
@@ -31,6 +32,15 @@ SEEDS = {  # codings of each container
     "FLAC": "PCM_16",
     "OGG": "VORBIS OPUS",
     "MP3": "MPEG_LAYER_III",
+    "AU": "PCM_16 G721_32",
+    "CAF": "PCM_16 ALAC_16",
+    "NIST": "PCM_16",
+    "AVR": "PCM_16",
+    "IRCAM": "PCM_16",
+    "PAF": "PCM_24",
+    "PVF": "PCM_16",
+    "VOC": "PCM_16",
+    "WVE": "ALAW",
 }
 STEREO = ("FLOAT", "MS_ADPCM", "PCM_24")
 
@@ -53,6 +63,9 @@ def seeds(folder):
                 file.title, file.comment = "a title", "a comment"
             file.write(tall)
         found[f"{container} {subtype}"] = path.read_bytes()
+    for name, coding in FFMPEG.items():
+        encode(path, *coding, samples, 8000)
+        found[name] = path.read_bytes()
     plain = found["WAV PCM_16"]
     info = b"INFO" + chunk(b"INAM", b"a title\0") + chunk(b"IXYZ", b"odd") + chunk(b"ISFT", b"x\0")
     labels = b"adtl" + chunk(b"labl", struct.pack("<I", 1) + b"one\0") + chunk(b"note", b"\1\0\0\0two\0")
@@ -133,7 +146,8 @@ def read_all(folder):
     """Read all mutants; print the name of each, then its outcome."""
     import resource
 
-    audio.read(folder / "warm.wav")  # loads the libraries, whose size does not count
+    for name in ("warm.wav", "warm.aac"):  # loads the libraries, whose size does not count
+        audio.read(folder / name)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     path = folder / "mutant.wav"
@@ -146,6 +160,7 @@ def read_all(folder):
 
 def test_no_header_kills_hangs_or_fools_the_reader(tmp_path):
     soundfile.write(tmp_path / "warm.wav", np.zeros((8000, 2)), 8000)
+    encode(tmp_path / "warm.aac", *FFMPEG["AAC"], np.zeros(8000))
     for name, data in seeds(tmp_path).items():
         (tmp_path / f"{name}.seed").write_bytes(data)
         (tmp_path / "seed").write_bytes(data)

@@ -79,8 +79,8 @@ def test_files_that_cannot_be_used_are_named_and_the_rest_goes_on(predict, recor
         assert named == ["torn.wav", "*.xyz", "empty", "none.wav"]
         assert predict(form, "torn.wav")[:2] == (1, nothing)
     assert "*.xyz: no file matches, expected recordings" in err[1]
-    assert "empty: no recording in it, expected .wav, .flac" in err[2]
-    assert ".: 1 files skipped (.m4a), expected .wav, .flac" in predict(".")[2][0]
+    assert "empty: no recording in it, expected WAV, AIFF, FLAC" in err[2]
+    assert "c.M4A: not readable as audio (it begins with b'x')" in predict(".")[2][0]
 
 
 def test_json_is_a_list_of_what_the_schema_describes(predict, model, recordings):

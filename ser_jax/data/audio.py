@@ -1,11 +1,14 @@
 """Read recordings: a file to 16 kHz mono samples, or an error that names the file.
 
-Memory never grows with what a header promises: sound is decoded in blocks, and no more of it than was
-requested. Opening decodes nothing (of FLAC the last block, to check that it exists).
+libsndfile decodes what it can, FFmpeg the rest. Memory never grows with what a header promises: sound is
+decoded in blocks, and no more of it than was requested. Opening decodes nothing (of FLAC the last block, to
+check that it exists).
 """
 
 import contextlib
 import dataclasses
+import io
+import logging
 import math
 import os
 import re
@@ -13,11 +16,13 @@ import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import soundfile
 
+from ser_jax.data import formats
+from ser_jax.data.ffmpeg import WARM_UP, FFmpegFile
 from ser_jax.errors import UserError
 from ser_jax.features import RATE, SECONDS, WINDOW
 from ser_jax.shapes import Float64, Shaped
@@ -31,16 +36,20 @@ LOUDEST = 4.0  # times full scale; larger floating-point samples were integers, 
 QUIETEST = 1 << 16  # 16-bit samples that are kept in 32 bits lie below; 32-bit speech does not
 MISSING = 128  # bytes of sound that may be missing: some writers count their own header as sound
 ENDLESS = (0x7FFF0000, 0x80000000), (0xFFFF0000, 0xFFFFFFFF)  # sizes that writers to a pipe leave
+MALFORMED = 3  # libsndfile's code of files that are too short for their header, among others
 CHUNKS = 4096  # of a WAV file; a file of nothing but chunks would take hours
 _PADDING = 2 * 1152  # frames an MP3 may lack, which encoders add and players drop
-_MAGIC = re.compile(
-    rb"(RIFF|RIFX|RF64)....WAVE|riff\x2e\x91\xcf\x11|FORM....AIF[CF]|fLaC|OggS|ID3|\xff[\xe0-\xff]", re.DOTALL
-)
-# What libsndfile logs of the file's size and of the sound's, and of a cut or chained Ogg file.
+# What libsndfile logs of the file's size and of the sound's; of a cut or chained file; and of a length 0.
 _SIZES = re.compile(
-    r"^ *(?:RIFF|Riff size|riff|FORM|data|SSND) +: (\d+)(?: \(should be (\d+)\))?$", re.MULTILINE
+    r"(?m)^ *(?:RIFF|Riff size|riff|FORM|data|SSND|BODY|Data Size|Data length)"
+    r" +:? *(\d+)(?: \(?should be (\d+)\)?)?$"
 )
-_CUT = re.compile(r"^Ogg ?: (Junk after the last page|Last page lacks an end-of-stream bit)", re.MULTILINE)
+_CUT = re.compile(
+    r"(?m)^(?:Ogg ?: )?(Junk after the last page|Last page lacks an end-of-stream bit"
+    r"|Seems to be a truncated file)"
+)
+_UNSTATED = re.compile(r"(?m)^ *(?:data|SSND|BODY|Data Size) +: 0(?!x)|wasn't closed properly")
+_BEHIND = re.compile(r"(?m)^data : 0\w*\n(\*\*\*|Have 0 marker)|^  Data Size   : 0$")
 _STATES_FRAMES = re.compile(rb"(Xing|Info)\0\0\0[\1\3\5\7\x09\x0b\x0d\x0f]|VBRI")
 
 
@@ -61,11 +70,43 @@ class AudioError(UserError):
         return f"{self.path}: {self.reason}"
 
 
+_log = logging.getLogger(__name__)
+
+
 class _SoundFile(soundfile.SoundFile):
     """soundfile seeks to the current position after every read of a seekable file, which garbles MP3."""
 
     def seekable(self) -> bool:
         return False
+
+    def go(self, first: int) -> None:
+        """Make frame `first` the next to be read."""
+        can_seek, start = super().seekable(), first
+        if not can_seek or self.subtype.startswith("DWVW"):
+            start = 0
+        elif self.subtype.startswith("MPEG"):  # whose decoder is silent until it has what precedes
+            start = max(0, first - round(WARM_UP * self.samplerate))
+        if can_seek:
+            self.seek(start)
+        while start < first and (count := len(self.read(min(BLOCK // self.channels, first - start)))):
+            start += count
+
+
+class _Unclosed(io.FileIO):
+    """A file whose writer left the length 0, as if it began with `head`: then it is read to its end."""
+
+    def __init__(self, path: Path, head: bytes):
+        super().__init__(path)
+        if head[:4] in (b".snd", b"dns."):
+            self._head = head[:8] + b"\xff" * 4
+        else:
+            self._head = b"RIFX\0\0\0\x08" if head[:4] == b"RIFX" else b"RIFF\x08\0\0\0"
+
+    def readinto(self, buffer: Any) -> int:
+        place, count = self.tell(), super().readinto(buffer)
+        part = self._head[place : place + count]
+        buffer[: len(part)] = part
+        return count
 
 
 @dataclasses.dataclass(eq=False)
@@ -77,7 +118,7 @@ class Sound:
     channels: int
     encoding: str  # container and coding of the samples, as in "WAV PCM_16"
     frames: int  # an estimate until `blocks` has come to the end if the file does not state its length
-    _file: soundfile.SoundFile
+    _file: _SoundFile | FFmpegFile
     _first: int
     _counted: bool
 
@@ -98,7 +139,7 @@ class Sound:
             yield scaled(block, partial(AudioError, self.path))
         if done == wanted:
             return
-        padding = _PADDING if self.encoding.startswith("MP3") else 0
+        padding = _PADDING if "MPEG_LAYER" in self.encoding else 0
         if done == 0 or (self._counted and done + padding < wanted):
             promise = f"the {wanted} frames its header promises"
             raise AudioError(self.path, "undecodable", f"ends after {done} of {promise}, expected them all")
@@ -110,21 +151,21 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
     """Open one segment of a recording, to decode it in bounded memory; raise AudioError if it is unusable.
 
     Args:
-      path: WAV (RF64, W64), AIFF, FLAC, OGG or MP3 in any coding of libsndfile, whatever the name's suffix.
+      path: a file in one of `formats.FORMATS`, whatever its name's suffix.
       start, stop: the segment, s; it may exceed the file by `SLACK`, and `None` is the file's end.
     """
     path = Path(path)
     check(path)
     if not 0 <= start < (math.inf if stop is None else stop):
         raise AudioError(path, "outside", f"segment from {start} s to {stop} s, expected 0 <= start < end")
-    with _decoding(path):
-        counted = _check_header(path)
-        # By descriptor, so that neither an unusual name nor its suffix (".raw") matters.
-        file = _SoundFile(os.open(path, os.O_RDONLY) if os.name == "posix" else path)
-    with file:
-        rate, total = file.samplerate, file.frames
+    with contextlib.ExitStack() as stack:
         with _decoding(path):
-            _check_sizes(file)
+            form, head, counted = _check_header(path)
+            file = stack.enter_context(_open(path, form))
+            if file.frames == 0 and _BEHIND.search(file.extra_info):
+                file = stack.enter_context(_SoundFile(stack.enter_context(_Unclosed(path, head))))
+            _check_sizes(file, head)
+        rate, total = file.samplerate, file.frames
         if not RATES[0] <= rate <= RATES[1]:
             found = f"its header promises {rate} samples a second, expected {RATES[0]} to {RATES[1]}"
             raise AudioError(path, "undecodable", found)
@@ -146,7 +187,10 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
                 complete = False
             if not complete:
                 raise AudioError(path, "undecodable", f"truncated, or damaged at its end: {promise}")
+        if _UNSTATED.search(file.extra_info):
+            _log.warning("%s: its header states no length, read to the end", path)
         encoding = f"{file.format} {file.subtype}"
+        counted = counted and isinstance(file, _SoundFile)
         yield Sound(path, rate, file.channels, encoding, last - first, file, first, counted)
 
 
@@ -206,7 +250,8 @@ def check(path: Path | str) -> None:
     try:
         mode = Path(path).stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise AudioError(path, "missing", "no such audio file") from error
+        reason = formats.IS_URL if formats.URL.match(str(path)) else "no such audio file"
+        raise AudioError(path, "missing", reason) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise _not_opened(path, error) from error
     if not stat.S_ISREG(mode):  # opening a FIFO would wait for its writer forever
@@ -228,15 +273,38 @@ def _decoding(path: Path) -> Iterator[None]:
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         text = str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
         reason = f"not readable as audio ({text.removeprefix('Error : ').rstrip('.')})"
-        expected = "expected WAV, AIFF, FLAC, OGG or MP3"
-        raise AudioError(path, "undecodable", f"{reason}, {expected}") from error
+        raise AudioError(path, "undecodable", f"{reason}, {formats.EXPECTED}") from error
 
 
-def _decode(path: Path, file: soundfile.SoundFile, first: int, wanted: int) -> Iterator[np.ndarray]:
+def _open(path: Path, form: formats.Format) -> _SoundFile | FFmpegFile:
+    """Open a file by libsndfile, or by FFmpeg if libsndfile does not read its format or its coding.
+
+    Raises: AudioError if FFmpeg is not installed; ValueError, OSError, SoundFileError.
+    """
+    refused: soundfile.LibsndfileError | None = None
+    if form.libsndfile:
+        try:  # by descriptor, so that neither an unusual name nor its suffix (".raw") matters
+            return _SoundFile(os.open(path, os.O_RDONLY) if os.name == "posix" else path)
+        except soundfile.LibsndfileError as error:
+            if not form.demuxer or error.code == MALFORMED:
+                raise
+            refused = error
+    try:
+        return FFmpegFile(path, form)
+    except ImportError as error:
+        found = (
+            f"not readable as audio ({refused.error_string.rstrip('.')})" if refused else f"is {form.name}"
+        )
+        expected = f"{formats.EXPECTED}; other formats need {formats.EXTRA}"
+        raise AudioError(path, "undecodable", f"{found}, {expected}") from error
+    except (ValueError, OSError) as error:
+        raise refused or error from error
+
+
+def _decode(path: Path, file: _SoundFile | FFmpegFile, first: int, wanted: int) -> Iterator[np.ndarray]:
     """Yield blocks [n, channels] from frame `first` on, `wanted` frames in all or fewer at the file's end."""
     with _decoding(path):
-        if first or soundfile.SoundFile.seekable(file):  # a few codings (G.721, DWVW) are not
-            file.seek(first)
+        file.go(first)
         while wanted > 0:
             block = file.read(min(BLOCK // file.channels, wanted), dtype="float64", always_2d=True)
             if not len(block):
@@ -245,22 +313,25 @@ def _decode(path: Path, file: soundfile.SoundFile, first: int, wanted: int) -> I
             yield block
 
 
-def _check_header(path: Path) -> bool:
-    """Raise ValueError for what libsndfile must not open; return whether the file states its length."""
+def _check_header(path: Path) -> tuple[formats.Format, bytes, bool]:
+    """Return the format, the first bytes, and whether they state the length; refuse what must not be opened.
+
+    Raises: AudioError; ValueError for what libsndfile must not open.
+    """
     with path.open("rb") as file:
-        head = file.read(12)
-        if not _MAGIC.match(head):
-            if head[4:8] == b"ftyp":
-                raise ValueError("it is an MP4 or M4A, of which ffmpeg -i speech.m4a speech.wav makes a WAV")
-            raise ValueError(f"it begins with {head[:8]!r}" if head else "it is empty")
-        if head[:2] in (b"RI", b"RF"):
+        head = file.read(formats.HEAD)
+        form = formats.recognize(head)
+        if form is None:
+            raise AudioError(path, "undecodable", formats.stranger(head))
+        if head[:2] in (b"RI", b"RF") and form.name == "WAV":
             _check_lists(file, "big" if head[:4] == b"RIFX" else "little")
-        if head[:1] not in b"I\xff":  # all but some MP3s state their length
-            return True
+        if form.name != "MP3":
+            return form, head, form.counted
         tags = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
         file.seek(tags if head[:3] == b"ID3" else 0)
-        head = file.read(4096)
-        return head[:4] in (b"fLaC", b"OggS") or _STATES_FRAMES.search(head) is not None
+        sound = file.read(4096)
+        form = formats.recognize(sound) or form  # of what follows the tags
+        return form, head, form.counted or _STATES_FRAMES.search(sound) is not None
 
 
 def _check_lists(file: BinaryIO, order: Literal["little", "big"]) -> None:
@@ -284,8 +355,10 @@ def _check_lists(file: BinaryIO, order: Literal["little", "big"]) -> None:
     raise ValueError(f"it holds more than {CHUNKS} chunks")
 
 
-def _check_sizes(file: soundfile.SoundFile) -> None:
-    """Raise ValueError if a file ends before its sound, which libsndfile says in its log only."""
+def _check_sizes(file: _SoundFile | FFmpegFile, head: bytes) -> None:
+    """Raise ValueError if a file ends before its sound, which libsndfile says in its log at most."""
+    if (stated := re.search(rb"sample_count -i (\d+)", head)) and int(stated[1]) > file.frames:  # NIST
+        raise ValueError(f"truncated: {file.frames} of the {int(stated[1])} frames its header promises")
     if cut := _CUT.search(file.extra_info):
         raise ValueError(f"truncated, or several files in one: {cut[1].lower()}")
     if sizes := _SIZES.findall(file.extra_info):

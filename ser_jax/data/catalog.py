@@ -20,7 +20,6 @@ from ser_jax.data.files import children
 from ser_jax.errors import UserError, begun, nearest, no_folder
 from ser_jax.io import read_bytes
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")  # of recordings in folders, in either case
 MARKER = "SYNTHETIC.txt"  # marks a folder of synthesised speech
 # A finite number with few enough digits for exact sums; float() also takes 1_000 and digits of all scripts.
 NUMBER = re.compile(r"[-+]?(?=\.?[0-9])[0-9]{0,30}\.?[0-9]{0,300}(?:[eE][-+]?[0-9]{1,2})?")

@@ -10,9 +10,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ser_jax.data.catalog import NUMBER, SUFFIXES, Catalog, DatabaseError, Utterance, ratings, read_table
+from ser_jax.data.catalog import NUMBER, Catalog, DatabaseError, Utterance, ratings, read_table
 from ser_jax.data.corpus import DIALOGUES, DIMENSIONS, SEX_WORDS, SEXES
 from ser_jax.data.files import children, finder, slashed
+from ser_jax.data.formats import SUFFIXES
 from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, noun
 from ser_jax.errors import begun, meant
 

@@ -13,7 +13,6 @@ from typing import Any
 from ser_jax.data import labels
 from ser_jax.data.catalog import (
     NUMBER,
-    SUFFIXES,
     Catalog,
     DatabaseError,
     Utterance,
@@ -23,6 +22,7 @@ from ser_jax.data.catalog import (
 )
 from ser_jax.data.corpus import DIMENSIONS
 from ser_jax.data.files import casefolded, walk
+from ser_jax.data.formats import SUFFIXES
 from ser_jax.errors import begun, no_folder
 
 THRESHOLDS = {"arousal": 0.5, "valence": 0.5}  # between the classes 0 and 1 of `labels.EMOTIONS`

@@ -15,13 +15,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ser_jax.data.audio import AudioError
-from ser_jax.data.catalog import SUFFIXES
+from ser_jax.data.formats import EXPECTED, SUFFIXES, URL
 from ser_jax.errors import UserError, beside, one_line
 from ser_jax.recognizer.recognizer import Prediction, Recognizer, Window, describe
 from ser_jax.recognizer.recording import Recording, RecordingError, read_recording, temporary_file
 
 STANDARD_INPUT = "-"
-UNREADABLE = {".m4a", ".mp4", ".aac", ".webm", ".opus", ".wma", ".amr", ".3gp"}
 
 
 def find_files(given: list[str]) -> list[str]:
@@ -38,18 +37,17 @@ def find_files(given: list[str]) -> list[str]:
         if name != STANDARD_INPUT and path.is_dir():
             below = _visible(path, "**/*")
             found += [str(file) for file in below if file.suffix.lower() in SUFFIXES] or [name]
-            if skipped := [suffix for file in below if (suffix := file.suffix.lower()) in UNREADABLE]:
-                _report(
-                    f"{name}: {len(skipped)} files skipped ({', '.join(sorted(set(skipped)))}), expected "
-                    f"{', '.join(SUFFIXES)}: ffmpeg -i speech{skipped[0]} speech.wav makes one"
-                )
-        elif glob.has_magic(name) and not path.exists():
+        elif _is_pattern(name):
             found += [*map(str, _visible(Path(root), str(path.relative_to(root))))] or [name]
         else:
             found.append(name)
     if found.count(STANDARD_INPUT) > 1:
         raise RecordingError("standard input (-) is named twice, expected it once")
     return found
+
+
+def _is_pattern(name: str) -> bool:
+    return glob.has_magic(name) and not URL.match(name) and not Path(name).exists()
 
 
 def _visible(folder: Path, pattern: str) -> list[Path]:
@@ -139,8 +137,8 @@ def _read(name: str) -> Recording:
             except AudioError as error:
                 raise RecordingError(f"standard input: {error.reason}") from error
     if Path(name).is_dir():
-        raise RecordingError(f"{name}: no recording in it, expected {', '.join(SUFFIXES)}")
-    if glob.has_magic(name) and not Path(name).exists():
+        raise RecordingError(f"{name}: no recording in it, {EXPECTED}")
+    if _is_pattern(name):
         raise RecordingError(f"{name}: no file matches, expected recordings")
     if hint := beside(Path(name)):
         raise RecordingError(f"{name}: no such audio file{hint}")
