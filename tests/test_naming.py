@@ -332,6 +332,26 @@ def test_what_is_no_name_of_the_corpus_has_no_label(tmp_path):
     assert set(catalog.unlabelled) == {str(tmp_path / name) for name in strange}
 
 
+@pytest.mark.parametrize(
+    ("corpus", "source", "names"),
+    [
+        ("crema_d", "AudioWAV", ["AudioWAV/1001_DFA_ANG_XX.wav"]),
+        ("crema_d", "", ["AudioWAV/1001_DFA_ANG_XX.wav", "AudioMP3/1001_DFA_ANG_XX.mp3", "README.md"]),
+        ("savee", "", ["ALL/DC_a01.wav"]),
+        ("emodb", "wav", ["wav/03a01Fa.wav"]),
+        ("nemo", "samples", ["samples/EB0_anger_1.wav"]),
+        ("tess", "", ["TESS Toronto emotional speech set data/OAF_Fear/OAF_back_fear.wav"]),
+        ("esd", "", ["Emotion Speech Dataset/0011/Angry/0011_000351.wav", "ReadMe.txt"]),
+        ("jl", "", ["JL(wav+txt)/male1_sad_1a_1.wav", "JL(wav+txt)/male1_excited_1a_1.wav"]),
+    ],
+)  # fmt: skip
+def test_a_corpus_is_read_as_it_is_mirrored(corpus, source, names, tmp_path):
+    touch(tmp_path, names)
+    catalog = read(corpus, tmp_path / source)
+    assert [each.path for each in catalog.utterances] == [tmp_path / names[0]]
+    assert catalog.unlabelled == ()
+
+
 def test_another_corpus_is_not_taken_for_this_one(tmp_path):
     touch(tmp_path, ["03a01Fa.flac", "08a01Fa.flac", "10a01Na.flac", "16a01Wa.flac"])
     assert len(read("emodb", tmp_path).utterances) == 4
@@ -383,11 +403,11 @@ def test_a_recording_is_read_once_or_refused_by_both_names(corpus, one, other, i
 
 
 def test_a_corpus_that_lies_there_twice_is_read_once(tmp_path, caplog):
-    files = list(ravdess())
-    for number, name in enumerate(touch(tmp_path, files) / file for file in files):
-        name.write_text(str(number))
+    files = list(ravdess())[::40]
+    touch(tmp_path, files)
+    for number, file in enumerate(files):
+        (tmp_path / file).write_text(str(number))
     shutil.copytree(tmp_path, tmp_path / "audio_speech_actors_01-24")
     catalog = read("ravdess", tmp_path)
     assert len(catalog.utterances) == len(files)
-    (record,) = caplog.records
-    assert f"{tmp_path}: {len(files)} recordings are copies" in record.getMessage()
+    assert caplog.records[0].getMessage().startswith(f"{tmp_path}: {len(files)} recordings are copies")
