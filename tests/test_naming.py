@@ -190,7 +190,7 @@ PEOPLE = [  # as published: corpus, women, men
 ANNOTATIONS = """file,a1_A,a1_V,a1_D,a1_cat,a2_A,a2_V,a2_D,a2_cat,a3_A,a3_V,a3_D,a3_cat,gt_emotion
 DK_001_A_1.wav,4.0,1.5,4.5,A,4.0,2.5,5.0,A,5.0,1.0,4.5,N,A
 EN_001_B_1.wav,3.0,3.5,3.0,B,2.0,2.5,1.5,N,,,,N,B
-DK_019_S_5.wav,3.0,3.0,3.0,H,3.0,3.0,3.0,H,3.0,3.0,3.0,S,S
+../audio/DK_019_S_5.wav,3.0,3.0,3.0,H,3.0,3.0,3.0,H,3.0,3.0,3.0,S,S
 """
 SAMPLES = """file_name,sentence,actor,emotion_expressed
 1.wav,"Vorrei il numero, grazie",anna,joy
@@ -270,6 +270,7 @@ def test_emotale_has_ratings(tmp_path, caplog):
         "a3": {"emotion": ["neutral"]},
     }
     assert (catalog.thresholds, catalog.scales["dominance"]) == ({"arousal": 3.0, "valence": 3.0}, (1.0, 5.0))
+    assert sadness.path == tmp_path / "DK_019_S_5.wav"
     assert sadness.place == f"{tmp_path / 'annotations.csv'}:4"
     assert catalog.unlabelled == (str(tmp_path / "audio/DK_002_N_1.wav"),)
     (tmp_path / "speaker_info.csv").unlink()
