@@ -81,6 +81,12 @@ def test_copies_made_on_a_mac_and_raters_folders_are_passed_over(release):
     assert len(read(release)) == 2
 
 
+@pytest.mark.parametrize("source", ["", "IEMOCAP_full_release", "IEMOCAP_full_release/Session1"])
+def test_some_sessions_or_one_are_enough(release, source, caplog):
+    assert read(release.parent / source) == read(release)
+    assert "no Session2, Session3, Session4, Session5; IEMOCAP has Session1 to Session5" in caplog.text
+
+
 def test_labels_are_read_without_recordings(release):
     before = read(release)
     shutil.rmtree(release / "Session1/sentences")

@@ -137,7 +137,7 @@ NAMED: dict[str, Naming] = {
                   "sad": "sadness", "surprise": "surprise"},
     ),
     "emotale": Tabled(
-        title="EmoTale", what="Danish and English, 800 acted recordings", recordings=(800, 450, 350),
+        title="EmoTale", what="Danish and English, 800 acted recordings", recordings=(800,),
         citation="M. J. Hjuler et al., IEEE ASRU 2025, arXiv:2508.14548",
         name=r"(?P<language>DK|EN)_(?P<speaker>\d{3})_[A-Z]_\d",  # language, speaker, emotion, sentence
         example="DK_001_A_1.wav", language={"DK": "da", "EN": "en"},
@@ -209,7 +209,7 @@ NAMED: dict[str, Naming] = {
         skipped=r"(fe)?male[12]_(anxious|apologetic|assertive|concerned|encouraging|excited)_\d+[ab]_[12]",
     ),
     "esd": Naming(
-        title="ESD", what="Mandarin and English, 35,000 acted recordings", recordings=(35000, 17500),
+        title="ESD", what="Mandarin and English, 35,000 acted recordings", recordings=(35000,),
         citation="K. Zhou, B. Sisman, R. Liu, H. Li, ICASSP 2021, doi:10.1109/ICASSP39728.2021.9413391",
         # the emotion is a folder, and a part of the data may be one
         name=r"(?P<emotion>[A-Z][a-z]+)/((train|evaluation|test)/)?(?P<id>(?P<speaker>(?P<language>\d{4}))_\d{6})",

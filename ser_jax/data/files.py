@@ -31,7 +31,7 @@ def walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
                 yield child
 
 
-def casefolded(name: str) -> str:
+def folded(name: str) -> str:
     """Return a name without what differs between systems: Unicode's normal form (NFC or NFD) and case."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
@@ -44,7 +44,7 @@ def slashed(name: str) -> str:
 def finder(folder: Path) -> Callable[[str], Path]:
     """Return a function from a path relative to a folder to where it lies.
 
-    A path that is not there as written is the only one whose parts are the same when `casefolded`, with
+    A path that is not there as written is the only one whose parts are the same in `folded` spelling, with
     slashes of either kind; it stays as written if there is none such, or more than one.
     """
 
@@ -52,7 +52,7 @@ def finder(folder: Path) -> Callable[[str], Path]:
     def spelt(folder: Path) -> dict[str, list[Path]]:
         names: dict[str, list[Path]] = {}
         for child in children(folder):
-            names.setdefault(casefolded(child.name), []).append(child)
+            names.setdefault(folded(child.name), []).append(child)
         return names
 
     def find(name: str) -> Path:
@@ -60,7 +60,7 @@ def finder(folder: Path) -> Callable[[str], Path]:
             return folder / name
         found = folder
         for part in Path(slashed(name)).parts:
-            others = spelt(found).get(casefolded(part), [])
+            others = spelt(found).get(folded(part), [])
             if os.path.lexists(found / part):
                 found /= part
             elif len(others) == 1:

@@ -20,7 +20,7 @@ from ser_jax.data.catalog import (
     one_of_many,
     ratings,
 )
-from ser_jax.data.files import casefolded, children, finder, walk
+from ser_jax.data.files import children, finder, folded, walk
 from ser_jax.errors import begun
 from ser_jax.io import read_bytes
 
@@ -49,10 +49,10 @@ def read(source: Path | str) -> Catalog:
     if absent := sorted({f"Session{i}" for i in range(1, 6)} - present):
         _log.warning("%s: no %s; IEMOCAP has %s", source, ", ".join(absent), what)
     utterances = tuple(turn for session in sessions for turn in _turns(session))
-    known = {casefolded(utterance.id) for utterance in utterances}
+    known = {folded(utterance.id) for utterance in utterances}
     files = (file for session in sessions for file in walk(finder(session)("sentences/wav")))
     recordings = (file for file in files if file.suffix.lower() == ".wav")
-    unlabelled = tuple(str(file) for file in recordings if casefolded(file.stem) not in known)
+    unlabelled = tuple(str(file) for file in recordings if folded(file.stem) not in known)
     return Catalog(utterances, THRESHOLDS, SCALES, unlabelled)
 
 

@@ -21,7 +21,7 @@ from ser_jax.data.catalog import (
     read_table,
 )
 from ser_jax.data.corpus import DIMENSIONS
-from ser_jax.data.files import casefolded, walk
+from ser_jax.data.files import folded, walk
 from ser_jax.data.formats import SUFFIXES
 from ser_jax.errors import begun, no_folder
 
@@ -135,7 +135,7 @@ class Tabled(Naming):
     rated: Mapping[str, str] = dataclasses.field(default_factory=dict)  # LABEL to dimension or "emotion"
 
     def _read(self, source: Path) -> tuple[list[Utterance], list[Path], list[Path]]:
-        tables = {casefolded(path.name): path for path in walk(source) if path.suffix.lower() == ".csv"}
+        tables = {folded(path.name): path for path in walk(source) if path.suffix.lower() == ".csv"}
         if self.table not in tables:
             raise DatabaseError(f"{source}: no {self.table}, expected {self.title}'s with {self.example}")
         sexes = {}
@@ -145,9 +145,10 @@ class Tabled(Naming):
             sexes = {_number(cells[who]): cells[sex] for _, cells in rows}
         else:
             _log.warning("%s: no %s; sexes are unknown", source, self.people[0])
-        named = [(casefolded(path.stem), path) for path in _recordings(source)]
+        named = [(folded(path.stem), path) for path in _recordings(source)]
         recordings, utterances = _once(source, named), []
-        for place, cells in read_table(tables[self.table], "a table", tuple(self.columns.values()))[1]:
+        rated = [f"{rater}_{letter}" for rater in self.raters for letter in self.rated]
+        for place, cells in read_table(tables[self.table], "a table", tuple(self.columns.values()), rated)[1]:
             with one_of_many():
                 file = PurePath(cells[self.columns["file"]])
                 match = re.fullmatch(self.name, file.stem)
@@ -159,7 +160,7 @@ class Tabled(Naming):
                         f"{place}: recording {begun(file.name, 40)!r} of {begun(groups['emotion'], 40)!r}, "
                         f"expected one of {self.title}'s, of {', '.join(self.emotions)}"
                     )
-                path = recordings.pop(casefolded(file.stem), tables[self.table].parent / file)
+                path = recordings.pop(folded(file.stem), tables[self.table].parent / file.name)
                 facts |= self._ratings(place, cells)
                 utterances.append(Utterance(id=file.stem, path=path, place=place, **facts))
         return utterances, list(recordings.values()), []
