@@ -1,4 +1,4 @@
-"""How programs end: errors as one sentence, and interrupts while starting, at work and in training."""
+"""How programs start and end: streams, errors as one sentence, interrupts at any time."""
 
 import contextlib
 import os
@@ -7,6 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from ser_jax.errors import Interrupted, UserError, one_line
 
@@ -56,6 +57,13 @@ def _discard_output() -> bool:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
     return False
+
+
+def open_closed_streams() -> None:
+    """Replace standard streams that are closed, as by `>&-`, by the null device: for Python they are None."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  stays open
 
 
 def exit_on_interrupt() -> None:

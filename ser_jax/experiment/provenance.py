@@ -15,7 +15,7 @@ from typing import Any
 
 import ser_jax
 from ser_jax.devices import cores
-from ser_jax.shutdown import exit_on_interrupt
+from ser_jax.shutdown import exit_on_interrupt, open_closed_streams
 
 VERSIONS = (
     "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "safetensors", "librosa", "soundfile", "torch",
@@ -34,6 +34,7 @@ def start_script() -> None:
     Ctrl-C ends it at once until `shutdown.raise_on_interrupt`, and figures are drawn into files only.
     """
     exit_on_interrupt()
+    open_closed_streams()
     os.environ["MPLBACKEND"] = "agg"
 
 
