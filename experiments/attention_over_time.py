@@ -10,10 +10,10 @@ Expected, training utterances: alpha_1 is the largest in 31.2 % on IEMOCAP; the 
 than 0.5 in 73.1 % on IEMOCAP, 5 % on RECOLA.
 """
 
-from ser_jax.shutdown import exit_on_interrupt
+from ser_jax.shutdown import start_program
 
 if __name__ == "__main__":
-    exit_on_interrupt()
+    start_program()
     from ser_jax.experiment.command import main
     from ser_jax.report.attention import analyse, settings
 

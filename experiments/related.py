@@ -12,7 +12,7 @@ The paper reports none of them. Corpora differ in more than their language: a ne
 the room.
 """
 
-from ser_jax.shutdown import exit_on_interrupt
+from ser_jax.shutdown import start_program
 
 SHOWN = (
     "monolingual", "identified", "voted", "multilingual", "multilingual_equalized", "crosslingual",
@@ -20,7 +20,7 @@ SHOWN = (
 )  # fmt: skip
 
 if __name__ == "__main__":
-    exit_on_interrupt()
+    start_program()
     from ser_jax.experiment.command import main
     from ser_jax.experiment.results import combine
     from ser_jax.experiment.settings import related

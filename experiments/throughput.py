@@ -12,7 +12,7 @@ import os
 import sys
 
 from ser_jax.experiment import provenance
-from ser_jax.shutdown import exit_on_interrupt, raise_on_interrupt, run_cli
+from ser_jax.shutdown import raise_on_interrupt, run_cli, start_program
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         if (provenance.load() or 0) > 0.5:  # PyTorch's active waiting is slow on cores that others use
             os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        exit_on_interrupt()
+        start_program()
         from ser_jax import devices, model, train
         from ser_jax.benchmark import throughput
 

@@ -7,7 +7,7 @@ from ser_jax import shutdown
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    shutdown.exit_on_interrupt()
+    shutdown.start_program()
     from ser_jax import cli
 
     return cli.main()

@@ -1,4 +1,4 @@
-"""How programs end: errors as one sentence, and interrupts while starting, at work and in training."""
+"""How programs start and end: streams, errors as one sentence, interrupts at any time."""
 
 import contextlib
 import os
@@ -7,6 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from ser_jax.errors import Interrupted, UserError, one_line
 
@@ -58,10 +59,17 @@ def _discard_output() -> bool:
     return False
 
 
-def exit_on_interrupt() -> None:
-    """Let Ctrl-C end the process at once while it imports, since imports may swallow a KeyboardInterrupt."""
+def start_program() -> None:
+    """Prepare the process of a program, before it imports anything that takes long.
+
+    Ctrl-C ends it at once until `raise_on_interrupt`, since imports may swallow a KeyboardInterrupt. Standard
+    streams that are closed, as by `>&-`, are replaced by the null device: for Python they are None.
+    """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  stays open
 
 
 def raise_on_interrupt() -> None:

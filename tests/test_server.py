@@ -404,16 +404,22 @@ def test_the_address_is_printed_and_opened(small, monkeypatch, capsys, host, sho
 PROGRAM = """
 from ser_jax.recognizer import Recognizer, server
 server.GRACE = 1
-server.serve(Recognizer.load(), "127.0.0.1", 0, 64, (), False)
+def serve(): server.serve(Recognizer.load(), "127.0.0.1", 0, 64, (), False)
+"""
+NOTEBOOK = """
+import asyncio
+async def cell(): serve()
+asyncio.new_event_loop().run_until_complete(cell())
 """
 
 
-def test_ctrl_c_stops_a_busy_server_within_seconds(tmp_path):
+@pytest.mark.parametrize("place", ["serve()", NOTEBOOK])
+def test_ctrl_c_stops_a_busy_server_within_seconds(tmp_path, place):
     soundfile.write(tmp_path / "a.flac", np.zeros(3600 * 1000, np.int16), 1000)  # many seconds of work
     content = (tmp_path / "a.flac").read_bytes()
     spool = tmp_path / "spool"
     spool.mkdir()
-    command, environment = [sys.executable, "-c", PROGRAM], {**os.environ, "TMPDIR": str(spool)}
+    command, environment = [sys.executable, "-c", PROGRAM + place], {**os.environ, "TMPDIR": str(spool)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             port = int(re.search(r"http://127\.0\.0\.1:(\d+)/", process.stderr.readline())[1])

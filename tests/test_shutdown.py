@@ -1,6 +1,7 @@
 """How programs end: user errors, output that cannot be written, signals."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from ser_jax.errors import Interrupted, UserError
-from ser_jax.shutdown import exit_on_interrupt, graceful_shutdown, raise_on_interrupt, run_cli
+from ser_jax.shutdown import (
+    graceful_shutdown,
+    open_closed_streams,
+    raise_on_interrupt,
+    run_cli,
+    start_program,
+)
 
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
@@ -49,6 +56,23 @@ def test_output_that_cannot_be_written_is_named():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", code], **options | {"stdout": full})
     assert (done.returncode, done.stderr) == (2, "x: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize(("typed", "stream"), [("--help", 1), ("describe a --data-dir b", 1), ("-", 2)])
+def test_closed_streams_change_nothing_else(typed, stream):
+    command = f"{shlex.quote(sys.executable)} -m ser_jax {typed}"
+    usual = subprocess.run(command, shell=True, **PIPES, timeout=60)
+    done = subprocess.run(f"{command} {stream}>&-", shell=True, **PIPES, timeout=60)
+    assert (done.returncode, done.stdout) == (usual.returncode, "" if stream == 1 else usual.stdout)
+    assert done.stderr == ("" if stream == 2 else usual.stderr)
+
+
+def test_streams_that_are_closed_become_empty_ones(monkeypatch):
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    open_closed_streams()
+    with sys.stdin, sys.stdout, sys.stderr:
+        assert (sys.stdin.buffer.read(), sys.stdout.write("a"), sys.stderr.write("b")) == (b"", 1, 1)
 
 
 def test_a_reader_that_leaves_is_no_traceback():
@@ -100,7 +124,7 @@ def interrupted(*_, **__):
 def test_a_command_at_work_cleans_up_after_ctrl_c(monkeypatch, capsys, command, work):
     from ser_jax import cli
 
-    exit_on_interrupt()
+    start_program()
     monkeypatch.setattr(f"ser_jax.{work}", interrupted)
     assert cli.main(command.split()) == 130
     assert capsys.readouterr().err == "ser-jax: interrupted\n"
@@ -109,7 +133,7 @@ def test_a_command_at_work_cleans_up_after_ctrl_c(monkeypatch, capsys, command, 
 @pytest.mark.usefixtures("handlers")
 def test_an_ignored_interrupt_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for change in (exit_on_interrupt, raise_on_interrupt):
+    for change in (start_program, raise_on_interrupt):
         change()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from ser_jax.shutdown import exit_on_interrupt
+from ser_jax.shutdown import start_program
 
 
 def start(name: str, description: str | None, settings: str | None = None, **options: Any) -> NoReturn:
@@ -12,7 +12,7 @@ def start(name: str, description: str | None, settings: str | None = None, **opt
     Its settings are made by the function `settings` of the module `settings`, that of its name by default;
     for the options see `command.main`.
     """
-    exit_on_interrupt()  # before JAX is imported
+    start_program()  # before JAX is imported
     from ser_jax.experiment import command
     from ser_jax.experiment import settings as known
 
@@ -21,7 +21,7 @@ def start(name: str, description: str | None, settings: str | None = None, **opt
 
 def start_function(function: Callable[..., int | None], description: str | None) -> NoReturn:
     """Run a script that trains nothing, the arguments of its function being flags, and end the program."""
-    exit_on_interrupt()
+    start_program()
     from ser_jax.experiment.command import run_function
 
     run_function(function, description)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ser_jax.data.audio import AudioError
 from ser_jax.data.formats import EXPECTED, SUFFIXES, URL
 from ser_jax.errors import UserError, beside, one_line
-from ser_jax.recognizer.recognizer import Prediction, Recognizer, Window, describe
+from ser_jax.recognizer.recognizer import Prediction, Recognizer, Window, describe_all
 from ser_jax.recognizer.recording import Recording, RecordingError, read_recording, temporary_file
 
 STANDARD_INPUT = "-"
@@ -150,12 +150,9 @@ def _report(sentence: str) -> None:
 
 
 def _as_text(name: str, prediction: Prediction) -> str:
-    def estimates(part: Prediction | Window) -> str:
-        return "   ".join(describe(task, estimate) for task, estimate in part.tasks.items())
-
-    lines = [f"{one_line(name)}   {prediction.seconds:.2f} s   {estimates(prediction)}"]
+    lines = [f"{one_line(name)}   {prediction.seconds:.2f} s   {describe_all(prediction)}"]
     for window in prediction.windows if len(prediction.windows) > 1 else ():
-        lines.append(f"  {window.start:7.1f} to {window.end:7.1f} s   {estimates(window)}")
+        lines.append(f"  {window.start:7.1f} to {window.end:7.1f} s   {describe_all(window)}")
     return "\n".join(lines)
 
 

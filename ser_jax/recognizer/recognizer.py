@@ -60,6 +60,9 @@ class Estimate(NamedTuple):
     label: str | None
     attention: tuple[Segment, ...]
 
+    def __repr__(self) -> str:
+        return f"Estimate({describe('', self).strip()})"
+
 
 class Window(NamedTuple):
     """The predictions for one window of a recording.
@@ -72,6 +75,9 @@ class Window(NamedTuple):
     start: float
     end: float
     tasks: dict[str, Estimate]
+
+    def __repr__(self) -> str:
+        return f"Window({self.start:g} to {self.end:g} s: {describe_all(self)})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the window as JSON, as `schema` describes it."""
@@ -90,6 +96,9 @@ class Prediction(NamedTuple):
     seconds: float
     tasks: dict[str, Estimate]
     windows: tuple[Window, ...]
+
+    def __repr__(self) -> str:
+        return f"Prediction({self.seconds:g} s in {len(self.windows)} windows: {describe_all(self)})"
 
     def as_dict(self, file: str) -> dict[str, Any]:
         """Return the prediction for the recording named `file` as JSON, as `schema` describes it."""
@@ -125,6 +134,11 @@ def describe(task: str, estimate: Estimate, width: int = 0) -> str:
     second = list(numbers)[1]
     shown = f"{second}: {numbers[second]}" if len(numbers) == 2 else numbers[estimate.label]
     return f"{task} {estimate.label:<{width}} ({shown})"
+
+
+def describe_all(part: Prediction | Window) -> str:
+    """Return the estimates of all tasks as one line of text."""
+    return "   ".join(describe(task, estimate) for task, estimate in part.tasks.items())
 
 
 def schema() -> dict[str, Any]:

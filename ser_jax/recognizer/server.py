@@ -79,7 +79,7 @@ class ServerError(UserError):
 def serve(
     recognizer: Recognizer, host: str, port: int, megabytes: int, names: Collection[str], opens: bool
 ) -> None:
-    """Serve until Ctrl-C; print the address on standard error.
+    """Serve until Ctrl-C, or until a notebook's cell is interrupted; print the address on standard error.
 
     Args:
       host, port: to listen on; any address but loopback lets others reach it, and 0 is any free port.
@@ -101,7 +101,21 @@ def serve(
         if opens:  # in a thread, because a browser in the terminal blocks until it is closed
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
-            server(app).run(sockets=[listener])
+            _run(server(app), listener)
+
+
+def _run(web: uvicorn.Server, listener: socket.socket) -> None:
+    """Run a server until it is stopped; in a thread if this one has an event loop, as notebooks have."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        web.run(sockets=[listener])
+        return
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            thread.submit(web.run, sockets=[listener]).result()
+        finally:
+            web.should_exit = True
 
 
 def listen(host: str, port: int) -> socket.socket:
