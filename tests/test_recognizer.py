@@ -16,7 +16,7 @@ from ser_jax import model
 from ser_jax.data import audio
 from ser_jax.data import synthetic as plan
 from ser_jax.data.labels import CLASS_NAMES
-from ser_jax.features import RATE, LogMel, Waveform, pad
+from ser_jax.features import RATE, LogMel, Waveform, pad, remove_offset
 from ser_jax.model import Probe
 from ser_jax.recognizer import HopError, Recognizer, RecordingError, read_recording, schema
 
@@ -36,7 +36,7 @@ def batching(small):
 
 def plainly(own, scaler, frontend, samples):
     """Return values [R, K] and attention [S] of one window, network by network."""
-    x, frames = pad(frontend.extract(samples), frontend.frames)
+    x, frames = pad(frontend.extract(remove_offset(samples)), frontend.frames)
     x[:frames] = (x[:frames] - np.asarray(scaler.mean)) * np.asarray(scaler.scale)
     values, attention = [], []
     for seed in range(2):

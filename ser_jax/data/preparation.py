@@ -29,7 +29,7 @@ from ser_jax.data import databases, store
 from ser_jax.data.catalog import Catalog, Utterance
 from ser_jax.data.corpus import LABELS, Facts
 from ser_jax.errors import UserError, begun
-from ser_jax.features import RATE, Frontend, FrontendError, describe, pad, tag
+from ser_jax.features import RATE, Frontend, FrontendError, describe, pad, remove_offset, tag
 from ser_jax.io import lock_folder
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def record(utterance: Utterance, frontend: Frontend) -> Record | Flaw:
         samples, seconds = audio.read(utterance.path, utterance.start, utterance.stop, frontend.seconds)
     except audio.AudioError as error:
         return Flaw.of(utterance, error)
-    features = frontend.extract(samples)
+    features = frontend.extract(remove_offset(samples))
     if np.ndim(features) != 2 or not len(features) or features.shape[1] != frontend.dims:
         raise FrontendError(
             f"front end {frontend.name} returned an array {list(np.shape(features))} for {utterance.id}, "

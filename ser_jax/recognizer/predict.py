@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ser_jax.data.audio import AudioError
 from ser_jax.data.catalog import SUFFIXES
@@ -87,7 +88,8 @@ def predict_files(
         print(_csv(columns))
     pictures, stems, separator = 0, Counter[str](), "["  # of JSON
     bad: list[str] = []
-    with tqdm(total=len(files), unit=" files", disable=True if len(files) == 1 else None) as bar:
+    bar = tqdm(total=len(files), unit=" files", disable=True if len(files) == 1 else None)
+    with bar, logging_redirect_tqdm():
         read, ahead = itertools.tee(_readable(files, bad, bar))  # the recogniser may read a batch ahead
         predictions = recognizer.predict((recording for _, recording in ahead), hop)
         for (name, recording), prediction in zip(read, predictions, strict=True):
@@ -135,7 +137,7 @@ def _read(name: str) -> Recording:
             shutil.copyfileobj(sys.stdin.buffer, file)
             file.flush()
             try:
-                return read_recording(path)
+                return read_recording(path, name="standard input")
             except AudioError as error:
                 raise RecordingError(f"standard input: {error.reason}") from error
     if Path(name).is_dir():

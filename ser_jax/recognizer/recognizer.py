@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from ser_jax.errors import UserError
-from ser_jax.features import RATE, WINDOW, pad
+from ser_jax.features import RATE, WINDOW, pad, remove_offset
 from ser_jax.recognizer import trained
 from ser_jax.recognizer.recording import Check, Recording, read_recording
 from ser_jax.recognizer.trained import ModelError, Trained
@@ -282,7 +282,8 @@ class Recognizer:
         features = np.zeros((self.batch, frontend.frames, frontend.dims), np.float32)
         frames = np.zeros(self.batch, np.int32)
         for i, samples in enumerate(windows):
-            features[i], frames[i] = pad(frontend.extract(samples[: self._length]), frontend.frames)
+            samples = remove_offset(samples[: self._length])
+            features[i], frames[i] = pad(frontend.extract(samples), frontend.frames)
         found: list[dict[str, _Output]] = [{} for _ in windows]
         for name, own in self.model.tasks.items():
             values, attention = trained.predict(own, self.model.scaler, features, frames)

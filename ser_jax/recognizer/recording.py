@@ -1,6 +1,7 @@
 """Recordings as a recogniser uses them: 16 kHz mono samples, from files or arrays of any rate and length."""
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import IO, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ser_jax.data import audio
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, one_line
 from ser_jax.features import HOP, RATE, WINDOW, frame_count, logmel
 from ser_jax.shapes import Float, Float32, Float64
 
 CHANNELS = 64  # an array with more channels than this, and than samples, is probably transposed
 DESCRIPTORS = Path("/proc/self/fd")  # Linux: the open files by number
+_log = logging.getLogger(__name__)
 Check: TypeAlias = Callable[[], None]  # raises an exception to end what calls it
 
 
@@ -35,37 +37,45 @@ class Recording(NamedTuple):
 
 
 def read_recording(
-    sound: Path | str | np.ndarray, rate: float | None = None, check: Check = lambda: None
+    sound: Any, rate: float | None = None, check: Check = lambda: None, name: str | None = None
 ) -> Recording:
     """Read a recording: average its channels and resample it to 16 kHz.
 
+    An offset, a channel without sound, or channels that cancel each other are logged as warnings.
+
     Args:
-      sound: a file (WAV, AIFF, FLAC, OGG or MP3) of any length, or an array as in `to_mono`.
-      rate: sampling rate of an array, Hz; None for a file.
+      sound: a file (WAV, AIFF, FLAC, OGG or MP3) of any length, or samples as in `to_samples`.
+      rate: sampling rate of samples, Hz; None for a file.
       check: called for each block of samples.
-    Raises: AudioError, which names the file, or RecordingError for an array.
+      name: of the recording in warnings; by default that of the file.
+    Raises: AudioError, which names the file, or RecordingError for samples.
     """
-    lowest, highest = audio.RATES
+    mix, (lowest, highest) = audio.Downmix(), audio.RATES
     if isinstance(sound, (str, Path)):
         if rate is not None:
             raise RecordingError(f"rate {rate} for the file {sound}, expected none: the file states its own")
         with audio.opened(sound) as file:
-            recording = _resample(file.rate, (block.mean(axis=1) for block in file.blocks()), check)
+            recording = _resample(file.rate, map(mix, file.blocks()), check)
     elif not (isinstance(rate, (int, float, np.number)) and lowest <= rate <= highest):
         raise RecordingError(f"rate {rate!r} of samples, expected {lowest} to {highest} Hz")
     else:
-        samples = to_mono(sound)
-        recording = _resample(rate, np.split(samples, range(audio.BLOCK, len(samples), audio.BLOCK)), check)
+        samples = to_samples(sound)
+        blocks = np.split(samples, range(audio.BLOCK, len(samples), audio.BLOCK))
+        recording = _resample(rate, map(mix, blocks), check)
     if len(recording.samples) < WINDOW:
         found = f"{recording.seconds:.4f} s of sound, expected at least one frame of {WINDOW / RATE} s"
         if isinstance(sound, (str, Path)):
             raise audio.AudioError(sound, "too short", found)
         raise RecordingError(found)
+    for _, reason in mix.findings():
+        _log.warning(
+            "%s: %s", one_line(name or (str(sound) if isinstance(sound, (str, Path)) else "samples")), reason
+        )
     return recording
 
 
-def to_mono(samples: Any) -> Float64[np.ndarray, " n"]:
-    """Return samples as floating-point numbers from -1 to 1, averaged over their channels.
+def to_samples(samples: Any) -> Float64[np.ndarray, "n C"]:
+    """Return samples of C channels as floating-point numbers from -1 to 1.
 
     Args:
       samples: [n] or [n, channels]; an array or list as in `audio.scaled`.
@@ -78,7 +88,7 @@ def to_mono(samples: Any) -> Float64[np.ndarray, " n"]:
     if samples.ndim == 2 and samples.shape[1] > max(CHANNELS, len(samples)):
         raise RecordingError(f"{found}, expected [n, channels]: transpose them, samples.T")
     samples = audio.scaled(samples, lambda _, reason: RecordingError(reason))
-    return samples if samples.ndim == 1 else samples.mean(axis=1)
+    return samples if samples.ndim == 2 else samples[:, None]
 
 
 def _resample(rate: float, blocks: Iterable[Float64[np.ndarray, " _"]], check: Check) -> Recording:
