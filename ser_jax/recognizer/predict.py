@@ -6,7 +6,6 @@ import io
 import itertools
 import json
 import os
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -15,11 +14,10 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ser_jax.data.audio import AudioError
 from ser_jax.data.catalog import SUFFIXES
 from ser_jax.errors import UserError, beside, one_line
 from ser_jax.recognizer.recognizer import Prediction, Recognizer, Window, describe
-from ser_jax.recognizer.recording import Recording, RecordingError, read_recording, temporary_file
+from ser_jax.recognizer.recording import Recording, RecordingError, read_recording
 
 STANDARD_INPUT = "-"
 UNREADABLE = {".m4a", ".mp4", ".aac", ".webm", ".opus", ".wma", ".amr", ".3gp"}
@@ -133,13 +131,7 @@ def _readable(files: list[str], bad: list[str], bar: tqdm) -> Iterator[tuple[str
 
 def _read(name: str) -> Recording:
     if name == STANDARD_INPUT:
-        with temporary_file() as (file, path):
-            shutil.copyfileobj(sys.stdin.buffer, file)
-            file.flush()
-            try:
-                return read_recording(path, name="standard input")
-            except AudioError as error:
-                raise RecordingError(f"standard input: {error.reason}") from error
+        return read_recording(sys.stdin.buffer, name="standard input")
     if Path(name).is_dir():
         raise RecordingError(f"{name}: no recording in it, expected {', '.join(SUFFIXES)}")
     if glob.has_magic(name) and not Path(name).exists():

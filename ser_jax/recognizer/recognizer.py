@@ -205,13 +205,11 @@ class Recognizer:
         """Compile the networks now rather than for the first recording; takes a second or so."""
         self.window(np.zeros(WINDOW, np.float32))
 
-    def __call__(
-        self, sound: Path | str | np.ndarray, rate: float | None = None, hop: float | None = None
-    ) -> Prediction:
+    def __call__(self, sound: Any, rate: float | None = None, hop: float | None = None) -> Prediction:
         """Predict a recording.
 
         Args:
-          sound, rate: a file, or samples and their rate, as in `read_recording`.
+          sound, rate: a file, or samples and their rate, in any form that `read_recording` takes.
           hop: s from one window to the next, a multiple of `segment`; `default_hop` by default.
         Raises: AudioError naming the file, RecordingError, HopError.
         """
