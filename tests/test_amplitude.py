@@ -1,4 +1,4 @@
-"""One rule for amplitude at every entry: scaled by type, or refused in a sentence."""
+"""Amplitude at every entry: scaled by type or refused; offsets are removed, and odd channels named."""
 
 import functools
 import re
@@ -132,3 +132,83 @@ def test_the_audit_calls_it_unscaled_not_clipped(tmp_path):
     assert {line for line, one in found["findings"].items() if one["count"]} == {"unscaled", "one class"}
     assert found["refused"]
     assert "unscaled" in audit.table(found)
+
+
+def voice(*gains, seconds=2.0, seed=0):
+    """Return noise [n, C] of these gains in the channels."""
+    samples = recognisers.speech(seconds, seed=seed)
+    return np.outer(samples, gains)
+
+
+OFFSET, DEAD, CANCELLING = (
+    r"a constant offset of -?[\d.]+ of full scale, which is removed",
+    r"no sound in channels? [\d, ]+ of \d, which makes the mean of the channels softer",
+    r"channels of opposite polarity cancel each other, [\d.]+% of their power is left in their mean",
+)
+CHANNELS = {  # to samples and what is said of them
+    "mono": (voice(1), {}),
+    "stereo": (voice(1, 1), {}),
+    "a softer channel": (voice(1, 0.05), {}),
+    "different channels": (np.hstack([voice(1, seed=i) for i in range(8)]), {}),
+    "silence": (np.zeros((32000, 2)), {}),
+    "8 bits": (np.round(voice(1) * 128) / 128, {}),
+    "opposite polarity": (voice(1, -1), {"cancelling": CANCELLING}),
+    "nearly opposite polarity": (voice(1, -0.9), {"cancelling": CANCELLING}),
+    "opposite polarity with an offset": (voice(1, -1) + 0.1, {"cancelling": CANCELLING, "offset": OFFSET}),
+    "no left channel": (voice(0, 1), {"dead channel": DEAD}),
+    "no right channel but an offset": (
+        voice(1, 0) + np.array([0, 0.1]),
+        {"dead channel": DEAD, "offset": OFFSET},
+    ),
+    "two channels without sound": (voice(1, 0.001, 0, 1), {"dead channel": DEAD}),
+    "an offset": (voice(1) + 0.01, {"offset": OFFSET}),
+    "a negative offset of both": (voice(1, 1) - 0.03, {"offset": OFFSET}),
+    "8 bits of silence": (np.full((32000, 1), -1 / 128), {"offset": OFFSET}),
+}
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_offsets_and_odd_channels_are_named_at_every_entry(tmp_path, name, caplog, monkeypatch):
+    monkeypatch.setattr("ser_jax.data.audio.BLOCK", 10_001)
+    samples, said = CHANNELS[name]
+    path = tmp_path / "a.wav"
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
+
+    def warnings():
+        found = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return found
+
+    for entry, where in ((by_file, path), (by_array, "samples"), (by_server, "a")):
+        entry(path)
+        found = warnings()
+        assert len(found) == len(said)
+        for sentence in said.values():
+            assert any(re.fullmatch(f"{re.escape(str(where))}: {sentence}", one) for one in found)
+    findings = dict(audit.measure(the_utterance(path)).findings)
+    assert findings.keys() - {"silent"} == said.keys()
+    for line, sentence in said.items():
+        assert re.fullmatch(sentence, findings[line])
+        assert audit.LINES[line][0] == "warning"
+
+
+def by_file_window(path):
+    return by_file(path).windows[0]
+
+
+def by_live_window(path):
+    return by_stream(path)[-1].window
+
+
+@pytest.mark.parametrize("offset", [0.01, -0.03, 0.3])
+def test_an_offset_changes_no_prediction(tmp_path, offset):
+    """Of speech as quiet as pauses, in which it would fill the lowest band."""
+    samples = voice(0.3)[:, 0]
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "b.wav", samples + offset, RATE, subtype="FLOAT")
+    for entry in (by_file_window, by_live_window):
+        clean, moved = (entry(tmp_path / name).tasks["arousal"].values for name in ("a.wav", "b.wav"))
+        assert moved == pytest.approx(clean, abs=1e-3)
+    assert by_live_window(tmp_path / "b.wav") == by_file_window(tmp_path / "b.wav")
+    clean, moved = (by_prepare(tmp_path / name)["features"] for name in ("a.wav", "b.wav"))
+    np.testing.assert_allclose(moved, clean, atol=1e-3)

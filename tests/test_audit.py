@@ -45,6 +45,9 @@ nan.wav,b,low,negative,,
 unscaled.wav,b,low,negative,,
 tail.wav,b,low,negative,,
 stereo.wav,c,low,negative,,
+offset.wav,c,low,negative,,
+dead.wav,c,low,negative,,
+cancelling.wav,c,low,negative,,
 text.wav,c,low,negative,,
 gone.wav,c,low,positive,,
 good.wav,c,low,negative,0.1,0.4
@@ -73,6 +76,9 @@ def speech(tmp_path):
     write(tmp_path, "unscaled.wav", 32767 * noise(0.5, 9), subtype="FLOAT")
     write(tmp_path, "tail.wav", np.append(noise(8.0, 7), np.inf), subtype="FLOAT")
     write(tmp_path, "stereo.wav", np.stack([noise(0.5, 8, rate=44100)] * 2, axis=1), 44100)
+    write(tmp_path, "offset.wav", 0.05 + noise(0.5, 10))
+    for name, other in (("dead.wav", 0), ("cancelling.wav", -1)):
+        write(tmp_path, name, np.outer(noise(0.5, 11), [1, other]))
     (tmp_path / "text.wav").write_text("hello")
     (tmp_path / "manifest.csv").write_text(MANIFEST)
     return tmp_path / "manifest.csv"
@@ -97,8 +103,11 @@ def test_every_line_names_its_file(speech):
         "too short": {"short.wav"},
         "outside": {"good.wav (good.wav#0.2-3.5)"},
         "damaged tail": {"tail.wav"},
-        "silent": {"quiet.wav", "silent.wav"},
+        "silent": {"quiet.wav", "silent.wav", "cancelling.wav"},
         "clipped": {"clipped.wav"},
+        "offset": {"offset.wav"},
+        "dead channel": {"dead.wav"},
+        "cancelling": {"cancelling.wav"},
         "duplicate": {"again.flac"},
         "unlabelled": set(),
         "one class": {"c"},
@@ -127,14 +136,14 @@ def test_json_counts_what_the_table_shows(speech, capsys):
     arguments = ["audit", "manifest", "--source", str(speech), "--workers", "1"]
     assert cli.main([*arguments, "--json"]) == 1
     counted = json.loads(capsys.readouterr().out)
-    assert [counted[key] for key in ("utterances", "usable", "recordings", "speakers")] == [15, 9, 13, 3]
+    assert [counted[key] for key in ("utterances", "usable", "recordings", "speakers")] == [18, 12, 16, 3]
     assert counted["formats"]["FLAC PCM_16, 16000 Hz, 1 channel"] == 1
     assert counted["formats"]["WAV PCM_16, 44100 Hz, 2 channels"] == 1
-    assert sum(counted["formats"].values()) == 8
+    assert sum(counted["formats"].values()) == 11
     assert counted["seconds"]["max"] == pytest.approx(8.0, abs=1e-3)
     assert counted["findings"]["clipped"]["count"] == 1
     assert counted["findings"]["clipped"]["severity"] == "warning"
-    assert counted["classes"]["c"]["arousal"] == {"low": 5, "high": 0}
+    assert counted["classes"]["c"]["arousal"] == {"low": 8, "high": 0}
     assert counted["refused"] is True
     assert cli.main(arguments) == 1
     table = capsys.readouterr().out

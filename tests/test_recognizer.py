@@ -1,10 +1,12 @@
 """A recogniser predicts what its networks do, however a recording is given, cut or batched."""
 
 import contextlib
+import io
 import itertools
 import multiprocessing
 import pickle
 import re
+import types
 import warnings
 
 import jax
@@ -21,7 +23,7 @@ from ser_jax.data import audio
 from ser_jax.data import synthetic as plan
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.devices import MachineError
-from ser_jax.features import RATE, LogMel, Waveform, pad
+from ser_jax.features import RATE, LogMel, Waveform, pad, remove_offset
 from ser_jax.model import Probe
 from ser_jax.recognizer import (
     Estimate,
@@ -52,7 +54,7 @@ def batching(small):
 
 def plainly(own, scaler, frontend, samples):
     """Return values [R, K] and attention [S] of one window, network by network."""
-    x, frames = pad(frontend.extract(samples), frontend.frames)
+    x, frames = pad(frontend.extract(remove_offset(samples)), frontend.frames)
     x[:frames] = (x[:frames] - np.asarray(scaler.mean)) * np.asarray(scaler.scale)
     values, attention = [], []
     for seed in range(2):
@@ -201,6 +203,83 @@ def test_a_file_is_its_samples(tmp_path, small, rate):
     assert len(calls) >= 2
 
 
+class Tensor:
+    """As PyTorch's: NumPy may not read it on another device, or while it records gradients."""
+
+    def __init__(self, samples, is_readable=False):
+        self.samples, self.is_readable = samples, is_readable
+        self.shape, self.ndim = samples.shape, samples.ndim
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        return Tensor(self.samples, is_readable=True)
+
+    def __array__(self, dtype=None, copy=None):
+        if not self.is_readable:
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+        return np.asarray(self.samples, dtype)
+
+
+class Named:
+    """A path of another library."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
+
+def decoder(samples, rate):
+    found = types.SimpleNamespace(data=Tensor(samples.T), sample_rate=rate)
+    return types.SimpleNamespace(get_all_samples=lambda: found)
+
+
+class Unseekable(io.BytesIO):
+    def seekable(self):
+        return False
+
+
+FORMS = {  # of a path, or of samples [n, 2] and their rate, to the arguments of a recogniser
+    "path": lambda path, *_: (path,),
+    "text": lambda path, *_: (str(path),),
+    "path of another library": lambda path, *_: (Named(path),),
+    "in the home folder": lambda path, *_: (f"~/{path.name}",),
+    "bytes": lambda path, *_: (path.read_bytes(),),
+    "BytesIO": lambda path, *_: (io.BytesIO(path.read_bytes()),),
+    "pipe": lambda path, *_: (Unseekable(path.read_bytes()),),
+    "open file": lambda path, *_: (path.open("rb"),),
+    "Hugging Face's bytes": lambda path, *_: ({"bytes": path.read_bytes(), "path": None},),
+    "Hugging Face's path": lambda path, *_: ({"bytes": None, "path": str(path)},),
+    "array": lambda _, samples, rate: (samples, rate),
+    "a number of NumPy": lambda _, samples, rate: (samples, np.float32(rate)),
+    "channels first": lambda _, samples, rate: (samples.T, rate),
+    "list": lambda _, samples, rate: (samples.tolist(), rate),
+    "JAX": lambda _, samples, rate: (jax.numpy.asarray(samples, np.float32), rate),
+    "tensor": lambda _, samples, rate: (Tensor(samples), rate),
+    "gradio": lambda _, samples, rate: ((rate, np.round(samples * 2**15).astype(np.int16)),),
+    "soundfile": lambda _, samples, rate: ((samples, rate),),
+    "torchaudio": lambda _, samples, rate: ((Tensor(samples.T), rate),),
+    "Hugging Face": lambda _, samples, rate: ({"path": "a", "array": samples.T, "sampling_rate": rate},),
+    "a pipeline of Transformers": lambda _, samples, rate: ({"raw": samples, "sampling_rate": rate},),
+    "TorchCodec": lambda _, samples, rate: (decoder(samples, rate),),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_recording_is_predicted_alike(tmp_path, small, form, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "~a.wav"  # no home folder of a user
+    soundfile.write(path, np.stack([recognisers.speech(1.0, 8000, i) for i in (0, 1)], axis=1), 8000)
+    samples, rate = soundfile.read(path)
+    arguments = FORMS[form](path, samples, rate)
+    assert small(*arguments) == small(path)
+    if hasattr(arguments[0], "close"):
+        arguments[0].close()
+
+
 def test_features_are_those_of_training(tmp_path):
     for rate in (16_000, 44_100):
         soundfile.write(tmp_path / "a.wav", recognisers.speech(9.0, rate), rate)
@@ -214,7 +293,17 @@ def test_features_are_those_of_training(tmp_path):
     [
         (np.zeros(399), RATE, "0.0249 s of sound, expected at least one frame of 0.025 s"),
         (np.zeros((800, 0)), RATE, "shape [800, 0]"),
-        (np.zeros((2, 8000)), RATE, "expected [n, channels]: transpose them"),
+        (np.zeros((9, 8000)), RATE, "shape [9, 8000], expected a single recording [n, channels]"),
+        (np.zeros((2, 2, 8000)), RATE, "shape [2, 2, 8000]"),
+        ([[0.1, 0.2], [0.3]], RATE, "samples that are no array (setting an array element with a sequence"),
+        (0.5, RATE, "shape []"),
+        (None, RATE, "shape []"),
+        ((RATE, np.zeros(8000)), RATE, "rate 16000 beside samples with a rate of 16000, expected it once"),
+        ({"array": np.zeros(8000)}, None, "rate None of samples"),
+        (b"hello there", None, "the file: not readable as audio (it begins with b'hello th')"),
+        (b"RIFF", RATE, "rate 16000 for the file"),
+        (io.StringIO("hello"), None, 'the file: opened as text, expected open(path, "rb")'),
+        ("https://a.org/b.wav", None, "https://a.org/b.wav: a URL, expected a file: download it first"),
         (np.full(800, np.nan), RATE, "float64 samples that are not finite, expected -1 to 1"),
         (np.array([[9.0, -9.0]] * 800), RATE, "samples of up to 9"),  # their mean is silence
         (np.zeros(8000), 10, "rate 10 of samples, expected 1000 to 768000 Hz"),

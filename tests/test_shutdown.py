@@ -13,7 +13,6 @@ import pytest
 from ser_jax.errors import Interrupted, UserError
 from ser_jax.shutdown import (
     graceful_shutdown,
-    open_closed_streams,
     raise_on_interrupt,
     run_cli,
     start_program,
@@ -70,7 +69,7 @@ def test_closed_streams_change_nothing_else(typed, stream):
 def test_streams_that_are_closed_become_empty_ones(monkeypatch):
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
-    open_closed_streams()
+    start_program()
     with sys.stdin, sys.stdout, sys.stderr:
         assert (sys.stdin.buffer.read(), sys.stdout.write("a"), sys.stderr.write("b")) == (b"", 1, 1)
 

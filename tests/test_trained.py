@@ -93,7 +93,7 @@ for folder in {[str(folder), str(evil)]!r}:
         Recognizer.load(folder)
     except ModelError as error:
         print(error)
-Recognizer.load({str(kept)!r})(np.random.default_rng(0).normal(size=16000), 16000)
+Recognizer.load({str(kept)!r})(np.random.default_rng(0).uniform(-1, 1, 16000), 16000)
 heavy = {{"optax", "orbax", "tensorflow", "tensorflow_datasets", "matplotlib", "starlette",
          "onnx", "ser_jax.train", "ser_jax.engine", "ser_jax.checkpoint", "test_trained", "evil"}}
 print(sorted(heavy & set(sys.modules)))

@@ -24,7 +24,7 @@ import soundfile
 from ser_jax.data import formats
 from ser_jax.data.ffmpeg import WARM_UP, FFmpegFile
 from ser_jax.errors import UserError
-from ser_jax.features import RATE, SECONDS, WINDOW
+from ser_jax.features import OFFSET, RATE, SECONDS, WINDOW
 from ser_jax.shapes import Float64, Shaped
 
 SLACK = 1.0  # s by which a segment may exceed the file, where it is cut: annotations are rounded
@@ -33,6 +33,8 @@ BLOCK = 1 << 17  # samples of all channels decoded at a time, 1 MiB
 LARGEST = float(np.finfo(np.float32).max)  # the power of larger samples overflows
 FULL_SCALE = {"uint8": 128.0, "int8": 128.0, "int16": 32768.0, "int32": 2.0**31}
 LOUDEST = 4.0  # times full scale; larger floating-point samples were integers, and never divided
+DEAD = 1e-4  # of the power of the loudest channel: -40 dB
+CANCELLED = 0.1  # of the power that the mean of uncorrelated channels keeps
 QUIETEST = 1 << 16  # 16-bit samples that are kept in 32 bits lie below; 32-bit speech does not
 MISSING = 128  # bytes of sound that may be missing: some writers count their own header as sound
 ENDLESS = (0x7FFF0000, 0x80000000), (0xFFFF0000, 0xFFFFFFFF)  # sizes that writers to a pipe leave
@@ -219,6 +221,41 @@ def scaled(
             return values / full
         found += f" of up to {peak:g}"
     raise error("unscaled", f"{found} have no full scale, expected -1 to 1: give int16, or divide by 32768")
+
+
+class Downmix:
+    """Average the channels of consecutive blocks, and notice what is wrong with them."""
+
+    def __init__(self) -> None:
+        self._count, self._sums, self._squares = 0, np.zeros(1), np.zeros(1)  # of the channels and their mean
+
+    def __call__(self, block: Float64[np.ndarray, "n C"]) -> Float64[np.ndarray, " n"]:
+        """Return the mean of the channels."""
+        mono = block.mean(axis=1)
+        every = np.column_stack([block, mono])
+        self._count += len(block)
+        self._sums, self._squares = self._sums + every.sum(axis=0), self._squares + (every**2).sum(axis=0)
+        return mono
+
+    def findings(self) -> list[tuple[str, str]]:
+        """Return what is wrong with all blocks so far: lines of an audit, and reasons."""
+        if not self._count:
+            return []
+        mean, square = self._sums / self._count, self._squares / self._count
+        *power, mono = (square - mean**2).clip(0)
+        dead = [str(i) for i, own in enumerate(power, 1) if own < DEAD * max(power)]
+        found = []
+        if abs(mean[-1]) > OFFSET * math.sqrt(square.max()):
+            found.append(("offset", f"a constant offset of {mean[-1]:.2g} of full scale, which is removed"))
+        if dead:
+            which = f"channel{'s' * (len(dead) > 1)} {', '.join(dead)} of {len(power)}"
+            found.append(
+                ("dead channel", f"no sound in {which}, which makes the mean of the channels softer")
+            )
+        if mono * len(power) < CANCELLED * np.mean(power):
+            left = f"{mono / np.mean(power):.1%} of their power is left in their mean"
+            found.append(("cancelling", f"channels of opposite polarity cancel each other, {left}"))
+        return found
 
 
 def read(

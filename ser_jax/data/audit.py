@@ -24,7 +24,7 @@ from ser_jax.data.corpus import Facts
 from ser_jax.data.labels import CLASS_NAMES
 from ser_jax.data.preparation import Flaw, in_order, worker_count
 from ser_jax.errors import beside, one_line
-from ser_jax.features import SECONDS
+from ser_jax.features import SECONDS, remove_offset
 from ser_jax.shapes import Float, Int, Shaped
 
 SILENT = 1e-3  # of full scale, -60 dB: no sample of a silent utterance is above
@@ -46,6 +46,9 @@ LINES = {  # line of the report to its severity and meaning
     "damaged tail": ("warning", f"such an error after the first {SECONDS} s, which are used"),
     "silent": ("warning", f"no sample of the first {SECONDS} s, which are used, above -60 dB of full scale"),
     "clipped": ("warning", f"{RUN} or more samples in a row at full scale"),
+    "offset": ("warning", "a constant offset, which is removed before the features are computed"),
+    "dead channel": ("warning", "a channel 40 dB or more below the loudest; the mean of all is used"),
+    "cancelling": ("warning", "channels of opposite polarity, whose mean is nearly silent"),
     "duplicate": ("warning", "the same samples as another utterance"),
     "unlabelled": ("warning", "a recording or turn without a label"),
     "one class": ("warning", "a speaker with one class only"),
@@ -157,8 +160,9 @@ def measure(utterance: Utterance) -> Measurement:
     except audio.AudioError as error:
         flaw = Flaw.of(utterance, error)
         return Measurement([(flaw.finding, flaw.reason)])
+    used = remove_offset(used)
     power, peak = float(np.mean(used**2)), float(np.abs(used).max())
-    findings, clipped, digest = [], 0, hashlib.blake2b(digest_size=16)
+    findings, clipped, mix, digest = [], 0, audio.Downmix(), hashlib.blake2b(digest_size=16)
     with audio.opened(utterance.path, utterance.start, utterance.stop) as sound:
         digest.update(f"{sound.rate} {sound.channels}".encode())
         full = FULL_BY_CODING.get(sound.encoding.split()[-1], FULL)
@@ -166,6 +170,7 @@ def measure(utterance: Utterance) -> Measurement:
         try:
             for block in sound.blocks():
                 digest.update(block.data)
+                mix(block)
                 last = np.concatenate([last, block])
                 loud = np.abs(last) >= full
                 if len(loud) >= RUN and loud.any():
@@ -178,6 +183,7 @@ def measure(utterance: Utterance) -> Measurement:
         findings.append(("silent", f"peak {peak:.2g} of full scale"))
     if clipped:
         findings.append(("clipped", f"{clipped:,} runs of {RUN} samples at full scale"))
+    findings += mix.findings()
     if sound.seconds > SECONDS:
         findings.append(("long", f"{sound.seconds:.2f} s"))
     level = 10 * np.log10(power) if power else -math.inf

@@ -29,7 +29,7 @@ from ser_jax.data import databases, store
 from ser_jax.data.catalog import Catalog, Utterance
 from ser_jax.data.corpus import LABELS, Facts
 from ser_jax.errors import UserError, begun
-from ser_jax.features import RATE, Frontend, FrontendError, describe, pad, tag
+from ser_jax.features import RATE, Frontend, FrontendError, describe, pad, remove_offset, tag
 from ser_jax.io import lock_folder
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def records(utterances: Sequence[Utterance], frontend: Frontend) -> list[Record 
         except audio.AudioError as error:
             found.append(Flaw.of(utterance, error))
         else:
-            recordings[len(found)] = samples
+            recordings[len(found)] = remove_offset(samples)
             found.append({key: getattr(utterance, key) for key in LABELS} | {"seconds": seconds})
     batch = getattr(frontend, "extract_batch", lambda several: map(frontend.extract, several))
     for i, features in zip(recordings, batch(list(recordings.values())), strict=True):

@@ -4,12 +4,13 @@
 features are 26 log-mel bands of 25 ms windows every 10 ms (Sec. 2). It does not specify the rest:
 
     frames       not centred: frame t covers samples [160 t, 160 t + 400); 1 + (n - 400) // 160 of them
-    window       periodic Hann, 400 samples; no pre-emphasis, no dither, no mean removal
+    window       periodic Hann, 400 samples; no pre-emphasis, no dither
     spectrum     FFT of 400 points, squared magnitude, 201 bins
     mel filters  26 triangles, Slaney's scale and Slaney's area norm, 0 to 8000 Hz
     level        10 log10(max(power, 1e-10)) dB, no ceiling and no reference but 1
 
-The result equals librosa's `power_to_db(melspectrogram(..., center=False), top_db=None)`.
+The result equals librosa's `power_to_db(melspectrogram(..., center=False), top_db=None)`. Every front end
+gets samples from `remove_offset`.
 """
 
 import abc
@@ -36,6 +37,7 @@ BANDS = 26
 WINDOW = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
 FLOOR = 1e-10  # power; -100 dB
+OFFSET = 0.05  # times the root mean square: the mean of samples from which it is removed
 Filters: TypeAlias = "csr_array"  # imported when needed, since SciPy loads slowly
 
 
@@ -253,6 +255,16 @@ def logmel(samples: Shaped[np.ndarray, " n"], filters: "Filters | None" = None) 
     power = spectrum.real**2 + spectrum.imag**2
     energies = (filterbank() if filters is None else filters) @ power.T
     return np.ascontiguousarray(10 * np.log10(np.maximum(energies, FLOOR)).T)
+
+
+def remove_offset(samples: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+    """Return the samples of a window without their mean if that is more than `OFFSET` of their level.
+
+    A constant offset, which many sound cards add, fills the lowest band of all pauses. A mean that is smaller
+    stays, so that speech without an offset keeps its features to the bit.
+    """
+    mean, power = np.mean(samples, dtype=np.float64), np.mean(np.square(samples, dtype=np.float64))
+    return samples - mean if mean**2 > OFFSET**2 * power else samples
 
 
 def frame_count(samples: Any) -> Any:

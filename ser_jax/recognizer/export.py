@@ -37,11 +37,11 @@ from jax.interpreters import partial_eval
 
 import ser_jax
 from ser_jax.errors import UserError
-from ser_jax.features import FLOOR, HOP, RATE, WINDOW, LogMel, filterbank, frame_count, hann
+from ser_jax.features import FLOOR, HOP, OFFSET, RATE, WINDOW, LogMel, filterbank, frame_count, hann
 from ser_jax.io import atomic_file
 from ser_jax.recognizer.recognizer import Recognizer
 from ser_jax.recognizer.trained import VERSION, Trained, predict
-from ser_jax.shapes import Array, Float32, Int32
+from ser_jax.shapes import Array, Float32, Float64, Int32
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # for which the StableHLO is lowered
 OPSET = 18  # of ONNX
@@ -145,7 +145,9 @@ def exported(model: Trained) -> tuple[Callable[..., dict[str, jax.Array]], tuple
         return {name: jnp.where(is_usable, value, jnp.nan) for name, value in found.items()}
 
     def from_samples(samples: Float32[Array, " n"], count: Int32[Array, ""]) -> dict[str, jax.Array]:
-        level = _logmel(samples)
+        sound = jnp.where(jnp.arange(len(samples)) < count, samples, 0).astype(jnp.float64)
+        mean, power = sound.sum() / count, (sound**2).sum() / count
+        level = _logmel(jnp.where(mean**2 > OFFSET**2 * power, samples - mean, samples))  # remove_offset
         frames = jnp.where(count < WINDOW, 0, frame_count(count)).clip(0, len(level))
         padded = jnp.pad(level, [(0, frontend.frames - len(level)), (0, 0)])
         return from_features(padded, frames.astype(jnp.int32))
@@ -157,10 +159,10 @@ def exported(model: Trained) -> tuple[Callable[..., dict[str, jax.Array]], tuple
     return function, (jax.ShapeDtypeStruct(shape, jnp.float32), number)
 
 
-def _logmel(samples: Float32[Array, " n"]) -> Float32[Array, "t F"]:
+def _logmel(samples: Float64[Array, " n"]) -> Float32[Array, "t F"]:
     """Return `features.logmel` as float32, computed in float64; not finite if the samples are not."""
     hop, window, count = HOP, WINDOW, frame_count(len(samples))
-    hops = jnp.pad(samples.astype(jnp.float64), (0, -len(samples) % hop)).reshape(-1, hop)
+    hops = jnp.pad(samples, (0, -len(samples) % hop)).reshape(-1, hop)
     framed = jnp.concatenate([hops[i : i + count] for i in range(-(-window // hop))], axis=1)[:, :window]
     spectrum = np.fft.rfft(np.diag(hann()))  # a frame times it is its windowed spectrum
     filters = filterbank().toarray().T
@@ -238,7 +240,7 @@ class Graph:
             return value
         array = value if isinstance(value, np.ndarray) else np.array(value, np.int64)
         name = f"constant_{len(self.constants)}"
-        self.constants[name] = np.ascontiguousarray(array, np.float32 if array.dtype in HALF else None)
+        self.constants[name] = np.asarray(array, np.float32 if array.dtype in HALF else None, order="C")
         return name
 
     def fit_samples(self, size: int) -> list[Value]:
@@ -313,6 +315,14 @@ def _broadcast(graph: Graph, it: Any, x: Value) -> str:
     wide = np.ones(len(shape), np.int64)
     wide[list(dimensions)] = _shape(it)
     return graph.add("Expand", graph.add("Reshape", x, wide), shape)
+
+
+def _iota(graph: Graph, it: Any) -> str:
+    shape, axis = it.params["shape"], it.params["dimension"]
+    wide = np.ones(len(shape), np.int64)
+    wide[axis] = shape[axis]
+    numbers = graph.cast(graph.add("Range", 0, shape[axis], 1), it.outvars[0].aval.dtype)
+    return graph.add("Expand", graph.add("Reshape", numbers, wide), shape)
 
 
 def _product(graph: Graph, it: Any, *factors: Value) -> str:
@@ -403,6 +413,7 @@ TRANSLATIONS: dict[str, Callable[..., Value | list[Value]]] = {
     "dynamic_slice": _whole,
     "dynamic_update_slice": _whole,
     "gather": _gather,
+    "iota": _iota,
     "pad": _pad,
     "reduce_max": _reduction("ReduceMax"),
     "reduce_min": _reduction("ReduceMin"),

@@ -6,19 +6,18 @@ import io
 import itertools
 import json
 import os
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ser_jax.data.audio import AudioError
 from ser_jax.data.formats import EXPECTED, SUFFIXES, URL
 from ser_jax.errors import UserError, beside, one_line
 from ser_jax.recognizer.recognizer import Prediction, Recognizer, Window, describe_all
-from ser_jax.recognizer.recording import Recording, RecordingError, read_recording, temporary_file
+from ser_jax.recognizer.recording import Recording, RecordingError, read_recording
 
 STANDARD_INPUT = "-"
 
@@ -85,7 +84,8 @@ def predict_files(
         print(_csv(columns))
     pictures, stems, separator = 0, Counter[str](), "["  # of JSON
     bad: list[str] = []
-    with tqdm(total=len(files), unit=" files", disable=True if len(files) == 1 else None) as bar:
+    bar = tqdm(total=len(files), unit=" files", disable=True if len(files) == 1 else None)
+    with bar, logging_redirect_tqdm():
         read, ahead = itertools.tee(_readable(files, bad, bar))  # the recogniser may read a batch ahead
         predictions = recognizer.predict((recording for _, recording in ahead), hop)
         for (name, recording), prediction in zip(read, predictions, strict=True):
@@ -129,13 +129,7 @@ def _readable(files: list[str], bad: list[str], bar: tqdm) -> Iterator[tuple[str
 
 def _read(name: str) -> Recording:
     if name == STANDARD_INPUT:
-        with temporary_file() as (file, path):
-            shutil.copyfileobj(sys.stdin.buffer, file)
-            file.flush()
-            try:
-                return read_recording(path)
-            except AudioError as error:
-                raise RecordingError(f"standard input: {error.reason}") from error
+        return read_recording(sys.stdin.buffer, name="standard input")
     if Path(name).is_dir():
         raise RecordingError(f"{name}: no recording in it, {EXPECTED}")
     if _is_pattern(name):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ser_jax.devices import backend
 from ser_jax.errors import UserError
-from ser_jax.features import RATE, WINDOW, pad
+from ser_jax.features import RATE, WINDOW, pad, remove_offset
 from ser_jax.recognizer import trained
 from ser_jax.recognizer.recording import Check, Recording, read_recording
 from ser_jax.recognizer.trained import ModelError, Trained
@@ -220,13 +220,11 @@ class Recognizer:
         """Compile the networks now rather than for the first recording; takes a second or so."""
         self.window(np.zeros(WINDOW, np.float32))
 
-    def __call__(
-        self, sound: Path | str | np.ndarray, rate: float | None = None, hop: float | None = None
-    ) -> Prediction:
+    def __call__(self, sound: Any, rate: float | None = None, hop: float | None = None) -> Prediction:
         """Predict a recording.
 
         Args:
-          sound, rate: a file, or samples and their rate, as in `read_recording`.
+          sound, rate: a file, or samples and their rate, in any form that `read_recording` takes.
           hop: s from one window to the next, a multiple of `segment`; `default_hop` by default.
         Raises: AudioError naming the file, RecordingError, HopError.
         """
@@ -298,7 +296,8 @@ class Recognizer:
         features = np.zeros((self.batch, frontend.frames, frontend.dims), np.float32)
         frames = np.zeros(self.batch, np.int32)
         for i, samples in enumerate(windows):
-            features[i], frames[i] = pad(frontend.extract(samples[: self._length]), frontend.frames)
+            samples = remove_offset(samples[: self._length])
+            features[i], frames[i] = pad(frontend.extract(samples), frontend.frames)
         found: list[dict[str, _Output]] = [{} for _ in windows]
         for name, own in self.model.tasks.items():
             values, attention = trained.predict(own, self.model.scaler, features, frames)

@@ -1,6 +1,11 @@
 """Recordings as a recogniser uses them: 16 kHz mono samples, from files or arrays of any rate and length."""
 
 import contextlib
+import io
+import logging
+import os
+import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -9,12 +14,14 @@ from typing import IO, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ser_jax.data import audio
-from ser_jax.errors import UserError
+from ser_jax.errors import UserError, one_line
 from ser_jax.features import HOP, RATE, WINDOW, frame_count, logmel
 from ser_jax.shapes import Float, Float32, Float64
 
-CHANNELS = 64  # an array with more channels than this, and than samples, is probably transposed
+CHANNELS = 8  # at most, of an array whose channels come first; no recording has so few samples
 DESCRIPTORS = Path("/proc/self/fd")  # Linux: the open files by number
+_URL = re.compile("[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_log = logging.getLogger(__name__)
 Check: TypeAlias = Callable[[], None]  # raises an exception to end what calls it
 
 
@@ -35,50 +42,109 @@ class Recording(NamedTuple):
 
 
 def read_recording(
-    sound: Path | str | np.ndarray, rate: float | None = None, check: Check = lambda: None
+    sound: Any, rate: float | None = None, check: Check = lambda: None, name: str | None = None
 ) -> Recording:
     """Read a recording: average its channels and resample it to 16 kHz.
 
+    An offset, a channel without sound, or channels that cancel each other are logged as warnings.
+
     Args:
-      sound: a file (WAV, AIFF, FLAC, OGG or MP3) of any length, or an array as in `to_mono`.
-      rate: sampling rate of an array, Hz; None for a file.
+      sound: a file of any length (WAV, AIFF, FLAC, OGG or MP3): its path, where ~ is the home folder, its
+        bytes, or a binary file to read them from. Or samples as in `to_samples`; with their rate also as a
+        pair in any order, as a dictionary of "array" (or "raw") and "sampling_rate", as of Hugging Face, or
+        as a decoder of TorchCodec.
+      rate: sampling rate of samples, Hz; None if `sound` states its own.
       check: called for each block of samples.
-    Raises: AudioError, which names the file, or RecordingError for an array.
+      name: of the recording in warnings and errors; by default that of the file.
+    Raises: AudioError, which names the file, or RecordingError.
     """
-    lowest, highest = audio.RATES
-    if isinstance(sound, (str, Path)):
+    sound, rate = _with_rate(sound, rate)
+    if isinstance(sound, bytes):
+        sound = io.BytesIO(sound)
+    if hasattr(sound, "read"):
+        return _read_open(sound, rate, check, name or str(getattr(sound, "name", "the file")))
+    mix, (lowest, highest), path = audio.Downmix(), audio.RATES, None
+    if isinstance(sound, (str, os.PathLike)):
+        path = Path(os.path.expanduser(os.fsdecode(sound)))  # noqa: PTH111  Path's own refuses ~x.wav
         if rate is not None:
-            raise RecordingError(f"rate {rate} for the file {sound}, expected none: the file states its own")
-        with audio.opened(sound) as file:
-            recording = _resample(file.rate, (block.mean(axis=1) for block in file.blocks()), check)
+            raise RecordingError(f"rate {rate} for the file {path}, expected none: the file states its own")
+        if _URL.match(str(sound)):
+            raise RecordingError(f"{sound}: a URL, expected a file: download it first")
+        with audio.opened(path) as file:
+            recording = _resample(file.rate, map(mix, file.blocks()), check)
     elif not (isinstance(rate, (int, float, np.number)) and lowest <= rate <= highest):
         raise RecordingError(f"rate {rate!r} of samples, expected {lowest} to {highest} Hz")
     else:
-        samples = to_mono(sound)
-        recording = _resample(rate, np.split(samples, range(audio.BLOCK, len(samples), audio.BLOCK)), check)
+        samples = to_samples(sound)
+        blocks = np.split(samples, range(audio.BLOCK, len(samples), audio.BLOCK))
+        recording = _resample(rate, map(mix, blocks), check)
     if len(recording.samples) < WINDOW:
         found = f"{recording.seconds:.4f} s of sound, expected at least one frame of {WINDOW / RATE} s"
-        if isinstance(sound, (str, Path)):
-            raise audio.AudioError(sound, "too short", found)
-        raise RecordingError(found)
+        raise RecordingError(found) if path is None else audio.AudioError(path, "too short", found)
+    for _, reason in mix.findings():
+        _log.warning("%s: %s", one_line(name or str(path or "samples")), reason)
     return recording
 
 
-def to_mono(samples: Any) -> Float64[np.ndarray, " n"]:
-    """Return samples as floating-point numbers from -1 to 1, averaged over their channels.
+def _with_rate(sound: Any, rate: float | None) -> tuple[Any, float | None]:
+    """Take apart what holds samples and their rate; return anything else as it is, with `rate`."""
+    if hasattr(sound, "get_all_samples"):
+        decoded = sound.get_all_samples()
+        found = decoded.data, decoded.sample_rate
+    elif isinstance(sound, dict) and "sampling_rate" in sound:
+        found = sound.get("array", sound.get("raw")), sound["sampling_rate"]
+    elif isinstance(sound, dict) and "bytes" in sound:  # of Hugging Face, not decoded
+        return sound["bytes"] or sound["path"], rate
+    elif isinstance(sound, tuple) and len(sound) == 2 and 0 in map(np.ndim, sound):
+        found = sound[:: -1 if np.ndim(sound[0]) == 0 else 1]
+    else:
+        return sound, rate
+    if rate is not None:
+        raise RecordingError(f"rate {rate} beside samples with a rate of {found[1]}, expected it once")
+    return found
+
+
+def _read_open(sound: IO[bytes], rate: float | None, check: Check, name: str) -> Recording:
+    """Read a recording from a binary file, which need not be seekable."""
+    with temporary_file() as (file, path):
+        try:
+            shutil.copyfileobj(sound, file)
+        except TypeError as error:
+            raise RecordingError(f'{name}: opened as text, expected open(path, "rb")') from error
+        file.flush()
+        try:
+            return read_recording(path, rate, check, name)
+        except audio.AudioError as error:
+            raise RecordingError(f"{name}: {error.reason}") from error
+
+
+def to_samples(samples: Any) -> Float64[np.ndarray, "n C"]:
+    """Return samples of C channels as floating-point numbers from -1 to 1.
 
     Args:
-      samples: [n] or [n, channels]; an array or list as in `audio.scaled`.
+      samples: an array, list or tensor [n], [n, channels] or, of few channels, [channels, n], as in
+        `audio.scaled`.
     Raises: RecordingError.
     """
-    samples = np.asarray(samples)
+    if hasattr(samples, "detach"):  # of PyTorch, perhaps on another device
+        samples = samples.detach().cpu()
+    try:
+        samples = np.asarray(samples)
+    except (TypeError, ValueError) as error:
+        raise RecordingError(f"samples that are no array ({one_line(str(error))}), expected one") from error
     found = f"samples of shape {list(samples.shape)}"
     if samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
         raise RecordingError(f"{found}, expected [n] or [n, channels]")
-    if samples.ndim == 2 and samples.shape[1] > max(CHANNELS, len(samples)):
-        raise RecordingError(f"{found}, expected [n, channels]: transpose them, samples.T")
-    samples = audio.scaled(samples, lambda _, reason: RecordingError(reason))
-    return samples if samples.ndim == 1 else samples.mean(axis=1)
+    if samples.ndim == 2 and len(samples) <= CHANNELS:
+        samples = samples.T
+    if samples.ndim == 2 and samples.shape[1] > len(samples):
+        raise RecordingError(f"{found}, expected a single recording [n, channels]")
+    return scaled(samples if samples.ndim == 2 else samples[:, None])
+
+
+def scaled(samples: np.ndarray) -> Float64[np.ndarray, "..."]:
+    """Return samples as in `audio.scaled`; raise RecordingError."""
+    return audio.scaled(samples, lambda _, reason: RecordingError(reason))
 
 
 def _resample(rate: float, blocks: Iterable[Float64[np.ndarray, " _"]], check: Check) -> Recording:

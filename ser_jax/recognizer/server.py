@@ -301,7 +301,7 @@ def respond(recognizer: Recognizer, path: Path, hop: float, name: str, draws: bo
         if sound.seconds > longest:
             found, most = (f"{number / 60:.3g} minutes" for number in (sound.seconds, longest))
             raise UserError(f"{name}: {found} of sound at a hop of {hop:g} s, expected at most {most}")
-    recording = read_recording(path, check=check)
+    recording = read_recording(path, check=check, name=name)
     prediction = next(recognizer.predict([recording], hop, check)).as_dict(name)
     if draws:
         return json_response({"prediction": prediction, "drawing": drawing(recording.samples)})

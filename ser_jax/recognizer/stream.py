@@ -16,7 +16,7 @@ from ser_jax.data.audio import RATES
 from ser_jax.errors import one_line
 from ser_jax.features import RATE, WINDOW
 from ser_jax.recognizer.recognizer import Recognizer, Window, describe
-from ser_jax.recognizer.recording import RecordingError, converter, to_mono
+from ser_jax.recognizer.recording import RecordingError, converter, scaled
 from ser_jax.shapes import Float
 
 EVERY = 2  # predictions a second
@@ -115,7 +115,7 @@ def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> I
                     raise RecordingError(
                         "the stream is a WAV file with a rate of its own, expected no --rate"
                     )
-                if live.feed(to_mono(block)):
+                if live.feed(scaled(block).mean(axis=1)):
                     is_short = False
                     yield live.predict()
             if is_short:
@@ -161,7 +161,7 @@ def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Mo
             place, samples = inbox.take()
             if place != live.place:
                 live = LiveWindow(recognizer, rate, place)
-            is_due = live.feed(to_mono(samples))
+            is_due = live.feed(scaled(samples).mean(axis=1))
             behind = (inbox.place - live.place) / rate
             if is_due and behind < 1 / EVERY:
                 yield live.predict()._replace(behind=behind)
