@@ -11,6 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 DEMO := results/demo
 MODEL := results/model
 MEASURED := docs/measured
+EIGHT := ravdess emodb savee nemo korean casia urdu emotale_da
 
 define synthesize
 $(BIN)/ser-jax synthesize $(1)/speech $(2)
@@ -62,9 +63,15 @@ docs: $(VENV)/tools
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs . build/docs
 	@echo build/docs/docs/index.html
 
-figures: $(VENV)/installed  # hours; ravdess and emodb must be prepared
-	$(foreach name,table2 english_1308 learning_curve attention_over_time related, \
+figures: $(VENV)/installed  # hours; $(EIGHT) must be prepared
+	$(call measure,table2 --corpora ravdess emodb --adapted corpus speaker --baselines level duration \
+	    --out results/table2,table2)
+	$(foreach name,english_1308 learning_curve related, \
 	    $(call measure,$(name) --corpora ravdess emodb --out results/acted,$(name)))
+	$(call measure,attention_over_time --corpora ravdess emodb --tasks arousal --out results/attention,attention_over_time)
+	$(call measure,crosslingual --corpora $(EIGHT) --tasks arousal --adapted corpus --out results/eight,crosslingual)
+	$(call measure,crosslingual --corpora $(EIGHT) --tasks arousal --adapted corpus --protocol.trim 25 \
+	    --out results/trimmed,crosslingual_trimmed)
 	$(call measure,tuning --corpora ravdess emodb --seeds 1 --out results/tuning,tuning)
 	$(foreach mode,none train corpus speaker, \
 	    $(call measure,table2 --corpora ravdess emodb --protocol.standardize $(mode) --out results/$(mode),standardize_$(mode)))
