@@ -353,6 +353,38 @@ def test_a_cut_corpus_keeps_its_folds_and_trains_on_its_share_of_the_cut():
     assert set(missing.values()) == {"its 60 utterances are no more than the 60 of one"}
 
 
+def test_transfer_trains_on_all_other_corpora_and_on_those_of_other_languages(monkeypatch):
+    corpora = three()
+    for name, language in (("one", "en"), ("two", "en"), ("three", "de")):
+        corpora[name].language[:] = language
+    monkeypatch.setattr(settings, "facts", lambda name, _: corpora[name])
+    own = changed(config(*corpora, tasks=AROUSAL), adapted=("speaker",))
+    found = {(it.name, it.test): it for it in settings.transfer(own) if not it.name.startswith("cross")}
+    assert {key: it.train for key, it in found.items() if key[0] == "other_languages"} == {
+        ("other_languages", ("one",)): ("three",),
+        ("other_languages", ("two",)): ("three",),
+        ("other_languages", ("three",)): ("one", "two"),
+    }
+    assert found["other_corpora", ("one",)].train == ("two", "three")
+    adapted = found["other_corpora_speaker", ("one",)]
+    assert (adapted.standardize, adapted.beside) == ("speaker", "other_corpora")
+
+
+def test_at_most_so_many_utterances_of_each_corpus_train_and_the_statistics_are_theirs():
+    corpora = three()
+    own = changed(config(*corpora, tasks=AROUSAL), most=7, finetune_samples=5)
+    together = pool(corpora)
+    for one, specs in planned([*monolingual(own), *multilingual(own), *finetuned(own)], corpora)[0].items():
+        for spec in specs if one.start is None else ():
+            counts = np.bincount(together.corpus[spec.train], minlength=3)
+            assert counts.tolist() == [7 if name in one.train else 0 for name in corpora]
+        folds = {spec.fold for spec in specs}  # all seeds of a fold train on the same
+        assert len({(spec.fold, spec.train.tobytes()) for spec in specs}) == len(folds)
+    start, fine = planned(finetuned(own)[:1], corpora)[0].values()
+    for part in ("mean", "scale"):
+        np.testing.assert_array_equal(getattr(start[0].scaler(), part), getattr(fine[0].scaler(), part))
+
+
 def test_tuning_tests_development_speakers_alone():
     everyone = noise("one", "two")
     together = pool(everyone)

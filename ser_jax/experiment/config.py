@@ -70,6 +70,7 @@ class ProtocolConfig:
       standardize: whose statistics standardize features, see `data.standardize`.
       adapted: further modes of `standardize`, each shown as extra cross-lingual rows of Table 2 and (c).
       baselines: extra rows, for every setting, of a linear classifier of this number alone.
+      most: utterances of each corpus that train, drawn once for all seeds; all by default.
       cut: what `english_1308` cuts: the training sets, or training, development and test sets.
       trim: cut frames before and after speech, which is at most this many dB below the loud frames (see
         `data.onset`); off by default.
@@ -85,12 +86,13 @@ class ProtocolConfig:
     standardize: Standardize = "train"
     adapted: tuple[Standardize, ...] = ()
     baselines: tuple[Literal["level", "duration"], ...] = ()
+    most: int | None = None
     cut: Literal["training", "all"] = "training"
     trim: float | None = None
     label_rule: Literal["footnote", "table1"] = "footnote"
 
     def __post_init__(self) -> None:
-        at_least(self, seeds=1, folds=2, finetune_samples=1, finetune_epochs=1)
+        at_least(self, seeds=1, folds=2, finetune_samples=1, finetune_epochs=1, most=1)
         check_choices(self, ConfigError)
         if self.standardize in self.adapted:
             raise ConfigError(f"--adapted {self.standardize} is what all rows use, expected other statistics")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ser_jax.data import standardize
+from ser_jax.data import facts, standardize
 from ser_jax.data.corpus import Concatenated, Corpus
 from ser_jax.data.folds import Fold, FoldError, connected_speakers, folds
 from ser_jax.data.standardize import Scaler
@@ -102,6 +102,13 @@ class Pool(Concatenated):
         found = super().labels(task)
         return found.astype(np.int32 if found.ndim == 1 else np.float32)
 
+    def at_most(self, rows: np.ndarray, count: int | None) -> np.ndarray:
+        """Return at most `count` rows of every corpus, drawn at random; the same rows give the same draw."""
+        if count is None:
+            return rows
+        each = (rows[self.corpus[rows] == corpus] for corpus in np.unique(self.corpus[rows]))
+        return np.concatenate([np.sort(np.random.default_rng(0).permutation(own)[:count]) for own in each])
+
     @cached_property
     def membership(self) -> standardize.Membership:
         """Corpus, fold that tests it (0 in a corpus that cannot be divided) and speaker of every row."""
@@ -165,6 +172,7 @@ class Setting:
     plan: Callable[[Pool, "Setting"], list[RunSpec]]  # by `run_spec`
     seeds: int  # runs per fold
     equalize: bool = False  # histograms towards the training corpora first
+    most: int | None = None  # utterances of each corpus that train; None for all
     samples: int | None = None  # utterances per fold that fine-tuning sees; None without fine-tuning
     draw: str = ""  # of fine-tuning, see `few_samples`, or of a cut, see `cut_to_smallest`
     draw_by_seed: bool = False  # anew for every seed
@@ -231,7 +239,8 @@ def run_spec(
     key = run_key(seed, stream, fold)
     if setting.start is not None:  # else the first fold would repeat the dropout of what it starts from
         key = jax.random.fold_in(key, FINE_TUNING)
-    fitted = train if statistics is None else statistics
+    train = pool.at_most(train, setting.most)
+    fitted = train if statistics is None else pool.at_most(statistics[known[statistics]], setting.most)
     return RunSpec(
         key=key,
         train=train,
@@ -351,6 +360,7 @@ def setting(
         "training": config.train,
         "standardize": config.protocol.standardize,
         "seeds": config.protocol.seeds,
+        "most": config.protocol.most,
     }
     return Setting(name=name, task=task, train=train, test=test, plan=plan, **(chosen | changes))
 
@@ -446,6 +456,26 @@ def learning_curve(config: Config) -> list[Setting]:
     """Return (d) with 10 to 400 utterances per fold, drawn anew for every seed."""
     sizes = [finetuned(config, f"finetuned_{n}", samples=n, draw_by_seed=True) for n in SAMPLES]
     return [*crosslingual(config), *itertools.chain(*sizes)]
+
+
+def transfer(config: Config) -> list[Setting]:
+    """Return (c) from every corpus to every other, from all others, and from all other languages.
+
+    All of them once more for each mode of `--adapted`. Corpora of several languages share one if any does.
+    """
+    languages = {name: set(facts(name, config.data_dir).language) for name in config.corpora}
+    found = across(config)
+    modes = [("", {}), *((f"_{mode}", {"standardize": mode}) for mode in config.protocol.adapted)]
+    for task, target, (suffix, changes) in itertools.product(config.tasks, config.corpora, modes):
+        others = tuple(name for name in config.corpora if name != target)
+        foreign = tuple(name for name in others if not languages[name] & languages[target])
+        for name, train in (("other_corpora", others), ("other_languages", foreign)):
+            beside = {"beside": name} if suffix else {}
+            if train:
+                plan: Any = whole_corpora
+                own = setting(config, name + suffix, task, train, (target,), plan, **changes, **beside)
+                found.append(own)
+    return found
 
 
 def english_1308(config: Config) -> list[Setting]:
