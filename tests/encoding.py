@@ -56,6 +56,6 @@ def film(path, samples=None, rate=16000):
         file.mux(pictures.encode(None))
         if sound is not None:
             frame = av.AudioFrame.from_ndarray(samples[None].astype("float32"), "fltp", "mono")
-            frame.sample_rate = rate
+            frame.sample_rate, frame.pts = rate, 0
             file.mux(sound.encode(frame))
             file.mux(sound.encode(None))
