@@ -43,3 +43,19 @@ def encode(path, muxer, encoder, rate, samples, samples_rate=16000):
         frame.sample_rate, frame.pts = samples_rate, 0
         for part in [*convert.resample(frame), *convert.resample(None), None]:
             file.mux(stream.encode(part))
+
+
+def film(path, samples=None, rate=16000):
+    """Write two seconds of grey pictures as an MP4, with sound if there is some."""
+    with av.open(str(path), "w", format="mp4") as file:
+        pictures = file.add_stream("mpeg4", rate=10)
+        pictures.width = pictures.height = 32
+        sound = None if samples is None else file.add_stream("aac", rate=rate, layout="mono")
+        for _ in range(20):
+            file.mux(pictures.encode(av.VideoFrame(32, 32, "yuv420p")))
+        file.mux(pictures.encode(None))
+        if sound is not None:
+            frame = av.AudioFrame.from_ndarray(samples[None].astype("float32"), "fltp", "mono")
+            frame.sample_rate, frame.pts = rate, 0
+            file.mux(sound.encode(frame))
+            file.mux(sound.encode(None))

@@ -108,6 +108,52 @@ def test_a_wav_from_a_pipe_is_read_to_its_end(tmp_path, riff, data):
     assert seconds == 0.5
 
 
+ZEROED = [  # container, byte order, what precedes the length of the sound, bytes in between and of the length
+    ("RF64", "FILE", b"ds64", 16, 8, None),
+    ("AU", "BIG", b".snd", 8, 4, None),
+    ("AU", "LITTLE", b"dns.", 8, 4, None),
+    *(
+        (*case, outer)  # the length of all that follows
+        for outer in (None, 0, 8, -1)
+        for case in (
+            ("WAV", "LITTLE", b"data", 4, 4),
+            ("WAV", "BIG", b"data", 4, 4),
+            ("WAVEX", "FILE", b"data", 4, 4),
+            ("W64", "FILE", b"data", 16, 8),
+            ("AIFF", "FILE", b"SSND", 4, 4),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("samples", [noise(8000), np.zeros(8000)], ids=["noise", "silence"])
+@pytest.mark.parametrize(("container", "endian", "chunk", "gap", "size", "outer"), ZEROED)
+def test_a_length_of_zero_is_read_to_the_end(
+    tmp_path, caplog, container, endian, chunk, gap, size, outer, samples
+):
+    path = write(tmp_path / "a", samples, subtype="PCM_16", endian=endian, format=container)
+    data = bytearray(path.read_bytes())
+    place = data.index(chunk) + gap
+    data[place : place + size] = bytes(size)
+    if outer is not None:
+        order = "big" if data[:4] in (b"RIFX", b"FORM") else "little"
+        data[gap : gap + size] = (outer % 256**size).to_bytes(size, order)
+    path.write_bytes(data)
+    found, seconds = read(path)
+    assert seconds == 0.5
+    np.testing.assert_allclose(found, samples, atol=1e-4)
+    assert f"{path}: its header states no length, read to the end" in caplog.text
+    path.write_bytes(data[:-16000])
+    with pytest.raises(AudioError, match=r"holds no samples|not readable as audio"):
+        read(path)
+
+
+def test_a_file_that_states_its_length_is_read_without_a_warning(tmp_path, caplog):
+    for container in CONTAINERS:
+        read(write(tmp_path / "a", noise(8000), RATES.get(container, RATE), None, format=container))
+    assert caplog.text == ""
+
+
 def test_an_mp3_that_states_no_length_ends_where_its_sound_ends(tmp_path):
     path = tmp_path / "a.mp3"
     soundfile.write(path, tone(3, RATE), RATE, bitrate_mode="CONSTANT", compression_level=0.9)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from encoding import CODINGS, FFMPEG, encode
+from encoding import CODINGS, FFMPEG, encode, film
 from scipy import signal
 from test_audio import RATE, RATES, sweep
 
@@ -80,6 +80,15 @@ def test_codings_of_ffmpeg_come_close_and_have_segments(tmp_path, name, muxer, e
     lag, error = compare(part, found[RATE // 2 : 3 * RATE // 2])
     assert abs(lag) <= 20  # WebM's times are in milliseconds
     assert error < 0.1
+
+
+def test_of_a_film_the_sound_is_read(tmp_path):
+    film(tmp_path / "a.mp4", sweep(2, RATE))
+    lag, error = compare(read(tmp_path / "a.mp4")[0], sweep(2, RATE))
+    assert (lag, error < 0.09) == (0, True)
+    film(tmp_path / "b.mp4")
+    with pytest.raises(AudioError, match=r"b\.mp4: not readable as audio \(it holds no sound\)"):
+        read(tmp_path / "b.mp4")
 
 
 def test_a_coding_that_libsndfile_lacks_names_the_extra(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from recognisers import FACTS, recogniser, speech
 from servers import answer, post, reverse_proxy, running, until
 
 from ser_jax import cli
+from ser_jax.data.formats import SUFFIXES
 from ser_jax.features import logmel
 from ser_jax.recognizer import Recognizer, read_recording, server
 
@@ -111,6 +112,7 @@ def test_the_model_is_described_in_json_whatever_its_facts(client, small):
             "dimensions": ["arousal", "valence", "dominance"],
         },
         "bytes": 1_000_000,
+        "suffixes": list(SUFFIXES),
         "facts": {**FACTS, "seeds": 2},
     }
     odd = dataclasses.replace(small.model, facts={"loss": float("nan"), "name": "\ud800</script>"})

@@ -5,11 +5,13 @@ import dataclasses
 import json
 import re
 import shutil
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 import soundfile
+from encoding import encode
 from recognisers import FACTS, drawn, recogniser, speech
 from servers import reverse_proxy, running, until
 
@@ -193,6 +195,16 @@ def test_a_file_can_be_dropped_behind_a_reverse_proxy_and_its_name_is_not_markup
         expect(page.locator("#result-title")).to_have_text(name)
         expect(page.get_by_role("status")).to_contain_text(name)
         assert page.locator("img").count() == 0
+
+
+def test_the_browser_decodes_what_the_server_does_not(visit, address, sounds, monkeypatch):
+    encode(sounds / "phone.webm", "webm", "libopus", 48_000, speech(5.3))
+    monkeypatch.setitem(sys.modules, "av", None)
+    page = visit(address, quiet=False)  # the console reports the status 422
+    assert page.locator("#file").get_attribute("accept").startswith("audio/*,.wav,")
+    upload(page, sounds / "phone.webm")
+    expect(page.locator("#length")).to_have_text("5.3 s")
+    expect(page.get_by_role("alert")).to_be_empty()
 
 
 def test_the_microphone_is_recorded_predicted_and_played(visit, address):

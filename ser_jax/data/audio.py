@@ -164,7 +164,8 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
         with _decoding(path):
             form, head, counted = _check_header(path)
             file = stack.enter_context(_open(path, form))
-            if file.frames == 0 and _BEHIND.search(file.extra_info):
+            unstated = _UNSTATED.search(file.extra_info)
+            if file.frames == 0 and (unstated := _BEHIND.search(file.extra_info)):
                 file = stack.enter_context(_SoundFile(stack.enter_context(_Unclosed(path, head))))
             _check_sizes(file, head)
         rate, total = file.samplerate, file.frames
@@ -189,7 +190,7 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
                 complete = False
             if not complete:
                 raise AudioError(path, "undecodable", f"truncated, or damaged at its end: {promise}")
-        if _UNSTATED.search(file.extra_info):
+        if unstated:
             _log.warning("%s: its header states no length, read to the end", path)
         encoding = f"{file.format} {file.subtype}"
         counted = counted and isinstance(file, _SoundFile)

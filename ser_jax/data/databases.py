@@ -88,7 +88,7 @@ NAMED: dict[str, Naming] = {
         men=tuple(actor for actor in _numbers(1001, 1091) if actor not in _CREMA_D_WOMEN),
         emotions={"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral",
                   "SAD": "sadness"},
-        skipped=r"AudioMP3/[^/]+",  # the same recordings again
+        skipped=r"(AudioMP3|VideoFlash)/[^/]+",  # the same recordings again
     ),
     "emovo": Naming(
         title="EMOVO", what="Italian, 588 acted recordings", language="it", recordings=(588,),

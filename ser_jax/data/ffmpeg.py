@@ -54,7 +54,7 @@ class FFmpegFile:
             stated = stream.duration and stream.duration * stream.time_base
             if stated is None and len(stream.container.streams) == 1:
                 stated = stream.container.duration and stream.container.duration / 1e6
-            found = self.frames / max(1, self.samplerate)
+            found = self.frames / self.samplerate
             if form.counted and stated and found < stated - MISSING:
                 raise ValueError(f"truncated: {found:.3f} s of the {float(stated):.3f} s its header promises")
 
@@ -86,9 +86,9 @@ class FFmpegFile:
 
         file = self._stack.enter_context(_File(self._path))
         options = {"protocol_whitelist": "", "codec_whitelist": _decoders()}
-        form = self._form.demuxer
-        container = av.open(file, format=form, container_options=options, metadata_errors="ignore")
-        self._stack.enter_context(container)
+        container = self._stack.enter_context(
+            av.open(file, format=self._form.demuxer, container_options=options, metadata_errors="ignore")
+        )
         if not container.streams.audio:
             raise ValueError("it holds no sound")
         stream = container.streams.audio[0]

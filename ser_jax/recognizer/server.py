@@ -46,6 +46,7 @@ from starlette.routing import Route
 
 import ser_jax
 from ser_jax.data import audio
+from ser_jax.data.formats import SUFFIXES
 from ser_jax.errors import UserError
 from ser_jax.recognizer.recognizer import Recognizer, schema
 from ser_jax.recognizer.recording import Check, overview, read_recording, temporary_file
@@ -347,6 +348,7 @@ def describe_model(recognizer: Recognizer, limit: int) -> dict[str, Any]:
         "demonstration": recognizer.is_demonstration,
         "tasks": {name: list(own.names) for name, own in recognizer.model.tasks.items()},
         "bytes": limit,
+        "suffixes": SUFFIXES,
         "facts": json.loads(facts, parse_constant=lambda name: None),  # JSON has no NaN
     }
 
@@ -369,7 +371,7 @@ def openapi() -> dict[str, Any]:
         ],
         "requestBody": {
             "required": True,
-            "description": "the bytes of a WAV, AIFF, FLAC, OGG or MP3 file",
+            "description": "the bytes of a WAV, AIFF, FLAC, OGG or MP3 file (extra `formats`: and others)",
             "content": {"application/octet-stream": {}, "audio/*": {}},
         },
         "responses": {
