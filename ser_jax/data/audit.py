@@ -254,9 +254,9 @@ def table(found: dict[str, Any]) -> str:
     lines += ["", "loudness alone, within this database:"]
     lines += [f"  {key:<8} {_in_words(it, CLASS_NAMES[key][1])}" for key, it in found["loudness"].items()]
     errors = sum(finding["count"] for finding in noted.values() if finding["severity"] == "error")
-    refused = (
-        f"refuse it for {errors:,} error{'s' * (errors > 1)} (--skip-bad leaves out the affected recordings)"
-    )
+    refused = f"refuse it for {errors:,} error{'s' * (errors > 1)}"
+    if "labels" not in noted:
+        refused += " (--skip-bad leaves out the affected recordings)"
     lines += ["", f"prepare would {refused if errors else 'accept it'}"]
     return "\n".join(map(one_line, lines))
 
