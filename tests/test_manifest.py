@@ -202,6 +202,8 @@ def test_arousal_and_valence_follow_from_emotions_alone(tmp_path, caplog, others
     said = "arousal and valence follow from the emotion, which tells nothing of awe, contempt"
     assert caplog.messages == [f"{tmp_path / 'manifest.csv'}: {said}"]
     assert by_emotion(Facts.of("any", "manifest", catalog))
+    with pytest.raises(DatabaseError, match="arousal is given in words, expected no --arousal-threshold"):
+        read(tmp_path / "manifest.csv", arousal_threshold=3)
 
 
 @pytest.mark.parametrize("text", ["path,speaker,emotion,arousal\na,x,fear,\nb,x,fear,low\n",

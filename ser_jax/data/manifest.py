@@ -34,6 +34,12 @@ ALIASES = {  # of columns, see `read_table`: those of audformat, Hugging Face, C
     "start": ("starttime",),
     "end": ("stop", "endtime"),
 }
+BY_EMOTION = {  # the words that emotions stand for
+    emotion: {
+        name: words[int(number)] for (name, words), number in zip(CLASS_NAMES.items(), each, strict=True)
+    }
+    for emotion, each in EMOTIONS.items()
+}
 EMPTY = ("NA", "N/A", "<NA>", "n/a", "nan", "NaN", "NaT", "None", "null", "NULL")  # as pandas reads them
 TIME = re.compile(r"(?:(\d+) days?)?,? ?(?:(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?))?")
 SHOWN = 200  # characters of a header or a cell in an error
@@ -82,7 +88,14 @@ def read(
         if ignored and (hint := meant(name, KNOWN - set(header))):
             _log.warning("%s: column %r is not read%s", source, name, hint)
 
-    derived = not any(cells.get(name) for _, cells in rows for name in CLASS_NAMES)
+    if not any(cells.get(name) for _, cells in rows for name in CLASS_NAMES):
+        named = {cells["emotion"] for _, cells in rows if cells.get("emotion")}
+        unknown = sorted(emotion for emotion in named if noun(emotion) not in EMOTIONS)
+        if len(unknown) < len(named):
+            but = f", which tells nothing of {', '.join(unknown)}" if unknown else ""
+            _log.warning("%s: arousal and valence follow from the emotion%s", source, but)
+        rows = [(place, cells | BY_EMOTION.get(noun(cells.get("emotion", "")), {})) for place, cells in rows]
+
     find = finder(source.parent)
     utterances: list[Utterance] = []
     first: dict[str, tuple[bool, str, str]] = {}  # dimension to its first label: a word?, text, place
@@ -91,8 +104,6 @@ def read(
     sexes: dict[str, tuple[str, str]] = {}  # speaker to sex and place
     for place, cells in rows:
         labels: dict[str, Any] = {"emotion": cells.get("emotion", "")}
-        if derived and (stands_for := EMOTIONS.get(noun(labels["emotion"]))):
-            labels |= zip(CLASS_NAMES, stands_for, strict=True)
         for name in filter(cells.get, DIMENSIONS):
             text, words = cells[name], CLASS_NAMES.get(name, ())
             labels[name] = _number(place, name, text, words)
@@ -118,11 +129,6 @@ def read(
     if not first and not any(utterance.emotion for utterance in utterances):
         raise DatabaseError(f"{source}: no row has a label ({', '.join(LABELS)}), expected some")
     thresholds, scales = {}, {}
-    if derived and any(not math.isnan(utterance.arousal) for utterance in utterances):
-        thresholds = dict.fromkeys(CLASS_NAMES, 0.5)
-        names = {utterance.emotion for utterance in utterances if math.isnan(utterance.arousal)} - {""}
-        but = f", which tells nothing of {', '.join(sorted(names))}" if names else ""
-        _log.warning("%s: arousal and valence follow from the emotion%s", source, but)
     given = {"arousal": arousal_threshold, "valence": valence_threshold}
     for name in filter(first.__contains__, DIMENSIONS):
         threshold = given.get(name)

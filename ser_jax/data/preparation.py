@@ -303,8 +303,7 @@ def _deferring_interrupts() -> Iterator[None]:
     received: list[bool] = []
     main = threading.current_thread() is threading.main_thread()  # no other thread may set handlers
     handler = signal.signal(signal.SIGINT, lambda *_: received.append(True)) if main else None
-    masked = hasattr(signal, "pthread_sigmask")  # not on Windows
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masked else set()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     before = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
     os.environ.update(ONE_THREAD)
     try:
@@ -313,8 +312,7 @@ def _deferring_interrupts() -> Iterator[None]:
         for name in ONE_THREAD:
             del os.environ[name]
         os.environ.update(before)
-        if masked:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if main:
             signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
         if received:
