@@ -296,6 +296,7 @@ def test_features_are_those_of_training(tmp_path):
         (np.zeros((9, 8000)), RATE, "shape [9, 8000], expected a single recording [n, channels]"),
         (np.zeros((2, 2, 8000)), RATE, "shape [2, 2, 8000]"),
         ([[0.1, 0.2], [0.3]], RATE, "samples that are no array (setting an array element with a sequence"),
+        (([[0.1, 0.2], [0.3]], RATE), None, "samples that are no array"),
         (0.5, RATE, "shape []"),
         (None, RATE, "shape []"),
         ((RATE, np.zeros(8000)), RATE, "rate 16000 beside samples with a rate of 16000, expected it once"),

@@ -19,6 +19,7 @@ from ser_jax.features import HOP, RATE, WINDOW, frame_count, logmel
 from ser_jax.shapes import Float, Float32, Float64
 
 CHANNELS = 8  # at most, of an array whose channels come first; no recording has so few samples
+NUMBER = (int, float, np.number)
 DESCRIPTORS = Path("/proc/self/fd")  # Linux: the open files by number
 _URL = re.compile("[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def read_recording(
             raise RecordingError(f"{sound}: a URL, expected a file: download it first")
         with audio.opened(path) as file:
             recording = _resample(file.rate, map(mix, file.blocks()), check)
-    elif not (isinstance(rate, (int, float, np.number)) and lowest <= rate <= highest):
+    elif not (isinstance(rate, NUMBER) and lowest <= rate <= highest):
         raise RecordingError(f"rate {rate!r} of samples, expected {lowest} to {highest} Hz")
     else:
         samples = to_samples(sound)
@@ -95,8 +96,8 @@ def _with_rate(sound: Any, rate: float | None) -> tuple[Any, float | None]:
         found = sound.get("array", sound.get("raw")), sound["sampling_rate"]
     elif isinstance(sound, dict) and "bytes" in sound:  # of Hugging Face, not decoded
         return sound["bytes"] or sound["path"], rate
-    elif isinstance(sound, tuple) and len(sound) == 2 and 0 in map(np.ndim, sound):
-        found = sound[:: -1 if np.ndim(sound[0]) == 0 else 1]
+    elif isinstance(sound, tuple) and len(sound) == 2 and any(isinstance(one, NUMBER) for one in sound):
+        found = sound if isinstance(sound[1], NUMBER) else sound[::-1]
     else:
         return sound, rate
     if rate is not None:
