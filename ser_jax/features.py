@@ -16,7 +16,6 @@ import abc
 import dataclasses
 import functools
 import hashlib
-import importlib
 import json
 import math
 import re
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
 import numpy as np
 
-from ser_jax.errors import UserError, meant
+from ser_jax.errors import UserError, import_name, meant
 from ser_jax.shapes import Float32, Float64, Shaped
 
 if TYPE_CHECKING:
@@ -107,11 +106,7 @@ def named(name: str) -> type[Frontend]:
     """Return the class of a front end by its name or as "module:Name"; raise FrontendError without one."""
     if name in FRONTENDS:
         return FRONTENDS[name]
-    module, _, attribute = name.partition(":")
-    try:
-        found: Any = getattr(importlib.import_module(module), attribute) if attribute else None
-    except (AttributeError, ImportError, ValueError) as error:
-        raise FrontendError(f"front end {name!r}: {error}, expected module:Name") from error
+    found = import_name(name, FrontendError, f"front end {name!r}") if ":" in name else None
     if not (isinstance(found, type) and dataclasses.is_dataclass(found) and hasattr(found, "extract")):
         known = ", ".join(FRONTENDS)
         raise FrontendError(f"no front end {name!r}, expected {known} or module:Name{meant(name, FRONTENDS)}")
