@@ -8,8 +8,6 @@ utterance whose weights are all zero is left out of every share. A NaN among a r
 NaN.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -87,19 +85,15 @@ def expected_by_chance(valid: ArrayLike) -> Float[np.ndarray, "*R S"]:
     return _mean(valid / np.maximum(lengths, 1)[..., None], lengths > 0)
 
 
-class Padding(NamedTuple):
-    """Attention on padding: mean weight, and share of utterances whose largest weight is there."""
+def on_padding(attention: ArrayLike, valid: ArrayLike) -> Float[np.ndarray, "2 R"]:
+    """Return the mean weight on padding, and the share of utterances whose largest weight is there.
 
-    weight: Float[np.ndarray, "R"]
-    largest: Float[np.ndarray, "R"]
-
-
-def on_padding(attention: ArrayLike, valid: ArrayLike) -> Padding:
-    """Measure the attention on padding, over all utterances that have a valid segment."""
+    Both are over the utterances that have a valid segment.
+    """
     attention, valid = np.asarray(attention, np.float64), np.asarray(valid)
     counted = valid.any(axis=-1) & _counted(attention)
     weights = (np.where(valid, 0.0, part).sum(axis=-1) for part in (attention, _winners(attention)))
-    return Padding(*(_mean(weight, counted) for weight in weights))
+    return np.stack([_mean(weight, counted) for weight in weights])
 
 
 def _counted(attention: Weights) -> Bool[np.ndarray, "R M"]:

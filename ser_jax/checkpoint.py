@@ -154,24 +154,18 @@ class Checkpointing:
     def runs_per_stack(self, proposed: int) -> int:
         """Return how many runs each of the stacks to resume holds; for new stacks, note what is proposed."""
         note = self.folder / "stacks.json"
-        try:
-            found = json.loads(note.read_text())
-            size, environment = int(found["runs_per_stack"]), dict(found["environment"])
-        except (OSError, ValueError, TypeError, KeyError):
-            if self.folder.exists():
-                aside = move_aside(self.folder)
-                self.say(f"{note} is lost or damaged: training starts again; moved to {aside.name}")
-            self.folder.mkdir(parents=True)
+        if not note.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
             write_json(note, {"runs_per_stack": proposed, "environment": self.environment}, synced=True)
-            return proposed
+        found = json.loads(note.read_text())
         elsewhere = ", ".join(
-            f"{name}: {environment.get(name)} there, {here} expected"
+            f"{name}: {found['environment'].get(name)} there, {here} expected"
             for name, here in self.environment.items()
-            if environment.get(name) != here
+            if found["environment"].get(name) != here
         )
         if elsewhere:
             self.say(f"the unfinished work was begun otherwise ({elsewhere}): results may differ by rounding")
-        return size
+        return found["runs_per_stack"]
 
     def numbers(self, stack: int) -> list[int]:
         """Return the epochs after which a stack's checkpoints were saved, the latest first."""

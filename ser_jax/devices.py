@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import math
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEVICE_FLAG = "xla_force_host_platform_device_count"  # XLA's flag that splits a processor into devices
 ALIGNMENT = 64  # bytes; a CPU device uses host memory that begins at a multiple of them without copying it
 COPIED = 1024  # utterances at a time
-STACKINGS = ("auto", "vmap", "map")
+Stacking = Literal["auto", "vmap", "map"]
 SHARE = 0.8  # of a device's free memory; the compiler needs the rest
 _process: int | None = None  # in which JAX computes
 
@@ -109,13 +109,13 @@ class Machine:
     mesh: "Mesh"
     budget: int
     runs_at_once: int | None = None
-    stacking: str = "auto"
+    stacking: Stacking = "auto"
     host: int = 0
     hosts: int = 1
 
     def __post_init__(self) -> None:
-        if self.stacking not in STACKINGS:
-            raise MachineError(f"stacking {self.stacking!r}, expected one of {', '.join(STACKINGS)}")
+        if self.stacking not in (known := get_args(Stacking)):
+            raise MachineError(f"stacking {self.stacking!r}, expected one of {', '.join(known)}")
 
     @classmethod
     def here(cls, devices: int | None = None, budget: int | None = None, **options: Any) -> "Machine":

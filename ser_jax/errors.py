@@ -1,6 +1,8 @@
 """Errors that a user can fix, one sentence each: the command line prints it and exits with status 2."""
 
 import difflib
+import functools
+import importlib
 import itertools
 import signal
 from collections.abc import Iterable
@@ -39,6 +41,15 @@ def check_choices(config: Any, error: type[UserError]) -> None:
                     raise error(
                         f"{field} {value!r}, expected {'some' if several else 'one'} of {', '.join(known)}"
                     )
+
+
+def import_name(name: str, error: type[UserError], what: str) -> Any:
+    """Return what "module:Name" names; else raise `error`, whose sentence begins with `what`."""
+    module, _, attribute = name.partition(":")
+    try:
+        return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+    except Exception as reason:  # of any module
+        raise error(f"{what}: {reason}, expected module:Name that can be imported") from reason
 
 
 def one_line(text: str) -> str:

@@ -20,14 +20,9 @@ PARTIAL = ".partial"
 def atomic_file(out: Path | str, synced: bool = False) -> Iterator[BinaryIO]:
     """Open a stream whose content replaces the file `out` when the context ends without an error.
 
-    The target of a link is replaced; a device is written to. If `synced`, the content is flushed to the disk
-    first, for power failures.
+    The target of a link is replaced. If `synced`, the content is flushed to disk first, for power failures.
     """
     out = Path(os.path.realpath(out))
-    if out.exists() and not out.is_file():
-        with out.open("wb") as stream:
-            yield stream
-        return
     partial = out.with_name(f".{out.name[:40]}.{secrets.token_hex(8)}{PARTIAL}")  # names have a limit
     try:
         with partial.open("xb") as stream:
@@ -113,8 +108,6 @@ def lock_folder(folder: Path, busy: Callable[[], UserError]) -> Iterator[None]:
                 raise busy() from error
         yield
     finally:
-        with contextlib.suppress(OSError):  # forked children would keep the lock if it were only closed
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 

@@ -140,17 +140,6 @@ def test_a_stack_is_saved_by_time_or_epochs_and_at_its_end(experiment, interval,
     assert experiment.saved() == numbers
 
 
-def test_a_request_to_end_is_followed_after_the_epoch_is_saved(experiment):
-    begun = experiment.begin()
-    experiment.train(begun, until=1)
-    experiment.signals.append(signal.SIGTERM)
-    sentence = r"^ended after epoch 1 of 5 of stack 1 of cell, which is saved"
-    with pytest.raises(Interrupted, match=sentence) as end:
-        experiment.train(begun)
-    assert end.value.status == 143
-    assert experiment.saved() == [1]
-
-
 def test_of_several_hosts_the_first_one_saves(experiment):
     other = experiment.begin(enabled=False)
     assert experiment.train(other) == 0
@@ -166,16 +155,6 @@ def test_another_environment_is_announced(experiment):
     assert experiment.printed == [
         "the unfinished work was begun otherwise (jax: 1 there, 2 expected): results may differ by rounding"
     ]
-
-
-@pytest.mark.parametrize("content", ["", '{"runs_per_stack": {', "[]", '{"runs_per_stack": 1}', None])
-def test_stacks_without_an_intact_note_are_moved_aside(experiment, content):
-    experiment.train(experiment.begin(), until=2)
-    note = experiment.folder / "stacks.json"
-    note.unlink() if content is None else note.write_text(content)
-    assert experiment.train(experiment.begin()) == 0
-    assert "stacks.json is lost or damaged: training starts again" in experiment.printed[0]
-    assert experiment.folder.with_name("host-0.damaged").exists()
 
 
 def test_a_damaged_checkpoint_is_moved_aside_and_the_one_before_is_taken(experiment):

@@ -18,12 +18,6 @@ def drawn(rng, utterances, runs, classes=2):
     return labels, rng.integers(classes, size=(runs, utterances))
 
 
-def test_uar_is_the_mean_of_the_recalls():
-    assert uar([0, 0, 0, 1], [0, 0, 0, 0]) == 0.5  # always the majority: 3 of 3 and 0 of 1
-    assert uar([0, 0, 0, 1], [0, 1, 1, 1]) == pytest.approx((1 / 3 + 1) / 2)
-    assert uar([0, 1], [1, 0]) == 0
-
-
 @given(seed=SEEDS, classes=st.integers(2, 5))
 def test_scikit_learn_agrees(seed, classes):
     labels, predictions = drawn(np.random.default_rng(seed), 30, 3, classes)

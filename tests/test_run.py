@@ -116,13 +116,6 @@ def test_the_document_says_what_was_run(table):
     assert len(session["computed"]) == 14
 
 
-def test_stored_results_are_not_computed_again(copy, capsys):
-    before = {path: path.stat().st_mtime_ns for path in copy.out.rglob("*.npz")}
-    run([*table2(copy)[:3], *monolingual(copy)], copy)
-    assert "holds these results already" in capsys.readouterr().err
-    assert {path: path.stat().st_mtime_ns for path in copy.out.rglob("*.npz")} == before
-
-
 def test_lost_results_are_computed_again_to_the_same_bits(copy, table):
     lost = (
         "predictions/finetuned-one-two-valence.npz",

@@ -5,18 +5,12 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from ser_jax.errors import Interrupted, UserError
-from ser_jax.shutdown import (
-    graceful_shutdown,
-    raise_on_interrupt,
-    run_cli,
-    start_program,
-)
+from ser_jax.shutdown import raise_on_interrupt, run_cli, start_program
 
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
@@ -135,23 +129,6 @@ def test_an_ignored_interrupt_stays_ignored():
     for change in (start_program, raise_on_interrupt):
         change()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-
-
-@pytest.mark.usefixtures("handlers")
-def test_the_first_signal_is_noted():
-    before, printed = signal.getsignal(signal.SIGTERM), []
-    with graceful_shutdown(printed.append) as signals:
-        assert signals == []
-        os.kill(os.getpid(), signal.SIGTERM)
-        deadline = time.monotonic() + 10
-        while not signals:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-    assert signals == [signal.SIGTERM]
-    assert printed == [
-        "ending after this epoch, which is saved; once more ends at once, losing what is not saved"
-    ]
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_second_signal_ends_a_process_that_computes():

@@ -29,7 +29,7 @@ SHORT = {
     "--finetune-epochs": "--protocol.finetune-epochs", "--precision": "--model.precision",
     "--adapted": "--protocol.adapted", "--baselines": "--protocol.baselines",
 }  # fmt: skip
-DERIVED = {Architecture: ("bands", "frames", "outputs"), Task: ("rule",)}  # fields that follow from others
+DERIVED = ("bands", "frames", "outputs")  # fields of a network that follow from features and task
 WRITTEN = ".md, .csv, .tex, .png, .svg, report.html, config.json, predictions, training, models"
 REGISTRY = ConstructorRegistry()
 
@@ -41,7 +41,8 @@ def _concrete(info: StructTypeInfo) -> Any:
     if not dataclasses.is_dataclass(kind) or kind is info.type:
         return None
     spec: Any = ConstructorRegistry.get_struct_spec(StructTypeInfo.make(kind, info.default, False))
-    fields = tuple(field for field in spec.fields if field.name not in DERIVED.get(info.type, ()))
+    hidden = DERIVED if info.type is Architecture else ()
+    fields = tuple(field for field in spec.fields if field.name not in hidden)
     return StructConstructorSpec(spec.instantiate, fields)
 
 
@@ -67,18 +68,17 @@ class Names:
     accept_changed_code: bool = False
 
     def choose(self, config: Config) -> Config:
-        """Return a configuration with the parts that were chosen."""
-        parts = _chosen(config, "", {"features": self.features, "model": self.model})
-        if self.tasks is not None:
-            parts["tasks"] = tuple(choose("tasks", name) for name in self.tasks)
-        train = _chosen(config.train, "train.", {"augment": self.augment, "objective": self.objective})
-        return dataclasses.replace(config, train=dataclasses.replace(config.train, **train), **parts)
+        """Return a configuration with the parts that were chosen; one of the same class keeps its fields."""
 
+        def chosen(config: Any, prefix: str, *parts: str) -> Any:
+            named = {part: name for part in parts if (name := getattr(self, part)) is not None}
+            made = {part: choose(prefix + part, name) for part, name in named.items()}
+            other = {part: new for part, new in made.items() if type(new) is not type(getattr(config, part))}
+            return dataclasses.replace(config, **other)
 
-def _chosen(config: Any, prefix: str, names: dict[str, str | None]) -> dict[str, Any]:
-    """Return the named parts, except where the configuration has one of that class, whose fields stay."""
-    parts = {part: choose(prefix + part, name) for part, name in names.items() if name is not None}
-    return {part: value for part, value in parts.items() if type(value) is not type(getattr(config, part))}
+        train = chosen(config.train, "train.", "augment", "objective")
+        tasks = config.tasks if self.tasks is None else tuple(choose("tasks", name) for name in self.tasks)
+        return chosen(dataclasses.replace(config, train=train, tasks=tasks), "", "features", "model")
 
 
 def parse(
@@ -114,6 +114,8 @@ def parse(
     with warnings.catch_warnings(action="ignore"):  # of tyro, which cannot check that values meet a protocol
         found: Any = tyro.cli(flags, description=f"{description}\n\nShort forms: {short}.", **options)
     if len(config.tasks) == 1:
+        if getattr(found.task, "rule", None) != getattr(config.tasks[0], "rule", None):
+            raise ConfigError("--task.rule follows from --protocol.label-rule, expected only that flag")
         found.config = dataclasses.replace(found.config, tasks=(found.task,))
     config = found.config
     if len(config.corpora) < fewest:

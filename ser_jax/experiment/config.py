@@ -5,7 +5,6 @@ Every field is a flag of the experiments' command line, and the whole tree is st
 
 import dataclasses
 import hashlib
-import importlib
 import inspect
 import json
 import re
@@ -17,7 +16,8 @@ from tyro.conf import Suppress
 
 from ser_jax import features
 from ser_jax.augment import AUGMENTATIONS
-from ser_jax.errors import UserError, check_choices, meant
+from ser_jax.devices import Stacking
+from ser_jax.errors import UserError, check_choices, import_name, meant
 from ser_jax.features import FRONTENDS, Frontend, LogMel
 from ser_jax.model import Architecture, AttentiveCNN, AttentivePooling, Probe
 from ser_jax.objectives import OBJECTIVES
@@ -119,7 +119,7 @@ class ComputeConfig:
     devices: int | None = None
     memory: float | None = None
     runs_at_once: int | None = None
-    stacking: Literal["auto", "vmap", "map"] = "auto"
+    stacking: Stacking = "auto"
     save_minutes: float = 1.0
     save_epochs: int | None = None
     coordinator: str | None = None
@@ -215,7 +215,7 @@ def choose(kind: str, name: str) -> Any:
     if name not in known and ":" not in name:
         raise ConfigError(f"{what}: expected one of {', '.join(known)}, or module:Name{meant(name, known)}")
     found = known.get(name, name)
-    found = import_name(what, found) if isinstance(found, str) else found
+    found = import_name(found, ConfigError, what) if isinstance(found, str) else found
     try:
         found = found() if inspect.isclass(found) else found
         hash(found)
@@ -226,18 +226,6 @@ def choose(kind: str, name: str) -> Any:
     if lacking or not dataclasses.is_dataclass(found):
         reason = f"no {lacking[0]}" if lacking else "no dataclass"
         raise ConfigError(f"{what}: {reason}, expected a frozen dataclass with {', '.join(needed)}")
-    return found
-
-
-def import_name(what: str, name: str) -> Any:
-    """Import "module:Name"; else raise ConfigError, which begins with `what`."""
-    module, _, attribute = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # of any module
-        raise ConfigError(f"{what}: {error}, expected module:Name that can be imported") from error
     return found
 
 
@@ -265,7 +253,7 @@ def rebuild(content: Any) -> Any:
         return tuple(map(rebuild, content))
     if not isinstance(content, dict):
         return content
-    kind = import_name("a stored configuration", str(content.get("class")))
+    kind = import_name(str(content.get("class")), ConfigError, "a stored configuration")
     try:
         fields = {field.name: field.init for field in dataclasses.fields(kind)}
         values = {name: rebuild(value) for name, value in content.items() if name != "class"}

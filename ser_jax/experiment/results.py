@@ -340,8 +340,6 @@ def read_document(out: Path) -> dict[str, Any]:
             reason = "it was edited: its hash does not match its content"
         elif not all(re.fullmatch(r"\w+", name, re.ASCII) for name in found["tables"]):  # they become paths
             reason = "it holds tables of other names than letters, digits and underscores"
-        elif not all(isinstance(found[name], kind) for name, kind in PARTS.items()):
-            reason = "it lacks required entries"
         else:
             return found
     except (FileNotFoundError, NotADirectoryError):

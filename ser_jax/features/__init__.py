@@ -17,7 +17,6 @@ import abc
 import dataclasses
 import functools
 import hashlib
-import importlib
 import json
 import math
 import re
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
 import numpy as np
 
-from ser_jax.errors import UserError, meant
+from ser_jax.errors import UserError, import_name, meant
 from ser_jax.shapes import Float32, Float64, Shaped
 
 if TYPE_CHECKING:
@@ -138,11 +137,8 @@ FRONTENDS = {  # imported when needed
 
 def named(name: str) -> type[Frontend]:
     """Return the class of a front end by its name or as "module:Name"; raise FrontendError without one."""
-    module, _, attribute = FRONTENDS.get(name, name).partition(":")
-    try:
-        found: Any = getattr(importlib.import_module(module), attribute) if attribute else None
-    except (AttributeError, ImportError, ValueError) as error:
-        raise FrontendError(f"front end {name!r}: {error}, expected module:Name") from error
+    place = FRONTENDS.get(name, name)
+    found = import_name(place, FrontendError, f"front end {name!r}") if ":" in place else None
     if not (isinstance(found, type) and dataclasses.is_dataclass(found) and hasattr(found, "extract")):
         known = ", ".join(FRONTENDS)
         raise FrontendError(f"no front end {name!r}, expected {known} or module:Name{meant(name, FRONTENDS)}")

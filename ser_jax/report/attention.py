@@ -104,15 +104,15 @@ def _corpus(config: Config, pool: Pool, machine: Machine, setting: Setting) -> d
 def measure(weights: Float[np.ndarray, "R M S"], frames: Int[np.ndarray, " M"], hop: int) -> Shares:
     """Return the shares of `COLUMNS`; `hop` is the number of frames from one segment to the next."""
     valid = attention.valid_mask(frames, weights.shape[2], hop)
-    masked, padding = attention.masked(weights, valid), attention.on_padding(weights, valid)
+    masked, (weight, largest) = attention.masked(weights, valid), attention.on_padding(weights, valid)
     return {
         "largest": attention.largest(weights),
         "largest_valid": attention.largest(masked),
         "expected": attention.expected_by_chance(valid),
         "decisive": attention.decisive(weights),
         "decisive_valid": attention.decisive(masked),
-        "padding_weight": padding.weight,
-        "padding_largest": padding.largest,
+        "padding_weight": weight,
+        "padding_largest": largest,
     }
 
 

@@ -55,64 +55,48 @@ class Laboratory:
         run.load = lambda name, *_: corpora[name]
         provenance.code_digest()  # remembered by all children
         Figure.savefig = lambda figure, file, **how: file.write(b"<svg/>")  # type: ignore[method-assign]
-        self.run("reference")
-        self.wanted = self.outcome("reference")
+        self.wanted: dict[str, str] = {}
+        self.wanted = self.ends_well("reference")
         before = time.monotonic()
         self.ends_well("again")
         self.seconds = time.monotonic() - before  # of an experiment whose programs are compiled
 
-    def fork(self, work: Callable[[], Any], log: Path) -> int:
-        """Start a child that does it and exits with what it returns; its output goes to `log`."""
-        child = os.fork()
-        if child:
+    def start(self, name: str, disturbed: Callable[[], Any] = lambda: None) -> int:
+        """Start a child that runs the experiment into the folder `name`, after it has called `disturbed`."""
+        log = self.folder / f"{name}.log"
+        log.unlink(missing_ok=True)
+        if child := os.fork():
             return child
         status: Any = 70
         try:
             os.setsid()
-            to = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(to, 1)
-            os.dup2(to, 2)
+            for stream in (1, 2):
+                os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             jax.config.update("jax_compilation_cache_dir", str(self.folder / "programs"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
             jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-            status = work() or 0
+            disturbed()
+            main("", "finetuning", finetuned, [*FLAGS, "--out", str(self.folder / name)])
         except SystemExit as end:
             status = end.code
+            if status == 0:  # the child restores the models, since Orbax has threads
+                (self.folder / f"{name}.json").write_text(json.dumps(digests(self.folder / name / "models")))
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(status if isinstance(status, int) else 71)
-
-    def start(self, name: str, disturbed: Callable[[], Any] = lambda: None) -> int:
-        """Start the experiment into the folder `name`; `disturbed` is called in the child first."""
-
-        def work() -> None:
-            disturbed()
-            try:
-                main("", "finetuning", finetuned, [*FLAGS, "--out", str(self.folder / name)])
-            except SystemExit as end:
-                if end.code == 0:  # the child restores the models, since Orbax has threads
-                    parameters = json.dumps(digests(self.folder / name / "models"))
-                    (self.folder / f"{name}.json").write_text(parameters)
-                raise
-
-        self.log(name).unlink(missing_ok=True)
-        return self.fork(work, self.log(name))
-
-    def log(self, name: str) -> Path:
-        """Return where a child's output goes."""
-        return self.folder / f"{Path(name).name}.log"
+            os._exit(status)
 
     def said(self, name: str) -> str:
         """Return the output so far of the child that runs the experiment into the folder `name`."""
-        return self.log(name).read_text(errors="replace") if self.log(name).exists() else ""
+        log = self.folder / f"{name}.log"
+        return log.read_text(errors="replace") if log.exists() else ""
 
     def wait(self, child: int, name: str) -> Ended:
-        """Wait for the end of the child whose log has this name."""
+        """Wait for the end of the child that runs the experiment into the folder `name`."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             done, status = os.waitpid(child, os.WNOHANG)
@@ -123,21 +107,15 @@ class Laboratory:
         os.waitpid(child, 0)
         raise TimeoutError(f"{name}: not done after {PATIENCE} s")
 
-    def run(self, name: str) -> None:
-        """Run the experiment to its end."""
+    def ends_well(self, name: str) -> dict[str, str]:
+        """Run it to the same end as the undisturbed experiment; return what it leaves."""
         ended = self.wait(self.start(name), name)
         assert ended.status == 0, ended
-
-    def ends_well(self, name: str) -> None:
-        """Run it to the same end as the undisturbed experiment."""
-        self.run(name)
-        self.same(name)
-
-    def same(self, name: str) -> None:
-        """Check that an experiment ended as the undisturbed one."""
         found = self.outcome(name)
-        differing = {key for key in found.keys() | self.wanted if found.get(key) != self.wanted.get(key)}
+        wanted = self.wanted or found
+        differing = {key for key in found.keys() | wanted if found.get(key) != wanted.get(key)}
         assert not differing, f"{name}: other {', '.join(sorted(differing))}"
+        return found
 
     def outcome(self, name: str) -> dict[str, str]:
         """Return digests of everything that an experiment leaves and that does not tell when."""
@@ -161,21 +139,3 @@ def digests(models: Path) -> dict[str, str]:
         arrays = jax.tree.leaves(checkpoint.restore(place, like))
         found[f"models/{place.name}"] = hashlib.sha256(b"".join(map(bytes, arrays))).hexdigest()
     return found
-
-
-def refused(ended: Ended, *sentences: str) -> None:
-    """Check for status 2, and one sentence that holds all of these."""
-    assert ended.status == 2, ended
-    assert "Traceback" not in ended.said, ended.said
-    last = ended.said.replace("\r", "\n").strip().splitlines()[-1]
-    assert last.startswith("experiments."), ended.said
-    for sentence in sentences:
-        assert sentence in last, (sentence, last)
-
-
-def until(there: Callable[[], bool]) -> None:
-    """Wait for it."""
-    deadline = time.monotonic() + 60
-    while not there():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.005)
