@@ -50,7 +50,7 @@ def read_recording(
     An offset, a channel without sound, or channels that cancel each other are logged as warnings.
 
     Args:
-      sound: a file of any length (WAV, AIFF, FLAC, OGG or MP3): its path, where ~ is the home folder, its
+      sound: a file of any length in a format of `data.formats`: its path, where ~ is the home folder, its
         bytes, or a binary file to read them from. Or samples as in `to_samples`; with their rate also as a
         pair in any order, as a dictionary of "array" (or "raw") and "sampling_rate", as of Hugging Face, or
         as a decoder of TorchCodec.
