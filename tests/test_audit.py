@@ -264,7 +264,8 @@ def test_a_report_names_all_labels_that_are_wrong(tmp_path, capsys):
         assert cli.main(["audit", database, "--source", str(tmp_path), "--workers", "1"]) == 1
         table = capsys.readouterr().out
         assert f"error    labels        {len(lines):>6}" in table
-        assert table.endswith(f"prepare would refuse it for {len(lines)} errors\n")
+        errors = len(lines) + found["findings"]["missing"]["count"]
+        assert table.endswith(f"prepare would refuse it for {errors} errors\n")
         with pytest.raises(DatabaseError, match=re.escape(places[0])):
             databases.read(database, tmp_path)
     labels.write_text(turns[1])
