@@ -237,7 +237,7 @@ def learning_curve(results: Results, rows: Sequence[Row]) -> Chart:
         sources = list(dict.fromkeys(row.train for row in column))
         for i, train in enumerate(sources):
             line = sorted((row for row in column if row.train == train), key=lambda row: samples[row.slug])
-            x = [counts.index(samples[row.slug]) + 0.4 * (i / len(sources) - 0.5) for row in line]
+            x = [counts.index(samples[row.slug]) + 0.4 * ((i + 0.5) / len(sources) - 0.5) for row in line]
             low, y, high = np.array([(row.low, row.pooled, row.high) for row in line]).T
             bars = None if results.many else np.abs([y - low, high - y])
             look: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "capsize": 2, "elinewidth": 1}
