@@ -272,6 +272,16 @@ def test_a_report_names_all_labels_that_are_wrong(tmp_path, capsys):
     assert audit.audit("iemocap", tmp_path, 1)["utterances"] == 0
 
 
+def test_a_report_names_all_rows_of_a_manifest_that_are_wrong(tmp_path):
+    write(tmp_path, "a.wav", noise(0.1))
+    rows = ["a.wav,a,low", "b.wav,a,7x", "a.wav,a,high", "c.wav,,low"]
+    (tmp_path / "m.csv").write_text("\n".join(["path,speaker,arousal", *rows]))
+    found = audit.audit("manifest", tmp_path / "m.csv", 1)
+    lines = [finding["what"] for finding in found["findings"]["labels"]["found"]]
+    assert [line.partition(":")[2].partition(":")[0] for line in lines] == ["3", "4", "5"]
+    assert (found["utterances"], found["refused"]) == (1, True)
+
+
 def test_a_missing_recording_has_a_hint(tmp_path):
     write(tmp_path, "one_two.wav", noise(0.1))
     (tmp_path / "m.csv").write_text("path,speaker,arousal\none-two.wav,a,low\n")

@@ -10,7 +10,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ser_jax.data.catalog import NUMBER, Catalog, DatabaseError, Utterance, ratings, read_table
+from ser_jax.data.catalog import (
+    NUMBER,
+    Catalog,
+    DatabaseError,
+    Utterance,
+    one_of_many,
+    ratings,
+    read_table,
+)
 from ser_jax.data.corpus import DIALOGUES, DIMENSIONS, SEX_WORDS, SEXES
 from ser_jax.data.files import children, finder, slashed
 from ser_jax.data.formats import SUFFIXES
@@ -103,30 +111,35 @@ def read(
     segments: dict[tuple[str, float, float | None], str] = {}  # to their places
     sexes: dict[str, tuple[str, str]] = {}  # speaker to sex and place
     for place, cells in rows:
-        labels: dict[str, Any] = {"emotion": cells.get("emotion", "")}
-        for name in filter(cells.get, DIMENSIONS):
-            text, words = cells[name], CLASS_NAMES.get(name, ())
-            labels[name] = _number(place, name, text, words)
-            values[name].append(labels[name])
-            is_word = text.lower() in words
-            word, other, before = first.setdefault(name, (is_word, text, place))
-            if word != is_word:
-                found = f"{name} is {text!r}, but {other!r} in {before}"
-                raise DatabaseError(f"{place}: {found}; expected all words or all numbers")
-        labels["raters"] = _raters(place, cells, values)
-        utterance = _utterance(find, place, cells, labels, allow_outside)
-        segment = os.path.normpath(utterance.path), utterance.start, utterance.stop  # however it is spelled
-        if (before := segments.setdefault(segment, place)) != place:
-            raise DatabaseError(f"{place}: {utterance.id} is already in {before}, expected it once")
-        if utterance.sex != "unknown":
-            sex, before = sexes.setdefault(utterance.speaker, (utterance.sex, place))
-            if sex != utterance.sex:
-                found = f"speaker {utterance.speaker!r} is {utterance.sex}, but {sex} in {before}"
-                raise DatabaseError(f"{place}: {found}; expected one of them")
-        utterances.append(utterance)
-    if not utterances:
+        with one_of_many():
+            labels: dict[str, Any] = {"emotion": cells.get("emotion", "")}
+            for name in filter(cells.get, DIMENSIONS):
+                text, words = cells[name], CLASS_NAMES.get(name, ())
+                labels[name] = _number(place, name, text, words)
+                values[name].append(labels[name])
+                is_word = text.lower() in words
+                word, other, before = first.setdefault(name, (is_word, text, place))
+                if word != is_word:
+                    found = f"{name} is {text!r}, but {other!r} in {before}"
+                    raise DatabaseError(f"{place}: {found}; expected all words or all numbers")
+            labels["raters"] = _raters(place, cells, values)
+            utterance = _utterance(find, place, cells, labels, allow_outside)
+            segment = (
+                os.path.normpath(utterance.path),
+                utterance.start,
+                utterance.stop,
+            )  # however it is spelled
+            if (before := segments.setdefault(segment, place)) != place:
+                raise DatabaseError(f"{place}: {utterance.id} is already in {before}, expected it once")
+            if utterance.sex != "unknown":
+                sex, before = sexes.setdefault(utterance.speaker, (utterance.sex, place))
+                if sex != utterance.sex:
+                    found = f"speaker {utterance.speaker!r} is {utterance.sex}, but {sex} in {before}"
+                    raise DatabaseError(f"{place}: {found}; expected one of them")
+            utterances.append(utterance)
+    if not rows:
         raise DatabaseError(f"{source}: no utterances, expected a row for each")
-    if not first and not any(utterance.emotion for utterance in utterances):
+    if utterances and not first and not any(utterance.emotion for utterance in utterances):
         raise DatabaseError(f"{source}: no row has a label ({', '.join(LABELS)}), expected some")
     thresholds, scales = {}, {}
     given = {"arousal": arousal_threshold, "valence": valence_threshold}

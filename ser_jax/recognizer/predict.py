@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from ser_jax.data.files import walk
 from ser_jax.data.formats import EXPECTED, SUFFIXES, URL
 from ser_jax.errors import UserError, beside, one_line
 from ser_jax.recognizer.recognizer import Prediction, Recognizer, Window, describe_all
@@ -25,8 +26,8 @@ STANDARD_INPUT = "-"
 def find_files(given: list[str]) -> list[str]:
     """Return the recordings that are meant, in order: folders and patterns are expanded.
 
-    A folder, and ** in a pattern, stand for all that is below, except hidden files and what is behind links
-    to folders. A folder or pattern without recordings is kept, to be named when its turn comes.
+    A folder stands for all that is below, and so does ** in a pattern, which follows no links to folders;
+    hidden files are left out. A folder or pattern without recordings is kept, to be named in its turn.
 
     Raises: RecordingError if standard input, "-", is given twice.
     """
@@ -34,8 +35,7 @@ def find_files(given: list[str]) -> list[str]:
     for name in given:
         path, root = Path(name), Path(name).anchor
         if name != STANDARD_INPUT and path.is_dir():
-            below = _visible(path, "**/*")
-            found += [str(file) for file in below if file.suffix.lower() in SUFFIXES] or [name]
+            found += [str(file) for file in walk(path) if file.suffix.lower() in SUFFIXES] or [name]
         elif _is_pattern(name):
             found += [*map(str, _visible(Path(root), str(path.relative_to(root))))] or [name]
         else:
