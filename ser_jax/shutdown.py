@@ -1,4 +1,4 @@
-"""How programs end: errors as one sentence, and interrupts while starting, at work and in training."""
+"""End programs: errors as one sentence, and interrupts while starting, at work and in training."""
 
 import contextlib
 import os
