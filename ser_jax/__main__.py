@@ -1,4 +1,4 @@
-"""The program `ser-jax`, also `python -m ser_jax`."""
+"""Run the program `ser-jax`, also as `python -m ser_jax`."""
 
 import sys
 

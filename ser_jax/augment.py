@@ -1,4 +1,4 @@
-"""Augmentations: pure functions of a standardized batch, inside the compiled training step.
+"""Augment standardized batches inside the compiled training step, by pure functions.
 
 Every utterance has draws of its own. The padding is set to zero afterwards.
 """

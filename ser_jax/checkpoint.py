@@ -1,4 +1,4 @@
-"""Arrays on disk and back, by Orbax: trained runs, and stacks in training, which resume to the same bits.
+"""Save and restore arrays by Orbax: trained runs, and stacks in training, which resume to the same bits.
 
 A checkpoint is a folder that appears complete or not at all:
 

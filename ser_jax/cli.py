@@ -1,4 +1,4 @@
-"""The command line `ser-jax`: every command is a function whose parameters are its flags.
+"""Define the command line `ser-jax`: every command is a function whose parameters are its flags.
 
 Commands import what they need when they run, so that `ser-jax --help` is quick.
 """

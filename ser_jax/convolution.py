@@ -1,4 +1,4 @@
-"""Convolution over time and max-pooling in one operation, without a feature map in memory.
+"""Convolve over time and max-pool in one operation, without a feature map in memory.
 
 The savings are exact: segments that hold only zeros are skipped, a maximum sends its gradient to the one
 window that produced it, and the positions of the maxima are all that the backward pass keeps. How the work is

@@ -1,4 +1,4 @@
-"""Devices, cores and memory of this host, and the hosts that compute together.
+"""Describe the devices, cores and memory of this host, and connect the hosts that compute together.
 
 JAX is imported on use: worker processes that only count cores start without it.
 """

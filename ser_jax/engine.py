@@ -1,4 +1,4 @@
-"""From single runs to their computation: stacks that fit, on the devices there are.
+"""Compute any number of runs: in stacks that fit, on the devices there are.
 
 A caller lists the runs it wants. How many of them a stack holds, whether features are streamed, and which
 device and host computes which run, is decided here. None of it changes a result by more than rounding.

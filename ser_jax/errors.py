@@ -1,4 +1,4 @@
-"""Errors that a user can fix, one sentence each: the command line prints it and exits with status 2."""
+"""Define errors that a user can fix, one sentence each, which end the command line with status 2."""
 
 import difflib
 import functools

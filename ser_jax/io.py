@@ -1,4 +1,4 @@
-"""Atomic files and folders, folder locks, and Markdown tables."""
+"""Write files and folders atomically, lock folders, and lay out Markdown tables."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""Agreement of predictions with labels: UAR, accuracy and F1 of K classes, CCC of regression.
+"""Score predictions against labels: UAR, accuracy and F1 of K classes, CCC of regression.
 
 Predictions may have leading axes, such as runs. Utterances without a label, -1 or NaN, are left out.
 """

@@ -1,4 +1,4 @@
-"""Networks as pure functions: standardized features in, outputs and attention weights out.
+"""Define networks as pure functions: standardized features in, outputs and attention weights out.
 
 The attentive CNN of Sec. 2 convolves frames over time, keeps each segment's largest responses, weighs the
 segments by attention, and classifies the weighted sum and all segments together. `Probe` is a linear

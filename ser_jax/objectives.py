@@ -1,4 +1,4 @@
-"""Losses, and objectives: what a training step minimises.
+"""Define losses, and objectives: what a training step minimises.
 
 A loss compares outputs with labels. An objective, by default the task's loss alone, sees everything that the
 step has and may add parameters of its own (heads).

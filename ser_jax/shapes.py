@@ -1,4 +1,4 @@
-"""Types of arrays with their shapes, as in `Float[Array, "B T F"]`, by jaxtyping.
+"""Name types of arrays with their shapes, as in `Float[Array, "B T F"]`, by jaxtyping.
 
 Without jaxtyping, as on an accelerator's bare image, they mean nothing; only tests check them.
 """

@@ -1,4 +1,4 @@
-"""How programs start and end: streams, errors as one sentence, interrupts at any time."""
+"""Start and end programs: closed streams, errors as one sentence, interrupts at any time."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Uncertainty of a score: confidence intervals and tests over seeds and speakers, and the range of chance.
+"""Estimate the uncertainty of scores: intervals and tests over seeds and speakers, and the range of chance.
 
 Each of R runs, trained with different seeds, predicted the same M test utterances. We want statements about
 other seeds and other speakers, so both count as samples, as readers and cases do in studies of diagnostic

@@ -1,4 +1,4 @@
-"""Tasks: what is predicted from speech, its labels, loss and scores.
+"""Define tasks: what is predicted from speech, its labels, loss and scores.
 
 A task is a frozen dataclass that meets `Task`, such as two classes of a dimension by the paper's rules, any
 classes of emotion, or numbers by the concordance correlation coefficient.

@@ -1,4 +1,4 @@
-"""Training: one run as pure functions, and stacks of runs side by side.
+"""Train one run by pure functions, and stacks of runs side by side.
 
 A run is one model: one task, fold and seed. Whatever differs between the runs of a stack is an array with a
 leading R; the features lie on the device once, and a batch is a gather. `step` and `one_epoch` train one run,

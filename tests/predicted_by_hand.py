@@ -20,7 +20,7 @@ def config(names=("de", "en"), seeds=2):
 
 
 def claimed(out, corpora=CORPORA):
-    names = [f"u{i}" for i in range(8)]
+    names = [f"u{i:03d}" for i in range(8)]
     folds = {one["name"]: [{"test": names[:6], "dev": []}, {"test": names[6:], "dev": []}] for one in corpora}
     invented.claim(out, config(tuple(one["name"] for one in corpora)), corpora, folds=folds)
     return out
@@ -28,16 +28,10 @@ def claimed(out, corpora=CORPORA):
 
 def predicted(high=HIGH, name="monolingual", train=("de",), test=("de",), rows=slice(None)):
     """Predictions of class 1 as `high` has them."""
-    facts = {
-        "utterance": np.array([f"u{i}" for i in range(8)]), "speaker": np.array(list("aabbccdd")),
-        "session": np.array(list("aabbccdd")), "cluster": np.repeat(range(4), 2),
-        "sex": np.repeat(["female", "male"], 4), "fold": FOLD, "labels": LABEL,
-    }  # fmt: skip
-    facts = {key: value[rows] for key, value in facts.items()}
-    outputs = np.stack([1 - high[:, rows], high[:, rows]], axis=-1).astype(np.float32)
-    return stored.make_predictions(
-        AROUSAL, name=name, train=train, test=test, outputs=outputs, seed=np.arange(len(high)), **facts
-    )
+    facts = {"name": name, "train": train, "test": test, "fold": FOLD}
+    facts["sex"] = np.repeat(["female", "male"], 4)
+    outputs = np.stack([1 - high, high], axis=-1)
+    return invented.cell(AROUSAL, outputs, LABEL, np.array(list("aabbccdd")), **facts).only(rows=rows)
 
 
 def keep(out, corpora=CORPORA, **how):

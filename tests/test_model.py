@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from five_runs import CONFIG, TRAINING, N, close, data, features, specs
+from five_runs import CONFIG, N, features
 from flax import linen as nn
 from jax import lax
 
-from ser_jax import engine, model, train
+from ser_jax import engine, model
 from ser_jax.convolution import Precision
 from ser_jax.devices import Machine
 from ser_jax.model import ArchitectureError, AttentiveCNN, Output, Probe, Single, apply, init, pooled
-from ser_jax.train import Data, Procedure, TrainConfig, inputs
+from ser_jax.train import Data, TrainConfig
 
 SMALL = AttentiveCNN(bands=3, frames=100, channels=5, kernel=4, stride=3, pool=4)
 EXAMPLE = Path(__file__).parents[1] / "examples" / "own_network.py"
@@ -137,20 +137,6 @@ def test_a_baseline_is_linear_in_one_number(quantity):
     model.check(config)
     with pytest.raises(ArchitectureError, match="quantity 'pitch', expected one of level, duration"):
         Single(quantity="pitch")
-
-
-def test_another_network_trains_and_predicts_in_a_stack_as_alone():
-    here = Machine.here(devices=1, budget=10**9, stacking="vmap")
-    speech, own = data(here), specs()[:2]
-    found = next(engine.compute(here, PROBE, TRAINING, speech, own))
-    params = jax.tree.map(lambda *leaves: np.stack(leaves), *(found[i].params for i in (0, 1)))
-    again = list(engine.predict_runs(here, PROBE, speech, own, params, [spec.test for spec in own]))
-    for i, spec in enumerate(own):
-        run = jax.tree.map(jnp.asarray, spec.run())
-        wanted, losses = train.fit(Procedure(PROBE, TRAINING), speech, run)
-        output = apply(PROBE, wanted, inputs(speech, run, spec.test))
-        close((found[i].params, found[i].losses, found[i].outputs), (wanted, losses, output.outputs))
-        close(again[i]._replace(embedding=None), output._replace(embedding=None))
 
 
 def test_sizes_that_make_no_network_are_named():

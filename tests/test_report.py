@@ -144,14 +144,11 @@ def test_significant_differences_are_marked_if_so_many_groups_can_show_them(tmp_
     invented.claim(tmp_path, invented.config(("de",), ("arousal",), seeds=1))
     n = 16 * sessions
     label, session = np.arange(n) % 2, np.repeat(np.arange(sessions), 16)
-    facts = {"utterance": np.arange(n).astype(str), "speaker": np.arange(n) // 8, "session": session}
-    facts = {name: values.astype(str) for name, values in facts.items()} | {"sex": np.full(n, "female")}
-    facts["cluster"] = session
-    facts |= {"train": ("de",), "test": ("de",), "labels": label, "seed": np.zeros(1, int), "fold": 0 * label}
+    facts = {"train": ("de",), "test": ("de",), "cluster": session}
     rarely = np.where(np.arange(n) % 16 < session % 3, 1 - label, label)
     for setting, taken in (("monolingual", np.arange(n) // 2 % 2), ("multilingual", rarely)):
-        outputs = np.stack([1 - taken, taken], axis=-1)[None].astype(np.float32)
-        made = stored.make_predictions(TASKS["arousal"], name=setting, outputs=outputs, **facts)
+        outputs, speaker = np.stack([1 - taken, taken], axis=-1)[None], (np.arange(n) // 8).astype(str)
+        made = invented.cell(TASKS["arousal"], outputs, label, speaker, name=setting, **facts)
         stored.write_predictions(tmp_path, made)
     results = Results(tmp_path)
     rows = results.rows(["monolingual", "multilingual"])

@@ -167,21 +167,6 @@ def test_unlabelled_rows_come_along_without_their_labels(data):
     assert not seen["valid"][8:].any()
 
 
-def test_streamed_features_train_and_predict_as_resident_ones(data, monkeypatch, tmp_path):
-    monkeypatch.setattr(train, "CHUNK", 2)
-    raw, frames = features()
-    np.save(tmp_path / "features.npy", raw)
-    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
-    streamed = Data(features=mapped, frames=frames, group=GROUP)
-    procedure = Procedure(CONFIG, TrainConfig(batch=8, epochs=2), stacking="vmap")
-    stack = train.stack([a_run(0, 30), a_run(1, 41), a_run(2, 5)])
-    state, losses = train.fit_runs(procedure, data, stack)
-    close(train.fit_runs(procedure, streamed, stack), (state, losses))
-    rows = np.tile(np.arange(N, dtype=np.int32), (3, 4))
-    inputs = stack, state.params, rows
-    close(train.predict(CONFIG, streamed, *inputs), train.predict(CONFIG, data, *inputs))
-
-
 def test_a_configuration_that_cannot_train_is_named():
     for changes, sentence in (
         ({"optimizer": "lion"}, "optimizer 'lion', expected one of adam, adamw, sgd"),

@@ -1,4 +1,4 @@
-"""Time and memory of whole programs: an experiment on a large corpus, and a recogniser.
+"""Measure time and memory of whole programs: an experiment on a large corpus, and a recogniser.
 
 Every stage is measured in a new process, on noise.
 """

@@ -1,4 +1,4 @@
-"""Training throughput in utterances x runs per second, compilation apart, beside PyTorch.
+"""Measure training in utterances x runs per second, compilation apart, beside PyTorch.
 
 Variants of training run interleaved in one process, so that other load on the machine affects all of them
 alike. The workload is noise with the size and the lengths of IEMOCAP.

@@ -1,4 +1,4 @@
-"""The attentive CNN in PyTorch, as one would write it there: what the benchmark compares with."""
+"""Implement the attentive CNN in PyTorch, as one would write it there, for the benchmark."""
 
 import time
 from collections.abc import Callable

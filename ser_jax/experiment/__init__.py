@@ -1,4 +1,4 @@
-"""What experiments share: configuration, settings, runs, results on disk, and their command line."""
+"""Share what experiments need: configuration, settings, runs, results on disk, and a command line."""
 
 from collections.abc import Callable
 from typing import Any, NoReturn

@@ -1,4 +1,4 @@
-"""The command line of an experiment: tyro makes a flag of every field of the configuration."""
+"""Parse the command line of an experiment: tyro makes a flag of every field of the configuration."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The configuration of an experiment: one tree of frozen dataclasses, the only source of defaults.
+"""Configure an experiment by one tree of frozen dataclasses, the only source of defaults.
 
 Every field is a flag of the experiments' command line, and the whole tree is stored with the results.
 """

@@ -1,4 +1,4 @@
-"""Where results come from: the code they depend on, the machine, the versions, the commit."""
+"""Describe where results come from: the code they depend on, the machine, the versions, the commit."""
 
 import ast
 import functools

@@ -1,4 +1,4 @@
-"""A results folder on disk: what was run, the predictions, the models, and how they were trained.
+"""Store the results of an experiment: what was run, the predictions, the models, and how they were trained.
 
     config.json            configuration, corpora, folds, code digest, settings, tables, sessions
     predictions/*.npz      the predictions of a setting's runs for a tested corpus
@@ -41,8 +41,7 @@ from ser_jax.tasks import Task, average
 CONFIG = "config.json"
 PROTOCOL = ("config", "corpora", "folds", "code")  # equal for all results of a folder
 HASHED = (*PROTOCOL, "settings")
-PARTS = {"config": dict, "corpora": list, "folds": dict, "settings": dict, "missing": list, "tables": dict,
-         "sessions": list}  # fmt: skip
+FILLED: dict[str, Any] = {"settings": {}, "missing": [], "tables": {}, "sessions": []}  # bit by bit
 NEUTRAL = ("out", "data_dir", "compute")  # parts of the tree that change no result
 FOLDERS = ("predictions", "models", "training")
 BY_UTTERANCE = ("utterance", "speaker", "session", "cluster", "sex", "fold", "labels")
@@ -300,7 +299,7 @@ def claim(
     if not (out / CONFIG).exists():
         if orphans := [name for name in FOLDERS if (out / name).exists()]:
             raise ResultsError(f"{out} holds {' and '.join(orphans)} but no {CONFIG}; choose another --out")
-        _write(out, wanted | {name: kind() for name, kind in PARTS.items() if name not in wanted})
+        _write(out, wanted | FILLED)
         return
     for folder in (out, *(out / name for name in FOLDERS)):
         for partial in folder.glob(f".*{io.PARTIAL}"):  # left by a killed process

@@ -1,4 +1,4 @@
-"""Settings: what an experiment trains and tests, as values; the paper's are made from a configuration.
+"""Define what an experiment trains and tests, as values; the paper's are made from a configuration.
 
 A setting is complete: it carries corpora, task, network, training, front end and standardization, and plans
 its own runs, of the rows of a `Pool` of all corpora. Nothing is inferred from its name.

@@ -1,4 +1,4 @@
-"""Front ends, which compute the features [T, F] of a network from 16 kHz samples.
+"""Compute the features [T, F] of a network from 16 kHz samples, by front ends.
 
 `logmel` (the paper's) and `waveform` are chosen by name, any other class by "module:Name". The paper's
 features are 26 log-mel bands of 25 ms windows every 10 ms (Sec. 2). It does not specify the rest:

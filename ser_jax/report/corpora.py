@@ -1,4 +1,4 @@
-"""Tables about prepared corpora: class counts beside the published ones, and when speech starts."""
+"""Tabulate prepared corpora: class counts beside the published ones, and when speech starts."""
 
 import contextlib
 from collections import Counter
