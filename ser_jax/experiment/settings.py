@@ -458,24 +458,28 @@ def learning_curve(config: Config) -> list[Setting]:
     return [*crosslingual(config), *itertools.chain(*sizes)]
 
 
-def transfer(config: Config) -> list[Setting]:
-    """Return (c) from every corpus to every other, from all others, and from all other languages.
+def from_many(config: Config) -> list[Setting]:
+    """Return (c) from all other corpora to each, and from all those of other languages.
 
-    All of them once more for each mode of `--adapted`. Corpora of several languages share one if any does.
+    Both once more for each mode of `--adapted`. Corpora of several languages share one if any does.
     """
     languages = {name: set(facts(name, config.data_dir).language) for name in config.corpora}
-    found = across(config)
-    modes = [("", {}), *((f"_{mode}", {"standardize": mode}) for mode in config.protocol.adapted)]
+    modes: list[tuple[str, dict[str, Any]]] = [("", {})]
+    modes += [(f"_{mode}", {"standardize": mode}) for mode in config.protocol.adapted]
+    found = []
     for task, target, (suffix, changes) in itertools.product(config.tasks, config.corpora, modes):
         others = tuple(name for name in config.corpora if name != target)
         foreign = tuple(name for name in others if not languages[name] & languages[target])
         for name, train in (("other_corpora", others), ("other_languages", foreign)):
-            beside = {"beside": name} if suffix else {}
+            own = changes | {"beside": name if suffix else ""}
             if train:
-                plan: Any = whole_corpora
-                own = setting(config, name + suffix, task, train, (target,), plan, **changes, **beside)
-                found.append(own)
+                found.append(setting(config, name + suffix, task, train, (target,), whole_corpora, **own))
     return found
+
+
+def transfer(config: Config) -> list[Setting]:
+    """Return (c) from every corpus to every other, from all others, and from all other languages."""
+    return [*across(config), *from_many(config)]
 
 
 def english_1308(config: Config) -> list[Setting]:
