@@ -48,7 +48,8 @@ class TrainConfig:
       batch: utterances a step; the last step of an epoch takes those that are left.
       epochs: the weights after the last one are the result.
       optimizer: adam, adamw, or sgd with a momentum of 0.9.
-      weight_decay: of adamw and sgd, decoupled from the gradient.
+      weight_decay: of all parameters but biases. With adam and sgd it is an L2 penalty, half of it times the
+        sum of squares; with adamw it is decoupled from the gradient.
       class_weights: none, or balanced: weights in the loss in inverse proportion to a class's training
         utterances, 1 on average over them.
       augment: applied to every batch.
@@ -66,8 +67,6 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_choices(self, TrainError)
-        if self.optimizer == "adam" and self.weight_decay:
-            raise TrainError(f"a weight decay of {self.weight_decay} with adam, expected adamw or sgd")
         if not self.learning_rate > 0 or self.weight_decay < 0 or self.batch < 1 or self.epochs < 0:
             raise TrainError(
                 f"learning rate {self.learning_rate}, weight decay {self.weight_decay}, batch {self.batch}, "
@@ -76,12 +75,17 @@ class TrainConfig:
 
     @property
     def gradient_transformation(self) -> optax.GradientTransformation:
-        if self.optimizer == "adam":
-            return optax.adam(self.learning_rate)
         if self.optimizer == "adamw":
-            return optax.adamw(self.learning_rate, weight_decay=self.weight_decay)
-        decay = optax.add_decayed_weights(self.weight_decay)
-        return optax.chain(optax.trace(decay=0.9), decay, optax.scale(-self.learning_rate))
+            return optax.adamw(self.learning_rate, weight_decay=self.weight_decay, mask=_are_no_biases)
+        adam, sgd = optax.adam(self.learning_rate), optax.sgd(self.learning_rate, momentum=0.9)
+        rule = adam if self.optimizer == "adam" else sgd
+        if not self.weight_decay:
+            return rule
+        return optax.chain(optax.add_decayed_weights(self.weight_decay, _are_no_biases), rule)
+
+
+def _are_no_biases(params: Tree) -> Tree:
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 @jax.tree_util.register_dataclass

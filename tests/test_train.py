@@ -8,11 +8,13 @@ import numpy as np
 import optax
 import pytest
 from five_runs import CONFIG, GROUP, N, a_run, close, equal, features
+from sklearn.linear_model import LogisticRegression
 
 from ser_jax import model, train
 from ser_jax.augment import Gain
+from ser_jax.data.standardize import Scaler
 from ser_jax.objectives import ccc_loss, cross_entropy
-from ser_jax.train import Batch, Data, Procedure, TrainConfig, TrainError
+from ser_jax.train import Batch, Data, Procedure, Runs, TrainConfig, TrainError, stack
 
 pytestmark = pytest.mark.usefixtures("hastily")
 STEADY = dataclasses.replace(CONFIG, dropout=0.0)
@@ -79,26 +81,32 @@ def test_the_last_partial_batch_counts_by_its_mask(data):
     close(value(batch._replace(mask=np.arange(8) < 5)), value(a_batch(run.train[:5])))
 
 
-DECAYED = optax.chain(optax.sgd(0.1, momentum=0.9), optax.add_decayed_weights(-0.1 * 0.5))
+def kernels(params):
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
 RULES = [
     (TrainConfig(), optax.adam(1e-3)),
-    (TrainConfig(optimizer="adamw", weight_decay=0.1), optax.adamw(1e-3, weight_decay=0.1)),
-    (TrainConfig(optimizer="sgd", learning_rate=0.1, weight_decay=0.5), DECAYED),
+    (TrainConfig(weight_decay=0.2), optax.adam(1e-3)),
+    (TrainConfig(optimizer="adamw", weight_decay=0.1), optax.adamw(1e-3, weight_decay=0.1, mask=kernels)),
+    (TrainConfig(optimizer="sgd", learning_rate=0.1, weight_decay=0.5), optax.sgd(0.1, momentum=0.9)),
 ]
 
 
-@pytest.mark.parametrize(("training", "rule"), RULES, ids=["adam", "adamw", "sgd with decay"])
+@pytest.mark.parametrize(("training", "rule"), RULES, ids=["adam", "adam with L2", "adamw", "sgd with L2"])
 def test_a_step_is_the_optimizers_on_the_mean_cross_entropy(data, training, rule):
     run = a_run(8, 8)
     state = train.start(STEADY, training, run)
 
     def plain(params):
         logits = model.apply(STEADY, params, train.inputs(data, run, run.train)).outputs
-        return -jax.nn.log_softmax(logits)[jnp.arange(8), run.labels[run.train]].mean()
+        loss = -jax.nn.log_softmax(logits)[jnp.arange(8), run.labels[run.train]].mean()
+        squares = sum((leaf**2).sum() for leaf in jax.tree.leaves(params) if leaf.ndim > 1)
+        return loss, loss + (0 if training.optimizer == "adamw" else training.weight_decay / 2 * squares)
 
     wanted, moments = state.params, rule.init(state.params)
     for _ in range(2):
-        value, gradient = jax.jit(jax.value_and_grad(plain))(wanted)
+        value, gradient = plain(wanted)[0], jax.jit(jax.grad(lambda own: plain(own)[1]))(wanted)
         updates, moments = rule.update(gradient, moments, wanted)
         wanted = optax.apply_updates(wanted, updates)
         state, found = step(training, data, run, state, a_batch(run.train))
@@ -170,7 +178,6 @@ def test_unlabelled_rows_come_along_without_their_labels(data):
 def test_a_configuration_that_cannot_train_is_named():
     for changes, sentence in (
         ({"optimizer": "lion"}, "optimizer 'lion', expected one of adam, adamw, sgd"),
-        ({"weight_decay": 0.1}, "a weight decay of 0.1 with adam, expected adamw or sgd"),
         ({"learning_rate": float("nan")}, "learning rate nan, .* expected a rate above 0"),
     ):
         with pytest.raises(TrainError, match=sentence):
@@ -194,3 +201,29 @@ def test_balanced_class_weights_give_every_class_the_same_part_of_the_loss(data)
     close((place(state.params, 0), losses[:, 0]), wanted)
     with pytest.raises(TrainError, match="balanced class weights for a task of numbers"):
         train.balanced(dataclasses.replace(run, labels=jnp.zeros((N, 2))), 2)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_probe_converges_to_logistic_regression_from_any_seed(classes):
+    """Compare with scikit-learn's probabilities for the same penalty, since the probe is convex."""
+    rng, count, decay = np.random.default_rng(classes), 60, 0.03
+    x = rng.normal(size=(count, 5, 3)).astype(np.float32)
+    labels = rng.integers(0, classes, count)
+    x[..., 0] += labels[:, None] - 1
+    probe = model.Probe(3, 5, classes)
+    training = TrainConfig(learning_rate=0.02, batch=count, epochs=1500, weight_decay=decay)
+    placed = Data(features=x.reshape(count, -1), frames=np.full(count, 5), group=np.zeros(count, np.int32))
+    scaler = Scaler(np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32))
+    rows = np.arange(count, dtype=np.int32)
+    runs = [
+        Runs(key=train.key(seed, 0, 0), train=rows, count=count, labels=labels, scaler=scaler)
+        for seed in range(2)
+    ]
+    state, _ = train.fit_runs(Procedure(probe, training), jax.tree.map(jnp.asarray, placed), stack(runs))
+    found = jax.vmap(lambda params: jax.nn.softmax(model.apply(probe, params, x).outputs))(state.params)
+    # Two classes have one vector of weights there, and here two opposite ones with half of its square sum.
+    strength = (2 if classes == 2 else 1) / (decay * count)
+    numbers = np.asarray(model.pooled(x))
+    expected = LogisticRegression(C=strength, tol=1e-9, max_iter=5000).fit(numbers, labels)
+    for one in found:
+        np.testing.assert_allclose(one, expected.predict_proba(numbers), atol=1e-3)
