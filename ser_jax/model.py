@@ -247,32 +247,12 @@ class Single(Probe):
         return jnp.log2(4 * count / self.frames)  # 0 for a quarter
 
 
-class _Linear(nn.Module):
-    config: Probe
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B T F"], training: bool) -> Output:
-        c, numbers = self.config, self.config.numbers(x)
-        dropped = nn.Dropout(c.dropout, deterministic=not training)(numbers)
-        classifier = nn.Dense(c.outputs, kernel_init=GLOROT, precision=EXACT, name="classifier")
-        return Output(classifier(dropped), jnp.ones((len(x), 1)), numbers)
-
-
 @dataclasses.dataclass(frozen=True)
-class AttentivePooling:
+class AttentivePooling(Probe):
     """A linear classifier of the features' mean and standard deviation under the paper's attention.
 
     Every frame is a segment; padding has no weight.
-
-    Attributes:
-      bands, frames, outputs: F, T and K.
-      dropout: share of the 2 F statistics dropped in training.
     """
-
-    bands: int = 26
-    frames: int = 750
-    outputs: int = 2
-    dropout: float = 0.0
 
     @property
     def segments(self) -> int:
@@ -280,23 +260,32 @@ class AttentivePooling:
         return self.frames
 
     def network(self) -> nn.Module:
-        return _AttentivePooling(self)
+        return _AttentiveLinear(self)
 
 
-class _AttentivePooling(nn.Module):
-    config: AttentivePooling
+class _Linear(nn.Module):
+    config: Probe
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T F"], training: bool) -> Output:
-        c = self.config
-        w = self.param("attention", nn.initializers.zeros, (c.bands, 1))[:, 0]  # begins as the mean
-        valid = jnp.arange(c.frames)[None, :] < jnp.maximum(valid_frames(x), 1)[:, None]
+        c, (numbers, attention) = self.config, self.weighted(x)
+        dropped = nn.Dropout(c.dropout, deterministic=not training)(numbers)
+        classifier = nn.Dense(c.outputs, kernel_init=GLOROT, precision=EXACT, name="classifier")
+        return Output(classifier(dropped), attention, numbers)
+
+    def weighted(self, x: Float[Array, "B T F"]) -> tuple[Float[jax.Array, "B D"], Float[jax.Array, "B S"]]:
+        """Return what the classifier sees, and the weights of the segments."""
+        return self.config.numbers(x), jnp.ones((len(x), 1))
+
+
+class _AttentiveLinear(_Linear):
+    def weighted(self, x: Float[Array, "B T F"]) -> tuple[Float[jax.Array, "B D"], Float[jax.Array, "B S"]]:
+        w = self.param("attention", nn.initializers.zeros, (self.config.bands, 1))[:, 0]  # begins as the mean
+        valid = jnp.arange(x.shape[1])[None, :] < jnp.maximum(valid_frames(x), 1)[:, None]
         mean, attention = jax.vmap(attend, (0, None, 0))(x, w, valid)
         square = jnp.einsum("bt,btf->bf", attention, (x - mean[:, None, :]) ** 2, precision=EXACT)
-        statistics = jnp.concatenate([mean, jnp.sqrt(jnp.maximum(square, LEAST_VARIANCE))], axis=1)
-        dropped = nn.Dropout(c.dropout, deterministic=not training)(statistics)
-        classifier = nn.Dense(c.outputs, kernel_init=GLOROT, precision=EXACT, name="classifier")
-        return Output(classifier(dropped), attention, statistics)
+        deviation = jnp.sqrt(jnp.maximum(square, LEAST_VARIANCE))
+        return jnp.concatenate([mean, deviation], axis=1), attention
 
 
 def valid_frames(x: Float[Array, "B T F"]) -> Int[jax.Array, "B"]:
