@@ -109,7 +109,7 @@ print(sorted(heavy & set(sys.modules)))
 @pytest.mark.parametrize(
     ("place", "value", "sentence"),
     [
-        ("format", "another", "not a ser_jax recogniser of version 3: train the model again"),
+        ("format", "another", "not a ser_jax recogniser of version 4: train the model again"),
         ("version", 2, "train the model again"),
         ("facts", [], "TypeError"),
         ("facts.seeds", 3, "attention float32 [2, 4, 1], expected float32 [3, 4, 1] as config.json says"),
@@ -117,6 +117,11 @@ print(sorted(heavy & set(sys.modules)))
         ("frontend.class", "os:system", "os:system is no Frontend"),
         ("frontend.seconds", 1e9, "windows of 100000000000 frames of 26 numbers are too large"),
         ("frontend.seconds", -1, "its seconds are -1, expected a positive number"),
+        (
+            "features.dims",
+            27,
+            "but it was trained on {'name': 'logmel', 'rate': 100.0, 'frames': 750, 'dims': 27",
+        ),
         ("frontend.more", 1, "unexpected keyword argument 'more'"),
         ("frontend.seconds", 5.0, "name, frames, bands and outputs"),
         ("tasks.arousal.task.dimension", "tension", "dimension 'tension', expected one of arousal, valence"),

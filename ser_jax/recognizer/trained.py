@@ -32,7 +32,7 @@ from ser_jax.shapes import Float, Float32, Int
 from ser_jax.tasks import Task
 
 FORMAT = "ser_jax recogniser"
-VERSION = 3
+VERSION = 4
 LARGEST = 10_000_000  # numbers in the features of a window, 40 MB
 Share = TypeVar("Share", float, np.ndarray, jax.Array)
 
@@ -139,6 +139,7 @@ def write(folder: Path, trained: Trained) -> None:
         "format": FORMAT,
         "version": VERSION,
         "frontend": _encode(trained.frontend),
+        "features": features.describe(trained.frontend),
         "tasks": tasks,
         "facts": trained.facts,
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -183,9 +184,12 @@ def _encode(value: Any) -> dict[str, Any]:
 def _decode(content: dict[str, Any], interface: type) -> Any:
     """Return the dataclass that `_encode` described.
 
-    Only classes of modules that are imported already are found, and only those with the public methods of
-    `interface` are called.
+    Only the package's front ends and classes of modules that are imported already are found, and only those
+    with the public methods of `interface` are called.
     """
+    for known, place in features.FRONTENDS.items():
+        if place == content["class"]:
+            features.named(known)  # imports it
     module, _, name = content["class"].partition(":")
     if module not in sys.modules:
         raise ModelError(f"{content['class']} does not come with ser_jax: import {module} first")
@@ -222,6 +226,8 @@ def _decode_config(config: dict[str, Any]) -> Trained:
             lambda leaf: jax.ShapeDtypeStruct((seeds, *leaf.shape), leaf.dtype), model.shapes(network)
         )
         tasks[name] = TaskModel(task, network, params, temperature)
+    if (computed := features.describe(frontend)) != config["features"]:
+        raise ModelError(f"its front end computes {computed}, but it was trained on {config['features']}")
     vector = jax.ShapeDtypeStruct((frontend.dims,), np.float32)
     return Trained(frontend, Scaler(vector, vector), tasks, config["facts"])
 
