@@ -21,6 +21,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from ser_jax import __version__, shutdown
 from ser_jax.data.databases import DATABASES
+from ser_jax.data.labels import Rule
 from ser_jax.errors import UserError
 from ser_jax.features import FRONTENDS, Frontend, LogMel, make
 
@@ -48,7 +49,7 @@ Database = Annotated[Positional[str], arg(help=f"One of {', '.join(DATABASES)}."
 Source = Annotated[Path, arg(help="Folder of the database, or the CSV file of a manifest.")]
 Workers = Annotated[int | None, _number(int, 1, 1024), arg(help="Processes; all cores by default.")]
 DataDir = Annotated[Path | None, arg(help="$TFDS_DATA_DIR or ~/tensorflow_datasets by default.")]
-LabelRule = Annotated[Literal["footnote", "table1"], arg(help="How annotations become classes.")]
+LabelRule = Annotated[Rule, arg(help="How annotations become classes.")]
 Model = Annotated[Path | None, arg(help="Folder that ser-jax train wrote; a demonstration by default.")]
 Json = Annotated[bool, arg(help="Print JSON.")]
 Features = Annotated[str, arg(help=f"Front end: {', '.join(FRONTENDS)}, or module:Name.")]

@@ -1,6 +1,7 @@
 """Corpora in memory: several as one, and batches for training loops outside this package."""
 
 import dataclasses
+from typing import get_args
 
 import jax
 import numpy as np
@@ -82,7 +83,7 @@ def test_a_key_shuffles_and_another_key_otherwise():
     assert list(range(60)) != first != other
 
 
-@pytest.mark.parametrize("mode", standardize.MODES)
+@pytest.mark.parametrize("mode", get_args(standardize.Mode))
 def test_features_are_standardised_and_their_padding_zero(mode):
     scaler, group = standardize.fit_scaler(mode, SUMS, MEMBER, np.arange(30)), standardize.group(mode, MEMBER)
     found = joined(list(batches(CORPUS, ROWS, 3, scaler=scaler, group=group)))["features"]

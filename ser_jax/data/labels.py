@@ -1,5 +1,7 @@
 """Classes of annotations, by one of the paper's two rules, and the annotations that emotions stand for."""
 
+from typing import Literal, get_args
+
 import numpy as np
 
 from ser_jax.data.corpus import Facts
@@ -7,7 +9,7 @@ from ser_jax.errors import UserError, meant
 from ser_jax.shapes import Int
 
 CLASS_NAMES = {"arousal": ("low", "high"), "valence": ("negative", "positive")}
-RULES = ("footnote", "table1")
+Rule = Literal["footnote", "table1"]
 
 # The arousal (0 low, 1 high) and the valence (0 negative, 1 positive) that an emotion stands for. All but
 # calm are clustered so by B. Schuller et al., "Acoustic emotion recognition: a benchmark comparison of
@@ -67,7 +69,7 @@ def classes(corpus: Facts, dimension: str, rule: str = "footnote") -> Int[np.nda
     Returns: 0 low or negative, 1 high or positive, -1 not annotated.
     Raises: LabelError if there is no such dimension or rule.
     """
-    for what, name, known in (("dimension", dimension, CLASS_NAMES), ("label rule", rule, RULES)):
+    for what, name, known in (("dimension", dimension, CLASS_NAMES), ("label rule", rule, get_args(Rule))):
         if name not in known:
             hint = meant(name, known)
             raise LabelError(f"no {what} {name!r}, expected one of {', '.join(known)}{hint}")

@@ -18,7 +18,7 @@ paper's reference [8]); dimensions, frames and protocol are ours. It uses no lab
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from ser_jax.shapes import Float, Int
 if TYPE_CHECKING:
     from ser_jax.devices import Gathered
 
-MODES = ("train", "corpus", "speaker", "utterance", "none")
+Mode = Literal["train", "corpus", "speaker", "utterance", "none"]
 CONSTANT = 1e-5  # of the mean; a dimension with a smaller standard deviation is only centred
 BLOCK = 5_000_000  # numbers converted to float64 at once, 40 MB
 CELL = 0.01  # dB; quantiles are off by half of it at most

@@ -16,6 +16,8 @@ from tyro.conf import Suppress
 
 from ser_jax import features
 from ser_jax.augment import AUGMENTATIONS
+from ser_jax.data.labels import Rule
+from ser_jax.data.standardize import Mode
 from ser_jax.devices import Stacking
 from ser_jax.errors import UserError, check_choices, import_name, meant
 from ser_jax.features import FRONTENDS, Frontend, LogMel
@@ -30,7 +32,6 @@ MODELS: dict[str, Any] = {
     "probe": Probe,
 }
 LOGMEL, ATTENTIVE_CNN, TRAIN = LogMel(), AttentiveCNN(), TrainConfig()
-Standardize = Literal["train", "corpus", "speaker", "utterance", "none"]
 
 
 class ConfigError(UserError):
@@ -83,13 +84,13 @@ class ProtocolConfig:
     finetune_samples: int = 100
     finetune_epochs: int = 10
     finetune_draw: Literal["split", "disjoint", "pooled"] = "split"
-    standardize: Standardize = "train"
-    adapted: tuple[Standardize, ...] = ()
+    standardize: Mode = "train"
+    adapted: tuple[Mode, ...] = ()
     baselines: tuple[Literal["level", "duration"], ...] = ()
     most: int | None = None
     cut: Literal["training", "all"] = "training"
     trim: float | None = None
-    label_rule: Literal["footnote", "table1"] = "footnote"
+    label_rule: Rule = "footnote"
 
     def __post_init__(self) -> None:
         at_least(self, seeds=1, folds=2, finetune_samples=1, finetune_epochs=1, most=1)

@@ -119,7 +119,7 @@ class Pool(Concatenated):
         return standardize.Membership(self.corpus, fold, np.unique(self.speaker_id, return_inverse=True)[1])
 
     def data(self, mode: str, train: tuple[str, ...] | None) -> Data:
-        """Return the features of all rows, to be standardized by a mode of `standardize.MODES`.
+        """Return the features of all rows, to be standardized by a `standardize.Mode`.
 
         Histograms are equalized towards the corpora `train`, unless that is None.
         """
@@ -168,7 +168,7 @@ class Setting:
     frontend: Frontend
     model: Architecture
     training: TrainConfig
-    standardize: str  # one of `standardize.MODES`
+    standardize: str  # a `standardize.Mode`
     plan: Callable[[Pool, "Setting"], list[RunSpec]]  # by `run_spec`
     seeds: int  # runs per fold
     equalize: bool = False  # histograms towards the training corpora first

@@ -79,7 +79,7 @@ def train(
       data_dir: where the corpora were prepared; None for the usual place.
       name: of the model; None for the folder's.
       frontend: that the corpora were prepared with.
-      label_rule: of arousal and valence, one of `data.labels.RULES`.
+      label_rule: of arousal and valence, a `data.labels.Rule`.
       options: `seeds` and `epochs`, as of `fit`.
     Raises: UserError (a subclass) if a corpus or task is unknown, corpora are unfit, or `out` is not empty.
     """
