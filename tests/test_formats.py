@@ -114,8 +114,13 @@ STRANGERS = {
     b"<!DOCTYPE html><html>": "is a web page",
     b"\xef\xbb\xbf\n<HTML lang=en>": "is a web page",
     b"<?xml version='1.0'?><Error>": "is a web page",
+    b"<!-- saved -->\n<html>": "is a web page",
+    b"<head><title>404": "is a web page",
     b"PK\3\4\x14\0": "is an archive, expected a recording: unpack it first",
     b"\x1f\x8b\x08\0": "is an archive",
+    b"BZh91AY&SY": "is an archive",
+    b"\xfd7zXZ\0": "is an archive",
+    b"speech.wav".ljust(257, b"\0") + b"ustar\0": "is an archive",
     b"--1234\r\nContent-Disposition: form-data\r\n\r\nRIFF": ".*form.*curl --data-binary @speech.wav",
     b"RIFF$}WAVEfmt \x10\x01\x01": ".*form.*curl --data-binary",  # curl -d drops zeros and line breaks
     b'{"audio": "UklGRg=="}': "is JSON",

@@ -57,10 +57,12 @@ EXTRA = 'pip install "ser_jax[formats]"'
 IS_URL = "is a URL, expected a recording: download it first, as curl -LO does"
 STRANGERS = {  # first bytes to a sentence
     rb"version https://git-lfs": "is a Git LFS pointer, expected the recording: git lfs pull fetches it",
-    rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml)": (
+    rb"(?i)(\xef\xbb\xbf)?\s*<[!?a-z]": (
         "is a web page, expected a recording: download the file that it links to"
     ),
-    rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!": "is an archive, expected a recording: unpack it first",
+    rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!|BZh|\xfd7zXZ|.{257}ustar": (
+        "is an archive, expected a recording: unpack it first"
+    ),
     rb"--\S+\r?\nContent-|RIFF.{0,3}WAVE": (
         "is the body of a form, expected a recording's own bytes: curl --data-binary @speech.wav sends them"
     ),
