@@ -60,7 +60,7 @@ def read_recording(
     Raises: AudioError, which names the file, or RecordingError.
     """
     sound, rate = _with_rate(sound, rate)
-    if isinstance(sound, bytes):
+    if isinstance(sound, (bytes, bytearray, memoryview)):
         sound = io.BytesIO(sound)
     if hasattr(sound, "read"):
         return _read_open(sound, rate, check, name or str(getattr(sound, "name", "the file")))
@@ -110,7 +110,7 @@ def _read_open(sound: IO[bytes], rate: float | None, check: Check, name: str) ->
     with temporary_file() as (file, path):
         try:
             shutil.copyfileobj(sound, file)
-        except TypeError as error:
+        except (TypeError, UnicodeDecodeError) as error:
             raise RecordingError(f'{name}: opened as text, expected open(path, "rb")') from error
         file.flush()
         try:
