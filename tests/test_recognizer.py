@@ -281,6 +281,22 @@ def test_every_form_of_a_recording_is_predicted_alike(tmp_path, small, form, mon
         arguments[0].close()
 
 
+def test_a_file_whose_header_states_no_length_is_named_as_it_was_given(tmp_path, caplog):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, recognisers.speech(1.0), RATE)
+    data = bytearray(path.read_bytes())
+    data[40:44] = bytes(4)
+    path.write_bytes(data)
+    for sound, name, shown in (
+        (path, None, path),
+        (bytes(data), None, "the file"),
+        (path, "speech", "speech"),
+    ):
+        assert read_recording(sound, name=name).seconds == 1
+        assert caplog.messages == [f"{shown}: its header states no length, read to the end"]
+        caplog.clear()
+
+
 def test_features_are_those_of_training(tmp_path):
     for rate in (16_000, 44_100):
         soundfile.write(tmp_path / "a.wav", recognisers.speech(9.0, rate), rate)

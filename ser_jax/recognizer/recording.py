@@ -47,7 +47,8 @@ def read_recording(
 ) -> Recording:
     """Read a recording: average its channels and resample it to 16 kHz.
 
-    An offset, a channel without sound, or channels that cancel each other are logged as warnings.
+    An offset, a channel without sound, channels that cancel each other, or a header that states no length are
+    logged as warnings.
 
     Args:
       sound: a file of any length in a format of `data.formats`: its path, where ~ is the home folder, its
@@ -64,7 +65,7 @@ def read_recording(
         sound = io.BytesIO(sound)
     if hasattr(sound, "read"):
         return _read_open(sound, rate, check, name or str(getattr(sound, "name", "the file")))
-    mix, (lowest, highest), path = audio.Downmix(), audio.RATES, None
+    mix, (lowest, highest), path, found = audio.Downmix(), audio.RATES, None, []
     if isinstance(sound, (str, os.PathLike)):
         path = Path(os.path.expanduser(os.fsdecode(sound)))  # noqa: PTH111  Path's own refuses ~x.wav
         if rate is not None:
@@ -72,6 +73,7 @@ def read_recording(
         if _URL.match(str(sound)):
             raise RecordingError(f"{sound}: a URL, expected a file: download it first")
         with audio.opened(path) as file:
+            found += [audio.UNSTATED] if file.unstated else []
             recording = _resample(file.rate, map(mix, file.blocks()), check)
     elif not (isinstance(rate, NUMBER) and lowest <= rate <= highest):
         raise RecordingError(f"rate {rate!r} of samples, expected {lowest} to {highest} Hz")
@@ -80,9 +82,9 @@ def read_recording(
         blocks = np.split(samples, range(audio.BLOCK, len(samples), audio.BLOCK))
         recording = _resample(rate, map(mix, blocks), check)
     if len(recording.samples) < WINDOW:
-        found = f"{recording.seconds:.4f} s of sound, expected at least one frame of {WINDOW / RATE} s"
-        raise RecordingError(found) if path is None else audio.AudioError(path, "too short", found)
-    for _, reason in mix.findings():
+        short = f"{recording.seconds:.4f} s of sound, expected at least one frame of {WINDOW / RATE} s"
+        raise RecordingError(short) if path is None else audio.AudioError(path, "too short", short)
+    for reason in [*found, *(reason for _, reason in mix.findings())]:
         _log.warning("%s: %s", one_line(name or str(path or "samples")), reason)
     return recording
 
