@@ -69,7 +69,7 @@ STRANGERS = {  # first bytes to a sentence
     rb"\s*(\{\s*[\"}]|\[\s*[\[{\"\d\]-])": "is JSON, expected a recording's own bytes",
     rb"https?://": IS_URL,
 }
-URL = re.compile(r"https?:/", re.IGNORECASE)  # a path has one slash
+URL = re.compile("[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a path has one slash
 HEAD = 1024  # bytes that are looked at
 
 

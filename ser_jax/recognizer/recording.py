@@ -4,7 +4,6 @@ import contextlib
 import io
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +12,7 @@ from typing import IO, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ser_jax.data import audio
+from ser_jax.data import audio, formats
 from ser_jax.errors import UserError, one_line
 from ser_jax.features import HOP, RATE, WINDOW, frame_count, logmel
 from ser_jax.shapes import Float, Float32, Float64
@@ -21,7 +20,6 @@ from ser_jax.shapes import Float, Float32, Float64
 CHANNELS = 8  # at most, of an array whose channels come first; no recording has so few samples
 NUMBER = (int, float, np.number)
 DESCRIPTORS = Path("/proc/self/fd")  # Linux: the open files by number
-_URL = re.compile("[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 Check: TypeAlias = Callable[[], None]  # raises an exception to end what calls it
 
@@ -70,8 +68,8 @@ def read_recording(
         path = Path(os.path.expanduser(os.fsdecode(sound)))  # noqa: PTH111  Path's own refuses ~x.wav
         if rate is not None:
             raise RecordingError(f"rate {rate} for the file {path}, expected none: the file states its own")
-        if _URL.match(str(sound)):
-            raise RecordingError(f"{sound}: a URL, expected a file: download it first")
+        if formats.URL.match(str(sound)) and not path.exists():
+            raise RecordingError(f"{sound}: {formats.IS_URL}")
         with audio.opened(path) as file:
             found += [audio.UNSTATED] if file.unstated else []
             recording = _resample(file.rate, map(mix, file.blocks()), check)
