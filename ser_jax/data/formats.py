@@ -50,6 +50,7 @@ FORMATS = (
     Format("AMR", rb"#!AMR", ".amr .awb", "amr", False, False),
     Format("AC-3", rb"\x0bw", ".ac3", "ac3", False, False),
     Format("MPEG", rb"\0\0\x01\xba", ".mpg .mpeg", "mpeg", False, False),
+    Format("MPEG-TS", rb"(.{4})?G.{187}(?(1).{4})G", ".mts .m2ts", "mpegts", False, False),
 )
 SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes.split())  # in either case
 EXPECTED = "expected WAV, AIFF, FLAC, OGG or MP3"
