@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 NEIGHBOURS = 1000  # of a missing file that are searched for a similar name
 EDITS = 2  # letters added or left out; one replaced letter, or two exchanged ones, are both
+ALIKE = 0.7  # share of the letters; "set" and "sex" have less in common
 
 
 class UserError(Exception):
@@ -73,7 +74,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     ('emotion', None)
     """
     spelt = {one.lower(): one for one in known}
-    for close in difflib.get_close_matches(name.lower(), spelt, n=1):
+    for close in difflib.get_close_matches(name.lower(), spelt, n=1, cutoff=ALIKE):
         likeness = difflib.SequenceMatcher(None, close, name.lower()).ratio()
         if (1 - likeness) * (len(close) + len(name)) < EDITS + 0.5:
             return spelt[close]

@@ -19,6 +19,7 @@ CODINGS = (  # format, muxer, encoder, Hz
     ("AMR", "amr", "libopencore_amrnb", 8000),
     ("AC-3", "ac3", "ac3", 48000),
     ("MPEG", "mpeg", "mp2", 44100),
+    ("MPEG-TS", "mpegts", "aac", 44100),
     ("WAV", "wav", "g722", 16000),
     ("WAV", "wav", "wmav2", 44100),
     ("AU", "au", "adpcm_g722", 16000),

@@ -86,7 +86,7 @@ def the_utterance(path):
 
 
 def by_prepare(path):
-    found = preparation.record(the_utterance(path), Waveform())
+    [found] = preparation.records([the_utterance(path)], Waveform())
     if isinstance(found, preparation.Flaw):
         assert found.finding == "unscaled"
         raise UserError(found.reason)

@@ -253,9 +253,19 @@ def test_a_report_names_all_labels_that_are_wrong(tmp_path, capsys):
     labels.parent.mkdir(parents=True)
     turns = [f"[0 - 1]\tSes01F_impro01_F00{i}\tneu\t[2, {value}, 2]\n" for i, value in enumerate("2x37")]
     labels.write_text("".join([*turns, turns[0]]))
+    labels.with_name("Ses01F_impro02.txt").touch()
     for database, places, usable in (
         ("emodb", ["two/03a01Fa.wav: 03a01Fa is already in", "two/03a01Nc.wav: 03a01Nc is already in"], 3),
-        ("iemocap", [".txt:2: found", ".txt:4: found", ".txt:5: Ses01F_impro01_F000 is already in"], 0),
+        (
+            "iemocap",
+            [
+                ".txt:2: found",
+                ".txt:4: found",
+                "02.txt: no turns, expected lines like",
+                ".txt:5: Ses01F_impro01_F000 is already in",
+            ],
+            0,
+        ),
     ):
         found = audit.audit(database, tmp_path, 1)
         lines = [finding["what"] for finding in found["findings"]["labels"]["found"]]
@@ -274,11 +284,11 @@ def test_a_report_names_all_labels_that_are_wrong(tmp_path, capsys):
 
 def test_a_report_names_all_rows_of_a_manifest_that_are_wrong(tmp_path):
     write(tmp_path, "a.wav", noise(0.1))
-    rows = ["a.wav,a,low", "b.wav,a,7x", "a.wav,a,high", "c.wav,,low"]
+    rows = ["a.wav,a,low", "b.wav,a,7x", "a.wav,a,high", "c.wav,,low", "d.wav,a"]
     (tmp_path / "m.csv").write_text("\n".join(["path,speaker,arousal", *rows]))
     found = audit.audit("manifest", tmp_path / "m.csv", 1)
     lines = [finding["what"] for finding in found["findings"]["labels"]["found"]]
-    assert [line.partition(":")[2].partition(":")[0] for line in lines] == ["3", "4", "5"]
+    assert sorted(line.partition(":")[2].partition(":")[0] for line in lines) == ["3", "4", "5", "6"]
     assert (found["utterances"], found["refused"]) == (1, True)
 
 

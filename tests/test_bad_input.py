@@ -355,7 +355,7 @@ OTHER = Path(TURNS).with_name("Ses01F_impro02.txt")
 # What makes it, what is typed then, and the answer.
 PLACED = [
     (lambda: os.mkfifo("x"), "audit manifest --source x", "x: not a regular file, expected a manifest"),
-    (lambda: OTHER.mkdir(), "audit iemocap --source IEMOCAP", "impro02.txt: is a folder, expected a label"),
+    (lambda: OTHER.mkdir(), "prepare iemocap --source IEMOCAP", "impro02.txt: is a folder, expected a label"),
     (lambda: shutil.copytree("IEMOCAP/Session1", "IEMOCAP/Session2"),
      "prepare iemocap --source IEMOCAP --data-dir x", "turn Ses01F_impro01_F000 lies"),
     (lambda: shutil.copytree("RECOLA", "x/one") and shutil.copytree("RECOLA", "x/two"),

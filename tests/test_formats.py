@@ -14,6 +14,7 @@ from test_audio import RATE, RATES, sweep
 from ser_jax.data import manifest
 from ser_jax.data.audio import BLOCK, AudioError, check, opened, read
 from ser_jax.data.formats import FORMATS
+from ser_jax.recognizer import RecordingError, read_recording
 from ser_jax.recognizer.predict import find_files
 
 
@@ -114,8 +115,13 @@ STRANGERS = {
     b"<!DOCTYPE html><html>": "is a web page",
     b"\xef\xbb\xbf\n<HTML lang=en>": "is a web page",
     b"<?xml version='1.0'?><Error>": "is a web page",
+    b"<!-- saved -->\n<html>": "is a web page",
+    b"<head><title>404": "is a web page",
     b"PK\3\4\x14\0": "is an archive, expected a recording: unpack it first",
     b"\x1f\x8b\x08\0": "is an archive",
+    b"BZh91AY&SY": "is an archive",
+    b"\xfd7zXZ\0": "is an archive",
+    b"speech.wav".ljust(257, b"\0") + b"ustar\0": "is an archive",
     b"--1234\r\nContent-Disposition: form-data\r\n\r\nRIFF": ".*form.*curl --data-binary @speech.wav",
     b"RIFF$}WAVEfmt \x10\x01\x01": ".*form.*curl --data-binary",  # curl -d drops zeros and line breaks
     b'{"audio": "UklGRg=="}': "is JSON",
@@ -135,13 +141,17 @@ def test_what_is_no_sound_is_named(tmp_path, content, sentence):
     assert caught.value.finding == "undecodable"
 
 
-@pytest.mark.parametrize("url", ["https://example.org/a.wav", "http://example.org/[a]/b.wav?token=1"])
+@pytest.mark.parametrize(
+    "url", ["https://a.org/a.wav", "http://a.org/[a]/b.wav?token=1", "S3://a/b", "file:///a"]
+)
 def test_a_url_is_named(url):
     assert find_files([url]) == [url]
     with pytest.raises(
         AudioError, match="is a URL, expected a recording: download it first, as curl -LO does"
     ):
         check(url)
+    with pytest.raises(RecordingError, match=re.escape(f"{url}: is a URL, expected a recording")):
+        read_recording(url)
 
 
 def test_a_manifest_tells_what_it_leaves_out(tmp_path):

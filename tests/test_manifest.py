@@ -74,7 +74,10 @@ def test_what_may_be_a_misspelt_column_is_warned_of(tmp_path, caplog):
     read(manifest(tmp_path, text))
     (message,) = caplog.messages
     assert message.endswith("manifest.csv: column 'emotoin' is not read; did you mean 'emotion'?")
-    refused(tmp_path, "path,speaker,sex\n", r"csv: no column of labels, found path, speaker, sex, expected")
+    refused(tmp_path, "path,speaker,sex,gendr,emotoin\n", r"csv: no column of labels, found path, speaker, ")
+    assert caplog.messages[1:] == [message]
+    read(manifest(tmp_path, text.replace("mood", "gendr")))  # nearer to an alias than to "end"
+    assert "column 'gendr' is not read; did you mean 'gender'?" in caplog.text
 
 
 def test_labels_may_be_empty(tmp_path):
@@ -115,6 +118,7 @@ a b.wav,Zoë,female,,2,3.25,5,3.5,
 c.wav,René,male,anger,3,,0.5,,
 d.wav,Ann,unknown,fear,,1,,62,3723.25
 """
+SEXES = {"female": "female_feminine", "male": "male_masculine"}
 HEADER = TABLE.partition("\n")[0]
 MSP = "FileName,SpkrID,Gender,EmoClass,EmoAct,EmoDom,rater1_valence,start,end"
 
@@ -134,6 +138,8 @@ FORMS = {  # of the same table: what is changed of its text
     "audformat": lambda text: text.replace("path", "file", 1).replace("sex", "gender", 1),
     "MSP-Podcast": lambda text: text.replace(HEADER, MSP),
     "Hugging Face": lambda text: text.replace("path,speaker", "file_name,speaker id", 1),
+    "Common Voice": lambda text: re.sub(r"\b(fe)?male\b", lambda sex: SEXES[sex[0]], text),
+    "an actor's audio": lambda text: text.replace("path,speaker", "Audio Path,actor", 1),
     "path and file": functools.partial(beside, "file", "x"),
     "sex and gender": functools.partial(beside, "gender", "woman", after=True),
     **{
@@ -184,7 +190,7 @@ def test_what_is_assumed_is_logged_in_one_line(tmp_path, caplog):
 
 
 def test_a_name_far_from_any_column_is_not_taken_for_one(tmp_path, caplog):
-    read(manifest(tmp_path, words(["a.wav,1,low,negative,x,x,x"], HEAD.strip() + ",genders,weekend,label")))
+    read(manifest(tmp_path, words(["a.wav,1,low,negative,x,x,x"], HEAD.strip() + ",set,weekend,label")))
     assert not caplog.messages
 
 

@@ -231,6 +231,16 @@ def test_a_published_name_means_what_its_publishers_say(corpus, tmp_path):
     assert catalog.unlabelled == ()
 
 
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+@pytest.mark.parametrize("corpus", KNOWN)
+def test_a_name_means_the_same_in_either_case(corpus, change, tmp_path):
+    found = facts(read(corpus, touch(tmp_path, map(change, KNOWN[corpus]))))
+    expected = {change(meaning[0]): meaning for meaning in KNOWN[corpus].values()}
+    assert found.keys() == expected.keys()
+    for id, (_, speaker, *others) in found.items():
+        assert (speaker.lower(), others) == (expected[id][1].lower(), list(expected[id][2:]))
+
+
 @pytest.mark.parametrize(("corpus", "women", "men"), PEOPLE)
 def test_the_published_speakers_are_listed(corpus, women, men):
     rule = NAMED[corpus]

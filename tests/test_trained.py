@@ -77,6 +77,11 @@ def test_what_is_written_is_read(tmp_path, options):
         assert (folder / file).read_bytes() == (again / file).read_bytes()
 
 
+def test_a_folder_may_lie_in_the_home_folder(copy, monkeypatch):
+    monkeypatch.setenv("HOME", str(copy.parent))
+    assert trained.read(f"~/{copy.name}").facts == trained.read(copy).facts
+
+
 def test_using_a_model_imports_nothing_that_trains_nor_anything_that_its_folder_names(kept, tmp_path):
     folder = recognisers.kept(tmp_path / "own", seeds=1, network=OwnNetwork)
     (tmp_path / "evil.py").write_text("print('imported')")

@@ -38,6 +38,7 @@ CANCELLED = 0.1  # of the power that the mean of uncorrelated channels keeps
 QUIETEST = 1 << 16  # 16-bit samples that are kept in 32 bits lie below; 32-bit speech does not
 MISSING = 128  # bytes of sound that may be missing: some writers count their own header as sound
 ENDLESS = (0x7FFF0000, 0x80000000), (0xFFFF0000, 0xFFFFFFFF)  # sizes that writers to a pipe leave
+UNSTATED = "its header states no length, read to the end"
 MALFORMED = 3  # libsndfile's code of files that are too short for their header, among others
 CHUNKS = 4096  # of a WAV file; a file of nothing but chunks would take hours
 _PADDING = 2 * 1152  # frames an MP3 may lack, which encoders add and players drop
@@ -50,7 +51,7 @@ _CUT = re.compile(
     r"(?m)^(?:Ogg ?: )?(Junk after the last page|Last page lacks an end-of-stream bit"
     r"|Seems to be a truncated file)"
 )
-_UNSTATED = re.compile(r"(?m)^ *(?:data|SSND|BODY|Data Size) +: 0(?!x)|wasn't closed properly")
+_NO_LENGTH = re.compile(r"(?m)^ *(?:data|SSND|BODY|Data Size) +: 0(?!x)|wasn't closed properly")
 _BEHIND = re.compile(r"(?m)^data : 0\w*\n(\*\*\*|Have 0 marker)|^  Data Size   : 0$")
 _STATES_FRAMES = re.compile(rb"(Xing|Info)\0\0\0[\1\3\5\7\x09\x0b\x0d\x0f]|VBRI")
 
@@ -119,6 +120,7 @@ class Sound:
     rate: int  # Hz
     channels: int
     encoding: str  # container and coding of the samples, as in "WAV PCM_16"
+    unstated: bool  # whether its header states no length, so that it is read to its end
     frames: int  # an estimate until `blocks` has come to the end if the file does not state its length
     _file: _SoundFile | FFmpegFile
     _first: int
@@ -164,7 +166,7 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
         with _decoding(path):
             form, head, counted = _check_header(path)
             file = stack.enter_context(_open(path, form))
-            unstated = _UNSTATED.search(file.extra_info)
+            unstated = _NO_LENGTH.search(file.extra_info)
             if file.frames == 0 and (unstated := _BEHIND.search(file.extra_info)):
                 file = stack.enter_context(_SoundFile(stack.enter_context(_Unclosed(path, head))))
             _check_sizes(file, head)
@@ -190,11 +192,9 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
                 complete = False
             if not complete:
                 raise AudioError(path, "undecodable", f"truncated, or damaged at its end: {promise}")
-        if unstated:
-            _log.warning("%s: its header states no length, read to the end", path)
         encoding = f"{file.format} {file.subtype}"
         counted = counted and isinstance(file, _SoundFile)
-        yield Sound(path, rate, file.channels, encoding, last - first, file, first, counted)
+        yield Sound(path, rate, file.channels, encoding, bool(unstated), last - first, file, first, counted)
 
 
 def scaled(
@@ -272,6 +272,8 @@ def read(
     """
     with opened(path, start, stop) as sound:
         samples = np.concatenate([np.empty(0), *(block.mean(axis=1) for block in sound.blocks(limit))])
+    if sound.unstated:
+        _log.warning("%s: %s", path, UNSTATED)
     if sound.rate != RATE and len(samples):
         import soxr
 

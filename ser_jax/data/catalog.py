@@ -217,8 +217,10 @@ def read_table(
             hint = "" if close is None else f"; did you mean {name!r} by {close!r}?"
             expected = f"expected {', '.join(required)}{hint}"
             raise DatabaseError(f"{file}: no column {name!r}, found {found}, {expected}")
+    whole: list[tuple[str, dict[str, str]]] = []
     for place, cells in rows[1:]:
-        if len(cells) < len(header) or any(cells[len(header) :]):
-            raise DatabaseError(f"{place}: {len(cells)} cells, expected {len(header)}")
-    columns = dict(zip(header, written, strict=True))
-    return columns, [(place, dict(zip(header, cells, strict=False))) for place, cells in rows[1:]]
+        with one_of_many():
+            if len(cells) < len(header) or any(cells[len(header) :]):
+                raise DatabaseError(f"{place}: {len(cells)} cells, expected {len(header)}")
+            whole.append((place, dict(zip(header, cells, strict=False))))
+    return dict(zip(header, written, strict=True)), whole

@@ -11,8 +11,10 @@ from ser_jax.data.standardize import Moments, Scaler, moments
 from ser_jax.errors import UserError
 
 SEXES = ("female", "male", "unknown")
-SEX_WORDS = {name: name for name in SEXES} | {"f": "female", "w": "female", "woman": "female"}
-SEX_WORDS |= {"m": "male", "man": "male", "other": "unknown"}  # as tables call them, in lower case
+_SEX_WORDS = "female f w woman female_feminine", "male m man male_masculine", "unknown other diverse"
+SEX_WORDS = {  # as tables call them, in lower case
+    word: sex for sex, words in zip(SEXES, _SEX_WORDS, strict=True) for word in words.split()
+}
 DIALOGUES = ("improvised", "scripted", "")
 DIMENSIONS = ("arousal", "valence", "dominance")
 TEXTS = ("id", "speaker", "session", "sex", "language", "emotion", "dialogue", "raters")

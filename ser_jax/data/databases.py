@@ -212,7 +212,8 @@ NAMED: dict[str, Naming] = {
         title="ESD", what="Mandarin and English, 35,000 acted recordings", recordings=(35000,),
         citation="K. Zhou, B. Sisman, R. Liu, H. Li, ICASSP 2021, doi:10.1109/ICASSP39728.2021.9413391",
         # the emotion is a folder, and a part of the data may be one
-        name=r"(?P<emotion>[A-Z][a-z]+)/((train|evaluation|test)/)?(?P<id>(?P<speaker>(?P<language>\d{4}))_\d{6})",
+        name=r"(?P<emotion>Angry|Happy|Neutral|Sad|Surprise)/((train|evaluation|test)/)?"
+             r"(?P<id>(?P<speaker>(?P<language>\d{4}))_\d{6})",
         example="0011/Angry/0011_000351.wav",
         language=dict.fromkeys(_numbers(1, 10, form="{:04d}"), "zh")
         | dict.fromkeys(_numbers(11, 20, form="{:04d}"), "en"),

@@ -50,6 +50,7 @@ FORMATS = (
     Format("AMR", rb"#!AMR", ".amr .awb", "amr", False, False),
     Format("AC-3", rb"\x0bw", ".ac3", "ac3", False, False),
     Format("MPEG", rb"\0\0\x01\xba", ".mpg .mpeg", "mpeg", False, False),
+    Format("MPEG-TS", rb"(.{4})?G.{187}(?(1).{4})G", ".mts .m2ts", "mpegts", False, False),
 )
 SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes.split())  # in either case
 EXPECTED = "expected WAV, AIFF, FLAC, OGG or MP3"
@@ -57,17 +58,19 @@ EXTRA = 'pip install "ser_jax[formats]"'
 IS_URL = "is a URL, expected a recording: download it first, as curl -LO does"
 STRANGERS = {  # first bytes to a sentence
     rb"version https://git-lfs": "is a Git LFS pointer, expected the recording: git lfs pull fetches it",
-    rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml)": (
+    rb"(?i)(\xef\xbb\xbf)?\s*<[!?a-z]": (
         "is a web page, expected a recording: download the file that it links to"
     ),
-    rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!": "is an archive, expected a recording: unpack it first",
+    rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!|BZh|\xfd7zXZ|.{257}ustar": (
+        "is an archive, expected a recording: unpack it first"
+    ),
     rb"--\S+\r?\nContent-|RIFF.{0,3}WAVE": (
         "is the body of a form, expected a recording's own bytes: curl --data-binary @speech.wav sends them"
     ),
     rb"\s*(\{\s*[\"}]|\[\s*[\[{\"\d\]-])": "is JSON, expected a recording's own bytes",
     rb"https?://": IS_URL,
 }
-URL = re.compile(r"https?:/", re.IGNORECASE)  # a path has one slash
+URL = re.compile("[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a path has one slash
 HEAD = 1024  # bytes that are looked at
 
 

@@ -66,20 +66,22 @@ def _turns(session: Path) -> Iterator[Utterance]:
     find = finder(session)
     labels = find("dialog/EmoEvaluation")
     files = [file for file in children(labels) if file.suffix.lower() == ".txt"]
-    if not files:
-        example = f"Ses0{session.name[-1]}F_impro01.txt"
-        raise DatabaseError(f"{labels}: no label files, expected some like {example}")
+    with one_of_many():
+        if not files:
+            example = f"Ses0{session.name[-1]}F_impro01.txt"
+            raise DatabaseError(f"{labels}: no label files, expected some like {example}")
     for file in files:
-        lines = read_bytes(file, DatabaseError, "a label file").decode("latin-1").splitlines()
-        # Headers, blank lines and the raters' lines are not turns; a damaged turn is one.
-        starts = [i for i, line in enumerate(lines) if line.startswith("[") or _NAME.search(line)]
-        if not starts:
-            example = "[6.29 - 8.23] NAME neu [2.5, 2.5, 2.5]"
-            raise DatabaseError(f"{file}: no turns, expected lines like '{example}'")
-        for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
-            with one_of_many():
-                raters, place = _raters(lines[start + 1 : stop]), f"{file}:{start + 1}"
-                yield _turn(lines[start], raters, place, session.name, find)
+        with one_of_many():
+            lines = read_bytes(file, DatabaseError, "a label file").decode("latin-1").splitlines()
+            # Headers, blank lines and the raters' lines are not turns; a damaged turn is one.
+            starts = [i for i, line in enumerate(lines) if line.startswith("[") or _NAME.search(line)]
+            if not starts:
+                example = "[6.29 - 8.23] NAME neu [2.5, 2.5, 2.5]"
+                raise DatabaseError(f"{file}: no turns, expected lines like '{example}'")
+            for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+                with one_of_many():
+                    raters, place = _raters(lines[start + 1 : stop]), f"{file}:{start + 1}"
+                    yield _turn(lines[start], raters, place, session.name, find)
 
 
 def _raters(lines: Sequence[str]) -> str:

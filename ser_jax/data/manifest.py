@@ -23,7 +23,7 @@ from ser_jax.data.corpus import DIALOGUES, DIMENSIONS, SEX_WORDS, SEXES
 from ser_jax.data.files import children, finder, slashed
 from ser_jax.data.formats import SUFFIXES
 from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, noun
-from ser_jax.errors import begun, meant
+from ser_jax.errors import begun, meant, nearest
 
 REQUIRED = ("path", "speaker")
 LABELS = (*DIMENSIONS, "emotion")  # at least one of them
@@ -31,8 +31,8 @@ OPTIONAL = ("sex", "language", "session", "dialogue", "start", "end")
 KNOWN = {*REQUIRED, *LABELS, *OPTIONAL}
 RATER = re.compile(rf"(?P<rater>rater\w+)_(?P<label>{'|'.join(LABELS)})", re.IGNORECASE)
 ALIASES = {  # of columns, see `read_table`: those of audformat, Hugging Face, Common Voice, MSP-Podcast, ...
-    "path": ("file", "filename", "filepath", "audio", "wav"),
-    "speaker": ("speakerid", "spkid", "spkrid", "clientid"),
+    "path": ("file", "filename", "filepath", "audio", "audiopath", "audiofile", "wav", "wavpath"),
+    "speaker": ("speakerid", "spk", "spkid", "spkrid", "clientid", "actor"),
     "sex": ("gender",),
     "language": ("lang", "locale"),
     "emotion": ("emotions", "emoclass"),
@@ -48,7 +48,8 @@ BY_EMOTION = {  # the words that emotions stand for
     }
     for emotion, each in EMOTIONS.items()
 }
-EMPTY = ("NA", "N/A", "<NA>", "n/a", "nan", "NaN", "NaT", "None", "null", "NULL")  # as pandas reads them
+# As pandas reads them.
+EMPTY = ("NA", "N/A", "#N/A", "<NA>", "n/a", "nan", "NaN", "NaT", "None", "null", "NULL")
 TIME = re.compile(r"(?:(\d+) days?)?,? ?(?:(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?))?")
 SHOWN = 200  # characters of a header or a cell in an error
 LONGEST = 1000  # characters of a cell; a column stores every cell at the length of its longest
@@ -86,15 +87,16 @@ def read(
     if assumed:
         taken = ", ".join(f"{written!r} as {meaning}" for meaning, written in assumed.items())
         _log.warning("%s: read %s", source, taken)
+    spellings = {spelling: name for name in KNOWN for spelling in (name, *ALIASES.get(name, ()))}
+    for name in header:
+        ignored = name not in KNOWN and not RATER.fullmatch(name)
+        if ignored and (close := nearest(name, spellings)) and spellings[close] not in header:
+            _log.warning("%s: column %r is not read; did you mean %r?", source, name, close)
     if not set(LABELS) & set(header):
         shown = begun(", ".join(header.values()), SHOWN)
         raise DatabaseError(
             f"{source}: no column of labels, found {shown}, expected any of {', '.join(LABELS)}"
         )
-    for name in header:
-        ignored = name not in KNOWN and not RATER.fullmatch(name)
-        if ignored and (hint := meant(name, KNOWN - set(header))):
-            _log.warning("%s: column %r is not read%s", source, name, hint)
 
     if not any(cells.get(name) for _, cells in rows for name in CLASS_NAMES):
         named = {cells["emotion"] for _, cells in rows if cells.get("emotion")}
@@ -173,7 +175,7 @@ def _plainly(cells: Cells, assumed: Cells) -> Cells:
             meaning, value = "empty", ""
         elif label == "sex":
             value = SEX_WORDS.get(text.lower(), text)
-            meaning = value if value != text.lower() else ""
+            meaning = value if value.lower() != text.lower() else ""
         elif label in ("start", "end") and text and (time := TIME.fullmatch(text)):
             parts = (Decimal((part or "0").replace(",", ".")) for part in time.groups())
             days, hours, minutes, seconds = parts

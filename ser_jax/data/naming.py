@@ -40,9 +40,9 @@ class Naming:
     what: str  # language and recordings in a few words
     citation: str
     language: str | Mapping[str, str]  # a code as in "en", or codes by what the group `language` matches
-    # Regular expression of a recording's name without suffix, with the groups `speaker` and `emotion`; what
-    # precedes a "/" in it is the folder's name. Optional are `id`, if that is not all of it, `language`, and
-    # `sex`, which begins with f or m.
+    # Regular expression of a recording's name without suffix, in either case, with the groups `speaker` and
+    # `emotion`; what precedes a "/" in it is the folder's name. Optional are `id`, if that is not all of it,
+    # `language`, and `sex`, which begins with f or m.
     name: str
     example: str  # a recording as published
     recordings: tuple[int, ...] = ()  # how many there are, a number for each release; none if not known
@@ -105,9 +105,11 @@ class Naming:
 
     def _facts(self, groups: Groups) -> dict[str, Any]:
         """Return what the groups of a name tell; nothing if they are not the corpus's."""
-        emotion, speaker = self.emotions.get(groups["emotion"] or ""), groups["speaker"]
-        listed = (*self.women, *self.men, *self.unknown)
-        if emotion is None or not speaker or (listed and speaker not in listed):
+        emotions = {folded(name): emotion for name, emotion in self.emotions.items()}
+        emotion, speaker = emotions.get(folded(groups["emotion"] or "")), groups["speaker"] or ""
+        if listed := {folded(one): one for one in (*self.women, *self.men, *self.unknown)}:
+            speaker = listed.get(folded(speaker), "")
+        if emotion is None or not speaker:
             return {}
         sex = groups.get("sex") or ("f" if speaker in self.women else "m" if speaker in self.men else "")
         arousal, valence = labels.EMOTIONS[emotion]
@@ -188,7 +190,7 @@ def _recordings(source: Path) -> Iterator[Path]:
 
 
 def _match(name: str, place: Path) -> re.Match | None:
-    return re.fullmatch(rf"(?s:.*/)?(?P<whole>{name})", place.with_suffix("").as_posix())
+    return re.fullmatch(rf"(?s:.*/)?(?P<whole>{name})", place.with_suffix("").as_posix(), re.IGNORECASE)
 
 
 def _once(source: Path, named: list[tuple[str, Path]]) -> dict[str, Path]:

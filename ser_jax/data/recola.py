@@ -164,14 +164,16 @@ def read_people(file: Path) -> dict[str, tuple[str, str]]:
     people: dict[str, tuple[str, str]] = {}
     _, rows = read_table(file, "a table", ("User",), ("Sex", "Group_id"))
     for place, cells in rows:
-        if not cells["User"]:
-            raise DatabaseError(f"{place}: no user, expected one like P16 or 16")
-        sex = SEX_WORDS.get(cells.get("Sex", "").lower(), "unknown")
-        if sex == "unknown":
-            _log.warning("%s: sex %r is taken as unknown", place, cells.get("Sex", ""))
-        name, facts = f"P{cells['User'].upper().removeprefix('P')}", (sex, cells.get("Group_id", ""))
-        if people.setdefault(name, facts) != facts:
-            raise DatabaseError(f"{place}: {name} with another sex or group than before, expected it once")
+        with one_of_many():
+            if not cells["User"]:
+                raise DatabaseError(f"{place}: no user, expected one like P16 or 16")
+            sex = SEX_WORDS.get(cells.get("Sex", "").lower(), "unknown")
+            if sex == "unknown":
+                _log.warning("%s: sex %r is taken as unknown", place, cells.get("Sex", ""))
+            name, facts = f"P{cells['User'].upper().removeprefix('P')}", (sex, cells.get("Group_id", ""))
+            if people.setdefault(name, facts) != facts:
+                expected = "expected it once"
+                raise DatabaseError(f"{place}: {name} with another sex or group than before, {expected}")
     return people
 
 

@@ -98,7 +98,8 @@ class Prediction(NamedTuple):
     windows: tuple[Window, ...]
 
     def __repr__(self) -> str:
-        return f"Prediction({self.seconds:g} s in {len(self.windows)} windows: {describe_all(self)})"
+        windows = f"{len(self.windows)} window{'s' * (len(self.windows) > 1)}"
+        return f"Prediction({self.seconds:g} s in {windows}: {describe_all(self)})"
 
     def as_dict(self, file: str) -> dict[str, Any]:
         """Return the prediction for the recording named `file` as JSON, as `schema` describes it."""

@@ -4,7 +4,6 @@ import contextlib
 import io
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +12,7 @@ from typing import IO, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ser_jax.data import audio
+from ser_jax.data import audio, formats
 from ser_jax.errors import UserError, one_line
 from ser_jax.features import HOP, RATE, WINDOW, frame_count, logmel
 from ser_jax.shapes import Float, Float32, Float64
@@ -21,7 +20,6 @@ from ser_jax.shapes import Float, Float32, Float64
 CHANNELS = 8  # at most, of an array whose channels come first; no recording has so few samples
 NUMBER = (int, float, np.number)
 DESCRIPTORS = Path("/proc/self/fd")  # Linux: the open files by number
-_URL = re.compile("[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 Check: TypeAlias = Callable[[], None]  # raises an exception to end what calls it
 
@@ -47,7 +45,8 @@ def read_recording(
 ) -> Recording:
     """Read a recording: average its channels and resample it to 16 kHz.
 
-    An offset, a channel without sound, or channels that cancel each other are logged as warnings.
+    An offset, a channel without sound, channels that cancel each other, or a header that states no length are
+    logged as warnings.
 
     Args:
       sound: a file of any length in a format of `data.formats`: its path, where ~ is the home folder, its
@@ -60,18 +59,19 @@ def read_recording(
     Raises: AudioError, which names the file, or RecordingError.
     """
     sound, rate = _with_rate(sound, rate)
-    if isinstance(sound, bytes):
+    if isinstance(sound, (bytes, bytearray, memoryview)):
         sound = io.BytesIO(sound)
     if hasattr(sound, "read"):
         return _read_open(sound, rate, check, name or str(getattr(sound, "name", "the file")))
-    mix, (lowest, highest), path = audio.Downmix(), audio.RATES, None
+    mix, (lowest, highest), path, found = audio.Downmix(), audio.RATES, None, []
     if isinstance(sound, (str, os.PathLike)):
         path = Path(os.path.expanduser(os.fsdecode(sound)))  # noqa: PTH111  Path's own refuses ~x.wav
         if rate is not None:
             raise RecordingError(f"rate {rate} for the file {path}, expected none: the file states its own")
-        if _URL.match(str(sound)):
-            raise RecordingError(f"{sound}: a URL, expected a file: download it first")
+        if formats.URL.match(str(sound)) and not path.exists():
+            raise RecordingError(f"{sound}: {formats.IS_URL}")
         with audio.opened(path) as file:
+            found += [audio.UNSTATED] if file.unstated else []
             recording = _resample(file.rate, map(mix, file.blocks()), check)
     elif not (isinstance(rate, NUMBER) and lowest <= rate <= highest):
         raise RecordingError(f"rate {rate!r} of samples, expected {lowest} to {highest} Hz")
@@ -80,9 +80,9 @@ def read_recording(
         blocks = np.split(samples, range(audio.BLOCK, len(samples), audio.BLOCK))
         recording = _resample(rate, map(mix, blocks), check)
     if len(recording.samples) < WINDOW:
-        found = f"{recording.seconds:.4f} s of sound, expected at least one frame of {WINDOW / RATE} s"
-        raise RecordingError(found) if path is None else audio.AudioError(path, "too short", found)
-    for _, reason in mix.findings():
+        short = f"{recording.seconds:.4f} s of sound, expected at least one frame of {WINDOW / RATE} s"
+        raise RecordingError(short) if path is None else audio.AudioError(path, "too short", short)
+    for reason in [*found, *(reason for _, reason in mix.findings())]:
         _log.warning("%s: %s", one_line(name or str(path or "samples")), reason)
     return recording
 
@@ -110,7 +110,7 @@ def _read_open(sound: IO[bytes], rate: float | None, check: Check, name: str) ->
     with temporary_file() as (file, path):
         try:
             shutil.copyfileobj(sound, file)
-        except TypeError as error:
+        except (TypeError, UnicodeDecodeError) as error:
             raise RecordingError(f'{name}: opened as text, expected open(path, "rb")') from error
         file.flush()
         try:

@@ -154,7 +154,7 @@ def read(folder: Path | str) -> Trained:
     Raises: ModelError naming the file and what is wrong with it; MachineError as `devices.backend`.
     """
     backend()
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise ModelError(f"{folder}: {no_folder(folder)}, expected the folder that ser-jax train wrote")
     place = folder / "config.json"
