@@ -128,7 +128,7 @@ def command(words):
     chosen = [
         word
         for flag in ("--model", "--features", "--train.augment", "--train.objective")
-        if words[0] == "python" and flag in words
+        if flag in words and (words[0] == "python" or ":" not in words[words.index(flag) + 1])
         for word in words[words.index(flag) : words.index(flag) + 2]
     ]
     return (*words[:count], *chosen)

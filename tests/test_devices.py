@@ -23,7 +23,7 @@ class Rows:
     """Features that can only be gathered by rows."""
 
     def __init__(self, features):
-        self.features, self.shape = features, features.shape
+        self.features, self.shape, self.dtype = features, features.shape, features.dtype
 
     def __getitem__(self, rows):
         return self.features[rows]
