@@ -117,6 +117,18 @@ def test_floating_point_sound_is_accepted_up_to_4(tmp_path, entry, subtype, peak
         entry(tmp_path / "a.wav")
 
 
+@pytest.mark.parametrize("entry", [by_file, by_server, by_prepare, by_audit])
+@pytest.mark.parametrize("peak", [300, 2**16 - 1, 2**17])
+def test_16_bits_in_a_file_of_32_are_refused(tmp_path, entry, peak):
+    samples = (SPEECH * peak / SPEECH.max()).astype(np.int32)
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="PCM_32")
+    if peak >= 2**16:
+        entry(tmp_path / "a.wav")
+        return
+    with pytest.raises(UserError, match=rf"int32 samples of up to {peak:g} {REFUSED}"):
+        entry(tmp_path / "a.wav")
+
+
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_the_first_block_that_is_too_loud_is_refused(tmp_path, entry, monkeypatch):
     monkeypatch.setattr("ser_jax.data.audio.BLOCK", 1000)

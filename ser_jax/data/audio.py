@@ -137,10 +137,14 @@ class Sound:
         Raises: AudioError.
         """
         wanted = self.frames if limit is None else min(self.frames, math.ceil(limit * self.rate))
-        done = 0
+        done, peak, error = 0, 0.0, partial(AudioError, self.path)
+        is_int32 = self.encoding.split()[-1] == "PCM_32"
         for block in _decode(self.path, self._file, self._first, wanted):
             done += len(block)
-            yield scaled(block, partial(AudioError, self.path))
+            peak = max(peak, np.abs(block).max()) if is_int32 else 0.0
+            yield scaled(block, error)
+        if 0 < peak * FULL_SCALE["int32"] < QUIETEST:
+            scaled(np.array([peak * FULL_SCALE["int32"]], np.int32), error)
         if done == wanted:
             return
         padding = _PADDING if "MPEG_LAYER" in self.encoding else 0

@@ -40,7 +40,7 @@ LINES = {  # line of the report to its severity and meaning
     "missing": ("error", "a label without its recording"),
     "undecodable": ("error", "not audio, truncated, or at odds with its own header"),
     "non-finite": ("error", "NaN, infinite or absurdly large samples"),
-    "unscaled": ("error", "integers that became floating-point numbers without being divided by full scale"),
+    "unscaled": ("error", "integers that were stored in a wider type without being scaled to it"),
     "too short": ("error", "less than one frame of 25 ms"),
     "outside": ("error", "a segment that does not lie within its file"),
     "damaged tail": ("warning", f"such an error after the first {SECONDS} s, which are used"),
