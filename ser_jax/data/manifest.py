@@ -104,6 +104,8 @@ def read(
         if len(unknown) < len(named):
             but = f", which tells nothing of {', '.join(unknown)}" if unknown else ""
             _log.warning("%s: arousal and valence follow from the emotion%s", source, but)
+        elif named:
+            _log.warning("%s: arousal and valence do not follow from %s", source, ", ".join(unknown))
         rows = [(place, cells | BY_EMOTION.get(noun(cells.get("emotion", "")), {})) for place, cells in rows]
 
     find = finder(source.parent)
