@@ -186,7 +186,7 @@ def describe(
 
 def train(
     corpora: tuple[str, ...], out: Path, tasks: tuple[str, ...] = ("arousal", "valence"),
-    features: Features = "logmel", frontend: FrontendFields = LOGMEL,
+    features: Features = "logmel", frontend: FrontendFields = LOGMEL, model: str = "attentive_cnn",
     seeds: Annotated[int, _number(int, 1, 1000)] = 5,
     epochs: Annotated[int, _number(int, 1, 1_000_000)] = 50,
     label_rule: LabelRule = "footnote", name: str | None = None, data_dir: DataDir = None,
@@ -197,16 +197,18 @@ def train(
       corpora: Names of the corpora.
       out: A new folder, or an empty one.
       tasks: Names of the tasks.
+      model: Network: attentive_cnn, attentive_pooling, probe, or module:Name.
       seeds: Networks per task.
       epochs: Epochs of training.
       name: Name of the model; that of its folder by default.
     """
+    from ser_jax.experiment.config import choose
     from ser_jax.recognizer.train import train
 
     shutdown.raise_on_interrupt()
     train(
-        corpora, out, data_dir=data_dir, name=name, tasks=tasks, frontend=frontend, seeds=seeds,
-        epochs=epochs, label_rule=label_rule,
+        corpora, out, data_dir=data_dir, name=name, tasks=tasks, frontend=frontend, label_rule=label_rule,
+        network=choose("model", model), seeds=seeds, epochs=epochs,
     )  # fmt: skip
     print(f"ser-jax: {out / 'README.md'} has its scores on held-out speakers", file=sys.stderr)
     print(out)

@@ -18,6 +18,7 @@ from ser_jax.cli import main
 from ser_jax.devices import Machine
 from ser_jax.errors import UserError
 from ser_jax.features import LogMel
+from ser_jax.features.egemaps import EGeMAPS
 from ser_jax.metrics import uar
 from ser_jax.model import Probe
 from ser_jax.recognizer import Recognizer, train, trained
@@ -188,6 +189,8 @@ def test_the_card_states_what_was_trained_and_measured(fitted):
     assert "\n\nArousal and valence follow from the emotions: en.\n\n" in named
     loud = card(dataclasses.replace(model, facts={**model.facts, "synthetic": True}), metrics)
     assert "**This is a demonstration.**" in loud
+    acoustic = card(dataclasses.replace(model, frontend=EGeMAPS()), metrics)
+    assert "features (egemaps, computed by openSMILE, whose licence forbids commercial use) are" in acoustic
 
 
 def drawn(count, temperature, classes=2, seeds=1, seed=0):

@@ -8,13 +8,17 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pair
 import pytest
 from librosa.filters import mel as slaney
 from safetensors.numpy import save_file
 from scipy.special import erf
 
+from ser_jax.cli import main
 from ser_jax.features import RATE, FrontendError, describe, make, tag, whisper
 from ser_jax.features.whisper import Whisper, encode, log_mel, normalize, read_encoder
+from ser_jax.recognizer import Recognizer
+from ser_jax.recognizer.trained import ModelError
 
 WIDTH, DEPTH, POSITIONS = 128, 3, 400
 FILTERS = jnp.asarray(whisper.mel_filters(80))
@@ -229,3 +233,25 @@ def test_weights_are_downloaded_by_name(folder, monkeypatch):
     hub.snapshot_download = lambda *_, **__: 1 / 0
     with pytest.raises(FrontendError, match="another: division by zero, expected a repository of Whisper's"):
         Whisper(weights="someone/another")
+
+
+def test_a_recogniser_of_its_features_is_trained_and_predicts(folder, tmp_path, capsys):
+    source = pair.shared() / "speech/IEMOCAP_full_release"
+    features = ("--features", "whisper", "--features.weights", str(folder), "--features.seconds", "3")
+    data_dir = ("--data-dir", str(tmp_path))
+    prepare = ["prepare", "iemocap", "--source", str(source), "--workers", "1", *features, *data_dir]
+    out = str(tmp_path / "model")
+    train = ["train", "--corpora", "iemocap", "--out", out, *features, *data_dir, "--tasks", "arousal"]
+    assert main(prepare) == main([*train, "--model", "probe", "--epochs", "3", "--seeds", "1"]) == 0
+    recognizer = Recognizer.load(out)
+    recording = next(source.rglob("*.wav"))
+    assert recognizer.frontend == Whisper(weights=str(folder), seconds=3.0)
+    assert sum(recognizer(recording).tasks["arousal"].values.values()) == pytest.approx(1)
+    save_file(draw(1), folder / "model.safetensors")
+    try:
+        whisper._read.cache_clear()
+        with pytest.raises(ModelError, match=r"its front end computes .*, but it was trained on"):
+            Recognizer.load(out)
+    finally:
+        save_file(draw(), folder / "model.safetensors")
+        whisper._read.cache_clear()

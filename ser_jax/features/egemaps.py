@@ -30,7 +30,7 @@ class EGeMAPS(Frontend):
     """
 
     name: ClassVar[str] = "egemaps"
-    notice: ClassVar[str] = "computed by openSMILE, whose licence forbids commercial use"
+    notice: ClassVar[str] = ", computed by openSMILE, whose licence forbids commercial use"  # in model cards
     level: str = "functionals"
 
     def __post_init__(self) -> None:

@@ -80,7 +80,7 @@ def train(
       name: of the model; None for the folder's.
       frontend: that the corpora were prepared with.
       label_rule: of arousal and valence, a `data.labels.Rule`.
-      options: `seeds` and `epochs`, as of `fit`.
+      options: `seeds`, `epochs` and `network`, as of `fit`.
     Raises: UserError (a subclass) if a corpus or task is unknown, corpora are unfit, or `out` is not empty.
     """
     for names in (corpora, tasks):
@@ -384,7 +384,7 @@ ser-jax predict --model path/to/this/folder speech.wav
 
 ## Training
 
-{epochs} epochs; features ({frontend.name}) are standardized by the training utterances.
+{epochs} epochs; features ({computed}) are standardized by the training utterances.
 
 {corpora}
 {by_emotion}
@@ -444,6 +444,7 @@ def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
         header="\n".join(f"{key}: {json.dumps(value)}" for key, value in header.items()),
         tasks="; ".join(f"{name} ({', '.join(own.names)})" for name, own in model.tasks.items()),
         frontend=model.frontend,
+        computed=model.frontend.name + getattr(model.frontend, "notice", ""),
         quality=markdown_table(quality),
         by_emotion=f"\nArousal and valence follow from the emotions: {derived}.\n" if derived else "",
         languages=", ".join(languages),

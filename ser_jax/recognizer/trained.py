@@ -28,7 +28,7 @@ from ser_jax.errors import UserError, begun, no_folder
 from ser_jax.features import Frontend
 from ser_jax.io import read_bytes
 from ser_jax.model import Architecture, Array, Tree, leaves_by_path
-from ser_jax.shapes import Float, Float32, Int
+from ser_jax.shapes import Float, Int
 from ser_jax.tasks import Task
 
 FORMAT = "ser_jax recogniser"
@@ -90,7 +90,7 @@ class Trained:
 
 
 def predict(
-    own: TaskModel, scaler: Scaler, features: Float32[Array, "B T F"], frames: Int[Array, " B"]
+    own: TaskModel, scaler: Scaler, features: Float[Array, "B T F"], frames: Int[Array, " B"]
 ) -> tuple[Float[Array, "R B K"], Float[Array, "R B S"]]:
     """Predict a batch of windows by all seeds of a task; a pure function of the arrays.
 
