@@ -8,7 +8,7 @@ from corpora import noise_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_jax.data.folds import FoldError, folds, groups
+from ser_jax.data.folds import FoldError, folds, groups, read_folds
 
 
 @given(sessions=st.integers(5, 12), speakers=st.integers(1, 3))
@@ -112,3 +112,34 @@ def test_too_few_speakers_are_named():
             folds(corpus, count)
     with pytest.raises(FoldError, match="too few speakers to train, develop and test in 2 folds"):
         folds(noise_corpus(sessions=2, speakers_a_session=1), 5)
+
+
+def test_a_split_that_is_given_takes_the_place_of_the_rule(tmp_path, caplog):
+    corpus = noise_corpus(sessions=6, speakers_a_session=2, each=2)
+    other = noise_corpus(sessions=6, speakers_a_session=2, each=2)
+    other.id[:] = [f"other {name}" for name in other.id]
+    split = {
+        name: "A" if session[-1] in "12" else "B"
+        for name, session in zip(corpus.id, corpus.session, strict=True)
+    }
+    (tmp_path / "split.csv").write_text(
+        "id;fold\n" + "".join(f"{name};{fold}\n" for name, fold in split.items())
+    )
+    given = read_folds(tmp_path / "split.csv")
+    tested = [set(np.array(list(split.values()))[fold.test]) for fold in folds(corpus, 5, fold_of=given)]
+    assert tested == [{"A"}, {"B"}]
+    np.testing.assert_array_equal(groups(other, 5, given), groups(other, 5))
+    assert not caplog.messages
+    first = corpus.id[0]
+    groups(corpus, 5, given | {first: "C"})
+    assert f"speaker {corpus.speaker[0]} is in the folds" in caplog.text
+    with pytest.raises(
+        FoldError, match=f"1 of {len(corpus)} utterances of corpus .* no fold, {first} the first"
+    ):
+        groups(corpus, 5, {name: fold for name, fold in given.items() if name != first})
+    with pytest.raises(FoldError, match="has one fold, A, expected at least two"):
+        groups(corpus, 5, dict.fromkeys(given, "A"))
+    with (tmp_path / "split.csv").open("a") as file:
+        file.write(f"{first};C\n")
+    with pytest.raises(FoldError, match=rf"split.csv:{len(corpus) + 2}: {first} is in another fold already"):
+        read_folds(tmp_path / "split.csv")

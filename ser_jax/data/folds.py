@@ -1,15 +1,22 @@
 """Speaker-independent cross-validation (Sec. 4)."""
 
 import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ser_jax.data.catalog import read_table
 from ser_jax.data.corpus import Corpus
 from ser_jax.errors import UserError
 from ser_jax.shapes import Int
+
+_log = logging.getLogger(__name__)
+RULE: Mapping[str, str] = {}  # no split is given
 
 
 class FoldError(UserError):
@@ -40,15 +47,33 @@ def connected_speakers(session: ArrayLike, speaker: ArrayLike) -> Int[np.ndarray
     return connected_components(met, directed=False)[1][place]
 
 
-def groups(corpus: Corpus, count: int) -> Int[np.ndarray, "N"]:
-    """Number `count` groups, or as many as there are separate sessions, balanced in speakers and in sex.
+def read_folds(file: Path) -> dict[str, str]:
+    """Read a table with the columns `id` and `fold`, such as a published split.
+
+    Returns: the fold of each id.
+    Raises: DatabaseError, or FoldError for an id in two folds.
+    """
+    found: dict[str, str] = {}
+    for place, cells in read_table(file, "the folds of utterances", ("id", "fold"))[1]:
+        if found.setdefault(cells["id"], cells["fold"]) != cells["fold"]:
+            raise FoldError(f"{place}: {cells['id']} is in another fold already, expected it in one")
+    return found
+
+
+def groups(corpus: Corpus, count: int, fold_of: Mapping[str, str] = RULE) -> Int[np.ndarray, "N"]:
+    """Number the groups that are tested together: the folds given by id, if some of the corpus's ids are.
+
+    Otherwise there are `count` groups, or as many as there are separate sessions, balanced in speakers and in
+    sex.
 
     The sets of connected speakers are assigned one by one, the largest first, each to the group that keeps
     the squared numbers of women, men and speakers smallest. IEMOCAP's five sessions make five groups in their
     order.
 
-    Raises: FoldError if that would be fewer than two groups.
+    Raises: FoldError if that would be fewer than two groups, or some of the corpus's ids have no fold.
     """
+    if not fold_of.keys().isdisjoint(corpus.id.tolist()):
+        return _given(corpus, fold_of)
     connected = connected_speakers(corpus.session, corpus.speaker)
     sizes = [_tally(corpus, connected == c) for c in range(connected.max() + 1)]
     count = min(count, len(sizes))
@@ -68,8 +93,27 @@ def groups(corpus: Corpus, count: int) -> Int[np.ndarray, "N"]:
     return assigned[connected]
 
 
-def folds(corpus: Corpus, count: int = 5, dev: str = "speaker") -> list[Fold]:
-    """Divide a corpus so that every utterance is tested exactly once.
+def _given(corpus: Corpus, fold_of: Mapping[str, str]) -> np.ndarray:
+    if absent := [name for name in corpus.id.tolist() if not fold_of.get(name)]:
+        raise FoldError(
+            f"{len(absent)} of {len(corpus)} utterances of corpus {corpus.name} have no fold, {absent[0]} "
+            "the first, expected one of each"
+        )
+    names, number = np.unique([fold_of[name] for name in corpus.id.tolist()], return_inverse=True)
+    if len(names) < 2:
+        raise FoldError(f"corpus {corpus.name} has one fold, {names[0]}, expected at least two")
+    for who in np.unique(corpus.speaker):
+        if len(own := np.unique(number[corpus.speaker == who])) > 1:
+            sentence = "%s: speaker %s is in the folds %s, so that results do not hold for other speakers"
+            _log.warning(sentence, corpus.name, who, ", ".join(names[own]))
+            break
+    return number.astype(np.int32)
+
+
+def folds(
+    corpus: Corpus, count: int = 5, dev: str = "speaker", fold_of: Mapping[str, str] = RULE
+) -> list[Fold]:
+    """Divide a corpus so that every utterance is tested exactly once; for `fold_of` see `groups`.
 
     Fold i tests on group i. The development part comes from the next group: its smallest set of connected
     speakers. If that is the whole group and has several speakers (as in IEMOCAP), it is one of them,
@@ -79,7 +123,7 @@ def folds(corpus: Corpus, count: int = 5, dev: str = "speaker") -> list[Fold]:
     Returns: `count` folds; fewer if there are fewer sets of connected speakers.
     Raises: FoldError if there are too few speakers to train, develop and test.
     """
-    number, connected = groups(corpus, count), connected_speakers(corpus.session, corpus.speaker)
+    number, connected = groups(corpus, count, fold_of), connected_speakers(corpus.session, corpus.speaker)
     count = number.max() + 1
     result = []
     for i in range(count):

@@ -62,6 +62,7 @@ class ProtocolConfig:
     Attributes:
       seeds: runs per fold and task, numbered from 0.
       folds: of the cross-validation; fewer for a corpus with fewer separate groups of speakers.
+      fold_file: a table with the columns id and fold, such as a published split, in place of the rule.
       dev: who makes up a development set: one speaker (in dyads, the partner then trains), or a session.
       finetune_samples: utterances of the tested corpus that fine-tuning sees per fold.
       finetune_epochs: epochs of fine-tuning.
@@ -80,6 +81,7 @@ class ProtocolConfig:
 
     seeds: int = 5
     folds: int = 5
+    fold_file: str | None = None
     dev: Literal["speaker", "session"] = "speaker"
     finetune_samples: int = 100
     finetune_epochs: int = 10

@@ -11,6 +11,7 @@ import itertools
 import zlib
 from collections.abc import Callable, Iterable
 from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ import numpy as np
 
 from ser_jax.data import facts, standardize
 from ser_jax.data.corpus import Concatenated, Corpus
-from ser_jax.data.folds import Fold, FoldError, connected_speakers, folds
+from ser_jax.data.folds import Fold, FoldError, connected_speakers, folds, read_folds
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Gathered
 from ser_jax.engine import NO_ROWS, RunSpec
@@ -70,6 +71,7 @@ class Pool(Concatenated):
         starts = np.cumsum([0, *map(len, corpora)], dtype=np.int32)
         self._starts = dict(zip(self.names, starts, strict=False))
         self._protocol, self._place = protocol, place
+        self._fold_of = {} if protocol.fold_file is None else read_folds(Path(protocol.fold_file))
         self._kept: dict[tuple[str, ...] | None, Features] = {}
 
     def rows(self, name: str) -> np.ndarray:
@@ -79,7 +81,7 @@ class Pool(Concatenated):
     @cache  # noqa: B019  a pool lives as long as the program
     def folds(self, name: str) -> list[Fold]:
         """Return the folds of a corpus as rows of the pool."""
-        own = folds(self.corpora[name], self._protocol.folds, self._protocol.dev)
+        own = folds(self.corpora[name], self._protocol.folds, self._protocol.dev, self._fold_of)
         start = self._starts[name]
         return [Fold(fold.train + start, fold.dev + start, fold.test + start) for fold in own]
 
