@@ -128,7 +128,7 @@ def test_a_whole_tree_survives_the_disk(own):
     ("kind", "name", "sentence"),
     [
         ("tasks", "arousall", "; did you mean 'arousal'?"),
-        ("features", "", "expected one of logmel, waveform, mfcc, egemaps, whisper, or module:Name"),
+        ("features", "", "expected one of logmel, waveform, mfcc, egemaps, whisper, embeddings, or"),
         ("model", "nowhere:Net", "No module named 'nowhere', expected module:Name that can be imported"),
         ("model", "own_broken:Net", "division by zero, expected module:Name that can be imported"),
         ("model", "json:JSONDecoder", "no network, expected a frozen dataclass with network"),

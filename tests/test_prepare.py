@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 from five_recordings import RATE, noise, prepare
+from safetensors.numpy import save_file
 
 from ser_jax import data
 from ser_jax.data import audio, beam, manifest, preparation, store
 from ser_jax.data.corpus import LABELS, Facts
 from ser_jax.errors import UserError
-from ser_jax.features import LogMel, describe, logmel, pad
+from ser_jax.features import FrontendError, LogMel, describe, logmel, make, pad
 
 
 @pytest.fixture
@@ -206,3 +207,29 @@ def test_labels_alone_need_no_recording(flawed, tmp_path):
     corpus = data.facts("tiny", tmp_path / "root")
     for key in LABELS:
         np.testing.assert_array_equal(getattr(facts, key), getattr(corpus, key))
+
+
+@pytest.mark.parametrize("form", ["{}.npy", "{}", "safetensors"])
+@pytest.mark.parametrize("rate", [10.0, 0.0])
+def test_embeddings_are_found_by_id(speech, tmp_path, form, rate):
+    rng = np.random.default_rng(0)
+    ids = [f"{letter}.wav" for letter in "abcde"]
+    arrays = {name: rng.normal(size=(3, 5) if rate else (5,)).astype(np.float32) for name in ids}
+    place = tmp_path / "arrays"
+    if form == "safetensors":
+        save_file(arrays, place)
+    else:
+        place.mkdir()
+        for name, array in arrays.items():
+            np.save(place / form.format(name.removesuffix(".wav") if form == "{}" else name), array)
+    features = make("embeddings", folder=str(place), rate=rate, dims=5)
+    prepare(speech, tmp_path / "root", features=features)
+    corpus = data.load("tiny", tmp_path / "root", features)
+    assert corpus.features.shape == (5, 75 if rate else 1, 5)
+    for i, name in enumerate(corpus.id):
+        np.testing.assert_array_equal(corpus.features[i, : corpus.frames[i]], np.atleast_2d(arrays[name]))
+    nowhere = make("embeddings", folder=str(tmp_path / "nowhere"), dims=5)
+    with pytest.raises(FrontendError, match=r"expected the embedding of \w\.wav"):
+        prepare(speech, tmp_path / "root", features=nowhere)
+    with pytest.raises(FrontendError, match="embeddings are read from files"):
+        features.extract(np.zeros(400))

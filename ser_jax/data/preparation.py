@@ -212,8 +212,13 @@ def records(utterances: Sequence[Utterance], frontend: Frontend) -> list[Record 
         else:
             recordings[len(found)] = remove_offset(samples)
             found.append({key: getattr(utterance, key) for key in LABELS} | {"seconds": seconds})
-    batch = getattr(frontend, "extract_batch", lambda several: map(frontend.extract, several))
-    for i, features in zip(recordings, batch(list(recordings.values())), strict=True):
+    if hasattr(frontend, "find"):
+        each: Any = [frontend.find(utterances[i].id) for i in recordings]
+    elif hasattr(frontend, "extract_batch"):
+        each = frontend.extract_batch(list(recordings.values()))
+    else:
+        each = map(frontend.extract, recordings.values())
+    for i, features in zip(recordings, each, strict=True):
         if np.ndim(features) != 2 or not len(features) or features.shape[1] != frontend.dims:
             raise FrontendError(
                 f"front end {frontend.name} returned an array {list(np.shape(features))} for "
@@ -227,7 +232,8 @@ def records(utterances: Sequence[Utterance], frontend: Frontend) -> list[Record 
 def recorder(frontend: Frontend) -> Callable[[Sequence[Utterance]], list[Record | Flaw]]:
     """Return `records` with a front end that is checked and has computed what it caches, to be pickled."""
     describe(frontend)
-    frontend.extract(np.zeros(RATE))
+    if not hasattr(frontend, "find"):
+        frontend.extract(np.zeros(RATE))
     return functools.partial(records, frontend=frontend)
 
 

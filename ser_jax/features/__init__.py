@@ -53,9 +53,10 @@ class Frontend(abc.ABC):
     """The base class of front ends, frozen dataclasses whose fields are JSON values.
 
     Worker processes get a copy after `extract` was called once, so the value of a
-    `functools.cached_property` is computed once and sent along. A class may have two more methods:
+    `functools.cached_property` is computed once and sent along. A class may have more methods:
     `extract_batch([samples, ...])`, used in place of `extract`, and `description()`, which returns what
-    determines the features as JSON values, in place of all fields.
+    determines the features as JSON values, in place of all fields; and `find(id)`, which returns features
+    that are looked up instead of computed.
     """
 
     name: ClassVar[str]  # lower case; part of the folder of a prepared corpus
@@ -132,6 +133,7 @@ FRONTENDS = {  # imported when needed
     "mfcc": "ser_jax.features:MFCC",
     "egemaps": "ser_jax.features.egemaps:EGeMAPS",
     "whisper": "ser_jax.features.whisper:Whisper",
+    "embeddings": "ser_jax.features.embeddings:Embeddings",
 }
 
 
