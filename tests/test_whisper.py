@@ -218,6 +218,12 @@ def test_weights_that_are_none_are_refused(tmp_path):
         Whisper(weights=str(tmp_path))
 
 
+@pytest.mark.parametrize("place", ["/nowhere/whisper", "~/whisper.safetensors", "./whisper", "whisper"])
+def test_paths_that_do_not_exist_are_not_asked_for_on_the_hub(place):
+    with pytest.raises(FrontendError, match=rf"{place}: no such file or folder, expected one, or the name"):
+        Whisper(weights=place)
+
+
 def test_weights_are_downloaded_by_name(folder, monkeypatch):
     name = "someone/whisper-of-theirs"
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
