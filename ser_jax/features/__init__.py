@@ -54,8 +54,8 @@ class Frontend(abc.ABC):
 
     Worker processes get a copy after `extract` was called once, so the value of a
     `functools.cached_property` is computed once and sent along. A class may have two more methods:
-    `extract_batch([samples, ...])`, used in place of `extract`, and `description()`, which returns what
-    determines the features as JSON values, in place of all fields.
+    `extract_batch([samples, ...])`, used in place of `extract`, on an accelerator by a single process, and
+    `description()`, which returns what determines the features as JSON values, in place of all fields.
     """
 
     name: ClassVar[str]  # lower case; part of the folder of a prepared corpus
