@@ -63,7 +63,7 @@ docs: $(VENV)/tools
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs . build/docs
 	@echo build/docs/docs/index.html
 
-figures: $(VENV)/installed  # hours; $(EIGHT) must be prepared
+figures: $(VENV)/installed  # hours; $(EIGHT) must be prepared, also with whisper; SER_JAX_WHISPER is a folder of tiny.en
 	$(call measure,table2 --corpora ravdess emodb --adapted corpus speaker --baselines level duration \
 	    --out results/table2,table2)
 	$(foreach name,english_1308 learning_curve related, \
@@ -72,6 +72,10 @@ figures: $(VENV)/installed  # hours; $(EIGHT) must be prepared
 	$(call measure,crosslingual --corpora $(EIGHT) --tasks arousal --adapted corpus --out results/eight,crosslingual)
 	$(call measure,crosslingual --corpora $(EIGHT) --tasks arousal --adapted corpus --protocol.trim 25 \
 	    --out results/trimmed,crosslingual_trimmed)
+	$(call measure,transfer --corpora $(EIGHT) --features whisper --model probe --protocol.most 300 \
+	    --adapted corpus speaker --train.optimizer adamw --train.weight-decay 0.01 --epochs 30 --seeds 1 \
+	    --out results/transfer,transfer)
+	$(call measure,encoder --weights $(SER_JAX_WHISPER),encoder)
 	$(call measure,tuning --corpora ravdess emodb --seeds 1 --out results/tuning,tuning)
 	$(foreach mode,none train corpus speaker, \
 	    $(call measure,table2 --corpora ravdess emodb --protocol.standardize $(mode) --out results/$(mode),standardize_$(mode)))

@@ -257,13 +257,15 @@ def test_measures_agree_with_their_definitions(n, classes, seed):
     assert certain == pytest.approx(-np.log(1e-7))  # much, but not infinitely much
 
 
-def test_longer_utterances_are_also_cut_short():
+@pytest.mark.parametrize("rate", [100.0, 12.5, 1 / 7.5])  # frames per second
+def test_longer_utterances_are_also_cut_short(rate):
     every, _ = train.divide(corpora(frames=300), BOTH)
-    found = train.cut_short(BOTH[0], every, np.arange(40), 100.0)
+    found = train.cut_short(BOTH[0], every, np.arange(40), rate)
     for seconds in CUTS:
-        own = found.cut == seconds
-        np.testing.assert_array_equal(found.row[own], np.flatnonzero(every.frames[:40] > 100 * seconds))
-        assert (found.frames[own] == 100 * seconds).all()
+        own, count = found.cut == seconds, round(rate * seconds)
+        longer = every.frames[:40] > count if count else []  # no frame can be cut
+        np.testing.assert_array_equal(found.row[own], np.flatnonzero(longer))
+        assert (found.frames[own] == count).all()
     whole = np.isinf(found.cut)
     np.testing.assert_array_equal(found.frames[whole], every.frames[:40])
     assert (found.labels == every.labels(BOTH[0])[found.row]).all()

@@ -14,8 +14,10 @@ from librosa.filters import mel as slaney
 from safetensors.numpy import save_file
 from scipy.special import erf
 
+from ser_jax import data, devices
 from ser_jax.cli import main
-from ser_jax.features import RATE, FrontendError, describe, make, tag, whisper
+from ser_jax.data import beam, preparation
+from ser_jax.features import RATE, FrontendError, LogMel, describe, make, tag, whisper
 from ser_jax.features.whisper import Whisper, encode, log_mel, normalize, read_encoder
 from ser_jax.recognizer import Recognizer
 from ser_jax.recognizer.trained import ModelError
@@ -218,6 +220,12 @@ def test_weights_that_are_none_are_refused(tmp_path):
         Whisper(weights=str(tmp_path))
 
 
+@pytest.mark.parametrize("place", ["/nowhere/whisper", "~/whisper.safetensors", "./whisper", "whisper"])
+def test_paths_that_do_not_exist_are_not_asked_for_on_the_hub(place):
+    with pytest.raises(FrontendError, match=rf"{place}: no such file or folder, expected one, or the name"):
+        Whisper(weights=place)
+
+
 def test_weights_are_downloaded_by_name(folder, monkeypatch):
     name = "someone/whisper-of-theirs"
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
@@ -233,6 +241,15 @@ def test_weights_are_downloaded_by_name(folder, monkeypatch):
     hub.snapshot_download = lambda *_, **__: 1 / 0
     with pytest.raises(FrontendError, match="another: division by zero, expected a repository of Whisper's"):
         Whisper(weights="someone/another")
+
+
+def test_one_process_computes_on_an_accelerator(folder, tmp_path, monkeypatch):
+    source, workers = pair.shared() / "speech/IEMOCAP_full_release", []
+    monkeypatch.setattr(devices, "backend", lambda: "gpu")
+    monkeypatch.setattr(beam, "in_order", lambda *it: workers.append(it[2]) or preparation.in_order(*it))
+    for features in (Whisper(weights=str(folder), seconds=0.5), LogMel()):
+        data.prepare("iemocap", source, features=features, data_dir=tmp_path, workers=2)
+    assert workers == [1, 2]
 
 
 def test_a_recogniser_of_its_features_is_trained_and_predicts(folder, tmp_path, capsys):

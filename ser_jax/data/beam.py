@@ -23,6 +23,7 @@ import absl.logging
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
+from ser_jax import devices
 from ser_jax.data import audio, databases, store
 from ser_jax.data.catalog import Catalog
 from ser_jax.data.preparation import Flaw, PrepareError, Record, in_order, notes, recorder, worker_count
@@ -118,6 +119,8 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         present.sort(key=lambda utterance: utterance.id)
         do = recorder(config.frontend)
         workers = worker_count(config.workers)
+        if hasattr(config.frontend, "extract_batch") and devices.backend() != "cpu":
+            workers = 1  # each process would claim the accelerator's memory for itself
         records = in_order(do, present, workers, config.name)  # starts when it is first read
         firsts = range(0, len(present), SHARD)
         results: list[Callable] = [functools.partial(itertools.islice, records, SHARD) for _ in firsts]

@@ -92,7 +92,8 @@ def prepare(
       name: the name for `load`; the database's name by default.
       features: the front end; log-mels by default.
       data_dir: where the dataset is stored; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
-      workers: number of processes; all cores by default. It does not change a byte of the dataset.
+      workers: number of processes; all cores by default. It changes no byte of the dataset, except the last
+        digit of features that JAX computes, such as `whisper`. On an accelerator, one process computes these.
       skip_bad: leave out utterances whose recording is missing or unusable, and note which, instead of
         refusing.
       labels_only: store the labels alone, for `facts` to read, without opening a recording.

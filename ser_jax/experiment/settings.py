@@ -463,7 +463,8 @@ def learning_curve(config: Config) -> list[Setting]:
 def from_many(config: Config) -> list[Setting]:
     """Return (c) from all other corpora to each, and from all those of other languages.
 
-    Both once more for each mode of `--adapted`. Corpora of several languages share one if any does.
+    Both are repeated for each mode of `--adapted`. A corpus that shares any language with the tested one does
+    not count as one of other languages.
     """
     languages = {name: set(facts(name, config.data_dir).language) for name in config.corpora}
     modes: list[tuple[str, dict[str, Any]]] = [("", {})]

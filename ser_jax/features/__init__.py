@@ -54,9 +54,9 @@ class Frontend(abc.ABC):
 
     Worker processes get a copy after `extract` was called once, so the value of a
     `functools.cached_property` is computed once and sent along. A class may have more methods:
-    `extract_batch([samples, ...])`, used in place of `extract`, and `description()`, which returns what
-    determines the features as JSON values, in place of all fields; and `find(id)`, which returns features
-    that are looked up instead of computed.
+    `extract_batch([samples, ...])`, used in place of `extract`, on an accelerator by a single process;
+    `description()`, which returns what determines the features as JSON values, in place of all fields; and
+    `find(id)`, which returns features that are looked up instead of computed.
     """
 
     name: ClassVar[str]  # lower case; part of the folder of a prepared corpus

@@ -48,7 +48,10 @@ class EGeMAPS(Frontend):
         return DIMS[self.level]
 
     def extract(self, samples: Shaped[np.ndarray, " n"]) -> Float32[np.ndarray, "t F"]:
-        """Return the functionals or descriptors; what openSMILE cannot compute is 0."""
+        """Return the functionals or descriptors, with 0 for what openSMILE cannot compute.
+
+        Raises: FrontendError without openSMILE.
+        """
         signal = np.zeros(max(len(samples), SHORTEST), np.float32)
         signal[: len(samples)] = samples
         found = _smile(self.level)(signal, RATE).to_numpy(np.float32)

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -294,12 +295,18 @@ def _read(weights: str, revision: str) -> tuple[Encoder, str]:
 
 
 def _download(name: str, revision: str) -> Path:
-    """Return the folder of a repository on the Hugging Face hub, downloaded unless it is there already."""
+    """Return the folder of a repository on the Hugging Face hub, downloaded unless it is there already.
+
+    Raises: FrontendError naming the weights.
+    """
+    absent = f"--features.weights {name}: no such file or folder"
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+        raise FrontendError(f"{absent}, expected one, or the name of a repository, as in openai/whisper-base")
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         extra = 'expected a file or folder, or the extra: pip install "ser_jax[hub]"'
-        raise FrontendError(f"--features.weights {name}: no such file or folder, {extra}") from error
+        raise FrontendError(f"{absent}, {extra}") from error
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=["*.safetensors"]))
     except Exception as error:  # the hub's own errors and those of its HTTP client

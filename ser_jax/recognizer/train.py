@@ -246,13 +246,17 @@ def evaluate(
 
 
 def cut_short(task: Task, corpora: Concatenated, rows: Int[np.ndarray, " N"], rate: float) -> Variants:
-    """Return the labelled ones of some utterances, whole and cut short; `rate` is in frames per second."""
+    """Return the labelled ones of some utterances, whole and cut short.
+
+    `rate` is in frames per second. None is cut to less than a frame, so functionals stay whole.
+    """
     labels = corpora.labels(task)
     rows = rows[metrics.labelled(labels[rows])]
     each = [(rows, corpora.frames[rows], np.full(len(rows), np.inf))]
     for seconds in CUTS:
-        longer = rows[corpora.frames[rows] > seconds * rate]
-        each.append((longer, np.full(len(longer), round(seconds * rate)), np.full(len(longer), seconds)))
+        count = round(seconds * rate)
+        longer = rows[(corpora.frames[rows] > count) & (count > 0)]
+        each.append((longer, np.full(len(longer), count), np.full(len(longer), seconds)))
     row, frames, cut = map(np.concatenate, zip(*each, strict=True))
     return Variants(row, frames.astype(np.int32), cut, labels[row], corpora.speaker_id[row])
 
