@@ -1,6 +1,8 @@
 """The Whisper encoder: a plain NumPy forward pass, the parity vectors, padding, batches and layers."""
 
+import json
 import os
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -20,7 +22,7 @@ from ser_jax.data import beam, preparation
 from ser_jax.features import RATE, FrontendError, LogMel, describe, make, tag, whisper
 from ser_jax.features.whisper import Whisper, encode, log_mel, normalize, read_encoder
 from ser_jax.recognizer import Recognizer
-from ser_jax.recognizer.trained import ModelError
+from ser_jax.recognizer.trained import ModelError, demonstration
 
 WIDTH, DEPTH, POSITIONS = 128, 3, 400
 FILTERS = jnp.asarray(whisper.mel_filters(80))
@@ -237,10 +239,24 @@ def test_weights_are_downloaded_by_name(folder, monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     assert tag(Whisper(weights=name, revision="abc")) == tag(Whisper(weights=str(folder)))
-    assert asked == [((name,), {"revision": "abc", "allow_patterns": ["*.safetensors"]})]
+    given = {"revision": "abc", "allow_patterns": ["*.safetensors"], "local_files_only": False}
+    assert asked == [((name,), given)]
     hub.snapshot_download = lambda *_, **__: 1 / 0
     with pytest.raises(FrontendError, match="another: division by zero, expected a repository of Whisper's"):
         Whisper(weights="someone/another")
+
+
+def test_a_recogniser_downloads_nothing(tmp_path, monkeypatch):
+    asked = []
+    hub = types.SimpleNamespace(snapshot_download=lambda *_, **options: asked.append(options) or 1 / 0)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    shutil.copytree(demonstration(), tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["frontend"] = {"class": "ser_jax.features.whisper:Whisper", "weights": "someone/whisper"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"someone/whisper: .*, expected that repository to be"):
+        Recognizer.load(tmp_path)
+    assert [options["local_files_only"] for options in asked] == [True]
 
 
 def test_one_process_computes_on_an_accelerator(folder, tmp_path, monkeypatch):

@@ -464,7 +464,7 @@ def from_many(config: Config) -> list[Setting]:
     """Return (c) from all other corpora to each, and from all those of other languages.
 
     Both are repeated for each mode of `--adapted`. A corpus that shares any language with the tested one does
-    not count as one of other languages.
+    not count as one of other languages, nor does one of an unknown language.
     """
     languages = {name: set(facts(name, config.data_dir).language) for name in config.corpora}
     modes: list[tuple[str, dict[str, Any]]] = [("", {})]
@@ -472,7 +472,9 @@ def from_many(config: Config) -> list[Setting]:
     found = []
     for task, target, (suffix, changes) in itertools.product(config.tasks, config.corpora, modes):
         others = tuple(name for name in config.corpora if name != target)
-        foreign = tuple(name for name in others if not languages[name] & languages[target])
+        shared = {name: languages[name] & languages[target] for name in others}
+        unknown = {name for name in others if "unknown" in languages[name] | languages[target]}
+        foreign = tuple(name for name in others if not shared[name] and name not in unknown)
         for name, train in (("other_corpora", others), ("other_languages", foreign)):
             own = changes | {"beside": name if suffix else ""}
             if train:

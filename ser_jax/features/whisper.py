@@ -5,12 +5,14 @@ convolutions, the second of which halves the rate to 50 Hz, and transformer bloc
 30 s; here the padding of a batch is masked, so that features depend on the recording alone.
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -30,6 +32,7 @@ BUCKET = 24_000  # samples; batches are padded to multiples of it, since every l
 EPSILON = 1e-5  # of the layer norms
 DYNAMIC_RANGE = 8.0  # of the log-mels below their maximum, in powers of ten
 Weights = Mapping[str, Any]  # arrays
+_offline = contextvars.ContextVar("offline", default=False)
 _BOTH = ("weight", "bias")
 _STEM = [f"{name}.{part}" for name in ("conv1", "conv2", "layer_norm") for part in _BOTH]
 _STEM += ["embed_positions.weight"]
@@ -294,6 +297,16 @@ def _read(weights: str, revision: str) -> tuple[Encoder, str]:
     return encoder, digest.hexdigest()
 
 
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Find weights on the Hugging Face hub only if they were downloaded before."""
+    token = _offline.set(True)
+    try:
+        yield
+    finally:
+        _offline.reset(token)
+
+
 def _download(name: str, revision: str) -> Path:
     """Return the folder of a repository on the Hugging Face hub, downloaded unless it is there already.
 
@@ -307,9 +320,12 @@ def _download(name: str, revision: str) -> Path:
     except ImportError as error:
         extra = 'expected a file or folder, or the extra: pip install "ser_jax[hub]"'
         raise FrontendError(f"{absent}, {extra}") from error
+    options: dict[str, Any] = {"revision": revision, "allow_patterns": ["*.safetensors"]}
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=["*.safetensors"]))
+        return Path(snapshot_download(name, local_files_only=_offline.get(), **options))
     except Exception as error:  # the hub's own errors and those of its HTTP client
+        if _offline.get():
+            raise FrontendError(f"{absent}, expected that repository to be downloaded before") from error
         raise FrontendError(
             f"--features.weights {name}: {error}, expected a repository of Whisper's"
         ) from error

@@ -5,8 +5,8 @@
     metrics.json        evaluation on held-out speakers
     README.md           the model card
 
-Nothing in a folder is executed, and no module is imported because a folder names it. Tensors must have the
-names, types and shapes that config.json implies.
+Nothing in a folder is executed, and nothing is imported or downloaded because a folder names it. Tensors must
+have the names, types and shapes that config.json implies.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from ser_jax import features, model
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import backend
 from ser_jax.errors import UserError, begun, no_folder
-from ser_jax.features import Frontend
+from ser_jax.features import Frontend, whisper
 from ser_jax.io import read_bytes
 from ser_jax.model import Architecture, Array, Tree, leaves_by_path
 from ser_jax.shapes import Float, Int
@@ -161,7 +161,8 @@ def read(folder: Path | str) -> Trained:
     content = read_bytes(place, ModelError, "the configuration of a recogniser")
     try:
         config = json.loads(content)
-        shapes = _decode_config(config)
+        with whisper.offline():
+            shapes = _decode_config(config)
     except Exception as error:  # whatever a hostile file or a class of one's own raises
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         raise ModelError(f"{place}: {begun(reason, 300)}, expected what ser-jax train wrote") from error
