@@ -3,7 +3,8 @@
     python -m experiments.transfer --corpora ravdess emodb savee nemo --adapted corpus speaker
     python -m experiments.transfer --features whisper --model attentive_pooling --protocol.most 300
 
-All of the training corpora train, and all of the tested one is tested, as in Sec. 4 (c).
+All of the training corpora train (at most `--protocol.most` utterances of each), and all of the tested one is
+tested, as in Sec. 4 (c).
 """
 
 from ser_jax.experiment import start

@@ -217,6 +217,9 @@ def test_weights_that_are_none_are_refused(tmp_path):
     save_file({"model.encoder.conv1.bias": np.ones(3)}, tmp_path / "model.safetensors")
     with pytest.raises(FrontendError, match=r"lacks 'conv1\.weight', expected the encoder"):
         Whisper(weights=str(tmp_path))
+    save_file(draw(depth=0), tmp_path / "model.safetensors")
+    with pytest.raises(FrontendError, match=r"lacks 'layers\.0\."):
+        Whisper(weights=str(tmp_path))
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(FrontendError, match=r"lacks 'conv1\.weight'"):
         Whisper(weights=str(tmp_path))

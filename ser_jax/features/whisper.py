@@ -90,10 +90,12 @@ def read_encoder(place: Path) -> Encoder:
                         found[own] = tensors.get_tensor(name).astype(np.float32)
     except (OSError, SafetensorError, TypeError) as error:
         raise FrontendError(f"{file}: {error}, expected Whisper's weights as safetensors") from error
-    numbers = sorted({int(name.split(".")[1]) for name in found if name.startswith("layers.")})
+    depth = len({name.split(".")[1] for name in found if name.startswith("layers.")})
     try:
         stem = {name: found[name] for name in _STEM}
-        each = [{name: found[f"layers.{number}.{name}"] for name in _BLOCK} for number in numbers]
+        each = [
+            {name: found[f"layers.{number}.{name}"] for name in _BLOCK} for number in range(max(depth, 1))
+        ]
         blocks = {name: np.stack([block[name] for block in each]) for name in _BLOCK}
     except (KeyError, ValueError) as error:
         raise FrontendError(f"{place}: lacks {error}, expected the encoder of a Whisper model") from error
@@ -283,7 +285,8 @@ def _extract(encoder: Encoder, samples: Array, length: Array, layers: tuple[int,
     x = jnp.pad(x, [(0, 0), (0, count * stride - x.shape[1]), (0, 0)])
     grouped = jnp.where(valid[..., None], x, 0).reshape(len(x), count, stride, -1)
     valid_count = jnp.maximum(valid.reshape(len(x), count, stride).sum(2), 1)
-    return (grouped.sum(2) / valid_count[..., None]).astype(jnp.float16)
+    largest = float(jnp.finfo(jnp.float16).max)  # which blocks of large models exceed
+    return jnp.clip(grouped.sum(2) / valid_count[..., None], -largest, largest).astype(jnp.float16)
 
 
 @functools.lru_cache(maxsize=2)
