@@ -1,7 +1,9 @@
-"""Time of the Whisper encoder beside CTranslate2's, in float32 on the same weights (extra: bench).
+"""Compare the speed of the Whisper encoder with CTranslate2's, in float32 on the same weights (extra: bench).
 
-python -m experiments.encoder                          # the two blocks that come with the package
-python -m experiments.encoder --weights whisper-base   # a folder of safetensors
+    python -m experiments.encoder                          # the two blocks that come with the package
+    python -m experiments.encoder --weights whisper-base   # a folder of safetensors
+
+Both compute alternately in one process, on all cores.
 """
 
 from pathlib import Path

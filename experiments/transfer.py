@@ -1,10 +1,9 @@
-"""What crosses from every corpus to every other, from all others to one, and from all other languages to one.
+"""Train on every corpus, on all others, and on all of other languages, and test each corpus.
 
     python -m experiments.transfer --corpora ravdess emodb savee nemo --adapted corpus speaker
     python -m experiments.transfer --features whisper --model attentive_pooling --protocol.most 300
 
-All of the training corpora train (at most `--protocol.most` utterances of each), and all of the tested one is
-tested, as in Sec. 4 (c).
+As in Sec. 4 (c), whole corpora train and are tested; `--protocol.most` limits what trains of each.
 """
 
 from ser_jax.experiment import start

@@ -14,18 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ser_jax.benchmark import BenchmarkError
 from ser_jax.devices import cores
-from ser_jax.errors import UserError
 from ser_jax.features.whisper import HEAD, Encoder, encode, normalize, read_encoder
 from ser_jax.io import markdown_table
 
 FRAMES = 750  # of log-mels, 7.5 s
 VOCABULARY = 8  # of a decoder that is never used
 TOLERANCE = 1e-3  # between the outputs
-
-
-class BenchmarkError(UserError):
-    """A benchmark that lacks a library."""
 
 
 def compare(weights: Path, rounds: int, batches: tuple[int, ...]) -> str:
@@ -122,9 +118,7 @@ def _decoder_shapes(width: int) -> dict[str, tuple[int, ...]]:
         "attention.linear.1": (2, 1), "attention.linear.2": (1, 1), "ffn.linear_0": (4, 1),
         "ffn.linear_1": (1, 4),
     }  # fmt: skip
-    for name, (out, into) in linear.items():
-        found |= {
-            f"layer.0.{name}.weight": (out * width, into * width),
-            f"layer.0.{name}.bias": (out * width,),
-        }
+    for own, (out, into) in linear.items():
+        name = f"layer.0.{own}"
+        found |= {f"{name}.weight": (out * width, into * width), f"{name}.bias": (out * width,)}
     return found

@@ -23,9 +23,8 @@ import numpy as np
 import psutil
 import soundfile
 
-from ser_jax.benchmark import iemocap_seconds
+from ser_jax.benchmark import BenchmarkError, iemocap_seconds
 from ser_jax.devices import cores
-from ser_jax.errors import UserError
 from ser_jax.experiment import provenance
 from ser_jax.io import markdown_table
 
@@ -64,10 +63,6 @@ seconds = [timed(samples, 16000) for _ in range(int(sys.argv[3]))]
 timed(sys.argv[4])
 print(json.dumps([seconds, timed(sys.argv[5])]))
 """
-
-
-class BenchmarkError(UserError):
-    """A benchmark that cannot be run, or a program that failed while it was measured."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,17 +26,8 @@ _OREAU_NOBODY = ("15", "17", "34", "35")  # numbers from 07 to 42 that are nobod
 _FRENCH = {"C": "anger", "D": "disgust", "J": "happiness", "N": "neutral", "P": "fear", "S": "surprise",
            "T": "sadness"}  # fmt: skip  # colère, dégoût, joie, neutre, peur, surprise, tristesse
 
-_ESD_WOMEN = (
-    "0001",
-    "0002",
-    "0003",
-    "0007",
-    "0009",
-    "0015",
-    "0016",
-    "0017",
-    "0018",
-    "0019",
+_ESD_WOMEN = tuple(
+    ["0001", "0002", "0003", "0007", "0009", "0015", "0016", "0017", "0018", "0019"]
 )  # its ReadMe.txt
 
 NAMED: dict[str, Naming] = {

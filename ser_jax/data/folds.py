@@ -16,7 +16,7 @@ from ser_jax.errors import UserError
 from ser_jax.shapes import Int
 
 _log = logging.getLogger(__name__)
-RULE: Mapping[str, str] = {}  # no split is given
+NO_SPLIT: Mapping[str, str] = {}  # folds follow from a rule
 
 
 class FoldError(UserError):
@@ -60,7 +60,7 @@ def read_folds(file: Path) -> dict[str, str]:
     return found
 
 
-def groups(corpus: Corpus, count: int, fold_of: Mapping[str, str] = RULE) -> Int[np.ndarray, "N"]:
+def groups(corpus: Corpus, count: int, fold_of: Mapping[str, str] = NO_SPLIT) -> Int[np.ndarray, "N"]:
     """Number the groups that are tested together: the folds given by id, if some of the corpus's ids are.
 
     Otherwise there are `count` groups, or as many as there are separate sessions, balanced in speakers and in
@@ -111,7 +111,7 @@ def _given(corpus: Corpus, fold_of: Mapping[str, str]) -> np.ndarray:
 
 
 def folds(
-    corpus: Corpus, count: int = 5, dev: str = "speaker", fold_of: Mapping[str, str] = RULE
+    corpus: Corpus, count: int = 5, dev: str = "speaker", fold_of: Mapping[str, str] = NO_SPLIT
 ) -> list[Fold]:
     """Divide a corpus so that every utterance is tested exactly once; for `fold_of` see `groups`.
 

@@ -11,15 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_jax.data.catalog import (
-    NUMBER,
-    Catalog,
-    DatabaseError,
-    Utterance,
-    find_release,
-    one_of_many,
-    ratings,
-)
+from ser_jax.data.catalog import NUMBER, Catalog, DatabaseError, Utterance, find_release, one_of_many, ratings
 from ser_jax.data.files import children, finder, folded, walk
 from ser_jax.errors import begun
 from ser_jax.io import read_bytes

@@ -10,15 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ser_jax.data.catalog import (
-    NUMBER,
-    Catalog,
-    DatabaseError,
-    Utterance,
-    one_of_many,
-    ratings,
-    read_table,
-)
+from ser_jax.data.catalog import NUMBER, Catalog, DatabaseError, Utterance, one_of_many, ratings, read_table
 from ser_jax.data.corpus import DIALOGUES, DIMENSIONS, SEX_WORDS, SEXES
 from ser_jax.data.files import children, finder, slashed
 from ser_jax.data.formats import SUFFIXES

@@ -11,15 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ser_jax.data import labels
-from ser_jax.data.catalog import (
-    NUMBER,
-    Catalog,
-    DatabaseError,
-    Utterance,
-    one_of_many,
-    ratings,
-    read_table,
-)
+from ser_jax.data.catalog import NUMBER, Catalog, DatabaseError, Utterance, one_of_many, ratings, read_table
 from ser_jax.data.corpus import DIMENSIONS
 from ser_jax.data.files import folded, walk
 from ser_jax.data.formats import SUFFIXES

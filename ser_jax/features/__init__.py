@@ -170,8 +170,8 @@ def describe(frontend: Frontend) -> dict[str, Any]:
     kind = type(frontend)
     try:
         shared = {key: getattr(frontend, key) for key in ("name", "rate", "frames", "dims", "seconds")}
-        fields = {key: getattr(frontend, key) for key in _fields(kind)}
-        found = json.loads(json.dumps(shared | getattr(frontend, "description", lambda: fields)()))
+        own = frontend.description() if hasattr(frontend, "description") else _fields(frontend)
+        found = json.loads(json.dumps(shared | own))
         if not re.fullmatch("[a-z][a-z0-9_]*", found["name"]):
             raise ValueError(f"its name is {found['name']!r}, expected lower-case letters")
         for key, kinds in (("rate", (int, float)), ("seconds", (int, float)), ("frames", int), ("dims", int)):
@@ -197,12 +197,12 @@ def tag(frontend: Frontend) -> str:
 
 def changes(frontend: Frontend) -> dict[str, Any]:
     """Return the fields that differ from the defaults of the class."""
-    fields = {key: getattr(frontend, key) for key in _fields(type(frontend))}
-    return {key: value for key, value in fields.items() if value != getattr(type(frontend), key, None)}
+    fields = _fields(frontend).items()
+    return {key: value for key, value in fields if value != getattr(type(frontend), key, None)}
 
 
-def _fields(kind: type[Frontend]) -> list[str]:
-    return [field.name for field in dataclasses.fields(kind) if field.init]
+def _fields(frontend: Frontend) -> dict[str, Any]:
+    return {field.name: getattr(frontend, field.name) for field in dataclasses.fields(frontend) if field.init}
 
 
 def feature_type(described: dict[str, Any]) -> np.dtype:
