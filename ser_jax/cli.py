@@ -52,7 +52,7 @@ DataDir = Annotated[Path | None, arg(help="$TFDS_DATA_DIR or ~/tensorflow_datase
 LabelRule = Annotated[Rule, arg(help="How annotations become classes.")]
 Model = Annotated[Path | None, arg(help="Folder that ser-jax train wrote; a demonstration by default.")]
 Json = Annotated[bool, arg(help="Print JSON.")]
-Features = Annotated[str, arg(help=f"Front end: {', '.join(FRONTENDS)}, or module:Name.")]
+Features = Annotated[str, arg(help=f"Front end: {', '.join(FRONTENDS)}, module:Name, or several with +.")]
 FrontendFields = Annotated[Frontend, arg(name="features")]
 Seconds = Annotated[float | None, _number(float, 0, 1_000_000, "S")]
 Threshold = Annotated[float | None, _number(float, -1_000_000, 1_000_000, "X")]

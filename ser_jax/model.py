@@ -202,9 +202,11 @@ def _padded(x: Float[Array, "B T F"], frames: Int[Array, "B"], padding: str) -> 
 class Probe:
     """A linear classifier of the features' mean and standard deviation over time, an `Architecture`.
 
+    Of a single frame, which has no deviation, the features themselves are classified.
+
     Attributes:
       bands, frames, outputs: F, T and K.
-      dropout: share of the 2 F statistics dropped in training.
+      dropout: share of these numbers dropped in training.
     """
 
     bands: int = 26
@@ -220,9 +222,9 @@ class Probe:
     def network(self) -> nn.Module:
         return _Linear(self)
 
-    def numbers(self, x: Float[Array, "B T F"]) -> Float[jax.Array, "B 2*F"]:
+    def numbers(self, x: Float[Array, "B T F"]) -> Float[jax.Array, "B D"]:
         """Return what the classifier sees."""
-        return pooled(x)
+        return jnp.asarray(x)[:, 0] if self.frames == 1 else pooled(x)
 
 
 @dataclasses.dataclass(frozen=True)

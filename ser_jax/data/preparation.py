@@ -29,7 +29,8 @@ from ser_jax.data import databases, store
 from ser_jax.data.catalog import Catalog, Utterance
 from ser_jax.data.corpus import LABELS, Facts
 from ser_jax.errors import UserError, begun
-from ser_jax.features import RATE, Frontend, FrontendError, describe, pad, remove_offset, tag
+from ser_jax.features import RATE, Frontend, describe, pad, remove_offset, tag
+from ser_jax.features.joined import compute, parts_of
 from ser_jax.io import lock_folder
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def _locked(folder: Path) -> Iterator[Path]:
 def records(utterances: Sequence[Utterance], frontend: Frontend) -> list[Record | Flaw]:
     """Return the facts, features and duration of each utterance, or the flaw of its recording.
 
-    Raises: FrontendError if the front end returns anything but [t, F].
+    Raises: FrontendError.
     """
     from ser_jax.data import audio
 
@@ -213,19 +214,9 @@ def records(utterances: Sequence[Utterance], frontend: Frontend) -> list[Record 
         else:
             recordings[len(found)] = remove_offset(samples)
             found.append({key: getattr(utterance, key) for key in LABELS} | {"seconds": seconds})
-    if hasattr(frontend, "find"):
-        each: Any = [frontend.find(utterances[i].id) for i in recordings]
-    elif hasattr(frontend, "extract_batch"):
-        each = frontend.extract_batch(list(recordings.values()))
-    else:
-        each = map(frontend.extract, recordings.values())
+    each = compute(frontend, [utterances[i].id for i in recordings], list(recordings.values()))
     for i, features in zip(recordings, each, strict=True):
-        if np.ndim(features) != 2 or not len(features) or features.shape[1] != frontend.dims:
-            raise FrontendError(
-                f"front end {frontend.name} returned an array {list(np.shape(features))} for "
-                f"{utterances[i].id}, expected [t, {frontend.dims}]"
-            )
-        padded, frames = pad(np.asarray(features), frontend.frames)
+        padded, frames = pad(features, frontend.frames)
         found[i] |= {"features": padded, "frames": frames}
     return found
 
@@ -233,8 +224,9 @@ def records(utterances: Sequence[Utterance], frontend: Frontend) -> list[Record 
 def recorder(frontend: Frontend) -> Callable[[Sequence[Utterance]], list[Record | Flaw]]:
     """Return `records` with a front end that is checked and has computed what it caches, to be pickled."""
     describe(frontend)
-    if not hasattr(frontend, "find"):
-        frontend.extract(np.zeros(RATE))
+    for part in parts_of(frontend):
+        if not hasattr(part, "find"):
+            part.extract(np.zeros(RATE))
     return functools.partial(records, frontend=frontend)
 
 

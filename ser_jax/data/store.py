@@ -29,7 +29,8 @@ import numpy as np
 from ser_jax.data.corpus import LABELS, NUMBERS, TEXTS, Corpus, Facts, columns, is_corpus
 from ser_jax.data.databases import DATABASES
 from ser_jax.errors import UserError, meant, no_folder
-from ser_jax.features import Frontend, LogMel, changes, describe, feature_type, tag
+from ser_jax.features import Frontend, LogMel, describe, feature_type, tag
+from ser_jax.features.joined import spell
 from ser_jax.io import atomic_file, write_json
 
 VERSION = "2.0.0"
@@ -302,8 +303,5 @@ def _unknown(name: str, root: Path, features: Frontend) -> str:
     words = ["ser-jax", "prepare", database, "--source", "SOURCE"]
     words += [] if name == database else ["--name", name]
     if features != LOGMEL:
-        words += ["--features", describe(features).get("class", features.name)]
-    for field, value in changes(features).items():
-        words.append(f"--features.{field.replace('_', '-')}")
-        words += map(str, value if isinstance(value, list | tuple) else [value])
+        words += spell(features)
     return f"{sentence}; prepare it with: {shlex.join([*words, '--data-dir', str(root)])}"

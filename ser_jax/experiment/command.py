@@ -70,10 +70,13 @@ class Names:
     def choose(self, config: Config) -> Config:
         """Return a configuration with the parts that were chosen; one of the same class keeps its fields."""
 
+        def kinds(value: Any) -> list[type]:
+            return [type(value), *map(type, getattr(value, "parts", ()))]
+
         def chosen(config: Any, prefix: str, *parts: str) -> Any:
             named = {part: name for part in parts if (name := getattr(self, part)) is not None}
             made = {part: choose(prefix + part, name) for part, name in named.items()}
-            other = {part: new for part, new in made.items() if type(new) is not type(getattr(config, part))}
+            other = {part: new for part, new in made.items() if kinds(new) != kinds(getattr(config, part))}
             return dataclasses.replace(config, **other)
 
         train = chosen(config.train, "train.", "augment", "objective")

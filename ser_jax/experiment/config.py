@@ -212,7 +212,12 @@ KINDS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {  # what names ch
 
 
 def choose(kind: str, name: str) -> Any:
-    """Return the value that a name of `KINDS[kind]` or "module:Name" chooses; ConfigError if none."""
+    """Return the value that a name of `KINDS[kind]` or "module:Name" chooses; UserError if none.
+
+    Front ends are joined by "+", see `features.make`.
+    """
+    if kind == "features" and "+" in name:
+        return features.make(name)
     known, needed = KINDS[kind]
     what = f"--{kind} {name}"
     if name not in known and ":" not in name:

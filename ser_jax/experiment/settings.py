@@ -27,6 +27,7 @@ from ser_jax.errors import UserError
 from ser_jax.experiment.config import Config, ProtocolConfig, describe, digest
 from ser_jax.experiment.provenance import own_digest
 from ser_jax.features import Frontend, LogMel
+from ser_jax.features.joined import parts_of
 from ser_jax.metrics import labelled
 from ser_jax.model import Architecture, Array, Single
 from ser_jax.tasks import CorpusIdentity, Task
@@ -208,7 +209,7 @@ class Setting:
         """Return what its results depend on, apart from corpora and this package's code, as JSON."""
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plan, start, training = found.pop("plan"), found.pop("start"), self.training
-        parts = (self.task, self.frontend, self.model, training.augment, training.objective, plan)
+        parts = (self.task, self.model, training.augment, training.objective, plan, *parts_of(self.frontend))
         return {name: describe(value) for name, value in found.items()} | {
             "task": {"name": self.task.name} | describe(self.task),
             "plan": f"{plan.__module__}:{plan.__qualname__}",

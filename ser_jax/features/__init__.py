@@ -1,6 +1,6 @@
 """Compute the features [T, F] of a network from 16 kHz samples, by front ends.
 
-`logmel` (the paper's) and `waveform` are chosen by name, any other class by "module:Name". The paper's
+`FRONTENDS` are chosen by name, any other class by "module:Name", and several joined by "+". The paper's
 features are 26 log-mel bands of 25 ms windows every 10 ms (Sec. 2). It does not specify the rest:
 
     frames       not centred: frame t covers samples [160 t, 160 t + 400); 1 + (n - 400) // 160 of them
@@ -150,9 +150,15 @@ def named(name: str) -> type[Frontend]:
 def make(name: str, **fields: Any) -> Frontend:
     """Return a front end by its name, as in `named`, with fields that differ from the defaults.
 
+    Names joined by "+", or one followed by it, make a `joined.Joined`.
+
     Raises: FrontendError.
     """
     try:
+        if "+" in name:
+            from ser_jax.features.joined import Joined
+
+            return Joined(parts=tuple(map(make, name.removesuffix("+").split("+"))), **fields)
         return named(name)(**fields)
     except (TypeError, ValueError) as error:
         raise FrontendError(
@@ -172,7 +178,7 @@ def describe(frontend: Frontend) -> dict[str, Any]:
         shared = {key: getattr(frontend, key) for key in ("name", "rate", "frames", "dims", "seconds")}
         own = frontend.description() if hasattr(frontend, "description") else _fields(frontend)
         found = json.loads(json.dumps(shared | own))
-        if not re.fullmatch("[a-z][a-z0-9_]*", found["name"]):
+        if not re.fullmatch("[a-z][a-z0-9_+]*", found["name"]):
             raise ValueError(f"its name is {found['name']!r}, expected lower-case letters")
         for key, kinds in (("rate", (int, float)), ("seconds", (int, float)), ("frames", int), ("dims", int)):
             if not (isinstance(found[key], kinds) and 0 < found[key] < math.inf):

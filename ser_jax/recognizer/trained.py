@@ -129,8 +129,8 @@ def write(folder: Path, trained: Trained) -> None:
     content = save({name: np.ascontiguousarray(leaf) for name, leaf in leaves_by_path(trained).items()})
     tasks = {
         name: {
-            "task": _encode(own.task),
-            "network": _encode(own.network),
+            "task": own.task,
+            "network": own.network,
             "temperature": own.temperature and own.temperature._asdict(),
         }
         for name, own in trained.tasks.items()
@@ -138,14 +138,15 @@ def write(folder: Path, trained: Trained) -> None:
     config = {
         "format": FORMAT,
         "version": VERSION,
-        "frontend": _encode(trained.frontend),
+        "frontend": trained.frontend,
         "features": features.describe(trained.frontend),
         "tasks": tasks,
         "facts": trained.facts,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
     (folder / "model.safetensors").write_bytes(content)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(config, indent=2, default=_encode)
+    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def read(folder: Path | str) -> Trained:
@@ -198,11 +199,14 @@ def _decode(content: dict[str, Any], interface: type) -> Any:
     needed = {method for method, own in vars(interface).items() if callable(own) and method[0] != "_"}
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind) and needed <= set(dir(kind))):
         raise ModelError(f"{content['class']} is no {interface.__name__}")
-    return kind(**{key: _tuples(value) for key, value in content.items() if key != "class"})
+    return kind(**{key: _value(value, interface) for key, value in content.items() if key != "class"})
 
 
-def _tuples(content: Any) -> Any:
-    return tuple(map(_tuples, content)) if isinstance(content, list) else content
+def _value(content: Any, interface: type) -> Any:
+    """Return a field's value: lists as tuples, and what is described within them by `_decode`."""
+    if isinstance(content, list):
+        return tuple(_value(one, interface) for one in content)
+    return _decode(content, interface) if isinstance(content, dict) else content
 
 
 def _decode_config(config: dict[str, Any]) -> Trained:
