@@ -1,6 +1,8 @@
 """Preparing a corpus and reading it back: its records, its refusals, and nothing half-built left behind."""
 
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,14 +12,16 @@ import five_recordings
 import numpy as np
 import pytest
 import soundfile
+import tensorflow_datasets as tfds
 from five_recordings import RATE, noise, prepare
 from safetensors.numpy import save_file
+from tensorflow_datasets.proto import tf_example_pb2
 
 from ser_jax import data
 from ser_jax.data import audio, beam, manifest, preparation, store
-from ser_jax.data.corpus import LABELS, Facts
+from ser_jax.data.corpus import LABELS, NUMBERS, TEXTS, Facts
 from ser_jax.errors import UserError
-from ser_jax.features import FrontendError, LogMel, describe, logmel, make, pad
+from ser_jax.features import MFCC, FrontendError, LogMel, Waveform, describe, logmel, make, pad
 
 
 @pytest.fixture
@@ -233,3 +237,87 @@ def test_embeddings_are_found_by_id(speech, tmp_path, form, rate):
         prepare(speech, tmp_path / "root", features=nowhere)
     with pytest.raises(FrontendError, match="embeddings are read from files"):
         features.extract(np.zeros(400))
+
+
+def raw(folder):
+    """Return the columns of the records of a dataset, whatever they should be."""
+    examples = map(tf_example_pb2.Example.FromString, store._source(folder).__getitems__(range(5)))
+    return [set(example.features.feature) for example in examples]
+
+
+ORDERS = list(itertools.permutations([LogMel(), MFCC(), Waveform(seconds=0.5)]))
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: "-".join(one.name for one in order))
+def test_facts_are_stored_once_whatever_is_prepared_first(speech, tmp_path, order):
+    alone = {}
+    for features in order:
+        prepare(speech, tmp_path / features.name, features=features)
+        alone[features] = data.load("tiny", tmp_path / features.name, features).fingerprint
+    root = tmp_path / "root"
+    folders = [prepare(speech, root, features=features) for features in order]
+    first, *others = [raw(folder) for folder in folders]
+    assert first == [{*TEXTS, *NUMBERS, "features"}] * 5
+    assert others == [[{"id", "frames", "features"}] * 5] * 2
+    by_tfds = tfds.builder_from_directory(folders[1]).as_data_source(split="utterances")
+    assert set(by_tfds[0]) == {"id", "frames", "features"}
+    for _ in range(2):  # from the records, and from the caches
+        for features in order:
+            assert data.load("tiny", root, features).fingerprint == alone[features]
+    assert data.facts("tiny", root).metadata == data.load("tiny", root, order[1]).metadata
+    with pytest.raises(UserError, match=r"tiny.*: is prepared with its recordings already, expected another"):
+        prepare(speech, root, labels_only=True)
+    assert [prepare(speech, root, features=features) for features in order] == folders
+
+
+@pytest.mark.parametrize("features", [LogMel(), MFCC()])
+def test_facts_that_are_gone_or_of_another_source_are_named(speech, tmp_path, features):
+    """Whichever front end was prepared first; what is prepared again makes the other one whole."""
+    root, other = tmp_path / "root", MFCC() if features == LogMel() else LogMel()
+    first, second = prepare(speech, root, features=other), prepare(speech, root, features=features)
+    fingerprint = data.load("tiny", root, features).fingerprint
+    shutil.rmtree(first.parent)
+    gone = r"its facts, stored with another front end, are gone; prepare tiny with that front end again, or "
+    for use in (data.load, lambda *_: prepare(speech, root, features=features)):
+        with pytest.raises(
+            data.DamagedCorpusError, match=f"^{second}: {gone}delete this folder and prepare it"
+        ):
+            use("tiny", root, features)
+    prepare(speech, root, features=other)
+    assert data.load("tiny", root, features).fingerprint == fingerprint
+    shutil.rmtree(first.parent)
+    before = speech.read_text(encoding="utf-8")
+    speech.write_text(before.replace("s2", "s3"), encoding="utf-8")
+    with pytest.raises(data.DamagedCorpusError, match=gone):
+        prepare(speech, root, features=features)
+    prepare(speech, root, features=other)
+    sentence = (
+        rf"^{second}: its facts are in {first}, which was prepared from another source, or after it chang"
+    )
+    for use in (data.load, lambda *_: prepare(speech, root, features=features)):
+        with pytest.raises(data.DamagedCorpusError, match=sentence):
+            use("tiny", root, features)
+    shutil.rmtree(second.parent)
+    speech.write_text(before, encoding="utf-8")
+    with pytest.raises(UserError, match=rf"^{first}: was prepared by manifest from another source, or from"):
+        prepare(speech, root, features=features)
+    assert not second.exists()
+
+
+def test_what_the_facts_lack_is_left_out_of_every_front_end(flawed, tmp_path):
+    """A recording whose end is damaged has features of its beginning."""
+    root, whole = tmp_path / "root", audio.read
+
+    def read(path, start, stop, seconds):
+        if path.name == "a.wav" and seconds > 7:
+            raise audio.AudioError(path, "undecodable", "its end is damaged")
+        return whole(path, start, stop, seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audio, "read", read)
+        prepare(flawed, root, skip_bad=True)
+    with pytest.raises(UserError, match=r"was prepared with --skip-bad and lacks 4 utterances"):
+        prepare(flawed, root, features=MFCC(seconds=2.0))
+    prepare(flawed, root, features=MFCC(seconds=2.0), skip_bad=True)
+    corpus = data.load("tiny", root, MFCC(seconds=2.0))
+    assert (corpus.id.tolist(), corpus.left_out) == (["c.wav"], 4)

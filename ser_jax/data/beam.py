@@ -26,6 +26,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from ser_jax import devices
 from ser_jax.data import audio, databases, store
 from ser_jax.data.catalog import Catalog
+from ser_jax.data.corpus import NUMBERS, TEXTS
 from ser_jax.data.preparation import Flaw, PrepareError, Record, in_order, notes, recorder, worker_count
 from ser_jax.errors import UserError, beside
 from ser_jax.features import Frontend, describe, tag
@@ -49,6 +50,7 @@ class CorpusConfig(tfds.core.BuilderConfig):
     frontend: Frontend
     workers: int | None  # processes; None for all cores
     skip_bad: bool  # whether to leave out utterances that cannot be prepared
+    holder: Path | None = None  # the dataset whose records hold the facts; None for this one
 
 
 class StableWriter(tfds.core.ExampleWriter):
@@ -81,12 +83,13 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         super().__init__(file_format=file_format, **options)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        database, frontend = databases.DATABASES[self.name], self.builder_config.frontend
+        database, config = databases.DATABASES[self.name], self.builder_config
+        columns = (*TEXTS, *NUMBERS) if config.holder is None else store.OWN
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"{self.name}: {database.what}.",
             citation=database.citation,
-            features=store.record_features(describe(frontend)),
+            features=store.record_features(describe(config.frontend), columns),
             metadata=tfds.core.MetadataDict(),
             disable_shuffling=True,
         )
@@ -109,8 +112,13 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
             config.catalog = databases.read(
                 self.name, source / "manifest.csv" if self.name == "manifest" else source
             )
-        flaws, present = [], []
+        flaws, present, left_out = [], [], {}
+        if config.holder is not None:
+            left_out = {row["id"]: row for row in store.metadata(config.holder)["left_out"]}
         for utterance in config.catalog.utterances:
+            if row := left_out.get(utterance.id):
+                flaws.append(Flaw(utterance.id, str(utterance.path), row["finding"], row["reason"]))
+                continue
             try:
                 audio.check(utterance.path)
                 present.append(utterance)
@@ -130,7 +138,8 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
             moved = [dataclasses.replace(utterance, path=utterance.path.absolute()) for utterance in present]
             results = [functools.partial(do, moved[first : first + SHARD]) for first in firsts]
         files = [folder.absolute() / FLAWS.format(first) for first in firsts]
-        self._shards = list(map(functools.partial, itertools.repeat(_shard), results, files))
+        shard = functools.partial(_shard, list(self.info.features))
+        self._shards = list(map(functools.partial, itertools.repeat(shard), results, files))
         with contextlib.closing(records):
             super()._download_and_prepare(dl_manager, download_config)
         for infos in folder.glob("*.shard_infos.json"):  # of Beam; tfds sorts them as text, 10 before 2
@@ -143,10 +152,11 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
             flaws += [Flaw(*row) for row in json.loads(file.read_text(encoding="utf-8"))]
             file.unlink()
         self._check(flaws)
-        left_out = [flaw._asdict() for flaw in flaws]
-        for row in left_out:
+        lacking = [flaw._asdict() for flaw in flaws]
+        for row in lacking:
             row["file"] = Path(row["file"]).absolute().relative_to(config.catalog.folder).as_posix()
-        self.info.metadata.update(notes(self.name, config.catalog, config.frontend), left_out=left_out)
+        own = {"left_out": lacking, "facts": config.holder is None}
+        self.info.metadata.update(notes(self.name, config.catalog, config.frontend), **own)
 
     def _check(self, flaws: Sequence[Flaw]) -> None:
         """Raise PrepareError if there are flaws that may not, or cannot, be left out."""
@@ -165,14 +175,16 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         return {SPLIT: self._shards}
 
 
-def _shard(results: Callable[[], Iterable[Record | Flaw]], flaws: Path) -> Iterator[tuple[str, Record]]:
-    """Yield (id, record) of one shard, and write its flaws to a file."""
+def _shard(
+    columns: Sequence[str], results: Callable[[], Iterable[Record | Flaw]], flaws: Path
+) -> Iterator[tuple[str, Record]]:
+    """Yield (id, record of some columns) of one shard, and write its flaws to a file."""
     flawed = []
     for result in results():
         if isinstance(result, Flaw):
             flawed.append(result)
         else:
-            yield result["id"], result
+            yield result["id"], {key: result[key] for key in columns}
     flaws.write_text(json.dumps(flawed), encoding="utf-8")
 
 

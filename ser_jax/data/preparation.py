@@ -85,7 +85,7 @@ def prepare(
     """Read a database, extract its features and store both as a tfds dataset.
 
     Preparing the same source again under the same name returns the existing dataset. A corpus may be prepared
-    with several front ends, whose datasets lie side by side.
+    with several front ends, whose datasets lie side by side; the first holds the facts of all.
 
     Args:
       database: one of `databases.DATABASES`, as in "iemocap" or "manifest".
@@ -116,9 +116,9 @@ def prepare(
         expected = "small letters, digits and underscores, a letter first, 100 of them at most"
         raise PrepareError(f"name {begun(name, 100)!r}, expected {expected}")
     folder = root / database / (name + tag(features)) / store.VERSION
-    present = store.prepared(root).get(name if labels_only else folder.parent.name)
-    if labels_only and present is not None:
-        raise PrepareError(f"{present}: is prepared with its recordings already, expected another --name")
+    present, holder = store.prepared(root).get(folder.parent.name), store.holder(name, root)
+    if labels_only and holder is not None:
+        raise PrepareError(f"{holder}: is prepared with its recordings already, expected another --name")
     if present is not None:
         store.check(present)
     elif folder.exists():
@@ -130,8 +130,10 @@ def prepare(
     if labels_only:
         with _locked(root / database / name) as place:
             return store.write_labels(place, Facts.of(name, database, catalog))
+    if (there := present or holder) is not None:
+        keys = store.SOURCE if present is None else (*store.SOURCE, "frontend")
+        _check_same(there, notes(database, catalog, features), keys, skip_bad)
     if present is not None:
-        _check_same(present, notes(database, catalog, features), skip_bad)
         _log.info("%s: already prepared", present)
         return present
     with _locked(folder.parent):
@@ -143,6 +145,7 @@ def prepare(
             frontend=features,
             workers=workers,
             skip_bad=skip_bad,
+            holder=holder,
         )
         beam.build(database, root, config, beam_runner, beam_options)
     if left_out := store.metadata(folder)["left_out"]:
@@ -157,10 +160,10 @@ def notes(database: str, catalog: Catalog, features: Frontend) -> dict[str, Any]
     return shared | {"frontend": describe(features), "source_fingerprint": catalog.fingerprint()}
 
 
-def _check_same(folder: Path, notes: dict[str, Any], skip_bad: bool) -> None:
-    """Raise PrepareError if a prepared corpus differs from the requested one."""
+def _check_same(folder: Path, notes: dict[str, Any], keys: Sequence[str], skip_bad: bool) -> None:
+    """Raise PrepareError if a prepared corpus differs from the requested one in one of the keys."""
     before = store.metadata(folder)
-    if any(before[key] != notes[key] for key in ("builder", "frontend", "source_fingerprint")):
+    if any(before[key] != notes[key] for key in keys):
         raise PrepareError(
             f"{folder}: was prepared by {before['builder']} from another source, or from this one before it "
             "changed; delete this folder to prepare it again, or choose another --name"

@@ -4,6 +4,10 @@
     DATA_DIR/DATABASE/NAME/cache-KEY.npz        its columns but the features, and a digest of the features
     DATA_DIR/DATABASE/NAME/cache-KEY.features   its features [N, T, F], which loading maps
     DATA_DIR/DATABASE/NAME/labels.json          the labels of a corpus prepared without its recordings
+    DATA_DIR/DATABASE/NAME-FRONTEND/...         the same of another front end
+
+Of the datasets of one name, the records of the first that was prepared hold the facts; those of the others
+hold `OWN` columns and features alone, and are matched by id.
 
 Of a dataset only its records and two descriptions are read: the classes and files that tfds's descriptions
 name, of which a dataset from somebody else may name any, are neither imported nor opened. A cache, whose KEY
@@ -20,7 +24,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +43,10 @@ LOGMEL = LogMel()
 FLOAT32 = np.dtype(np.float32)
 BATCH = 256  # records read at a time
 OLD = 3600.0  # s; a younger file may be another process's
-# Keys of metadata.json, beside the records.
+OWN = ("id", "frames")  # columns that the records of every dataset hold
+# Keys of metadata.json, beside the records; and `facts`, whether these hold them, which they do by default.
 NOTES = {"builder", "synthetic", "thresholds", "scales", "frontend", "source_fingerprint", "left_out"}
+SOURCE = ("builder", "source_fingerprint")  # those that tell what a corpus was read from
 _log = logging.getLogger(__name__)
 
 Records = Iterator[tuple[dict[str, Any], np.ndarray]]
@@ -86,10 +92,37 @@ def metadata(folder: Path) -> dict[str, Any]:
 
 
 def check(folder: Path) -> None:
-    """Open every file of a prepared corpus; raise DamagedCorpusError if one is damaged."""
-    metadata(folder)
+    """Open every file of a prepared corpus; raise DamagedCorpusError if one is damaged or its facts gone."""
+    _owner(folder)
     with _reading(folder):
         _source(folder)
+
+
+def holder(name: str, data_dir: Path) -> Path | None:
+    """Return the dataset of a name, of any front end, whose records hold the facts; None if there is none.
+
+    Raises: DamagedCorpusError.
+    """
+    each = (folder for tagged, folder in prepared(data_dir).items() if tagged.partition("-")[0] == name)
+    return next((folder for folder in each if metadata(folder).get("facts", True)), None)
+
+
+def _owner(folder: Path) -> Path:
+    """Return the dataset with the facts of a dataset; raise DamagedCorpusError without one of its source."""
+    notes = metadata(folder)
+    if notes.get("facts", True):
+        return folder
+    name = folder.parent.name.partition("-")[0]
+    owner = holder(name, folder.parents[2])
+    again = f"prepare {name} with that front end again, or delete this folder and prepare it again"
+    if owner is None:
+        raise DamagedCorpusError(f"{folder}: its facts, stored with another front end, are gone; {again}")
+    if any(metadata(owner)[key] != notes[key] for key in SOURCE):
+        raise DamagedCorpusError(
+            f"{folder}: its facts are in {owner}, which was prepared from another source, or after it "
+            "changed; delete the older of them and prepare it again"
+        )
+    return owner
 
 
 def load(name: str, data_dir: Path | str | None = None, features: Frontend = LOGMEL) -> Corpus:
@@ -111,9 +144,8 @@ def load(name: str, data_dir: Path | str | None = None, features: Frontend = LOG
 def facts(name: str, data_dir: Path | str | None = None) -> Facts:
     """Load what is known of a corpus, prepared with any front end or labels only; see `load`."""
     root = data_dir_or_default(data_dir)
-    for tagged, folder in prepared(root).items():
-        if tagged.partition("-")[0] == name:
-            return _load(name, folder)
+    if (folder := holder(name, root)) is not None:
+        return _load(name, folder)
     file = _labels_only(root).get(name)
     if file is None:
         return load(name, data_dir)  # which raises
@@ -131,17 +163,25 @@ def write_labels(folder: Path, facts: Facts) -> Path:
     return folder / LABELS_FILE
 
 
-def record_features(frontend: dict[str, Any]) -> Any:
-    """Return the tfds features of a record, whose features are of a front end that `describe` described."""
+def record_features(frontend: dict[str, Any] | None, names: Collection[str] = (*TEXTS, *NUMBERS)) -> Any:
+    """Return the tfds features of a record.
+
+    Args:
+      frontend: the front end of its features, as `describe` described it; None for a record without.
+      names: its other columns.
+    """
     import tensorflow_datasets as tfds
 
-    found = {name: tfds.features.Text() for name in TEXTS}
+    found = {name: tfds.features.Text() for name in TEXTS if name in names}
     for name, dtype in NUMBERS.items():
+        if name not in names:
+            continue
         # A tf.train.Example holds single precision; a threshold can fall between a double and its rounding.
         as_bytes = tfds.features.Tensor(shape=(), dtype=dtype, encoding="bytes")
         found[name] = tfds.features.Scalar(dtype) if np.issubdtype(dtype, np.integer) else as_bytes
-    shape = frontend["frames"], frontend["dims"]
-    found["features"] = tfds.features.Tensor(shape=shape, dtype=feature_type(frontend), encoding="bytes")
+    if frontend is not None:
+        shape = frontend["frames"], frontend["dims"]
+        found["features"] = tfds.features.Tensor(shape=shape, dtype=feature_type(frontend), encoding="bytes")
     return tfds.features.FeaturesDict(found)
 
 
@@ -243,19 +283,32 @@ def _source(folder: Path) -> Any:
     return source
 
 
+def _rows(folder: Path, features: Any) -> Iterator[dict[str, Any]]:
+    """Yield the columns of every record that the tfds features name."""
+    source = _source(folder)
+    for start in range(0, len(source), BATCH):
+        for record in source.__getitems__(range(start, min(start + BATCH, len(source)))):
+            yield features.deserialize_example_np(record)
+
+
 def _load(name: str, folder: Path) -> Corpus:
-    notes = metadata(folder)
+    owner, notes = _owner(folder), metadata(folder)
+    notes = metadata(owner) | {key: notes[key] for key in ("frontend", "left_out")}
     with _reading(folder):
         shape = (sum(_lengths(folder)), notes["frontend"]["frames"], notes["frontend"]["dims"])
 
         def records() -> Records:
             with _reading(folder):
-                source, features = _source(folder), record_features(notes["frontend"])
-                for start in range(0, shape[0], BATCH):
-                    for record in source.__getitems__(range(start, min(start + BATCH, shape[0]))):
-                        row = features.deserialize_example_np(record)
-                        texts = {key: row[key].decode() for key in TEXTS}
-                        yield texts | {key: row[key] for key in NUMBERS}, row["features"]
+                facts: dict[bytes, dict[str, Any]] = {}
+                features = record_features(notes["frontend"])
+                if owner != folder:
+                    facts = {row["id"]: row for row in _rows(owner, record_features(None))}
+                    features = record_features(notes["frontend"], OWN)
+                for row in _rows(folder, features):
+                    if facts:
+                        row = facts[row["id"]] | row
+                    texts = {key: row[key].decode() for key in TEXTS}
+                    yield texts | {key: row[key] for key in NUMBERS}, row["features"]
 
         found, features = through_cache(folder, shape, records, feature_type(notes["frontend"]))
         shared = [notes["thresholds"], notes["scales"], notes["frontend"], features]
