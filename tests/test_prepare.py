@@ -292,7 +292,7 @@ def test_facts_that_are_gone_or_of_another_source_are_named(speech, tmp_path, fe
         prepare(speech, root, features=features)
     prepare(speech, root, features=other)
     sentence = (
-        rf"^{second}: its facts are in {first}, which was prepared from another source, or after it chang"
+        rf"^{second}: cannot be read \(its facts are in {first}, of another source or prepared after it "
     )
     for use in (data.load, lambda *_: prepare(speech, root, features=features)):
         with pytest.raises(data.DamagedCorpusError, match=sentence):

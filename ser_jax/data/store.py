@@ -93,7 +93,7 @@ def metadata(folder: Path) -> dict[str, Any]:
 
 def check(folder: Path) -> None:
     """Open every file of a prepared corpus; raise DamagedCorpusError if one is damaged or its facts gone."""
-    _owner(folder)
+    _holder(folder)
     with _reading(folder):
         _source(folder)
 
@@ -107,22 +107,22 @@ def holder(name: str, data_dir: Path) -> Path | None:
     return next((folder for folder in each if metadata(folder).get("facts", True)), None)
 
 
-def _owner(folder: Path) -> Path:
-    """Return the dataset with the facts of a dataset; raise DamagedCorpusError without one of its source."""
+def _holder(folder: Path) -> Path:
+    """Return the dataset that holds the facts of a dataset, which may be itself.
+
+    Raises: DamagedCorpusError if it is gone, or was prepared from another source.
+    """
     notes = metadata(folder)
     if notes.get("facts", True):
         return folder
     name = folder.parent.name.partition("-")[0]
-    owner = holder(name, folder.parents[2])
-    again = f"prepare {name} with that front end again, or delete this folder and prepare it again"
-    if owner is None:
+    there = holder(name, folder.parents[2])
+    if there is None:
+        again = f"prepare {name} with that front end again, or delete this folder and prepare it again"
         raise DamagedCorpusError(f"{folder}: its facts, stored with another front end, are gone; {again}")
-    if any(metadata(owner)[key] != notes[key] for key in SOURCE):
-        raise DamagedCorpusError(
-            f"{folder}: its facts are in {owner}, which was prepared from another source, or after it "
-            "changed; delete the older of them and prepare it again"
-        )
-    return owner
+    if any(metadata(there)[key] != notes[key] for key in SOURCE):
+        raise _damaged(folder, f"its facts are in {there}, of another source or prepared after it changed")
+    return there
 
 
 def load(name: str, data_dir: Path | str | None = None, features: Frontend = LOGMEL) -> Corpus:
@@ -292,19 +292,19 @@ def _rows(folder: Path, features: Any) -> Iterator[dict[str, Any]]:
 
 
 def _load(name: str, folder: Path) -> Corpus:
-    owner, notes = _owner(folder), metadata(folder)
-    notes = metadata(owner) | {key: notes[key] for key in ("frontend", "left_out")}
+    there = _holder(folder)
+    notes = metadata(there) | {key: metadata(folder)[key] for key in ("frontend", "left_out")}
     with _reading(folder):
         shape = (sum(_lengths(folder)), notes["frontend"]["frames"], notes["frontend"]["dims"])
 
         def records() -> Records:
+            facts: dict[bytes, dict[str, Any]] = {}
+            if there != folder:
+                with _reading(there):
+                    facts = {row["id"]: row for row in _rows(there, record_features(None))}
             with _reading(folder):
-                facts: dict[bytes, dict[str, Any]] = {}
-                features = record_features(notes["frontend"])
-                if owner != folder:
-                    facts = {row["id"]: row for row in _rows(owner, record_features(None))}
-                    features = record_features(notes["frontend"], OWN)
-                for row in _rows(folder, features):
+                names = OWN if facts else (*TEXTS, *NUMBERS)
+                for row in _rows(folder, record_features(notes["frontend"], names)):
                     if facts:
                         row = facts[row["id"]] | row
                     texts = {key: row[key].decode() for key in TEXTS}
