@@ -50,8 +50,8 @@ class TrainConfig:
       optimizer: adam, adamw, or sgd with a momentum of 0.9.
       weight_decay: of all parameters but biases. With adam and sgd it is an L2 penalty, half of it times the
         sum of squares; with adamw it is decoupled from the gradient.
-      class_weights: none, or balanced: weights in the loss in inverse proportion to a class's training
-        utterances, 1 on average over them.
+      class_weights: none; balanced, weights in the loss in inverse proportion to a class's training
+        utterances, 1 on average over them; or corpora, the same for each class of each corpus.
       augment: applied to every batch.
       objective: what is minimised.
     """
@@ -61,7 +61,7 @@ class TrainConfig:
     epochs: int = 50
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: float = 0.0
-    class_weights: Literal["none", "balanced"] = "none"
+    class_weights: Literal["none", "balanced", "corpora"] = "none"
     augment: Augmentation = NO_AUGMENTATION
     objective: Objective = TASK_LOSS
 
@@ -279,21 +279,24 @@ def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
     return Batch(rows, mask, keys, epoch_and_step)
 
 
-def balanced(run: Runs, classes: int) -> Runs:
-    """Return one run with weights that give every class the same part of the loss.
+def balanced(run: Runs, classes: int, corpus: Array | int = 0, corpora: int = 1) -> Runs:
+    """Return one run with weights that give every class of every corpus the same part of the loss.
 
+    Args:
+      corpus: [N] numbers of `corpora`; by default all are one.
     Raises: TrainError for labels that are not classes.
     """
     labels = jnp.asarray(run.labels)
     if labels.ndim != 1:
         raise TrainError("balanced class weights for a task of numbers, expected a task of classes")
     own = (jnp.arange(len(run.train)) < run.count) & (labels[run.train] >= 0)
-    counts = jnp.zeros(classes).at[labels[run.train]].add(own)
-    each = counts.sum() / jnp.maximum(jnp.count_nonzero(counts) * counts, 1)
-    return dataclasses.replace(run, weights=each[labels])
+    each = labels + classes * corpus
+    counts = jnp.zeros(classes * corpora).at[each[run.train]].add(own)
+    weights = counts.sum() / jnp.maximum(jnp.count_nonzero(counts) * counts, 1)
+    return dataclasses.replace(run, weights=weights[each])
 
 
-_balanced = jax.jit(jax.vmap(balanced, (0, None)), static_argnums=1)
+_balanced = jax.jit(jax.vmap(balanced, (0, None, None, None)), static_argnums=(1, 3))
 
 
 def start(
@@ -498,8 +501,9 @@ def fit_runs(
     Returns: the state after all epochs, and the losses; NaN once a run is stopped.
     """
     config, training, *_, mesh = procedure
-    if training.class_weights == "balanced" and runs.weights is None:
-        runs = _balanced(runs, config.outputs)
+    if training.class_weights != "none" and runs.weights is None:
+        each = (data.corpus, data.corpora) if training.class_weights == "corpora" else (0, 1)
+        runs = _balanced(runs, config.outputs, *each)
     runs = spread(runs, mesh)
     if resume is None:
         losses = np.full((training.epochs, len(runs.train)), np.nan, np.float32)

@@ -195,6 +195,10 @@ def test_balanced_class_weights_give_every_class_the_same_part_of_the_loss(data)
         np.testing.assert_allclose(found[labels == k], len(own) / 2 / (own == k).sum(), rtol=1e-6)
     padded = place(train.stack([run, a_run(1, 41)]), 0)
     close(train.balanced(padded, 3).weights, found)
+    corpus = np.arange(N) // 20
+    by_corpus = np.asarray(train.balanced(padded, 3, corpus, corpus.max() + 1).weights)
+    cells = [run.train[(labels[run.train] == k) & (corpus[run.train] == c)] for k in (0, 1) for c in (0, 1)]
+    np.testing.assert_allclose([by_corpus[own].sum() for own in cells], len(own) / 4, rtol=1e-6)
     plain, given = TrainConfig(batch=8, epochs=2), dataclasses.replace(run, weights=found)
     wanted = train.fit(Procedure(CONFIG, plain), data, given)
     state, losses = train.fit_runs(Procedure(CONFIG, training), data, train.stack([run, a_run(1, 41)]))

@@ -185,8 +185,9 @@ class Config:
         for what, each in (("corpora", self.corpora), ("tasks", names)):
             if not each or len(set(each)) < len(each):
                 raise ConfigError(f"--{what} {' '.join(each)}, expected one or more, all different")
-        if self.train.class_weights == "balanced" and not all(one.class_names for one in ruled):
-            raise ConfigError("--train.class-weights balanced for a regression task, expected none")
+        weights = self.train.class_weights
+        if weights != "none" and not all(one.class_names for one in ruled):
+            raise ConfigError(f"--train.class-weights {weights} for a regression task, expected none")
         if odd := [name for name in names if not re.fullmatch(r"\w+", name, re.ASCII)]:
             raise ConfigError(f"task {odd[0]!r}, expected a name of letters, digits and underscores")
 
