@@ -4,7 +4,7 @@ A comment above a block, which readers do not see, says what else is to be done 
 
     test: --epochs 1 --seeds 1     flags to add to those of its commands that have them
     test: parse                    its commands need a licence, a network, hardware or time: only the names of
-                                   commands and flags are checked
+                                   commands and flags, or Python's syntax, are checked
     test: parse train arecord      the same for the commands with one of these words
     test: status 1                 exit status of its last command
     test: prints EXPRESSION        what must be found in its output
@@ -52,8 +52,10 @@ class Reader:
 
     def do(self, block):
         if block.language == "python":
+            code = compile("\n" * block.line + block.text, str(block.page), "exec")
             with contextlib.redirect_stdout(io.StringIO()) as out:
-                exec(compile("\n" * block.line + block.text, str(block.page), "exec"), self.names)
+                if block.marker("parse") is None:
+                    exec(code, self.names)
             self.printed = out.getvalue()
         elif block.marker("keys") is not None:
             shown, printed = (set(re.findall(r'"\w+":', text)) for text in (block.text, self.printed))

@@ -239,6 +239,22 @@ def test_embeddings_are_found_by_id(speech, tmp_path, form, rate):
         features.extract(np.zeros(400))
 
 
+def test_embeddings_are_found_by_a_column(speech, tmp_path):
+    """The last has an empty cell, and is found by its id; the column is no fact of the corpus."""
+    prepare(speech, tmp_path / "root")
+    header, *rows = speech.read_text(encoding="utf-8").splitlines()
+    rows = [f"{row},{'' if i == 4 else f'some/{i}.npy'}" for i, row in enumerate(rows)]
+    speech.write_text("\n".join([f"{header},Embedding", *rows]), encoding="utf-8")
+    (tmp_path / "arrays" / "some").mkdir(parents=True)
+    for i in range(5):
+        np.save(tmp_path / "arrays" / ("a.npy" if i == 4 else f"some/{i}.npy"), np.full(3, i))
+    features = make("embeddings", folder=str(tmp_path / "arrays"), rate=0.0, dims=3)
+    prepare(speech, tmp_path / "root", features=features)
+    corpus = data.load("tiny", tmp_path / "root", features)
+    assert corpus.id.tolist() == ["a.wav", "b.wav", "c.wav", "d.wav", "e.wav"]
+    np.testing.assert_array_equal(corpus.features[:, 0, 0], [4, 3, 2, 1, 0])
+
+
 def raw(folder):
     """Return the columns of the records of a dataset, whatever they should be."""
     examples = map(tf_example_pb2.Example.FromString, store._source(folder).__getitems__(range(5)))

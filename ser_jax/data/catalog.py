@@ -73,6 +73,7 @@ class Utterance:
     emotion: str = ""
     dialogue: str = ""
     raters: str = ""
+    embedding: str = ""  # what `Embeddings` are found by; "" for the id
     place: str = ""  # where its label was read, "file:line"; "" if the recording's name is the label
 
 
@@ -115,7 +116,7 @@ class Catalog:
         for utterance in self.utterances:
             path = utterance.path.absolute()
             facts = vars(utterance) | {"path": Path(os.path.relpath(path, folder)).as_posix(), "size": None}
-            del facts["place"]
+            del facts["place"], facts["embedding"]
             with contextlib.suppress(OSError):  # raised again when the recording is opened
                 facts["size"] = path.stat().st_size if path.is_file() else None
             rows.append(json.dumps(facts, sort_keys=True))

@@ -19,7 +19,7 @@ from ser_jax.errors import begun, meant, nearest
 
 REQUIRED = ("path", "speaker")
 LABELS = (*DIMENSIONS, "emotion")  # at least one of them
-OPTIONAL = ("sex", "language", "session", "dialogue", "start", "end")
+OPTIONAL = ("sex", "language", "session", "dialogue", "start", "end", "embedding")
 KNOWN = {*REQUIRED, *LABELS, *OPTIONAL}
 RATER = re.compile(rf"(?P<rater>rater\w+)_(?P<label>{'|'.join(LABELS)})", re.IGNORECASE)
 ALIASES = {  # of columns, see `read_table`: those of audformat, Hugging Face, Common Voice, MSP-Podcast, ...
@@ -254,6 +254,7 @@ def _utterance(
         language=cells.get("language") or "unknown",
         dialogue=_choice(place, cells, "dialogue", DIALOGUES[:2]),
         place=place,
+        embedding=cells.get("embedding", ""),
         **labels,
     )
 

@@ -217,7 +217,8 @@ def records(utterances: Sequence[Utterance], frontend: Frontend) -> list[Record 
         else:
             recordings[len(found)] = remove_offset(samples)
             found.append({key: getattr(utterance, key) for key in LABELS} | {"seconds": seconds})
-    each = compute(frontend, [utterances[i].id for i in recordings], list(recordings.values()))
+    names = [utterances[i].embedding or utterances[i].id for i in recordings]
+    each = compute(frontend, names, list(recordings.values()))
     for i, features in zip(recordings, each, strict=True):
         padded, frames = pad(features, frontend.frames)
         found[i] |= {"features": padded, "frames": frames}

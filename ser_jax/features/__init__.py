@@ -56,7 +56,7 @@ class Frontend(abc.ABC):
     `functools.cached_property` is computed once and sent along. A class may have more methods:
     `extract_batch([samples, ...])`, used in place of `extract`, on an accelerator by a single process;
     `description()`, which returns what determines the features as JSON values, in place of all fields; and
-    `find(id)`, which returns features that are looked up instead of computed.
+    `find(name)`, which returns features that are looked up by an utterance's id instead of computed.
     """
 
     name: ClassVar[str]  # lower case; part of the folder of a prepared corpus

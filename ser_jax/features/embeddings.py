@@ -12,7 +12,7 @@ from ser_jax.shapes import Shaped
 
 @dataclasses.dataclass(frozen=True)
 class Embeddings(Frontend):
-    """Arrays found by the ids of utterances.
+    """Arrays found by the ids of utterances, or by a manifest's column `embedding`.
 
     Attributes:
       folder: holds ID.npy, [t, F] or [F], of every utterance (of `a.wav` also `a.npy`); or a file of

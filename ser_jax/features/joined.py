@@ -99,21 +99,21 @@ def parts_of(frontend: Frontend) -> tuple[Frontend, ...]:
 
 
 def compute(
-    frontend: Frontend, ids: Sequence[str], recordings: Sequence[Shaped[np.ndarray, "_"]]
+    frontend: Frontend, names: Sequence[str], recordings: Sequence[Shaped[np.ndarray, "_"]]
 ) -> list[Shaped[np.ndarray, "_ F"]]:
-    """Return the features of utterances, computed or found by the methods that each front end has.
+    """Return the features of recordings, computed or found by name with the methods each front end has.
 
     Raises: FrontendError if a front end returns anything but [t, F].
     """
     each = []
     for part in parts_of(frontend):
         if hasattr(part, "find"):
-            found = [part.find(name) for name in ids]
+            found = [part.find(name) for name in names]
         elif hasattr(part, "extract_batch"):
             found = part.extract_batch(recordings)
         else:
             found = list(map(part.extract, recordings))
-        for name, features in zip(ids, found, strict=True):
+        for name, features in zip(names, found, strict=True):
             if np.ndim(features) != 2 or not len(features) or features.shape[1] != part.dims:
                 raise FrontendError(
                     f"front end {part.name} returned an array {list(np.shape(features))} for {name}, "
