@@ -22,7 +22,7 @@ from ser_jax.experiment.config import (
 from ser_jax.features import LogMel, Waveform
 from ser_jax.model import AttentiveCNN, Probe
 from ser_jax.objectives import DomainAdversarial
-from ser_jax.tasks import TASKS, Binary, Categorical, Regression
+from ser_jax.tasks import TASKS, Binary, Categorical, Joint, Regression
 from ser_jax.train import TrainConfig
 
 OWN = """
@@ -156,7 +156,9 @@ def test_a_name_that_chooses_nothing_is_explained(own, kind, name, sentence):
         (lambda: Config(tasks=(Regression(name="a/b"),)), "task 'a/b', expected a name of letters, digits"),
         (lambda: Config(train=TrainConfig(epochs=0)), "--train.epochs is 0, expected a whole number from"),
         (lambda: Config(tasks=(Regression(),), train=TrainConfig(class_weights="balanced")),
-         "--train.class-weights balanced for a regression task, expected none"),
+         "--train.class-weights balanced for a regression task or several tasks at once, expected none"),
+        (lambda: Config(tasks=(Joint((TASKS["arousal"], TASKS["valence"])),), train=TrainConfig(class_weights="balanced")),
+         "--train.class-weights balanced for a regression task or several"),
         (lambda: ProtocolConfig(folds=1), "--protocol.folds is 1, expected a whole number from 2 to"),
         (lambda: ProtocolConfig(seeds=10**30), "expected a whole number from 1 to 1,000,000,000"),
         (lambda: ComputeConfig(memory=float("nan")), "--compute.memory is nan, expected more than 0"),

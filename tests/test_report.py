@@ -243,9 +243,10 @@ def test_tasks_of_different_metrics_stand_in_one_table(tmp_path):
     assert "Chance: 50.0 (arousal), 0.000 (dimensions), 25.0 (emotion)." in text(tmp_path, "monolingual")
     assert [name for name, _ in rows["emotion"].by_class] == ["anger", "happiness", "neutral", "sadness"]
     assert rows["emotion"].chance_low < 25 < rows["emotion"].chance_high
-    annotated = [value for _, value in rows["dimensions"].by_class[:2]]
+    others = dict(rows["dimensions"].others)
+    annotated = [others[f"CCC {name}"] for name in ("arousal", "valence")]
     assert rows["dimensions"].pooled == pytest.approx(np.mean(annotated))
-    assert np.isnan(rows["dimensions"].by_class[2][1])
+    assert np.isnan(others["CCC dominance"])
     assert rows["dimensions"].low < rows["dimensions"].pooled < rows["dimensions"].high < 1
 
 

@@ -275,7 +275,7 @@ def test_a_part_without_a_class_stops_only_its_cell():
         "monolingual one valence", "monolingual two arousal", "monolingual two valence",
         "multilingual one+two arousal", "multilingual one+two valence",
     ]  # fmt: skip
-    assert [(one.label, test, reason) for (one, test), reason in missing.items()] == [
+    assert [(one.label, test, reason) for (one, (test, _)), reason in missing.items()] == [
         ("monolingual one arousal", ("one",),
          "fold 1: none of the 42 training utterances has arousal high, expected all classes"),
         ("multilingual one+two arousal", ("one",),
@@ -395,7 +395,7 @@ def test_language_identification_is_one_cell():
     chosen = related(config(*everyone))
     specs, _ = planned(chosen[-1:], everyone)
     [(one, own)] = specs.items()
-    assert one.cells == [("one", "two", "three")]
+    assert one.cells == [(("one", "two", "three"), one.task)]
     assert one.model.outputs == 3
     np.testing.assert_array_equal(own[0].labels, pool(everyone).corpus)
     assert [other.name for other in chosen if other.equalized] == ["multilingual_equalized"] * 2 + [

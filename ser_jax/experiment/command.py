@@ -1,6 +1,7 @@
 """Parse the command line of an experiment: tyro makes a flag of every field of the configuration."""
 
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -16,12 +17,10 @@ from tyro.conf import arg
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from ser_jax import shutdown
-from ser_jax.data import facts
-from ser_jax.data.labels import canonical
 from ser_jax.experiment.config import KINDS, Config, ConfigError, choose, rebuild
 from ser_jax.experiment.settings import Setting, baselines
 from ser_jax.model import Architecture
-from ser_jax.tasks import TASKS, Categorical, Task
+from ser_jax.tasks import Task
 
 SHORT = {
     "--seeds": "--protocol.seeds", "--folds": "--protocol.folds", "--epochs": "--train.epochs",
@@ -41,9 +40,10 @@ def _concrete(info: StructTypeInfo) -> Any:
     if not dataclasses.is_dataclass(kind) or kind is info.type:
         return None
     spec: Any = ConstructorRegistry.get_struct_spec(StructTypeInfo.make(kind, info.default, False))
-    hidden = DERIVED if info.type is Architecture else ()
+    hidden = DERIVED if info.type is Architecture else ("parts",)  # of several tasks at once
     fields = tuple(field for field in spec.fields if field.name not in hidden)
-    return StructConstructorSpec(spec.instantiate, fields)
+    kept = {field.name: getattr(info.default, field.name) for field in spec.fields if field not in fields}
+    return StructConstructorSpec(functools.partial(spec.instantiate, **kept), fields)
 
 
 def _one_of(kind: str) -> Any:
@@ -164,7 +164,6 @@ def main(
 
     def work() -> int:
         config, accept_changed_code = parse(description, name, arguments, fewest)
-        config = with_occurring_emotions(config)
         own = settings(config)
         compared = baselines(config, own)
         _start(config)
@@ -216,17 +215,6 @@ def run_function(
 
     shutdown.raise_on_interrupt()
     sys.exit(shutdown.run_cli(f"experiments.{function.__name__}", work))
-
-
-def with_occurring_emotions(config: Config) -> Config:
-    """Restrict the task `all`, if it is asked for, to the emotions that occur in every corpus."""
-    every = TASKS["all"]
-    if every not in config.tasks or not isinstance(every, Categorical):
-        return config
-    found = [set(canonical(facts(name, config.data_dir)).tolist()) for name in config.corpora]
-    names = tuple(name for name in every.class_names if all(name in own for own in found))
-    restricted = dataclasses.replace(every, class_names=names)
-    return dataclasses.replace(config, tasks=tuple(restricted if t == every else t for t in config.tasks))
 
 
 def _start(config: Config) -> None:
