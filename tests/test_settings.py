@@ -16,6 +16,7 @@ from ser_jax.experiment.settings import (
     SAMPLES,
     ExperimentError,
     Pool,
+    across,
     crosslingual,
     finetuned,
     learning_curve,
@@ -26,11 +27,12 @@ from ser_jax.experiment.settings import (
     table2,
     tuning,
     whole_corpora,
+    within,
 )
 from ser_jax.features import Waveform
 from ser_jax.model import Probe
 from ser_jax.objectives import DomainAdversarial
-from ser_jax.tasks import TASKS, Categorical, Regression
+from ser_jax.tasks import TASKS, Categorical, Joint, Regression
 from ser_jax.train import TrainConfig
 
 AROUSAL = (TASKS["arousal"],)
@@ -388,6 +390,19 @@ def test_tuning_tests_development_speakers_alone():
             assert not len(spec.dev)
     with pytest.raises(ExperimentError, match="network Probe has no kernel and pool, expected one with both"):
         tuning(config(model=Probe()))
+
+
+def test_adapted_rows_stand_beside_the_strict_ones_of_the_same_task():
+    own = changed(
+        config(tasks=(*AROUSAL, Joint((*AROUSAL, TASKS["valence"])))), adapted=("corpus", "speaker")
+    )
+    for made, name in ((within, "monolingual"), (across, "crosslingual")):
+        found = [(one.name, one.standardize, one.beside) for one in made(own) if one.train == ("one",)]
+        assert found == [
+            (f"{name}{mode and '_'}{mode}{task}", mode or "train", f"{name}{task}" if mode else "")
+            for mode in ("", "corpus", "speaker")
+            for task in ("", "_arousal+valence")
+        ]
 
 
 def test_language_identification_is_one_cell():

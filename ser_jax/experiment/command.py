@@ -82,7 +82,11 @@ class Names:
 
 
 def parse(
-    description: str | None, name: str, arguments: Sequence[str] | None = None, fewest: int = 2
+    description: str | None,
+    name: str,
+    arguments: Sequence[str] | None = None,
+    fewest: int = 2,
+    defaults: str = "",
 ) -> tuple[Config, bool]:
     """Parse the flags of `python -m experiments.<name>`.
 
@@ -101,7 +105,8 @@ def parse(
         "config": (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
     }  # fmt: skip
     names, _ = tyro.cli(Names, add_help=False, return_unknown_args=True, **options)
-    config = Config() if names.config is None else _stored(names.config)
+    config = parse(None, name, defaults.split(), fewest)[0] if defaults else Config()
+    config = config if names.config is None else _stored(names.config)
     config = names.choose(dataclasses.replace(config, out=Path("results") / name))
     groups: list[tuple[str, Any, Any]] = [
         ("names", Annotated[Names, arg(name="")], dataclasses.field(default=Names())),
@@ -147,6 +152,7 @@ def main(
     figure: str | None = None,
     after: Callable[..., str | None] | None = None,
     fewest: int = 2,
+    defaults: str = "",
 ) -> NoReturn:
     """Run an experiment with the flags given, write its table under `name`, print it and end the program.
 
@@ -160,10 +166,11 @@ def main(
       figure: see `report.write_table`.
       after: works on (config, pool, machine) before the table is made; returns what is printed in its place.
       fewest: corpora that it needs.
+      defaults: flags whose values are the defaults of this experiment.
     """
 
     def work() -> int:
-        config, accept_changed_code = parse(description, name, arguments, fewest)
+        config, accept_changed_code = parse(description, name, arguments, fewest, defaults)
         own = settings(config)
         compared = baselines(config, own)
         _start(config)

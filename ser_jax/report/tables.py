@@ -470,14 +470,13 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
     spread = f"; mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "; one seed"
     same = [_same(row) for row in rows if row.runs > 1]
     if same and all(same):
-        spread = f"; seeds make no difference: all {seeds} have the same scores"
+        spread = f"; {seeds} seeds make no difference"
     tuned = any(results.description(row).get("tuned") for row in rows)
-    levels = {(row.task, row.chance) for row in rows if not row.missing}
-    each = Counter(task for task, _ in levels)  # a task may have other classes in another corpus
-    named = {
-        row: row.task if each[row.task] == 1 else heading(results, row) for row in rows if not row.missing
-    }
-    chance = {name: f"{number(row, row.chance)} ({name})" for row, name in named.items()}
+    levels = Counter(task for task, _ in {(row.task, row.chance) for row in rows if not row.missing})
+    chance = {}
+    for row in (row for row in rows if not row.missing):  # a task may have fewer classes in some corpora
+        name = row.task if levels[row.task] == 1 else heading(results, row)
+        chance[name] = f"{number(row, row.chance)} ({name})"
     corpora = results.document["corpora"]
     partners = [one["name"] for one in corpora if one["partners"]]
     drawn = dict.fromkeys(filter(None, (_drawn(results, row) for row in rows)))
@@ -486,7 +485,7 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
     left_out = ", ".join(f"{one['left_out']} of {one['name']}" for one in corpora if one["left_out"])
     sentences = {
         f"Mean over the folds of the test corpus{spread}": True,
-        "Without ±, seeds make no difference: all have the same score": any(same) and not all(same),
+        "Where no ± stands, seeds make no difference": any(same) and not all(same),
         "In brackets, the range over training corpora": results.many,
         "Scores are those of the development speakers": tuned,
         f"Chance: {', '.join(chance.values())}": chance,
