@@ -10,4 +10,4 @@ Expected (Table 2): IEMOCAP arousal 68.09, valence 62.33; RECOLA 60.77, 52.30.
 from ser_jax.experiment import start
 
 if __name__ == "__main__":
-    start("monolingual", __doc__, fewest=1)
+    start("monolingual", __doc__, "within", fewest=1)

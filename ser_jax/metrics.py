@@ -1,4 +1,4 @@
-"""Score predictions against labels: UAR, accuracy and F1 of K classes, CCC of regression.
+"""Score predictions against labels: UAR, accuracy and F1 of K classes; CCC, Pearson and RMSE of numbers.
 
 Predictions may have leading axes, such as runs. Utterances without a label, -1 or NaN, are left out.
 """
@@ -104,6 +104,28 @@ def ccc(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
     array([ 1.      ,  0.571429, -1.      ])
     """
     return ccc_of_sums(ccc_sums(labels, predictions))
+
+
+def pearson(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
+    """Return Pearson's correlation coefficient of every dimension; arguments and errors as of `ccc`.
+
+    >>> pearson([1, 2, 3], [[1, 2, 3], [12, 14, 16], [3, 2, 1]]).round(6)
+    array([ 1.,  1., -1.])
+    """
+    count, *sums = ccc_sums(labels, predictions)
+    x, y, xx, yy, xy = (divide(each, count) for each in sums)
+    return divide(xy - x * y, np.sqrt(np.maximum((xx - x * x) * (yy - y * y), 0)))
+
+
+def rmse(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
+    """Return the root of the mean squared error of every dimension; arguments and errors as of `ccc`.
+
+    >>> rmse([1, 2, 3], [[1, 2, 3], [2, 3, 4]])
+    array([0., 1.])
+    """
+    x, y = _matching(np.asarray(labels, float), np.asarray(predictions, float), (1, 2))
+    known = ~np.isnan(x)
+    return np.sqrt(divide(np.where(known, (x - y) ** 2, 0).sum(axis=-x.ndim), known.sum(axis=0)))
 
 
 def recall_sums(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> Int[np.ndarray, "2 *R K"]:

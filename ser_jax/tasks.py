@@ -1,10 +1,12 @@
 """Define tasks: what is predicted from speech, its labels, loss and scores.
 
 A task is a frozen dataclass that meets `Task`, such as two classes of a dimension by the paper's rules, any
-classes of emotion, or numbers by the concordance correlation coefficient.
+classes of emotion, numbers by the concordance correlation coefficient, or several of these at once.
 """
 
 import dataclasses
+import json
+from collections.abc import Iterable
 from typing import Literal, Protocol
 
 import jax
@@ -16,7 +18,7 @@ from ser_jax.data.corpus import DIMENSIONS, Facts
 from ser_jax.data.labels import CLASS_NAMES, EMOTIONS, canonical, classes
 from ser_jax.errors import UserError, check_choices, meant
 from ser_jax.model import Array
-from ser_jax.objectives import ccc_loss, cross_entropy
+from ser_jax.objectives import Loss, ccc_loss, cross_entropy
 from ser_jax.shapes import Float, Int
 
 UNLABELLED = -1  # the class of an utterance without a label
@@ -137,6 +139,12 @@ class Categorical(_Classes):
         number |= {emotion: number[name] for emotion, name in self.merged}
         return np.array([number.get(emotion, UNLABELLED) for emotion in canonical(corpus).tolist()], np.int64)
 
+    def occurring(self, corpora: Iterable[Facts]) -> "Categorical":
+        """Return the task with those of its classes that occur in every corpus."""
+        found = [set(canonical(corpus).tolist()) for corpus in corpora]
+        names = tuple(name for name in self.class_names if all(name in own for own in found))
+        return dataclasses.replace(self, class_names=names)
+
 
 @dataclasses.dataclass(frozen=True)
 class Regression:
@@ -162,21 +170,34 @@ class Regression:
 
     def labels(self, corpus: Facts) -> Labels:
         """Return ratings from -1 to 1; NaN if a database has no ratings of a dimension."""
-        columns = []
-        for name in self.dimensions:
-            low, high = corpus.scales.get(name, (np.nan, np.nan))
-            columns.append((2 * getattr(corpus, name) - low - high) / (high - low))
-        return np.stack(columns, axis=1).astype(np.float32)
+        return self._scaled(corpus, np.stack([getattr(corpus, name) for name in self.dimensions], axis=1))
+
+    def ratings(self, corpus: Facts) -> dict[str, Float[np.ndarray, "N K"]]:
+        """Return every rater's own ratings, scaled as `labels`; NaN where a rater gave none."""
+        found: dict[str, np.ndarray] = {}
+        for i, text in enumerate(corpus.raters.tolist()):
+            for rater, own in json.loads(text or "{}").items():
+                each = found.setdefault(rater, np.full((len(corpus), self.outputs), np.nan))
+                each[i] = [own.get(name, np.nan) for name in self.dimensions]
+        scaled = {rater: self._scaled(corpus, each) for rater, each in found.items()}
+        return {rater: each for rater, each in scaled.items() if np.isfinite(each).any()}
+
+    def _scaled(self, corpus: Facts, ratings: np.ndarray) -> np.ndarray:
+        unknown = np.nan, np.nan
+        low, high = np.array([corpus.scales.get(name, unknown) for name in self.dimensions]).T
+        return ((2 * ratings - low - high) / (high - low)).astype(np.float32)
 
     def predict(self, outputs: Array) -> Array:
         return outputs
 
     def score(self, labels: Labels, predictions: Labels) -> dict[str, float]:
-        """Return the mean CCC over the dimensions that are annotated, and each dimension's."""
-        each = metrics.ccc(labels, predictions)
-        own = {f"CCC {name}": float(value) for name, value in zip(self.dimensions, each, strict=True)}
-        known = each[np.isfinite(each)]
-        return {"CCC": float(known.mean()) if len(known) else float("nan"), **own}
+        """Return CCC, Pearson's r and RMSE, means over the annotated dimensions, and each dimension's CCC."""
+        scores = {"CCC": metrics.ccc, "Pearson": metrics.pearson, "RMSE": metrics.rmse}
+        each = {name: score(labels, predictions) for name, score in scores.items()}
+        own = {f"CCC {name}": float(value) for name, value in zip(self.dimensions, each["CCC"], strict=True)}
+        known = {name: values[np.isfinite(values)] for name, values in each.items()}
+        means = {name: float(v.mean()) if len(v) else float("nan") for name, v in known.items()}
+        return means | own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,12 +213,122 @@ class CorpusIdentity(_Classes):
         return np.full(len(corpus), self.class_names.index(corpus.name) if known else UNLABELLED)
 
 
+@dataclasses.dataclass(frozen=True)
+class JointLoss:
+    """The weighted mean of several losses, each of its own outputs and labels.
+
+    Attributes:
+      parts: loss, number of outputs and whether its labels are classes, of every part.
+      weights: of the parts.
+    """
+
+    parts: tuple[tuple[Loss, int, bool], ...]
+    weights: tuple[float, ...]
+
+    def __call__(
+        self,
+        outputs: Float[jax.Array, "B K"],
+        labels: Float[jax.Array, "B K"],
+        weights: Float[jax.Array, "B"],
+    ) -> Float[jax.Array, ""]:
+        """Return the loss; an utterance has no weight in the parts that it has no label of."""
+        total, first = jnp.zeros(()), 0
+        for (loss, size, are_classes), share in zip(self.parts, self.weights, strict=True):
+            own = slice(first, first := first + size)
+            known = jnp.isfinite(labels[:, own]).any(axis=1)
+            of_part = _of_part(labels[:, own], are_classes)
+            total += share * loss(outputs[:, own], of_part, jnp.where(known, weights, 0))
+        return total / sum(self.weights)
+
+
+def _of_part(labels: Float[Array, "N K"], are_classes: bool) -> Int[jax.Array, "N"] | Float[jax.Array, "N K"]:
+    """Return the labels of a task from its columns of those of a `Joint`."""
+    labels = jnp.asarray(labels)
+    return jnp.nan_to_num(labels[:, 0], nan=UNLABELLED).astype(jnp.int32) if are_classes else labels
+
+
+@dataclasses.dataclass(frozen=True)
+class Joint:
+    """Several tasks at once, whose outputs are those of one network side by side (ref. 10 of the paper).
+
+    Each is stored, scored and reported by itself. Labels are [N, K] numbers, as many columns for each task as
+    it has outputs; a class is in the first of them.
+
+    Attributes:
+      parts: the tasks.
+      weights: of their losses, of which the mean is minimised; equal by default.
+    """
+
+    parts: tuple[Task, ...]
+    weights: tuple[float, ...] = ()
+
+    metric = "mean"  # of the tasks' headline scores
+    class_names = ()
+
+    def __post_init__(self) -> None:
+        if not self.weights:
+            object.__setattr__(self, "weights", (1.0,) * len(self.parts))
+        if len({part.name for part in self.parts}) < len(self.parts):
+            raise TaskError(f"tasks {self.name} at once, expected different ones")
+        if len(self.weights) != len(self.parts) or not min(self.weights) > 0:
+            found = " ".join(f"{weight:g}" for weight in self.weights)
+            raise TaskError(f"weights {found} of tasks {self.name}, expected one above 0 for each")
+
+    @property
+    def name(self) -> str:
+        return "+".join(part.name for part in self.parts)
+
+    @property
+    def outputs(self) -> int:
+        return sum(part.outputs for part in self.parts)
+
+    @property
+    def chance(self) -> float:
+        return float(np.mean([part.chance for part in self.parts]))
+
+    @property
+    def loss(self) -> JointLoss:
+        each = tuple((part.loss, part.outputs, bool(part.class_names)) for part in self.parts)
+        return JointLoss(each, self.weights)
+
+    def labels(self, corpus: Facts) -> Labels:
+        """Return the tasks' labels side by side, NaN where there is none."""
+        found = np.full((len(corpus), self.outputs), np.nan, np.float32)
+        for part, own in parts(self):
+            labels = part.labels(corpus)
+            if part.class_names:
+                found[:, own.start] = np.where(metrics.labelled(labels), labels, np.nan)
+            else:
+                found[:, own] = labels
+        return found
+
+    def predict(self, outputs: Array) -> Array:
+        return outputs
+
+    def score(self, labels: Labels, predictions: Labels) -> dict[str, float]:
+        """Return the mean of the tasks' headline scores."""
+        found = []
+        for part, own in parts(self):
+            of_part = np.asarray(_of_part(labels[:, own], bool(part.class_names)))
+            scores = part.score(of_part, np.asarray(part.predict(predictions[:, own])))
+            found.append(next(iter(scores.values())))
+        return {self.metric: float(np.mean(found))}
+
+
+def parts(task: Task) -> list[tuple[Task, slice]]:
+    """Return the tasks that a `Joint` consists of, or any other task itself, each with its outputs."""
+    each: tuple[Task, ...] = task.parts if isinstance(task, Joint) else (task,)
+    ends = np.cumsum([part.outputs for part in each]).tolist()
+    return [(part, slice(end - part.outputs, end)) for part, end in zip(each, ends, strict=True)]
+
+
 FOUR = ("anger", "happiness", "neutral", "sadness")
 TASKS: dict[str, Task] = {
     "arousal": Binary("arousal"),
     "valence": Binary("valence"),
     "emotion": Categorical("emotion", FOUR, (("excitement", "happiness"),)),
     "all": Categorical("all", tuple(EMOTIONS)),
+    "categories": Categorical("categories", tuple(EMOTIONS)),
     "dimensions": Regression(),
 }
 

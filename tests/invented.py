@@ -113,9 +113,9 @@ def keep(out, setting, right, training=False, dev=True):
     if training:
         stored.write_arrays(out / "training" / f"{setting.slug}.npz", vars(log(dev=dev)))
     single = setting.plan is known.whole_corpora
-    for test in setting.cells:
+    for test, task in setting.cells:
         found = predicted(
-            setting.task, right, name=setting.name, train=setting.train, test=test, runs=setting.seeds,
+            task, right, name=setting.name, train=setting.train, test=test, runs=setting.seeds,
             folds=1 if single else 5, seed=sum(map(ord, setting.slug + "".join(test))), dev=setting.tuned,
         )  # fmt: skip
         stored.write_predictions(out, found)

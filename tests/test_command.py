@@ -13,12 +13,11 @@ import pytest
 from pair import PAIR, prepare, shared
 from reading import ran
 
-from ser_jax.experiment import command
 from ser_jax.experiment.command import parse
 from ser_jax.experiment.config import Config, ConfigError, describe
 from ser_jax.features import Waveform
 from ser_jax.model import Probe
-from ser_jax.tasks import TASKS, Binary, Regression
+from ser_jax.tasks import TASKS, Binary, Joint, Regression
 
 FEW = ["--seeds", "1", "--folds", "2", "--epochs", "1"]
 FLAGS = ["--seeds", "1", "--folds", "3", "--epochs", "20", "--finetune-samples", "30", "--finetune-epochs",
@@ -50,6 +49,10 @@ def at(config, place):
         ("--compute.coordinator auto --compute.hosts 3 --compute.host 2", "compute.host", 2),
         ("--tasks=emotion", "tasks", (TASKS["emotion"],)),
         ("--tasks all --task.class-names anger fear", "tasks.0.class_names", ("anger", "fear")),
+        ("--tasks arousal+dimensions arousal", "tasks",
+         (Joint((TASKS["arousal"], TASKS["dimensions"])), TASKS["arousal"])),
+        ("--tasks emotion+valence --task.weights 2 1", "tasks",
+         (Joint((TASKS["emotion"], TASKS["valence"]), (2.0, 1.0)),)),
         ("--tasks dimensions --task.dimensions dominance", "tasks", (Regression(("dominance",)),)),
         ("--features waveform --features.seconds 3", "features", Waveform(seconds=3.0)),
         ("--model probe --model.dropout 0.5", "model", Probe(dropout=0.5)),
@@ -207,15 +210,3 @@ def test_two_hosts_write_what_one_does(speech, tmp_path):
     for path in (tmp_path / "one" / "predictions").iterdir():
         wanted, found = np.load(path), np.load(tmp_path / "two" / "predictions" / path.name)
         np.testing.assert_allclose(found["outputs"], wanted["outputs"], atol=2e-3)
-
-
-def test_all_emotions_are_those_that_every_corpus_has(monkeypatch):
-    emotions = {"one": ["anger", "fear", "joy"], "two": ["fear", "anger", "calm"]}
-    monkeypatch.setattr(command, "facts", lambda name, folder: name)
-    monkeypatch.setattr(command, "canonical", lambda name: np.array(emotions[name]))
-    both = Config(corpora=("one", "two"), tasks=(TASKS["arousal"], TASKS["all"]))
-    found = command.with_occurring_emotions(both)
-    assert found.tasks[1].class_names == ("anger", "fear")
-    assert found.tasks[0] == both.tasks[0]
-    only = Config(corpora=("one", "two"))
-    assert command.with_occurring_emotions(only) is only

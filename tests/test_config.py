@@ -22,7 +22,7 @@ from ser_jax.experiment.config import (
 from ser_jax.features import LogMel, Waveform
 from ser_jax.model import AttentiveCNN, Probe
 from ser_jax.objectives import DomainAdversarial
-from ser_jax.tasks import TASKS, Binary, Categorical, Regression
+from ser_jax.tasks import TASKS, Binary, Categorical, Joint, Regression
 from ser_jax.train import TrainConfig
 
 OWN = """
@@ -95,10 +95,15 @@ def test_the_network_follows_from_features_and_task():
     assert (network.bands, network.frames, network.outputs) == (Waveform.dims, config.features.frames, 9)
 
 
+TWO = (Binary("valence"), TASKS["emotion"])
+
+
 def test_the_label_rule_is_that_of_all_tasks():
-    config = Config(protocol=ProtocolConfig(label_rule="table1"), tasks=(Binary("valence"), TASKS["emotion"]))
-    assert config.tasks[0].rule == "table1"
-    assert config.tasks[1] == TASKS["emotion"]
+    config = Config(protocol=ProtocolConfig(label_rule="table1"), tasks=(*TWO, Joint(TWO)))
+    valence, emotion, both = config.tasks
+    assert valence.rule == "table1"
+    assert emotion == TASKS["emotion"]
+    assert both.parts == (valence, emotion)
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in KINDS[kind][0]])
@@ -156,7 +161,9 @@ def test_a_name_that_chooses_nothing_is_explained(own, kind, name, sentence):
         (lambda: Config(tasks=(Regression(name="a/b"),)), "task 'a/b', expected a name of letters, digits"),
         (lambda: Config(train=TrainConfig(epochs=0)), "--train.epochs is 0, expected a whole number from"),
         (lambda: Config(tasks=(Regression(),), train=TrainConfig(class_weights="balanced")),
-         "--train.class-weights balanced for a regression task, expected none"),
+         "--train.class-weights balanced for a regression task or several tasks at once, expected none"),
+        (lambda: Config(tasks=(Joint(TWO),), train=TrainConfig(class_weights="balanced")),
+         "--train.class-weights balanced for a regression task or several"),
         (lambda: ProtocolConfig(folds=1), "--protocol.folds is 1, expected a whole number from 2 to"),
         (lambda: ProtocolConfig(seeds=10**30), "expected a whole number from 1 to 1,000,000,000"),
         (lambda: ComputeConfig(memory=float("nan")), "--compute.memory is nan, expected more than 0"),

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from predicted_by_hand import claimed, keep
 
 from ser_jax.experiment import settings as known
+from ser_jax.metrics import ccc
 from ser_jax.model import AttentiveCNN
 from ser_jax.report import Results, figures
 from ser_jax.report.tables import fold_means
@@ -37,9 +38,11 @@ def many(tmp_path_factory):
     out = tmp_path_factory.mktemp("many")
     own = invented.config(TWELVE, ("all",), seeds=1)
     invented.claim(out, own)
-    for setting in [*known.monolingual(own), *known.crosslingual(own)]:
-        invented.keep(out, setting, 0.7, training=setting.name == "monolingual")
-    with pytest.MonkeyPatch.context() as patch:  # intervals take long and do not matter here
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known, "occurring", lambda config, task, corpora: task)  # all emotions in all corpora
+        for setting in [*known.monolingual(own), *known.crosslingual(own)]:
+            invented.keep(out, setting, 0.7, training=setting.name == "monolingual")
+        # Intervals take long and do not matter here.
         for name in ("interval", "chance_interval"):
             patch.setattr(f"ser_jax.report.tables.{name}", lambda *args, **kwargs: Interval(0.1, 0.2))
         yield Results(out)
@@ -153,8 +156,29 @@ def test_numbers_have_an_axis_of_their_own(tmp_path):
     invented.claim(tmp_path, own)
     invented.keep(tmp_path, known.monolingual(own)[0], 0.7, training=True)
     found = figures.charts(Results(tmp_path), Results(tmp_path).rows(["monolingual"]))
-    axis = panel(found[""])
-    assert (list(found), axis.get_xlabel(), axis.get_xlim()[1]) == (["", "_training"], "CCC", 1)
+    axis, files = panel(found[""]), ["", "_scatter", "_training"]
+    assert (list(found), axis.get_xlabel(), axis.get_xlim()[1]) == (files, "CCC", 1)
+
+
+def test_every_dimension_has_a_dot_for_each_rated_utterance_and_run(tmp_path):
+    own = invented.config(("de",), ("arousal", "dimensions"))
+    invented.claim(tmp_path, own)
+    for setting in known.monolingual(own):
+        invented.keep(tmp_path, setting, 0.7)
+    results = Results(tmp_path)
+    chart = figures.scatter(results, results.rows(["monolingual"]))
+    cell = results.cells["monolingual-de-de-dimensions"]
+    for k, name in enumerate(("arousal", "valence")):  # nobody rated dominance
+        score = ccc(cell.labels[:, k], cell.predictions[..., k]).mean()
+        assert list(chart.panels)[k] == f"de {name}, CCC {score:.3f}\nmonolingual"
+        [dots, _] = panel(chart, k).lines
+        np.testing.assert_array_equal(dots.get_xdata(), np.tile(cell.labels[:, k], 3))
+        np.testing.assert_array_equal(dots.get_ydata(), cell.predictions[..., k].ravel())
+    assert len(chart.panels) == 2
+    apart(panel(chart))
+    one, other = (figures.svg(figures.drawn(chart)) for _ in range(2))
+    assert one == other
+    assert len(one) < 300_000  # dots are pixels, however many there are
 
 
 def test_confusions_are_shares_of_the_true_class_beside_counts(tmp_path):

@@ -103,6 +103,19 @@ def test_as_many_folds_as_separate_speakers(speakers):
             np.testing.assert_array_equal(getattr(fewer, part), getattr(own, part))
 
 
+@given(sessions=st.integers(2, 12), speakers=st.integers(1, 3))
+def test_nobody_need_develop(sessions, speakers):
+    """Then all that is not tested trains, and two groups of speakers are enough."""
+    corpus = noise_corpus(sessions=sessions, speakers_a_session=speakers, each=2)
+    for fold in folds(corpus, 5, dev="none"):
+        assert not len(fold.dev)
+        assert sorted([*fold.train, *fold.test]) == list(range(len(corpus)))
+    every = folds(corpus, 10**9, dev="none")  # one session is left out at a time
+    tested = [set(corpus.session[fold.test]) for fold in every]
+    assert [len(one) for one in tested] == [1] * sessions
+    assert set.union(*tested) == set(corpus.session)
+
+
 def test_too_few_speakers_are_named():
     for corpus, count in ((noise_corpus(sessions=1), 5), (noise_corpus(), 1)):
         with pytest.raises(

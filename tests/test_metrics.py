@@ -4,9 +4,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import pearsonr
 from sklearn import metrics as sklearn_metrics
 
-from ser_jax.metrics import accuracy, ccc, class_sizes, confusion, labelled, macro_f1, recalls, uar
+from ser_jax.metrics import (
+    accuracy,
+    ccc,
+    class_sizes,
+    confusion,
+    labelled,
+    macro_f1,
+    pearson,
+    recalls,
+    rmse,
+    uar,
+)
 
 OF_CLASSES = (recalls, uar, confusion, accuracy, macro_f1)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -56,7 +68,7 @@ def test_bad_classes_are_refused(metric):
 
 
 @given(seed=SEEDS)
-def test_ccc_is_that_of_its_definition(seed):
+def test_scores_of_numbers_are_those_of_their_definitions(seed):
     rng = np.random.default_rng(seed)
     x, y = rng.normal(3, 1, (30, 2)), rng.normal(2.5, 2, (4, 30, 2))
     x[rng.random(x.shape) < 0.2] = np.nan
@@ -68,6 +80,9 @@ def test_ccc_is_that_of_its_definition(seed):
         wanted = 2 * cov / (a.var() + b.var(axis=1) + (a.mean() - b.mean(axis=1)) ** 2)
         np.testing.assert_allclose(ccc(x, y)[:, d], wanted, atol=1e-12)
         np.testing.assert_allclose(ccc(x[:, d], y[..., d]), wanted, atol=1e-12)
+        for found, agreed in ((pearson, pearsonr), (rmse, sklearn_metrics.root_mean_squared_error)):
+            each = [np.ravel(agreed(a, run))[0] for run in b]
+            np.testing.assert_allclose(found(x, y)[:, d], each, atol=1e-12)
 
 
 def test_known_values():
@@ -76,6 +91,8 @@ def test_known_values():
     with pytest.raises(ValueError, match="UAR of 2 utterances is not defined: none is of class 0, 2"):
         uar([1, 1, -1], [1, 0, 1], classes=3)
     assert ccc([1, 2, 3], [2, 2, 2]) == 0  # always the mean
+    assert np.isnan(pearson([1, 2, 3], [2, 2, 2]))
+    np.testing.assert_array_equal(rmse([[1, np.nan], [2, np.nan]], [[1, 0], [4, 0]]), [2**0.5, np.nan])
     np.testing.assert_equal(ccc([[1, np.nan], [2, np.nan]], [[1, 0], [2, 0]]), [1, np.nan])
     assert np.isnan(ccc([1, 2], [1, np.nan]))
     with pytest.raises(ValueError, match=r"labels of shape \(3,\) and predictions of shape \(2,\), expected"):

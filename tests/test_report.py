@@ -15,6 +15,7 @@ from ser_jax import report
 from ser_jax.errors import ResultsError
 from ser_jax.experiment import results as stored
 from ser_jax.experiment import settings as known
+from ser_jax.metrics import ccc
 from ser_jax.report import Results, tables
 from ser_jax.report.tables import fold_means, labels
 from ser_jax.statistics import difference_test, holm, interval
@@ -243,10 +244,74 @@ def test_tasks_of_different_metrics_stand_in_one_table(tmp_path):
     assert "Chance: 50.0 (arousal), 0.000 (dimensions), 25.0 (emotion)." in text(tmp_path, "monolingual")
     assert [name for name, _ in rows["emotion"].by_class] == ["anger", "happiness", "neutral", "sadness"]
     assert rows["emotion"].chance_low < 25 < rows["emotion"].chance_high
-    annotated = [value for _, value in rows["dimensions"].by_class[:2]]
+    others = dict(rows["dimensions"].others)
+    annotated = [others[f"CCC {name}"] for name in ("arousal", "valence")]
     assert rows["dimensions"].pooled == pytest.approx(np.mean(annotated))
-    assert np.isnan(rows["dimensions"].by_class[2][1])
+    assert np.isnan(others["CCC dominance"])
     assert rows["dimensions"].low < rows["dimensions"].pooled < rows["dimensions"].high < 1
+
+
+def test_the_other_scores_of_a_task_stand_beside_its_headline(out):
+    """Accuracy and F1 over all utterances, by hand: 6 and 7 of 8 are right."""
+    row = Results(out).rows(["monolingual"])[0]
+    f1 = [(8 / 10 + 4 / 6) / 2, (8 / 9 + 6 / 7) / 2]
+    assert dict(row.others) == pytest.approx({"accuracy": 100 * 13 / 16, "F1": 100 * np.mean(f1)})
+    assert f"| accuracy 81.2, F1 {100 * np.mean(f1):.1f} |" in text(out, "monolingual")
+    report.write_table(Results(out), "table", ["monolingual"])
+    with (out / "table.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert row["others"] == f"accuracy 81.2500; F1 {100 * np.mean(f1):.4f}"
+    assert (row["statistics"], row["score_min"], row["score_max"]) == ("train", "75.0000", "81.2500")
+    # Those of a task of one's own are known by what it returned.
+    names = {"other_scores": ("calm", "wild"), "others": np.array([[0.5, np.nan], [0.7, np.nan]])}
+    stored.write_predictions(out, dataclasses.replace(predicted(), **names))
+    assert "| calm 60.0, wild ? |" in text(out, "monolingual")
+
+
+def test_a_table_says_if_seeds_make_no_difference(out):
+    assert "no difference" not in text(out, "monolingual")
+    same = predicted(HIGH[[0, 0]])
+    stored.write_predictions(out, same)
+    mixed = text(out, "monolingual")
+    assert "| monolingual | 81.2 " in mixed
+    assert "| 78.1 ± 4.4 |" in mixed
+    assert "deviation over 2 seeds. Where no ± stands, seeds make no difference." in mixed
+    stored.write_predictions(out, dataclasses.replace(same, train=("en",), test=("en",)))
+    assert "test corpus; 2 seeds make no difference." in text(out, "monolingual")
+    assert "±" not in text(out, "monolingual").partition("**Intervals**")[0]
+    stored.write_predictions(out, same.only(seeds=np.array([True, False])))  # one seed tells nothing
+    assert "Where no ± stands" not in text(out, "monolingual")
+
+
+def test_every_rater_stands_beside_the_consensus(tmp_path):
+    """Nobody rated dominance, and the last rater only the first half."""
+    own = invented.config(("de",), ("dimensions",))
+    invented.claim(tmp_path, own)
+    base = invented.predicted(TASKS["dimensions"], 0.7, name="monolingual", train=("de",), test=("de",))
+    rng = np.random.default_rng(0)
+    ratings = base.labels[:, None] + rng.normal(0, 0.5, (len(base.labels), 3, 3))
+    ratings[len(ratings) // 2 :, 2] = np.nan
+    stored.write_predictions(tmp_path, dataclasses.replace(base, raters=("A", "B", "C"), ratings=ratings))
+    results = Results(tmp_path)
+    head, *lines = tables.dimensions(results, results.rows(["monolingual"]))
+    assert head == ["cell", "against", "CCC [95 %]", "Pearson", "RMSE", "human", "utterances"]
+    expected = []
+    for k, dimension in enumerate(("arousal", "valence")):
+        for q, name in enumerate(("consensus", "A", "B", "C"), -1):
+            truth = base.labels[:, k] if q < 0 else ratings[:, q, k]
+            known = ~np.isnan(truth)
+            runs = base.predictions[:, known, k]
+            around = interval("CCC", truth[known], runs, base.cluster[known])
+            score = np.mean([ccc(truth[known], run) for run in runs])
+            r = np.mean([np.corrcoef(truth[known], run)[0, 1] for run in runs])
+            error = np.mean([np.sqrt(np.mean((truth[known] - run) ** 2)) for run in runs])
+            others = np.nanmean(np.delete(ratings, q, axis=1)[known, :, k], axis=1)
+            human = "" if q < 0 else f"{ccc(others, truth[known]):.3f}"
+            shown = f"{score:.3f} [{around.low:.3f}, {around.high:.3f}]"
+            cell = f"monolingual, de {dimension}"
+            expected.append([cell, name, shown, f"{r:.3f}", f"{error:.3f}", human, str(known.sum())])
+    assert lines == expected
+    assert "**Dimensions**" in text(tmp_path, "monolingual")
 
 
 def test_another_metric_is_known_by_its_scores_alone(out):

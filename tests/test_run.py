@@ -34,7 +34,7 @@ from ser_jax.model import Probe
 from ser_jax.objectives import DomainAdversarial, SupervisedContrastive
 from ser_jax.report import Results
 from ser_jax.report.tables import caption
-from ser_jax.tasks import TASKS, Regression
+from ser_jax.tasks import TASKS, Joint, Regression
 from ser_jax.train import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("hastily")
@@ -246,6 +246,111 @@ def test_any_task_goes_all_the_way(task, changes, tmp_path, monkeypatch):
         assert (found.metric, found.class_names, found.chance) == (task.metric, task.class_names, task.chance)
         assert np.isfinite(found.outputs).all()
         assert np.isfinite(found.scores).all()
+
+
+def rated_pair():
+    """Every seventh utterance has no class, others no emotion; two raters of arousal, and one without."""
+    pair = noise("one", "two", each=12, frontend=SHORT)
+    emotion = ["anger", "", "happiness", "neutral", "sadness"]
+    for name, corpus in pair.items():
+        corpus.arousal[::7] = np.nan
+        corpus = dataclasses.replace(corpus, scales={"arousal": (0.0, 1.0), "valence": (0.0, 1.0)})
+        raters = [json.dumps({"A": {"arousal": a, "valence": a}, "B": {"arousal": 1 - a}}) for a in (0, 1, 1)]
+        pair[name] = with_facts(corpus, emotion=emotion, raters=[*raters, "", ""])
+    return pair
+
+
+def test_several_tasks_at_once_are_stored_one_by_one(tmp_path, monkeypatch):
+    """Beside those trained alone, of the same utterances, and compared with them."""
+    pair = loaded(monkeypatch, rated_pair())
+    single = tuple(map(TASKS.get, ("arousal", "emotion", "dimensions")))
+    own = config(
+        out=tmp_path / "out", tasks=(*single, Joint(single)), protocol=changed(config(), folds=2).protocol
+    )
+    run(finetuned(own), own)
+    run(monolingual(own), own)
+    found = Results(own.out)
+    for task in single:
+        alone = found.cells[f"monolingual-one-one-{task.name}"]
+        jointly = found.cells[f"monolingual_arousal+emotion+dimensions-one-one-{task.name}"]
+        for part in ("utterance", "labels", "fold", "ratings"):
+            np.testing.assert_array_equal(getattr(jointly, part), getattr(alone, part))
+        assert len(alone.utterance) == labelled(task.labels(pair["one"])).sum()
+        assert (jointly.outputs.shape, jointly.class_names) == (alone.outputs.shape, task.class_names)
+        assert (jointly.outputs != alone.outputs).any()
+        assert alone.raters == jointly.raters == (("A", "B") if task.name == "dimensions" else ())
+    rows = found.rows(found.settings)
+    assert {row.task for row in rows} == {task.name for task in single}
+    assert all(found.description(row)["standardize"] == row.statistics == "train" for row in rows)
+    pairs = [(c.one.setting, c.other.setting) for c in found.comparisons(rows) if c.one.test == ("one",)]
+    assert pairs.count(("monolingual_arousal+emotion+dimensions", "monolingual")) == 3
+    assert {"finetuned_arousal+emotion+dimensions", "finetuned"} <= {*found.settings}
+    report.rewrite(own.out)
+    assert report.verify(own.out) == []
+
+
+def test_one_task_at_once_trains_to_the_same_bits_as_by_itself(tmp_path, monkeypatch):
+    loaded(monkeypatch, rated_pair())
+    for task in (TASKS["arousal"], TASKS["emotion"], Regression(("arousal", "valence"))):
+        own = config(out=tmp_path / task.name, tasks=(task,))
+        run(monolingual(own), own)
+        joint = dataclasses.replace(own, tasks=(Joint((task,)),), out=tmp_path / f"{task.name}_joint")
+        run(monolingual(joint), joint)
+        alone, jointly = (Results(one.out).cells for one in (own, joint))
+        assert len(alone) == len(jointly) == 2
+        for cell, other in zip(alone.values(), jointly.values(), strict=True):
+            np.testing.assert_array_equal(other.outputs, cell.outputs)
+            np.testing.assert_array_equal(other.scores, cell.scores)
+
+
+def test_a_task_that_cannot_be_tested_leaves_the_others_at_once(tmp_path, monkeypatch, capsys):
+    pair = rated_pair()
+    pair["two"] = dataclasses.replace(pair["two"], scales={})
+    loaded(monkeypatch, pair)
+    own = config(out=tmp_path / "out", tasks=(Joint((TASKS["arousal"], TASKS["dimensions"])),))
+    run(monolingual(own), own)
+    assert [*Results(own.out).cells] == [
+        f"monolingual_arousal+dimensions-{name}"
+        for name in ("one-one-arousal", "one-one-dimensions", "two-two-arousal")
+    ]
+    sentence = "monolingual_arousal+dimensions, two dimensions: fold 1: 0 training utterances have dimensions"
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_table_of_a_converged_probe_says_that_seeds_make_no_difference(tmp_path, pair):
+    training = TrainConfig(learning_rate=0.05, batch=1000, epochs=400, weight_decay=0.1)
+    own = config(out=tmp_path / "out", tasks=AROUSAL, train=training)
+    run(monolingual(own), own)
+    found = Results(own.out)
+    rows = found.rows(["monolingual"])
+    assert "; 2 seeds make no difference." in caption(found, rows)
+    assert all(row.score_sd < 0.05 for row in rows)
+
+
+def test_each_corpus_has_its_own_categories(tmp_path, monkeypatch):
+    """Across corpora there are those in common."""
+    pair = noise("one", "two", each=12, frontend=SHORT)
+    names = {"one": ["anger", "fear", "calm"], "two": ["fear", "anger", "sadness", "neutral"]}
+    pair = loaded(monkeypatch, {name: with_facts(c, emotion=names[name]) for name, c in pair.items()})
+    monkeypatch.setattr("ser_jax.experiment.settings.facts", lambda name, folder: pair[name])
+    own = config(out=tmp_path / "out", tasks=(TASKS["categories"],))
+    settings = [*monolingual(own), *crosslingual(own)]
+    assert [setting.model.outputs for setting in settings] == [3, 4, 2, 2]
+    run(settings, own)
+    found = Results(own.out)
+    classes = {name: cell.class_names for name, cell in found.cells.items()}
+    assert classes == {
+        "crosslingual-one-two-categories": ("anger", "fear"),
+        "crosslingual-two-one-categories": ("anger", "fear"),
+        "monolingual-one-one-categories": ("anger", "calm", "fear"),
+        "monolingual-two-two-categories": ("anger", "fear", "neutral", "sadness"),
+    }
+    rows = found.rows(["monolingual"])
+    assert "Chance: 33.3 (one categories), 25.0 (two categories)." in caption(found, rows)
+    compared = found.comparisons(found.rows(["monolingual", "crosslingual"]))
+    assert np.isnan([one.p for one in compared]).all()  # of other classes
+    common = dataclasses.replace(own, tasks=(TASKS["all"],))
+    assert [setting.model.outputs for setting in monolingual(common)] == [2, 2]
 
 
 def test_a_run_whose_numbers_are_not_finite_is_named_and_left_out(tmp_path, pair, monkeypatch, capsys):

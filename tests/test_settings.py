@@ -16,6 +16,7 @@ from ser_jax.experiment.settings import (
     SAMPLES,
     ExperimentError,
     Pool,
+    across,
     crosslingual,
     finetuned,
     learning_curve,
@@ -26,11 +27,12 @@ from ser_jax.experiment.settings import (
     table2,
     tuning,
     whole_corpora,
+    within,
 )
 from ser_jax.features import Waveform
 from ser_jax.model import Probe
 from ser_jax.objectives import DomainAdversarial
-from ser_jax.tasks import TASKS, Categorical, Regression
+from ser_jax.tasks import TASKS, Categorical, Joint, Regression
 from ser_jax.train import TrainConfig
 
 AROUSAL = (TASKS["arousal"],)
@@ -275,7 +277,7 @@ def test_a_part_without_a_class_stops_only_its_cell():
         "monolingual one valence", "monolingual two arousal", "monolingual two valence",
         "multilingual one+two arousal", "multilingual one+two valence",
     ]  # fmt: skip
-    assert [(one.label, test, reason) for (one, test), reason in missing.items()] == [
+    assert [(one.label, test, reason) for (one, (test, _)), reason in missing.items()] == [
         ("monolingual one arousal", ("one",),
          "fold 1: none of the 42 training utterances has arousal high, expected all classes"),
         ("multilingual one+two arousal", ("one",),
@@ -390,12 +392,25 @@ def test_tuning_tests_development_speakers_alone():
         tuning(config(model=Probe()))
 
 
+def test_adapted_rows_stand_beside_the_strict_ones_of_the_same_task():
+    own = changed(
+        config(tasks=(*AROUSAL, Joint((*AROUSAL, TASKS["valence"])))), adapted=("corpus", "speaker")
+    )
+    for made, name in ((within, "monolingual"), (across, "crosslingual")):
+        found = [(one.name, one.standardize, one.beside) for one in made(own) if one.train == ("one",)]
+        assert found == [
+            (f"{name}{mode and '_'}{mode}{task}", mode or "train", f"{name}{task}" if mode else "")
+            for mode in ("", "corpus", "speaker")
+            for task in ("", "_arousal+valence")
+        ]
+
+
 def test_language_identification_is_one_cell():
     everyone = three()
     chosen = related(config(*everyone))
     specs, _ = planned(chosen[-1:], everyone)
     [(one, own)] = specs.items()
-    assert one.cells == [("one", "two", "three")]
+    assert one.cells == [(("one", "two", "three"), one.task)]
     assert one.model.outputs == 3
     np.testing.assert_array_equal(own[0].labels, pool(everyone).corpus)
     assert [other.name for other in chosen if other.equalized] == ["multilingual_equalized"] * 2 + [

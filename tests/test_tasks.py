@@ -1,14 +1,32 @@
 """Tasks: labels of a corpus, loss, predictions, scores and chance."""
 
 import dataclasses
+import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from corpora import noise_corpus
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, root_mean_squared_error
 
 from ser_jax.objectives import ccc_loss, cross_entropy
-from ser_jax.tasks import Binary, Categorical, CorpusIdentity, Regression, TaskError, average, task
+from ser_jax.tasks import (
+    Binary,
+    Categorical,
+    CorpusIdentity,
+    Joint,
+    Regression,
+    TaskError,
+    average,
+    parts,
+    task,
+)
+
+
+def pearson(x, y):
+    return np.corrcoef(x, y)[0, 1]
+
 
 NAMES = ("ang", "hap", "exc", "neu", "sad", "fru", "xxx", "")
 DRAW = np.random.default_rng(0)
@@ -65,6 +83,73 @@ def test_numbers_are_brought_to_one_scale(corpus):
     assert np.isnan(dimensions.labels(rated)).all()
 
 
+def test_every_raters_ratings_are_on_the_scale_of_the_consensus(corpus):
+    """One rates everything, another arousal of every second utterance, and the third names emotions."""
+    n = len(corpus)
+    both = {"A": {"arousal": 5.0, "valence": 2.0}, "B": {"arousal": 1.0}, "C": {"emotion": ["Sadness"]}}
+    each = [json.dumps({"A": both["A"]}), json.dumps(both)]
+    found = Regression().ratings(dataclasses.replace(corpus, raters=np.array(each)[np.arange(n) % 2]))
+    assert list(found) == ["A", "B"]
+    np.testing.assert_array_equal(found["A"], np.full((n, 3), [1, -0.5, np.nan]))
+    odd = np.arange(n)[:, None] % 2 == 1
+    np.testing.assert_array_equal(found["B"], np.where(odd, [-1, np.nan, np.nan], np.nan))
+    assert Regression().ratings(corpus) == {}
+
+
+def test_all_categories_are_those_that_every_corpus_has(corpus):
+    names = [["anger", "fear", "joy"], ["fear", "anger", "calm"]]
+    corpora = [dataclasses.replace(corpus, database="manifest", emotion=np.array(own)) for own in names]
+    assert task("categories").occurring(corpora).class_names == ("anger", "fear")
+    assert task("categories").occurring(corpora[1:]).class_names == ("anger", "calm", "fear")
+
+
+PARTS = (Binary("valence"), task("emotion"), Regression(("arousal", "valence")))
+
+
+def of_parts(corpus):
+    """Labels, outputs and weights of each part, and of all at once; some utterances lack some labels."""
+    joint = Joint(PARTS, (1.0, 2.0, 0.5))
+    outputs = DRAW.normal(size=(len(corpus), joint.outputs)).astype(np.float32)
+    weights = DRAW.uniform(0.5, 2, len(corpus)).astype(np.float32)
+    own = [(part, outputs[:, columns], part.labels(corpus)) for part, columns in parts(joint)]
+    return joint, outputs, joint.labels(corpus), weights, own
+
+
+def known(labels):
+    return labels >= 0 if labels.ndim == 1 else np.isfinite(labels).any(axis=1)
+
+
+def test_the_loss_of_several_tasks_is_the_mean_of_their_own_losses(corpus):
+    joint, outputs, labels, weights, own = of_parts(corpus)
+    assert (joint.name, joint.outputs) == ("valence+emotion+dimensions", 2 + 4 + 2)
+    each = [
+        float(part.loss(of_part, truth, jnp.where(known(truth), weights, 0))) for part, of_part, truth in own
+    ]
+    found = float(joint.loss(jnp.asarray(outputs), jnp.asarray(labels), jnp.asarray(weights)))
+    assert found == pytest.approx(np.average(each, weights=joint.weights), rel=1e-6)
+    scores = [next(iter(p.score(t, np.asarray(p.predict(o))).values())) for p, o, t in own]
+    assert joint.score(labels, joint.predict(outputs))["mean"] == pytest.approx(np.mean(scores))
+    assert joint.chance == pytest.approx((1 / 2 + 1 / 4 + 0) / 3)
+    assert Joint(PARTS).loss == Joint(PARTS).loss  # so that equal ones share compiled programs
+    assert hash(Joint(PARTS).loss) == hash(Joint(PARTS).loss)
+
+
+def test_an_utterance_trains_the_tasks_that_it_has_a_label_of(corpus):
+    joint, outputs, labels, weights, own = of_parts(corpus)
+    gradient = jax.grad(joint.loss)(jnp.asarray(outputs), jnp.asarray(labels), jnp.asarray(weights))
+    for (_, columns), (part, _, truth) in zip(parts(joint), own, strict=True):
+        some = known(truth)
+        assert some.any()
+        assert (some.all(), part.name) in ((False, "valence"), (False, "emotion"), (True, "dimensions"))
+        moved = np.any(np.asarray(gradient[:, columns]) != 0, axis=1)
+        np.testing.assert_array_equal(moved, some)
+    unrated = dataclasses.replace(corpus, scales={})
+    others = map(jnp.asarray, (outputs, joint.labels(unrated), weights))
+    alone = jax.grad(joint.loss)(*others)
+    assert not alone[:, 6:].any()
+    np.testing.assert_array_equal(alone[:, :6], gradient[:, :6])
+
+
 def test_the_identity_of_a_corpus_is_its_place_in_the_list(corpus):
     names = CorpusIdentity((corpus.name, "other"))
     assert names.labels(corpus).tolist() == [0] * len(corpus)
@@ -95,8 +180,10 @@ def test_numbers_are_scored_where_there_is_a_label():
         return 2 * np.cov(x, y, bias=True)[0, 1] / (x.var() + y.var() + (x.mean() - y.mean()) ** 2)
 
     each = [ccc(labels[:, 0], predicted[:, 0]), ccc(labels[20:, 1], predicted[20:, 1])]
-    assert list(scores) == ["CCC", "CCC arousal", "CCC valence", "CCC dominance"]
-    np.testing.assert_allclose(list(scores.values()), [np.mean(each), *each, np.nan])
+    pairs = [(labels[:, 0], predicted[:, 0]), (labels[20:, 1], predicted[20:, 1])]
+    r, error = (np.mean([f(*pair) for pair in pairs]) for f in (pearson, root_mean_squared_error))
+    assert list(scores) == ["CCC", "Pearson", "RMSE", "CCC arousal", "CCC valence", "CCC dominance"]
+    np.testing.assert_allclose(list(scores.values()), [np.mean(each), r, error, *each, np.nan])
     assert own.predict(predicted) is predicted
     assert own.loss is ccc_loss
 
@@ -119,6 +206,12 @@ def test_a_task_that_does_not_exist_is_named():
         (lambda: Categorical("one", ("anger",)), "classes anger of one, expected two or more different ones"),
         (lambda: Categorical("two", ("anger", "fear"), (("calm", "neutral"),)), "two without neutral"),
         (lambda: Regression(("energy",)), "dimensions energy, expected some of arousal, valence, dominance"),
+        (lambda: Joint(PARTS[:1] * 2), "tasks valence\\+valence at once, expected different ones"),
+        (
+            lambda: Joint(PARTS[:2], (1.0, 0.0)),
+            "weights 1 0 of tasks valence\\+emotion, expected one above 0",
+        ),
+        (lambda: Joint(PARTS[:2], (1.0,)), "weights 1 of tasks valence\\+emotion, expected one above 0 for"),
     ):
         with pytest.raises(TaskError, match=sentence):
             make()

@@ -118,7 +118,9 @@ def folds(
     Fold i tests on group i. The development part comes from the next group: its smallest set of connected
     speakers. If that is the whole group and has several speakers (as in IEMOCAP), it is one of them,
     alternately a woman and a man, whose dialogue partner then trains; or the whole group if `dev` is
-    "session". The rest trains. The paper does not state how the four remaining sessions were divided.
+    "session"; or nobody if it is "none". The rest trains. The paper does not state how the four remaining
+    sessions were divided. With a `count` of at least the number of sets of connected speakers, one set at a
+    time is left out, as a rule one speaker.
 
     Returns: `count` folds; fewer if there are fewer sets of connected speakers.
     Raises: FoldError if there are too few speakers to train, develop and test.
@@ -147,6 +149,8 @@ def _tally(corpus: Corpus, rows: np.ndarray) -> tuple[int, int, int]:
 
 def _development(corpus: Corpus, connected: np.ndarray, rows: np.ndarray, turn: int, dev: str) -> np.ndarray:
     present, sizes = np.unique(connected[rows], return_counts=True)
+    if dev == "none":
+        return np.zeros_like(rows)
     if len(present) > 1 or dev == "session":
         return rows & (connected == present[np.argmin(sizes)])
     speakers = np.unique(corpus.speaker[rows])

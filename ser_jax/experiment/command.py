@@ -1,6 +1,7 @@
 """Parse the command line of an experiment: tyro makes a flag of every field of the configuration."""
 
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -16,12 +17,10 @@ from tyro.conf import arg
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from ser_jax import shutdown
-from ser_jax.data import facts
-from ser_jax.data.labels import canonical
 from ser_jax.experiment.config import KINDS, Config, ConfigError, choose, rebuild
 from ser_jax.experiment.settings import Setting, baselines
 from ser_jax.model import Architecture
-from ser_jax.tasks import TASKS, Categorical, Task
+from ser_jax.tasks import Task
 
 SHORT = {
     "--seeds": "--protocol.seeds", "--folds": "--protocol.folds", "--epochs": "--train.epochs",
@@ -29,7 +28,10 @@ SHORT = {
     "--finetune-epochs": "--protocol.finetune-epochs", "--precision": "--model.precision",
     "--adapted": "--protocol.adapted", "--baselines": "--protocol.baselines",
 }  # fmt: skip
-DERIVED = ("bands", "frames", "outputs")  # fields of a network that follow from features and task
+HIDDEN: dict[Any, tuple[str, ...]] = {  # fields that are no flags, since others determine them
+    Architecture: ("bands", "frames", "outputs"),
+    Task: ("parts",),
+}
 WRITTEN = ".md, .csv, .tex, .png, .svg, report.html, config.json, predictions, training, models"
 REGISTRY = ConstructorRegistry()
 
@@ -41,9 +43,10 @@ def _concrete(info: StructTypeInfo) -> Any:
     if not dataclasses.is_dataclass(kind) or kind is info.type:
         return None
     spec: Any = ConstructorRegistry.get_struct_spec(StructTypeInfo.make(kind, info.default, False))
-    hidden = DERIVED if info.type is Architecture else ()
+    hidden = HIDDEN.get(info.type, ())
     fields = tuple(field for field in spec.fields if field.name not in hidden)
-    return StructConstructorSpec(spec.instantiate, fields)
+    kept = {field.name: getattr(info.default, field.name) for field in spec.fields if field not in fields}
+    return StructConstructorSpec(functools.partial(spec.instantiate, **kept), fields)
 
 
 def _one_of(kind: str) -> Any:
@@ -85,7 +88,11 @@ class Names:
 
 
 def parse(
-    description: str | None, name: str, arguments: Sequence[str] | None = None, fewest: int = 2
+    description: str | None,
+    name: str,
+    arguments: Sequence[str] | None = None,
+    fewest: int = 2,
+    defaults: str = "",
 ) -> tuple[Config, bool]:
     """Parse the flags of `python -m experiments.<name>`.
 
@@ -104,7 +111,8 @@ def parse(
         "config": (tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
     }  # fmt: skip
     names, _ = tyro.cli(Names, add_help=False, return_unknown_args=True, **options)
-    config = Config() if names.config is None else _stored(names.config)
+    config = parse(None, name, defaults.split(), fewest)[0] if defaults else Config()
+    config = config if names.config is None else _stored(names.config)
     config = names.choose(dataclasses.replace(config, out=Path("results") / name))
     groups: list[tuple[str, Any, Any]] = [
         ("names", Annotated[Names, arg(name="")], dataclasses.field(default=Names())),
@@ -150,6 +158,7 @@ def main(
     figure: str | None = None,
     after: Callable[..., str | None] | None = None,
     fewest: int = 2,
+    defaults: str = "",
 ) -> NoReturn:
     """Run an experiment with the flags given, write its table under `name`, print it and end the program.
 
@@ -163,11 +172,11 @@ def main(
       figure: see `report.write_table`.
       after: works on (config, pool, machine) before the table is made; returns what is printed in its place.
       fewest: corpora that it needs.
+      defaults: flags whose values are the defaults of this experiment.
     """
 
     def work() -> int:
-        config, accept_changed_code = parse(description, name, arguments, fewest)
-        config = with_occurring_emotions(config)
+        config, accept_changed_code = parse(description, name, arguments, fewest, defaults)
         own = settings(config)
         compared = baselines(config, own)
         _start(config)
@@ -219,17 +228,6 @@ def run_function(
 
     shutdown.raise_on_interrupt()
     sys.exit(shutdown.run_cli(f"experiments.{function.__name__}", work))
-
-
-def with_occurring_emotions(config: Config) -> Config:
-    """Restrict the task `all`, if it is asked for, to the emotions that occur in every corpus."""
-    every = TASKS["all"]
-    if every not in config.tasks or not isinstance(every, Categorical):
-        return config
-    found = [set(canonical(facts(name, config.data_dir)).tolist()) for name in config.corpora]
-    names = tuple(name for name in every.class_names if all(name in own for own in found))
-    restricted = dataclasses.replace(every, class_names=names)
-    return dataclasses.replace(config, tasks=tuple(restricted if t == every else t for t in config.tasks))
 
 
 def _start(config: Config) -> None:

@@ -23,7 +23,7 @@ from ser_jax.errors import UserError, check_choices, import_name, meant
 from ser_jax.features import FRONTENDS, Frontend, LogMel
 from ser_jax.model import Architecture, AttentiveCNN, AttentivePooling, Probe
 from ser_jax.objectives import OBJECTIVES
-from ser_jax.tasks import TASKS, Binary, Task
+from ser_jax.tasks import TASKS, Binary, Joint, Task
 from ser_jax.train import TrainConfig
 
 MODELS: dict[str, Any] = {
@@ -61,16 +61,19 @@ class ProtocolConfig:
 
     Attributes:
       seeds: runs per fold and task, numbered from 0.
-      folds: of the cross-validation; fewer for a corpus with fewer separate groups of speakers.
+      folds: of the cross-validation; a corpus with fewer separate groups of speakers has one fold for each,
+        so that many folds leave out one speaker at a time.
       fold_file: a table with the columns id and fold, such as a published split, in place of the rule.
-      dev: who makes up a development set: one speaker (in dyads, the partner then trains), or a session.
+      dev: who makes up a development set: one speaker (in dyads, the partner then trains), a session, or none
+        (all others train).
       finetune_samples: utterances of the tested corpus that fine-tuning sees per fold.
       finetune_epochs: epochs of fine-tuning.
       finetune_draw: where they are drawn: split, from each fold's training part; disjoint, from a group of
         speakers that no other fold draws from; pooled, once for all folds, of which each takes those in its
         training part.
       standardize: whose statistics standardize features, see `data.standardize`.
-      adapted: further modes of `standardize`, each shown as extra cross-lingual rows of Table 2 and (c).
+      adapted: further modes of `standardize`, each shown as extra rows: mono-lingual ones of (a), and
+        cross-lingual ones of Table 2 and (c).
       baselines: extra rows, for every setting, of a linear classifier of this number alone.
       most: utterances of each corpus that train, drawn once for all seeds; all by default.
       cut: what `english_1308` cuts: the training sets, or training, development and test sets.
@@ -82,7 +85,7 @@ class ProtocolConfig:
     seeds: int = 5
     folds: int = 5
     fold_file: str | None = None
-    dev: Literal["speaker", "session"] = "speaker"
+    dev: Literal["speaker", "session", "none"] = "speaker"
     finetune_samples: int = 100
     finetune_epochs: int = 10
     finetune_draw: Literal["split", "disjoint", "pooled"] = "split"
@@ -176,20 +179,23 @@ class Config:
     def __post_init__(self) -> None:
         at_least(self.train, epochs=1)
         features.describe(self.features)  # checks it
-        ruled = tuple(
-            dataclasses.replace(one, rule=self.protocol.label_rule) if type(one) is Binary else one
-            for one in self.tasks
-        )
+        ruled = tuple(map(self._ruled, self.tasks))
         object.__setattr__(self, "tasks", ruled)
         names = [one.name for one in ruled]
         for what, each in (("corpora", self.corpora), ("tasks", names)):
             if not each or len(set(each)) < len(each):
                 raise ConfigError(f"--{what} {' '.join(each)}, expected one or more, all different")
-        weights = self.train.class_weights
-        if weights != "none" and not all(one.class_names for one in ruled):
-            raise ConfigError(f"--train.class-weights {weights} for a regression task, expected none")
-        if odd := [name for name in names if not re.fullmatch(r"\w+", name, re.ASCII)]:
+        if (weights := self.train.class_weights) != "none" and not all(one.class_names for one in ruled):
+            found = f"--train.class-weights {weights} for a regression task or several tasks at once"
+            raise ConfigError(f"{found}, expected none")
+        if odd := [name for name in names if not re.fullmatch(r"\w+(\+\w+)*", name, re.ASCII)]:
             raise ConfigError(f"task {odd[0]!r}, expected a name of letters, digits and underscores")
+
+    def _ruled(self, task: Task) -> Task:
+        """Return a task whose arousal and valence follow the protocol's rule."""
+        if isinstance(task, Joint):
+            return dataclasses.replace(task, parts=tuple(map(self._ruled, task.parts)))
+        return dataclasses.replace(task, rule=self.protocol.label_rule) if type(task) is Binary else task
 
     def network(self, task: Task) -> Architecture:
         """Return the network for a task: of the front end's sizes and the task's outputs."""
@@ -215,12 +221,14 @@ KINDS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {  # what names ch
 def choose(kind: str, name: str) -> Any:
     """Return the value that a name of `KINDS[kind]` or "module:Name" chooses; UserError if none.
 
-    Front ends are joined by "+", see `features.make`.
+    Front ends joined by + are made by `features.make`; tasks joined by + become a `Joint`.
     """
     if kind == "features" and "+" in name:
         return features.make(name)
     known, needed = KINDS[kind]
     what = f"--{kind} {name}"
+    if kind == "tasks" and "+" in name:
+        return Joint(tuple(choose(kind, one) for one in name.split("+")))
     if name not in known and ":" not in name:
         raise ConfigError(f"{what}: expected one of {', '.join(known)}, or module:Name{meant(name, known)}")
     found = known.get(name, name)

@@ -34,9 +34,10 @@ from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import ResultsError, beside
 from ser_jax.experiment import provenance
 from ser_jax.experiment.config import Config, describe, differences, digest
-from ser_jax.experiment.settings import Pool, Setting, slug
+from ser_jax.experiment.settings import Cell, Pool, Setting, occurring, slug
+from ser_jax.metrics import labelled
 from ser_jax.model import Tree, shapes
-from ser_jax.tasks import Task, average
+from ser_jax.tasks import Regression, Task, average, parts
 
 CONFIG = "config.json"
 PROTOCOL = ("config", "corpora", "folds", "code")  # equal for all results of a folder
@@ -44,9 +45,10 @@ HASHED = (*PROTOCOL, "settings")
 FILLED: dict[str, Any] = {"settings": {}, "missing": [], "tables": {}, "sessions": []}  # bit by bit
 NEUTRAL = ("out", "data_dir", "compute")  # parts of the tree that change no result
 FOLDERS = ("predictions", "models", "training")
-BY_UTTERANCE = ("utterance", "speaker", "session", "cluster", "sex", "fold", "labels")
-BY_RUN = ("seed", "outputs", "predictions", "scores")
-FACTS = ("setting", "train", "test", "task", "metric", "class_names", "chance")
+BY_UTTERANCE = ("utterance", "speaker", "session", "cluster", "sex", "fold", "labels", "ratings")
+BY_RUN = ("seed", "outputs", "predictions", "scores", "others")
+NAMES = ("train", "test", "class_names", "dimensions", "raters", "other_scores")
+FACTS = ("setting", "task", "metric", "chance", *NAMES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,10 @@ class Predictions:
     task: str
     metric: str  # of the task, and so are the next two
     class_names: tuple[str, ...]  # none for numbers
+    dimensions: tuple[str, ...]  # names of the numbers; none for classes, or if the task names none
     chance: float
+    raters: tuple[str, ...]  # names of the Q who rated the dimensions; none if each rating is not known
+    other_scores: tuple[str, ...]  # names of the scores of the task beside the headline
     utterance: np.ndarray  # [M] str
     speaker: np.ndarray  # [M] str
     session: np.ndarray  # [M] str
@@ -67,10 +72,12 @@ class Predictions:
     sex: np.ndarray  # [M] str
     fold: np.ndarray  # [M] int, that tested the utterance, from 0
     labels: np.ndarray  # [M] int true classes, or [M, K] float32 numbers (NaN if not annotated)
+    ratings: np.ndarray  # [M, Q, K] float32, those of which `labels` are the consensus; NaN if not rated
     seed: np.ndarray  # [R] int
     outputs: np.ndarray  # [R, M, K] float32 logits or numbers; NaN of runs that were stopped
     predictions: np.ndarray  # [R, M] int classes or [R, M, K] numbers, by the task
     scores: np.ndarray  # [R, 1 + folds] headline over all utterances, then each fold's; NaN if not defined
+    others: np.ndarray  # [R, S] the other scores over all utterances, likewise
 
     @property
     def slug(self) -> str:
@@ -104,14 +111,19 @@ class TrainingLog:
     stopped: np.ndarray  # [R, 2] epoch and step, from 1, in which numbers were not finite; zeros if they are
 
 
-def headline(task: Task, labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Return a task's headline score of predictions [N] or [N, K]; NaN if undefined or not finite."""
+def scored(task: Task, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """Return a task's scores of predictions [N] or [N, K]; none if undefined or not finite."""
     if not len(labels) or not np.isfinite(predictions).all():
-        return float("nan")
+        return {}
     try:
-        return float(next(iter(task.score(labels, predictions).values())))
+        return task.score(labels, predictions)
     except ValueError:
-        return float("nan")
+        return {}
+
+
+def headline(task: Task, labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Return the first of the scores, NaN if there are none."""
+    return float(next(iter(scored(task, labels, predictions).values()), np.nan))
 
 
 def gather_predictions(
@@ -120,26 +132,35 @@ def gather_predictions(
     test: tuple[str, ...],
     specs: Sequence[RunSpec],
     outputs: Sequence[np.ndarray],
+    task: Task | None = None,
 ) -> Predictions:
-    """Return the predictions for some corpora of runs with outputs [M, K] for their test rows."""
+    """Return the predictions for some corpora of runs with outputs [M, K] for their test rows.
+
+    They are those of the setting's task, or of one of its parts: of the utterances that have a label of it.
+    """
+    task = setting.task if task is None else task
+    columns = dict(parts(setting.task))[task]
     seeds = np.unique([spec.seed for spec in specs])
     tested = np.unique(np.concatenate([spec.test for spec in specs]))
     rows = np.intersect1d(np.concatenate([pool.rows(name) for name in test]), tested)
-    found = np.full((len(seeds), len(rows), setting.task.outputs), np.nan, np.float32)
+    rows = rows[labelled(pool.labels(task)[rows])]
+    found = np.full((len(seeds), len(rows), task.outputs), np.nan, np.float32)
     fold = np.zeros(len(rows), np.int32)
     for spec, own in zip(specs, outputs, strict=True):
         wanted = np.isin(spec.test, rows)
         place = np.searchsorted(rows, spec.test[wanted])
-        found[np.searchsorted(seeds, spec.seed), place] = own[wanted]
+        found[np.searchsorted(seeds, spec.seed), place] = own[wanted, columns]
         fold[place] = spec.fold
     speaker = pool.speaker_id if len(test) > 1 else pool.speaker  # corpora may share names
-    columns = {"utterance": pool.id, "speaker": speaker, "session": pool.session, "sex": pool.sex}
-    columns |= {"cluster": pool.cluster}
-    facts = {name: column[rows] for name, column in columns.items()}
-    facts |= {"labels": pool.labels(setting.task)[rows], "fold": fold, "seed": seeds}
-    return make_predictions(
-        setting.task, name=setting.name, train=setting.train, test=test, outputs=found, **facts
-    )
+    every = {"utterance": pool.id, "speaker": speaker, "session": pool.session, "sex": pool.sex}
+    every |= {"cluster": pool.cluster, "labels": pool.labels(task)}
+    facts: dict[str, Any] = {name: column[rows] for name, column in every.items()}
+    ratings = pool.ratings(task) if isinstance(task, Regression) else {}
+    ratings = {rater: own[rows] for rater, own in ratings.items() if np.isfinite(own[rows]).any()}
+    if ratings:
+        facts |= {"raters": tuple(ratings), "ratings": np.stack([*ratings.values()], axis=1)}
+    facts |= {"fold": fold, "seed": seeds}
+    return make_predictions(task, name=setting.name, train=setting.train, test=test, outputs=found, **facts)
 
 
 def make_predictions(task: Task, *, name: str, outputs: np.ndarray, **facts: Any) -> Predictions:
@@ -149,18 +170,26 @@ def make_predictions(task: Task, *, name: str, outputs: np.ndarray, **facts: Any
     if predictions.ndim == 3:
         predictions = np.where(known, predictions, np.nan)
     labels, fold = facts["labels"], facts["fold"]
-    parts = [np.ones(len(fold), bool), *(fold == i for i in np.unique(fold))]
-    scores = np.array([[headline(task, labels[own], run[own]) for own in parts] for run in predictions])
+    whole = [scored(task, labels, run) for run in predictions]
+    names = list(next(filter(None, whole), {task.metric: np.nan}))
+    pooled = np.array([[one.get(name, np.nan) for name in names] for one in whole])
+    each = [fold == i for i in np.unique(fold)]
+    by_fold = [[headline(task, labels[own], run[own]) for own in each] for run in predictions]
+    stopped = ~known.all(axis=(1, 2))[:, None]
+    none: dict[str, Any] = {"raters": (), "ratings": np.zeros((len(labels), 0, task.outputs), np.float32)}
     return Predictions(
         setting=name,
         task=task.name,
         metric=task.metric,
         class_names=tuple(task.class_names),
+        dimensions=tuple(getattr(task, "dimensions", ())),
         chance=float(task.chance),
         outputs=outputs,
         predictions=predictions,
-        scores=np.where(known.all(axis=(1, 2))[:, None], scores, np.nan),
-        **facts,
+        scores=np.where(stopped, np.nan, np.hstack([pooled[:, :1], by_fold])),
+        other_scores=tuple(names[1:]),
+        others=np.where(stopped, np.nan, pooled[:, 1:]),
+        **(none | facts),
     )
 
 
@@ -205,7 +234,7 @@ def read_predictions(path: Path) -> Predictions:
 
     def made(arrays: dict[str, Any]) -> Predictions:
         facts = json.loads(str(arrays.pop("facts")))
-        facts |= {name: tuple(facts[name]) for name in ("train", "test", "class_names")}
+        facts |= {name: tuple(facts[name]) for name in NAMES}
         found = Predictions(**facts, **arrays)
         runs = {len(arrays[name]) for name in BY_RUN}
         utterances = {len(arrays[name]) for name in BY_UTTERANCE}
@@ -375,7 +404,7 @@ def note_missing(out: Path, missing: Iterable[dict[str, Any]]) -> None:
 
 
 def store(
-    pool: Pool, out: Path, setting: Setting, cells: Sequence[tuple[str, ...]], specs: Sequence[RunSpec],
+    pool: Pool, out: Path, setting: Setting, cells: Sequence[Cell], specs: Sequence[RunSpec],
     found: Sequence[RunResult], dev_epochs: Sequence[int],
 ) -> None:  # fmt: skip
     """Store the results of a setting: models first, predictions last; if these are there, everything is."""
@@ -384,13 +413,14 @@ def store(
     log = training_log(setting.task, specs, found, dev_epochs)
     write_arrays(out / "training" / f"{setting.slug}.npz", vars(log))
     note(out, settings={setting.slug: setting.describe()})
-    for test in cells:
-        write_predictions(out, gather_predictions(pool, setting, test, specs, [one.outputs for one in found]))
+    outputs = [one.outputs for one in found]
+    for test, task in cells:
+        write_predictions(out, gather_predictions(pool, setting, test, specs, outputs, task))
 
 
-def is_stored(out: Path, setting: Setting, cells: Sequence[tuple[str, ...]]) -> bool:
+def is_stored(out: Path, setting: Setting, cells: Sequence[Cell]) -> bool:
     """Return whether the results of a setting are there."""
-    names = [slug(setting.name, setting.train, test, setting.task.name) for test in cells]
+    names = [slug(setting.name, setting.train, test, task.name) for test, task in cells]
     files = [f"predictions/{name}.npz" for name in names]
     files += [f"training/{setting.slug}.npz", f"models/{setting.slug}"]
     return all((out / file).exists() for file in files)
@@ -436,7 +466,8 @@ def session(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
 def combine(config: Config, *_: object) -> None:
     """Store the cells "voted" and "identified" of every task and test corpus, or note why there are none."""
     every, out, missing = config.corpora, config.out, []
-    for task, test in itertools.product(config.tasks, every):
+    tasks = [occurring(config, task, every) for task in config.tasks]
+    for task, test in itertools.product(tasks, every):
         models = [
             slug("monolingual" if train == test else "crosslingual", (train,), (test,), task.name)
             for train in every
@@ -453,7 +484,7 @@ def combine(config: Config, *_: object) -> None:
                 outputs = average(task, np.stack([one.outputs for one in found])).astype(np.float32)
             else:
                 outputs = identified(home, found)
-            facts = {part: getattr(found[home], part) for part in (*BY_UTTERANCE, "test", "seed")}
+            facts = {part: getattr(found[home], part) for part in (*BY_UTTERANCE, "test", "seed", "raters")}
             write_predictions(out, make_predictions(task, name=name, train=every, outputs=outputs, **facts))
     if missing:
         note_missing(out, missing)

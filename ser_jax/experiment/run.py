@@ -25,14 +25,16 @@ from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import Interrupted
 from ser_jax.experiment import provenance, results
 from ser_jax.experiment.config import Config, digest
-from ser_jax.experiment.settings import ExperimentError, Pool, Setting
+from ser_jax.experiment.settings import Cell, ExperimentError, Pool, Setting
+from ser_jax.metrics import labelled
 from ser_jax.shutdown import graceful_shutdown
+from ser_jax.tasks import Task
 
 UNFINISHED = "unfinished"  # folder of checkpoints in a results folder
 DEV_TIMES = 10  # times that development utterances are predicted while a run trains
 
 Specs = dict[Setting, list[RunSpec]]  # the runs of every setting that yields a cell
-Missing = dict[tuple[Setting, tuple[str, ...]], str]  # setting and tested corpora to why there is no cell
+Missing = dict[tuple[Setting, Cell], str]  # why there is no cell
 
 
 def run(
@@ -64,10 +66,8 @@ def run(
     pool = Pool(corpora, config.protocol, machine.place)
     specs, missing = plan(settings, pool)
     if not any(setting in specs for setting in settings):
-        setting, test = next(key for key in reversed(missing) if key[0] in settings)
-        raise ExperimentError(
-            f"{setting.name} {'+'.join(test)} {setting.task.name}: {missing[setting, test]}"
-        )
+        setting, cell = next(key for key in reversed(missing) if key[0] in settings)
+        raise ExperimentError(f"{setting.name} {_named(cell)}: {missing[setting, cell]}")
     protocol = results.protocol(config, pool)
     first = machine.host == 0
     with results.run_lock(config.out) if first else contextlib.nullcontext():
@@ -102,22 +102,29 @@ def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
                 if both := len(np.intersect1d(spec.train, spec.test)):
                     found = f"fold {spec.fold + 1}: {both} utterances train and are tested"
                     raise ExperimentError(f"{found}, expected none")
-                if start is None:  # a few utterances for fine-tuning may all be of one class
-                    _check_part(pool, setting, spec.fold, "training", spec.train)
         except (ExperimentError, FoldError) as error:
-            missing |= dict.fromkeys(((setting, test) for test in setting.cells), str(error))
+            missing |= dict.fromkeys(((setting, cell) for cell in setting.cells), str(error))
             continue
-        for test in setting.cells:
+        for cell in setting.cells:
             try:
-                _check_cell(setting, pool, planned, test)
+                _check_cell(setting, pool, planned, cell)
                 specs[setting] = planned
             except ExperimentError as error:
-                missing[setting, test] = str(error)
+                missing[setting, cell] = str(error)
     return specs, missing
 
 
-def _check_cell(setting: Setting, pool: Pool, planned: list[RunSpec], test: tuple[str, ...]) -> None:
-    """Raise ExperimentError if some tested corpora lack what their cell needs."""
+def _named(cell: Cell) -> str:
+    test, task = cell
+    return f"{'+'.join(test)} {task.name}"
+
+
+def _check_cell(setting: Setting, pool: Pool, planned: list[RunSpec], cell: Cell) -> None:
+    """Raise ExperimentError if the training or the tested corpora lack what a cell needs."""
+    test, task = cell
+    if setting.start is None:  # a few utterances for fine-tuning may all be of one class
+        for spec in planned:
+            _check_part(pool, task, spec.fold, "training", spec.train)
     rows = np.concatenate([pool.rows(name) for name in test])
     foreign = set(test) - {pool.names[i] for i in np.unique(pool.corpus[planned[0].train])}
     groups = {name: len(np.unique(pool.membership.fold[pool.rows(name)])) for name in foreign}
@@ -130,18 +137,19 @@ def _check_cell(setting: Setting, pool: Pool, planned: list[RunSpec], test: tupl
     anywhere = any(len(own) for _, own in tested)
     for fold, own in tested:  # a corpus of fewer folds is not in every test
         if len(own) or not anywhere:
-            _check_part(pool, setting, fold, f"{'+'.join(test)} test", own)
+            _check_part(pool, task, fold, f"{'+'.join(test)} test", own)
 
 
-def _check_part(pool: Pool, setting: Setting, fold: int, part: str, rows: np.ndarray) -> None:
-    """Raise ExperimentError if a part of a run lacks a class, or labels at all."""
-    task, classes = setting.task, setting.task.class_names
+def _check_part(pool: Pool, task: Task, fold: int, part: str, rows: np.ndarray) -> None:
+    """Raise ExperimentError if a part of a run lacks a class of a task, or labels at all."""
+    classes, labels = task.class_names, pool.labels(task)
+    rows = rows[labelled(labels)[rows]]
     if len(rows) < (1 if classes else 2):
         wanted = "all classes" if classes else "at least two"
         raise ExperimentError(
             f"fold {fold + 1}: {len(rows)} {part} utterances have {task.name}, expected {wanted}"
         )
-    if classes and not (counts := np.bincount(pool.labels(task)[rows], minlength=task.outputs)).all():
+    if classes and not (counts := np.bincount(labels[rows], minlength=task.outputs)).all():
         raise ExperimentError(
             f"fold {fold + 1}: none of the {len(rows)} {part} utterances has {task.name} "
             f"{classes[int(np.argmin(counts))]}, expected all classes"
@@ -151,13 +159,13 @@ def _check_part(pool: Pool, setting: Setting, fold: int, part: str, rows: np.nda
 def _note_missing(out: Path, missing: Missing) -> None:
     """Note and print what no table will have, before anybody waits for it; a line for every reason."""
     each = [
-        {"setting": s.name, "train": s.train, "test": test, "task": s.task.name, "reason": why}
-        for (s, test), why in missing.items()
+        {"setting": s.name, "train": s.train, "test": test, "task": task.name, "reason": why}
+        for (s, (test, task)), why in missing.items()
     ]
     results.note_missing(out, each)
     for reason in dict.fromkeys(missing.values()):
         named = dict.fromkeys(
-            f"{s.name}, {'+'.join(test)} {s.task.name}" for (s, test), why in missing.items() if why == reason
+            f"{s.name}, {_named(cell)}" for (s, cell), why in missing.items() if why == reason
         )
         _print(f"Not computed: {'; '.join(named)}: {reason}.")
 
@@ -167,7 +175,7 @@ def _compute_missing(
 ) -> None:
     """Train and store every setting that is not stored yet."""
     out = config.out
-    cells = {one: [test for test in one.cells if (one, test) not in missing] for one in specs}
+    cells = {one: [cell for cell in one.cells if (one, cell) not in missing] for one in specs}
     stored = {one for one in specs if results.is_stored(out, one, cells[one])}
     machine.wait("what is missing is known")
     if len(stored) == len(specs):

@@ -9,7 +9,7 @@ import dataclasses
 import gc
 import itertools
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from ser_jax.features import Frontend, LogMel
 from ser_jax.features.joined import parts_of
 from ser_jax.metrics import labelled
 from ser_jax.model import Architecture, Array, Single
-from ser_jax.tasks import CorpusIdentity, Task
+from ser_jax.tasks import TASKS, Categorical, CorpusIdentity, Joint, Regression, Task, parts
 from ser_jax.train import Data, TrainConfig
 from ser_jax.train import key as run_key
 
@@ -39,6 +39,9 @@ FINE_TUNING = 1  # a stream of its own
 SAMPLES = (10, 25, 50, 100, 200, 400)  # of the learning curve
 BASELINE_RATE = 0.02  # with 0.001, a single weight does not converge in the paper's 50 epochs
 KERNELS, POOLS = (5, 10, 20), (15, 30, 60)  # of the tuning, frames and positions; 16, 8 and 4 segments
+
+
+Cell = tuple[tuple[str, ...], Task]
 
 
 class ExperimentError(UserError):
@@ -104,6 +107,16 @@ class Pool(Concatenated):
         """Return the labels of all rows: [N] int32, -1 unlabelled; or [N, K] float32, NaN unlabelled."""
         found = super().labels(task)
         return found.astype(np.int32 if found.ndim == 1 else np.float32)
+
+    @cache  # noqa: B019
+    def ratings(self, task: Regression) -> dict[str, np.ndarray]:
+        """Return every rater's own ratings of all rows, [N, K] float32, NaN where a rater gave none."""
+        found: dict[str, np.ndarray] = {}
+        for name, corpus in self.corpora.items():
+            for rater, own in task.ratings(corpus).items():
+                each = found.setdefault(rater, np.full((len(self.corpus), task.outputs), np.nan, np.float32))
+                each[self.rows(name)] = own
+        return found
 
     def at_most(self, rows: np.ndarray, count: int | None) -> np.ndarray:
         """Return at most `count` rows of every corpus, drawn at random; the same rows give the same draw."""
@@ -185,9 +198,10 @@ class Setting:
     beside: str = ""  # the only setting it is compared with; "" if with the others of its table
 
     @property
-    def cells(self) -> list[tuple[str, ...]]:
-        """The corpora whose predictions are stored together."""
-        return [self.test] if self.together else [(name,) for name in self.test]
+    def cells(self) -> list[Cell]:
+        """The tested corpora and the task of each of its files of predictions."""
+        tested = [self.test] if self.together else [(name,) for name in self.test]
+        return [(test, task) for test in tested for task, _ in parts(self.task)]
 
     @property
     def equalized(self) -> tuple[str, ...] | None:
@@ -209,12 +223,13 @@ class Setting:
         """Return what its results depend on, apart from corpora and this package's code, as JSON."""
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plan, start, training = found.pop("plan"), found.pop("start"), self.training
-        parts = (self.task, self.model, training.augment, training.objective, plan, *parts_of(self.frontend))
+        tasks, frontends = (task for task, _ in parts(self.task)), parts_of(self.frontend)
+        own = (*tasks, *frontends, self.model, training.augment, training.objective, plan)
         return {name: describe(value) for name, value in found.items()} | {
             "task": {"name": self.task.name} | describe(self.task),
             "plan": f"{plan.__module__}:{plan.__qualname__}",
             "start": None if start is None else start.describe(),
-            "code": own_digest(parts),
+            "code": own_digest(own),
         }
 
 
@@ -356,7 +371,15 @@ def setting(
     config: Config, name: str, task: Task, train: tuple[str, ...], test: tuple[str, ...],
     plan: Callable[[Pool, Setting], list[RunSpec]], **changes: Any,
 ) -> Setting:  # fmt: skip
-    """Return a setting of a configuration; `changes` replace what the configuration has."""
+    """Return a setting of a configuration; `changes` replace what the configuration has.
+
+    Its name ends with those of the tasks if there are several at once, so that it stands beside the setting
+    that trains one of them alone.
+    """
+    task = occurring(config, task, (*train, *test))
+    if isinstance(task, Joint):
+        name = f"{name}_{task.name}"
+        changes |= {"beside": f"{changes['beside']}_{task.name}"} if changes.get("beside") else {}
     chosen: dict[str, Any] = {
         "frontend": config.features,
         "model": config.network(task),
@@ -366,6 +389,20 @@ def setting(
         "most": config.protocol.most,
     }
     return Setting(name=name, task=task, train=train, test=test, plan=plan, **(chosen | changes))
+
+
+def occurring(config: Config, task: Task, corpora: Sequence[str]) -> Task:
+    """Return a task of all emotions with those that occur everywhere; any other task as it is.
+
+    The emotions of `all` occur in every corpus of the experiment, those of `categories` in all of `corpora`.
+    """
+    if isinstance(task, Joint):
+        each = tuple(occurring(config, part, corpora) for part in task.parts)
+        return dataclasses.replace(task, parts=each)
+    if not isinstance(task, Categorical) or task not in (TASKS["all"], TASKS["categories"]):
+        return task
+    names = config.corpora if task == TASKS["all"] else corpora
+    return task.occurring(facts(name, config.data_dir) for name in dict.fromkeys(names))
 
 
 def monolingual(config: Config, name: str = "monolingual", **changes: Any) -> list[Setting]:
@@ -391,21 +428,25 @@ def crosslingual(config: Config, name: str = "crosslingual", **changes: Any) -> 
     ]
 
 
-def adapted(config: Config) -> list[Setting]:
-    """Return (c) once for each mode of `--adapted`, named `crosslingual_MODE`.
+def with_adapted(config: Config, settings: Callable[..., list[Setting]]) -> list[Setting]:
+    """Return settings, and again for each mode of `--adapted`, named as in `crosslingual_MODE`.
 
-    These use statistics that the paper's protocol does not.
+    The latter use statistics that the paper's protocol does not.
     """
-    return [
-        one
-        for mode in config.protocol.adapted
-        for one in crosslingual(config, f"crosslingual_{mode}", standardize=mode, beside="crosslingual")
-    ]
+    name, own = settings.__name__, settings(config)
+    for mode in config.protocol.adapted:
+        own += settings(config, f"{name}_{mode}", standardize=mode, beside=name)
+    return own
+
+
+def within(config: Config) -> list[Setting]:
+    """Return (a), and (a) with the adaptation asked for."""
+    return with_adapted(config, monolingual)
 
 
 def across(config: Config) -> list[Setting]:
     """Return (c), and (c) with the adaptation asked for."""
-    return [*crosslingual(config), *adapted(config)]
+    return with_adapted(config, crosslingual)
 
 
 def finetuned(config: Config, name: str = "finetuned", **changes: Any) -> list[Setting]:
@@ -516,6 +557,8 @@ def tuning(config: Config) -> list[Setting]:
 def related(config: Config) -> list[Setting]:
     """Return what related systems are made of: language identification, and equalized histograms."""
     every, task = config.corpora, CorpusIdentity(config.corpora)
+    shared = tuple(occurring(config, own, every) for own in config.tasks)  # models are combined by class
+    config = dataclasses.replace(config, tasks=shared)
     # Each corpus standardized by itself would be harder to tell apart.
     apart: dict[str, Any] = {"standardize": "train", "together": True}
     equalized: dict[str, Any] = {"standardize": "train", "equalize": True}

@@ -57,7 +57,7 @@ def settings(config: Config) -> list[Setting]:
     if not getattr(config.model, "mask_attention", True):
         masked: Any = dataclasses.replace(config.model, mask_attention=True)  # type: ignore[type-var]
         every += monolingual(dataclasses.replace(config, model=masked), MASKED, beside="monolingual")
-    return [setting for setting in every if setting.task == config.tasks[0]]
+    return [setting for setting in every if setting.task.name == config.tasks[0].name]
 
 
 def analyse(config: Config, pool: Pool, machine: Machine) -> str:

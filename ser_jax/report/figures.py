@@ -82,6 +82,7 @@ def charts(results: Results, rows: Sequence[Row], figure: str | None = None) -> 
             "": runs(results, scored),
             "_matrix": matrix(results, scored),
             "_confusions": confusions(results, own),
+            "_scatter": scatter(results, own),
             "_training": training(results, {row.setting for row in rows if not results.beside(row)}),
         }
     return {name: chart for name, chart in found.items() if chart.panels}
@@ -177,10 +178,15 @@ def style(task: str) -> tuple[str, str]:
 def confusions(results: Results, rows: Sequence[Row]) -> Chart:
     """Return a chart of confusion matrices, a panel per cell; of many corpora, per setting and task."""
     names, panels = labels(rows), dict[str, list[Predictions]]()
+    classes: dict[str, set[tuple[str, ...]]] = {}  # of a task, which may have others in other corpora
+    for row in rows:
+        classes.setdefault(row.task, set()).add(results.cells[row.slug].class_names)
     for row in (row for column in columns(rows) for row in column):
         pooled, single = f"{task_name(row)}\n{row.setting}", f"{heading(results, row)}\n{names[row.slug]}"
         if (cell := results.cells[row.slug]).class_names:
-            panels.setdefault(pooled if results.many else single, []).append(cell)
+            panels.setdefault(pooled if results.many and len(classes[row.task]) == 1 else single, []).append(
+                cell
+            )
 
     def draw(axis: Axes, cells: Sequence[Predictions]) -> None:
         classes = cells[0].class_names
@@ -193,6 +199,31 @@ def confusions(results: Results, rows: Sequence[Row]) -> Chart:
 
     note = "Rows: true class. Columns: predicted class. Per cent of the row; in brackets, utterances."
     return Chart("Confusion matrices", note, draw, panels, 3.0)
+
+
+def scatter(results: Results, rows: Sequence[Row]) -> Chart:
+    """Return a chart of predicted against true numbers, a panel per cell and dimension."""
+    names, panels = labels(rows), dict[str, tuple[np.ndarray, np.ndarray, str]]()
+    for row in (row for column in columns(rows) for row in column):
+        cell, colour = results.cells[row.slug], style(row.task)[0]
+        for k, dimension in enumerate(cell.dimensions):
+            if (known := np.isfinite(cell.labels[:, k])).any():
+                pair = cell.labels[known, k], cell.predictions[:, known, k]
+                score = f"CCC {number(row, float(metrics.ccc(*pair).mean()))}"
+                title = f"{results.title(row.test)} {dimension}, {score}\n{names[row.slug]}"
+                panels[title] = *pair, colour
+
+    def draw(axis: Axes, content: tuple[np.ndarray, np.ndarray, str]) -> None:
+        true, predicted, colour = content
+        look: dict[str, Any] = {"alpha": max(0.05, 0.5 / len(predicted)), "markersize": 3, "mew": 0}
+        axis.plot(
+            np.tile(true, len(predicted)), predicted.ravel(), "o", color=colour, rasterized=True, **look
+        )
+        axis.axline((0, 0), slope=1, **CHANCE)
+        axis.set(xlim=(-1.1, 1.1), xlabel="rated", ylabel="predicted")
+
+    note = "A dot per utterance and run. Dotted: equal. CCC: over all utterances, the mean over runs."
+    return Chart("Predicted and rated dimensions", note, draw, panels, 2.8)
 
 
 def training(results: Results, settings: set[str]) -> Chart:
@@ -335,7 +366,8 @@ def networks(results: Results) -> Chart:
     for about in results.document["settings"].values():
         if about["model"]["class"] == ATTENTIVE_CNN and not about["tuned"]:
             model = AttentiveCNN(**{name: about["model"][name] for name in SIZES})
-            output = "linear" if "dimensions" in about["task"] else "softmax"
+            task = about["task"]
+            output = "linear" if "dimensions" in task or "parts" in task else "softmax"
             panels[f"{model.outputs} outputs, {output}"] = model, output
     note = "Sizes: bands or channels x frames, positions or segments."
     return Chart("Networks", note, draw_network, panels, 3.4, 10.5)

@@ -43,8 +43,14 @@ LATEX = str.maketrans({name: f"\\{name}" for name in "%_&#$"} | {"±": r"$\pm$",
 POOLED = (
     "Pooled: score over all utterances at once, with a 95 % interval for other seeds and other speakers (of "
     "one seed: for other speakers alone). Chance: the range that 95 % of random guesses fall in. By class: "
-    "recall of each class, or CCC of each dimension. Speakers: in brackets, clusters of speakers who met, if "
-    "there are fewer; clusters are the unit of sampling."
+    "recall of each class. Others: further scores over all utterances, in the unit of the first. Statistics: "
+    "of whom, to standardize features. Speakers: in brackets, clusters of speakers who met, if there are "
+    "fewer; clusters are the unit of sampling."
+)
+RATED = (
+    "Against the consensus and each rater, as means over runs of the scores over all utterances; CCC with a "
+    "95 % interval as above. Pearson: correlation coefficient. RMSE: root of the mean squared error; ratings "
+    "are from -1 to 1. Human: CCC of the rater with the mean of the other raters."
 )
 TESTED = (
     "Differences of the pooled scores on the utterances that both settings tested (UAR: percentage points). "
@@ -70,6 +76,8 @@ class Row(NamedTuple):
     metric: str = ""  # "UAR", "CCC" or another name; "" if nothing is known of the task
     score_mean: float = NAN  # over the test folds, then over runs
     score_sd: float = NAN  # sample standard deviation over runs
+    score_min: float = NAN  # of the runs' scores
+    score_max: float = NAN
     runs: int = 0
     folds: int = 0
     speakers: int = 0
@@ -81,8 +89,10 @@ class Row(NamedTuple):
     chance: float = NAN  # expected score of guessing
     chance_low: float = NAN  # range of 95 % of guesses
     chance_high: float = NAN
-    by_class: tuple[tuple[str, float], ...] = ()  # recalls, or CCCs of dimensions; means over runs
+    by_class: tuple[tuple[str, float], ...] = ()  # recalls, means over runs
+    others: tuple[tuple[str, float], ...] = ()  # the task's other scores over all utterances, means over runs
     by_sex: tuple[tuple[str, float], ...] = ()  # pooled score of the speakers of each sex
+    statistics: str = ""  # that standardize features; "" if it is not known
     paper: float = NAN  # score of this cell and its corpora
     stopped: str = ""  # the seeds that diverged and are left out
     missing: str = ""  # why there are no numbers
@@ -158,10 +168,10 @@ class Results:
 
     def description(self, cell: Row | Predictions) -> dict[str, Any]:
         """Return the stored description of a cell's setting; empty if it was derived from other settings."""
-        wanted = cell.setting, list(cell.train), cell.task
+        wanted = cell.setting, list(cell.train)
         for about in self.document["settings"].values():
-            found = about["name"], about["train"], about["task"]["name"]
-            if found == wanted and set(cell.test) <= set(about["test"]):
+            found, tasks = (about["name"], about["train"]), about["task"]["name"].split("+")  # at once
+            if found == wanted and cell.task in tasks and set(cell.test) <= set(about["test"]):
                 return about
         return {}
 
@@ -183,7 +193,7 @@ class Results:
         diverged = sorted(set(range(about.get("seeds", 0))) - set(cell.seed.tolist()))
         stopped = f"seed {', '.join(map(str, diverged))}" if diverged else ""
         missing = "" if len(cell.seed) else f"every run diverged ({stopped})"
-        row = measured(cell, about.get("task", {}).get("dimensions", ()))
+        row = measured(cell)._replace(statistics=about.get("standardize", ""))
         return row._replace(paper=self._paper(cell), stopped=stopped, missing=missing)
 
     def _paper(self, cell: Predictions) -> float:
@@ -246,8 +256,8 @@ def fold_means(cell: Predictions) -> Float[np.ndarray, " R"]:
     return scale(cell.metric) * cell.scores[:, 1:].mean(axis=1)
 
 
-def measured(cell: Predictions, dimensions: Sequence[str] = ()) -> Row:
-    """Return the row of a cell; without runs it has no scores. A regression predicts some `dimensions`."""
+def measured(cell: Predictions) -> Row:
+    """Return the row of a cell; without runs it has no scores."""
     by_run, factor = fold_means(cell), scale(cell.metric)
     row = Row(cell.setting, cell.train, cell.test, cell.task, cell.metric, chance=factor * cell.chance)
     if not len(by_run):
@@ -255,27 +265,33 @@ def measured(cell: Predictions, dimensions: Sequence[str] = ()) -> Row:
     row = row._replace(
         score_mean=float(by_run.mean()),
         score_sd=float(by_run.std(ddof=1)) if len(by_run) > 1 else NAN,
+        score_min=float(by_run.min()),
+        score_max=float(by_run.max()),
         runs=len(by_run),
         folds=len(np.unique(cell.fold)),
         speakers=len(np.unique(cell.speaker)),
         clusters=len(np.unique(cell.cluster)),
         utterances=len(cell.labels),
         pooled=float(factor * cell.scores[:, 0].mean()),
+        others=_named(cell.other_scores, factor * cell.others),
     )
     with contextlib.suppress(ValueError):  # another metric, or a class without utterances
         classes = max(2, len(cell.class_names))
         around = interval(cell.metric, cell.labels, cell.predictions, cell.cluster, classes=classes)
         guesses = chance_interval(cell.metric, cell.labels, classes=classes)
-        means = (factor * by_class(cell).mean(axis=0)).tolist()
         row = row._replace(
             low=factor * around.low,
             high=factor * around.high,
             chance_low=factor * guesses.low,
             chance_high=factor * guesses.high,
-            by_class=tuple(zip(cell.class_names or dimensions, means, strict=False)),
+            by_class=_named(cell.class_names, factor * by_class(cell)),
         )
     by_sex = {sex: pooled_score(cell.only(rows=cell.sex == sex)) for sex in SEXES[:2]}
     return row._replace(by_sex=tuple((sex, value) for sex, value in by_sex.items() if not math.isnan(value)))
+
+
+def _named(names: Sequence[str], scores: Float[np.ndarray, "R S"]) -> tuple[tuple[str, float], ...]:
+    return tuple(zip(names, scores.mean(axis=0).tolist(), strict=False))
 
 
 def pooled_score(cell: Predictions) -> float:
@@ -297,12 +313,15 @@ def by_class(cell: Predictions) -> Float[np.ndarray, "R K"]:
 def compared(one: Predictions, other: Predictions) -> tuple[float, float, int]:
     """Return the difference of the pooled scores over the utterances tested in both cells, p, and clusters.
 
-    The first two are NaN if the metric is neither UAR nor CCC, or is not defined on these utterances.
+    The first two are NaN if the metric is neither UAR nor CCC, or is not defined on these utterances, or if
+    the classes differ.
     """
     both = (one, other), (other, one)
     one, other = (cell.only(rows=np.isin(cell.utterance, shared.utterance)) for cell, shared in both)
     predictions, classes = (one.predictions, other.predictions), max(2, len(one.class_names))
     clusters = len(np.unique(one.cluster))
+    if one.class_names != other.class_names:
+        return NAN, NAN, clusters
     try:
         p = difference_test(one.metric, one.labels, *predictions, one.cluster, classes=classes)
     except ValueError:
@@ -345,6 +364,7 @@ def parts(results: Results, rows: Sequence[Row]) -> list[str | Table]:
         Table("Scores", grid(results, rows), caption(results, rows)),
         *remarks(results, rows),
         Table("Intervals", intervals(results, rows), POOLED),
+        *([Table("Dimensions", rated, RATED)] if (rated := dimensions(results, rows))[1:] else []),
         *([Table("Differences between settings", compared, how_tested(rows))] if compared[1:] else []),
     ]
 
@@ -378,7 +398,7 @@ def comma_separated(results: Results, rows: Sequence[Row]) -> str:
     writer.writerow(Row._fields)
     for row in rows:
         shown = row._asdict() | {"train": "+".join(row.train), "test": results.title(row.test)}
-        for name in ("by_class", "by_sex"):
+        for name in ("by_class", "others", "by_sex"):
             shown[name] = "; ".join(f"{each} {value:.4f}" for each, value in shown[name])
         writer.writerow(map(csv_field, shown.values()))
     return text.getvalue()
@@ -448,8 +468,15 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
     """Return how the scores of some cells were computed."""
     seeds = results.document["config"]["protocol"]["seeds"]
     spread = f"; mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "; one seed"
+    same = [_same(row) for row in rows if row.runs > 1]
+    if same and all(same):
+        spread = f"; {seeds} seeds make no difference"
     tuned = any(results.description(row).get("tuned") for row in rows)
-    chance = {row.task: f"{number(row, row.chance)} ({row.task})" for row in rows if not row.missing}
+    levels = Counter(task for task, _ in {(row.task, row.chance) for row in rows if not row.missing})
+    chance = {}
+    for row in (row for row in rows if not row.missing):  # a task may have fewer classes in some corpora
+        name = row.task if levels[row.task] == 1 else heading(results, row)
+        chance[name] = f"{number(row, row.chance)} ({name})"
     corpora = results.document["corpora"]
     partners = [one["name"] for one in corpora if one["partners"]]
     drawn = dict.fromkeys(filter(None, (_drawn(results, row) for row in rows)))
@@ -458,6 +485,7 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
     left_out = ", ".join(f"{one['left_out']} of {one['name']}" for one in corpora if one["left_out"])
     sentences = {
         f"Mean over the folds of the test corpus{spread}": True,
+        "Where no ± stands, seeds make no difference": any(same) and not all(same),
         "In brackets, the range over training corpora": results.many,
         "Scores are those of the development speakers": tuned,
         f"Chance: {', '.join(chance.values())}": chance,
@@ -498,8 +526,8 @@ def remarks(results: Results, rows: Sequence[Row]) -> list[str]:
 
 def intervals(results: Results, rows: Sequence[Row]) -> list[list[str]]:
     """Return intervals, recalls and sizes of each cell, the head first."""
-    head = ["cell", "mean of folds ± sd (n)", "pooled [95 %]", "chance", "by class", "by sex", "folds",
-            "speakers", "utterances"]  # fmt: skip
+    head = ["cell", "mean of folds ± sd (n)", "pooled [95 %]", "chance", "by class", "others", "by sex",
+            "statistics", "folds", "speakers", "utterances"]  # fmt: skip
     lines, names = [head], labels(rows)
     for row in rows:
         line = [
@@ -509,14 +537,46 @@ def intervals(results: Results, rows: Sequence[Row]) -> list[list[str]]:
             _range(row, row.chance_low, row.chance_high),
             *(
                 ", ".join(f"{name} {number(row, value)}" for name, value in each)
-                for each in (row.by_class, row.by_sex)
+                for each in (row.by_class, row.others, row.by_sex)
             ),
+            row.statistics,
             str(row.folds),
             str(row.speakers) + (f" ({row.clusters})" if row.clusters < row.speakers else ""),
             str(row.utterances),
         ]
         lines.append([line[0], _mean(row), *[""] * (len(head) - 2)] if row.missing else line)
     return lines
+
+
+def dimensions(results: Results, rows: Sequence[Row]) -> list[list[str]]:
+    """Return the scores of every dimension against the consensus and against every rater, the head first."""
+    head = ["cell", "against", "CCC [95 %]", "Pearson", "RMSE", "human", "utterances"]
+    lines, names = [head], labels(rows)
+    for row in (row for row in rows if not row.missing and results.cells[row.slug].dimensions):
+        cell = results.cells[row.slug]
+        for k, dimension in enumerate(cell.dimensions):
+            ratings, predictions = cell.ratings[:, :, k], cell.predictions[:, :, k]
+            every = {"consensus": cell.labels[:, k]} | dict(zip(cell.raters, ratings.T, strict=True))
+            for name, truth in every.items():
+                if not (count := np.count_nonzero(known := np.isfinite(truth))):
+                    continue
+                low, high = interval("CCC", truth, predictions, cell.cluster)
+                scores = (metrics.ccc, metrics.pearson, metrics.rmse)
+                mean, *further = (number(row, float(one(truth, predictions).mean())) for one in scores)
+                human = ""
+                if name in cell.raters:
+                    others = _mean_rating(ratings[:, [rater != name for rater in cell.raters]])
+                    own = np.where(known, others, NAN), np.nan_to_num(truth)
+                    human = number(row, float(metrics.ccc(*own)))
+                place = f"{names[row.slug]}, {results.title(row.test)} {dimension}"
+                lines.append([place, name, f"{mean} [{_range(row, low, high)}]", *further, human, str(count)])
+    return lines
+
+
+def _mean_rating(ratings: Float[np.ndarray, "M Q"]) -> Float[np.ndarray, "M"]:
+    """Return the mean over the raters of each utterance, NaN without any."""
+    known = np.isfinite(ratings)
+    return metrics.divide(np.where(known, ratings, 0).sum(axis=1), known.sum(axis=1))
 
 
 def differences(results: Results, rows: Sequence[Row]) -> list[list[str]]:
@@ -536,8 +596,13 @@ def number(row: Row, value: float) -> str:
 
 
 def _mean(row: Row) -> str:
-    spread = "" if math.isnan(row.score_sd) else f" ± {number(row, row.score_sd)}"
+    spread = "" if math.isnan(row.score_sd) or _same(row) else f" ± {number(row, row.score_sd)}"
     return "not computed" if row.missing else number(row, row.score_mean) + spread
+
+
+def _same(row: Row) -> bool:
+    """Return whether several seeds score the same, to the digits shown."""
+    return row.runs > 1 and number(row, row.score_min) == number(row, row.score_max)
 
 
 def _range(row: Row, low: float, high: float) -> str:
