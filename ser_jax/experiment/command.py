@@ -20,7 +20,7 @@ from ser_jax import shutdown
 from ser_jax.experiment.config import KINDS, Config, ConfigError, choose, rebuild
 from ser_jax.experiment.settings import Setting, baselines
 from ser_jax.model import Architecture
-from ser_jax.tasks import Task
+from ser_jax.tasks import Joint, Task
 
 SHORT = {
     "--seeds": "--protocol.seeds", "--folds": "--protocol.folds", "--epochs": "--train.epochs",
@@ -28,10 +28,7 @@ SHORT = {
     "--finetune-epochs": "--protocol.finetune-epochs", "--precision": "--model.precision",
     "--adapted": "--protocol.adapted", "--baselines": "--protocol.baselines",
 }  # fmt: skip
-HIDDEN: dict[Any, tuple[str, ...]] = {  # fields that are no flags, since others determine them
-    Architecture: ("bands", "frames", "outputs"),
-    Task: ("parts",),
-}
+DERIVED = ("bands", "frames", "outputs")  # fields of a network that follow from features and task
 WRITTEN = ".md, .csv, .tex, .png, .svg, report.html, config.json, predictions, training, models"
 REGISTRY = ConstructorRegistry()
 
@@ -43,7 +40,7 @@ def _concrete(info: StructTypeInfo) -> Any:
     if not dataclasses.is_dataclass(kind) or kind is info.type:
         return None
     spec: Any = ConstructorRegistry.get_struct_spec(StructTypeInfo.make(kind, info.default, False))
-    hidden = HIDDEN.get(info.type, ())
+    hidden = DERIVED if info.type is Architecture else ("parts",) if kind is Joint else ()
     fields = tuple(field for field in spec.fields if field.name not in hidden)
     kept = {field.name: getattr(info.default, field.name) for field in spec.fields if field not in fields}
     return StructConstructorSpec(functools.partial(spec.instantiate, **kept), fields)
