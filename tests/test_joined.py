@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pickle
 import shlex
 from typing import ClassVar
 
@@ -15,12 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading import ran
 
-from ser_jax import cli, data, devices, model
-from ser_jax.data import beam, preparation
+from ser_jax import cli, data, model
 from ser_jax.experiment import config
 from ser_jax.experiment.command import parse
 from ser_jax.features import RATE, Frontend, FrontendError, LogMel, describe, feature_type, make, tag
-from ser_jax.features.joined import Joined, compute, spell
+from ser_jax.features.joined import Joined
 from ser_jax.model import AttentivePooling, Probe, apply, init
 from ser_jax.recognizer import Recognizer
 
@@ -81,12 +79,6 @@ def test_pooled_features_are_mean_and_deviation_of_the_frames_that_are_used(seco
     assert found.dtype == feature_type(describe(frontend)) == np.float32
 
 
-def test_a_batch_equals_its_recordings_one_by_one():
-    frontend, recordings = make("whisper+mfcc"), [WAVE[:8000], WAVE[:24000], WAVE[8000:]]
-    for found, samples in zip(compute(frontend, "abc", recordings), recordings, strict=True):
-        np.testing.assert_allclose(found, frontend.extract(samples), rtol=1e-3, atol=1e-2)
-
-
 ODD = f"{__name__}:Steps"
 SOME = {
     "whisper+mfcc": (),
@@ -111,7 +103,6 @@ def chosen(words):
 @pytest.mark.parametrize(("name", "fields"), SOME.items())
 def test_flags_choose_what_can_be_spelt_and_stored(name, fields, tmp_path):
     found = chosen(["--features", name, *fields])
-    assert chosen(spell(found)) == found
     assert config.rebuild(json.loads(json.dumps(config.describe(found)))) == found
     assert found.name == "+".join(part.name for part in found.parts) + "+" * (len(found.parts) == 1)
     stored = tmp_path / "config.json"
@@ -133,13 +124,6 @@ def test_names_descriptions_and_refusals():
             make(name)
     with pytest.raises(FrontendError, match=r"^logmel of 3 s, expected the 7\.5 s of all parts$"):
         Joined(parts=(LogMel(3.0), make("mfcc")))
-    with pytest.raises(FrontendError, match=r"steps returned an array \[3\] for a, expected \[t, 2\]"):
-        compute(Joined(parts=(LogMel(), Wrong())), ["a"], [WAVE])
-
-
-class Wrong(Steps):
-    def extract(self, samples):
-        return np.zeros(3)
 
 
 @pytest.mark.parametrize("pooled", [False, True])
@@ -154,9 +138,8 @@ def test_a_corpus_holds_the_corpora_of_the_parts_side_by_side(tmp_path, pooled):
     with pytest.raises(data.UnknownCorpusError) as refused:
         data.load("tiny", root, frontend)
     words = shlex.split(str(refused.value).partition("prepare it with: ")[2])
-    assert chosen(words[words.index("--features") : words.index("--data-dir")]) == frontend
-    for features in (frontend, *frontend.parts):
-        five_recordings.prepare(speech, root, features=features)
+    assert words[words.index("--features") : words.index("--data-dir")] == ["--features", "mfcc"]
+    five_recordings.prepare(speech, root, features=frontend)
     both, mfcc, arrays = (data.load("tiny", root, it) for it in (frontend, *frontend.parts))
     for row, count in enumerate(mfcc.frames):
         x = mfcc.features[row, :count]
@@ -167,23 +150,6 @@ def test_a_corpus_holds_the_corpora_of_the_parts_side_by_side(tmp_path, pooled):
         np.testing.assert_allclose(stored, np.atleast_2d(expected), rtol=1e-4, atol=1e-4)
     with pytest.raises(FrontendError, match="embeddings are read from files"):
         frontend.extract(WAVE)
-
-
-def test_what_is_sent_to_workers_computes_the_same():
-    do = preparation.recorder(make("mfcc+logmel"))
-    there = pickle.loads(pickle.dumps(do)).keywords["frontend"]
-    np.testing.assert_array_equal(there.extract(WAVE), do.keywords["frontend"].extract(WAVE))
-    assert "_filters" in vars(there.parts[1])
-
-
-@pytest.mark.parametrize(("name", "workers"), [("whisper+mfcc", 1), ("mfcc+logmel", 2)])
-def test_one_process_computes_on_an_accelerator(tmp_path, monkeypatch, name, workers):
-    found = []
-    monkeypatch.setattr(devices, "backend", lambda: "gpu")
-    monkeypatch.setattr(beam, "in_order", lambda *it: found.append(it[2]) or preparation.in_order(*it))
-    speech = five_recordings.written(tmp_path / "speech")
-    five_recordings.prepare(speech, tmp_path / "root", features=make(name), workers=2)
-    assert found == [workers]
 
 
 def test_a_probe_of_pooled_features_is_that_of_the_frames():

@@ -30,7 +30,6 @@ from ser_jax.data.corpus import NUMBERS, TEXTS
 from ser_jax.data.preparation import Flaw, PrepareError, Record, in_order, notes, recorder, worker_count
 from ser_jax.errors import UserError, beside
 from ser_jax.features import Frontend, describe, tag
-from ser_jax.features.joined import parts_of
 from ser_jax.io import write_json
 
 SPLIT = "utterances"
@@ -128,8 +127,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
         present.sort(key=lambda utterance: utterance.id)
         do = recorder(config.frontend)
         workers = worker_count(config.workers)
-        batched = any(hasattr(part, "extract_batch") for part in parts_of(config.frontend))
-        if batched and devices.backend() != "cpu":
+        if hasattr(config.frontend, "extract_batch") and devices.backend() != "cpu":
             workers = 1  # each process would claim the accelerator's memory for itself
         records = in_order(do, present, workers, config.name)  # starts when it is first read
         firsts = range(0, len(present), SHARD)

@@ -29,8 +29,8 @@ from ser_jax.data import databases, store
 from ser_jax.data.catalog import Catalog, Utterance
 from ser_jax.data.corpus import LABELS, Facts
 from ser_jax.errors import UserError, begun
-from ser_jax.features import RATE, Frontend, describe, pad, remove_offset, tag
-from ser_jax.features.joined import compute, parts_of
+from ser_jax.features import RATE, Frontend, FrontendError, describe, pad, remove_offset, tag
+from ser_jax.features.joined import parts_of
 from ser_jax.io import lock_folder
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def prepare(
     """Read a database, extract its features and store both as a tfds dataset.
 
     Preparing the same source again under the same name returns the existing dataset. A corpus may be prepared
-    with several front ends, whose datasets lie side by side; the first holds the facts of all.
+    with several front ends, whose datasets lie side by side; the first holds the facts of all. Joined front
+    ends have no dataset of their own: the corpus is prepared with each part.
 
     Args:
       database: one of `databases.DATABASES`, as in "iemocap" or "manifest".
@@ -102,7 +103,8 @@ def prepare(
       beam_options: options of Beam, each "name=value".
       options: what the database's reader takes: `annotation_delay` (recola), `arousal_threshold`,
         `valence_threshold` and `allow_outside` (manifest); see `recola.read` and `manifest.read`.
-    Returns: the dataset's folder, DATA_DIR/DATABASE/NAME/VERSION, or the file of labels beside it.
+    Returns: the dataset's folder, DATA_DIR/DATABASE/NAME/VERSION, of joined front ends the first part's; or
+      the file of labels beside it.
     Raises: UserError (a subclass) naming the file, and the line if there is one.
     """
     if labels_only and (skip_bad or beam_runner is not None):
@@ -115,14 +117,17 @@ def prepare(
     if not _NAME.fullmatch(name):
         expected = "small letters, digits and underscores, a letter first, 100 of them at most"
         raise PrepareError(f"name {begun(name, 100)!r}, expected {expected}")
-    folder = root / database / (name + tag(features)) / store.VERSION
-    present, holder = store.prepared(root).get(folder.parent.name), store.holder(name, root)
+    holder = store.holder(name, root)
     if labels_only and holder is not None:
         raise PrepareError(f"{holder}: is prepared with its recordings already, expected another --name")
-    if present is not None:
-        store.check(present)
-    elif folder.exists():
-        raise PrepareError(f"{folder}: not a complete corpus (no dataset_info.json); delete this folder")
+    folders = {}
+    for part in parts_of(features):
+        folder = root / database / (name + tag(part)) / store.VERSION
+        if store.prepared(root).get(folder.parent.name) is not None:
+            store.check(folder)
+        elif folder.exists():
+            raise PrepareError(f"{folder}: not a complete corpus (no dataset_info.json); delete this folder")
+        folders[folder] = part
     catalog = databases.read(database, source, **options)
     if unlabelled := catalog.unlabelled:
         sentence = "%s: %d recordings or turns without a label are left out, %s the first"
@@ -130,28 +135,31 @@ def prepare(
     if labels_only:
         with _locked(root / database / name) as place:
             return store.write_labels(place, Facts.of(name, database, catalog))
-    if (there := present or holder) is not None:
-        keys = store.SOURCE if present is None else (*store.SOURCE, "frontend")
-        _check_same(there, notes(database, catalog, features), keys, skip_bad)
-    if present is not None:
-        _log.info("%s: already prepared", present)
-        return present
-    with _locked(folder.parent):
-        from ser_jax.data import beam
+    for folder, part in folders.items():
+        present, holder = store.prepared(root).get(folder.parent.name), store.holder(name, root)
+        if (there := present or holder) is not None:
+            keys = store.SOURCE if present is None else (*store.SOURCE, "frontend")
+            _check_same(there, notes(database, catalog, part), keys, skip_bad)
+        if present is not None:
+            _log.info("%s: already prepared", present)
+            continue
+        with _locked(folder.parent):
+            from ser_jax.data import beam
 
-        config = beam.CorpusConfig(
-            name=folder.parent.name,
-            catalog=catalog,
-            frontend=features,
-            workers=workers,
-            skip_bad=skip_bad,
-            holder=holder,
-        )
-        beam.build(database, root, config, beam_runner, beam_options)
-    if left_out := store.metadata(folder)["left_out"]:
-        _log.warning("%s: %d utterances are left out, %s the first", folder, len(left_out), left_out[0]["id"])
+            config = beam.CorpusConfig(
+                name=folder.parent.name,
+                catalog=catalog,
+                frontend=part,
+                workers=workers,
+                skip_bad=skip_bad,
+                holder=holder,
+            )
+            beam.build(database, root, config, beam_runner, beam_options)
+        if left_out := store.metadata(folder)["left_out"]:
+            first = left_out[0]["id"]
+            _log.warning("%s: %d utterances are left out, %s the first", folder, len(left_out), first)
     (root / database / name / store.LABELS_FILE).unlink(missing_ok=True)
-    return folder
+    return next(iter(folders))
 
 
 def notes(database: str, catalog: Catalog, features: Frontend) -> dict[str, Any]:
@@ -218,9 +226,19 @@ def records(utterances: Sequence[Utterance], frontend: Frontend) -> list[Record 
             recordings[len(found)] = remove_offset(samples)
             found.append({key: getattr(utterance, key) for key in LABELS} | {"seconds": seconds})
     names = [utterances[i].embedding or utterances[i].id for i in recordings]
-    each = compute(frontend, names, list(recordings.values()))
+    if hasattr(frontend, "find"):
+        each: Any = map(frontend.find, names)
+    elif hasattr(frontend, "extract_batch"):
+        each = frontend.extract_batch(list(recordings.values()))
+    else:
+        each = map(frontend.extract, recordings.values())
     for i, features in zip(recordings, each, strict=True):
-        padded, frames = pad(features, frontend.frames)
+        if np.ndim(features) != 2 or not len(features) or features.shape[1] != frontend.dims:
+            raise FrontendError(
+                f"front end {frontend.name} returned an array {list(np.shape(features))} for "
+                f"{utterances[i].id}, expected [t, {frontend.dims}]"
+            )
+        padded, frames = pad(np.asarray(features), frontend.frames)
         found[i] |= {"features": padded, "frames": frames}
     return found
 
@@ -228,9 +246,8 @@ def records(utterances: Sequence[Utterance], frontend: Frontend) -> list[Record 
 def recorder(frontend: Frontend) -> Callable[[Sequence[Utterance]], list[Record | Flaw]]:
     """Return `records` with a front end that is checked and has computed what it caches, to be pickled."""
     describe(frontend)
-    for part in parts_of(frontend):
-        if not hasattr(part, "find"):
-            part.extract(np.zeros(RATE))
+    if not hasattr(frontend, "find"):
+        frontend.extract(np.zeros(RATE))
     return functools.partial(records, frontend=frontend)
 
 

@@ -17,6 +17,7 @@ without it.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -33,8 +34,8 @@ import numpy as np
 from ser_jax.data.corpus import LABELS, NUMBERS, TEXTS, Corpus, Facts, columns, is_corpus
 from ser_jax.data.databases import DATABASES
 from ser_jax.errors import UserError, meant, no_folder
-from ser_jax.features import Frontend, LogMel, describe, feature_type, tag
-from ser_jax.features.joined import spell
+from ser_jax.features import Frontend, LogMel, changes, describe, feature_type, pad, tag
+from ser_jax.features.joined import Joined
 from ser_jax.io import atomic_file, write_json
 
 VERSION = "2.0.0"
@@ -128,17 +129,37 @@ def _holder(folder: Path) -> Path:
 def load(name: str, data_dir: Path | str | None = None, features: Frontend = LOGMEL) -> Corpus:
     """Load a corpus, sorted by id, by the name, folder and front end that were given to `prepare`.
 
-    After the first time its features are mapped from a cache.
+    After the first time its features are mapped from a cache. Joined ones are joined in memory.
 
     Raises: UnknownCorpusError with the command that prepares it; DamagedCorpusError.
     """
     root = data_dir_or_default(data_dir)
+    if isinstance(features, Joined):
+        return _join([load(name, root, part) for part in features.parts], features)
     folder = prepared(root).get(name + tag(features))
     if folder is None:
         raise UnknownCorpusError(_unknown(name, root, features))
     if (found := metadata(folder)["frontend"]) != describe(features):
         raise _damaged(folder, f"its features are of {found}, expected {describe(features)}")
     return _load(name, folder)
+
+
+def _join(parts: list[Corpus], features: Joined) -> Corpus:
+    """Return a corpus with joined features, from the same corpus with those of each part."""
+    first = parts[0]
+    x = np.zeros((len(first), features.frames, features.dims), feature_type(describe(features)))
+    frames = np.zeros(len(first), np.int32)
+    for row in range(len(first)):
+        own = [one.features[row, : one.frames[row]] for one in parts]
+        x[row], frames[row] = pad(features.join(own), features.frames)
+    shared = json.dumps([describe(features), *(one.fingerprint for one in parts)])
+    return dataclasses.replace(
+        first,
+        frontend=describe(features),
+        fingerprint=hashlib.sha256(shared.encode()).hexdigest(),
+        features=x,
+        frames=frames,
+    )
 
 
 def facts(name: str, data_dir: Path | str | None = None) -> Facts:
@@ -356,5 +377,8 @@ def _unknown(name: str, root: Path, features: Frontend) -> str:
     words = ["ser-jax", "prepare", database, "--source", "SOURCE"]
     words += [] if name == database else ["--name", name]
     if features != LOGMEL:
-        words += spell(features)
+        words += ["--features", describe(features).get("class", features.name)]
+    for field, value in changes(features).items():
+        words.append(f"--features.{field.replace('_', '-')}")
+        words += map(str, value if isinstance(value, list | tuple) else [value])
     return f"{sentence}; prepare it with: {shlex.join([*words, '--data-dir', str(root)])}"

@@ -1,4 +1,7 @@
-"""Join front ends: their frames side by side, or statistics over the frames of each."""
+"""Join front ends: their frames side by side, or statistics over the frames of each.
+
+A corpus is prepared with every part; their features are joined when it is loaded.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_jax.features import Frontend, FrontendError, changes, describe, feature_type
+from ser_jax.features import Frontend, FrontendError, describe, feature_type
 from ser_jax.shapes import Shaped
 
 
@@ -96,42 +99,3 @@ class Joined(Frontend):
 def parts_of(frontend: Frontend) -> tuple[Frontend, ...]:
     """Return the parts of a joined front end, of any other itself."""
     return frontend.parts if isinstance(frontend, Joined) else (frontend,)
-
-
-def compute(
-    frontend: Frontend, names: Sequence[str], recordings: Sequence[Shaped[np.ndarray, "_"]]
-) -> list[Shaped[np.ndarray, "_ F"]]:
-    """Return the features of recordings, computed or found by name with the methods each front end has.
-
-    Raises: FrontendError if a front end returns anything but [t, F].
-    """
-    each = []
-    for part in parts_of(frontend):
-        if hasattr(part, "find"):
-            found = [part.find(name) for name in names]
-        elif hasattr(part, "extract_batch"):
-            found = part.extract_batch(recordings)
-        else:
-            found = list(map(part.extract, recordings))
-        for name, features in zip(names, found, strict=True):
-            if np.ndim(features) != 2 or not len(features) or features.shape[1] != part.dims:
-                raise FrontendError(
-                    f"front end {part.name} returned an array {list(np.shape(features))} for {name}, "
-                    f"expected [t, {part.dims}]"
-                )
-        each.append(list(map(np.asarray, found)))
-    return list(map(frontend.join, zip(*each, strict=True))) if isinstance(frontend, Joined) else each[0]
-
-
-def spell(frontend: Frontend) -> list[str]:
-    """Return the flags that choose a front end, and those of the fields that it changes."""
-    parts = parts_of(frontend)
-    names = "+".join(describe(part).get("class", part.name) for part in parts)
-    words = ["--features", names + "+" * (frontend.name == f"{parts[0].name}+")]
-    owners = {"": frontend} | {f"parts.{i}.": part for i, part in enumerate(parts) if part is not frontend}
-    for prefix, owner in owners.items():
-        for field, value in changes(owner).items():
-            if field != "parts" and not (prefix and field == "seconds"):  # which is that of all
-                words.append(f"--features.{prefix}{field.replace('_', '-')}")
-                words += map(str, value if isinstance(value, list | tuple) else [value] * (value is not True))
-    return words
