@@ -7,7 +7,7 @@ classes of emotion, numbers by the concordance correlation coefficient, or sever
 import dataclasses
 import json
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -259,7 +259,7 @@ class Joint:
       weights: of their losses, of which the mean is minimised; equal by default.
     """
 
-    parts: tuple[Task, ...]
+    parts: tuple[Any, ...]  # tasks; tyro cannot match a protocol
     weights: tuple[float, ...] = ()
 
     metric = "mean"  # of the tasks' headline scores

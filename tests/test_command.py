@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -210,3 +211,46 @@ def test_two_hosts_write_what_one_does(speech, tmp_path):
     for path in (tmp_path / "one" / "predictions").iterdir():
         wanted, found = np.load(path), np.load(tmp_path / "two" / "predictions" / path.name)
         np.testing.assert_allclose(found["outputs"], wanted["outputs"], atol=2e-3)
+
+
+def test_defaults_of_an_experiment_are_replaced_by_flags_and_stored_configurations(tmp_path):
+    defaults = "--corpora a b --tasks categories --folds 6 --model probe --model.dropout 0.25"
+
+    def found(typed):
+        return parse("", "emotions", typed.split(), 1, defaults)[0]
+
+    plain = found("")
+    assert (plain.corpora, plain.protocol.folds, plain.model) == (("a", "b"), 6, Probe(dropout=0.25))
+    assert (plain.tasks, plain.out) == ((TASKS["categories"],), Path("results/emotions"))
+    other = found("--corpora c --tasks all --model attentive_cnn")
+    assert (other.corpora, other.tasks, other.model) == (("c",), (TASKS["all"],), Config().model)
+    assert other.protocol.folds == 6
+    (tmp_path / "config.json").write_text(json.dumps({"config": describe(Config(corpora=("d", "e")))}))
+    assert found(f"--config {tmp_path / 'config.json'}") == Config(corpora=("d", "e"), out=plain.out)
+
+
+@pytest.mark.usefixtures("hastily", "undrawn")
+@pytest.mark.parametrize(
+    ("script", "corpora", "shown"),
+    [
+        ("emotions", PAIR[:1], "| monolingual_speaker, synthetic_en categories |"),
+        ("dimensions", PAIR, "| monolingual_speaker, synthetic_fr valence | FM1 |"),
+    ],
+)
+def test_emotions_and_dimensions_have_rows_of_each_kind_of_statistics(
+    speech, tmp_path, script, corpora, shown
+):
+    """All speakers but the tested ones train; other features than the script's."""
+    out, where = tmp_path / script, ["--corpora", *corpora, "--data-dir", speech]
+    words = ["python", "-m", f"experiments.{script}", *where, "--out", out, "--features", "logmel", *FEW]
+    printed = re.sub(" +", " ", ran(words)[0])
+    assert shown in printed
+    assert "not computed" not in printed
+    with (out / f"{script}.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    strict, speaker = (len([row for row in rows if row["statistics"] == of]) for of in ("train", "speaker"))
+    assert strict == speaker == len(corpora)
+    assert all("Pearson" in row["others"] or "accuracy" in row["others"] for row in rows)
+    for folds in json.loads((out / "config.json").read_text())["folds"].values():
+        assert not any(fold["dev"] for fold in folds)
+    assert any(out.glob(f"{script}_{'scatter' if script == 'dimensions' else 'confusions'}.png"))

@@ -318,7 +318,7 @@ def test_a_task_that_cannot_be_tested_leaves_the_others_at_once(tmp_path, monkey
 
 
 def test_a_table_of_a_converged_probe_says_that_seeds_make_no_difference(tmp_path, pair):
-    training = TrainConfig(learning_rate=0.05, batch=1000, epochs=400, weight_decay=0.1)
+    training = TrainConfig(learning_rate=0.05, batch=60, epochs=200, weight_decay=0.1)
     own = config(out=tmp_path / "out", tasks=AROUSAL, train=training)
     run(monolingual(own), own)
     found = Results(own.out)

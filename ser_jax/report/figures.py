@@ -12,6 +12,7 @@ import itertools
 import math
 import textwrap
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -178,15 +179,13 @@ def style(task: str) -> tuple[str, str]:
 def confusions(results: Results, rows: Sequence[Row]) -> Chart:
     """Return a chart of confusion matrices, a panel per cell; of many corpora, per setting and task."""
     names, panels = labels(rows), dict[str, list[Predictions]]()
-    classes: dict[str, set[tuple[str, ...]]] = {}  # of a task, which may have others in other corpora
-    for row in rows:
-        classes.setdefault(row.task, set()).add(results.cells[row.slug].class_names)
+    classes = {(row.task, results.cells[row.slug].class_names) for row in rows}
+    different = Counter(task for task, _ in classes)  # a task may have other classes in some corpora
     for row in (row for column in columns(rows) for row in column):
         pooled, single = f"{task_name(row)}\n{row.setting}", f"{heading(results, row)}\n{names[row.slug]}"
         if (cell := results.cells[row.slug]).class_names:
-            panels.setdefault(pooled if results.many and len(classes[row.task]) == 1 else single, []).append(
-                cell
-            )
+            together = results.many and different[row.task] == 1
+            panels.setdefault(pooled if together else single, []).append(cell)
 
     def draw(axis: Axes, cells: Sequence[Predictions]) -> None:
         classes = cells[0].class_names
@@ -202,25 +201,23 @@ def confusions(results: Results, rows: Sequence[Row]) -> Chart:
 
 
 def scatter(results: Results, rows: Sequence[Row]) -> Chart:
-    """Return a chart of predicted against true numbers, a panel per cell and dimension."""
-    names, panels = labels(rows), dict[str, tuple[np.ndarray, np.ndarray, str]]()
+    """Return a chart of predicted against rated numbers, a panel per dimension of what `confusions` shows."""
+    names, panels = labels(rows), dict[str, list[tuple[np.ndarray, np.ndarray]]]()
     for row in (row for column in columns(rows) for row in column):
-        cell, colour = results.cells[row.slug], style(row.task)[0]
+        cell = results.cells[row.slug]
         for k, dimension in enumerate(cell.dimensions):
             if (known := np.isfinite(cell.labels[:, k])).any():
                 pair = cell.labels[known, k], cell.predictions[:, known, k]
                 score = f"CCC {number(row, float(metrics.ccc(*pair).mean()))}"
-                title = f"{results.title(row.test)} {dimension}, {score}\n{names[row.slug]}"
-                panels[title] = *pair, colour
+                single = f"{results.title(row.test)} {dimension}, {score}\n{names[row.slug]}"
+                panels.setdefault(f"{dimension}\n{row.setting}" if results.many else single, []).append(pair)
 
-    def draw(axis: Axes, content: tuple[np.ndarray, np.ndarray, str]) -> None:
-        true, predicted, colour = content
-        look: dict[str, Any] = {"alpha": max(0.05, 0.5 / len(predicted)), "markersize": 3, "mew": 0}
-        axis.plot(
-            np.tile(true, len(predicted)), predicted.ravel(), "o", color=colour, rasterized=True, **look
-        )
+    def draw(axis: Axes, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        look: dict[str, Any] = {"alpha": 0.2, "markersize": 3, "mew": 0, "color": COLOURS[0]}
+        for true, predicted in pairs:
+            axis.plot(np.tile(true, len(predicted)), predicted.ravel(), "o", rasterized=True, **look)
         axis.axline((0, 0), slope=1, **CHANCE)
-        axis.set(xlim=(-1.1, 1.1), xlabel="rated", ylabel="predicted")
+        axis.set(xlabel="rated", ylabel="predicted")
 
     note = "A dot per utterance and run. Dotted: equal. CCC: over all utterances, the mean over runs."
     return Chart("Predicted and rated dimensions", note, draw, panels, 2.8)

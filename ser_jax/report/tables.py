@@ -602,7 +602,7 @@ def _mean(row: Row) -> str:
 
 def _same(row: Row) -> bool:
     """Return whether several seeds score the same, to the digits shown."""
-    return row.runs > 1 and number(row, row.score_min) == number(row, row.score_max)
+    return row.runs > 1 and number(row, row.score_min) == number(row, row.score_max) != "?"
 
 
 def _range(row: Row, low: float, high: float) -> str:
