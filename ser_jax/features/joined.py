@@ -127,7 +127,7 @@ def spell(frontend: Frontend) -> list[str]:
     """Return the flags that choose a front end, and those of the fields that it changes."""
     parts = parts_of(frontend)
     names = "+".join(describe(part).get("class", part.name) for part in parts)
-    words = ["--features", names + "+" * (frontend.name == f"{parts[0].name}+")]
+    words = ["--features", names + "+" * (parts != (frontend,) and len(parts) == 1)]
     owners = {"": frontend} | {f"parts.{i}.": part for i, part in enumerate(parts) if part is not frontend}
     for prefix, owner in owners.items():
         for field, value in changes(owner).items():
