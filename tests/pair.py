@@ -17,6 +17,7 @@ from ser_jax.experiment.settings import Pool
 from ser_jax.train import TrainConfig
 
 PAIR = ("synthetic_en", "synthetic_fr")
+TREES = {"iemocap": "IEMOCAP_full_release", "recola": "RECOLA"}
 PROTOCOL = ProtocolConfig(seeds=2, finetune_samples=20, finetune_epochs=1)
 
 
@@ -78,7 +79,5 @@ def shared():
 def prepare(root, utterances=92):
     """Fill such a folder."""
     synthesize(root / "speech", utterances)
-    for name, database, tree in zip(
-        PAIR, ("iemocap", "recola"), ("IEMOCAP_full_release", "RECOLA"), strict=True
-    ):
+    for name, (database, tree) in zip(PAIR, TREES.items(), strict=True):
         data.prepare(database, root / "speech" / tree, name=name, data_dir=root / "data", workers=1)

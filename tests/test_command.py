@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pair import PAIR, prepare, shared
+from pair import PAIR, TREES, prepare, shared
 from reading import ran
 
+from ser_jax import data
 from ser_jax.experiment.command import parse
 from ser_jax.experiment.config import Config, ConfigError, describe
 from ser_jax.features import Waveform
+from ser_jax.features.whisper import Whisper
 from ser_jax.model import Probe
 from ser_jax.tasks import TASKS, Binary, Joint, Regression
 
@@ -254,3 +256,33 @@ def test_emotions_and_dimensions_have_rows_of_each_kind_of_statistics(
     for folds in json.loads((out / "config.json").read_text())["folds"].values():
         assert not any(fold["dev"] for fold in folds)
     assert any(out.glob(f"{script}_{'scatter' if script == 'dimensions' else 'confusions'}.png"))
+
+
+@pytest.mark.usefixtures("hastily", "undrawn")
+def test_features_shows_the_means_of_each_system(tmp_path):
+    """Of statistics of the packaged encoder; the means in brackets are those of one corpus."""
+    whisper = Whisper(layers=(0, 1, 2), stride=8)
+    for name, (database, tree) in zip(PAIR, TREES.items(), strict=True):
+        source = shared() / "speech" / tree
+        data.prepare(database, source, name=name, data_dir=tmp_path, features=whisper, workers=1)
+    where = ["--corpora", *PAIR, "--data-dir", tmp_path, "--out", tmp_path / "out"]
+    script = ["python", "-m", "experiments.features", *where, "--most", "30", "--without", PAIR[1]]
+    head, _, *lines = ran([*script, "--systems", "probe_whisper"])[0].strip().splitlines()
+    assert [part.strip() for part in head.split("|")[2:-1]][1:3] == ["arousal", "valence"]
+    with (tmp_path / "out/probe_whisper/probe_whisper.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    modes = ("", "_corpus", "_speaker")
+    settings = [name + mode for name in ("monolingual", "other_languages") for mode in modes]
+    found = {}
+    for line in lines:
+        system, setting, *scores, _ = (part.strip() for part in line.split("|")[1:-1])
+        assert system == "probe_whisper"
+        found[setting] = scores
+    assert sorted(found) == sorted(settings)
+    for setting, scores in found.items():
+        for task, shown in zip(("arousal", "valence"), scores, strict=True):
+            cells = [row for row in rows if (row["setting"], row["task"]) == (setting, task)]
+            own = {row["test"].split()[0]: float(row["score_mean"]) for row in cells}
+            assert shown == f"{sum(own.values()) / 2:.1f} ({own[PAIR[0]]:.1f})"
+    refused = ran([*script, "--systems", "svm"], status=2)[1]
+    assert "--systems svm, expected some of cnn_logmel, probe_egemaps" in refused

@@ -353,7 +353,7 @@ def test_transfer_trains_on_all_other_corpora_and_on_those_of_other_languages(mo
         ("other_languages", ("three",)): ("one", "two"),
     }
     corpora["two"] = dataclasses.replace(corpora["two"], language=np.array(["unknown"]))
-    apart = {it.test: it.train for it in settings.from_many(own) if it.name == "other_languages"}
+    apart = {it.test: it.train for it in settings.other_languages(own)}
     assert apart == {("one",): ("three",), ("three",): ("one",)}
     assert found["other_corpora", ("one",)].train == ("two", "three")
     adapted = found["other_corpora_speaker", ("one",)]

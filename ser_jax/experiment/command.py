@@ -174,26 +174,10 @@ def main(
 
     def work() -> int:
         config, accept_changed_code = parse(description, name, arguments, fewest, defaults)
-        own = settings(config)
-        compared = baselines(config, own)
-        _start(config)
-        from ser_jax.experiment.run import run  # imported late, since it starts JAX
-
-        stopped: list[str] = []
-
-        def report(*everything: Any) -> None:
-            from ser_jax import report  # imported late, since it takes matplotlib
-
-            text = None if after is None else after(*everything)
-            found = report.Results(config.out)
-            names = [*(shown or (one.name for one in own)), *(one.name for one in compared)]
-            table = report.write_table(found, name, list(dict.fromkeys(names)), figure)
-            report.write_page(found)
-            print(text or table)
-            print(f"Written to {config.out}: {name}{WRITTEN}.", file=sys.stderr)
-            stopped.extend(found.stopped)
-
-        run([*own, *compared], config, report, accept_changed_code)
+        options: dict[str, Any] = {"shown": shown, "figure": figure, "after": after}
+        text, stopped = complete(config, settings(config), name, accept_changed_code, **options)
+        print(text)
+        print(f"Written to {config.out}: {name}{WRITTEN}.", file=sys.stderr)
         if stopped:
             print(
                 f"Stopped because of non-finite numbers, and left out: {', '.join(stopped)}.", file=sys.stderr
@@ -207,6 +191,40 @@ def main(
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def complete(
+    config: Config,
+    settings: list[Setting],
+    name: str,
+    accept_changed_code: bool = False,
+    *,
+    shown: Sequence[str] | None = None,
+    figure: str | None = None,
+    after: Callable[..., str | None] | None = None,
+) -> tuple[str, list[str]]:
+    """Compute what is missing of an experiment and write its table and page; arguments as of `main`.
+
+    Returns: what is printed, and the slugs of settings in which a run was stopped.
+    """
+    compared = baselines(config, settings)
+    _start(config)
+    from ser_jax.experiment.run import run  # imported late, since it starts JAX
+
+    printed: list[tuple[str, list[str]]] = []
+
+    def report(*everything: Any) -> None:
+        from ser_jax import report  # imported late, since it takes matplotlib
+
+        text = None if after is None else after(*everything)
+        found = report.Results(config.out)
+        names = [*(shown or (one.name for one in settings)), *(one.name for one in compared)]
+        table = report.write_table(found, name, list(dict.fromkeys(names)), figure)
+        report.write_page(found)
+        printed.append((text or table, found.stopped))
+
+    run([*settings, *compared], config, report, accept_changed_code)
+    return printed[0]
 
 
 def run_function(

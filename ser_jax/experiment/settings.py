@@ -502,31 +502,43 @@ def learning_curve(config: Config) -> list[Setting]:
     return [*crosslingual(config), *itertools.chain(*sizes)]
 
 
-def from_many(config: Config) -> list[Setting]:
-    """Return (c) from all other corpora to each, and from all those of other languages.
+def other_corpora(config: Config, name: str = "other_corpora", **changes: Any) -> list[Setting]:
+    """Return (c) from all other corpora to each."""
+    each = {target: tuple(one for one in config.corpora if one != target) for target in config.corpora}
+    return _from_many(config, name, each, changes)
 
-    Both are repeated for each mode of `--adapted`. A corpus that shares any language with the tested one does
-    not count as one of other languages, nor does one of an unknown language.
+
+def other_languages(config: Config, name: str = "other_languages", **changes: Any) -> list[Setting]:
+    """Return (c) to each corpus from all corpora of other languages.
+
+    A corpus that shares a language with the tested one does not train, nor does one of an unknown language.
     """
-    languages = {name: set(facts(name, config.data_dir).language) for name in config.corpora}
-    modes: list[tuple[str, dict[str, Any]]] = [("", {})]
-    modes += [(f"_{mode}", {"standardize": mode}) for mode in config.protocol.adapted]
-    found = []
-    for task, target, (suffix, changes) in itertools.product(config.tasks, config.corpora, modes):
-        others = tuple(name for name in config.corpora if name != target)
-        shared = {name: languages[name] & languages[target] for name in others}
-        unknown = {name for name in others if "unknown" in languages[name] | languages[target]}
-        foreign = tuple(name for name in others if not shared[name] and name not in unknown)
-        for name, train in (("other_corpora", others), ("other_languages", foreign)):
-            own = changes | {"beside": name if suffix else ""}
-            if train:
-                found.append(setting(config, name + suffix, task, train, (target,), whole_corpora, **own))
-    return found
+    languages = {corpus: set(facts(corpus, config.data_dir).language) for corpus in config.corpora}
+    known = {corpus for corpus, own in languages.items() if "unknown" not in own}
+    each = {
+        target: tuple(
+            one for one in config.corpora if one in known and languages[target].isdisjoint(languages[one])
+        )
+        for target in config.corpora
+        if target in known
+    }
+    return _from_many(config, name, each, changes)
+
+
+def _from_many(
+    config: Config, name: str, sources: dict[str, tuple[str, ...]], changes: dict[str, Any]
+) -> list[Setting]:
+    return [
+        setting(config, name, task, train, (target,), whole_corpora, **changes)
+        for task, (target, train) in itertools.product(config.tasks, sources.items())
+        if train
+    ]
 
 
 def transfer(config: Config) -> list[Setting]:
-    """Return (c) from every corpus to every other, from all others, and from all other languages."""
-    return [*across(config), *from_many(config)]
+    """Return (c) from every corpus to every other, and to each from all others, and all other languages."""
+    many = (other_corpora, other_languages) if len(config.corpora) > 2 else ()  # of two, these are (c) itself
+    return [*across(config), *(one for settings in many for one in with_adapted(config, settings))]
 
 
 def english_1308(config: Config) -> list[Setting]:

@@ -11,11 +11,12 @@ import jinja2
 from ser_jax.errors import ResultsError
 from ser_jax.experiment.config import differences
 from ser_jax.experiment.results import PROTOCOL, Predictions, note, read_document, run_lock
+from ser_jax.io import markdown_table
 from ser_jax.report import attention, figures, tables
 from ser_jax.report.figures import Chart
 from ser_jax.report.tables import Results, Row
 
-__all__ = ["Results", "Row", "compare", "page", "rewrite", "verify", "write_page", "write_table"]
+__all__ = ["Results", "Row", "compare", "means", "page", "rewrite", "verify", "write_page", "write_table"]
 PAGE = jinja2.Environment(
     loader=jinja2.PackageLoader("ser_jax.report", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
 ).get_template("page.html.j2")
@@ -135,6 +136,27 @@ def compare(folders: Sequence[Path]) -> str:
     synthetic = sorted({name for one in every for name in one.synthetic})
     table = tables.Table("Results", [["results", *head], *lines], tables.POOLED)
     return tables.markdown(synthetic, [*parts, table]).rstrip("\n")
+
+
+def means(folders: Sequence[Path], without: Sequence[str] = ()) -> str:
+    """Return the mean score over the tested corpora of each setting of several results folders, as Markdown.
+
+    In brackets, the mean over the corpora that `without` does not name.
+    """
+    lines: list[list[str]] = []
+    tasks: dict[str, None] = {}
+    for folder in folders:
+        results = Results(folder)
+        seconds = sum(one["seconds"] or 0 for one in results.document["sessions"])
+        for setting in results.settings:
+            cells: dict[str, list[Row]] = {}
+            for row in results.rows([setting]):
+                cells.setdefault(tables.task_name(row), []).append(row)
+            tasks |= dict.fromkeys(cells)
+            shown = [tables.mean(cells.get(task, []), without) for task in tasks]
+            lines.append([folder.name, setting, *shown, f"{seconds / 60:.1f}"])
+    head = ["system", "setting", *tasks, "minutes of training, all settings"]
+    return markdown_table([head, *lines])
 
 
 def verify(out: Path) -> list[str]:

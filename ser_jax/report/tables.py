@@ -595,6 +595,13 @@ def number(row: Row, value: float) -> str:
     return "?" if math.isnan(value) else f"{value:.{1 if scale(row.metric) == 100 else 3}f}"
 
 
+def mean(rows: Sequence[Row], without: Sequence[str] = ()) -> str:
+    """Return the mean score of cells, and in brackets that of cells of other corpora than those named."""
+    each = [[row for row in rows if not set(names) & set(row.test)] for names in ((), without)]
+    shown = [number(own[0], sum(row.score_mean for row in own) / len(own)) if own else "?" for own in each]
+    return f"{shown[0]} ({shown[1]})" if without else shown[0]
+
+
 def _mean(row: Row) -> str:
     spread = "" if math.isnan(row.score_sd) or _same(row) else f" ± {number(row, row.score_sd)}"
     return "not computed" if row.missing else number(row, row.score_mean) + spread
