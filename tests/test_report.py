@@ -334,18 +334,23 @@ def test_a_caption_names_the_options_that_are_not_the_defaults(tmp_path):
     )
 
 
-def test_a_table_of_many_corpora_has_a_line_per_corpus(tmp_path):
-    own = invented.config(tuple("abcde"), ("arousal",))
+def test_a_table_of_many_corpora_has_a_line_per_corpus_and_their_mean(tmp_path):
+    own = invented.config(tuple("abcde"), ("arousal", "valence"))
     invented.claim(tmp_path, own)
     for setting in [*known.monolingual(own), *known.crosslingual(own)]:
         invented.keep(tmp_path, setting, 0.7)
     results = Results(tmp_path)
     rows = results.rows(["monolingual", "crosslingual"])
-    lines = tables.grid(results, rows)
-    assert lines[0] == ["UAR, %", "monolingual arousal", "crosslingual arousal"]
-    assert [line[0] for line in lines[1:]] == list("abcde")
-    means = [row.score_mean for row in rows if row.setting == "crosslingual" and row.test == ("a",)]
-    assert lines[1][2] == f"{np.mean(means):.1f} ({min(means):.1f} to {max(means):.1f})"
+    arousal, valence = tables.scores(results, rows)
+    assert (arousal.title, valence.title) == ("Scores of arousal", "Scores of valence")
+    assert (arousal.note, valence.note) == ("", tables.caption(results, rows))
+    assert arousal.lines[0] == valence.lines[0] == ["UAR, %", "monolingual", "crosslingual"]
+    assert [line[0] for line in arousal.lines[1:]] == [*"abcde", "mean"]
+    every = [row for row in rows if (row.setting, row.task) == ("crosslingual", "arousal")]
+    means = [row.score_mean for row in every if row.test == ("a",)]
+    assert arousal.lines[1][2] == f"{np.mean(means):.1f} ({min(means):.1f} to {max(means):.1f})"
+    assert arousal.lines[-1][2] == f"{np.mean([row.score_mean for row in every]):.1f}"
+    assert tables.latex(results, rows).count(r"\begin{tabular}{lrr}") == 2
 
 
 def test_folders_of_different_protocols_are_compared_with_a_warning(out, tmp_path):

@@ -361,7 +361,7 @@ def parts(results: Results, rows: Sequence[Row]) -> list[str | Table]:
     """Return the tables and remarks about some cells, in reading order."""
     compared = differences(results, rows)
     return [
-        Table("Scores", grid(results, rows), caption(results, rows)),
+        *scores(results, rows),
         *remarks(results, rows),
         Table("Intervals", intervals(results, rows), POOLED),
         *([Table("Dimensions", rated, RATED)] if (rated := dimensions(results, rows))[1:] else []),
@@ -412,11 +412,15 @@ def csv_field(value: Any) -> Any:
 
 
 def latex(results: Results, rows: Sequence[Row]) -> str:
-    """Return the scores as a `tabular` for the package booktabs."""
-    head, *body = ([field.translate(LATEX) for field in line] for line in grid(results, rows))
-    lines = [f"% {caption(results, rows)}", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule"]
-    lines += [rf"{' & '.join(head)} \\", r"\midrule", *(rf"{' & '.join(line)} \\" for line in body)]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+    """Return the scores, each table as a `tabular` for the package booktabs."""
+    lines = []
+    for table in scores(results, rows):
+        head, *body = ([field.translate(LATEX) for field in line] for line in table.lines)
+        lines += [f"% {table.note}"] if table.note else []
+        lines += [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule"]
+        lines += [rf"{' & '.join(head)} \\", r"\midrule", *(rf"{' & '.join(line)} \\" for line in body)]
+        lines += [r"\bottomrule", r"\end{tabular}", ""]
+    return "\n".join(lines)
 
 
 def synthetic_warning(synthetic: Sequence[str]) -> str:
@@ -434,18 +438,36 @@ def heading(results: Results, row: Row) -> str:
     return f"{results.title(row.test)} {task_name(row)}"
 
 
-def grid(results: Results, rows: Sequence[Row]) -> list[list[str]]:
-    """Return the scores, the head first.
+def scores(results: Results, rows: Sequence[Row]) -> list[Table]:
+    """Return the scores of some cells.
 
-    Lines are settings, and columns are test corpora and tasks; of `Results.many` corpora, lines are test
-    corpora, and columns are settings and tasks, with the mean and the range over the training corpora.
+    Lines are settings, and columns are test corpora and tasks. `Results.many` corpora make a table per task,
+    whose lines are test corpora and whose columns are settings; each cell is the mean over the training
+    corpora, with their range, and the last line the mean over all cells above.
     """
+    if not results.many:
+        return [Table("Scores", grid(results, rows), caption(results, rows))]
+    tasks: dict[str, list[Row]] = {}
+    for row in rows:
+        tasks.setdefault(task_name(row), []).append(row)
+    found = []
+    for task, own in tasks.items():
+        head, *body = grid(results, own)
+        last = ["mean", *(mean([row for row in own if row.setting == setting]) for setting in head[1:])]
+        found.append(Table(f"Scores of {task}", [head, *body, *([last] if body[1:] else [])]))
+    return [*found[:-1], found[-1]._replace(note=caption(results, rows))]
+
+
+def grid(results: Results, rows: Sequence[Row]) -> list[list[str]]:
+    """Return the lines of a table of `scores`, the head first."""
     names, cells = labels(rows), dict[tuple[str, str], list[Row]]()
     for row in rows if results.many else (row for column in columns(rows) for row in column):
-        line, head = names[row.slug], heading(results, row)
-        if results.many:
-            line, head = results.title(row.test), f"{row.setting} {task_name(row)}"
-        cells.setdefault((line, head), []).append(row)
+        place = (
+            (results.title(row.test), row.setting)
+            if results.many
+            else (names[row.slug], heading(results, row))
+        )
+        cells.setdefault(place, []).append(row)
     ordered = dict.fromkeys(results.title(row.test) if results.many else names[row.slug] for row in rows)
     heads = list(dict.fromkeys(head for _, head in cells))
     body = [[line, *(_score(cells.get((line, head), [])) for head in heads)] for line in ordered]
@@ -597,7 +619,8 @@ def number(row: Row, value: float) -> str:
 
 def mean(rows: Sequence[Row], without: Sequence[str] = ()) -> str:
     """Return the mean score of cells, and in brackets that of cells of other corpora than those named."""
-    each = [[row for row in rows if not set(names) & set(row.test)] for names in ((), without)]
+    scored = [row for row in rows if not row.missing]
+    each = [[row for row in scored if not set(names) & set(row.test)] for names in ((), without)]
     shown = [number(own[0], sum(row.score_mean for row in own) / len(own)) if own else "?" for own in each]
     return f"{shown[0]} ({shown[1]})" if without else shown[0]
 
