@@ -189,6 +189,8 @@ def test_the_card_states_what_was_trained_and_measured(fitted):
     assert "\n\nArousal and valence follow from the emotions: en.\n\n" in named
     loud = card(dataclasses.replace(model, facts={**model.facts, "synthetic": True}), metrics)
     assert "**This is a demonstration.**" in loud
+    single = {name: found | {"interval": [None, None]} for name, found in metrics.items()}
+    assert f"| UAR {metrics['arousal']['UAR']:.3f} |" in card(model, single)
     acoustic = card(dataclasses.replace(model, frontend=EGeMAPS()), metrics)
     assert "features (egemaps, computed by openSMILE, whose licence forbids commercial use) are" in acoustic
 

@@ -46,8 +46,8 @@ def _concrete(info: StructTypeInfo) -> Any:
     return StructConstructorSpec(functools.partial(spec.instantiate, **kept), fields)
 
 
-def _one_of(kind: str) -> Any:
-    return arg(name=kind, help=f"{', '.join(KINDS[kind][0])}, or module:Name; the first by default.")
+def _one_of(kind: str, or_else: str = "or module:Name") -> Any:
+    return arg(name=kind, help=f"{', '.join(KINDS[kind][0])}, {or_else}; the first by default.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Names:
     """
 
     tasks: Annotated[tuple[str, ...] | None, _one_of("tasks")] = None
-    features: Annotated[str | None, _one_of("features")] = None
+    features: Annotated[str | None, _one_of("features", "module:Name, or several with +")] = None
     model: Annotated[str | None, _one_of("model")] = None
     augment: Annotated[str | None, _one_of("train.augment")] = None
     objective: Annotated[str | None, _one_of("train.objective")] = None

@@ -440,7 +440,7 @@ def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
             if scores is None:
                 continue
             score, *rest = ("-" if (it := scores.get(key)) is None else f"{it:.3f}" for key in keys)
-            if "interval" in scores:
+            if None not in scores.get("interval", [None]):  # there is none of a single speaker
                 score += " [{:.3f}, {:.3f}]".format(*scores["interval"])
             quality.append([name, part, str(scores["utterances"]), f"{keys[0]} {score}", *rest])
     return CARD.format(
