@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ser_jax.features import HOP, RATE, WINDOW, Frontend, FrontendError, hann
+from ser_jax.features import HOP, RATE, WINDOW, Frontend, FrontendError
+from ser_jax.features.spectrum import power
 from ser_jax.shapes import Array, Float, Float16, Int, Shaped
 
 PACKAGED = Path(__file__).parent / "whisper_tiny_en"
@@ -120,12 +121,8 @@ def log_mel(
     """
     count = samples.shape[1] // HOP
     half = WINDOW // 2
-    padded = jnp.pad(samples, [(0, 0), (half, half)])
-    padded = padded.at[:, :half].set(samples[:, half:0:-1])  # the beginning reflected
-    index = HOP * np.arange(count)[:, None] + np.arange(WINDOW)
-    spectrum = jnp.fft.rfft(padded[:, index] * hann().astype(np.float32)[None, None])
-    power = spectrum.real**2 + spectrum.imag**2
-    level = jnp.log10(jnp.maximum(power @ filters, 1e-10))
+    padded = jnp.concatenate([samples[:, half:0:-1], samples, jnp.zeros_like(samples[:, :half])], axis=1)
+    level = jnp.log10(jnp.maximum(power(padded)[:, :count] @ filters, 1e-10))
     valid = np.arange(count)[None, :, None] < (length // HOP)[:, None, None]
     peak = jnp.max(level, axis=(1, 2), keepdims=True, where=valid, initial=-10.0)
     return (jnp.maximum(level, peak - DYNAMIC_RANGE) + 4) / 4
@@ -188,7 +185,7 @@ def _block(x: Array, block: Weights, valid: Any) -> Array:
     heads = (*x.shape[:2], -1, HEAD)
     own = norm("self_attn_layer_norm", x)
     q, k, v = (linear(f"self_attn.{one}_proj", own).reshape(heads) for one in "qkv")
-    scores = jnp.einsum("bqhc,bkhc->bhqk", q / np.sqrt(HEAD), k)
+    scores = jnp.einsum("bqhc,bkhc->bhqk", q / math.sqrt(HEAD), k)
     weights = jax.nn.softmax(jnp.where(valid[:, None, None], scores, -jnp.inf))
     attended = jnp.einsum("bhqk,bkhc->bqhc", weights, v).reshape(x.shape)
     x = x + linear("self_attn.out_proj", attended)
@@ -267,16 +264,23 @@ class Whisper(Frontend):
             samples = np.zeros((len(length), min(limit, -(-length.max() // BUCKET) * BUCKET)), np.float32)
             for row, i in zip(samples, part, strict=False):
                 row[: lengths[i]] = recordings[i][: lengths[i]]
-            x = np.asarray(_extract(self._encoder, samples, length, self.layers, self.stride))
-            counts = -(-((length // HOP + 1) // 2) // self.stride)
+            x, counts = map(np.asarray, _extract(self._encoder, samples, length, self.layers, self.stride))
             for row, count, i in zip(x, counts, part, strict=False):
                 found[i] = row[:count]
         return found
 
+    def traceable(self, samples: Any, count: Any) -> tuple[Any, Any]:
+        """Return the features of one recording in JAX, rounded to float16 as those that are stored."""
+        x = samples[None].astype(np.float32)
+        features, frames = _extract(self._encoder, x, count[None], self.layers, self.stride)
+        return features[0], frames[0]
+
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
-def _extract(encoder: Encoder, samples: Array, length: Array, layers: tuple[int, ...], stride: int) -> Array:
-    """Return the features [B, T, F] float16 of zero-padded recordings."""
+def _extract(
+    encoder: Encoder, samples: Array, length: Array, layers: tuple[int, ...], stride: int
+) -> tuple[Array, Array]:
+    """Return the features [B, T, F] float16 of zero-padded recordings, and how many frames are theirs [B]."""
     frames = length // HOP
     each = encode(encoder, log_mel(samples, length, jnp.asarray(mel_filters(encoder.bands))), frames)
     x = jnp.concatenate([each[layer] for layer in layers], axis=-1)
@@ -286,7 +290,8 @@ def _extract(encoder: Encoder, samples: Array, length: Array, layers: tuple[int,
     grouped = jnp.where(valid[..., None], x, 0).reshape(len(x), count, stride, -1)
     valid_count = jnp.maximum(valid.reshape(len(x), count, stride).sum(2), 1)
     largest = float(jnp.finfo(jnp.float16).max)  # which blocks of large models exceed
-    return jnp.clip(grouped.sum(2) / valid_count[..., None], -largest, largest).astype(jnp.float16)
+    found = jnp.clip(grouped.sum(2) / valid_count[..., None], -largest, largest).astype(jnp.float16)
+    return found, -(-((frames + 1) // 2) // stride)
 
 
 @functools.lru_cache(maxsize=2)
