@@ -1,5 +1,6 @@
 """The Whisper encoder: a plain NumPy forward pass, the parity vectors, padding, batches and layers."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -188,13 +189,38 @@ def test_weights_that_are_none_are_refused(tmp_path):
     with pytest.raises(FrontendError, match=r"model.safetensors: .*, expected Whisper's weights"):
         Whisper(weights=str(tmp_path))
     save_file({"model.encoder.conv1.bias": np.ones(3)}, tmp_path / "model.safetensors")
-    with pytest.raises(FrontendError, match=r"lacks 'conv1\.weight', expected the encoder"):
+    with pytest.raises(FrontendError, match=r"lacks conv1\.weight, expected the encoder"):
         Whisper(weights=str(tmp_path))
     save_file(draw(depth=0), tmp_path / "model.safetensors")
-    with pytest.raises(FrontendError, match=r"lacks 'layers\.0\."):
+    with pytest.raises(FrontendError, match=r"lacks layers\.0\."):
         Whisper(weights=str(tmp_path))
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(FrontendError, match=r"lacks 'conv1\.weight'"):
+    with pytest.raises(FrontendError, match=r"lacks conv1\.weight"):
+        Whisper(weights=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("conv1.weight", (128,), r"\[128\], expected \[128, 'any', 3\]"),
+        ("conv2.weight", (128, 64, 3), r"\[128, 64, 3\], expected \[128, 128, 3\]"),
+        ("conv2.bias", (), r"\[\], expected \[128\]"),
+        ("embed_positions.weight", (400, 64), r"\[400, 64\], expected \[400, 128\]"),
+        ("layers.1.fc1.weight", (256, 128), r"\[256, 128\], expected \[512, 128\]"),
+        ("layers.2.fc2.weight", (512, 128), r"\[512, 128\], expected \[128, 512\]"),
+        ("layers.0.self_attn.k_proj.weight", (128, 1), r"\[128, 1\], expected \[128, 128\]"),
+    ],
+)
+def test_a_tensor_of_another_shape_is_named(tmp_path, name, shape, expected):
+    save_file(draw() | {f"model.encoder.{name}": np.ones(shape, np.float32)}, tmp_path / "of.safetensors")
+    with pytest.raises(FrontendError, match=rf"of.safetensors: {name} is {expected}$"):
+        Whisper(weights=str(tmp_path))
+
+
+def test_widths_that_heads_do_not_divide_are_refused(tmp_path):
+    narrow = {name: value[tuple(map(slice, np.minimum(value.shape, 96)))] for name, value in draw().items()}
+    save_file(narrow, tmp_path / "model.safetensors")
+    with pytest.raises(FrontendError, match=f"{tmp_path}: encoder of width 96, expected a multiple of 64"):
         Whisper(weights=str(tmp_path))
 
 
@@ -214,9 +240,14 @@ def test_weights_are_downloaded_by_name(folder, monkeypatch):
         snapshot_download=lambda *it, **options: asked.append((it, options)) or folder
     )
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    assert tag(Whisper(weights=name, revision="abc")) == tag(Whisper(weights=str(folder)))
-    given = {"revision": "abc", "allow_patterns": ["*.safetensors"], "local_files_only": False}
+    frontend = Whisper(weights=name, revision="main")
+    frontend.extract(noise(8000)[0])
+    assert tag(frontend) == tag(Whisper(weights=str(folder)))
+    given = {"revision": "main", "allow_patterns": ["*.safetensors"], "local_files_only": False}
     assert asked == [((name,), given)]
+    assert frontend.revision == folder.name  # a commit: branches move
+    assert dataclasses.replace(frontend, stride=2).revision == folder.name
+    assert asked[1:] == [((name,), given | {"revision": folder.name})]
     hub.snapshot_download = lambda *_, **__: 1 / 0
     with pytest.raises(FrontendError, match="another: division by zero, expected a repository of Whisper's"):
         Whisper(weights="someone/another")
@@ -230,7 +261,7 @@ def test_a_recogniser_downloads_nothing(tmp_path, monkeypatch):
     config = json.loads((tmp_path / "config.json").read_text())
     config["frontend"] = {"class": "ser_jax.features.whisper:Whisper", "weights": "someone/whisper"}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match=r"someone/whisper: .*, expected that repository to be"):
+    with pytest.raises(ModelError, match=r"someone/whisper: .*, expected revision main of that repo"):
         Recognizer.load(tmp_path)
     assert [options["local_files_only"] for options in asked] == [True]
 
