@@ -8,11 +8,15 @@ import sys
 import types
 from pathlib import Path
 
+import httpx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pair
 import pytest
+import recognisers
+import servers
+import soundfile
 from encoders import DEPTH, WIDTH, draw
 from librosa.filters import mel as slaney
 from safetensors.numpy import save_file
@@ -23,7 +27,8 @@ from ser_jax.cli import main
 from ser_jax.data import beam, preparation
 from ser_jax.features import RATE, FrontendError, LogMel, describe, make, tag, whisper
 from ser_jax.features.whisper import Whisper, encode, log_mel, normalize, read_encoder
-from ser_jax.recognizer import Recognizer
+from ser_jax.model import AttentivePooling, Probe
+from ser_jax.recognizer import Recognizer, stream
 from ser_jax.recognizer.trained import ModelError, demonstration
 
 FILTERS = jnp.asarray(whisper.mel_filters(80))
@@ -295,3 +300,39 @@ def test_a_recogniser_of_its_features_is_trained_and_predicts(folder, tmp_path, 
     finally:
         save_file(draw(), folder / "model.safetensors")
         whisper._read.cache_clear()
+
+
+@pytest.fixture(scope="module", params=[Probe, AttentivePooling])
+def trained(request, tmp_path_factory):
+    """Return the folder of a recogniser, the recogniser, a recording of two windows, and its prediction."""
+    options = {"tasks": ("arousal",), "seeds": 2, "network": request.param, "frontend": Whisper(seconds=2.0)}
+    folder = recognisers.kept(tmp_path_factory.mktemp("trained") / "model", **options)
+    recognizer, file = Recognizer.load(folder), folder.with_name("speech.wav")
+    soundfile.write(file, recognisers.speech(3.5), RATE, subtype="FLOAT")
+    return folder, recognizer, file, recognizer(file).as_dict(str(file))
+
+
+def test_recognisers_predict_by_command(trained, capsys):
+    folder, recognizer, file, known = trained
+    segments = recognizer.model.tasks["arousal"].network.segments
+    attention = known["windows"][1]["tasks"]["arousal"]["attention"]
+    assert (len(attention), segments) in [(0, 1), (25, 25)]
+    assert main(["predict", "--model", str(folder), "--json", str(file)]) == 0
+    assert json.loads(capsys.readouterr().out) == [known]
+
+
+def test_recognisers_are_served(trained):
+    _, recognizer, file, known = trained
+    with servers.running(recognizer) as serving:
+        for place in ("predict", "visualize"):
+            url = f"{serving.address}/{place}?name={file}"
+            found = httpx.post(url, content=file.read_bytes(), trust_env=False, timeout=60).json()
+            assert found.get("prediction", found) == known
+
+
+def test_recognisers_stream(trained):
+    _, recognizer, file, _ = trained
+    with file.open("rb") as opened:
+        *_, last = stream.pipe(recognizer, opened)
+    samples = soundfile.read(file, dtype="float32")[0]
+    assert (last.seconds, last.window) == (3.5, recognizer.window(samples[-2 * RATE :], start=1.5))
