@@ -224,8 +224,14 @@ def test_the_same_recogniser_gives_the_same_bytes_without_paths(synthetic, tmp_p
 
 
 def test_a_network_that_cannot_be_translated_is_refused_by_its_primitive():
-    with pytest.raises(ExportError, match="the networks compute cumsum, which ONNX export does not"):
+    with pytest.raises(ExportError, match="the recogniser computes cumsum, which ONNX export cannot"):
         to_onnx(drawn(("emotion",), 1, Mixed, is_unusual=True))
+
+
+def test_a_file_that_no_program_would_read_is_refused(monkeypatch):
+    monkeypatch.setattr(onnx.checker, "MAXIMUM_PROTOBUF", 10_000)
+    with pytest.raises(ExportError, match=r"^0\.00 GB of ONNX, expected 0\.00 GB at most"):
+        to_onnx(drawn(("dimensions",), 1, Probe))
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,10 @@ def to_stablehlo(model: Trained) -> bytes:
 
 
 def to_onnx(model: Trained) -> bytes:
-    """Return the ONNX file of a recogniser; ExportError if a network computes what `TRANSLATIONS` lacks."""
+    """Return the ONNX file of a recogniser.
+
+    Raises: ExportError if it computes what `TRANSLATIONS` lacks, or takes more than protobuf's 2 GB.
+    """
     import onnx
 
     function, inputs = exported(model)
@@ -126,7 +129,10 @@ def to_onnx(model: Trained) -> bytes:
     )
     about = {"rate": RATE, "names": {name: own.names for name, own in model.tasks.items()}}
     make.set_model_props(proto, {k: json.dumps(v) for k, v in {**about, "facts": model.facts}.items()})
-    return proto.SerializeToString(deterministic=True)
+    content: bytes = proto.SerializeToString(deterministic=True)
+    if len(content) > (most := onnx.checker.MAXIMUM_PROTOBUF):
+        raise ExportError(f"{len(content) / 1e9:.2f} GB of ONNX, expected {most / 1e9:.2f} GB at most")
+    return content
 
 
 def exported(model: Trained) -> tuple[Callable[..., dict[str, jax.Array]], tuple[Any, ...]]:
@@ -314,7 +320,7 @@ class Graph:
 
 
 def _untranslated(what: str) -> ExportError:
-    return ExportError(f"the networks compute {what}, which ONNX export does not translate; StableHLO does")
+    return ExportError(f"the recogniser computes {what}, which ONNX export cannot translate; StableHLO can")
 
 
 def _shape(it: Any, i: int = 0) -> tuple[int, ...]:
