@@ -186,7 +186,8 @@ def describe(
 
 def train(
     corpora: tuple[str, ...], out: Path, tasks: tuple[str, ...] = ("arousal", "valence"),
-    features: Features = "logmel", frontend: FrontendFields = LOGMEL, model: str = "attentive_cnn",
+    features: Features = "logmel", frontend: FrontendFields = LOGMEL,
+    model: str = "attentive_cnn", network: tyro.conf.Suppress[Any] = None,
     seeds: Annotated[int, _number(int, 1, 1000)] = 5,
     epochs: Annotated[int, _number(int, 1, 1_000_000)] = 50,
     label_rule: LabelRule = "footnote", name: str | None = None, data_dir: DataDir = None,
@@ -202,13 +203,12 @@ def train(
       epochs: Epochs of training.
       name: Name of the model; that of its folder by default.
     """
-    from ser_jax.experiment.config import choose
     from ser_jax.recognizer.train import train
 
     shutdown.raise_on_interrupt()
     train(
         corpora, out, data_dir=data_dir, name=name, tasks=tasks, frontend=frontend, label_rule=label_rule,
-        network=choose("model", model), seeds=seeds, epochs=epochs,
+        network=network, seeds=seeds, epochs=epochs,
     )  # fmt: skip
     print(f"ser-jax: {out / 'README.md'} has its scores on held-out speakers", file=sys.stderr)
     print(out)
@@ -331,11 +331,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     def run() -> int | None:
-        frontend, app = _frontend(words), tyro.extras.SubcommandApp()
+        app, (values, types, registry) = tyro.extras.SubcommandApp(), _fields(words)
         for command in COMMANDS:
-            app.command(_bound(command, frontend))
+            app.command(_bound(command, values, types))
         description = "Cross-lingual and multilingual speech emotion recognition."
-        typed = app.cli(prog="ser-jax", description=description, args=words, config=CONFIG)
+        typed = app.cli(prog="ser-jax", description=description, args=words, config=CONFIG, registry=registry)
         logging.basicConfig(format="ser-jax: %(message)s", stream=sys.stderr)
         logging.getLogger("ser_jax").setLevel(logging.INFO)
         return typed()
@@ -343,20 +343,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     return shutdown.run_cli("ser-jax", run)
 
 
-def _frontend(words: Sequence[str]) -> Frontend:
-    """Return the front end that `--features` names, whose fields are flags then; raise FrontendError."""
+def _fields(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    """Return what `--features` and, of `train`, `--model` choose, whose fields are flags then.
+
+    Returns: (default values by parameter; types by parameter; tyro's rules for these).
+    Raises: UserError (a subclass) for an unknown name.
+    """
     sys.path.append("")  # modules of the working directory, as with `python -m`
+    chosen = {}
     for word, following in itertools.pairwise([*words, ""]):
         flag, equals, value = word.partition("=")
-        if flag == "--features":
-            return make(value if equals else following)
-    return LOGMEL
+        chosen[flag] = value if equals else following
+    values: dict[str, Any] = {"frontend": make(chosen.get("--features", "logmel"))}
+    if words[:1] != ["train"]:
+        return values, {}, None
+    from ser_jax.experiment.config import REGISTRY, choose
+    from ser_jax.model import Architecture
+
+    values["network"] = choose("model", chosen.get("--model", "attentive_cnn"))
+    return values, {"network": Annotated[Architecture, arg(name="model")]}, REGISTRY
 
 
-def _bound(command: Callable[..., int | None], frontend: Frontend) -> Callable[..., Callable[[], int | None]]:
+def _bound(
+    command: Callable[..., int | None], values: dict[str, Any], types: dict[str, Any]
+) -> Callable[..., Callable[[], int | None]]:
     """Let tyro bind a command's arguments alone, since it would take its ValueErrors for wrong flags.
 
-    A command's parameter `frontend` gets the fields of `frontend` as flags.
+    Parameters have the default `values` and `types` that are given, if any are.
     """
 
     @functools.wraps(command)
@@ -364,8 +377,8 @@ def _bound(command: Callable[..., int | None], frontend: Frontend) -> Callable[.
         return functools.partial(command, *arguments, **options)
 
     signature = inspect.signature(command)
-    parameters = [
-        it.replace(default=frontend) if it.name == "frontend" else it for it in signature.parameters.values()
-    ]
+    parameters = [it.replace(default=values.get(it.name, it.default)) for it in signature.parameters.values()]
     bind.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    bind.__annotations__ = command.__annotations__ | types
+    del bind.__wrapped__  # whose annotations tyro would read
     return bind

@@ -16,11 +16,14 @@ import onnx
 import onnxruntime
 import pytest
 import soundfile
+from encoders import written
 from flax import linen as nn
 from recognisers import drawn
 
-from ser_jax.features import Frontend
-from ser_jax.model import Output, Probe
+from ser_jax.data.standardize import Scaler
+from ser_jax.features import MFCC, Frontend, Waveform
+from ser_jax.features.whisper import Whisper
+from ser_jax.model import AttentiveCNN, AttentivePooling, Output, Probe
 from ser_jax.recognizer import Recognizer
 from ser_jax.recognizer.export import ExportError, export, to_onnx, to_stablehlo
 
@@ -29,6 +32,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "recognise_onnx.py"
 RNG = np.random.default_rng(0)
 SOUNDS = {
     "one frame": RNG.uniform(-1, 1, 400),
+    **{f"{count} samples": RNG.uniform(-0.1, 0.1, count) for count in (1600, 16_000, 52_801, 120_000)},
     "3 s": RNG.uniform(-1, 1, 48_000) * np.repeat(10 ** RNG.uniform(-3, 0, 15), 3200),
     "longer than a window": np.sin(np.arange(150_000) ** 2 / 2e6),
     "silence": np.zeros(48_000),
@@ -78,12 +82,28 @@ class MixedNetwork(nn.Module):
         return Output(jnp.cumsum(outputs, axis=1) if self.config.is_unusual else outputs, weight[..., 0])
 
 
+def fitted(network, frontend, **sizes):
+    """Return a recogniser of random weights whose predictions depend on the features of speech."""
+    trained = drawn(("arousal",), 2, network, frontend, **sizes)
+    features = frontend.extract(SOUNDS["3 s"]).astype(np.float32)
+    return dataclasses.replace(trained, scaler=Scaler(features.mean(0), 1 / (features.std(0) + 0.01)))
+
+
+def random_whisper(**fields):
+    return Whisper(weights=written(), **fields)
+
+
 MODELS = {
     "demonstration": lambda: Recognizer.load().model,
     "four classes in bfloat16": lambda: drawn(("emotion",), 2, channels=8, precision="bfloat16"),
     "masked attention": lambda: drawn(("arousal",), 2, channels=8, mask_attention=True, padding="silence"),
     "numbers by Probe, one seed": lambda: drawn(("dimensions",), 1, Probe),
     "own network": lambda: drawn(("emotion",), 2, Mixed),
+    "mfcc": lambda: fitted(AttentivePooling, MFCC()),
+    "waveform": lambda: fitted(Probe, Waveform()),
+    "whisper": lambda: fitted(Probe, Whisper()),
+    "whisper's embedding": lambda: fitted(AttentivePooling, random_whisper(layers=(0,), stride=3)),
+    "whisper's layers": lambda: fitted(AttentiveCNN, random_whisper(layers=(3, 1)), channels=4, pool=5),
 }
 
 
@@ -132,26 +152,34 @@ def assert_same(found, window, atol=1e-5):
 @pytest.mark.parametrize("name", MODELS)
 def test_both_formats_agree_with_the_recogniser(name):
     recognizer, _, _, *functions = exported(name)
-    atol = 1e-4 if "bfloat16" in name else 1e-5  # a difference in rounding to bfloat16 counts more
+    # A difference in rounding to bfloat16, or of Whisper's features to float16, counts more.
+    atol = 1e-4 if "bfloat16" in name else 1e-3 if "whisper" in name else 1e-5
+    values = []
     for sound in SOUNDS.values():
         samples = sound.astype(np.float32)
         window = recognizer.window(samples)
+        values += [list(estimate.values.values()) for estimate in window.tasks.values()]
         for function in functions:
             assert_same(function(samples), window, atol)
+    assert np.ptp(values, axis=0).max() > 100 * atol
 
 
 @pytest.mark.parametrize(
     "samples",
     [np.zeros(0), np.zeros(399), np.full(9000, np.nan), np.array([*[0.1] * 300, np.inf, *[0.1] * 300])],
 )
-def test_too_few_or_non_finite_samples_give_nan(samples):
-    for function in exported("demonstration")[3:]:
+@pytest.mark.parametrize("name", ["demonstration", "whisper", "waveform"])
+def test_too_few_or_non_finite_samples_give_nan(samples, name):
+    for function in exported(name)[3:]:
         assert all(np.isnan(value).all() for value in function(samples.astype(np.float32)).values())
 
 
 def test_other_front_ends_are_given_as_features():
     trained = drawn(("arousal",), 2, Probe, Levels())
-    recognizer, run = Recognizer(trained), session(to_onnx(trained))
+    content = to_onnx(trained)
+    recognizer, run = Recognizer(trained), session(content)
+    reason = "padded features (levels), which this file cannot compute from samples"
+    assert reason in onnx.load_from_string(content).doc_string
     call = jax.export.deserialize(bytearray(to_stablehlo(trained))).call
     samples = SOUNDS["3 s"].astype(np.float32)
     features = np.zeros((15, 1), np.float32)
@@ -196,8 +224,14 @@ def test_the_same_recogniser_gives_the_same_bytes_without_paths(synthetic, tmp_p
 
 
 def test_a_network_that_cannot_be_translated_is_refused_by_its_primitive():
-    with pytest.raises(ExportError, match="the networks compute cumsum, which ONNX export does not"):
+    with pytest.raises(ExportError, match="the recogniser computes cumsum, which ONNX export cannot"):
         to_onnx(drawn(("emotion",), 1, Mixed, is_unusual=True))
+
+
+def test_a_file_that_no_program_would_read_is_refused(monkeypatch):
+    monkeypatch.setattr(onnx.checker, "MAXIMUM_PROTOBUF", 10_000)
+    with pytest.raises(ExportError, match=r"^0\.00 GB of ONNX, expected 0\.00 GB at most"):
+        to_onnx(drawn(("dimensions",), 1, Probe))
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,12 @@ def test_the_command_writes_a_folder_that_loads_with_the_same_bytes(typed, tmp_p
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "deep" / "model" / name).read_bytes()
 
 
+def test_fields_of_the_network_are_flags(typed, tmp_path):
+    assert typed("model", "--tasks", "arousal", "--model=probe", "--model.dropout", "0.25") == 0
+    found = Recognizer.load(tmp_path / "model").model.tasks["arousal"].network
+    assert found == Probe(bands=26, frames=LogMel().frames, outputs=2, dropout=0.25)
+
+
 def test_an_interruption_leaves_nothing(typed, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -1,5 +1,6 @@
 """The Whisper encoder: a plain NumPy forward pass, the parity vectors, padding, batches and layers."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -7,11 +8,16 @@ import sys
 import types
 from pathlib import Path
 
+import httpx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pair
 import pytest
+import recognisers
+import servers
+import soundfile
+from encoders import DEPTH, WIDTH, draw
 from librosa.filters import mel as slaney
 from safetensors.numpy import save_file
 from scipy.special import erf
@@ -21,38 +27,11 @@ from ser_jax.cli import main
 from ser_jax.data import beam, preparation
 from ser_jax.features import RATE, FrontendError, LogMel, describe, make, tag, whisper
 from ser_jax.features.whisper import Whisper, encode, log_mel, normalize, read_encoder
-from ser_jax.recognizer import Recognizer
+from ser_jax.model import AttentivePooling, Probe
+from ser_jax.recognizer import Recognizer, stream
 from ser_jax.recognizer.trained import ModelError, demonstration
 
-WIDTH, DEPTH, POSITIONS = 128, 3, 400
 FILTERS = jnp.asarray(whisper.mel_filters(80))
-
-
-def draw(seed=0, prefix="model.encoder.", depth=DEPTH):
-    """Return random weights by their names on the hub, width 128 in two heads."""
-    rng = np.random.default_rng(seed)
-    shapes = {
-        "conv1.weight": (WIDTH, 80, 3), "conv1.bias": (WIDTH,), "conv2.weight": (WIDTH, WIDTH, 3),
-        "conv2.bias": (WIDTH,), "embed_positions.weight": (POSITIONS, WIDTH), "layer_norm.weight": (WIDTH,),
-        "layer_norm.bias": (WIDTH,),
-    }  # fmt: skip
-    for layer in range(depth):
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            shapes[f"layers.{layer}.self_attn.{name}.weight"] = (WIDTH, WIDTH)
-            if name != "k_proj":
-                shapes[f"layers.{layer}.self_attn.{name}.bias"] = (WIDTH,)
-        for name, out, into in (("fc1", 4 * WIDTH, WIDTH), ("fc2", WIDTH, 4 * WIDTH)):
-            shapes[f"layers.{layer}.{name}.weight"], shapes[f"layers.{layer}.{name}.bias"] = (
-                (out, into),
-                (out,),
-            )
-        for name in ("self_attn_layer_norm", "final_layer_norm"):
-            shapes |= {f"layers.{layer}.{name}.{part}": (WIDTH,) for part in ("weight", "bias")}
-    found = {}
-    for name, shape in shapes.items():
-        scale = 1 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.3
-        found[prefix + name] = (scale * rng.standard_normal(shape)).astype(np.float32)
-    return found
 
 
 def plain(weights, mel):
@@ -215,13 +194,38 @@ def test_weights_that_are_none_are_refused(tmp_path):
     with pytest.raises(FrontendError, match=r"model.safetensors: .*, expected Whisper's weights"):
         Whisper(weights=str(tmp_path))
     save_file({"model.encoder.conv1.bias": np.ones(3)}, tmp_path / "model.safetensors")
-    with pytest.raises(FrontendError, match=r"lacks 'conv1\.weight', expected the encoder"):
+    with pytest.raises(FrontendError, match=r"lacks conv1\.weight, expected the encoder"):
         Whisper(weights=str(tmp_path))
     save_file(draw(depth=0), tmp_path / "model.safetensors")
-    with pytest.raises(FrontendError, match=r"lacks 'layers\.0\."):
+    with pytest.raises(FrontendError, match=r"lacks layers\.0\."):
         Whisper(weights=str(tmp_path))
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(FrontendError, match=r"lacks 'conv1\.weight'"):
+    with pytest.raises(FrontendError, match=r"lacks conv1\.weight"):
+        Whisper(weights=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("conv1.weight", (128,), r"\[128\], expected \[128, 'any', 3\]"),
+        ("conv2.weight", (128, 64, 3), r"\[128, 64, 3\], expected \[128, 128, 3\]"),
+        ("conv2.bias", (), r"\[\], expected \[128\]"),
+        ("embed_positions.weight", (400, 64), r"\[400, 64\], expected \[400, 128\]"),
+        ("layers.1.fc1.weight", (256, 128), r"\[256, 128\], expected \[512, 128\]"),
+        ("layers.2.fc2.weight", (512, 128), r"\[512, 128\], expected \[128, 512\]"),
+        ("layers.0.self_attn.k_proj.weight", (128, 1), r"\[128, 1\], expected \[128, 128\]"),
+    ],
+)
+def test_a_tensor_of_another_shape_is_named(tmp_path, name, shape, expected):
+    save_file(draw() | {f"model.encoder.{name}": np.ones(shape, np.float32)}, tmp_path / "of.safetensors")
+    with pytest.raises(FrontendError, match=rf"of.safetensors: {name} is {expected}$"):
+        Whisper(weights=str(tmp_path))
+
+
+def test_widths_that_heads_do_not_divide_are_refused(tmp_path):
+    narrow = {name: value[tuple(map(slice, np.minimum(value.shape, 96)))] for name, value in draw().items()}
+    save_file(narrow, tmp_path / "model.safetensors")
+    with pytest.raises(FrontendError, match=f"{tmp_path}: encoder of width 96, expected a multiple of 64"):
         Whisper(weights=str(tmp_path))
 
 
@@ -241,9 +245,14 @@ def test_weights_are_downloaded_by_name(folder, monkeypatch):
         snapshot_download=lambda *it, **options: asked.append((it, options)) or folder
     )
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    assert tag(Whisper(weights=name, revision="abc")) == tag(Whisper(weights=str(folder)))
-    given = {"revision": "abc", "allow_patterns": ["*.safetensors"], "local_files_only": False}
+    frontend = Whisper(weights=name, revision="main")
+    frontend.extract(noise(8000)[0])
+    assert tag(frontend) == tag(Whisper(weights=str(folder)))
+    given = {"revision": "main", "allow_patterns": ["*.safetensors"], "local_files_only": False}
     assert asked == [((name,), given)]
+    assert frontend.revision == folder.name  # a commit: branches move
+    assert dataclasses.replace(frontend, stride=2).revision == folder.name
+    assert asked[1:] == [((name,), given | {"revision": folder.name})]
     hub.snapshot_download = lambda *_, **__: 1 / 0
     with pytest.raises(FrontendError, match="another: division by zero, expected a repository of Whisper's"):
         Whisper(weights="someone/another")
@@ -257,7 +266,7 @@ def test_a_recogniser_downloads_nothing(tmp_path, monkeypatch):
     config = json.loads((tmp_path / "config.json").read_text())
     config["frontend"] = {"class": "ser_jax.features.whisper:Whisper", "weights": "someone/whisper"}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match=r"someone/whisper: .*, expected that repository to be"):
+    with pytest.raises(ModelError, match=r"someone/whisper: .*, expected revision main of that repo"):
         Recognizer.load(tmp_path)
     assert [options["local_files_only"] for options in asked] == [True]
 
@@ -291,3 +300,39 @@ def test_a_recogniser_of_its_features_is_trained_and_predicts(folder, tmp_path, 
     finally:
         save_file(draw(), folder / "model.safetensors")
         whisper._read.cache_clear()
+
+
+@pytest.fixture(scope="module", params=[Probe, AttentivePooling])
+def trained(request, tmp_path_factory):
+    """Return the folder of a recogniser, the recogniser, a recording of two windows, and its prediction."""
+    options = {"tasks": ("arousal",), "seeds": 2, "network": request.param, "frontend": Whisper(seconds=2.0)}
+    folder = recognisers.kept(tmp_path_factory.mktemp("trained") / "model", **options)
+    recognizer, file = Recognizer.load(folder), folder.with_name("speech.wav")
+    soundfile.write(file, recognisers.speech(3.5), RATE, subtype="FLOAT")
+    return folder, recognizer, file, recognizer(file).as_dict(str(file))
+
+
+def test_recognisers_predict_by_command(trained, capsys):
+    folder, recognizer, file, known = trained
+    segments = recognizer.model.tasks["arousal"].network.segments
+    attention = known["windows"][1]["tasks"]["arousal"]["attention"]
+    assert (len(attention), segments) in [(0, 1), (25, 25)]
+    assert main(["predict", "--model", str(folder), "--json", str(file)]) == 0
+    assert json.loads(capsys.readouterr().out) == [known]
+
+
+def test_recognisers_are_served(trained):
+    _, recognizer, file, known = trained
+    with servers.running(recognizer) as serving:
+        for place in ("predict", "visualize"):
+            url = f"{serving.address}/{place}?name={file}"
+            found = httpx.post(url, content=file.read_bytes(), trust_env=False, timeout=60).json()
+            assert found.get("prediction", found) == known
+
+
+def test_recognisers_stream(trained):
+    _, recognizer, file, _ = trained
+    with file.open("rb") as opened:
+        *_, last = stream.pipe(recognizer, opened)
+    samples = soundfile.read(file, dtype="float32")[0]
+    assert (last.seconds, last.window) == (3.5, recognizer.window(samples[-2 * RATE :], start=1.5))

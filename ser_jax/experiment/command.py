@@ -1,7 +1,6 @@
 """Parse the command line of an experiment: tyro makes a flag of every field of the configuration."""
 
 import dataclasses
-import functools
 import json
 import logging
 import os
@@ -14,13 +13,11 @@ from typing import Annotated, Any, NoReturn
 import jax
 import tyro
 from tyro.conf import arg
-from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from ser_jax import shutdown
-from ser_jax.experiment.config import KINDS, Config, ConfigError, choose, rebuild
+from ser_jax.experiment.config import KINDS, REGISTRY, Config, ConfigError, choose, rebuild
 from ser_jax.experiment.settings import Setting, baselines
-from ser_jax.model import Architecture
-from ser_jax.tasks import Joint, Task
+from ser_jax.tasks import Task
 
 SHORT = {
     "--seeds": "--protocol.seeds", "--folds": "--protocol.folds", "--epochs": "--train.epochs",
@@ -28,22 +25,7 @@ SHORT = {
     "--finetune-epochs": "--protocol.finetune-epochs", "--precision": "--model.precision",
     "--adapted": "--protocol.adapted", "--baselines": "--protocol.baselines",
 }  # fmt: skip
-DERIVED = ("bands", "frames", "outputs")  # fields of a network that follow from features and task
 WRITTEN = ".md, .csv, .tex, .png, .svg, report.html, config.json, predictions, training, models"
-REGISTRY = ConstructorRegistry()
-
-
-@REGISTRY.struct_rule
-def _concrete(info: StructTypeInfo) -> Any:
-    """Make flags of the fields of the value where the annotation is a protocol."""
-    kind = type(info.default)
-    if not dataclasses.is_dataclass(kind) or kind is info.type:
-        return None
-    spec: Any = ConstructorRegistry.get_struct_spec(StructTypeInfo.make(kind, info.default, False))
-    hidden = DERIVED if info.type is Architecture else ("parts",) if kind is Joint else ()
-    fields = tuple(field for field in spec.fields if field.name not in hidden)
-    kept = {field.name: getattr(info.default, field.name) for field in spec.fields if field not in fields}
-    return StructConstructorSpec(functools.partial(spec.instantiate, **kept), fields)
 
 
 def _one_of(kind: str, or_else: str = "or module:Name") -> Any:

@@ -4,6 +4,7 @@ Every field is a flag of the experiments' command line, and the whole tree is st
 """
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Suppress
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from ser_jax import features
 from ser_jax.augment import AUGMENTATIONS
@@ -216,6 +218,23 @@ KINDS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {  # what names ch
     "train.augment": (AUGMENTATIONS, ("__call__",)),
     "train.objective": (OBJECTIVES, ("__call__", "heads")),
 }
+
+
+DERIVED = ("bands", "frames", "outputs")  # fields of a network that follow from features and task
+REGISTRY = ConstructorRegistry()
+
+
+@REGISTRY.struct_rule
+def _concrete(info: StructTypeInfo) -> Any:
+    """Make flags of the fields of the value where the annotation is a protocol."""
+    kind = type(info.default)
+    if not dataclasses.is_dataclass(kind) or kind is info.type:
+        return None
+    spec: Any = ConstructorRegistry.get_struct_spec(StructTypeInfo.make(kind, info.default, False))
+    hidden = DERIVED if info.type is Architecture else ("parts",) if kind is Joint else ()
+    fields = tuple(field for field in spec.fields if field.name not in hidden)
+    kept = {field.name: getattr(info.default, field.name) for field in spec.fields if field not in fields}
+    return StructConstructorSpec(functools.partial(spec.instantiate, **kept), fields)
 
 
 def choose(kind: str, name: str) -> Any:

@@ -55,8 +55,10 @@ class Frontend(abc.ABC):
     Worker processes get a copy after `extract` was called once, so the value of a
     `functools.cached_property` is computed once and sent along. A class may have more methods:
     `extract_batch([samples, ...])`, used in place of `extract`, on an accelerator by a single process;
-    `description()`, which returns what determines the features as JSON values, in place of all fields; and
-    `find(name)`, which returns features that are looked up by an utterance's id instead of computed.
+    `description()`, which returns what determines the features as JSON values, in place of all fields;
+    `find(name)`, which returns features that are looked up by an utterance's id instead of computed; and
+    `traceable(samples, count)`, a function of JAX that returns the features of `samples` [n] float64, which
+    are 0 after the first `count`, and the number of frames, so that exports begin with samples.
     """
 
     name: ClassVar[str]  # lower case; part of the folder of a prepared corpus
@@ -90,6 +92,12 @@ class LogMel(Frontend):
         """Return the log-mel energies of at least 400 samples."""
         return logmel(samples, self._filters)
 
+    def traceable(self, samples: Any, count: Any) -> tuple[Any, Any]:
+        """Return the log-mel energies in JAX."""
+        from ser_jax.features import spectrum
+
+        return spectrum.logmel(samples), frame_count(count)
+
 
 @dataclasses.dataclass(frozen=True)
 class MFCC(Frontend):
@@ -113,6 +121,15 @@ class MFCC(Frontend):
 
         return dct(logmel(samples), norm="ortho", axis=1)[:, : self.dims]
 
+    def traceable(self, samples: Any, count: Any) -> tuple[Any, Any]:
+        """Return the coefficients in JAX."""
+        from scipy.fft import dct
+
+        from ser_jax.features import spectrum
+
+        cosines = dct(np.eye(BANDS), norm="ortho", axis=1)[:, : self.dims]
+        return spectrum.logmel(samples) @ cosines, frame_count(count)
+
 
 @dataclasses.dataclass(frozen=True)
 class Waveform(Frontend):
@@ -125,6 +142,10 @@ class Waveform(Frontend):
     def extract(self, samples: Shaped[np.ndarray, " n"]) -> Float32[np.ndarray, "n 1"]:
         """Return the samples as frames of one number."""
         return np.asarray(samples, np.float32)[:, None]
+
+    def traceable(self, samples: Any, count: Any) -> tuple[Any, Any]:
+        """Return the samples in JAX."""
+        return samples[:, None], count
 
 
 FRONTENDS = {  # imported when needed

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ser_jax.features import HOP, RATE, WINDOW, Frontend, FrontendError, hann
+from ser_jax.features import HOP, RATE, WINDOW, Frontend, FrontendError
+from ser_jax.features.spectrum import power
 from ser_jax.shapes import Array, Float, Float16, Int, Shaped
 
 PACKAGED = Path(__file__).parent / "whisper_tiny_en"
@@ -33,14 +34,17 @@ EPSILON = 1e-5  # of the layer norms
 DYNAMIC_RANGE = 8.0  # of the log-mels below their maximum, in powers of ten
 Weights = Mapping[str, Any]  # arrays
 _offline = contextvars.ContextVar("offline", default=False)
-_BOTH = ("weight", "bias")
-_STEM = [f"{name}.{part}" for name in ("conv1", "conv2", "layer_norm") for part in _BOTH]
-_STEM += ["embed_positions.weight"]
-_BLOCK = [f"self_attn.{name}_proj.{part}" for name in ("q", "v", "out") for part in _BOTH]
-_BLOCK += [
-    f"{name}.{part}" for name in ("self_attn_layer_norm", "final_layer_norm", "fc1", "fc2") for part in _BOTH
-]
-_BLOCK += ["self_attn.k_proj.weight"]
+# The axes of tensors: the width, mel bands, positions, and hidden units of a block.
+_STEM = {
+    "conv1.weight": "d m 3", "conv1.bias": "d", "conv2.weight": "d d 3", "conv2.bias": "d",
+    "embed_positions.weight": "p d", "layer_norm.weight": "d", "layer_norm.bias": "d",
+}  # fmt: skip
+_BLOCK = {
+    **{f"self_attn.{name}_proj.weight": "d d" for name in ("q", "k", "v", "out")},
+    **{f"self_attn.{name}_proj.bias": "d" for name in ("q", "v", "out")},
+    "fc1.weight": "h d", "fc1.bias": "h", "fc2.weight": "d h", "fc2.bias": "d",
+    **{f"{name}_layer_norm.{part}": "d" for name in ("self_attn", "final") for part in ("weight", "bias")},
+}  # fmt: skip
 
 
 class Encoder(NamedTuple):
@@ -75,31 +79,37 @@ def read_encoder(place: Path) -> Encoder:
 
     Tensors have the names of the Hugging Face hub. A decoder in the same files is not read.
 
-    Raises: FrontendError naming the file.
+    Raises: FrontendError naming the file, and the tensor that is missing or has another shape.
     """
     from safetensors import SafetensorError, safe_open
 
     files = sorted(place.glob("*.safetensors")) if place.is_dir() else [place]
     found: dict[str, np.ndarray] = {}
+    origin: dict[str, Path] = {}
     try:
         for file in files:
             with safe_open(file, "numpy") as tensors:
                 for name in tensors.keys():  # noqa: SIM118  not a mapping
                     _, encoder, own = name.rpartition("encoder.")
                     if encoder:
-                        found[own] = tensors.get_tensor(name).astype(np.float32)
+                        found[own], origin[own] = tensors.get_tensor(name).astype(np.float32), file
     except (OSError, SafetensorError, TypeError) as error:
         raise FrontendError(f"{file}: {error}, expected Whisper's weights as safetensors") from error
     depth = len({name.split(".")[1] for name in found if name.startswith("layers.")})
-    try:
-        stem = {name: found[name] for name in _STEM}
-        each = [
-            {name: found[f"layers.{number}.{name}"] for name in _BLOCK} for number in range(max(depth, 1))
-        ]
-        blocks = {name: np.stack([block[name] for block in each]) for name in _BLOCK}
-    except (KeyError, ValueError) as error:
-        raise FrontendError(f"{place}: lacks {error}, expected the encoder of a Whisper model") from error
-    return Encoder(stem, blocks)
+    each = [{name: f"layers.{number}.{name}" for name in _BLOCK} for number in range(max(depth, 1))]
+    axes = _STEM | {full: _BLOCK[name] for block in each for name, full in block.items()}
+    sizes: dict[str, Any] = {"3": 3}
+    for name, own in axes.items():
+        if name not in found:
+            raise FrontendError(f"{place}: lacks {name}, expected the encoder of a Whisper model")
+        shape = list(found[name].shape)
+        sizes = dict(zip(own.split(), shape, strict=False)) | sizes  # the first tensor with an axis decides
+        if shape != (expected := [sizes.get(axis, "any") for axis in own.split()]):
+            raise FrontendError(f"{origin[name]}: {name} is {shape}, expected {expected}")
+    if sizes["d"] % HEAD:
+        raise FrontendError(f"{place}: encoder of width {sizes['d']}, expected a multiple of {HEAD}")
+    blocks = {name: np.stack([found[block[name]] for block in each]) for name in _BLOCK}
+    return Encoder({name: found[name] for name in _STEM}, blocks)
 
 
 @functools.cache
@@ -120,12 +130,8 @@ def log_mel(
     """
     count = samples.shape[1] // HOP
     half = WINDOW // 2
-    padded = jnp.pad(samples, [(0, 0), (half, half)])
-    padded = padded.at[:, :half].set(samples[:, half:0:-1])  # the beginning reflected
-    index = HOP * np.arange(count)[:, None] + np.arange(WINDOW)
-    spectrum = jnp.fft.rfft(padded[:, index] * hann().astype(np.float32)[None, None])
-    power = spectrum.real**2 + spectrum.imag**2
-    level = jnp.log10(jnp.maximum(power @ filters, 1e-10))
+    padded = jnp.concatenate([samples[:, half:0:-1], samples, jnp.zeros_like(samples[:, :half])], axis=1)
+    level = jnp.log10(jnp.maximum(power(padded)[:, :count] @ filters, 1e-10))
     valid = np.arange(count)[None, :, None] < (length // HOP)[:, None, None]
     peak = jnp.max(level, axis=(1, 2), keepdims=True, where=valid, initial=-10.0)
     return (jnp.maximum(level, peak - DYNAMIC_RANGE) + 4) / 4
@@ -188,7 +194,7 @@ def _block(x: Array, block: Weights, valid: Any) -> Array:
     heads = (*x.shape[:2], -1, HEAD)
     own = norm("self_attn_layer_norm", x)
     q, k, v = (linear(f"self_attn.{one}_proj", own).reshape(heads) for one in "qkv")
-    scores = jnp.einsum("bqhc,bkhc->bhqk", q / np.sqrt(HEAD), k)
+    scores = jnp.einsum("bqhc,bkhc->bhqk", q / math.sqrt(HEAD), k)
     weights = jax.nn.softmax(jnp.where(valid[:, None, None], scores, -jnp.inf))
     attended = jnp.einsum("bhqk,bkhc->bqhc", weights, v).reshape(x.shape)
     x = x + linear("self_attn.out_proj", attended)
@@ -204,7 +210,8 @@ class Whisper(Frontend):
       weights: a file of safetensors, a folder of them, or the name of a repository on the Hugging Face hub,
         as in "openai/whisper-base" (extra `hub`); by default the first two blocks of tiny.en, which come with
         the package.
-      revision: the commit of that repository; by default the latest.
+      revision: a branch, tag or commit of that repository, by default the latest commit; it becomes the
+        commit, so that configurations store that.
       layers: the blocks, counted from 1, before the encoder's last layer norm; 0 is the embedding.
       stride: positions of 20 ms that one frame is the mean of.
     """
@@ -216,7 +223,9 @@ class Whisper(Frontend):
     stride: int = 4
 
     def __post_init__(self) -> None:
-        encoder, _ = _read(self.weights, self.revision)
+        place, revision = self._located
+        object.__setattr__(self, "revision", revision)
+        encoder, _ = _read(place)
         if not self.layers or not all(0 <= layer <= encoder.depth for layer in self.layers):
             raise FrontendError(f"layers {self.layers}, expected some of 0 to {encoder.depth}")
         most = len(encoder.stem["embed_positions.weight"]) / POSITIONS
@@ -240,14 +249,18 @@ class Whisper(Frontend):
         return len(self.layers) * self._encoder.width
 
     @functools.cached_property
+    def _located(self) -> tuple[Path, str]:
+        return _locate(self.weights, self.revision)
+
+    @functools.cached_property
     def _encoder(self) -> Encoder:
-        encoder, _ = _read(self.weights, self.revision)
+        encoder, _ = _read(self._located[0])
         blocks = {name: weight[: max(self.layers)] for name, weight in encoder.blocks.items()}
         return encoder._replace(blocks=blocks)
 
     def description(self) -> dict[str, Any]:
         """Return what determines the features, the weights by their SHA-256."""
-        _, digest = _read(self.weights, self.revision)
+        _, digest = _read(self._located[0])
         own = {key: getattr(self, key) for key in ("seconds", "layers", "stride")}
         return {"sha256": digest, "dtype": "float16", **own}
 
@@ -267,16 +280,23 @@ class Whisper(Frontend):
             samples = np.zeros((len(length), min(limit, -(-length.max() // BUCKET) * BUCKET)), np.float32)
             for row, i in zip(samples, part, strict=False):
                 row[: lengths[i]] = recordings[i][: lengths[i]]
-            x = np.asarray(_extract(self._encoder, samples, length, self.layers, self.stride))
-            counts = -(-((length // HOP + 1) // 2) // self.stride)
+            x, counts = map(np.asarray, _extract(self._encoder, samples, length, self.layers, self.stride))
             for row, count, i in zip(x, counts, part, strict=False):
                 found[i] = row[:count]
         return found
 
+    def traceable(self, samples: Any, count: Any) -> tuple[Any, Any]:
+        """Return the features of one recording in JAX, rounded to float16 as those that are stored."""
+        x = samples[None].astype(np.float32)
+        features, frames = _extract(self._encoder, x, count[None], self.layers, self.stride)
+        return features[0], frames[0]
+
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
-def _extract(encoder: Encoder, samples: Array, length: Array, layers: tuple[int, ...], stride: int) -> Array:
-    """Return the features [B, T, F] float16 of zero-padded recordings."""
+def _extract(
+    encoder: Encoder, samples: Array, length: Array, layers: tuple[int, ...], stride: int
+) -> tuple[Array, Array]:
+    """Return the features [B, T, F] float16 of zero-padded recordings, and how many frames are theirs [B]."""
     frames = length // HOP
     each = encode(encoder, log_mel(samples, length, jnp.asarray(mel_filters(encoder.bands))), frames)
     x = jnp.concatenate([each[layer] for layer in layers], axis=-1)
@@ -286,14 +306,14 @@ def _extract(encoder: Encoder, samples: Array, length: Array, layers: tuple[int,
     grouped = jnp.where(valid[..., None], x, 0).reshape(len(x), count, stride, -1)
     valid_count = jnp.maximum(valid.reshape(len(x), count, stride).sum(2), 1)
     largest = float(jnp.finfo(jnp.float16).max)  # which blocks of large models exceed
-    return jnp.clip(grouped.sum(2) / valid_count[..., None], -largest, largest).astype(jnp.float16)
+    found = jnp.clip(grouped.sum(2) / valid_count[..., None], -largest, largest).astype(jnp.float16)
+    return found, -(-((frames + 1) // 2) // stride)
 
 
 @functools.lru_cache(maxsize=2)
-def _read(weights: str, revision: str) -> tuple[Encoder, str]:
+def _read(place: Path) -> tuple[Encoder, str]:
     """Return an encoder, and the SHA-256 of its weights in hexadecimal."""
-    place = Path(weights).expanduser() if weights else PACKAGED
-    encoder = read_encoder(place if place.exists() else _download(weights, revision))
+    encoder = read_encoder(place)
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(encoder):
         digest.update(np.ascontiguousarray(leaf).data)
@@ -310,13 +330,16 @@ def offline() -> Iterator[None]:
         _offline.reset(token)
 
 
-def _download(name: str, revision: str) -> Path:
-    """Return the folder of a repository on the Hugging Face hub, downloaded unless it is there already.
+def _locate(weights: str, revision: str) -> tuple[Path, str]:
+    """Return the file or folder of weights, and their revision: the commit if they are on the hub.
 
     Raises: FrontendError naming the weights.
     """
-    absent = f"--features.weights {name}: no such file or folder"
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+    place = Path(weights).expanduser() if weights else PACKAGED
+    if place.exists():
+        return place, revision
+    absent = f"--features.weights {weights}: no such file or folder"
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", weights):
         raise FrontendError(f"{absent}, expected one, or the name of a repository, as in openai/whisper-base")
     try:
         from huggingface_hub import snapshot_download
@@ -325,10 +348,12 @@ def _download(name: str, revision: str) -> Path:
         raise FrontendError(f"{absent}, {extra}") from error
     options: dict[str, Any] = {"revision": revision, "allow_patterns": ["*.safetensors"]}
     try:
-        return Path(snapshot_download(name, local_files_only=_offline.get(), **options))
+        place = Path(snapshot_download(weights, local_files_only=_offline.get(), **options))
     except Exception as error:  # the hub's own errors and those of its HTTP client
         if _offline.get():
-            raise FrontendError(f"{absent}, expected that repository to be downloaded before") from error
+            expected = f"expected revision {revision} of that repository to be downloaded before"
+            raise FrontendError(f"{absent}, {expected}") from error
         raise FrontendError(
-            f"--features.weights {name}: {error}, expected a repository of Whisper's"
+            f"--features.weights {weights}: {error}, expected a repository of Whisper's"
         ) from error
+    return place, place.name  # a snapshot is named by its commit

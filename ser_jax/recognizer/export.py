@@ -8,8 +8,9 @@ Both are made from one JAX function of a single window of 16 kHz mono sound, ful
     stablehlo   samples [n] float32, n = 120,000 for 7.5 s; count [] int32, how many of them are sound
     onnx        samples [n] float32 of any length; what is beyond the window is not used
 
-The log-mel front end is part of the file. Any other front end is not: the inputs are then its features [T, F]
-float32 and frames [] int32, how many of them are not padding.
+The front end is part of the file if it has a function `traceable`: log-mels, MFCCs, waveforms and Whisper's
+encoder. Any other cannot be, such as openSMILE's or one that reads files: the inputs are then its features
+[T, F] float32 and frames [] int32, how many of them are not padding.
 
 The outputs, for each task of K classes or numbers, are means over the seeds, as in `Estimate`:
 
@@ -19,7 +20,8 @@ The outputs, for each task of K classes or numbers, are means over the seeds, as
     <task>_attention     [S]  weights of the segments, which sum to 1; if there are several
 
 Outputs are NaN if an input is not finite or shorter than one frame. Log-mels are computed in float64, as in
-`logmel`, with the Fourier transform as a matrix product, since not every platform has it in float64.
+`logmel`. Whisper's features are rounded to float16 as in training and prediction, so that the file differs
+from the recogniser by a last digit of some of them, less than 1e-3 in probabilities.
 """
 
 import json
@@ -37,11 +39,11 @@ from jax.interpreters import partial_eval
 
 import ser_jax
 from ser_jax.errors import UserError
-from ser_jax.features import FLOOR, HOP, OFFSET, RATE, WINDOW, LogMel, filterbank, frame_count, hann
+from ser_jax.features import OFFSET, RATE, WINDOW
 from ser_jax.io import atomic_file
 from ser_jax.recognizer.recognizer import Recognizer
 from ser_jax.recognizer.trained import VERSION, Trained, predict
-from ser_jax.shapes import Array, Float32, Float64, Int32
+from ser_jax.shapes import Array, Float32, Int32
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # for which the StableHLO is lowered
 OPSET = 18  # of ONNX
@@ -91,7 +93,10 @@ def to_stablehlo(model: Trained) -> bytes:
 
 
 def to_onnx(model: Trained) -> bytes:
-    """Return the ONNX file of a recogniser; ExportError if a network computes what `TRANSLATIONS` lacks."""
+    """Return the ONNX file of a recogniser.
+
+    Raises: ExportError if it computes what `TRANSLATIONS` lacks, or takes more than protobuf's 2 GB.
+    """
     import onnx
 
     function, inputs = exported(model)
@@ -100,7 +105,7 @@ def to_onnx(model: Trained) -> bytes:
         traced, shapes = jax.make_jaxpr(function, return_shape=True)(*inputs)
         jaxpr, _ = partial_eval.dce_jaxpr(traced.jaxpr, [True] * len(shapes), instantiate=True)
         arguments: list[Value] = list(names)
-        if type(model.frontend) is LogMel:
+        if hasattr(model.frontend, "traceable"):
             arguments = graph.fit_samples(*inputs[0].shape)
             names, inputs = ["samples"], (jax.ShapeDtypeStruct(("n",), jnp.float32),)
         results = graph.translate(jaxpr, traced.consts, arguments)
@@ -124,12 +129,16 @@ def to_onnx(model: Trained) -> bytes:
     )
     about = {"rate": RATE, "names": {name: own.names for name, own in model.tasks.items()}}
     make.set_model_props(proto, {k: json.dumps(v) for k, v in {**about, "facts": model.facts}.items()})
-    return proto.SerializeToString(deterministic=True)
+    content: bytes = proto.SerializeToString(deterministic=True)
+    if len(content) > (most := onnx.checker.MAXIMUM_PROTOBUF):
+        raise ExportError(f"{len(content) / 1e9:.2f} GB of ONNX, expected {most / 1e9:.2f} GB at most")
+    return content
 
 
 def exported(model: Trained) -> tuple[Callable[..., dict[str, jax.Array]], tuple[Any, ...]]:
     """Return the function that is exported, to be traced with float64 enabled, and its inputs' types."""
     frontend = model.frontend
+    traceable: Any = getattr(frontend, "traceable", None)
 
     def from_features(features: Float32[Array, "T F"], frames: Int32[Array, ""]) -> dict[str, jax.Array]:
         valid = jnp.arange(frontend.frames)[:, None] < frames
@@ -145,40 +154,32 @@ def exported(model: Trained) -> tuple[Callable[..., dict[str, jax.Array]], tuple
         return {name: jnp.where(is_usable, value, jnp.nan) for name, value in found.items()}
 
     def from_samples(samples: Float32[Array, " n"], count: Int32[Array, ""]) -> dict[str, jax.Array]:
-        sound = jnp.where(jnp.arange(len(samples)) < count, samples, 0).astype(jnp.float64)
+        count = jnp.minimum(count, len(samples))
+        valid = jnp.arange(len(samples)) < count
+        sound = jnp.where(valid, samples, 0).astype(jnp.float64)
         mean, power = sound.sum() / count, (sound**2).sum() / count
-        level = _logmel(jnp.where(mean**2 > OFFSET**2 * power, samples - mean, samples))  # remove_offset
-        frames = jnp.where(count < WINDOW, 0, frame_count(count)).clip(0, len(level))
-        padded = jnp.pad(level, [(0, frontend.frames - len(level)), (0, 0)])
+        is_offset = valid & (mean**2 > OFFSET**2 * power)  # remove_offset
+        features, frames = traceable(jnp.where(is_offset, sound - mean, sound), count)
+        features = features[: frontend.frames].astype(jnp.float32)
+        padded = jnp.pad(features, [(0, frontend.frames - len(features)), (0, 0)])
+        is_usable = (count >= WINDOW) & jnp.isfinite(power)
+        frames = jnp.where(is_usable, jnp.minimum(frames, len(features)), 0)
         return from_features(padded, frames.astype(jnp.int32))
 
-    is_logmel, number = type(frontend) is LogMel, jax.ShapeDtypeStruct((), jnp.int32)
-    shape = (round(frontend.seconds * RATE),) if is_logmel else (frontend.frames, frontend.dims)
-    function = from_samples if is_logmel else from_features
+    shape = (round(frontend.seconds * RATE),) if traceable else (frontend.frames, frontend.dims)
+    function = from_samples if traceable else from_features
     function.__name__ = "demonstration" if model.facts.get("synthetic") else "recogniser"
-    return function, (jax.ShapeDtypeStruct(shape, jnp.float32), number)
-
-
-def _logmel(samples: Float64[Array, " n"]) -> Float32[Array, "t F"]:
-    """Return `features.logmel` as float32, computed in float64; not finite if the samples are not."""
-    hop, window, count = HOP, WINDOW, frame_count(len(samples))
-    hops = jnp.pad(samples, (0, -len(samples) % hop)).reshape(-1, hop)
-    framed = jnp.concatenate([hops[i : i + count] for i in range(-(-window // hop))], axis=1)[:, :window]
-    spectrum = np.fft.rfft(np.diag(hann()))  # a frame times it is its windowed spectrum
-    filters = filterbank().toarray().T
-    parts = jnp.dot(framed, np.concatenate([spectrum.real, spectrum.imag], axis=1), precision="highest")
-    energy = jnp.dot(parts**2, np.concatenate([filters, filters]), precision="highest")
-    audible = jnp.where(energy < FLOOR, FLOOR, energy)  # maximum hides NaN in some runtimes
-    return (10 * jnp.log10(audible)).astype(jnp.float32)
+    return function, (jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((), jnp.int32))
 
 
 def _description(model: Trained) -> str:
     text = f"Speech emotion recognition: {', '.join(model.tasks)} from one window of sound. "
-    if type(model.frontend) is LogMel:
+    if hasattr(model.frontend, "traceable"):
         text += f"Input: mono sound, {RATE} Hz, full scale from -1 to 1, at least {WINDOW} "
         text += f"samples; those beyond {model.frontend.seconds:g} s are not used."
     else:
-        text += f"Inputs: padded features ({model.frontend.name}), and how many frames are not padding."
+        text += f"Inputs: padded features ({model.frontend.name}), which this file cannot compute from "
+        text += "samples, and how many frames are not padding."
     if model.facts.get("synthetic"):
         text += " A demonstration, trained on synthetic speech: its results mean nothing for people."
     return text
@@ -203,6 +204,7 @@ OPERATORS = {  # that mean the same in JAX and ONNX, all elementwise
 }  # fmt: skip
 COMPOUNDS: dict[str, Callable[..., Any]] = {  # primitives in terms of others
     "clamp": lambda low, x, high: jnp.minimum(jnp.maximum(x, low), high),
+    "erfc": lambda x: 1 - jax.lax.erf(x),
     "expm1": lambda x, **_: jnp.exp(x) - 1,
     "is_finite": lambda x: jnp.abs(x) < jnp.inf,
     "integer_pow": lambda x, y: jnp.pow(x, jnp.asarray(y, x.dtype)),
@@ -276,6 +278,8 @@ class Graph:
         if name == "cond" and not isinstance(inputs[0], str):
             inner = params["branches"][int(inputs[0])]
             return self.translate(inner.jaxpr, inner.consts, inputs[1:])
+        if name == "scan":
+            return self._unroll(equation, inputs)
         types = [atom.aval.dtype for atom in (*equation.invars, *equation.outvars)]
         sizes = [value.size for value in inputs if not isinstance(value, str)]
         if len(sizes) == len(inputs) and equation.outvars[0].aval.size <= max(FOLDED, *sizes, 0):
@@ -297,9 +301,26 @@ class Graph:
             return [self.cast(self.add("Cast", result, to=rounding), np.float32)]
         return result if isinstance(result, list) else [result]
 
+    def _unroll(self, scan: Any, inputs: list[Any]) -> list[Value]:
+        """Append the steps of a scan one after another."""
+        params, body = scan.params, scan.params["jaxpr"]
+        if params["reverse"]:
+            raise _untranslated("a scan in reverse")
+        first, carried = params["num_consts"], params["num_carry"]
+        fixed, carry, rows = inputs[:first], inputs[first:][:carried], inputs[first + carried :]
+        kinds = [atom.aval for atom in scan.outvars[carried:]]
+        stacked: list[list[Value]] = [[np.zeros((0, *it.shape[1:]), it.dtype)] for it in kinds]  # of no steps
+        for i in range(params["length"]):
+            own = [self.add("Gather", x, np.array(i), axis=0) if isinstance(x, str) else x[i] for x in rows]
+            results = self.translate(body.jaxpr, body.consts, [*fixed, *carry, *own])
+            carry = results[:carried]
+            for column, value in zip(stacked, results[carried:], strict=True):
+                column.append(self.add("Unsqueeze", value, [0]))
+        return [*carry, *(self.add("Concat", *column, axis=0) for column in stacked)]
+
 
 def _untranslated(what: str) -> ExportError:
-    return ExportError(f"the networks compute {what}, which ONNX export does not translate; StableHLO does")
+    return ExportError(f"the recogniser computes {what}, which ONNX export cannot translate; StableHLO can")
 
 
 def _shape(it: Any, i: int = 0) -> tuple[int, ...]:
@@ -365,6 +386,12 @@ def _slice(graph: Graph, it: Any, x: Value) -> str:
     return graph.add("Slice", x, starts, ends, range(len(starts)), steps or [1] * len(starts))
 
 
+def _reversed(graph: Graph, it: Any, x: Value) -> str:
+    axes = it.params["dimensions"]
+    backwards, beyond = [-1] * len(axes), [np.iinfo(np.int64).min] * len(axes)
+    return graph.add("Slice", x, backwards, beyond, axes, backwards)
+
+
 def _gather(graph: Graph, it: Any, x: Value, indices: Value) -> str:
     """Gather from the flattened operand; indices outside it are clipped, whatever the mode."""
     numbers, shape, result = it.params["dimension_numbers"], _shape(it), it.outvars[0].aval.shape
@@ -420,6 +447,7 @@ TRANSLATIONS: dict[str, Callable[..., Value | list[Value]]] = {
     "reduce_sum": _reduction("ReduceSum"),
     "rem": lambda graph, _, a, b: graph.add("Mod", a, b, fmod=1),
     "reshape": _reshape,
+    "rev": _reversed,
     "scatter": _whole,
     "select_n": lambda graph, _, which, *cases: graph.add("Where", which, *cases[::-1]),
     "slice": _slice,

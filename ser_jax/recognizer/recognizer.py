@@ -218,8 +218,9 @@ class Recognizer:
         return bool(self.model.facts.get("synthetic"))
 
     def compile(self) -> None:
-        """Compile the networks now rather than for the first recording; takes a second or so."""
-        self.window(np.zeros(WINDOW, np.float32))
+        """Compile the networks now rather than for the first recording; takes a second or several."""
+        for length in range(self._length, 0, -RATE):  # some features are compiled for several lengths
+            self.window(np.zeros(max(length, WINDOW), np.float32))
 
     def __call__(self, sound: Any, rate: float | None = None, hop: float | None = None) -> Prediction:
         """Predict a recording.
