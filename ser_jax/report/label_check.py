@@ -33,11 +33,11 @@ LEVEL = 0.05
 SHOWN = 5  # speakers and utterances of a pair that the table names
 NOTE = (
     "Models of the other corpora rank the utterances of a corpus by the difference of their outputs for two "
-    "classes. AUC: of two utterances of a speaker, how often that of the first class ranks higher. p: test "
-    "over clusters of speakers that this is half or more on other speakers, with Holm's correction for all "
-    "pairs of classes of the corpus; * marks values up to 0.05. Of a corpus without any, the pair of lowest "
-    "AUC is shown. Clusters: with a speaker of both classes. Least p: the lowest that is possible, pairs / "
-    "2^clusters; ? marks an AUC below 0.5 of so few clusters that it is above 0.05."
+    "classes. AUC: the probability that of two utterances of a speaker, one of each class, that of the first "
+    "ranks higher. p: test that this is 0.5 or more on other speakers, over the clusters of speakers with "
+    "both classes, with Holm's correction for all pairs of classes of the corpus; * marks values up to 0.05, "
+    "which contradict the labels. Of a corpus without any, the pair of lowest AUC is shown. Least p: what a "
+    "corrected p cannot be below, pairs / 2^clusters; ? marks an AUC below 0.5 where this is above 0.05."
 )
 WORST = "In brackets: what a speaker or an utterance adds to AUC - 0.5, the lowest first."
 
@@ -177,7 +177,7 @@ def parts(results: Results) -> list[str | Table]:
             if pair.contradicted:
                 worst.append([*start, _named(pair.speakers), _named(pair.utterances)])
     return [
-        Table("Classes as models of other corpora rank them", lines, NOTE),
+        Table("Labels, judged by models of other corpora", lines, NOTE),
         *(f"No speaker of {name} has two of the classes." for name, each in judged.items() if not each),
         *([Table("What contradicts the labels", worst, WORST)] if worst[1:] else []),
     ]
