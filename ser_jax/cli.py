@@ -118,7 +118,7 @@ def audit(
     """Decode all recordings of a database and report problems: `ser-jax audit emodb --source emodb`.
 
     Or train models of prepared corpora and check the labels of another by them:
-    `ser-jax audit emodb --against ravdess savee nemo`. That takes TIME for each corpus.
+    `ser-jax audit emodb --against ravdess savee nemo`. That takes about a minute.
 
     Args:
       against: Names of the corpora whose models judge; all are prepared with the same front end.
