@@ -110,7 +110,7 @@ def synthesize(
 
 
 def audit(
-    database: Annotated[Positional[str], arg(help=f"One of {', '.join(DATABASES)}, or a corpus's name.")],
+    database: Annotated[Positional[str], arg(help=f"{NAMES} With --against, a corpus.")],
     source: Annotated[Path | None, arg(help=SOURCE)] = None, options: Options = READING,
     workers: Workers = None, against: tuple[str, ...] = (), features: Features = "logmel",
     frontend: FrontendFields = LOGMEL, data_dir: DataDir = None, json: Json = False,

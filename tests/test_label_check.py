@@ -191,15 +191,3 @@ def test_the_experiment_judges_every_corpus_and_its_files_can_be_verified(synthe
     ran(["python", "-m", "experiments.verify", tmp_path])
     (tmp_path / "labels.md").write_text("")
     assert "labels.md: DIFFERS" in "".join(ran(["python", "-m", "experiments.verify", tmp_path], 1))
-
-
-@pytest.mark.parametrize(
-    ("flags", "sentence"),
-    [
-        ((), "neither --source nor --against"),
-        (("--source", "x", "--against", "y"), "both --source and --against"),
-    ],
-)
-def test_an_audit_is_of_a_database_or_of_a_corpus(flags, sentence, capsys):
-    assert cli.main(["audit", "emodb", *flags]) == 2
-    assert f"ser-jax: {sentence}, expected" in capsys.readouterr().err
