@@ -36,8 +36,9 @@ NOTE = (
     "classes. AUC: the probability that of two utterances of a speaker, one of each class, that of the first "
     "ranks higher. p: test that this is 0.5 or more on other speakers, over the clusters of speakers with "
     "both classes, with Holm's correction for all pairs of classes of the corpus; * marks values up to 0.05, "
-    "which contradict the labels. Of a corpus without any, the pair of lowest AUC is shown. Least p: what a "
-    "corrected p cannot be below, pairs / 2^clusters; ? marks an AUC below 0.5 where this is above 0.05."
+    "which contradict the labels. Of a corpus without any, the pair of lowest AUC is shown. Least p: pairs / "
+    "2^clusters, below which the smallest corrected p of a corpus cannot be; ? marks an AUC below 0.5 where "
+    "this is above 0.05."
 )
 WORST = "In brackets: what a speaker or an utterance adds to AUC - 0.5, the lowest first."
 
@@ -73,15 +74,9 @@ def settings(config: Config, judged: Collection[str] = ()) -> list[Setting]:
         others = tuple(other for other in config.corpora if other != name)
         sides = [known[name]], [known[other] for other in others]
         emotions = tuple(sorted(_shared(canonical, *sides) - {""}))
-        tasks = (
-            [Categorical("emotion", emotions)]
-            if len(emotions) > 1
-            else [
-                task
-                for task in config.tasks
-                if task.class_names and _shared(task.labels, *sides) >= {*range(task.outputs)}
-            ]
-        )
+        chosen = (Categorical("emotion", emotions),) if len(emotions) > 1 else config.tasks
+        classes = [task for task in chosen if task.class_names]
+        tasks = [task for task in classes if _shared(task.labels, *sides) >= {*range(task.outputs)}]
         if not tasks:
             raise ExperimentError(
                 f"{name} shares {len(emotions)} emotions with {', '.join(others)}, expected two or more, or "
