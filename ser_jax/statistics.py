@@ -269,7 +269,15 @@ def ranking_test(scores: ArrayLike, first: ArrayLike, speaker: ArrayLike, cluste
     whole cluster. So p is never below 2^-S: 0.0625 for 4 clusters, 0.002 for 9.
 
     If labels are random within speakers, all signs are equally likely, and p <= a has a probability of at
-    most a.
+    most a. Of 1,000 simulated corpora each (4 classes, 5 utterances of each by every speaker, whose biases
+    differ), p <= 0.05 after Holm's correction over the 6 pairs in
+
+        speakers                                      4     7     9     15
+        any pair, all AUCs 0.5, %                   0.0   4.9   5.8    4.1
+        any pair, AUCs of speakers around 0.5, %    0.0   4.0   4.2    3.0
+        any pair, AUC 0.68, %                       0.0   0.0   0.0    0.0
+        a swapped pair, AUC 0.32, %                 0.0  22.5  33.1   65.5
+        a swapped pair, AUC 0.17, %                 0.0  72.3  92.7  100.0
 
     Args:
       scores: [M] numbers.
