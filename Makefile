@@ -12,6 +12,8 @@ DEMO := results/demo
 MODEL := results/model
 MEASURED := docs/measured
 EIGHT := ravdess emodb savee nemo korean casia urdu emotale_da
+JUDGE := --features whisper --model probe --protocol.most 300 --protocol.standardize corpus --train.optimizer adamw \
+    --train.weight-decay 0.01 --epochs 30 --seeds 1
 
 define synthesize
 $(BIN)/ser-jax synthesize $(1)/speech $(2)
@@ -63,7 +65,8 @@ docs: $(VENV)/tools
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs . build/docs
 	@echo build/docs/docs/index.html
 
-figures: $(VENV)/installed  # hours; $(EIGHT) must be prepared, also with whisper; SER_JAX_WHISPER is a folder of tiny.en
+figures: $(VENV)/installed  # hours; $(EIGHT) must be prepared, also with whisper, and korean_swapped, with anger and sadness swapped;
+# SER_JAX_WHISPER is a folder of tiny.en
 	$(call measure,table2 --corpora ravdess emodb --adapted corpus speaker --baselines level duration \
 	    --out results/table2,table2)
 	$(foreach name,english_1308 learning_curve related, \
@@ -75,6 +78,8 @@ figures: $(VENV)/installed  # hours; $(EIGHT) must be prepared, also with whispe
 	$(call measure,transfer --corpora $(EIGHT) --features whisper --model probe --protocol.most 300 \
 	    --adapted corpus speaker --train.optimizer adamw --train.weight-decay 0.01 --epochs 30 --seeds 1 \
 	    --out results/transfer,transfer)
+	$(call measure,label_check --corpora $(EIGHT) $(JUDGE) --out results/label_check,label_check)
+	$(call measure,label_check --corpora $(subst korean,korean_swapped,$(EIGHT)) $(JUDGE) --out results/label_check_swapped,label_check_swapped)
 	$(call measure,encoder --weights $(SER_JAX_WHISPER),encoder)
 	$(call measure,tuning --corpora ravdess emodb --seeds 1 --out results/tuning,tuning)
 	$(foreach mode,none train corpus speaker, \

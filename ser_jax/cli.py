@@ -45,8 +45,10 @@ def _number(kind: Callable[[str], float], least: float, most: float, unit: str =
 
 
 # Flags that several commands have.
-Database = Annotated[Positional[str], arg(help=f"One of {', '.join(DATABASES)}.")]
-Source = Annotated[Path, arg(help="Folder of the database, or the CSV file of a manifest.")]
+NAMES = f"One of {', '.join(DATABASES)}."
+Database = Annotated[Positional[str], arg(help=NAMES)]
+SOURCE = "Folder of the database, or the CSV file of a manifest."
+Source = Annotated[Path, arg(help=SOURCE)]
 Workers = Annotated[int | None, _number(int, 1, 1024), arg(help="Processes; all cores by default.")]
 DataDir = Annotated[Path | None, arg(help="$TFDS_DATA_DIR or ~/tensorflow_datasets by default.")]
 LabelRule = Annotated[Rule, arg(help="How annotations become classes.")]
@@ -108,16 +110,36 @@ def synthesize(
 
 
 def audit(
-    database: Database, source: Source, options: Options = READING, workers: Workers = None,
-    json: Json = False,
+    database: Annotated[Positional[str], arg(help=f"{NAMES} With --against, a corpus.")],
+    source: Annotated[Path | None, arg(help=SOURCE)] = None, options: Options = READING,
+    workers: Workers = None, against: tuple[str, ...] = (), features: Features = "logmel",
+    frontend: FrontendFields = LOGMEL, data_dir: DataDir = None, json: Json = False,
 ) -> int:  # fmt: skip
-    """Decode all recordings of a database and report problems: `ser-jax audit emodb --source emodb`."""
-    from ser_jax.data import audit
+    """Decode all recordings of a database and report problems: `ser-jax audit emodb --source emodb`.
 
+    Or train models of prepared corpora and check the labels of another by them:
+    `ser-jax audit emodb --against ravdess savee nemo`. That takes about a minute.
+
+    Args:
+      against: Names of the corpora whose models judge; all are prepared with the same front end.
+    """
     shutdown.raise_on_interrupt()
-    found = audit.audit(database, source, workers, **options.given())
-    print(encoding.dumps(found, indent=2) if json else audit.table(found))
-    return 1 if found["refused"] else 0
+    if source is not None and not against:
+        from ser_jax.data import audit
+
+        found = audit.audit(database, source, workers, **options.given())
+        print(encoding.dumps(found, indent=2) if json else audit.table(found))
+        return 1 if found["refused"] else 0
+    if source is not None or not against:
+        both = "both --source and --against" if against else "neither --source nor --against"
+        raise UserError(f"{both}, expected where a database is, or what judges a prepared corpus")
+    from ser_jax.report import label_check, tables
+
+    judged = label_check.audit(database, against, data_dir, frontend)
+    pairs = label_check.as_json(judged)
+    table = tables.markdown(judged.synthetic, label_check.parts(judged)).rstrip("\n")
+    print(encoding.dumps(pairs, indent=2) if json else table)
+    return int(any(pair["contradicted"] for each in pairs.values() for pair in each))
 
 
 def prepare(

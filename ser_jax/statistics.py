@@ -23,6 +23,7 @@ from ser_jax import metrics
 
 BLOCK = 1 << 20  # numbers held at once, 8 MiB
 ROUNDING = 1e-12  # smaller differences of scores are 0
+FLIPS = 1 << 14  # choices of signs that are tried, at most
 LEAST = {"UAR": 0.0, "CCC": -1.0}  # of each metric
 
 
@@ -243,6 +244,74 @@ def speaker_interval(
         ends = drawn(np.ones((1, speakers)))[0] + reach * draws.std() * np.array([-1, 1])
         return Interval(*np.clip(ends, LEAST[metric], 1.0).tolist())
     return Interval(*np.quantile(draws, [ndtr(-reach), ndtr(reach)]).tolist())
+
+
+class Ranking(NamedTuple):
+    """How utterances of two classes rank by a score within speakers, see `ranking_test`."""
+
+    auc: float  # NaN if nobody has both classes
+    p: float  # NaN likewise
+    clusters: int  # of speakers who met, some of whom have both classes
+    parts: np.ndarray  # [M] what each utterance adds to `auc` - 0.5
+
+
+def ranking_test(scores: ArrayLike, first: ArrayLike, speaker: ArrayLike, cluster: ArrayLike) -> Ranking:
+    """Test whether utterances of a first class score lower than those of a second.
+
+    The AUC of a speaker is the probability that an utterance of the first class scores higher than one of
+    the second, ties counted half. That of all is the mean over speakers, weighted by m n / (m + n), where m
+    and n are their utterances of the two classes (as in van Elteren's test). Utterances of different
+    speakers are not compared, so that no voice or microphone is taken for a class.
+
+    The null hypothesis is an AUC of 0.5 or more on other speakers: what a cluster of speakers adds to it is
+    as likely positive as negative, or more likely. p is the share of the 2^S choices of the clusters' signs,
+    or of `FLIPS` drawn ones, that yield no higher AUC; a sign is changed by swapping the classes in the
+    whole cluster. So p is never below 2^-S: 0.0625 for 4 clusters, 0.002 for 9.
+
+    If labels are random within speakers, all signs are equally likely, and p <= a has a probability of at
+    most a. Of 1,000 simulated corpora each (4 classes, 5 utterances of each by every speaker, whose biases
+    differ), p <= 0.05 after Holm's correction over the 6 pairs in
+
+        speakers                                      4     7     9     15
+        any pair, all AUCs 0.5, %                   0.0   4.9   5.8    4.1
+        any pair, AUCs of speakers around 0.5, %    0.0   4.0   4.2    3.0
+        any pair, AUC 0.68, %                       0.0   0.0   0.0    0.0
+        a swapped pair, AUC 0.32, %                 0.0  22.5  33.1   65.5
+        a swapped pair, AUC 0.17, %                 0.0  72.3  92.7  100.0
+
+    Args:
+      scores: [M] numbers.
+      first: [M] bool, whether an utterance is of the first class.
+      speaker, cluster: [M] names of the speakers and of the sets of speakers who met.
+    References: van Elteren, "On the combination of independent two-sample tests of Wilcoxon", Bull. Inst.
+      Int. Stat. 37 (1960).
+
+    >>> found = ranking_test([1, 2, 3, 4], [True, False, True, False], ["a", "a", "b", "b"], [0, 0, 1, 1])
+    >>> found.auc, found.p  # lower in both of two clusters
+    (0.0, 0.25)
+    """
+    scores, first, speaker = np.asarray(scores), np.asarray(first), np.asarray(speaker)
+    parts, weight = np.zeros(len(scores)), np.zeros(len(scores))
+    for who in np.unique(speaker):
+        one, other = (np.flatnonzero((speaker == who) & (first == is_first)) for is_first in (True, False))
+        size = len(one) + len(other)
+        higher = np.sign(scores[one, None] - scores[None, other]) / (4 * size)
+        parts[one], parts[other] = higher.sum(axis=1), higher.sum(axis=0)
+        weight[one] = len(other) / size
+    number = np.unique(cluster, return_inverse=True)[1]
+    if not weight.any():
+        return Ranking(np.nan, np.nan, 0, parts)
+    parts /= weight.sum()
+    each = np.bincount(number, parts)[np.bincount(number, weight) > 0]
+    count, most = len(each), parts.sum() + ROUNDING
+    if (every := 2**count) <= FLIPS:
+        signs = 1 - 2 * (np.arange(every)[:, None] >> np.arange(count)[None, :] & 1)
+        p = np.mean(signs @ each <= most)
+    else:
+        rng = np.random.default_rng(0)
+        draws = (rng.choice([-1, 1], (rows, count)) @ each <= most for rows in _blocks(FLIPS, count))
+        p = (1 + sum(map(np.sum, draws))) / (1 + FLIPS)
+    return Ranking(0.5 + float(parts.sum()), float(p), count, parts)
 
 
 def holm(p: ArrayLike) -> np.ndarray:

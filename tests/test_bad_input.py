@@ -199,6 +199,9 @@ PREPARE --beam-runner DirectRunner --beam-options runner=FlinkRunner => expected
 prepare emodb --source emodb --data-dir data --name tiny => was prepared by manifest from another source
 audit emodb --source emodb --worker 2 => Perhaps you meant: --workers
 audit manifest --source /dev/zero => /dev/zero: not a regular file, expected a manifest
+audit emodb => neither --source nor --against, expected
+audit tiny --against tny --data-dir data => no corpus 'tny' in data, found tiny; did you mean 'tiny'?
+audit tiny --source x --against y => both --source and --against, expected
 audit iemocap --source RECOLA => RECOLA: no Session1 to Session5 in it or in a folder of it
 synthesize {speech|speech/a.wav} => {}: exists and is not empty, expected a new or an empty folder
 synthesize {speech/a.wav/x|/proc/new/x} => {}: cannot be written (
@@ -263,6 +266,7 @@ report | damage => no damage/config.json (did you mean damaged?); expected a fol
 {report|verify} | damaged => damaged/config.json is not an experiment's, expected a JSON object
 {monolingual|multilingual|crosslingual|finetuning|english_1308} | NOWHERE => no corpus 'nowhere' in data
 {tuning|learning_curve|related|attention_over_time} | NOWHERE => no corpus 'nowhere' in data, found tiny
+label_check | NOWHERE => no corpus 'nowhere' in data, found tiny
 monolingual | --corpora tiny --data-dir data --out new => corpus tiny has
 attention_over_time | PAIR --out new --model probe => network Probe has 1 segment, expected one with attention
 tuning | PAIR --out new --model probe => network Probe has no kernel and pool, expected one with both

@@ -12,7 +12,7 @@ from ser_jax.errors import ResultsError
 from ser_jax.experiment.config import differences
 from ser_jax.experiment.results import PROTOCOL, Predictions, note, read_document, run_lock
 from ser_jax.io import markdown_table
-from ser_jax.report import attention, figures, tables
+from ser_jax.report import attention, figures, label_check, tables
 from ser_jax.report.figures import Chart
 from ser_jax.report.tables import Results, Row
 
@@ -70,6 +70,8 @@ def page(results: Results) -> str:
         sections[re.sub(r"_|(?<=[a-z])(?=\d)", " ", name).capitalize()] = parts
     if shares := attention.read(results.out):
         sections["Attention"] = [attention.summary(shares), _gallery(figures.attention(shares))]
+    if label_check.pairs(results):
+        sections["Labels"] = label_check.parts(results)
     network = figures.networks(results)
     protocol = {name: part for name, part in results.document.items() if name not in ("settings", "tables")}
     protocol["folds"] = {
@@ -173,6 +175,8 @@ def verify(out: Path) -> list[str]:
         expected |= _text_files(results, name, results.rows(shown["settings"]))
     if shares := attention.read(out):
         expected["attention.md"] = tables.markdown(results.synthetic, [attention.summary(shares)])
+    if label_check.pairs(results):
+        expected["labels.md"] = tables.markdown(results.synthetic, label_check.parts(results))
     wrong = []
     for cell in dict.fromkeys(cell for shown in noted.values() for cell in shown["cells"]):
         if cell not in results.known:

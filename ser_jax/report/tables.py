@@ -607,7 +607,7 @@ def differences(results: Results, rows: Sequence[Row]) -> list[list[str]]:
     for one, other, difference, p, p_holm, clusters in results.comparisons(rows):
         signed = ("+" if difference >= 0 else "") + number(one, difference)
         mark = "" if not p_holm < 0.05 else " ?" if clusters < FEWEST else " *"
-        p_values = _p(p), _p(p_holm) + mark
+        p_values = p_value(p), p_value(p_holm) + mark
         lines.append([heading(results, one), names[one.slug], names[other.slug], signed, *p_values])
     return lines
 
@@ -639,5 +639,6 @@ def _range(row: Row, low: float, high: float) -> str:
     return "?" if math.isnan(low) else f"{number(row, low)}, {number(row, high)}"
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """Return a p-value as tables show it."""
     return "?" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"

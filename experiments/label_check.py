@@ -1,0 +1,16 @@
+"""Check the labels of every corpus by models of all others.
+
+    python -m experiments.label_check --corpora ravdess emodb savee nemo --features whisper --model probe
+
+Two classes whose labels are swapped are ranked the wrong way round by models of the other corpora. All
+corpora are judged in turn; `ser-jax audit NAME --against CORPORA` judges one.
+"""
+
+from ser_jax.shutdown import start_program
+
+if __name__ == "__main__":
+    start_program()
+    from ser_jax.experiment.command import main
+    from ser_jax.report.label_check import NAME, analyse, settings
+
+    main(__doc__, NAME, settings, after=analyse)
