@@ -46,8 +46,8 @@ def _concrete(info: StructTypeInfo) -> Any:
     return StructConstructorSpec(functools.partial(spec.instantiate, **kept), fields)
 
 
-def _one_of(kind: str) -> Any:
-    return arg(name=kind, help=f"{', '.join(KINDS[kind][0])}, or module:Name; the first by default.")
+def _one_of(kind: str, more: str = "") -> Any:
+    return arg(name=kind, help=f"{', '.join(KINDS[kind][0])}, or module:Name{more}; the first by default.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Names:
       accept_changed_code: continue results whose code was changed since.
     """
 
-    tasks: Annotated[tuple[str, ...] | None, _one_of("tasks")] = None
+    tasks: Annotated[tuple[str, ...] | None, _one_of("tasks", ", or several joined by +")] = None
     features: Annotated[str | None, _one_of("features")] = None
     model: Annotated[str | None, _one_of("model")] = None
     augment: Annotated[str | None, _one_of("train.augment")] = None
