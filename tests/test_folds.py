@@ -103,6 +103,14 @@ def test_as_many_folds_as_separate_speakers(speakers):
             np.testing.assert_array_equal(getattr(fewer, part), getattr(own, part))
 
 
+def test_twenty_four_actors_make_six_folds_of_four():
+    """As in RAVDESS: two women and two men each, and the other twenty train."""
+    corpus = people("m f " * 12)
+    for fold in folds(corpus, 6, dev="none"):
+        assert sorted(corpus.sex[fold.test]) == ["female"] * 2 + ["male"] * 2
+        assert len(fold.train) == 20
+
+
 @given(sessions=st.integers(2, 12), speakers=st.integers(1, 3))
 def test_nobody_need_develop(sessions, speakers):
     """Then all that is not tested trains, and two groups of speakers are enough."""

@@ -265,7 +265,7 @@ def test_the_other_scores_of_a_task_stand_beside_its_headline(out):
     # Those of a task of one's own are known by what it returned.
     names = {"other_scores": ("calm", "wild"), "others": np.array([[0.5, np.nan], [0.7, np.nan]])}
     stored.write_predictions(out, dataclasses.replace(predicted(), **names))
-    assert "| calm 60.0, wild ? |" in text(out, "monolingual")
+    assert "| calm 60.0, wild ? " in text(out, "monolingual")
 
 
 def test_a_table_says_if_seeds_make_no_difference(out):

@@ -28,8 +28,8 @@ SHORT = {
 WRITTEN = ".md, .csv, .tex, .png, .svg, report.html, config.json, predictions, training, models"
 
 
-def _one_of(kind: str, or_else: str = "or module:Name") -> Any:
-    return arg(name=kind, help=f"{', '.join(KINDS[kind][0])}, {or_else}; the first by default.")
+def _one_of(kind: str, more: str = "") -> Any:
+    return arg(name=kind, help=f"{', '.join(KINDS[kind][0])}, or module:Name{more}; the first by default.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Names:
       accept_changed_code: continue results whose code was changed since.
     """
 
-    tasks: Annotated[tuple[str, ...] | None, _one_of("tasks")] = None
-    features: Annotated[str | None, _one_of("features", "module:Name, or several with +")] = None
+    tasks: Annotated[tuple[str, ...] | None, _one_of("tasks", ", or several joined by +")] = None
+    features: Annotated[str | None, _one_of("features", ", or several joined by +")] = None
     model: Annotated[str | None, _one_of("model")] = None
     augment: Annotated[str | None, _one_of("train.augment")] = None
     objective: Annotated[str | None, _one_of("train.objective")] = None

@@ -143,7 +143,7 @@ def _check_cell(setting: Setting, pool: Pool, planned: list[RunSpec], cell: Cell
 def _check_part(pool: Pool, task: Task, fold: int, part: str, rows: np.ndarray) -> None:
     """Raise ExperimentError if a part of a run lacks a class of a task, or labels at all."""
     classes, labels = task.class_names, pool.labels(task)
-    rows = rows[labelled(labels)[rows]]
+    rows = rows[labelled(labels[rows])]
     if len(rows) < (1 if classes else 2):
         wanted = "all classes" if classes else "at least two"
         raise ExperimentError(
