@@ -8,7 +8,8 @@ all others train. Rows named monolingual_speaker use the statistics of each spea
 others those of the training utterances. Any flag replaces the defaults of this experiment:
 
     --corpora savee casia ravdess --tasks categories --folds 6 --protocol.dev none
-    --features whisper --model probe --adapted speaker
+    --features whisper+ --features.pooled --model probe --adapted speaker
+    --train.optimizer sgd --train.batch 256 --train.weight-decay 3 --epochs 30
 """
 
 from ser_jax.experiment import start
