@@ -9,7 +9,7 @@ others those of the training utterances. Any flag replaces the defaults of this 
 
     --corpora savee casia ravdess --tasks categories --folds 6 --protocol.dev none
     --features whisper+ --features.pooled --model probe --adapted speaker
-    --train.optimizer sgd --train.batch 256 --train.weight-decay 3 --epochs 30
+    --train.optimizer sgd --train.learning-rate 0.01 --train.weight-decay 0.3 --train.batch 256 --epochs 100
 """
 
 from ser_jax.experiment import start
