@@ -62,7 +62,7 @@ def save(folder: Path, tree: Tree) -> None:
     except (OSError, ValueError) as error:  # ValueError: TensorStore's
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise CheckpointError(
-            f"{folder}: a checkpoint cannot be written ({reason}); what was saved before it is intact; "
+            f"{folder}: a checkpoint cannot be written ({reason}); earlier checkpoints are intact; "
             "run the same command once it can be written"
         ) from error
 
@@ -103,7 +103,7 @@ def restore(folder: Path, like: Tree) -> Tree:
         for name in sorted(there | here)
         if there.get(name) != here.get(name)
     )
-    raise CheckpointError(f"the checkpoint {folder} is of another configuration: {differing}")
+    raise CheckpointError(f"the checkpoint {folder} belongs to another configuration: {differing}")
 
 
 def _orbax() -> ocp.Checkpointer:

@@ -132,7 +132,7 @@ def audit(
         return 1 if found["refused"] else 0
     if source is not None or not against:
         both = "both --source and --against" if against else "neither --source nor --against"
-        raise UserError(f"{both}, expected where a database is, or what judges a prepared corpus")
+        raise UserError(f"{both}, expected the folder of a database, or corpora that check the labels")
     from ser_jax.report import label_check, tables
 
     judged = label_check.audit(database, against, data_dir, frontend)

@@ -79,8 +79,8 @@ def backend() -> str:
     import jax
 
     if _process not in (None, os.getpid()):
-        found = f"this process was forked after process {_process} had begun to compute with JAX"
-        raise MachineError(f"{found}, expected the opposite order: load after forking, or use spawn")
+        found = f"this process was forked from process {_process}, which had already used JAX"
+        raise MachineError(f"{found}, expected a fork before JAX is used, or a process started by spawn")
     try:
         platform = jax.default_backend()
     except (RuntimeError, AssertionError) as error:  # the latter if a platform's plugin is not installed
@@ -131,7 +131,7 @@ class Machine:
         there = jax.local_devices()
         if devices is not None and devices > len(there):
             raise MachineError(
-                f"{devices} devices asked for, found {len(there)} ({there[0].device_kind}), expected no more"
+                f"{devices} devices requested, found {len(there)} ({there[0].device_kind}), expected no more"
             )
         mesh = jax.sharding.Mesh(np.array(there[:devices]), ("runs",))
         budget = int(SHARE * free_memory(there[0])) if budget is None else budget
@@ -196,8 +196,8 @@ class Machine:
             return getattr(multihost_utils, function)(argument)
         except jax.errors.JaxRuntimeError as error:
             raise MachineError(
-                f"host {self.host} of {self.hosts} is alone, expected all of them: another one has ended "
-                "and shows its error; the same command on all hosts resumes the computation"
+                f"host {self.host} lost the other hosts, expected all {self.hosts}: one has ended and shows "
+                "its error; run the same command on all hosts to resume"
             ) from error
 
 

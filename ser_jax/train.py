@@ -70,7 +70,7 @@ class TrainConfig:
         if not self.learning_rate > 0 or self.weight_decay < 0 or self.batch < 1 or self.epochs < 0:
             raise TrainError(
                 f"learning rate {self.learning_rate}, weight decay {self.weight_decay}, batch {self.batch}, "
-                f"epochs {self.epochs}, expected a rate above 0, a batch of at least 1, and none below 0"
+                f"epochs {self.epochs}, expected a rate above 0, a batch of at least 1, none negative"
             )
 
     @property

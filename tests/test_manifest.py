@@ -74,7 +74,7 @@ def test_what_may_be_a_misspelt_column_is_warned_of(tmp_path, caplog):
     read(manifest(tmp_path, text))
     (message,) = caplog.messages
     assert message.endswith("manifest.csv: column 'emotoin' is not read; did you mean 'emotion'?")
-    refused(tmp_path, "path,speaker,sex,gendr,emotoin\n", r"csv: no column of labels, found path, speaker, ")
+    refused(tmp_path, "path,speaker,sex,gendr,emotoin\n", r"csv: no label column, found path, speaker, ")
     assert caplog.messages[1:] == [message]
     read(manifest(tmp_path, text.replace("mood", "gendr")))  # nearer to an alias than to "end"
     assert "column 'gendr' is not read; did you mean 'gender'?" in caplog.text

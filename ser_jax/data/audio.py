@@ -149,7 +149,7 @@ class Sound:
             return
         padding = _PADDING if "MPEG_LAYER" in self.encoding else 0
         if done == 0 or (self._counted and done + padding < wanted):
-            promise = f"the {wanted} frames its header promises"
+            promise = f"the {wanted} frames its header states"
             raise AudioError(self.path, "undecodable", f"ends after {done} of {promise}, expected them all")
         self.frames = done
 
@@ -176,7 +176,7 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
             _check_sizes(file, head)
         rate, total = file.samplerate, file.frames
         if not RATES[0] <= rate <= RATES[1]:
-            found = f"its header promises {rate} samples a second, expected {RATES[0]} to {RATES[1]}"
+            found = f"its header states {rate} samples a second, expected {RATES[0]} to {RATES[1]}"
             raise AudioError(path, "undecodable", found)
         if not 0 < total < 1 << 62:  # FLAC from a pipe states no length
             found = "states no length, expected one, as ffmpeg -i old.flac new.flac gives it"
@@ -189,7 +189,7 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
             raise AudioError(path, "outside", f"segment ends at {stop} s, {expected}")
         last = total if stop is None else min(round(stop * rate), total)
         if file.format == "FLAC":  # libsndfile does not compare its header with its size
-            promise = f"its header promises {total} frames, expected them all"
+            promise = f"its header states {total} frames, expected them all"
             try:
                 complete = any(map(len, _decode(path, file, total - 1, 1)))
             except AudioError:
@@ -391,7 +391,7 @@ def _check_lists(file: BinaryIO, order: Literal["little", "big"]) -> None:
         elif place < end and name in (b"data", b"exif", bytes(4)):
             place = end
         elif place < end and size >= 1 << 31:
-            raise ValueError(f"a part {name!r} of its list promises {size} bytes")
+            raise ValueError(f"a part {name!r} of its list states {size} bytes")
         elif place >= end and name in (b"LIST", b"INFO"):
             place, end = place + 8, place + 8 + size + size % 2
         else:
@@ -402,11 +402,11 @@ def _check_lists(file: BinaryIO, order: Literal["little", "big"]) -> None:
 def _check_sizes(file: _SoundFile | FFmpegFile, head: bytes) -> None:
     """Raise ValueError if a file ends before its sound, which libsndfile says in its log at most."""
     if (stated := re.search(rb"sample_count -i (\d+)", head)) and int(stated[1]) > file.frames:  # NIST
-        raise ValueError(f"truncated: {file.frames} of the {int(stated[1])} frames its header promises")
+        raise ValueError(f"truncated: {file.frames} of the {int(stated[1])} frames its header states")
     if cut := _CUT.search(file.extra_info):
         raise ValueError(f"truncated, or several files in one: {cut[1].lower()}")
     if sizes := _SIZES.findall(file.extra_info):
         promised, found = sizes[0 if file.format == "W64" else -1]
         endless = any(low <= int(promised) <= high for low, high in ENDLESS)
         if found and int(promised) > int(found) + MISSING and not endless:
-            raise ValueError(f"truncated: {found} bytes of the {promised} its header promises")
+            raise ValueError(f"truncated: {found} bytes of the {promised} its header states")

@@ -144,7 +144,7 @@ def find_release(source: Path, holds: Callable[[Path], object], what: str, relea
         return source
     found = [child for child in children(source) if child.is_dir() and holds(child)]
     if not found:
-        raise DatabaseError(f"{source}: no {what} in it or in a folder of it, expected {release}")
+        raise DatabaseError(f"{source}: contains no {what}, expected {release}")
     if len(found) > 1:
         names = ", ".join(child.name for child in found)
         raise DatabaseError(f"{source}: several folders hold {what} ({names}), expected one")

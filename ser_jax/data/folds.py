@@ -79,8 +79,8 @@ def groups(corpus: Corpus, count: int, fold_of: Mapping[str, str] = NO_SPLIT) ->
     count = min(count, len(sizes))
     if count < 2:
         raise FoldError(
-            f"corpus {corpus.name} has {len(sizes)} separate sessions (people recorded together), which make "
-            f"{count} folds; expected at least 2 folds, and as many sessions"
+            f"corpus {corpus.name} has {len(sizes)} separate sessions (people recorded together), enough for "
+            f"{count} folds; expected at least 2"
         )
     assigned = np.zeros(len(sizes), np.int32)
     members = np.zeros((count, 3), int)
@@ -97,7 +97,7 @@ def _given(corpus: Corpus, fold_of: Mapping[str, str]) -> np.ndarray:
     if absent := [name for name in corpus.id.tolist() if not fold_of.get(name)]:
         raise FoldError(
             f"{len(absent)} of {len(corpus)} utterances of corpus {corpus.name} have no fold, {absent[0]} "
-            "the first, expected one of each"
+            "the first, expected a fold for each"
         )
     names, number = np.unique([fold_of[name] for name in corpus.id.tolist()], return_inverse=True)
     if len(names) < 2:

@@ -86,9 +86,7 @@ def read(
             _log.warning("%s: column %r is not read; did you mean %r?", source, name, close)
     if not set(LABELS) & set(header):
         shown = begun(", ".join(header.values()), SHOWN)
-        raise DatabaseError(
-            f"{source}: no column of labels, found {shown}, expected any of {', '.join(LABELS)}"
-        )
+        raise DatabaseError(f"{source}: no label column, found {shown}, expected any of {', '.join(LABELS)}")
 
     if not any(cells.get(name) for _, cells in rows for name in CLASS_NAMES):
         named = {cells["emotion"] for _, cells in rows if cells.get("emotion")}

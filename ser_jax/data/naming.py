@@ -151,8 +151,9 @@ class Tabled(Naming):
                 groups["sex"] = sexes.get(_number(groups.get("speaker", "")), "")
                 if not match or not (facts := self._facts(groups)):
                     raise DatabaseError(
-                        f"{place}: recording {begun(file.name, 40)!r} of {begun(groups['emotion'], 40)!r}, "
-                        f"expected one of {self.title}'s, of {', '.join(self.emotions)}"
+                        f"{place}: recording {begun(file.name, 40)!r}, "
+                        f"emotion {begun(groups['emotion'], 40)!r}, expected a name as in "
+                        f"{self.title}, and one of {', '.join(self.emotions)}"
                     )
                 path = recordings.pop(folded(file.stem), tables[self.table].parent / file.name)
                 facts |= self._ratings(place, cells)

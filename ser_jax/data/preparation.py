@@ -293,8 +293,8 @@ def _pooled(
             yield ahead.popleft().result()
     except BrokenProcessPool as error:
         raise PrepareError(
-            "a worker process died, for lack of memory or because a script does not guard its calls by "
-            "`if __name__ == '__main__':`; expected it to live, or workers=1"
+            "a worker process died: memory ran out, or a script does not guard its calls by "
+            "`if __name__ == '__main__':`; expected this guard and more memory, or workers=1"
         ) from error
     finally:
         with _deferring_interrupts():  # a second Ctrl-C would leave workers running

@@ -80,7 +80,7 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Catalog:
     for name in participants:
         with one_of_many():
             if name not in timings:
-                raise DatabaseError(f"{root}: participant {name} is annotated, expected also audio timings")
+                raise DatabaseError(f"{root}: participant {name} is annotated, expected audio timings too")
             traces = {dimension: read_trace(files[name]) for dimension, files in annotated.items()}
             sex, dyad = people.get(name, ("unknown", ""))
             for number, (place, (start, stop)) in enumerate(read_turns(timings[name])):

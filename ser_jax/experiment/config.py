@@ -103,7 +103,7 @@ class ProtocolConfig:
         at_least(self, seeds=1, folds=2, finetune_samples=1, finetune_epochs=1, most=1)
         check_choices(self, ConfigError)
         if self.standardize in self.adapted:
-            raise ConfigError(f"--adapted {self.standardize} is what all rows use, expected other statistics")
+            raise ConfigError(f"--adapted {self.standardize} is the mode of all rows, expected another mode")
         if self.trim is not None and not 0 < self.trim <= 100:
             raise ConfigError(f"{flag(self, 'trim')} is {self.trim:g}, expected more than 0, at most 100 dB")
 
@@ -144,7 +144,7 @@ class ComputeConfig:
             raise ConfigError(f"--compute.coordinator is {self.coordinator!r}, expected HOST:PORT or auto")
         if self.coordinator is None and (self.hosts, self.host) != (None, None):
             found = "--compute.hosts or --compute.host without --compute.coordinator"
-            raise ConfigError(f"{found}, expected it as well")
+            raise ConfigError(f"{found}, expected both")
         if self.hosts is not None and self.host is not None and self.host >= self.hosts:
             raise ConfigError(f"--compute.host is {self.host}, expected less than the {self.hosts} hosts")
 

@@ -89,7 +89,7 @@ def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
     for setting in settings:
         for one in (setting,) if setting.start is None else (setting.start, setting):
             if ordered.setdefault(one.slug, one) != one:
-                raise ExperimentError(f"two settings {one.label}, expected names that differ")
+                raise ExperimentError(f"two settings are called {one.label}, expected different names")
     specs: Specs = {}
     missing: Missing = {}
     for setting in ordered.values():

@@ -353,7 +353,7 @@ def cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
     smallest = min(pool.names, key=lambda other: len(pool.rows(other)))
     size = len(pool.rows(smallest))
     if len(rows) <= size:
-        raise ExperimentError(f"its {len(rows)} utterances are no more than the {size} of {smallest}")
+        raise ExperimentError(f"it has {len(rows)} utterances, expected more than the {size} of {smallest}")
     left = np.random.default_rng(0).choice(rows, size, replace=False)
     cut = [
         dataclasses.replace(fold, **{part: np.intersect1d(getattr(fold, part), left) for part in parts})

@@ -101,7 +101,7 @@ def _with_rate(sound: Any, rate: float | None) -> tuple[Any, float | None]:
     else:
         return sound, rate
     if rate is not None:
-        raise RecordingError(f"rate {rate} beside samples with a rate of {found[1]}, expected it once")
+        raise RecordingError(f"rate {rate} and samples with a rate of {found[1]}, expected one rate")
     return found
 
 
@@ -132,7 +132,7 @@ def to_samples(samples: Any) -> Float64[np.ndarray, "n C"]:
     try:
         samples = np.asarray(samples)
     except (TypeError, ValueError) as error:
-        raise RecordingError(f"samples that are no array ({one_line(str(error))}), expected one") from error
+        raise RecordingError(f"samples are not an array ({one_line(str(error))}), expected one") from error
     found = f"samples of shape {list(samples.shape)}"
     if samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
         raise RecordingError(f"{found}, expected [n] or [n, channels]")

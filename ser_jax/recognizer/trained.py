@@ -198,7 +198,7 @@ def _decode(content: dict[str, Any], interface: type) -> Any:
     kind = vars(sys.modules[module]).get(name)  # getattr might import something
     needed = {method for method, own in vars(interface).items() if callable(own) and method[0] != "_"}
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind) and needed <= set(dir(kind))):
-        raise ModelError(f"{content['class']} is no {interface.__name__}")
+        raise ModelError(f"{content['class']} is not of type {interface.__name__}")
     return kind(**{key: _value(value, interface) for key, value in content.items() if key != "class"})
 
 

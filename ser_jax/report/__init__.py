@@ -185,7 +185,7 @@ def verify(out: Path) -> list[str]:
             wrong.append(f"{cell}.npz: OTHER UTTERANCES than the folds of config.json")
     for file, content in expected.items():
         if not (out / file).exists():
-            wrong.append(f"{file}: LOST, expected as it follows from the stored predictions")
+            wrong.append(f"{file}: LOST, expected the table of the stored predictions")
         elif (out / file).read_bytes() != content.encode():
             wrong.append(f"{file}: DIFFERS from the stored predictions")
     return wrong

@@ -27,7 +27,7 @@ from ser_jax.statistics import over_runs
 
 FILE, MASKED = "attention.json", "monolingual_masked"
 PAPER = (
-    "Per cent of utterances; mono-lingual models, all folds; mean ± sample standard deviation over seeds. "
+    "Per cent of utterances; monolingual models, all folds; mean ± sample standard deviation over seeds. "
     "The paper, on training utterances: alpha_1 is the largest weight in 31.2 % of IEMOCAP; the two largest "
     "weights differ by more than 0.5 in 73.1 % of IEMOCAP and 5 % of RECOLA."
 )

@@ -33,14 +33,14 @@ LEVEL = 0.05
 SHOWN = 5  # speakers and utterances of a pair that the table names
 NOTE = (
     "Models of the other corpora rank the utterances of a corpus by the difference of their outputs for two "
-    "classes. AUC: the probability that of two utterances of a speaker, one of each class, that of the first "
-    "ranks higher. p: test that this is 0.5 or more on other speakers, over the clusters of speakers with "
-    "both classes, with Holm's correction for all pairs of classes of the corpus; * marks values up to 0.05, "
-    "which contradict the labels. Of a corpus without any, the pair of lowest AUC is shown. Least p: pairs / "
-    "2^clusters, below which the smallest corrected p of a corpus cannot be; ? marks an AUC below 0.5 where "
-    "this is above 0.05."
+    "classes. AUC: the probability that, of two utterances of a speaker, the one of the first class ranks "
+    "higher. p: test that AUC is 0.5 or more on other speakers, over the clusters of speakers with both "
+    "classes, with Holm's correction for all pairs of classes of the corpus; * marks values up to 0.05, "
+    "which contradict the labels. A corpus without contradictions is shown with its pair of lowest AUC. "
+    "Least p: pairs / 2^clusters, the smallest possible corrected p; ? marks an AUC below 0.5 if least p is "
+    "above 0.05."
 )
-WORST = "In brackets: what a speaker or an utterance adds to AUC - 0.5, the lowest first."
+WORST = "Brackets give the contribution of a speaker or an utterance to AUC - 0.5, the lowest first."
 
 
 class Pair(NamedTuple):
