@@ -1,11 +1,11 @@
-"""Save and restore arrays by Orbax: trained runs, and stacks in training, which resume to the same bits.
+"""Save and restore arrays with Orbax: trained runs, and stacks in training, which resume bit-identically.
 
 A checkpoint is a folder that appears complete or not at all:
 
     arrays/            what Orbax writes
     checkpoint.json    names, dtypes and shapes of the arrays, and the SHA-256 of every file
 
-So damage is told from any other reason why arrays cannot be read, and what may be intact is never touched.
+The checksums distinguish damage from other read errors; checkpoints that may be intact are never touched.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class CheckpointError(UserError):
 
 
 class DamagedError(CheckpointError):
-    """A checkpoint that is not as it was written."""
+    """A checkpoint that differs from what was written."""
 
 
 def save(folder: Path, tree: Tree) -> None:

@@ -1,11 +1,11 @@
-"""Find what is wrong with a database, and what to know before relying on it.
+"""Find errors in a database, and traps in its recordings.
 
     found = audit.audit("emodb", "EmoDB")
     print(audit.table(found))
 
-What `prepare` would refuse is an error here; the rest may be intended, or a trap. One trap is loudness: if
-all speakers are equally far from the microphone, a network needs to learn nothing but that shouting is loud,
-and fails on the next corpus, whose recordings were normalised. Another is silence before the speech.
+An error is whatever `prepare` would reject; other findings may be intended, or a trap. One trap is loudness:
+if all speakers are equally far from the microphone, a network need only learn that shouting is loud, and
+fails on the next corpus, whose recordings were normalised. Another is silence before the speech.
 """
 
 import collections
@@ -58,7 +58,7 @@ LINES = {  # line of the report to its severity and meaning
 
 
 class Measurement(NamedTuple):
-    """Hold what decoding an utterance shows; `findings` alone if its recording is unusable."""
+    """The results of decoding an utterance; only `findings` if its recording is unusable."""
 
     findings: list[tuple[str, str]]  # lines of the report and reasons
     level: float = -math.inf  # root mean square of the part that is used, dB of full scale
@@ -71,7 +71,7 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
     """Read a database's labels and decode all of its recordings to their ends, by default on all cores.
 
     Returns: JSON values: counts, levels, `findings` of each of `LINES`, `classes` of each speaker by the
-      default rule, `loudness` of each dimension (see `separation`), and whether `prepare` would refuse it.
+      default rule, `loudness` of each dimension (see `separation`), and whether `prepare` would reject it.
     Raises: DatabaseError if the source is not this database; PrepareError.
     """
     workers = worker_count(workers)
@@ -154,7 +154,7 @@ def measure_each(utterances: Sequence[Utterance]) -> list[Measurement]:
 
 
 def measure(utterance: Utterance) -> Measurement:
-    """Decode the part that features are made of, as `prepare` does, and then all of it."""
+    """Decode the part used for features, as `prepare` does, and then the whole recording."""
     try:
         used, _ = audio.read(utterance.path, utterance.start, utterance.stop, SECONDS)
     except audio.AudioError as error:
@@ -201,7 +201,7 @@ def separation(
     Returns: `counts`, utterances of class 0 and of class 1, and, None if one of them is empty,
       auc: the probability that an utterance of class 1 is louder than one of class 0, ties counted half;
       auc_within: the same after subtracting each speaker's mean level;
-      uar: the UAR of the best threshold, in either direction, found on these very utterances.
+      uar: the UAR of the best threshold, in either direction, fitted to the same utterances.
     """
     counts = [int((classes == 0).sum()), int((classes == 1).sum())]
     if not all(counts):

@@ -1,8 +1,8 @@
 """Write a prepared corpus as a tfds dataset, here or by an Apache Beam engine, to the same bytes.
 
-TensorFlow is never imported: tfds does not need it for the format array_record. tfds gives each shard of the
-dataset to Beam as one piece of work, so all workers, and the process that started them, must reach the
-recordings and the data directory under the same paths.
+TensorFlow is never imported: tfds does not need it for the format array_record. Beam processes each shard of
+the dataset as one element, so all workers, and the process that started them, must see the recordings and
+the data directory under the same paths.
 """
 
 import collections

@@ -60,11 +60,11 @@ def read(
     """Return the utterances of a manifest in file order; recordings need not exist.
 
     Columns are `REQUIRED`, at least one of `LABELS`, and any of `OPTIONAL` and `RATER`; others are ignored.
-    What is written otherwise, such as `ALIASES` of columns, is logged with what it is taken for.
-    Arousal and valence are words (low/high, negative/positive: 0 and 1, threshold 0.5) or numbers, which need
-    a threshold; if the table has neither, both follow from the emotion (`labels.EMOTIONS`). Cells of labels
-    may be empty. The scale of numbers is their range in the file. Recordings in the same folders that the
-    manifest does not name are listed as unlabelled.
+    Other spellings, such as `ALIASES` of columns, are logged with their interpretation. Arousal and valence
+    are words (low/high, negative/positive: 0 and 1, threshold 0.5) or numbers, which need a threshold; if the
+    table has neither, both follow from the emotion (`labels.EMOTIONS`). Cells of labels may be empty. The
+    scale of numbers is their range in the file. Recordings in the same folders that the manifest does not
+    name are listed as unlabelled.
 
     Args:
       source: the CSV file; paths in it are relative to its folder.
