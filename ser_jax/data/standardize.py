@@ -2,7 +2,7 @@
 
 Standardisation subtracts a mean and divides by a standard deviation, computed over:
 
-    none       nowhere: the features are used as they are
+    none       nothing: the features are unchanged
     train      the run's training utterances, for all utterances
     corpus     the utterance's own corpus: the run's training utterances if it trains on that corpus, else,
                without labels, the corpus's speakers outside the utterance's own fold

@@ -1,4 +1,4 @@
-"""Recordings as a recogniser uses them: 16 kHz mono samples, from files or arrays of any rate and length."""
+"""Convert files or arrays of any rate and length to 16 kHz mono samples for a recogniser."""
 
 import contextlib
 import io
@@ -25,7 +25,7 @@ Check: TypeAlias = Callable[[], None]  # raises an exception to end what calls i
 
 
 class RecordingError(UserError):
-    """A stream, a microphone, or samples in memory, that cannot be used as a recording."""
+    """A stream, microphone or array of samples that cannot be used as a recording."""
 
 
 class Recording(NamedTuple):
@@ -88,7 +88,7 @@ def read_recording(
 
 
 def _with_rate(sound: Any, rate: float | None) -> tuple[Any, float | None]:
-    """Take apart what holds samples and their rate; return anything else as it is, with `rate`."""
+    """Split an object with samples and their rate; return anything else unchanged, with `rate`."""
     if hasattr(sound, "get_all_samples"):
         decoded = sound.get_all_samples()
         found = decoded.data, decoded.sample_rate

@@ -1,4 +1,4 @@
-"""A trained recogniser: its networks as pure functions, and its folder.
+"""Represent a trained recogniser: its networks as pure functions, and its folder.
 
     config.json         front end, tasks, networks, temperatures, and what they were trained on
     model.safetensors   the scaler, and the parameters of all seeds
@@ -203,7 +203,7 @@ def _decode(content: dict[str, Any], interface: type) -> Any:
 
 
 def _value(content: Any, interface: type) -> Any:
-    """Return a field's value: lists as tuples, and what is described within them by `_decode`."""
+    """Return a field's value: lists as tuples, and nested descriptions decoded by `_decode`."""
     if isinstance(content, list):
         return tuple(_value(one, interface) for one in content)
     return _decode(content, interface) if isinstance(content, dict) else content

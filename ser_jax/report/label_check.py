@@ -1,8 +1,8 @@
 """Check the labels of a corpus by models of other corpora.
 
-If a release swaps two classes, models trained on it are as good as ever. Models of other corpora show it:
-they rank its utterances the wrong way round by the difference of their outputs for the two classes. If they
-prefer one class throughout, because of another language or room, the order stays the same.
+If a release swaps two classes, models trained on it learn the swap. Models of other corpora reveal it: the
+difference of their outputs for the two classes ranks the utterances in reverse. A preference for one class,
+because of another language or room, does not change the order.
 """
 
 import itertools
@@ -44,7 +44,7 @@ WORST = "Brackets give the contribution of a speaker or an utterance to AUC - 0.
 
 
 class Pair(NamedTuple):
-    """Two classes of a corpus as models of others rank them, see `statistics.ranking_test`."""
+    """Two classes of a corpus, ranked by models of others, see `statistics.ranking_test`."""
 
     classes: tuple[str, str]
     auc: float
@@ -61,10 +61,10 @@ class Pair(NamedTuple):
 
 
 def settings(config: Config, judged: Collection[str] = ()) -> list[Setting]:
-    """Return settings that train on all corpora but one and test that, for each of `judged`, by default all.
+    """Return settings that test each corpus of `judged`, by default all, with models trained on all others.
 
-    The task is all emotions that the tested corpus and any of the others name. If these are fewer than two,
-    it is each task of the configuration of which both have all classes.
+    The task has the emotions that occur in the tested corpus and in any other. If there are fewer than two,
+    the tasks are those of the configuration whose classes all occur in both.
 
     Raises: ExperimentError if there is none.
     """
@@ -101,9 +101,9 @@ def analyse(config: Config, *_: Any) -> str:
 
 
 def audit(name: str, against: Sequence[str], data_dir: Path | None, frontend: Frontend) -> Results:
-    """Judge a corpus by linear classifiers that are trained on at most 300 utterances of each of others.
+    """Check a corpus with linear classifiers trained on at most 300 utterances of each other corpus.
 
-    Features are standardized by each corpus's own statistics. Nothing is kept but what is returned.
+    Features are standardized by each corpus's own statistics. Nothing is stored.
 
     Raises: UserError (a subclass) if a corpus is unknown, or the corpora share no classes.
     """

@@ -1,7 +1,7 @@
-"""Read a results folder: the rows of its tables, the comparisons between its settings, and both as text.
+"""Read a results folder, and make its tables: scores, and comparisons between settings.
 
-Everything follows from config.json, the stored predictions and the training logs; no class that an experiment
-was configured with is imported. Metrics other than UAR and CCC are known by their stored scores alone.
+Tables are computed from config.json, the stored predictions and the training logs; no class of the
+configuration is imported. For metrics other than UAR and CCC, only the stored scores are used.
 """
 
 import contextlib
@@ -207,10 +207,9 @@ class Results:
     def comparisons(self, rows: Sequence[Row]) -> list[Comparison]:
         """Compare every setting with the first one of its column and with the one before it.
 
-        The latter is of the same training corpora, if there is one. A setting that stands beside another is
-        compared with that alone. p-values are corrected for all comparisons among the settings of a column,
-        and for all with what stands beside them. The settings of a tuning are left out, since the best of
-        them is chosen.
+        The latter has the same training corpora, if possible. A variant of a setting is compared with that
+        setting alone. p-values are corrected separately for all comparisons between settings of a column, and
+        for all with variants. The settings of a tuning are left out, since the best of them is chosen.
         """
         found = []
         tested = [row for row in rows if not row.missing and not self.description(row).get("tuned")]
@@ -237,7 +236,7 @@ class Results:
         return found
 
     def beside(self, row: Row) -> str:
-        """Return the name of the setting that a cell's setting stands beside; "" if it is one of its own."""
+        """Return the name of the setting of which a cell's setting is a variant; "" if it is none."""
         return self.description(row).get("beside", "")
 
 
@@ -370,7 +369,7 @@ def parts(results: Results, rows: Sequence[Row]) -> list[str | Table]:
 
 
 def how_tested(rows: Sequence[Row]) -> str:
-    """Return what p-values of some cells mean."""
+    """Return the sentences that explain the p-values of some cells."""
     return TESTED + (FEW if any(0 < row.clusters < FEWEST for row in rows) else "")
 
 
