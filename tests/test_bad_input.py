@@ -185,7 +185,7 @@ prepare manifest --source nowhere.csv => nowhere.csv: no such file, expected a m
 prepare emodb --source speech/folder => speech/folder: no recording of EmoDB, found no audio files
 prepare ravdess --source emodb => emodb: no recording of RAVDESS, found 3 other audio files
 PREPARE --name {../x|/etc|'a b'|Mine|'=1+1'|''} => name '{}
-PREPARE --name LONG => expected small letters, digits and underscores, a letter first, 100 of them at most
+PREPARE --name LONG => expected a lower-case letter, then at most 99 lower-case letters, digits or underscores
 PREPARE --workers {0|two|1.5|HUGE} => Error parsing --workers: '{}', expected an integer from 1 to 1,024
 PREPARE --arousal-threshold {high|nan|1e999} => Error parsing --arousal-threshold: '{}', expected a number
 PREPARE --arousal-threshold 3 => arousal is given in words, expected no --arousal-threshold

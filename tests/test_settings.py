@@ -461,4 +461,4 @@ def test_no_utterance_may_train_and_be_tested():
         [dataclasses.replace(one, plan=whole_corpora) for one in monolingual(own)], noise("one")
     )
     assert not specs
-    assert set(missing.values()) == {"fold 1: 60 utterances train and are tested, expected none"}
+    assert set(missing.values()) == {"fold 1: 60 utterances are in both training and test, expected none"}

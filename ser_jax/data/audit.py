@@ -36,19 +36,19 @@ DIFFERING = ("speaker", *CLASS_NAMES)  # facts in which a duplicate should not d
 SHOWN = 5  # findings of a line that the table names
 
 LINES = {  # line of the report to its severity and meaning
-    "labels": ("error", "a label or a recording's name that cannot be used"),
+    "labels": ("error", "an unusable label or name of a recording"),
     "missing": ("error", "a label without its recording"),
-    "undecodable": ("error", "not audio, truncated, or at odds with its own header"),
+    "undecodable": ("error", "not audio, truncated, or inconsistent with its header"),
     "non-finite": ("error", "NaN, infinite or absurdly large samples"),
-    "unscaled": ("error", "integers that were stored in a wider type without being scaled to it"),
+    "unscaled": ("error", "integers stored in a wider type without scaling"),
     "too short": ("error", "less than one frame of 25 ms"),
-    "outside": ("error", "a segment that does not lie within its file"),
+    "outside": ("error", "a segment that exceeds its file"),
     "damaged tail": ("warning", f"such an error after the first {SECONDS} s, which are used"),
     "silent": ("warning", f"no sample of the first {SECONDS} s, which are used, above -60 dB of full scale"),
     "clipped": ("warning", f"{RUN} or more samples in a row at full scale"),
     "offset": ("warning", "a constant offset, which is removed before the features are computed"),
     "dead channel": ("warning", "a channel 40 dB or more below the loudest; the mean of all is used"),
-    "cancelling": ("warning", "channels of opposite polarity, whose mean is nearly silent"),
+    "cancelling": ("warning", "channels of opposite polarity, which nearly cancel each other"),
     "duplicate": ("warning", "the same samples as another utterance"),
     "unlabelled": ("warning", "a recording or turn without a label"),
     "one class": ("warning", "a speaker with one class only"),
@@ -254,7 +254,7 @@ def table(found: dict[str, Any]) -> str:
     lines += ["", "loudness alone, within this database:"]
     lines += [f"  {key:<8} {_in_words(it, CLASS_NAMES[key][1])}" for key, it in found["loudness"].items()]
     errors = sum(finding["count"] for finding in noted.values() if finding["severity"] == "error")
-    refused = f"refuse it for {errors:,} error{'s' * (errors > 1)}"
+    refused = f"reject it for {errors:,} error{'s' * (errors > 1)}"
     if "labels" not in noted:
         refused += " (--skip-bad leaves out the affected recordings)"
     lines += ["", f"prepare would {refused if errors else 'accept it'}"]

@@ -92,7 +92,7 @@ def read(
         named = {cells["emotion"] for _, cells in rows if cells.get("emotion")}
         unknown = sorted(emotion for emotion in named if noun(emotion) not in EMOTIONS)
         if len(unknown) < len(named):
-            but = f", which tells nothing of {', '.join(unknown)}" if unknown else ""
+            but = f", except for {', '.join(unknown)}" if unknown else ""
             _log.warning("%s: arousal and valence follow from the emotion%s", source, but)
         elif named:
             _log.warning("%s: arousal and valence do not follow from %s", source, ", ".join(unknown))

@@ -116,7 +116,7 @@ def prepare(
     name, root = database if name is None else name, store.data_dir_or_default(data_dir)
     workers = worker_count(workers)
     if not _NAME.fullmatch(name):
-        expected = "small letters, digits and underscores, a letter first, 100 of them at most"
+        expected = "a lower-case letter, then at most 99 lower-case letters, digits or underscores"
         raise PrepareError(f"name {begun(name, 100)!r}, expected {expected}")
     holder = store.holder(name, root)
     if labels_only and holder is not None:

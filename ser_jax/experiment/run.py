@@ -100,7 +100,7 @@ def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
             planned = setting.plan(pool, setting)
             for spec in planned:
                 if both := len(np.intersect1d(spec.train, spec.test)):
-                    found = f"fold {spec.fold + 1}: {both} utterances train and are tested"
+                    found = f"fold {spec.fold + 1}: {both} utterances are in both training and test"
                     raise ExperimentError(f"{found}, expected none")
         except (ExperimentError, FoldError) as error:
             missing |= dict.fromkeys(((setting, cell) for cell in setting.cells), str(error))

@@ -378,7 +378,7 @@ def openapi() -> dict[str, Any]:
         "responses": {
             "200": {"description": "success", "content": {"application/json": reference}},
             "default": {
-                "description": "a refusal in a sentence",
+                "description": "an error message of one sentence",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             },
         },

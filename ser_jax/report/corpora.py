@@ -93,8 +93,8 @@ def counts_table(corpus: Facts, rows: Sequence[dict[str, Any]]) -> str:
 def onset_table(corpora: Iterable[Corpus]) -> str:
     """Measure when speech starts in corpora of log-mels; return it as Markdown.
 
-    Of each: numbers of utterances, the seconds by which shares of them have started, and medians; "?" without
-    speech.
+    Columns: numbers of utterances, the seconds by which shares of them have started, and medians; "?" without
+      speech.
     """
     starts = [f"{100 * q:.0f} % start by, s" for q in QUANTILES]
     medians = ["later than 0.5 s, %", "silent at the end, s", "contrast, dB"]
