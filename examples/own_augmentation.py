@@ -1,10 +1,10 @@
-"""An augmentation of one's own: another microphone for every utterance, as a random tilt of the spectrum.
+"""Your own augmentation: imitate another microphone for each utterance by a random tilt of the spectrum.
 
     python examples/own_augmentation.py --corpora synthetic_en synthetic_fr --data-dir results/demo/data \\
         --epochs 10
 
-It acts on standardized features inside the compiled training step; the scaler gives the size of a dB there.
-Compare with `python -m experiments.crosslingual`.
+The compiled training step calls it with standardized features; the scaler gives the size of 1 dB. Compare
+with `python -m experiments.crosslingual`.
 """
 
 import dataclasses
@@ -22,13 +22,13 @@ class Tilt:
     """Add a straight line over the bands, in dB.
 
     Attributes:
-      decibels: dB at the highest band, and their negative at the lowest, at most.
+      decibels: largest change at the highest band, dB; the lowest band changes by the opposite.
     """
 
     decibels: float = 6.0
 
     def __call__(self, x, frames, scaler, key):
-        """Tilt a batch [B, T, F]; every utterance has a slope of its own."""
+        """Tilt a batch [B, T, F], with a random slope for each utterance."""
         slope = jax.random.uniform(key, (len(x), 1), minval=-self.decibels, maxval=self.decibels)
         line = slope * jnp.linspace(-1, 1, x.shape[2])[None, :]
         return x + (line * scaler.scale)[:, None, :]

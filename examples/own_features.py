@@ -1,11 +1,11 @@
-"""Features of one's own: 768 numbers 50 times a second, a fixed random projection of the waveform.
+"""Your own features: 768 numbers, 50 times a second, from a fixed random projection of the waveform.
 
     ser-jax prepare iemocap --source results/demo/speech/IEMOCAP_full_release --name synthetic_en \\
         --features own_features:Projection                     # in the folder of this file
     python examples/own_features.py --corpora synthetic_en --model probe --epochs 10
 
-It stands for whatever else turns 16 kHz samples into frames. The configuration, that is the fields, is stored
-with the corpus; corpora prepared with different front ends lie side by side.
+Replace it by any function from 16 kHz samples to frames. The fields are stored with the corpus; corpora
+prepared with different front ends are stored side by side.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""A network of one's own: time-delay layers and attentive statistics pooling (Okabe et al., 2018).
+"""Your own network: time-delay layers and attentive statistics pooling (Okabe et al., 2018).
 
     python examples/own_network.py --corpora synthetic_en --data-dir results/demo/data --epochs 10
 
@@ -18,7 +18,7 @@ from ser_jax.experiment.settings import monolingual
 
 @dataclasses.dataclass(frozen=True)
 class TimeDelay:
-    """Sizes of the network, of which bands, frames and outputs follow from features and task."""
+    """Sizes of the network; bands, frames and outputs follow from features and task."""
 
     bands: int = 26
     frames: int = 750
@@ -28,11 +28,11 @@ class TimeDelay:
 
     @property
     def segments(self):
-        """Blocks of frames, which the attention weighs."""
+        """Number of blocks of frames, which the attention weights."""
         return self.frames // self.block
 
     def network(self):
-        """Return the network of these sizes."""
+        """Return the network with these sizes."""
         return TimeDelayNetwork(self)
 
 

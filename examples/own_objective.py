@@ -1,10 +1,11 @@
-"""An objective of one's own: it uses unlabelled speech of the tested corpus, too.
+"""Your own objective: also use unlabelled speech of the tested corpus.
 
     python examples/own_objective.py --corpora synthetic_en synthetic_fr --data-dir results/demo/data \\
         --epochs 10
 
-Beside the task's loss it minimises how far mean and variance of the embedding differ between the labelled and
-the unlabelled utterances of a batch (moment matching). Compare with `python -m experiments.crosslingual`.
+Besides the task's loss, it minimises the difference in mean and variance of the embedding between the
+labelled and the unlabelled utterances of a batch (moment matching). Compare with
+`python -m experiments.crosslingual`.
 """
 
 import dataclasses
@@ -18,10 +19,10 @@ from ser_jax.experiment.settings import crosslingual
 
 @dataclasses.dataclass(frozen=True)
 class MomentMatching:
-    """The task's loss, and the squared difference of the embedding's first two moments.
+    """The task's loss plus the squared difference of the embedding's first two moments.
 
     Attributes:
-      weight: of that difference.
+      weight: weight of this difference.
     """
 
     weight: float = 0.1

@@ -1,10 +1,10 @@
-"""Numbers instead of classes: rated arousal and valence, by the concordance correlation coefficient (CCC).
+"""Regression: predict rated arousal and valence, scored by the concordance correlation coefficient (CCC).
 
     python examples/own_regression.py --corpora synthetic_en synthetic_fr --data-dir results/demo/data \\
         --epochs 10
 
-Ratings are mapped from each database's scale to -1 to 1, so that corpora with different scales can be merged.
-Trains within each corpus, and across them.
+Ratings are mapped from each database's scale to -1 to 1, so corpora with different scales can be merged.
+Trains within each corpus and across corpora.
 """
 
 import sys

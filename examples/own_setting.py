@@ -1,8 +1,8 @@
-"""A setting of one's own: train on women, and test on the women and the men of held-out speakers.
+"""Your own setting: train on women, and test on held-out women and men.
 
     python examples/own_setting.py --corpora synthetic_en --data-dir results/demo/data --epochs 10
 
-Compare with `python -m experiments.monolingual`, which trains on both and tests on both.
+Compare with `python -m experiments.monolingual`, which trains and tests on both.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from ser_jax.experiment.settings import run_spec, setting
 
 
 def from_women(pool, own, tested):
-    """Return a run per fold and seed. A pool numbers the rows of all corpora one after another."""
+    """Return a run per fold and seed. A pool numbers the rows of all corpora consecutively."""
     [name] = own.train
     rows = {sex: pool.rows(name)[pool.corpora[name].sex == sex] for sex in ("female", tested)}
     parts = {"train": rows["female"], "dev": rows["female"], "test": rows[tested]}
@@ -37,7 +37,7 @@ def to_men(pool, own):
 
 
 def by_sex(config):
-    """Return the settings: a name, a task, what trains, what is tested, and a plan of runs for each."""
+    """Return the settings: name, task, training corpora, test corpora and plan of runs of each."""
     return [
         setting(config, f"women_{plan.__name__}", task, (corpus,), (corpus,), plan)
         for corpus in config.corpora

@@ -1,9 +1,9 @@
-"""A task of one's own: four classes of emotion, by cross-validation within a corpus.
+"""Your own task: four classes of emotion, by cross-validation within a corpus.
 
     python examples/own_task.py --corpora synthetic_en --data-dir results/demo/data --epochs 10
 
-Utterances of other emotions are left out. Any frozen dataclass that meets `ser_jax.tasks.Task` will do; this
-one adds the accuracy over the active half of the emotions to the scores.
+Utterances of other emotions are left out. Any frozen dataclass that implements `ser_jax.tasks.Task` will do;
+this one adds a score, the accuracy of telling active emotions from the others.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Predict the first 7.5 s of a WAV file by an exported recogniser: recognise_onnx.py model.onnx speech.wav"""
+"""Predict the first 7.5 s of a WAV with an exported recogniser: recognise_onnx.py model.onnx speech.wav"""
 
 import json
 import sys

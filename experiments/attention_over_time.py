@@ -1,10 +1,10 @@
-"""Sec. 6, Figs. 2 and 3: where the attention of the mono-lingual models of the first task lies.
+"""Sec. 6, Figs. 2 and 3: where the attention of the monolingual models of the first task lies.
 
     python -m experiments.attention_over_time                                # IEMOCAP, RECOLA
     python -m experiments.attention_over_time --corpora synthetic_en synthetic_fr --out results/demo
 
-Each network stands beside one whose softmax leaves out the padding: do the findings survive? With the `--out`
-and the flags of another experiment its stored models are analysed.
+Each network is compared with one whose softmax leaves out the padding. With the `--out` and the flags of
+another experiment, its stored models are analysed.
 
 Expected, training utterances: alpha_1 is the largest in 31.2 % on IEMOCAP; the two largest differ by more
 than 0.5 in 73.1 % on IEMOCAP, 5 % on RECOLA.

@@ -1,4 +1,4 @@
-"""Sec. 4 (c): all of one corpus trains, all of every other is tested.
+"""Sec. 4 (c): train on all of one corpus, and test all of every other.
 
     python -m experiments.crosslingual    # IEMOCAP, RECOLA; others: --corpora NAME NAME
     python -m experiments.crosslingual --adapted corpus speaker    # with statistics of the tested corpus, too

@@ -3,9 +3,9 @@
     python -m experiments.dimensions                                      # EmoTale's Danish part
     python -m experiments.dimensions --corpora iemocap recola --features logmel --model attentive_cnn
 
-Each dimension has an interval, and is compared with the consensus, with every rater, and every rater with the
-mean of the others. Rows named monolingual_speaker use the statistics of each speaker, tested ones too, and
-the others those of the training utterances. Any flag replaces the defaults of this experiment:
+Predictions are compared with the consensus and with every rater, and every rater with the mean of the others.
+Rows named monolingual_speaker standardize features by each speaker's own statistics, including test speakers,
+other rows by those of the training utterances. Any flag replaces the defaults of this experiment:
 
     --corpora emotale_da --tasks dimensions --protocol.dev none
     --features whisper --model probe --adapted speaker

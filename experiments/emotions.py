@@ -3,9 +3,10 @@
     python -m experiments.emotions
     python -m experiments.emotions --corpora savee --model attentive_pooling
 
-One speaker is left out at a time, of RAVDESS four (six folds; --protocol.fold-file takes another split), and
-all others train. Rows named monolingual_speaker use the statistics of each speaker, tested ones too, and the
-others those of the training utterances. Any flag replaces the defaults of this experiment:
+Each fold leaves out one speaker, or four of RAVDESS (six folds; --protocol.fold-file reads another split);
+all others are used for training. Rows named monolingual_speaker standardize features by each speaker's own
+statistics, including test speakers, other rows by those of the training utterances. Any flag replaces the
+defaults of this experiment:
 
     --corpora savee casia ravdess --tasks categories --folds 6 --protocol.dev none
     --features whisper+ --features.pooled --model probe --adapted speaker

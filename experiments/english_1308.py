@@ -1,4 +1,4 @@
-"""Sec. 5: is it the language, or only more data? IEMOCAP cut to as many utterances as RECOLA has.
+"""Sec. 5: is it the language, or only more data? IEMOCAP cut to the size of RECOLA.
 
     python -m experiments.english_1308    # IEMOCAP cut to RECOLA's 1,308; others: --corpora NAME NAME
 

@@ -2,8 +2,8 @@
 
     python -m experiments.label_check --corpora ravdess emodb savee nemo --features whisper --model probe
 
-Two classes whose labels are swapped are ranked the wrong way round by models of the other corpora. All
-corpora are judged in turn; `ser-jax audit NAME --against CORPORA` judges one.
+Models of the other corpora rank two classes with swapped labels in reverse. This checks all corpora in turn;
+`ser-jax audit NAME --against CORPORA` checks one.
 """
 
 from ser_jax.shutdown import start_program

@@ -2,8 +2,8 @@
 
     python -m experiments.learning_curve    # IEMOCAP, RECOLA; others: --corpora NAME NAME
 
-The paper has 100 alone. Every seed draws its own utterances, so that the standard deviation includes the luck
-of the draw; larger draws hold the smaller ones.
+The paper uses only 100. Each seed draws its own utterances, so the standard deviation includes the variation
+between draws; larger draws contain the smaller ones.
 """
 
 from ser_jax.experiment import start

@@ -1,4 +1,4 @@
-"""Time and memory of a recogniser: one utterance, the start of the program, an hour of speech.
+"""Measure time and memory of a recogniser: one utterance, the start of the program, an hour of speech.
 
     python -m experiments.recognition                      # the demonstration; a minute
     python -m experiments.recognition --model my-model     # another; the time depends on its tasks and seeds

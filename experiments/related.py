@@ -7,9 +7,9 @@ identified    the model of the corpus so predicted ([7])
 voted         the mean of all corpora's models, against the merged one ([4])
 *_equalized   histograms of the features equalized towards the training corpora first ([8])
 
-The model of the tested corpus is the mono-lingual one of its fold, the others' are the cross-lingual ones.
-The paper reports none of them. Corpora differ in more than their language: a network may tell them apart by
-the room.
+The model of the tested corpus is the monolingual one of its fold; those of other corpora are the
+cross-lingual ones. The paper reports none of these systems. Corpora differ in more than language: a network
+may distinguish them by the room.
 """
 
 from ser_jax.shutdown import start_program

@@ -1,4 +1,4 @@
-"""Time and memory of an experiment on a corpus of 100,000 utterances, and whether a stage takes too much.
+"""Measure time and memory of an experiment on a corpus of 100,000 utterances, and check them against limits.
 
     python -m experiments.scaling                       # two cores: 9 min, 9 GB of disk
     python -m experiments.scaling --utterances 10000    # as many as IEMOCAP has

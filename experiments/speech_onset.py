@@ -2,8 +2,8 @@
 
     python -m experiments.speech_onset    # IEMOCAP, RECOLA; others: --corpora NAME NAME
 
-The paper checked by voice activity detection whether RECOLA's turns start with silence, which would explain
-where its attention lies, and reports that they do not. Nothing is trained.
+The paper reports that RECOLA's turns do not start with silence, which would explain the position of the
+attention. Nothing is trained.
 """
 
 from pathlib import Path

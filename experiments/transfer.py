@@ -3,7 +3,8 @@
     python -m experiments.transfer --corpora ravdess emodb savee nemo --adapted corpus speaker
     python -m experiments.transfer --features whisper --model attentive_pooling --protocol.most 300
 
-As in Sec. 4 (c), whole corpora train and are tested; `--protocol.most` limits what trains of each.
+As in Sec. 4 (c), it trains on and tests whole corpora; `--protocol.most` limits the training utterances of
+each.
 """
 
 from ser_jax.experiment import start

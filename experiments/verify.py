@@ -2,8 +2,8 @@
 
     python -m experiments.verify results/table2
 
-Ends with status 1 if a table differs from the predictions, or predictions are lost or of other utterances
-than the folds of config.json; with 2 if config.json or predictions are damaged.
+The exit status is 1 if a table differs from the predictions, or predictions are lost or belong to other
+utterances than the folds of config.json; it is 2 if config.json or predictions are damaged.
 """
 
 from pathlib import Path

@@ -1,53 +1,53 @@
 """Cross-lingual and multilingual speech emotion recognition: the attentive CNN of Neumann & Vu (ICASSP 2018).
 
-Dimensions of arrays, as in `Float[Array, "B T F"]` ("*R" stands for a leading R or none):
+Dimensions of arrays, as in `Float[Array, "B T F"]` ("*R" is an optional leading R):
 
     N  utterances of a corpus            R  runs trained at once, one per task, fold and seed
     M  some of them, in a list           A  targets of a recogniser, each with R seeds
     B  utterances of a batch             W  epochs after which development utterances are predicted
-    U  of these without labels           G  groups of utterances that share one scaler
+    U  unlabelled utterances of it       G  groups of utterances that share one scaler
     T  frames, 10 ms apart (750)         P  positions of the convolution, `stride` frames apart
-    t  frames of any sound               S  segments: what the max-pooling leaves (8)
+    t  frames before padding             S  segments: outputs of the max-pooling (8)
     F  numbers per frame, bands (26)     C  channels: kernels of the convolution (200)
-    K  outputs: classes (2) or numbers   D  embedding: what the last layer sees
+    K  outputs: classes (2) or numbers   D  embedding: inputs of the last layer
 
 The public interface, imported when it is first used; everything else may change without notice:
 
-    prepare, load, facts           a database to a prepared corpus, to arrays, to facts without arrays
-    Corpus, Facts                  what these return
-    batches                        of a corpus, for a training loop of your own
+    prepare, load, facts           prepare a database; load a corpus with or without features
+    Corpus, Facts                  the results of load and facts
+    batches                        batches of a corpus, for your own training loop
     features                       a module: front ends, samples to features
-    Frontend, LogMel, Waveform     their base, and those that come with the package
+    Frontend, LogMel, Waveform     the base class of front ends, and two of them
 
-    tasks                          a module: what is predicted, with labels, loss and scores
+    tasks                          a module: labels, losses and scores
     Task, Binary, Categorical      the interface; arousal or valence; emotions
-    Regression                     ratings as numbers, by CCC
+    Regression                     ratings as numbers, scored by CCC
     classes                        annotations to classes, by one of the paper's two rules
     folds, Fold                    speaker-independent cross-validation
     moments, fit_scaler, Scaler    standardisation, from sums over every utterance
     Membership, group              which utterances share a scaler
 
-    Architecture, Output           the interface of a network, and what it returns
+    Architecture, Output           the interface of a network, and its outputs
     AttentiveCNN, Probe            the paper's network; the linear baseline
-    init, apply                    parameters, and outputs for a batch
-    augment, objectives            modules: augmentations, and what is minimised
+    init, apply                    initialise parameters; compute the outputs for a batch
+    augment, objectives            modules: augmentations; what training minimises
 
-    TrainConfig, Procedure         how runs are trained; with network and loss
-    fit, fit_runs                  training of one run, and of a stack of them
-    Data, Runs, stack              what runs share, what distinguishes them, several as one
+    TrainConfig, Procedure         how to train; this with network and loss
+    fit, fit_runs                  train one run, or a stack of runs
+    Data, Runs, stack              data that runs share; arrays per run; make a stack of runs
     inputs, predict                the standardized features of a run; predictions of a stack
-    Machine, use_all_cores         the devices of this host; every core of a processor as one
-    compute, RunSpec, RunResult    any number of runs on them, with their predictions
-    key                            of a run, from its seed, stream and fold
-    Config                         of an experiment, the source of all defaults
+    Machine, use_all_cores         the devices of this host; use every core as a device
+    compute, RunSpec, RunResult    train and predict any number of runs on all devices
+    key                            the random key of a run, from its seed, stream and fold
+    Config                         the configuration of an experiment, with all defaults
 
     uar, recalls, confusion, ccc   metrics
     statistics                     a module: intervals and tests over seeds and speakers
-    attention                      a module: which segment wins, by how much (Sec. 6)
+    attention                      a module: where the largest weight is, and by how much (Sec. 6)
 
     Recognizer                     a trained model: recordings to predictions
-    Prediction, Window             its predictions for a recording, and for 7.5 s
-    Estimate, Segment              of one task, and where its attention lies
+    Prediction, Window             the predictions for a recording, and for 7.5 s
+    Estimate, Segment              the prediction of one task, and its attention
 
     UserError                      base class of errors that a user can fix
 """

@@ -1,11 +1,10 @@
-"""Measure which segment has the largest attention weight, by how much, and what falls on padding (Sec. 6).
+"""Measure which segment has the largest attention weight, by how much, and the weight on padding (Sec. 6).
 
-A short utterance fills only the first segments; the others are padding, yet have weights as well. The paper's
-figures are `largest` and `decisive` of the weights as they are; `masked` takes the padding out.
+A short utterance fills only the first segments; the others are padding, but have weights as well. The paper's
+figures are `largest` and `decisive` of all weights; `masked` removes the padding.
 
-`valid`, from `valid_mask`, is [M, S] if all runs have the same utterances, [R, M, S] if each has its own. An
-utterance whose weights are all zero is left out of every share. A NaN among a run's weights makes its shares
-NaN.
+`valid`, from `valid_mask`, is [M, S] if all runs have the same utterances, else [R, M, S]. Utterances whose
+weights are all zero are excluded from every share. If a weight of a run is NaN, so are its shares.
 """
 
 import numpy as np
@@ -57,9 +56,10 @@ def decisive(attention: ArrayLike) -> Float[np.ndarray, "R"]:
 
 
 def masked(attention: ArrayLike, valid: ArrayLike) -> Weights:
-    """Return the weights of a softmax over the valid segments alone: 0 on padding, of sum 1.
+    """Return the weights of a softmax over only the valid segments: 0 on padding, with sum 1.
 
-    They are all zero for an utterance without valid segments, and equal if those were rounded to zero.
+    They are all zero for an utterance without valid segments, and equal if the valid weights were rounded to
+    zero.
 
     >>> masked([[[0.25, 0.25, 0.5]]], [[True, True, False]])
     array([[[0.5, 0.5, 0. ]]])
@@ -86,7 +86,7 @@ def expected_by_chance(valid: ArrayLike) -> Float[np.ndarray, "*R S"]:
 
 
 def on_padding(attention: ArrayLike, valid: ArrayLike) -> Float[np.ndarray, "2 R"]:
-    """Return the mean weight on padding, and the share of utterances whose largest weight is there.
+    """Return the mean weight on padding, and the share of utterances whose largest weight is on padding.
 
     Both are over the utterances that have a valid segment.
     """

@@ -1,6 +1,6 @@
 """Augment standardized batches inside the compiled training step, by pure functions.
 
-Every utterance has draws of its own. The padding is set to zero afterwards.
+Each utterance has its own random draws. The padding is set to zero afterwards.
 """
 
 import dataclasses
@@ -32,9 +32,9 @@ class Augmentation(Protocol):
 
         Args:
           x, frames: standardized features, zero in the padding, and how many frames are valid.
-          scaler: mean and scale [B, F] that standardized each utterance: x = (features - mean) * scale, so
-            that a dB of a log-mel feature is `scale` in x.
-          key: follows from the run, the epoch and the step.
+          scaler: mean and scale [B, F] that standardized each utterance: x = (features - mean) * scale, so 1
+            dB of a log-mel feature is `scale` in x.
+          key: random key, determined by the run, the epoch and the step.
         """
 
 
@@ -54,9 +54,9 @@ class SpecAugment:
 
     Attributes:
       times: number of spans of time.
-      longest: frames of a span of time at most; never more than a fifth of the utterance.
+      longest: maximum frames of a span of time; never more than a fifth of the utterance.
       bands: number of spans of bands.
-      widest: bands of a span of bands at most.
+      widest: maximum bands of a span of bands.
     """
 
     times: int = 2

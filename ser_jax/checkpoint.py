@@ -1,11 +1,11 @@
-"""Save and restore arrays by Orbax: trained runs, and stacks in training, which resume to the same bits.
+"""Save and restore arrays with Orbax: trained runs, and stacks in training, which resume bit-identically.
 
 A checkpoint is a folder that appears complete or not at all:
 
     arrays/            what Orbax writes
     checkpoint.json    names, dtypes and shapes of the arrays, and the SHA-256 of every file
 
-So damage is told from any other reason why arrays cannot be read, and what may be intact is never touched.
+The checksums distinguish damage from other read errors; checkpoints that may be intact are never touched.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class CheckpointError(UserError):
 
 
 class DamagedError(CheckpointError):
-    """A checkpoint that is not as it was written."""
+    """A checkpoint that differs from what was written."""
 
 
 def save(folder: Path, tree: Tree) -> None:
@@ -62,7 +62,7 @@ def save(folder: Path, tree: Tree) -> None:
     except (OSError, ValueError) as error:  # ValueError: TensorStore's
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise CheckpointError(
-            f"{folder}: a checkpoint cannot be written ({reason}); what was saved before it is intact; "
+            f"{folder}: a checkpoint cannot be written ({reason}); earlier checkpoints are intact; "
             "run the same command once it can be written"
         ) from error
 
@@ -103,7 +103,7 @@ def restore(folder: Path, like: Tree) -> Tree:
         for name in sorted(there | here)
         if there.get(name) != here.get(name)
     )
-    raise CheckpointError(f"the checkpoint {folder} is of another configuration: {differing}")
+    raise CheckpointError(f"the checkpoint {folder} belongs to another configuration: {differing}")
 
 
 def _orbax() -> ocp.Checkpointer:

@@ -1,6 +1,6 @@
 """Define the command line `ser-jax`: every command is a function whose parameters are its flags.
 
-Commands import what they need when they run, so that `ser-jax --help` is quick.
+Commands import modules when they run, so that `ser-jax --help` is fast.
 """
 
 import dataclasses
@@ -69,7 +69,7 @@ class Reading:
       annotation_delay: Delay of the raters in seconds (recola).
       arousal_threshold: Numbers above it are high arousal (manifest).
       valence_threshold: Numbers above it are positive valence (manifest).
-      allow_outside: Let paths lead out of the manifest's folder (manifest).
+      allow_outside: Allow paths outside the manifest's folder (manifest).
     """
 
     annotation_delay: Annotated[float | None, _number(float, 0, 10, "S")] = None
@@ -117,11 +117,11 @@ def audit(
 ) -> int:  # fmt: skip
     """Decode all recordings of a database and report problems: `ser-jax audit emodb --source emodb`.
 
-    Or train models of prepared corpora and check the labels of another by them:
+    Or check the labels of a prepared corpus with models trained on others:
     `ser-jax audit emodb --against ravdess savee nemo`. That takes about a minute.
 
     Args:
-      against: Names of the corpora whose models judge; all are prepared with the same front end.
+      against: Names of corpora to train on, prepared with the same front end.
     """
     shutdown.raise_on_interrupt()
     if source is not None and not against:
@@ -132,7 +132,7 @@ def audit(
         return 1 if found["refused"] else 0
     if source is not None or not against:
         both = "both --source and --against" if against else "neither --source nor --against"
-        raise UserError(f"{both}, expected where a database is, or what judges a prepared corpus")
+        raise UserError(f"{both}, expected the folder of a database, or corpora that check the labels")
     from ser_jax.report import label_check, tables
 
     judged = label_check.audit(database, against, data_dir, frontend)
@@ -152,9 +152,9 @@ def prepare(
 
     Args:
       name: Name of the corpus; the database's by default.
-      skip_bad: Leave out unusable recordings instead of refusing the database.
-      labels_only: Open no recording; only check and store the labels.
-      beam_runner: Apache Beam runner that does the work (extra: beam).
+      skip_bad: Leave out unusable recordings instead of rejecting the database.
+      labels_only: Check and store the labels without opening recordings.
+      beam_runner: Apache Beam runner to use (extra: beam).
       beam_options: Options of that runner, NAME=VALUE.
     """
     from ser_jax import data
@@ -307,13 +307,13 @@ def serve(
     megabytes: Annotated[int, _number(int, 1, 100_000)] = 64,
     name: tyro.conf.UseAppendAction[tuple[str, ...]] = (), no_browser: bool = False,
 ) -> None:  # fmt: skip
-    """Serve a web page on which to record or drop speech: `ser-jax serve`.
+    """Serve a web page to record speech or drop files: `ser-jax serve`.
 
     Args:
       host: Address to listen on; by default only this machine can connect.
       port: Port to listen on; 0 for a free one.
-      megabytes: Largest recording that is accepted.
-      name: Another host name to answer to, for example behind a reverse proxy; can be repeated.
+      megabytes: Size of the largest recording accepted, MB.
+      name: Additional host name, for example behind a reverse proxy; can be repeated.
       no_browser: Do not open a browser.
     """
     try:
@@ -325,7 +325,7 @@ def serve(
 
 
 def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = None) -> None:
-    """Write a recogniser as one file for other programs: `ser-jax export --format onnx --out my.onnx`.
+    """Export a recogniser to one file: `ser-jax export --format onnx --out my.onnx`.
 
     Args:
       format: Format of the file.

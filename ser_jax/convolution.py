@@ -1,8 +1,8 @@
 """Convolve over time and max-pool in one operation, without a feature map in memory.
 
-The savings are exact: segments that hold only zeros are skipped, a maximum sends its gradient to the one
-window that produced it, and the positions of the maxima are all that the backward pass keeps. How the work is
-blocked depends on the platform that the program is lowered for (`lax.platform_dependent`).
+The result is exact: segments of only zeros are skipped, each maximum passes its gradient to the window that
+  produced it, and the backward pass stores only the positions of the maxima. The size of blocks depends on
+  the platform that the program is lowered for (`lax.platform_dependent`).
 """
 
 from collections.abc import Callable

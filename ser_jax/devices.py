@@ -30,7 +30,7 @@ class MachineError(UserError):
 
 
 class Gathered(Protocol):
-    """Features [N, T, F] on the host, which may be larger than the memory: only rows are read."""
+    """Features [N, T, F] on the host, which may be larger than memory: only requested rows are read."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -57,8 +57,8 @@ def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
 def use_all_cores() -> None:
     """Make every core of the processor a JAX device.
 
-    Runs that train side by side, a core each, are faster than one after another on all cores. JAX must not be
-    initialised yet; a number of devices chosen by `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES` is kept.
+    Runs train faster side by side, one per core, than one after another on all cores. JAX must not be
+    initialised yet; a number of devices set by `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES` is kept.
     """
     import jax
 
@@ -72,15 +72,15 @@ def use_all_cores() -> None:
 def backend() -> str:
     """Return the platform JAX computes on; call this before it computes.
 
-    Raises: MachineError if it has no device, or not the one requested; also in a process that was forked from
-      one in which JAX has computed: it would wait forever for threads that a fork does not copy.
+    Raises: MachineError if there is no such device, or if this process was forked from one that had used JAX:
+      it would wait forever for threads that a fork does not copy.
     """
     global _process
     import jax
 
     if _process not in (None, os.getpid()):
-        found = f"this process was forked after process {_process} had begun to compute with JAX"
-        raise MachineError(f"{found}, expected the opposite order: load after forking, or use spawn")
+        found = f"this process was forked from process {_process}, which had already used JAX"
+        raise MachineError(f"{found}, expected a fork before JAX is used, or a process started by spawn")
     try:
         platform = jax.default_backend()
     except (RuntimeError, AssertionError) as error:  # the latter if a platform's plugin is not installed
@@ -131,7 +131,7 @@ class Machine:
         there = jax.local_devices()
         if devices is not None and devices > len(there):
             raise MachineError(
-                f"{devices} devices asked for, found {len(there)} ({there[0].device_kind}), expected no more"
+                f"{devices} devices requested, found {len(there)} ({there[0].device_kind}), expected no more"
             )
         mesh = jax.sharding.Mesh(np.array(there[:devices]), ("runs",))
         budget = int(SHARE * free_memory(there[0])) if budget is None else budget
@@ -144,10 +144,10 @@ class Machine:
 
     @property
     def computes_runs_by(self) -> str:
-        """ "vmap" or "map", for "auto" by the platform alone: a choice by the clock would change results.
+        """Return "vmap" or "map"; "auto" depends on the platform only, since timing would change results.
 
-        On CPU cores "map" trains five runs faster (`python -m experiments.throughput`); elsewhere "vmap" is
-        taken without a measurement, since small kernels one after another leave an accelerator idle.
+        On CPU cores, "map" trains five runs faster (`python -m experiments.throughput`). Elsewhere it is
+        "vmap", unmeasured: small kernels in sequence would leave an accelerator idle.
         """
         if self.stacking != "auto":
             return self.stacking
@@ -156,7 +156,7 @@ class Machine:
     def place(self, features: Gathered, frames: np.ndarray) -> tuple[Any, Any]:
         """Put features on every device of the mesh, or leave them on the host if they do not fit.
 
-        They fit if twice their size is within the budget, which leaves as much for the runs.
+        They fit if they take at most half of the budget; the other half is for the runs.
 
         Returns: features [N, T F] and frames [N] on the devices; else the arguments, to be streamed.
         """
@@ -196,15 +196,16 @@ class Machine:
             return getattr(multihost_utils, function)(argument)
         except jax.errors.JaxRuntimeError as error:
             raise MachineError(
-                f"host {self.host} of {self.hosts} is alone, expected all of them: another one has ended "
-                "and shows its error; the same command on all hosts resumes the computation"
+                f"host {self.host} lost the other hosts, expected all {self.hosts}: one has ended and shows "
+                "its error; run the same command on all hosts to resume"
             ) from error
 
 
 def join(coordinator: str, hosts: int | None = None, host: int | None = None) -> None:
     """Connect this process, number `host` of `hosts`, to the others, before JAX computes anything.
 
-    The coordinator is "HOST:PORT" of host 0; "auto" if SLURM, Open MPI or a TPU pod provides all three.
+    The coordinator is "HOST:PORT" of host 0, or "auto" if SLURM, Open MPI or a TPU pod provides all three
+    values.
 
     Raises: MachineError if they do not connect.
     """

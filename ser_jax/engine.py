@@ -1,7 +1,7 @@
-"""Compute any number of runs: in stacks that fit, on the devices there are.
+"""Compute any number of runs on all devices, in stacks that fit into memory.
 
-A caller lists the runs it wants. How many of them a stack holds, whether features are streamed, and which
-device and host computes which run, is decided here. None of it changes a result by more than rounding.
+This module chooses the size of stacks, whether features are streamed, and the device and host that compute
+each run. These choices change results only by rounding.
 """
 
 import dataclasses
@@ -35,9 +35,9 @@ class RunSpec:
 
     Attributes:
       key, train, labels, unlabelled, weights: see `Runs`; lists of several runs may differ in length.
-      scaler: of [G, F], or a function that fits it once the run is computed.
-      test, dev: rows it predicts in the end, and while it trains.
-      params: where to start, for fine-tuning; None for parameters drawn from the key.
+      scaler: [G, F], or a function that fits it when the run is computed.
+      test, dev: rows to predict after training, and during training.
+      params: parameters to start from, for fine-tuning; None to draw them from the key.
       fold, seed: identify the run within a setting.
     """
 
@@ -105,8 +105,8 @@ def compute(
       dev_epochs: epochs after which the development rows are predicted.
       on_epoch: called with the utterance-steps done since the last call, as if all hosts were equally fast.
       checkpointing: saves snapshots, trees of host arrays, from which an interrupted computation is resumed.
-      needed: indices of the runs whose results are wanted, all by default; stacks without any of them are
-        left out, but the others are what they would be with them, so that results have the same bits.
+      needed: indices of the runs to compute, all by default. Stacks without any of them are skipped; the
+        others are unchanged, so that results are bit-identical.
     Yields: the results of a stack by index, the same on every host.
     Raises: ArchitectureError if the network does not meet its interface.
     """
@@ -158,7 +158,7 @@ def predict_runs(
 
 
 def stack_size(machine: Machine, config: Architecture, training: TrainConfig, data: Data, count: int) -> int:
-    """Return the runs of a stack, a multiple of the devices, for `count` runs in as few stacks as fit."""
+    """Return the size of a stack, a multiple of the devices, for `count` runs in as few stacks as fit."""
     devices = machine.mesh.size
     if machine.runs_at_once is not None:
         each = machine.runs_at_once
@@ -174,7 +174,7 @@ def stack_size(machine: Machine, config: Architecture, training: TrainConfig, da
 
 @cache
 def run_bytes(config: Architecture, training: TrainConfig, utterances: int, streamed: bool = False) -> int:
-    """Return the bytes that one more run of a stack takes, by what the compiler reports for `MEASURED` runs.
+    """Return the bytes of each further run of a stack, as the compiler reports for `MEASURED` runs.
 
     Labels, weights and rows are added; if features are streamed, so are two chunks of steps.
     """

@@ -19,11 +19,11 @@ class UserError(Exception):
 
 
 class ResultsError(UserError):
-    """A results folder that does not hold what was asked for, or is in use."""
+    """A results folder that lacks the requested results, or is in use."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A request to end, with a sentence about what becomes of the work; `status` is the exit status."""
+    """A request to stop, with a sentence on how to continue; `status` is the exit status."""
 
     def __init__(self, sentence: str, number: int = signal.SIGINT):
         super().__init__(sentence)
@@ -82,7 +82,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence that suggests the known name that was probably meant, or nothing."""
+    """Return "; did you mean x?" for the known name nearest to `name`, or nothing."""
     known = list(known)
     if "," in name:  # several names, separated by commas
         parts = [nearest(part.strip(), known) for part in name.split(",") if part.strip()]

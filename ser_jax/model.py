@@ -2,7 +2,7 @@
 
 The attentive CNN of Sec. 2 convolves frames over time, keeps each segment's largest responses, weighs the
 segments by attention, and classifies the weighted sum and all segments together. `Probe` is a linear
-baseline. Any network that meets `Architecture` can take their place.
+baseline. Any network that implements `Architecture` can replace them.
 """
 
 import dataclasses
@@ -28,16 +28,16 @@ TRIED = 3  # utterances of the batch that `check` traces
 
 
 class ArchitectureError(UserError):
-    """A configuration or network that does not meet `Architecture`."""
+    """A configuration or network that does not implement `Architecture`."""
 
 
 class Output(NamedTuple):
-    """Hold what a network returns for a batch.
+    """The outputs of a network for a batch.
 
     Attributes:
       outputs: logits of the classes, or predicted numbers.
       attention: weights of the segments, each row a distribution.
-      embedding: what the last layer sees, for objectives that need it; None if the network has none.
+      embedding: inputs of the last layer, for objectives that need them; None if the network has none.
     """
 
     outputs: Float[jax.Array, "B K"]
@@ -88,11 +88,11 @@ class AttentiveCNN:
       channels: C, number of kernels.
       kernel: frames that a kernel spans.
       stride: frames between positions; 3 is the only stride that yields the paper's eight segments.
-      pool: positions that one segment is the maximum of.
-      dropout: share of the classifier's inputs dropped in training.
-      mask_attention: give no weight to segments that begin after the sound; in the paper they have weight.
-        The sound ends with the last frame that is not all zero, also after an augmentation.
-      padding: what fills the frames after the sound: zero (the paper; the convolution skips it), edge (the
+      pool: positions per segment, which is their maximum.
+      dropout: share of the classifier's inputs to drop in training.
+      mask_attention: give no weight to segments that begin after the sound, unlike the paper. The sound ends
+        with the last frame that is not all zero, also after an augmentation.
+      padding: content of the frames after the sound: zero (the paper; the convolution skips it), edge (the
         last frame) or silence (the frame with the lowest mean).
       precision: of the convolution's products: float32, tf32 or bfloat16 (see `segment_maxima`); everything
         else is always float32.
@@ -202,11 +202,11 @@ def _padded(x: Float[Array, "B T F"], frames: Int[Array, "B"], padding: str) -> 
 class Probe:
     """A linear classifier of the features' mean and standard deviation over time, an `Architecture`.
 
-    Of a single frame, which has no deviation, the features themselves are classified.
+    A single frame has no deviation: then the features themselves are classified.
 
     Attributes:
       bands, frames, outputs: F, T and K.
-      dropout: share of these numbers dropped in training.
+      dropout: share of these numbers to drop in training.
     """
 
     bands: int = 26
@@ -229,7 +229,7 @@ class Probe:
 
 @dataclasses.dataclass(frozen=True)
 class Single(Probe):
-    """A linear classifier of one number per utterance: how much of a task this number explains.
+    """A linear classifier of one number per utterance, to show how much of a task it explains.
 
     Attributes:
       quantity: "level", the mean of the features over time and bands, which is that of the recording for
@@ -344,7 +344,7 @@ def apply(
 ) -> Output:
     """Run the network on standardized features, exactly zero in the padding.
 
-    `key` is of the dropout, None for inference.
+    `key` is the random key for dropout, None for inference.
 
     Raises: ValueError if x does not have the configuration's frames and bands.
     """
@@ -356,7 +356,7 @@ def apply(
 
 
 def check(config: Architecture) -> None:
-    """Raise ArchitectureError if a configuration does not meet `Architecture`, by shapes alone."""
+    """Raise ArchitectureError if a configuration does not implement `Architecture`, judging by shapes."""
     name = type(config).__name__
     for size in ("bands", "frames", "outputs", "segments"):
         found = getattr(config, size, None)

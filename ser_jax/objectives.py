@@ -1,7 +1,7 @@
-"""Define losses, and objectives: what a training step minimises.
+"""Define losses, and objectives: the functions that a training step minimises.
 
-A loss compares outputs with labels. An objective, by default the task's loss alone, sees everything that the
-step has and may add parameters of its own (heads).
+A loss compares outputs with labels. An objective, by default the task's loss, may use all values of a step
+and add parameters (heads).
 """
 
 import dataclasses
@@ -56,7 +56,7 @@ def ccc_loss(
 
 
 class Step(NamedTuple):
-    """Everything that an objective may use: B utterances, then U without labels if it uses them.
+    """The values of a training step: B utterances, followed by U without labels if the objective uses them.
 
     Attributes:
       weights: 0 for utterances without a label and for padding of the batch.
@@ -80,7 +80,7 @@ class Objective(Protocol):
 
     @property
     def unlabelled(self) -> bool:
-        """Return whether each batch also holds as many utterances without labels, if the run has such."""
+        """Return whether batches also contain as many unlabelled utterances, if the run has any."""
 
     def __hash__(self) -> int: ...
 
@@ -91,7 +91,7 @@ class Objective(Protocol):
         """
 
     def __call__(self, loss: Loss, step: Step, heads: Tree) -> Float[jax.Array, ""]:
-        """Return what is minimised, from the task's loss, the batch and the current heads."""
+        """Return the value to minimise, from the task's loss, the batch and the current heads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +109,10 @@ class TaskLoss:
 
 @dataclasses.dataclass(frozen=True)
 class DomainAdversarial:
-    """Learn an embedding from which a classifier cannot tell the corpora apart.
+    """Learn an embedding from which a classifier cannot identify the corpus.
 
-    The classifier gets the embedding through a layer that reverses the gradient, whose strength rises with
-    training: strength (2 / (1 + exp(-10 progress)) - 1).
+    The classifier receives the embedding through a layer that reverses the gradient. Its strength increases
+    during training: strength (2 / (1 + exp(-10 progress)) - 1).
     Reference: Ganin et al., "Domain-Adversarial Training of Neural Networks" (JMLR, 2016).
 
     Attributes:
@@ -145,7 +145,7 @@ class DomainAdversarial:
 
 @dataclasses.dataclass(frozen=True)
 class SupervisedContrastive:
-    """Also pull embeddings of one class together and apart from other classes', for tasks of classes.
+    """Also pull embeddings of the same class together, and apart from other classes. For classification.
 
     Reference: Khosla et al., "Supervised Contrastive Learning" (NeurIPS 2020), the sum outside the logarithm.
 
@@ -174,7 +174,7 @@ class SupervisedContrastive:
 def supervised_contrast(
     embedding: Float[Array, "B D"], labels: Int[Array, "B"], counted: Bool[Array, "B"], temperature: float
 ) -> Float[jax.Array, ""]:
-    """Return the mean contrastive loss of those counted that have another of their class; 0 if none has."""
+    """Return the mean contrastive loss of counted utterances that share their class with another, or 0."""
     unit = embedding / jnp.sqrt(jnp.sum(embedding**2, axis=1, keepdims=True) + TINY)
     similarity = jnp.dot(unit, unit.T, precision="highest") / temperature
     others = counted[:, None] & counted[None, :] & ~jnp.eye(len(labels), dtype=bool)

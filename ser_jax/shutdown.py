@@ -16,7 +16,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_cli(program: str, work: Callable[[], int | None], interrupted: str = "interrupted") -> int:
-    """Do the work of a program; print errors that its user can correct as one sentence, after its name.
+    """Do the work of a program; print errors that its user can correct as "PROGRAM: SENTENCE".
 
     Args:
       interrupted: the sentence after Ctrl-C.
@@ -50,7 +50,7 @@ def run_cli(program: str, work: Callable[[], int | None], interrupted: str = "in
 
 
 def _discard_output() -> bool:
-    """Drop output that cannot be written, so that Python does not try again at exit; return whether any."""
+    """Discard unwritable output, so that Python does not try again at exit; return whether there was any."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,9 +1,9 @@
 """Estimate the uncertainty of scores: intervals and tests over seeds and speakers, and the range of chance.
 
-Each of R runs, trained with different seeds, predicted the same M test utterances. We want statements about
-other seeds and other speakers, so both count as samples, as readers and cases do in studies of diagnostic
-imaging (multi-reader, multi-case analysis). Utterances of one person are not independent, nor are those of
-people who met, so that clusters, never utterances, are what is left out or drawn.
+Each of R runs, trained with different seeds, predicted the same M test utterances. Statements are about other
+seeds and other speakers, so both are treated as samples, like readers and cases in studies of diagnostic
+imaging (multi-reader, multi-case analysis). Utterances of one person, or of people who met, are not
+independent; therefore clusters of speakers, never utterances, are left out or drawn.
 
 A metric is "UAR" or "CCC" (the mean over the dimensions with labels); that of several runs is their mean. It
 follows from sums over the utterances of each cluster.
@@ -59,8 +59,8 @@ def interval(
 
     V being the variance of the clusters' means, divided by S. The interval is that of Student's t, whose
     degrees of freedom follow from those of the two parts (Satterthwaite), and are less than the number of
-    clusters in which the rarest class or dimension occurs. A single run says
-    nothing of other seeds: its interval is for other speakers alone.
+    clusters in which the rarest class or dimension occurs. The interval of a single run is for other speakers
+    only.
 
     Of 1,000 simulated corpora each (UAR; 60 utterances a speaker; 3, 5 or 10 runs, whose recalls differ by a
     standard deviation of 0, 1 or 3 points) 95 % intervals held the truth in
@@ -74,7 +74,7 @@ def interval(
       labels: [M] classes, -1 if unlabelled, or [M] or [M, D] numbers, NaN if unlabelled.
       predictions: [R, M] or [R, M, D].
       cluster: [M] names of speakers or, where several met in a session, of sessions.
-      level: the share of such intervals that hold the true value.
+      level: the share of intervals that contain the true value.
     Returns: NaN if some class or dimension occurs in one cluster only. Names of clusters and the order of
       utterances and runs do not matter.
     Raises: ValueError if arrays do not match, a class has no utterances, or for a bad level.
@@ -101,7 +101,7 @@ def difference_test(
     *,
     classes: int = 2,
 ) -> float:
-    """Return the p-value of a test that two settings score equally, on other seeds and other speakers.
+    """Test whether two settings score equally on other seeds and other speakers; return the p-value.
 
     The difference of the settings' mean scores is compared with its standard error, as in `interval`: V is
     the variance of the clusters' differences, divided by S; the interactions of both settings are subtracted,
@@ -122,8 +122,8 @@ def difference_test(
       metric, labels, cluster, classes: see `interval`, also for errors.
       one: [R, M] or [R, M, D] predictions of one setting's runs.
       other: [Q, M] or [Q, M, D] predictions of the other's runs of the same utterances.
-    Returns: 1 for equal predictions; NaN if some class or dimension occurs in one cluster only, or if nothing
-      varies, over runs or clusters, by which a difference could be judged.
+    Returns: 1 for equal predictions; NaN if some class or dimension occurs in one cluster only, or if scores
+      vary neither over runs nor over clusters.
     """
     labels, who, one, other = _arrays(metric, classes, labels, cluster, one, other)
     both = [_analysis(metric, labels, predictions, who, classes) for predictions in (one, other)]
@@ -193,11 +193,11 @@ def speaker_interval(
     samples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """Return a confidence interval for other speakers alone, the runs being taken as they were trained.
+    """Return a confidence interval for other speakers only, with the runs as trained.
 
-    It suits a recogniser that is used as trained. Speakers are drawn with replacement, each with all
-    utterances (bootstrap). Draws whose metric is NaN are left out. Plain percentiles are too narrow for few
-    speakers; those returned are at
+    It suits a trained recogniser. Speakers are drawn with replacement, each with all utterances (bootstrap).
+    Draws whose metric is NaN are left out. Plain percentiles are too narrow for few speakers; those returned
+    are at
 
         Phi(-sqrt(n / (n - 1)) t),   t the (1 + level) / 2 quantile of Student's t with n - 1 degrees,
 
@@ -215,7 +215,7 @@ def speaker_interval(
 
     Args:
       metric, labels, predictions, classes, level: see `interval`, also for errors.
-      speaker: [M] who spoke; of dyads, the session may be given in its place.
+      speaker: [M] names of the speakers; for dyads, sessions may be given instead.
       samples, seed: number and seed of the draws.
     Returns: NaN if only one speaker has a class or dimension.
     References: Hesterberg, "What Teachers Should Know About the Bootstrap", American Statistician 69 (2015),
@@ -258,15 +258,15 @@ class Ranking(NamedTuple):
 def ranking_test(scores: ArrayLike, first: ArrayLike, speaker: ArrayLike, cluster: ArrayLike) -> Ranking:
     """Test whether utterances of a first class score lower than those of a second.
 
-    The AUC of a speaker is the probability that an utterance of the first class scores higher than one of
-    the second, ties counted half. That of all is the mean over speakers, weighted by m n / (m + n), where m
-    and n are their utterances of the two classes (as in van Elteren's test). Utterances of different
-    speakers are not compared, so that no voice or microphone is taken for a class.
+    The AUC of a speaker is the probability that an utterance of the first class scores higher than one of the
+    second, with ties counted half. The overall AUC is the mean over speakers, weighted by m n / (m + n),
+    where m and n are their numbers of utterances of the two classes (as in van Elteren's test). Utterances of
+    different speakers are not compared, so that voices and microphones do not matter.
 
-    The null hypothesis is an AUC of 0.5 or more on other speakers: what a cluster of speakers adds to it is
-    as likely positive as negative, or more likely. p is the share of the 2^S choices of the clusters' signs,
-    or of `FLIPS` drawn ones, that yield no higher AUC; a sign is changed by swapping the classes in the
-    whole cluster. So p is never below 2^-S: 0.0625 for 4 clusters, 0.002 for 9.
+    The null hypothesis is an AUC of 0.5 or more on other speakers: the contribution of a cluster of speakers
+    to AUC - 0.5 is at least as likely positive as negative. p is the share of the 2^S choices of the
+    clusters' signs, or of `FLIPS` random ones, that yield no higher AUC; a sign is changed by swapping the
+    classes in the whole cluster. So p is never below 2^-S: 0.0625 for 4 clusters, 0.002 for 9.
 
     If labels are random within speakers, all signs are equally likely, and p <= a has a probability of at
     most a. Of 1,000 simulated corpora each (4 classes, 5 utterances of each by every speaker, whose biases
@@ -315,9 +315,10 @@ def ranking_test(scores: ArrayLike, first: ArrayLike, speaker: ArrayLike, cluste
 
 
 def holm(p: ArrayLike) -> np.ndarray:
-    """Adjust n p-values for being several.
+    """Adjust n p-values for multiple comparisons.
 
-    Rejecting all adjusted values up to x makes any false rejection with a probability of x at most.
+    If all hypotheses with adjusted values up to x are rejected, the probability of any false rejection is at
+    most x.
 
     NaN is a comparison that was not made; it stays NaN and does not count.
 
@@ -337,14 +338,15 @@ def holm(p: ArrayLike) -> np.ndarray:
 
 
 def chance_interval(metric: str, labels: ArrayLike, *, classes: int = 2, level: float = 0.95) -> Interval:
-    """Return the smallest range around chance that a guessing run's score is in with probability `level`.
+    """Return the smallest range around chance that contains a share `level` of random guesses' scores.
 
     For UAR a guess is one of K classes at random: exact for two, from the binomial distributions of the
     recalls, otherwise from 100,000 simulated runs. For CCC it is the label of another utterance, drawn in
-    every dimension: the correlation of permuted numbers is 0 with variance 1 / (n - 1), and taken for normal.
+    every dimension: the correlation of permuted numbers has mean 0 and variance 1 / (n - 1), and is taken as
+    normal.
 
-    Arguments and errors are those of `interval`. A model that makes the same guess for several utterances,
-    as those of one speaker, deviates further.
+    Arguments and errors are those of `interval`. A model that guesses the same for several utterances, for
+    example of one speaker, deviates further.
 
     >>> chance_interval("UAR", [0, 1], level=0.5)  # one utterance each: none, one or both are found
     Interval(low=0.5, high=0.5)

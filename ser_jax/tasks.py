@@ -1,4 +1,4 @@
-"""Define tasks: what is predicted from speech, its labels, loss and scores.
+"""Define tasks: the labels to predict from speech, their loss and scores.
 
 A task is a frozen dataclass that meets `Task`, such as two classes of a dimension by the paper's rules, any
 classes of emotion, numbers by the concordance correlation coefficient, or several of these at once.
@@ -26,7 +26,7 @@ Labels = Int[np.ndarray, "N"] | Float[np.ndarray, "N K"]  # classes, or numbers
 
 
 class TaskError(UserError):
-    """A task that does not exist or cannot be defined so."""
+    """A task that does not exist or is ill-defined."""
 
 
 class Task(Protocol):
@@ -50,7 +50,7 @@ class Task(Protocol):
 
     @property
     def chance(self) -> float:
-        """Return what guessing scores."""
+        """Return the expected score of random guesses."""
 
     def __hash__(self) -> int: ...
 
@@ -202,7 +202,7 @@ class Regression:
 
 @dataclasses.dataclass(frozen=True)
 class CorpusIdentity(_Classes):
-    """Predict which corpus an utterance is from, and so its language, or the room it was recorded in."""
+    """Predict the corpus of an utterance, and so its language (or its room)."""
 
     class_names: tuple[str, ...]
     name: str = "language"
@@ -231,7 +231,7 @@ class JointLoss:
         labels: Float[jax.Array, "B K"],
         weights: Float[jax.Array, "B"],
     ) -> Float[jax.Array, ""]:
-        """Return the loss; an utterance has no weight in the parts that it has no label of."""
+        """Return the loss; an utterance has no weight in parts for which it has no label."""
         total, first = jnp.zeros(()), 0
         for (loss, size, are_classes), share in zip(self.parts, self.weights, strict=True):
             own = slice(first, first := first + size)
@@ -249,14 +249,14 @@ def _of_part(labels: Float[Array, "N K"], are_classes: bool) -> Int[jax.Array, "
 
 @dataclasses.dataclass(frozen=True)
 class Joint:
-    """Several tasks at once, whose outputs are those of one network side by side (ref. 10 of the paper).
+    """Several tasks at once, predicted by one network with concatenated outputs (ref. 10 of the paper).
 
-    Each is stored, scored and reported by itself. Labels are [N, K] numbers, as many columns for each task as
-    it has outputs; a class is in the first of them.
+    Each task is stored, scored and reported separately. Labels are [N, K] numbers, with as many columns per
+    task as it has outputs; a class is in the first of them.
 
     Attributes:
       parts: the tasks.
-      weights: of their losses, of which the mean is minimised; equal by default.
+      weights: weights of their losses in the mean that is minimised; equal by default.
     """
 
     parts: tuple[Any, ...]  # tasks; tyro cannot match a protocol

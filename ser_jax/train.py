@@ -1,12 +1,13 @@
-"""Train one run by pure functions, and stacks of runs side by side.
+"""Train runs, alone or in stacks, by pure functions.
 
-A run is one model: one task, fold and seed. Whatever differs between the runs of a stack is an array with a
-leading R; the features lie on the device once, and a batch is a gather. `step` and `one_epoch` train one run,
-`epoch` a stack, in a compiled call each, between which the host shows progress, saves and may be interrupted.
-A run whose loss or weights are no longer finite stops without affecting the others.
+A run is one model: one task, fold and seed. Everything that differs between the runs of a stack is an array
+with a leading R; the features are on the device once, and batches are gathered from them. `step` and
+`one_epoch` train one run, `epoch` a stack, each in one compiled call. Between calls, the host shows progress,
+saves checkpoints and can be interrupted. A run whose loss or weights are no longer finite stops without
+affecting the others.
 
-The order of utterances, dropout and augmentation follow from the run's key, the epoch and the step alone: not
-from the stack, the device, or where training was resumed.
+The order of utterances, dropout and augmentation depend only on the run's key, the epoch and the step, not on
+the stack, the device or a resumption.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ Stacked = TypeVar("Stacked")  # a tree with a leading R
 
 
 class TrainError(UserError):
-    """A configuration that nothing can be trained with."""
+    """A configuration that cannot be used for training."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,16 +45,16 @@ class TrainConfig:
     """Specify how a run is trained (Sec. 4).
 
     Attributes:
-      learning_rate: paper silent; Adam's usual default.
-      batch: utterances a step; the last step of an epoch takes those that are left.
-      epochs: the weights after the last one are the result.
+      learning_rate: not given in the paper; Adam's usual default.
+      batch: utterances per step; the last step of an epoch takes the rest.
+      epochs: number of epochs; the weights after the last are used.
       optimizer: adam, adamw, or sgd with a momentum of 0.9.
-      weight_decay: of all parameters but biases. With adam and sgd it is an L2 penalty, half of it times the
-        sum of squares; with adamw it is decoupled from the gradient.
-      class_weights: none; balanced, weights in the loss in inverse proportion to a class's training
-        utterances, 1 on average over them; or corpora, the same for each class of each corpus.
-      augment: applied to every batch.
-      objective: what is minimised.
+      weight_decay: for all parameters except biases. With adam and sgd it is an L2 penalty, half of it times
+        the sum of squares; with adamw it is decoupled from the gradient.
+      class_weights: none; balanced, weights in the loss inversely proportional to a class's training
+        utterances, 1 on average; or corpora, equal total weight for each class of each corpus.
+      augment: augmentation of every batch.
+      objective: the function to minimise.
     """
 
     learning_rate: float = 1e-3
@@ -70,7 +71,7 @@ class TrainConfig:
         if not self.learning_rate > 0 or self.weight_decay < 0 or self.batch < 1 or self.epochs < 0:
             raise TrainError(
                 f"learning rate {self.learning_rate}, weight decay {self.weight_decay}, batch {self.batch}, "
-                f"epochs {self.epochs}, expected a rate above 0, a batch of at least 1, and none below 0"
+                f"epochs {self.epochs}, expected a rate above 0, a batch of at least 1, none negative"
             )
 
     @property
@@ -97,7 +98,7 @@ class Data:
       features: [N, T F] on the device (a TPU would pad a last axis of 26 to 128), or [N, T, F] on the host (a
         NumPy array, memory map or `Gathered`), to be streamed.
       frames: valid frames; those after them count as zero.
-      group: which of the G standardizations an utterance takes.
+      group: which of the G scalers standardizes each utterance.
       speaker, corpus, corpora: numbers from 0, for objectives that use them, and how many corpora there are.
     """
 
@@ -112,10 +113,10 @@ class Data:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Runs:
-    """Hold what distinguishes runs: of a stack with a leading R, of one run without it.
+    """The arrays that differ between runs: with a leading R for a stack, without it for one run.
 
     Attributes:
-      key: initialisation, order, dropout and augmentation follow from it.
+      key: random key for initialisation, order, dropout and augmentation.
       train, count: rows of `Data`; the first `count` are trained on, the rest is padding.
       labels: classes, or [N, K] numbers.
       scaler: the statistics that standardize each of the G groups of utterances.
@@ -133,7 +134,7 @@ class Runs:
 
 
 class TrainState(NamedTuple):
-    """Hold what training changes, with a leading R for a stack.
+    """The arrays that training updates, with a leading R for a stack.
 
     Attributes:
       params, heads: of the network, and of the objective ({} for most).
@@ -167,7 +168,7 @@ Updated = tuple[TrainState, jax.Array]  # the state after, and a loss
 
 
 class Procedure(NamedTuple):
-    """Fix what an epoch is compiled for: network, training, loss, and how `each_run` computes runs."""
+    """The static arguments of training: network, training, loss, and how `each_run` computes runs."""
 
     config: Architecture
     training: TrainConfig
@@ -280,7 +281,7 @@ def schedule(run: Runs, size: int, number: ArrayLike) -> Batch:
 
 
 def balanced(run: Runs, classes: int, corpus: Array | int = 0, corpora: int = 1) -> Runs:
-    """Return one run with weights that give every class of every corpus the same part of the loss.
+    """Return one run with weights that give every class of every corpus the same share of the loss.
 
     Args:
       corpus: [N] numbers of `corpora`; by default all are one.
@@ -322,7 +323,7 @@ def start_runs(
 def objective(
     procedure: Procedure, variables: tuple[Tree, Tree], gathered: Data, run: Runs, batch: Batch
 ) -> Float[jax.Array, ""]:
-    """Return what a step of one run minimises, from (params, heads) and `gather(data, batch.rows)`."""
+    """Return the objective of a step of one run, from (params, heads) and `gather(data, batch.rows)`."""
     config, training, loss, *_ = procedure
     params, heads = variables
     x = augmented(training, gathered, run, batch)

@@ -173,12 +173,12 @@ DAMAGED = [
     (b"hello there", r"not readable as audio \(it begins with b'hello th'\), expected WAV"),
     (wav(b""), "holds no samples, expected sound"),
     (wav(PCM.tobytes())[:30], r"not readable as audio \(.*No 'data' chunk marker\)"),
-    (wav(PCM.tobytes())[:9000], r"\(truncated: 8956 bytes of the 16000 its header promises\)"),
-    (wav(PCM.tobytes(), data=10**6), r"\(truncated: 16000 bytes of the 1000000 its header promises\)"),
+    (wav(PCM.tobytes())[:9000], r"\(truncated: 8956 bytes of the 16000 its header states\)"),
+    (wav(PCM.tobytes(), data=10**6), r"\(truncated: 16000 bytes of the 1000000 its header states\)"),
     (wav(PCM.tobytes(), before=LYING_LIST), r"not readable as audio \(.+\), expected WAV"),
-    (wav(PCM.tobytes(), before=BACKWARD_LIST), r"\(a part b'IXXX' of its list promises 4294967288 bytes\)"),
-    (wav(PCM.tobytes(), rate=1), "its header promises 1 samples a second, expected 1000 to 768000"),
-    (wav(PCM.tobytes(), rate=2**31 - 1), "its header promises 2147483647 samples a second, expected 1000 to"),
+    (wav(PCM.tobytes(), before=BACKWARD_LIST), r"\(a part b'IXXX' of its list states 4294967288 bytes\)"),
+    (wav(PCM.tobytes(), rate=1), "its header states 1 samples a second, expected 1000 to 768000"),
+    (wav(PCM.tobytes(), rate=2**31 - 1), "its header states 2147483647 samples a second, expected 1000 to"),
     (wav(PCM.tobytes(), channels=60000), r"not readable as audio \(.+\), expected WAV"),
 ]
 
@@ -222,8 +222,8 @@ def test_an_ogg_file_without_its_end_or_with_another_behind_it_is_named(tmp_path
 @pytest.mark.parametrize(
     ("claimed", "sentence"),
     [
-        (2**36 - 1, "at its end: its header promises 68719476735 frames"),
-        (16001, "at its end: its header promises 16001 frames"),
+        (2**36 - 1, "at its end: its header states 68719476735 frames"),
+        (16001, "at its end: its header states 16001 frames"),
         (0, "states no length, expected one, as ffmpeg"),  # it came from a pipe
     ],
 )

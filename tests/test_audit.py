@@ -147,7 +147,7 @@ def test_json_counts_what_the_table_shows(speech, capsys):
     assert counted["refused"] is True
     assert cli.main(arguments) == 1
     table = capsys.readouterr().out
-    assert "prepare would refuse it for 6 errors" in table
+    assert "prepare would reject it for 6 errors" in table
     assert "WAV PCM_16, 44100 Hz, 2 channels (1)" in table
     for line in ("missing", "undecodable", "non-finite", "unscaled", "too short", "outside"):
         assert f"error    {line:<13}      1" in table
@@ -275,7 +275,7 @@ def test_a_report_names_all_labels_that_are_wrong(tmp_path, capsys):
         table = capsys.readouterr().out
         assert f"error    labels        {len(lines):>6}" in table
         errors = len(lines) + found["findings"]["missing"]["count"]
-        assert table.endswith(f"prepare would refuse it for {errors} errors\n")
+        assert table.endswith(f"prepare would reject it for {errors} errors\n")
         with pytest.raises(DatabaseError, match=re.escape(places[0])):
             databases.read(database, tmp_path)
     labels.write_text(turns[1])

@@ -185,7 +185,7 @@ prepare manifest --source nowhere.csv => nowhere.csv: no such file, expected a m
 prepare emodb --source speech/folder => speech/folder: no recording of EmoDB, found no audio files
 prepare ravdess --source emodb => emodb: no recording of RAVDESS, found 3 other audio files
 PREPARE --name {../x|/etc|'a b'|Mine|'=1+1'|''} => name '{}
-PREPARE --name LONG => expected small letters, digits and underscores, a letter first, 100 of them at most
+PREPARE --name LONG => expected a lower-case letter, then at most 99 lower-case letters, digits or underscores
 PREPARE --workers {0|two|1.5|HUGE} => Error parsing --workers: '{}', expected an integer from 1 to 1,024
 PREPARE --arousal-threshold {high|nan|1e999} => Error parsing --arousal-threshold: '{}', expected a number
 PREPARE --arousal-threshold 3 => arousal is given in words, expected no --arousal-threshold
@@ -202,7 +202,7 @@ audit manifest --source /dev/zero => /dev/zero: not a regular file, expected a m
 audit emodb => neither --source nor --against, expected
 audit tiny --against tny --data-dir data => no corpus 'tny' in data, found tiny; did you mean 'tiny'?
 audit tiny --source x --against y => both --source and --against, expected
-audit iemocap --source RECOLA => RECOLA: no Session1 to Session5 in it or in a folder of it
+audit iemocap --source RECOLA => RECOLA: contains no Session1 to Session5
 synthesize {speech|speech/a.wav} => {}: exists and is not empty, expected a new or an empty folder
 synthesize {speech/a.wav/x|/proc/new/x} => {}: cannot be written (
 synthesize new/LONG => cannot be written (File name too long), expected a folder to write to
@@ -254,7 +254,7 @@ PAIR --out speech/a.wav => speech/a.wav cannot be made (File exists), expected a
 PAIR --out damaged => damaged/config.json is not an experiment's, expected a JSON object with config and
 PAIR --out orphan => orphan holds predictions but no config.json; choose another
 PAIR --out /proc/new => /proc/new cannot be made (
-PAIR --out new --compute.devices 1000 => 1000 devices asked for, found
+PAIR --out new --compute.devices 1000 => 1000 devices requested, found
 PAIR --features waveform => no corpus 'one-waveform' in pair, found one, two; prepare it with
 """
 

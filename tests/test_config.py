@@ -80,7 +80,7 @@ def own(tmp_path, monkeypatch):
     [
         ({"standardize": "auto"}, "standardize 'auto', expected one of train, corpus, speaker"),
         ({"baselines": ("level", "x")}, "baselines 'x', expected some of level, duration"),
-        ({"adapted": ("train",)}, "--adapted train is what all rows use, expected other statistics"),
+        ({"adapted": ("train",)}, "--adapted train is the mode of all rows, expected another mode"),
         ({"trim": 0.0}, "--protocol.trim is 0, expected more than 0, at most 100 dB"),
     ],
 )
@@ -167,7 +167,7 @@ def test_a_name_that_chooses_nothing_is_explained(own, kind, name, sentence):
         (lambda: ProtocolConfig(folds=1), "--protocol.folds is 1, expected a whole number from 2 to"),
         (lambda: ProtocolConfig(seeds=10**30), "expected a whole number from 1 to 1,000,000,000"),
         (lambda: ComputeConfig(memory=float("nan")), "--compute.memory is nan, expected more than 0"),
-        (lambda: ComputeConfig(hosts=2), "without --compute.coordinator, expected it as well"),
+        (lambda: ComputeConfig(hosts=2), "without --compute.coordinator, expected both"),
         (lambda: Config(model=choose("model", "own_module:Sizeless")).network(TASKS["emotion"]),
          "network Sizeless takes no bands, frames or outputs ("),
         (lambda: describe(dataclasses.replace(Gain(), decibels=len)), "in a configuration, expected numbers"),

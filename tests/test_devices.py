@@ -54,7 +54,7 @@ def test_this_host():
     assert (here.host, here.hosts, here.agreed(3)) == (0, 1, 3)
     assert 0 < here.budget < free_memory(jax.devices()[0]) * 1.1
     assert cores() >= 1
-    with pytest.raises(MachineError, match=r"^1000 devices asked for, found \d+ \(.*\), expected no more$"):
+    with pytest.raises(MachineError, match=r"^1000 devices requested, found \d+ \(.*\), expected no more$"):
         Machine.here(devices=1000)
     with pytest.raises(MachineError, match="stacking 'pmap', expected one of auto, vmap, map"):
         Machine.here(stacking="pmap")

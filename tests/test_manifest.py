@@ -74,7 +74,7 @@ def test_what_may_be_a_misspelt_column_is_warned_of(tmp_path, caplog):
     read(manifest(tmp_path, text))
     (message,) = caplog.messages
     assert message.endswith("manifest.csv: column 'emotoin' is not read; did you mean 'emotion'?")
-    refused(tmp_path, "path,speaker,sex,gendr,emotoin\n", r"csv: no column of labels, found path, speaker, ")
+    refused(tmp_path, "path,speaker,sex,gendr,emotoin\n", r"csv: no label column, found path, speaker, ")
     assert caplog.messages[1:] == [message]
     read(manifest(tmp_path, text.replace("mood", "gendr")))  # nearer to an alias than to "end"
     assert "column 'gendr' is not read; did you mean 'gender'?" in caplog.text
@@ -205,7 +205,7 @@ def test_arousal_and_valence_follow_from_emotions_alone(tmp_path, caplog, others
     np.testing.assert_equal(found, [*known, *[(np.nan, np.nan)] * 3])
     assert [one.emotion for one in catalog.utterances] == emotions
     assert (catalog.thresholds, catalog.scales) == ({"arousal": 0.5, "valence": 0.5}, {})
-    said = "arousal and valence follow from the emotion, which tells nothing of awe, contempt"
+    said = "arousal and valence follow from the emotion, except for awe, contempt"
     assert caplog.messages == [f"{tmp_path / 'manifest.csv'}: {said}"]
     assert by_emotion(Facts.of("any", "manifest", catalog))
     with pytest.raises(DatabaseError, match="arousal is given in words, expected no --arousal-threshold"):

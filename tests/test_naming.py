@@ -306,9 +306,9 @@ def test_emozionalmente_has_tables_of_recordings_and_people(tmp_path):
         (ANNOTATIONS.replace("5.0,1.0", "5.0,low"), r"annotations.csv:2: a3_V is 'low', expected a number"),
         (
             ANNOTATIONS.replace("EN_001_B_1", "FR_001_B_1"),
-            r":3: recording 'FR_001_B_1.wav' of 'B', expected one of E",
+            r":3: recording 'FR_001_B_1.wav', emotion 'B', expected a name as in E",
         ),
-        (ANNOTATIONS.replace("S,S", "S,X"), r"annotations.csv:4: .* of 'X', expected .* A, B, H, N, S$"),
+        (ANNOTATIONS.replace("S,S", "S,X"), r"annotations.csv:4: .* emotion 'X', expected .* A, B, H, N, S$"),
         (ANNOTATIONS.replace("gt_emotion", "emo"), r"annotations.csv: no column 'gt_emotion'"),
     ],
 )

@@ -157,7 +157,7 @@ def test_standard_input_is_a_recording_and_a_demonstration_warns(recordings, mod
     assert main(["predict", "--model", str(model), "--json", "-"]) == 1
     out, err = capsys.readouterr()
     assert out == "[]\n"
-    assert "ser-jax: standard input: truncated, or damaged at its end: its header promises 192000" in err
+    assert "ser-jax: standard input: truncated, or damaged at its end: its header states 192000" in err
 
 
 def test_names_are_escaped_on_terminals_and_are_no_formulas(predict, recordings, tmp_path, monkeypatch):

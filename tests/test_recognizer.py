@@ -313,11 +313,11 @@ def test_features_are_those_of_training(tmp_path):
         (np.zeros((800, 0)), RATE, "shape [800, 0]"),
         (np.zeros((9, 8000)), RATE, "shape [9, 8000], expected a single recording [n, channels]"),
         (np.zeros((2, 2, 8000)), RATE, "shape [2, 2, 8000]"),
-        ([[0.1, 0.2], [0.3]], RATE, "samples that are no array (setting an array element with a sequence"),
-        (([[0.1, 0.2], [0.3]], RATE), None, "samples that are no array"),
+        ([[0.1, 0.2], [0.3]], RATE, "samples are not an array (setting an array element with a sequence"),
+        (([[0.1, 0.2], [0.3]], RATE), None, "samples are not an array"),
         (0.5, RATE, "shape []"),
         (None, RATE, "shape []"),
-        ((RATE, np.zeros(8000)), RATE, "rate 16000 beside samples with a rate of 16000, expected it once"),
+        ((RATE, np.zeros(8000)), RATE, "rate 16000 and samples with a rate of 16000, expected one rate"),
         ({"array": np.zeros(8000)}, None, "rate None of samples"),
         (b"hello there", None, "the file: not readable as audio (it begins with b'hello th')"),
         (b"RIFF", RATE, "rate 16000 for the file"),
@@ -378,7 +378,7 @@ def test_a_process_that_was_forked_later_is_refused(tmp_path, small, use):
     soundfile.write(tmp_path / "a.wav", recognisers.speech(1.0), RATE)
     with forked(lambda: USES[use](small, tmp_path / "a.wav")) as [found]:
         assert isinstance(found, MachineError), found
-        assert str(found).endswith("expected the opposite order: load after forking, or use spawn")
+        assert str(found).endswith("expected a fork before JAX is used, or a process started by spawn")
     assert small(tmp_path / "a.wav").seconds == 1
 
 

@@ -192,7 +192,7 @@ def test_a_caption_says_on_how_many_utterances_and_whose_partners_train(tmp_path
     caption = tables.caption(results, results.rows(["finetuned"]))
     drawn = [f"439 different utterances of {name} (arousal)" for name in ("de", "en")]
     assert f"Fine-tuning draws {', '.join(drawn)}." in caption
-    assert "Dialogue partners of development speakers train: de." in caption
+    assert "Training sets contain dialogue partners of development speakers: de." in caption
 
 
 def test_settings_of_a_tuning_are_not_compared(tmp_path):
@@ -269,18 +269,18 @@ def test_the_other_scores_of_a_task_stand_beside_its_headline(out):
 
 
 def test_a_table_says_if_seeds_make_no_difference(out):
-    assert "no difference" not in text(out, "monolingual")
+    assert "the same for all" not in text(out, "monolingual")
     same = predicted(HIGH[[0, 0]])
     stored.write_predictions(out, same)
     mixed = text(out, "monolingual")
     assert "| monolingual | 81.2 " in mixed
     assert "| 78.1 ± 4.4 |" in mixed
-    assert "deviation over 2 seeds. Where no ± stands, seeds make no difference." in mixed
+    assert "deviation over 2 seeds. Scores without ± are the same for all seeds." in mixed
     stored.write_predictions(out, dataclasses.replace(same, train=("en",), test=("en",)))
-    assert "test corpus; 2 seeds make no difference." in text(out, "monolingual")
+    assert "test corpus; the same for all 2 seeds." in text(out, "monolingual")
     assert "±" not in text(out, "monolingual").partition("**Intervals**")[0]
     stored.write_predictions(out, same.only(seeds=np.array([True, False])))  # one seed tells nothing
-    assert "Where no ± stands" not in text(out, "monolingual")
+    assert "Scores without ±" not in text(out, "monolingual")
 
 
 def test_every_rater_stands_beside_the_consensus(tmp_path):

@@ -337,7 +337,7 @@ def test_a_cut_corpus_keeps_its_folds_and_trains_on_its_share_of_the_cut():
         np.testing.assert_array_equal(training.test, fold.test)  # as the whole corpus is
         np.testing.assert_array_equal(training.dev, fold.dev)
     _, missing = planned(settings.english_1308(config("one", "two")), everyone)
-    assert set(missing.values()) == {"its 60 utterances are no more than the 60 of one"}
+    assert set(missing.values()) == {"it has 60 utterances, expected more than the 60 of one"}
 
 
 def test_transfer_trains_on_all_other_corpora_and_on_those_of_other_languages(monkeypatch):
@@ -435,7 +435,7 @@ def test_settings_that_share_a_stack_train_and_start_alike():
 def test_names_are_different_for_different_settings():
     own = config(tasks=AROUSAL)
     [first, second] = crosslingual(own, "mine")[:1] + crosslingual(changed(own, seeds=1), "mine")[:1]
-    with pytest.raises(ExperimentError, match="two settings mine one>two arousal, expected names that"):
+    with pytest.raises(ExperimentError, match="are called mine one>two arousal, expected different names"):
         planned([first, second], noise("one", "two"))
     names = tuple(f"corpus_{i}" * 5 for i in range(20))
     long = setting(own, "long", TASKS["arousal"], names, names, whole_corpora)
@@ -461,4 +461,4 @@ def test_no_utterance_may_train_and_be_tested():
         [dataclasses.replace(one, plan=whole_corpora) for one in monolingual(own)], noise("one")
     )
     assert not specs
-    assert set(missing.values()) == {"fold 1: 60 utterances train and are tested, expected none"}
+    assert set(missing.values()) == {"fold 1: 60 utterances are in both training and test, expected none"}

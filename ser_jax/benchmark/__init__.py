@@ -1,4 +1,4 @@
-"""Measure training throughput beside PyTorch, and the time and memory of whole programs."""
+"""Measure training throughput compared with PyTorch, and the time and memory of whole programs."""
 
 import numpy as np
 

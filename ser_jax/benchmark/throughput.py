@@ -1,7 +1,7 @@
-"""Measure training in utterances x runs per second, compilation apart, beside PyTorch.
+"""Measure training in utterances x runs per second, without compilation, and compare it with PyTorch.
 
-Variants of training run interleaved in one process, so that other load on the machine affects all of them
-alike. The workload is noise with the size and the lengths of IEMOCAP.
+Variants of training run interleaved in one process, so other load on the machine affects all of them alike.
+The workload is noise with the size and the durations of IEMOCAP.
 """
 
 import dataclasses

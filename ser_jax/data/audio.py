@@ -1,8 +1,8 @@
 """Read recordings: a file to 16 kHz mono samples, or an error that names the file.
 
-libsndfile decodes what it can, FFmpeg the rest. Memory never grows with what a header promises: sound is
-decoded in blocks, and no more of it than was requested. Opening decodes nothing (of FLAC the last block, to
-check that it exists).
+libsndfile decodes most formats, FFmpeg the rest. Memory does not depend on the length that a header states:
+sound is decoded in blocks, and only as much as requested. Opening a file decodes nothing, except the last
+block of FLAC, to check that it exists.
 """
 
 import contextlib
@@ -60,9 +60,9 @@ class AudioError(UserError):
     """Audio that is missing, unreadable, or holds no usable sound; the message is "path: reason".
 
     Attributes:
-      finding: its category in an audit: "missing", or not to be opened; "undecodable", also if it is empty,
-        truncated or at odds with its own header; "non-finite" or "unscaled" samples; "too short" for one
-        frame of features; "outside", for a segment that does not lie within its file.
+      finding: its category in an audit: "missing", also if it cannot be opened; "undecodable", also if it is
+        empty, truncated or inconsistent with its header; "non-finite" or "unscaled" samples; "too short" for
+        one frame of features; "outside" for a segment that exceeds its file.
     """
 
     def __init__(self, path: Path | str, finding: str, reason: str):
@@ -96,7 +96,7 @@ class _SoundFile(soundfile.SoundFile):
 
 
 class _Unclosed(io.FileIO):
-    """A file whose writer left the length 0, as if it began with `head`: then it is read to its end."""
+    """A file whose header states a length of 0, read to its end: it seems to begin with `head`."""
 
     def __init__(self, path: Path, head: bytes):
         super().__init__(path)
@@ -149,7 +149,7 @@ class Sound:
             return
         padding = _PADDING if "MPEG_LAYER" in self.encoding else 0
         if done == 0 or (self._counted and done + padding < wanted):
-            promise = f"the {wanted} frames its header promises"
+            promise = f"the {wanted} frames its header states"
             raise AudioError(self.path, "undecodable", f"ends after {done} of {promise}, expected them all")
         self.frames = done
 
@@ -176,7 +176,7 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
             _check_sizes(file, head)
         rate, total = file.samplerate, file.frames
         if not RATES[0] <= rate <= RATES[1]:
-            found = f"its header promises {rate} samples a second, expected {RATES[0]} to {RATES[1]}"
+            found = f"its header states {rate} samples a second, expected {RATES[0]} to {RATES[1]}"
             raise AudioError(path, "undecodable", found)
         if not 0 < total < 1 << 62:  # FLAC from a pipe states no length
             found = "states no length, expected one, as ffmpeg -i old.flac new.flac gives it"
@@ -189,7 +189,7 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
             raise AudioError(path, "outside", f"segment ends at {stop} s, {expected}")
         last = total if stop is None else min(round(stop * rate), total)
         if file.format == "FLAC":  # libsndfile does not compare its header with its size
-            promise = f"its header promises {total} frames, expected them all"
+            promise = f"its header states {total} frames, expected them all"
             try:
                 complete = any(map(len, _decode(path, file, total - 1, 1)))
             except AudioError:
@@ -204,16 +204,15 @@ def opened(path: Path | str, start: float = 0.0, stop: float | None = None) -> I
 def scaled(
     samples: Shaped[np.ndarray, "..."], error: Callable[[str, str], UserError]
 ) -> Float64[np.ndarray, "..."]:
-    """Return samples as floating-point numbers, full scale from -1 to 1: the rule of every input.
+    """Return samples as floating-point numbers, full scale from -1 to 1; every input is scaled so.
 
     Signed integers of 8, 16 and 32 bits are divided by the magnitude of their lowest value; unsigned ones of
     8 bits, as in WAV files, first become signed. Floating-point numbers are returned as they are.
 
     Args:
       error: returns what to raise for a finding and its reason, as in `AudioError`.
-    Raises: `error` for integers of any other type, since they have no full scale, as of a list in Python; for
-      32 bits of which no more than 16 are used; for floating-point numbers that are not finite, or above
-      `LOUDEST`.
+    Raises: `error` for integers of other types (such as a Python list), which have no full scale; for 32-bit
+      integers that use at most 16 bits; for floating-point numbers that are not finite, or above `LOUDEST`.
     """
     name, found = samples.dtype.name, f"{samples.dtype.name} samples"
     if (full := 1.0 if samples.dtype.kind == "f" else FULL_SCALE.get(name)) is not None:
@@ -229,7 +228,7 @@ def scaled(
 
 
 class Downmix:
-    """Average the channels of consecutive blocks, and notice what is wrong with them."""
+    """Average the channels of consecutive blocks, and detect problems."""
 
     def __init__(self) -> None:
         self._count, self._sums, self._squares = 0, np.zeros(1), np.zeros(1)  # of the channels and their mean
@@ -243,7 +242,7 @@ class Downmix:
         return mono
 
     def findings(self) -> list[tuple[str, str]]:
-        """Return what is wrong with all blocks so far: lines of an audit, and reasons."""
+        """Return the problems of all blocks so far: lines of an audit, and reasons."""
         if not self._count:
             return []
         mean, square = self._sums / self._count, self._squares / self._count
@@ -391,7 +390,7 @@ def _check_lists(file: BinaryIO, order: Literal["little", "big"]) -> None:
         elif place < end and name in (b"data", b"exif", bytes(4)):
             place = end
         elif place < end and size >= 1 << 31:
-            raise ValueError(f"a part {name!r} of its list promises {size} bytes")
+            raise ValueError(f"a part {name!r} of its list states {size} bytes")
         elif place >= end and name in (b"LIST", b"INFO"):
             place, end = place + 8, place + 8 + size + size % 2
         else:
@@ -402,11 +401,11 @@ def _check_lists(file: BinaryIO, order: Literal["little", "big"]) -> None:
 def _check_sizes(file: _SoundFile | FFmpegFile, head: bytes) -> None:
     """Raise ValueError if a file ends before its sound, which libsndfile says in its log at most."""
     if (stated := re.search(rb"sample_count -i (\d+)", head)) and int(stated[1]) > file.frames:  # NIST
-        raise ValueError(f"truncated: {file.frames} of the {int(stated[1])} frames its header promises")
+        raise ValueError(f"truncated: {file.frames} of the {int(stated[1])} frames its header states")
     if cut := _CUT.search(file.extra_info):
         raise ValueError(f"truncated, or several files in one: {cut[1].lower()}")
     if sizes := _SIZES.findall(file.extra_info):
         promised, found = sizes[0 if file.format == "W64" else -1]
         endless = any(low <= int(promised) <= high for low, high in ENDLESS)
         if found and int(promised) > int(found) + MISSING and not endless:
-            raise ValueError(f"truncated: {found} bytes of the {promised} its header promises")
+            raise ValueError(f"truncated: {found} bytes of the {promised} its header states")

@@ -1,11 +1,11 @@
-"""Find what is wrong with a database, and what to know before relying on it.
+"""Find errors in a database, and traps in its recordings.
 
     found = audit.audit("emodb", "EmoDB")
     print(audit.table(found))
 
-What `prepare` would refuse is an error here; the rest may be intended, or a trap. One trap is loudness: if
-all speakers are equally far from the microphone, a network needs to learn nothing but that shouting is loud,
-and fails on the next corpus, whose recordings were normalised. Another is silence before the speech.
+An error is whatever `prepare` would reject; other findings may be intended, or a trap. One trap is loudness:
+if all speakers are equally far from the microphone, a network need only learn that shouting is loud, and
+fails on the next corpus, whose recordings were normalised. Another is silence before the speech.
 """
 
 import collections
@@ -36,19 +36,19 @@ DIFFERING = ("speaker", *CLASS_NAMES)  # facts in which a duplicate should not d
 SHOWN = 5  # findings of a line that the table names
 
 LINES = {  # line of the report to its severity and meaning
-    "labels": ("error", "a label or a recording's name that cannot be used"),
+    "labels": ("error", "an unusable label or name of a recording"),
     "missing": ("error", "a label without its recording"),
-    "undecodable": ("error", "not audio, truncated, or at odds with its own header"),
+    "undecodable": ("error", "not audio, truncated, or inconsistent with its header"),
     "non-finite": ("error", "NaN, infinite or absurdly large samples"),
-    "unscaled": ("error", "integers that were stored in a wider type without being scaled to it"),
+    "unscaled": ("error", "integers stored in a wider type without scaling"),
     "too short": ("error", "less than one frame of 25 ms"),
-    "outside": ("error", "a segment that does not lie within its file"),
+    "outside": ("error", "a segment that exceeds its file"),
     "damaged tail": ("warning", f"such an error after the first {SECONDS} s, which are used"),
     "silent": ("warning", f"no sample of the first {SECONDS} s, which are used, above -60 dB of full scale"),
     "clipped": ("warning", f"{RUN} or more samples in a row at full scale"),
     "offset": ("warning", "a constant offset, which is removed before the features are computed"),
     "dead channel": ("warning", "a channel 40 dB or more below the loudest; the mean of all is used"),
-    "cancelling": ("warning", "channels of opposite polarity, whose mean is nearly silent"),
+    "cancelling": ("warning", "channels of opposite polarity, which nearly cancel each other"),
     "duplicate": ("warning", "the same samples as another utterance"),
     "unlabelled": ("warning", "a recording or turn without a label"),
     "one class": ("warning", "a speaker with one class only"),
@@ -58,7 +58,7 @@ LINES = {  # line of the report to its severity and meaning
 
 
 class Measurement(NamedTuple):
-    """Hold what decoding an utterance shows; `findings` alone if its recording is unusable."""
+    """The results of decoding an utterance; only `findings` if its recording is unusable."""
 
     findings: list[tuple[str, str]]  # lines of the report and reasons
     level: float = -math.inf  # root mean square of the part that is used, dB of full scale
@@ -71,7 +71,7 @@ def audit(database: str, source: Path | str, workers: int | None = None, **optio
     """Read a database's labels and decode all of its recordings to their ends, by default on all cores.
 
     Returns: JSON values: counts, levels, `findings` of each of `LINES`, `classes` of each speaker by the
-      default rule, `loudness` of each dimension (see `separation`), and whether `prepare` would refuse it.
+      default rule, `loudness` of each dimension (see `separation`), and whether `prepare` would reject it.
     Raises: DatabaseError if the source is not this database; PrepareError.
     """
     workers = worker_count(workers)
@@ -154,7 +154,7 @@ def measure_each(utterances: Sequence[Utterance]) -> list[Measurement]:
 
 
 def measure(utterance: Utterance) -> Measurement:
-    """Decode the part that features are made of, as `prepare` does, and then all of it."""
+    """Decode the part used for features, as `prepare` does, and then the whole recording."""
     try:
         used, _ = audio.read(utterance.path, utterance.start, utterance.stop, SECONDS)
     except audio.AudioError as error:
@@ -201,7 +201,7 @@ def separation(
     Returns: `counts`, utterances of class 0 and of class 1, and, None if one of them is empty,
       auc: the probability that an utterance of class 1 is louder than one of class 0, ties counted half;
       auc_within: the same after subtracting each speaker's mean level;
-      uar: the UAR of the best threshold, in either direction, found on these very utterances.
+      uar: the UAR of the best threshold, in either direction, fitted to the same utterances.
     """
     counts = [int((classes == 0).sum()), int((classes == 1).sum())]
     if not all(counts):
@@ -254,7 +254,7 @@ def table(found: dict[str, Any]) -> str:
     lines += ["", "loudness alone, within this database:"]
     lines += [f"  {key:<8} {_in_words(it, CLASS_NAMES[key][1])}" for key, it in found["loudness"].items()]
     errors = sum(finding["count"] for finding in noted.values() if finding["severity"] == "error")
-    refused = f"refuse it for {errors:,} error{'s' * (errors > 1)}"
+    refused = f"reject it for {errors:,} error{'s' * (errors > 1)}"
     if "labels" not in noted:
         refused += " (--skip-bad leaves out the affected recordings)"
     lines += ["", f"prepare would {refused if errors else 'accept it'}"]

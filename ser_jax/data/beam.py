@@ -1,8 +1,8 @@
 """Write a prepared corpus as a tfds dataset, here or by an Apache Beam engine, to the same bytes.
 
-TensorFlow is never imported: tfds does not need it for the format array_record. tfds gives each shard of the
-dataset to Beam as one piece of work, so all workers, and the process that started them, must reach the
-recordings and the data directory under the same paths.
+TensorFlow is never imported: tfds does not need it for the format array_record. Beam processes each shard of
+the dataset as one element, so all workers, and the process that started them, must see the recordings and
+the data directory under the same paths.
 """
 
 import collections
@@ -166,7 +166,7 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # typ
             raise PrepareError(
                 f"{len(flaws):,} of {count:,} utterances cannot be prepared ({lines}), the first is "
                 f"{file}: {reason}{beside(Path(file))}; `ser-jax audit` lists all problems, "
-                + ("and nothing would be left" if len(flaws) == count else "--skip-bad leaves it out")
+                + ("and --skip-bad would leave none" if len(flaws) == count else "--skip-bad leaves it out")
             )
 
     def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, Sequence[Callable]]:
@@ -258,12 +258,12 @@ def _beam(runner: str, options: Sequence[str]) -> dict[str, Any]:
             pipeline = PipelineOptions([f"--{option.removeprefix('--')}" for option in options])
             pipeline.get_all_options(retain_unknown_options=True)  # parses them
         if not isinstance(engine, apache_beam.runners.PipelineRunner):
-            raise TypeError("it is something else")
+            raise TypeError("it is not a runner")
     except Exception as error:  # whatever is named is imported and called
         raise BeamError(
-            f"unknown Beam runner {runner!r} ({error}), expected one such as DirectRunner"
+            f"unknown Beam runner {runner!r} ({error}), expected a name such as DirectRunner"
         ) from error
     except SystemExit as error:
         reason = usage.getvalue().strip().rpartition("error: ")[2]
-        raise BeamError(f"--beam-options: {reason}, expected options of Beam's") from error
+        raise BeamError(f"--beam-options: {reason}, expected options of Apache Beam") from error
     return {"beam_runner": runner, "beam_options": pipeline}

@@ -134,7 +134,7 @@ def ratings(by_rater: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def find_release(source: Path, holds: Callable[[Path], object], what: str, release: str) -> Path:
-    """Return the folder that `holds` recognises, `source` or one in it; a `release` that contains `what`.
+    """Return the folder, `source` or one in it, for which `holds` is true; a `release` contains `what`.
 
     Raises: DatabaseError if there is no release, or more than one.
     """
@@ -144,7 +144,7 @@ def find_release(source: Path, holds: Callable[[Path], object], what: str, relea
         return source
     found = [child for child in children(source) if child.is_dir() and holds(child)]
     if not found:
-        raise DatabaseError(f"{source}: no {what} in it or in a folder of it, expected {release}")
+        raise DatabaseError(f"{source}: contains no {what}, expected {release}")
     if len(found) > 1:
         names = ", ".join(child.name for child in found)
         raise DatabaseError(f"{source}: several folders hold {what} ({names}), expected one")
@@ -152,7 +152,7 @@ def find_release(source: Path, holds: Callable[[Path], object], what: str, relea
 
 
 def plain(name: str) -> str:
-    """Return a name as its spellings in different tables and releases have it in common.
+    """Return the common form of a name's spellings in different tables and releases.
 
     >>> plain("Group-ID"), plain("group_id")
     ('groupid', 'groupid')

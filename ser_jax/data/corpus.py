@@ -29,11 +29,11 @@ class CorpusError(UserError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Hold what is known of a database's utterances without their recordings; sorted by id once loaded.
+    """The annotations of a corpus without its features; sorted by id once loaded.
 
     Attributes:
-      name: the name it was prepared under.
-      database: the database it was read from, as in "iemocap"; decides what an annotation means.
+      name: the name given to `prepare`.
+      database: the database it was read from, as in "iemocap"; determines the meaning of annotations.
       synthetic: whether it was made from synthesised speech.
       thresholds: dimension to the annotation that separates the two classes; lacks unannotated dimensions.
       scales: dimension to the lowest and the highest possible rating; lacks dimensions that nobody rated.
@@ -133,7 +133,7 @@ def is_corpus(columns: Mapping[str, np.ndarray]) -> bool:
 
 
 class Labelled(Protocol):
-    """Declare what this package needs of a task: the labels [N] or [N, K] of a corpus."""
+    """The part of a task that this package needs: the labels [N] or [N, K] of a corpus."""
 
     def labels(self, corpus: Facts, /) -> np.ndarray:
         """Return [N] int64, -1 if unlabelled, or [N, K] float32, NaN if unlabelled."""
@@ -210,9 +210,9 @@ def batches(
     scaler: Scaler | None = None,
     group: np.ndarray | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Iterate once over utterances of a corpus in batches of one shape, for training loops of your own.
+    """Iterate once over utterances of a corpus in batches of equal shape, for your own training loop.
 
-    Only the utterances of a batch are read, so that a corpus may be larger than memory.
+    Only the utterances of a batch are read, so a corpus may be larger than memory.
 
     Args:
       indices: [M] int rows of it, as in a `Fold`.

@@ -56,7 +56,7 @@ class FFmpegFile:
                 stated = stream.container.duration and stream.container.duration / 1e6
             found = self.frames / self.samplerate
             if form.counted and stated and found < stated - MISSING:
-                raise ValueError(f"truncated: {found:.3f} s of the {float(stated):.3f} s its header promises")
+                raise ValueError(f"truncated: {found:.3f} s of the {float(stated):.3f} s its header states")
 
     def __enter__(self) -> "FFmpegFile":
         return self

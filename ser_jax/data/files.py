@@ -1,4 +1,4 @@
-"""Find recordings and labels in folders as people have them: linked, and with names spelt otherwise."""
+"""Find recordings and labels in folders, through links and despite differences in spelling."""
 
 import functools
 import os
@@ -20,7 +20,7 @@ def children(folder: Path) -> list[Path]:
 def walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
     """Yield all files in a folder and the folders below it, sorted by path, without hidden ones.
 
-    Folders that are links are followed, unless they lead to a folder `above`, from where the walk came.
+    Links to folders are followed, except to the folders `above`, which would be a cycle.
     """
     real = Path(os.path.realpath(folder))  # Path.resolve() raises on a loop
     if real not in above:
@@ -32,7 +32,7 @@ def walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
 
 
 def folded(name: str) -> str:
-    """Return a name without what differs between systems: Unicode's normal form (NFC or NFD) and case."""
+    """Return a name in one Unicode normal form and case, since both differ between systems."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -42,10 +42,10 @@ def slashed(name: str) -> str:
 
 
 def finder(folder: Path) -> Callable[[str], Path]:
-    """Return a function from a path relative to a folder to where it lies.
+    """Return a function from a path relative to a folder to the path of an existing file.
 
-    A path that is not there as written is the only one whose parts are the same in `folded` spelling, with
-    slashes of either kind; it stays as written if there is none such, or more than one.
+    If no file has exactly this path, the function returns the only one that is equal after `folded`, with
+    slashes of either kind; if there is none, or more than one, it returns the path unchanged.
     """
 
     @functools.cache

@@ -61,14 +61,14 @@ def read_folds(file: Path) -> dict[str, str]:
 
 
 def groups(corpus: Corpus, count: int, fold_of: Mapping[str, str] = NO_SPLIT) -> Int[np.ndarray, "N"]:
-    """Number the groups that are tested together: the folds given by id, if some of the corpus's ids are.
+    """Number the groups that are tested together: the folds given by id, if the corpus has any of these ids.
 
-    Otherwise there are `count` groups, or as many as there are separate sessions, balanced in speakers and in
-    sex.
+    Otherwise there are `count` groups, or one per separate session if these are fewer, balanced in speakers
+    and in sex.
 
-    The sets of connected speakers are assigned one by one, the largest first, each to the group that keeps
-    the squared numbers of women, men and speakers smallest. IEMOCAP's five sessions make five groups in their
-    order.
+    The sets of connected speakers are assigned one by one, the largest first, each to the group that
+    minimises the sum of squared numbers of women, men and speakers. IEMOCAP's five sessions become five
+    groups, in order.
 
     Raises: FoldError if that would be fewer than two groups, or some of the corpus's ids have no fold.
     """
@@ -79,8 +79,8 @@ def groups(corpus: Corpus, count: int, fold_of: Mapping[str, str] = NO_SPLIT) ->
     count = min(count, len(sizes))
     if count < 2:
         raise FoldError(
-            f"corpus {corpus.name} has {len(sizes)} separate sessions (people recorded together), which make "
-            f"{count} folds; expected at least 2 folds, and as many sessions"
+            f"corpus {corpus.name} has {len(sizes)} separate sessions (people recorded together), enough for "
+            f"{count} folds; expected at least 2"
         )
     assigned = np.zeros(len(sizes), np.int32)
     members = np.zeros((count, 3), int)
@@ -97,7 +97,7 @@ def _given(corpus: Corpus, fold_of: Mapping[str, str]) -> np.ndarray:
     if absent := [name for name in corpus.id.tolist() if not fold_of.get(name)]:
         raise FoldError(
             f"{len(absent)} of {len(corpus)} utterances of corpus {corpus.name} have no fold, {absent[0]} "
-            "the first, expected one of each"
+            "the first, expected a fold for each"
         )
     names, number = np.unique([fold_of[name] for name in corpus.id.tolist()], return_inverse=True)
     if len(names) < 2:
@@ -115,12 +115,12 @@ def folds(
 ) -> list[Fold]:
     """Divide a corpus so that every utterance is tested exactly once; for `fold_of` see `groups`.
 
-    Fold i tests on group i. The development part comes from the next group: its smallest set of connected
-    speakers. If that is the whole group and has several speakers (as in IEMOCAP), it is one of them,
-    alternately a woman and a man, whose dialogue partner then trains; or the whole group if `dev` is
-    "session"; or nobody if it is "none". The rest trains. The paper does not state how the four remaining
-    sessions were divided. With a `count` of at least the number of sets of connected speakers, one set at a
-    time is left out, as a rule one speaker.
+    Fold i tests group i. The development set comes from the next group: its smallest set of connected
+    speakers. If this set is the whole group and has several speakers (as in IEMOCAP), the development set is
+    one of them, alternately a woman and a man, and the dialogue partner is in the training set. With `dev`
+    "session" it is the whole group, with "none" it is empty. All other utterances are the training set. The
+    paper does not state how the four remaining sessions were divided. If `count` is at least the number of
+    sets of connected speakers, each fold leaves out one set, usually one speaker.
 
     Returns: `count` folds; fewer if there are fewer sets of connected speakers.
     Raises: FoldError if there are too few speakers to train, develop and test.

@@ -1,4 +1,4 @@
-"""Classes of annotations, by one of the paper's two rules, and the annotations that emotions stand for."""
+"""Derive classes from annotations by one of the paper's two rules, and annotations from emotions."""
 
 from typing import Literal, get_args
 
@@ -104,8 +104,8 @@ def noun(emotion: str) -> str:
 def canonical(corpus: Facts) -> np.ndarray:
     """Return every utterance's emotion, [N] str, in one vocabulary for all databases, as in "anger".
 
-    IEMOCAP's abbreviations are written out, other databases' names are as of `noun`. "" if the database names
-    none or its raters disagree.
+    IEMOCAP's abbreviations are written out; the names of other databases are passed to `noun`. "" if the
+    database names none or its raters disagree.
     """
     names, each = np.unique(corpus.emotion, return_inverse=True)
     known = IEMOCAP_EMOTIONS if corpus.database == "iemocap" else {}

@@ -60,11 +60,11 @@ def read(
     """Return the utterances of a manifest in file order; recordings need not exist.
 
     Columns are `REQUIRED`, at least one of `LABELS`, and any of `OPTIONAL` and `RATER`; others are ignored.
-    What is written otherwise, such as `ALIASES` of columns, is logged with what it is taken for.
-    Arousal and valence are words (low/high, negative/positive: 0 and 1, threshold 0.5) or numbers, which need
-    a threshold; if the table has neither, both follow from the emotion (`labels.EMOTIONS`). Cells of labels
-    may be empty. The scale of numbers is their range in the file. Recordings in the same folders that the
-    manifest does not name are listed as unlabelled.
+    Other spellings, such as `ALIASES` of columns, are logged with their interpretation. Arousal and valence
+    are words (low/high, negative/positive: 0 and 1, threshold 0.5) or numbers, which need a threshold; if the
+    table has neither, both follow from the emotion (`labels.EMOTIONS`). Cells of labels may be empty. The
+    scale of numbers is their range in the file. Recordings in the same folders that the manifest does not
+    name are listed as unlabelled.
 
     Args:
       source: the CSV file; paths in it are relative to its folder.
@@ -86,15 +86,13 @@ def read(
             _log.warning("%s: column %r is not read; did you mean %r?", source, name, close)
     if not set(LABELS) & set(header):
         shown = begun(", ".join(header.values()), SHOWN)
-        raise DatabaseError(
-            f"{source}: no column of labels, found {shown}, expected any of {', '.join(LABELS)}"
-        )
+        raise DatabaseError(f"{source}: no label column, found {shown}, expected any of {', '.join(LABELS)}")
 
     if not any(cells.get(name) for _, cells in rows for name in CLASS_NAMES):
         named = {cells["emotion"] for _, cells in rows if cells.get("emotion")}
         unknown = sorted(emotion for emotion in named if noun(emotion) not in EMOTIONS)
         if len(unknown) < len(named):
-            but = f", which tells nothing of {', '.join(unknown)}" if unknown else ""
+            but = f", except for {', '.join(unknown)}" if unknown else ""
             _log.warning("%s: arousal and valence follow from the emotion%s", source, but)
         elif named:
             _log.warning("%s: arousal and valence do not follow from %s", source, ", ".join(unknown))

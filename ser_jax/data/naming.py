@@ -1,4 +1,4 @@
-"""Read corpora whose recordings' names, or a table, tell who speaks and with which emotion."""
+"""Read corpora whose speakers and emotions are given by the names of recordings or by a table."""
 
 import dataclasses
 import filecmp
@@ -26,7 +26,7 @@ Groups = Mapping[str, str | None]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Naming:
-    """A corpus whose recordings' names tell who speaks, and with which emotion."""
+    """A corpus in which the names of recordings give speaker and emotion."""
 
     title: str  # as its publishers call it
     what: str  # language and recordings in a few words
@@ -51,7 +51,7 @@ class Naming:
         """Return all recordings in a folder and the folders below it, in the order of their paths.
 
         The id is the recording's name, so it does not depend on how the folders are arranged. Copies of a
-        recording are read once. The session is the speaker, since nobody is known to have met anybody.
+        recording are read once. Each speaker is a session, since no speakers are known to have met.
 
         Raises: DatabaseError naming the folder, or two different recordings of one name.
         """
@@ -151,8 +151,9 @@ class Tabled(Naming):
                 groups["sex"] = sexes.get(_number(groups.get("speaker", "")), "")
                 if not match or not (facts := self._facts(groups)):
                     raise DatabaseError(
-                        f"{place}: recording {begun(file.name, 40)!r} of {begun(groups['emotion'], 40)!r}, "
-                        f"expected one of {self.title}'s, of {', '.join(self.emotions)}"
+                        f"{place}: recording {begun(file.name, 40)!r}, "
+                        f"emotion {begun(groups['emotion'], 40)!r}, expected a name as in "
+                        f"{self.title}, and one of {', '.join(self.emotions)}"
                     )
                 path = recordings.pop(folded(file.stem), tables[self.table].parent / file.name)
                 facts |= self._ratings(place, cells)

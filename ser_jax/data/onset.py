@@ -40,11 +40,11 @@ def silence(
         speech    frames of at least loud - `below` dB and quiet + 6 dB; always from loud - 10 dB on
         start     the first of five such frames in a row: 0.05 s
 
-    By default `below` is 25 dB: that far below a loud vowel there are fricatives, but hardly breath or an
-    echo. `quiet + 6 dB` decides if the room is louder than that; `loud - 10 dB` if nobody pauses, so that the
-    quiet frames are speech too. On 314 synthesised utterances with known starts it errs by 0.1 s at most,
-    with noise 42 or 10 dB below the speech. On EmoDB and RAVDESS 20 or 30 dB instead of 25 move the median by
-    0.01 s.
+    By default `below` is 25 dB: fricatives are within 25 dB of a loud vowel, but breath and echo hardly.
+    `quiet + 6 dB` is the threshold if the room is louder than that; `loud - 10 dB` if there are no pauses,
+    and the quiet frames are speech too. On 314 synthesised utterances with known starts, with noise 42 or
+    10 dB below the speech, it errs by 0.1 s at most. On EmoDB and RAVDESS, 20 or 30 dB instead of 25 moves
+    the median by 0.01 s.
 
     A frame covers 25 ms, so the start comes up to 25 ms early; a voiceless plosive begins with its burst.
     Neither the recording's level nor the padding matters, and digital silence is never speech.

@@ -1,6 +1,7 @@
-"""Prepare a corpus: extract the features of every utterance, and leave nothing half-built behind.
+"""Prepare a corpus: extract the features of every utterance, and store all of them or nothing.
 
-Everything that imports `ser_jax.data` imports this: tfds and the audio libraries load where they are used.
+Importing `ser_jax.data` imports this module, so tfds and the audio libraries are imported where they are
+used.
 """
 
 import collections
@@ -85,8 +86,8 @@ def prepare(
     """Read a database, extract its features and store both as a tfds dataset.
 
     Preparing the same source again under the same name returns the existing dataset. A corpus may be prepared
-    with several front ends, whose datasets lie side by side; the first holds the facts of all. Joined front
-    ends have no dataset of their own: the corpus is prepared with each part.
+    with several front ends, whose datasets are stored side by side; the first contains the annotations for
+    all. For joined front ends, the corpus is prepared with each part.
 
     Args:
       database: one of `databases.DATABASES`, as in "iemocap" or "manifest".
@@ -96,15 +97,15 @@ def prepare(
       data_dir: where the dataset is stored; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
       workers: number of processes; all cores by default. It changes no byte of the dataset, except the last
         digit of features that JAX computes, such as `whisper`. On an accelerator, one process computes these.
-      skip_bad: leave out utterances whose recording is missing or unusable, and note which, instead of
-        refusing.
+      skip_bad: leave out and record utterances whose recording is missing or unusable, instead of raising an
+        error.
       labels_only: store the labels alone, for `facts` to read, without opening a recording.
       beam_runner: an Apache Beam runner, as in "FlinkRunner", that replaces the workers.
       beam_options: options of Beam, each "name=value".
       options: what the database's reader takes: `annotation_delay` (recola), `arousal_threshold`,
         `valence_threshold` and `allow_outside` (manifest); see `recola.read` and `manifest.read`.
-    Returns: the dataset's folder, DATA_DIR/DATABASE/NAME/VERSION, of joined front ends the first part's; or
-      the file of labels beside it.
+    Returns: the dataset's folder, DATA_DIR/DATABASE/NAME/VERSION (for joined front ends, of the first part),
+      or the file of labels beside it.
     Raises: UserError (a subclass) naming the file, and the line if there is one.
     """
     if labels_only and (skip_bad or beam_runner is not None):
@@ -115,7 +116,7 @@ def prepare(
     name, root = database if name is None else name, store.data_dir_or_default(data_dir)
     workers = worker_count(workers)
     if not _NAME.fullmatch(name):
-        expected = "small letters, digits and underscores, a letter first, 100 of them at most"
+        expected = "a lower-case letter, then at most 99 lower-case letters, digits or underscores"
         raise PrepareError(f"name {begun(name, 100)!r}, expected {expected}")
     holder = store.holder(name, root)
     if labels_only and holder is not None:
@@ -293,8 +294,8 @@ def _pooled(
             yield ahead.popleft().result()
     except BrokenProcessPool as error:
         raise PrepareError(
-            "a worker process died, for lack of memory or because a script does not guard its calls by "
-            "`if __name__ == '__main__':`; expected it to live, or workers=1"
+            "a worker process died: memory ran out, or a script does not guard its calls by "
+            "`if __name__ == '__main__':`; expected this guard and more memory, or workers=1"
         ) from error
     finally:
         with _deferring_interrupts():  # a second Ctrl-C would leave workers running

@@ -2,8 +2,8 @@
 
 An utterance is one speech turn of `RECOLA-Audio_timings`. Its label is the mean over [start, stop) of each
 rater, then over raters (Sec. 3), computed exactly, so that a mean of 0 is 0. The paper does not describe the
-rest: a turn without an annotated instant takes the step that contains its start, a turn that reaches past the
-annotated 300 s is cut, and one that starts there has no label.
+remaining cases: a turn without an annotated instant takes the step that contains its start, a turn that
+extends past the annotated 300 s is cut, and one that starts later has no label.
 """
 
 import decimal
@@ -80,7 +80,7 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Catalog:
     for name in participants:
         with one_of_many():
             if name not in timings:
-                raise DatabaseError(f"{root}: participant {name} is annotated, expected also audio timings")
+                raise DatabaseError(f"{root}: participant {name} is annotated, expected audio timings too")
             traces = {dimension: read_trace(files[name]) for dimension, files in annotated.items()}
             sex, dyad = people.get(name, ("unknown", ""))
             for number, (place, (start, stop)) in enumerate(read_turns(timings[name])):

@@ -1,15 +1,15 @@
 """Normalisation of features, each of the F dimensions separately. Padding never counts.
 
-Standardisation subtracts a mean and divides by a standard deviation, which are taken from:
+Standardisation subtracts a mean and divides by a standard deviation, computed over:
 
-    none       nowhere: the features are used as they are
+    none       nothing: the features are unchanged
     train      the run's training utterances, for all utterances
     corpus     the utterance's own corpus: the run's training utterances if it trains on that corpus, else,
                without labels, the corpus's speakers outside the utterance's own fold
     speaker    all utterances of the speaker, without labels
     utterance  the utterance itself
 
-Only `speaker` and `utterance` look at speech of the person under test.
+Only `speaker` and `utterance` use speech of the test speaker.
 
 Histogram equalisation matches whole distributions instead of two moments: a value that exceeds a fraction p
 of its own corpus becomes the value that exceeds p of the training corpora, y = R^-1(S(x)) for the

@@ -6,14 +6,13 @@
     DATA_DIR/DATABASE/NAME/labels.json          the labels of a corpus prepared without its recordings
     DATA_DIR/DATABASE/NAME-FRONTEND/...         the same of another front end
 
-Of the datasets of one name, the records of the first that was prepared hold the facts; those of the others
-hold `OWN` columns and features alone, and are matched by id.
+Of the datasets with one name, the first prepared contains the facts; the others contain only `OWN` columns
+and features, and are matched by id.
 
-Of a dataset only its records and two descriptions are read: the classes and files that tfds's descriptions
-name, of which a dataset from somebody else may name any, are neither imported nor opened. A cache, whose KEY
-is a digest of the dataset's files, their sizes and times, may be deleted at any time. It is written again if
-it is damaged (of the features only the size is checked), and if it cannot be written, the corpus is loaded
-without it.
+Only the records and two descriptions of a dataset are read. Classes and files named in tfds's descriptions,
+which may come from an untrusted source, are neither imported nor opened. KEY is a digest of the names, sizes
+and times of the dataset's files. A cache may be deleted at any time. A damaged cache is rewritten (only the
+size of the features is checked); if a cache cannot be written, the corpus is loaded without it.
 """
 
 import contextlib
@@ -54,7 +53,7 @@ Records = Iterator[tuple[dict[str, Any], np.ndarray]]
 
 
 class UnknownCorpusError(UserError):
-    """A name under which nothing was prepared, or not with the requested front end."""
+    """A corpus that was not prepared, or not with the requested front end."""
 
 
 class DamagedCorpusError(UserError):
@@ -129,7 +128,8 @@ def _holder(folder: Path) -> Path:
 def load(name: str, data_dir: Path | str | None = None, features: Frontend = LOGMEL) -> Corpus:
     """Load a corpus, sorted by id, by the name, folder and front end that were given to `prepare`.
 
-    After the first time its features are mapped from a cache. Joined ones are joined in memory.
+    From the second time on, features are memory-mapped from a cache. Features of joined front ends are joined
+    in memory.
 
     Raises: UnknownCorpusError with the command that prepares it; DamagedCorpusError.
     """
@@ -163,7 +163,7 @@ def _join(parts: list[Corpus], features: Joined) -> Corpus:
 
 
 def facts(name: str, data_dir: Path | str | None = None) -> Facts:
-    """Load what is known of a corpus, prepared with any front end or labels only; see `load`."""
+    """Load the facts of a corpus, prepared with any front end or with labels only; see `load`."""
     root = data_dir_or_default(data_dir)
     if (folder := holder(name, root)) is not None:
         return _load(name, folder)

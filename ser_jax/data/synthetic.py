@@ -1,13 +1,13 @@
 """Speech with known answers: two synthesised databases in the layouts of IEMOCAP and RECOLA.
 
 The real recordings cannot be redistributed, so demonstrations, tests and benchmarks run on these. Arousal is
-carried by the same cues in both languages, valence by different ones: a recogniser should transfer the first
-and fail to transfer the second, which is the paper's finding in a case where the reason is known.
+expressed by the same cues in both languages, valence by different ones: a recogniser should transfer arousal
+but not valence, as in the paper, and the reason is known.
 
 A source-filter synthesiser speaks: glottal pulses and noise pass formants that move from phone to phone. The
 two invented languages share how arousal sounds (pitch level and range, speaking rate, spectral tilt) and
 differ in how valence sounds. English: a resonance at 3 kHz or a dip. French: breath at 5.9 kHz or at 7.1 kHz,
-while its lowest band stays the same, so that 3 kHz against its surroundings tells nothing of French classes.
+with the same lowest band, so that the level around 3 kHz does not separate the French classes.
 """
 
 import csv

@@ -34,11 +34,11 @@ def _one_of(kind: str, more: str = "") -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-    """Flags that are read first: names that choose parts of the configuration, whose fields are flags then.
+    """Flags that are parsed first: names of parts of the configuration, whose fields then become flags.
 
     Attributes:
       config: config.json of the results to repeat.
-      accept_changed_code: continue results whose code was changed since.
+      accept_changed_code: continue results of an earlier version of the code.
     """
 
     tasks: Annotated[tuple[str, ...] | None, _one_of("tasks", ", or several joined by +")] = None
@@ -50,7 +50,7 @@ class Names:
     accept_changed_code: bool = False
 
     def choose(self, config: Config) -> Config:
-        """Return a configuration with the parts that were chosen; one of the same class keeps its fields."""
+        """Return a configuration with the chosen parts; a part of the same class keeps its fields."""
 
         def kinds(value: Any) -> list[type]:
             return [type(value), *map(type, getattr(value, "parts", ()))]
@@ -149,8 +149,8 @@ def main(
       arguments: flags; those of the command line by default.
       shown: names of the settings in the table; those of `settings` by default.
       figure: see `report.write_table`.
-      after: works on (config, pool, machine) before the table is made; returns what is printed in its place.
-      fewest: corpora that it needs.
+      after: called with (config, pool, machine) before the table is made; returns the text to print instead.
+      fewest: the number of corpora that it needs.
       defaults: flags whose values are the defaults of this experiment.
     """
 
@@ -185,9 +185,9 @@ def complete(
     figure: str | None = None,
     after: Callable[..., str | None] | None = None,
 ) -> tuple[str, list[str]]:
-    """Compute what is missing of an experiment and write its table and page; arguments as of `main`.
+    """Compute the missing results of an experiment and write its table and page; arguments as in `main`.
 
-    Returns: what is printed, and the slugs of settings in which a run was stopped.
+    Returns: the text to print, and the slugs of settings in which a run was stopped.
     """
     compared = baselines(config, settings)
     _start(config)

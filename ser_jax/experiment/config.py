@@ -59,29 +59,30 @@ def at_least(config: Any, **least: int) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProtocolConfig:
-    """Who trains, who is tested, and how results are repeated (Sec. 4).
+    """The division into training, development and test sets, and how often it is repeated (Sec. 4).
 
     Attributes:
       seeds: runs per fold and task, numbered from 0.
-      folds: of the cross-validation; a corpus with fewer separate groups of speakers has one fold for each,
-        so that many folds leave out one speaker at a time.
-      fold_file: a table with the columns id and fold, such as a published split, in place of the rule.
-      dev: who makes up a development set: one speaker (in dyads, the partner then trains), a session, or none
-        (all others train).
-      finetune_samples: utterances of the tested corpus that fine-tuning sees per fold.
+      folds: number of folds; a corpus with fewer clusters of speakers has one fold per cluster, so a large
+        number leaves out one speaker at a time.
+      fold_file: table with the columns id and fold, such as a published split; replaces the folds.
+      dev: the development set: one speaker (in dyads, the partner is in the training set), a session, or
+        none.
+      finetune_samples: utterances of the tested corpus for fine-tuning, per fold.
       finetune_epochs: epochs of fine-tuning.
-      finetune_draw: where they are drawn: split, from each fold's training part; disjoint, from a group of
-        speakers that no other fold draws from; pooled, once for all folds, of which each takes those in its
-        training part.
-      standardize: whose statistics standardize features, see `data.standardize`.
-      adapted: further modes of `standardize`, each shown as extra rows: mono-lingual ones of (a), and
-        cross-lingual ones of Table 2 and (c).
-      baselines: extra rows, for every setting, of a linear classifier of this number alone.
-      most: utterances of each corpus that train, drawn once for all seeds; all by default.
-      cut: what `english_1308` cuts: the training sets, or training, development and test sets.
-      trim: cut frames before and after speech, which is at most this many dB below the loud frames (see
+      finetune_draw: how to draw them: split, from each fold's training set; disjoint, from a group of
+        speakers that no other fold draws from; pooled, once for all folds, each of which uses those in its
+        training set.
+      standardize: the utterances whose mean and standard deviation standardize features, see
+        `data.standardize`.
+      adapted: further modes of `standardize`, as extra rows: monolingual in (a), cross-lingual in Table 2 and
+        (c).
+      baselines: linear classifiers of this number alone, as extra rows for every setting.
+      most: maximum training utterances of each corpus, drawn once for all seeds; all by default.
+      cut: the sets that `english_1308` cuts: training, or all (training, development and test).
+      trim: remove frames before and after speech, found at this many dB below the loud frames (see
         `data.onset`); off by default.
-      label_rule: where IEMOCAP's valence of 2.5 falls, see `data.labels.classes`.
+      label_rule: the class of a valence of 2.5 in IEMOCAP, see `data.labels.classes`.
     """
 
     seeds: int = 5
@@ -103,25 +104,25 @@ class ProtocolConfig:
         at_least(self, seeds=1, folds=2, finetune_samples=1, finetune_epochs=1, most=1)
         check_choices(self, ConfigError)
         if self.standardize in self.adapted:
-            raise ConfigError(f"--adapted {self.standardize} is what all rows use, expected other statistics")
+            raise ConfigError(f"--adapted {self.standardize} is the mode of all rows, expected another mode")
         if self.trim is not None and not 0 < self.trim <= 100:
             raise ConfigError(f"{flag(self, 'trim')} is {self.trim:g}, expected more than 0, at most 100 dB")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ComputeConfig:
-    """Choose what computes and how often it saves; no result depends on it.
+    """The devices, and how often to save checkpoints; changes results only by rounding.
 
     Attributes:
-      devices: of this host; all by default.
-      memory: GB that a device may use; by default 80 % of what is free.
-      runs_at_once: runs of a stack per device; as many as fit by default.
-      stacking: how the runs of a stack are computed; by default what is faster on the device.
-      save_minutes: how often a stack in training is saved.
+      devices: number of devices of this host; all by default.
+      memory: GB to use per device; by default 80 % of its free memory.
+      runs_at_once: runs in a stack per device; by default as many as fit.
+      stacking: how to compute the runs of a stack; by default the faster way on the device.
+      save_minutes: minutes between checkpoints.
       save_epochs: epochs between checkpoints, in addition to --compute.save-minutes; off by default.
       coordinator: HOST:PORT of the first of several hosts; auto under SLURM and on TPU pods.
-      hosts: how many hosts there are, with a coordinator.
-      host: which of them this is, from 0.
+      hosts: number of hosts, with a coordinator.
+      host: number of this host, from 0.
     """
 
     devices: int | None = None
@@ -144,7 +145,7 @@ class ComputeConfig:
             raise ConfigError(f"--compute.coordinator is {self.coordinator!r}, expected HOST:PORT or auto")
         if self.coordinator is None and (self.hosts, self.host) != (None, None):
             found = "--compute.hosts or --compute.host without --compute.coordinator"
-            raise ConfigError(f"{found}, expected it as well")
+            raise ConfigError(f"{found}, expected both")
         if self.hosts is not None and self.host is not None and self.host >= self.hosts:
             raise ConfigError(f"--compute.host is {self.host}, expected less than the {self.hosts} hosts")
 
@@ -158,14 +159,14 @@ class Config:
 
     Attributes:
       corpora: names of prepared corpora.
-      data_dir: where they were prepared; $TFDS_DATA_DIR or ~/tensorflow_datasets by default.
+      data_dir: folder of prepared corpora; $TFDS_DATA_DIR or ~/tensorflow_datasets by default.
       out: folder of the results.
-      tasks: what is predicted.
+      tasks: the tasks to predict.
       features: the front end that the corpora were prepared with.
       model: the network; its input and output sizes follow from features and tasks.
-      train: how it is trained.
-      protocol: who trains and who is tested.
-      compute: what computes.
+      train: how to train it.
+      protocol: training, development and test sets.
+      compute: devices and checkpoints.
     """
 
     corpora: tuple[str, ...] = ("iemocap", "recola")

@@ -84,7 +84,7 @@ def commit() -> str | None:
 def code_digest() -> str:
     """Return the SHA-256 of the syntax trees of the modules that results depend on.
 
-    It changes neither with comments, docstrings and messages of errors nor with layout.
+    Comments, docstrings, error messages and layout do not change it.
     """
     return _digest(_known()[name].read_text(encoding="utf-8") for name in modules())
 

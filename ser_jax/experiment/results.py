@@ -1,4 +1,4 @@
-"""Store the results of an experiment: what was run, the predictions, the models, and how they were trained.
+"""Store the results of an experiment: configuration, predictions, models and training logs.
 
     config.json            configuration, corpora, folds, code digest, settings, tables, sessions
     predictions/*.npz      the predictions of a setting's runs for a tested corpus
@@ -53,7 +53,7 @@ FACTS = ("setting", "task", "metric", "chance", *NAMES)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Hold what the runs of a setting predict for the utterances of a tested corpus, or several together."""
+    """The predictions of a setting's runs for the utterances of a tested corpus, or of several together."""
 
     setting: str
     train: tuple[str, ...]
@@ -273,7 +273,7 @@ def _read_arrays(path: Path, names: Sequence[str], make: Callable[[dict[str, Any
 
 
 def protocol(config: Config, pool: Pool) -> dict[str, Any]:
-    """Return what must be equal for two results to be of one experiment, by the names of `PROTOCOL`."""
+    """Return the values that two results of one experiment share, by the names of `PROTOCOL`."""
     corpora = [
         {
             "name": one.name, "builder": one.database, "synthetic": one.synthetic, "left_out": one.left_out,
@@ -407,7 +407,7 @@ def store(
     pool: Pool, out: Path, setting: Setting, cells: Sequence[Cell], specs: Sequence[RunSpec],
     found: Sequence[RunResult], dev_epochs: Sequence[int],
 ) -> None:  # fmt: skip
-    """Store the results of a setting: models first, predictions last; if these are there, everything is."""
+    """Store the results of a setting: predictions last, so that if they exist, everything does."""
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *(one.params for one in found))
     checkpoint.save(out / "models" / setting.slug, params)
     log = training_log(setting.task, specs, found, dev_epochs)
@@ -436,7 +436,7 @@ def read_params(out: Path, setting: Setting, runs: int) -> Tree:
 
 @contextlib.contextmanager
 def session(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
-    """Note in config.json what this program computes, on what, how long it takes and whether it finished.
+    """Record in config.json what this program computes, the machine, the time and whether it finished.
 
     Yields: a function to call with every setting that was computed and stored.
     """
@@ -491,7 +491,7 @@ def combine(config: Config, *_: object) -> None:
 
 
 def same_seeds(found: Sequence[Predictions]) -> list[Predictions]:
-    """Return the predictions of the seeds that all have: a seed that was stopped cannot be combined."""
+    """Return the predictions of the seeds that all of them have: a stopped seed cannot be combined."""
     common = functools.reduce(np.intersect1d, [one.seed for one in found])
     return [one.only(seeds=np.isin(one.seed, common)) for one in found]
 

@@ -45,9 +45,9 @@ def run(
 ) -> None:
     """Train and test every setting whose results `config.out` does not hold yet.
 
-    Cells that cannot be computed, since a test or training part lacks a class for example, are noted with the
-    reason. Interrupted settings are resumed. Several hosts must all see the data directory and `config.out`.
-    `after` works on what is stored while this process still holds the folder.
+    Cells that cannot be computed, for example because a test or training set lacks a class, are recorded with
+    the reason. Interrupted settings are resumed. All hosts must see the data directory and `config.out`.
+    `after` is called while the folder is still locked.
 
     Raises: UserError (a subclass) if a corpus is unknown, nothing at all can be computed, or the folder holds
       other results or is in use; Interrupted after Ctrl-C or SIGTERM.
@@ -89,7 +89,7 @@ def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
     for setting in settings:
         for one in (setting,) if setting.start is None else (setting.start, setting):
             if ordered.setdefault(one.slug, one) != one:
-                raise ExperimentError(f"two settings {one.label}, expected names that differ")
+                raise ExperimentError(f"two settings are called {one.label}, expected different names")
     specs: Specs = {}
     missing: Missing = {}
     for setting in ordered.values():
@@ -100,7 +100,7 @@ def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
             planned = setting.plan(pool, setting)
             for spec in planned:
                 if both := len(np.intersect1d(spec.train, spec.test)):
-                    found = f"fold {spec.fold + 1}: {both} utterances train and are tested"
+                    found = f"fold {spec.fold + 1}: {both} utterances are in both training and test"
                     raise ExperimentError(f"{found}, expected none")
         except (ExperimentError, FoldError) as error:
             missing |= dict.fromkeys(((setting, cell) for cell in setting.cells), str(error))
@@ -157,7 +157,7 @@ def _check_part(pool: Pool, task: Task, fold: int, part: str, rows: np.ndarray) 
 
 
 def _note_missing(out: Path, missing: Missing) -> None:
-    """Note and print what no table will have, before anybody waits for it; a line for every reason."""
+    """Record and print the cells that cannot be computed, before training; one line per reason."""
     each = [
         {"setting": s.name, "train": s.train, "test": test, "task": task.name, "reason": why}
         for (s, (test, task)), why in missing.items()

@@ -1,4 +1,4 @@
-"""Define what an experiment trains and tests, as values; the paper's are made from a configuration.
+"""Define settings: what an experiment trains and tests. Functions make the paper's from a configuration.
 
 A setting is complete: it carries corpora, task, network, training, front end and standardization, and plans
 its own runs, of the rows of a `Pool` of all corpora. Nothing is inferred from its name.
@@ -45,7 +45,7 @@ Cell = tuple[tuple[str, ...], Task]
 
 
 class ExperimentError(UserError):
-    """An experiment that cannot be computed as asked."""
+    """An experiment that cannot be computed."""
 
 
 class Features(NamedTuple):
@@ -90,7 +90,7 @@ class Pool(Concatenated):
         return [Fold(fold.train + start, fold.dev + start, fold.test + start) for fold in own]
 
     def partners(self, name: str) -> bool:
-        """Return whether people train who met development speakers of the same fold."""
+        """Return whether a training set contains people who met development speakers of the same fold."""
         each = self.every_fold()[name]
         return any(np.intersect1d(self.session[fold.train], self.session[fold.dev]).size for fold in each)
 
@@ -273,7 +273,7 @@ def run_spec(
 
 
 def cross_validation(pool: Pool, setting: Setting) -> list[RunSpec]:
-    """Plan a run per fold and seed: the corpora's training folds merged, each tested on its own fold.
+    """Plan a run per fold and seed: merge the training sets of all corpora, and test the same fold of each.
 
     Of corpora with different numbers of folds, fold i takes fold i mod k of each; a test fold counts once.
     """
@@ -295,7 +295,7 @@ def _by_fold(pool: Pool, setting: Setting, folds: Iterable[Fold]) -> list[RunSpe
 
 
 def whole_corpora(pool: Pool, setting: Setting) -> list[RunSpec]:
-    """Plan a run per seed: all of the training corpora train, all of the tested ones are tested."""
+    """Plan a run per seed: train on whole corpora, and test whole corpora."""
     train, test = (np.concatenate([pool.rows(name) for name in own]) for own in (setting.train, setting.test))
     return [
         run_spec(pool, setting, fold=0, seed=seed, train=train, test=test, unlabelled=test)
@@ -304,7 +304,7 @@ def whole_corpora(pool: Pool, setting: Setting) -> list[RunSpec]:
 
 
 def few_samples(pool: Pool, setting: Setting) -> list[RunSpec]:
-    """Plan a run per fold and seed of the tested corpus, on a few utterances of it.
+    """Plan a run per fold and seed: train on a few utterances of the tested corpus.
 
     A larger draw holds the smaller ones. The setting's `draw` is one of three readings of the paper's "100
     randomly selected samples from the target language for each CV split", "500 samples in total":
@@ -353,7 +353,7 @@ def cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
     smallest = min(pool.names, key=lambda other: len(pool.rows(other)))
     size = len(pool.rows(smallest))
     if len(rows) <= size:
-        raise ExperimentError(f"its {len(rows)} utterances are no more than the {size} of {smallest}")
+        raise ExperimentError(f"it has {len(rows)} utterances, expected more than the {size} of {smallest}")
     left = np.random.default_rng(0).choice(rows, size, replace=False)
     cut = [
         dataclasses.replace(fold, **{part: np.intersect1d(getattr(fold, part), left) for part in parts})
@@ -363,7 +363,7 @@ def cut_to_smallest(pool: Pool, setting: Setting) -> list[RunSpec]:
 
 
 def development(pool: Pool, setting: Setting) -> list[RunSpec]:
-    """Plan cross-validation that tests the development speakers, to choose settings without test speakers."""
+    """Plan cross-validation that tests the development speakers, to choose hyper-parameters."""
     return [dataclasses.replace(spec, test=spec.dev, dev=NO_ROWS) for spec in cross_validation(pool, setting)]
 
 
@@ -419,7 +419,7 @@ def multilingual(config: Config, name: str = "multilingual", **changes: Any) -> 
 
 
 def crosslingual(config: Config, name: str = "crosslingual", **changes: Any) -> list[Setting]:
-    """Return (c): all of one corpus trains, all of every other is tested."""
+    """Return (c): train on all of one corpus, and test all of every other."""
     others = {corpus: tuple(o for o in config.corpora if o != corpus) for corpus in config.corpora}
     each = itertools.product(others.items(), config.tasks)
     return [
@@ -429,9 +429,9 @@ def crosslingual(config: Config, name: str = "crosslingual", **changes: Any) -> 
 
 
 def with_adapted(config: Config, settings: Callable[..., list[Setting]]) -> list[Setting]:
-    """Return settings, and again for each mode of `--adapted`, named as in `crosslingual_MODE`.
+    """Return settings, and a copy of them for each mode of `--adapted`, named as in `crosslingual_MODE`.
 
-    The latter use statistics that the paper's protocol does not.
+    The copies use statistics that the paper's protocol does not.
     """
     name, own = settings.__name__, settings(config)
     for mode in config.protocol.adapted:
@@ -440,12 +440,12 @@ def with_adapted(config: Config, settings: Callable[..., list[Setting]]) -> list
 
 
 def within(config: Config) -> list[Setting]:
-    """Return (a), and (a) with the adaptation asked for."""
+    """Return (a), and (a) with each mode of `--adapted`."""
     return with_adapted(config, monolingual)
 
 
 def across(config: Config) -> list[Setting]:
-    """Return (c), and (c) with the adaptation asked for."""
+    """Return (c), and (c) with each mode of `--adapted`."""
     return with_adapted(config, crosslingual)
 
 
@@ -492,7 +492,7 @@ def baselines(config: Config, settings: Iterable[Setting]) -> list[Setting]:
 
 
 def table2(config: Config) -> list[Setting]:
-    """Return the four settings of Table 2, and (c) with the adaptation asked for."""
+    """Return the four settings of Table 2, and (c) with each mode of `--adapted`."""
     return [*monolingual(config), *multilingual(config), *across(config), *finetuned(config)]
 
 
@@ -511,7 +511,8 @@ def other_corpora(config: Config, name: str = "other_corpora", **changes: Any) -
 def other_languages(config: Config, name: str = "other_languages", **changes: Any) -> list[Setting]:
     """Return (c) to each corpus from all corpora of other languages.
 
-    A corpus that shares a language with the tested one does not train, nor does one of an unknown language.
+    Corpora that share a language with the tested one, or whose language is unknown, are excluded from
+    training.
     """
     languages = {corpus: set(facts(corpus, config.data_dir).language) for corpus in config.corpora}
     known = {corpus for corpus, own in languages.items() if "unknown" not in own}
@@ -567,7 +568,7 @@ def tuning(config: Config) -> list[Setting]:
 
 
 def related(config: Config) -> list[Setting]:
-    """Return what related systems are made of: language identification, and equalized histograms."""
+    """Return the settings of related systems: language identification, and equalized histograms."""
     every, task = config.corpora, CorpusIdentity(config.corpora)
     shared = tuple(occurring(config, own, every) for own in config.tasks)  # models are combined by class
     config = dataclasses.replace(config, tasks=shared)

@@ -9,8 +9,8 @@ features are 26 log-mel bands of 25 ms windows every 10 ms (Sec. 2). It does not
     mel filters  26 triangles, Slaney's scale and Slaney's area norm, 0 to 8000 Hz
     level        10 log10(max(power, 1e-10)) dB, no ceiling and no reference but 1
 
-The result equals librosa's `power_to_db(melspectrogram(..., center=False), top_db=None)`. Every front end
-gets samples from `remove_offset`.
+The result equals librosa's `power_to_db(melspectrogram(..., center=False), top_db=None)`. All front ends
+receive samples from `remove_offset`.
 """
 
 import abc
@@ -52,13 +52,13 @@ class ShortSignalError(UserError):
 class Frontend(abc.ABC):
     """The base class of front ends, frozen dataclasses whose fields are JSON values.
 
-    Worker processes get a copy after `extract` was called once, so the value of a
-    `functools.cached_property` is computed once and sent along. A class may have more methods:
-    `extract_batch([samples, ...])`, used in place of `extract`, on an accelerator by a single process;
-    `description()`, which returns what determines the features as JSON values, in place of all fields;
-    `find(name)`, which returns features that are looked up by an utterance's id instead of computed; and
-    `traceable(samples, count)`, a function of JAX that returns the features of `samples` [n] float64, which
-    are 0 after the first `count`, and the number of frames, so that exports begin with samples.
+    Worker processes receive a copy after `extract` was called once, with the values of any
+    `functools.cached_property`. A class may have more methods: `extract_batch([samples, ...])`, used in place
+    of `extract`, on an accelerator by a single process; `description()`, which returns what determines the
+    features as JSON values, in place of all fields; `find(name)`, which returns features that are looked up
+    by an utterance's id instead of computed; and `traceable(samples, count)`, a function of JAX that returns
+    the features of `samples` [n] float64, which are 0 after the first `count`, and the number of frames, so
+    that exports begin with samples.
     """
 
     name: ClassVar[str]  # lower case; part of the folder of a prepared corpus
@@ -133,7 +133,7 @@ class MFCC(Frontend):
 
 @dataclasses.dataclass(frozen=True)
 class Waveform(Frontend):
-    """Samples at 16 kHz, one a frame, for networks that learn their own front end; 480 kB an utterance."""
+    """Samples at 16 kHz, one per frame, for networks that learn features; 480 kB per utterance."""
 
     name: ClassVar[str] = "waveform"
     rate: ClassVar[float] = float(RATE)
@@ -253,8 +253,8 @@ def pad(features: Shaped[np.ndarray, "t F"], frames: int) -> tuple[Shaped[np.nda
 def filterbank() -> Filters:
     """Return the mel filters [F, 201], a `scipy.sparse.csr_array`.
 
-    They are sparse because a bin lies under at most two triangles, and because a sparse product does not
-    depend on the number of BLAS threads. The first call imports librosa, which takes seconds.
+    They are sparse: each bin is under at most two triangles, and a sparse product does not depend on the
+    number of BLAS threads. The first call imports librosa, which takes seconds.
     """
     import scipy.sparse
     from librosa.filters import mel
@@ -285,8 +285,8 @@ def logmel(samples: Shaped[np.ndarray, " n"], filters: "Filters | None" = None) 
 def remove_offset(samples: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
     """Return the samples of a window without their mean if that is more than `OFFSET` of their level.
 
-    A constant offset, which many sound cards add, fills the lowest band of all pauses. A mean that is smaller
-    stays, so that speech without an offset keeps its features to the bit.
+    A constant offset, which many sound cards add, fills the lowest band of all pauses. A smaller mean is
+    kept, so that the features of speech without an offset are bit-identical.
     """
     mean, power = np.mean(samples, dtype=np.float64), np.mean(np.square(samples, dtype=np.float64))
     return samples - mean if mean**2 > OFFSET**2 * power else samples

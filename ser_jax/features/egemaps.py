@@ -1,7 +1,7 @@
 """Extract the extended Geneva minimalistic acoustic parameter set by openSMILE, as a front end.
 
-This is version 02 of eGeMAPS (Eyben et al. 2016, doi 10.1109/TAFFC.2015.2457417). openSMILE's licence
-forbids commercial use of the program, and so of features that it computes.
+This is version 02 of eGeMAPS (Eyben et al. 2016, doi 10.1109/TAFFC.2015.2457417). openSMILE's licence forbids
+commercial use of the program, and therefore of its features.
 """
 
 import dataclasses

@@ -12,12 +12,12 @@ from ser_jax.shapes import Shaped
 
 @dataclasses.dataclass(frozen=True)
 class Embeddings(Frontend):
-    """Arrays found by the ids of utterances, or by a manifest's column `embedding`.
+    """Arrays that are read from files, by the ids of utterances or a manifest's column `embedding`.
 
     Attributes:
-      folder: holds ID.npy, [t, F] or [F], of every utterance (of `a.wav` also `a.npy`); or a file of
+      folder: folder of ID.npy, [t, F] or [F], of every utterance (for `a.wav` also `a.npy`), or a file of
         safetensors named by the ids.
-      rate: frames per second; with 0, one frame an utterance.
+      rate: frames per second; 0 for one frame per utterance.
       dims: F.
     """
 

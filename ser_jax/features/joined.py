@@ -1,4 +1,4 @@
-"""Join front ends: their frames side by side, or statistics over the frames of each.
+"""Join front ends: concatenate their frames, or the mean and standard deviation over the frames of each.
 
 A corpus is prepared with every part; their features are joined when it is loaded.
 """
@@ -15,20 +15,20 @@ from ser_jax.shapes import Shaped
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Joined(Frontend):
-    """The features of several front ends side by side, as in "whisper+egemaps".
+    """The concatenated features of several front ends, as in "whisper+egemaps".
 
-    Frames have the rate of the fastest part, whose padding is that of all. The frame of a slower part is
-    repeated for as long as it lasts, functionals over the whole utterance.
+    Frames have the rate and the padding of the fastest part. Frames of a slower part are repeated,
+    functionals over the whole utterance.
 
-    Pooled features are one frame an utterance for networks that would pool frames anyway: the mean and the
-    standard deviation of each part's frames, or the numbers themselves of a part with one frame an utterance.
-    A probe of them is a linear classifier of the same numbers as one of the frames, and equal to it for equal
-    weights if features are not standardized. If they are, the frames' statistics are scaled by the mean and
-    deviation over all frames, and pooled features by those of each statistic over all utterances, so that a
-    weight decay and an optimizer's steps act on other scales.
+    Pooled features are one frame per utterance: the mean and standard deviation of each part's frames, or the
+    numbers themselves for a part with one frame per utterance. A probe of pooled features is a linear
+    classifier of the same numbers as a probe of frames, and for equal weights equal to it if features are not
+    standardized. Standardisation scales frames by the mean and deviation over all frames, but pooled features
+    by the mean and deviation over all utterances, so weight decay and optimiser steps act on different
+    scales.
 
     Attributes:
-      seconds: used of each utterance by all parts.
+      seconds: duration of each utterance that all parts use.
       parts: the front ends; one alone can be pooled.
       pooled: whether features are statistics.
     """

@@ -210,10 +210,10 @@ class Whisper(Frontend):
       weights: a file of safetensors, a folder of them, or the name of a repository on the Hugging Face hub,
         as in "openai/whisper-base" (extra `hub`); by default the first two blocks of tiny.en, which come with
         the package.
-      revision: a branch, tag or commit of that repository, by default the latest commit; it becomes the
-        commit, so that configurations store that.
-      layers: the blocks, counted from 1, before the encoder's last layer norm; 0 is the embedding.
-      stride: positions of 20 ms that one frame is the mean of.
+      revision: a branch, tag or commit of that repository, by default the latest commit; resolved to a
+        commit, which configurations store.
+      layers: the blocks, counted from 1, without the encoder's last layer norm; 0 is the embedding.
+      stride: positions of 20 ms to average per frame.
     """
 
     name: ClassVar[str] = "whisper"

@@ -1,11 +1,11 @@
-"""A trained model as people use it: a recording in, predictions of arousal, valence or any other task out.
+"""Use a trained model: map recordings to predictions of arousal, valence or any other task.
 
     from ser_jax.recognizer import Recognizer
     recognizer = Recognizer.load("my-model")      # without a path: a demonstration, of synthetic speech
     prediction = recognizer("speech.wav")         # or recognizer(samples, rate)
     prediction.tasks["arousal"].label, prediction.tasks["arousal"].values["high"]
 
-A recording is cut into overlapping windows of 7.5 s, each of which all networks predict, five seeds a task.
+A recording is cut into overlapping windows of 7.5 s; each is predicted by all networks, five seeds per task.
 """
 
 from ser_jax.recognizer.recognizer import Estimate, HopError, Prediction, Recognizer, Segment, Window, schema

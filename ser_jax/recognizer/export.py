@@ -1,4 +1,4 @@
-"""Export of a recogniser to one file for other programs: from samples to predictions, features included.
+"""Export a recogniser to one file that maps samples to predictions, including the features.
 
     stablehlo   for JAX without ser_jax: `jax.export.deserialize(content).call(samples, count)`
     onnx        for ONNX Runtime and other programs that read ONNX
@@ -9,8 +9,8 @@ Both are made from one JAX function of a single window of 16 kHz mono sound, ful
     onnx        samples [n] float32 of any length; what is beyond the window is not used
 
 The front end is part of the file if it has a function `traceable`: log-mels, MFCCs, waveforms and Whisper's
-encoder. Any other cannot be, such as openSMILE's or one that reads files: the inputs are then its features
-[T, F] float32 and frames [] int32, how many of them are not padding.
+encoder. For others, such as openSMILE's or one that reads files, the inputs are the features [T, F] float32
+and frames [] int32, the number of frames that are not padding.
 
 The outputs, for each task of K classes or numbers, are means over the seeds, as in `Estimate`:
 
@@ -20,8 +20,8 @@ The outputs, for each task of K classes or numbers, are means over the seeds, as
     <task>_attention     [S]  weights of the segments, which sum to 1; if there are several
 
 Outputs are NaN if an input is not finite or shorter than one frame. Log-mels are computed in float64, as in
-`logmel`. Whisper's features are rounded to float16 as in training and prediction, so that the file differs
-from the recogniser by a last digit of some of them, less than 1e-3 in probabilities.
+`logmel`. Whisper's features are rounded to float16 as in training and prediction; some may differ from the
+recogniser's in the last digit, which changes probabilities by less than 1e-3.
 """
 
 import json

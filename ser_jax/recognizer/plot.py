@@ -1,4 +1,4 @@
-"""A picture of a recording and its prediction.
+"""Draw a recording and its prediction.
 
 From top to bottom: the waveform; the log-mel energies, with the attention over them; and for each task the
 probabilities or numbers, window by window. A recording shorter than a window is followed by its padding.

@@ -1,4 +1,4 @@
-"""`ser-jax predict`: predictions for files as text, JSON or CSV, and pictures of them."""
+"""Predict files (`ser-jax predict`), and print predictions as text, JSON or CSV, or draw them."""
 
 import csv
 import glob
@@ -24,10 +24,10 @@ STANDARD_INPUT = "-"
 
 
 def find_files(given: list[str]) -> list[str]:
-    """Return the recordings that are meant, in order: folders and patterns are expanded.
+    """Return the recordings in order, with folders and patterns expanded.
 
-    A folder stands for all that is below, and so does ** in a pattern, which follows no links to folders;
-    hidden files are left out. A folder or pattern without recordings is kept, to be named in its turn.
+    A folder stands for all files below it, and so does ** in a pattern, which follows no links to folders;
+    hidden files are left out. A folder or pattern without recordings is kept, to be reported in its turn.
 
     Raises: RecordingError if standard input, "-", is given twice.
     """
@@ -61,7 +61,7 @@ def _visible(folder: Path, pattern: str) -> list[Path]:
 def predict_files(
     recognizer: Recognizer, files: list[str], form: str, hop: float | None = None, plots: Path | None = None
 ) -> int:
-    """Predict recordings and print the results; one that cannot be used is named and the rest goes on.
+    """Predict recordings and print the results; report unusable ones and continue.
 
     Args:
       form: "text", "json" or "csv".

@@ -1,4 +1,4 @@
-"""The recogniser: a recording cut into overlapping windows, each predicted by all networks.
+"""Predict recordings: cut them into overlapping windows, and predict each with all networks.
 
 Predictions are Python objects, text and JSON.
 """
@@ -31,11 +31,11 @@ class HopError(UserError):
 
 
 class Segment(NamedTuple):
-    """A stretch of sound that the attention weighs.
+    """A stretch of sound with an attention weight.
 
     Attributes:
       start, end: s from the beginning of the recording.
-      weight: those of a window, and those of a recording, sum to 1.
+      weight: attention weight; the weights of a window, and of a recording, sum to 1.
     """
 
     start: float
@@ -47,12 +47,12 @@ class Estimate(NamedTuple):
     """The prediction of one task.
 
     Attributes:
-      values: calibrated probabilities of the classes, which sum to 1, or predicted numbers by dimension; the
-        mean over the seeds. Those of a recording are the mean over its windows.
+      values: calibrated probabilities of the classes, which sum to 1, or predicted numbers by dimension,
+        averaged over the seeds; for a recording, also over its windows.
       spread: sample standard deviation (ddof = 1) over the seeds, with the same keys; 0 for one seed.
       label: the most probable class; None if the task predicts numbers.
-      attention: weights of the segments, the mean over the seeds; empty if the network has no attention. The
-        segments of a window always span its full length: those after the recording's end weigh padding.
+      attention: weights of the segments, averaged over the seeds; empty if the network has no attention. The
+        segments of a window always span its full length: segments after the end of the recording are padding.
     """
 
     values: dict[str, float]
@@ -123,8 +123,8 @@ def _as_json(value: Any) -> Any:
 def describe(task: str, estimate: Estimate, width: int = 0) -> str:
     """Return an estimate as one line of text, as in "arousal low (high: 0.17 ± 0.04)".
 
-    For two classes the probability is that of the second, for more that of the most probable one. The class
-    is padded to `width`, so that several lines can be compared.
+    It shows the probability of the second of two classes, or of the most probable of several. The class is
+    padded to `width`, to align several lines.
     """
     numbers = {
         name: f"{value:.2f}" + (f" ± {estimate.spread[name]:.2f}" if estimate.spread[name] else "")
@@ -184,7 +184,7 @@ class Recognizer:
     """A trained recogniser.
 
     Attributes:
-      model: its networks and what they need.
+      model: its networks, with scaler and temperatures.
       batch: windows predicted at once; by default what suits the device.
       segment: s from one segment of the attention to the next, the unit of hops.
       default_hop: s from one window to the next by default, about half a window.
@@ -214,11 +214,11 @@ class Recognizer:
 
     @property
     def is_demonstration(self) -> bool:
-        """Return whether it was trained on synthetic speech: then its predictions for people mean nothing."""
+        """Return whether it was trained on synthetic speech: its predictions for people are meaningless."""
         return bool(self.model.facts.get("synthetic"))
 
     def compile(self) -> None:
-        """Compile the networks now rather than for the first recording; takes a second or several."""
+        """Compile the networks now instead of at the first recording; takes seconds."""
         for length in range(self._length, 0, -RATE):  # some features are compiled for several lengths
             self.window(np.zeros(max(length, WINDOW), np.float32))
 
@@ -236,7 +236,7 @@ class Recognizer:
     def predict(
         self, recordings: Iterable[Recording], hop: float | None = None, check: Check = lambda: None
     ) -> Iterator[Prediction]:
-        """Predict recordings, `batch` windows at a time, which may be of several recordings.
+        """Predict recordings in batches of `batch` windows, across recordings.
 
         Args:
           recordings: read one by one, no further ahead than a batch needs.
@@ -266,7 +266,7 @@ class Recognizer:
         """Predict a single window.
 
         Args:
-          samples: 16 kHz; at least 400, and no more are used than fill the window.
+          samples: at 16 kHz; at least 400; samples beyond the window are not used.
           start: of the window in its recording, s.
         """
         end = start + min(len(samples), self._length) / RATE

@@ -1,4 +1,4 @@
-"""Recordings as a recogniser uses them: 16 kHz mono samples, from files or arrays of any rate and length."""
+"""Convert files or arrays of any rate and length to 16 kHz mono samples for a recogniser."""
 
 import contextlib
 import io
@@ -25,7 +25,7 @@ Check: TypeAlias = Callable[[], None]  # raises an exception to end what calls i
 
 
 class RecordingError(UserError):
-    """A stream, a microphone, or samples in memory, that cannot be used as a recording."""
+    """A stream, microphone or array of samples that cannot be used as a recording."""
 
 
 class Recording(NamedTuple):
@@ -88,7 +88,7 @@ def read_recording(
 
 
 def _with_rate(sound: Any, rate: float | None) -> tuple[Any, float | None]:
-    """Take apart what holds samples and their rate; return anything else as it is, with `rate`."""
+    """Split an object with samples and their rate; return anything else unchanged, with `rate`."""
     if hasattr(sound, "get_all_samples"):
         decoded = sound.get_all_samples()
         found = decoded.data, decoded.sample_rate
@@ -101,7 +101,7 @@ def _with_rate(sound: Any, rate: float | None) -> tuple[Any, float | None]:
     else:
         return sound, rate
     if rate is not None:
-        raise RecordingError(f"rate {rate} beside samples with a rate of {found[1]}, expected it once")
+        raise RecordingError(f"rate {rate} and samples with a rate of {found[1]}, expected one rate")
     return found
 
 
@@ -132,7 +132,7 @@ def to_samples(samples: Any) -> Float64[np.ndarray, "n C"]:
     try:
         samples = np.asarray(samples)
     except (TypeError, ValueError) as error:
-        raise RecordingError(f"samples that are no array ({one_line(str(error))}), expected one") from error
+        raise RecordingError(f"samples are not an array ({one_line(str(error))}), expected one") from error
     found = f"samples of shape {list(samples.shape)}"
     if samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
         raise RecordingError(f"{found}, expected [n] or [n, channels]")

@@ -1,4 +1,4 @@
-"""A web server for a recogniser: a page for people, HTTP for programs.
+"""Serve a recogniser: a web page, and an HTTP interface for programs.
 
     GET  /               the page, one file that loads nothing else
     POST /predict        the bytes of a recording in, the JSON of `ser-jax predict --json` out
@@ -6,12 +6,12 @@
     GET  /model          what the model predicts and what it was trained on
     GET  /openapi.json   a description of /predict
 
-Recordings are predicted one at a time, in the order in which they arrived. Every refusal is a sentence of
-plain text. Ctrl-C and SIGTERM stop the server within a few seconds.
+Recordings are predicted one at a time, in the order of arrival. Errors are one sentence of plain text. Ctrl-C
+and SIGTERM stop the server within a few seconds.
 
-A page of another site can make its reader's browser send requests to this machine, under any host name that
-resolves to it (DNS rebinding). Requests for unknown host names and requests sent by pages of other sites are
-therefore refused.
+A page of another site can make a browser send requests to this machine, under any host name that resolves to
+it (DNS rebinding). Therefore requests for unknown host names and requests sent by pages of other sites are
+rejected.
 """
 
 import asyncio
@@ -83,7 +83,8 @@ def serve(
     """Serve until Ctrl-C, or until a notebook's cell is interrupted; print the address on standard error.
 
     Args:
-      host, port: to listen on; any address but loopback lets others reach it, and 0 is any free port.
+      host, port: address to listen on; other machines can connect unless it is loopback; port 0 is any free
+        port.
       megabytes: the largest recording, in units of 10^6 bytes.
       names: further host names to answer to, as in `host_names`.
       opens: whether to open the page in a browser.
@@ -217,7 +218,7 @@ def server(app: Starlette) -> uvicorn.Server:
 
 
 class Queue:
-    """Recordings that wait for their turn and are predicted one at a time, in a thread.
+    """A queue of recordings, predicted one at a time in a thread.
 
     Attributes:
       length: recordings in it, including the one being predicted; at most `QUEUE` + 1.
@@ -377,7 +378,7 @@ def openapi() -> dict[str, Any]:
         "responses": {
             "200": {"description": "success", "content": {"application/json": reference}},
             "default": {
-                "description": "a refusal in a sentence",
+                "description": "an error message of one sentence",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             },
         },

@@ -1,7 +1,7 @@
-"""Predictions for speech that is still arriving, from a pipe or a microphone.
+"""Predict live speech from a pipe or a microphone.
 
-After every half second of sound, the last 7.5 s are predicted. Nothing else is smoothed: neighbouring windows
-share 7 s already.
+After every half second of sound, the last 7.5 s are predicted. There is no other smoothing: successive
+windows share 7 s.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ TIMEOUT = 5.0  # s without samples after which a microphone counts as dead
 
 
 class Moment(NamedTuple):
-    """A prediction while sound is still arriving.
+    """A prediction during a stream.
 
     Attributes:
-      seconds: of the stream when it was made.
+      seconds: position in the stream.
       window: the prediction of the last 7.5 s, or of all sound so far.
-      behind: s of sound that had arrived by then but are not in it; always 0 for a pipe, whose writer waits.
+      behind: s of sound that had arrived but are not in the window; always 0 for a pipe, whose writer waits.
     """
 
     seconds: float
@@ -52,7 +52,7 @@ def as_line(moment: Moment) -> str:
 
 
 class LiveWindow:
-    """The last window of a stream of samples; older samples are dropped.
+    """The last window of a stream of samples; older samples are discarded.
 
     The converter from a rate other than 16 kHz holds back some hundredths of a second (at 8 kHz a tenth),
     which become part of the next prediction.
@@ -131,12 +131,12 @@ def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> I
 def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Moment]:
     """Yield predictions of what a microphone records, until closed.
 
-    If computing falls behind, predictions are left out, and the next is of the newest sound. After lost
-    samples (PortAudio reports an input overflow, or more than 10 s wait) the window starts anew, so that no
-    window spans a gap. The length of a gap is taken from PortAudio's clock.
+    If prediction is slower than the sound, some predictions are skipped, and the next uses the newest sound.
+    After lost samples (PortAudio reports an input overflow, or more than 10 s are waiting) the window starts
+    anew, so that it never spans a gap. The length of a gap is measured by PortAudio's clock.
 
     Args:
-      device: its number or a part of its name; the system's default if None.
+      device: number of the device or a part of its name; the system's default if None.
     Raises: RecordingError if there is no such device, or it gives no sound.
     """
     try:

@@ -4,10 +4,10 @@ Temperature scaling divides the logits z of every seed before the softmax,
 
     p = mean_r softmax(z_r / T),   T = value share^-decay,
 
-where `share` of the window holds sound, so that predictions from less sound are less certain. Both numbers
-maximise the likelihood of held-out utterances, whole and cut short; no network's class changes. References:
-Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017); Platt, "Probabilistic Outputs for Support
-Vector Machines" (1999), for the smoothed labels.
+where `share` of the window is sound, so that predictions from less sound are less certain. `value` and
+`decay` maximise the likelihood of held-out utterances, whole and cut short. They do not change the class that
+a network predicts. References: Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017); Platt,
+"Probabilistic Outputs for Support Vector Machines" (1999), for the smoothed labels.
 """
 
 import dataclasses
@@ -76,7 +76,7 @@ def train(
 
     Args:
       out: a folder that does not exist yet or is empty.
-      data_dir: where the corpora were prepared; None for the usual place.
+      data_dir: folder of prepared corpora; None for the default.
       name: of the model; None for the folder's.
       frontend: that the corpora were prepared with.
       label_rule: of arousal and valence, a `data.labels.Rule`.
@@ -248,7 +248,7 @@ def evaluate(
 def cut_short(task: Task, corpora: Concatenated, rows: Int[np.ndarray, " N"], rate: float) -> Variants:
     """Return the labelled ones of some utterances, whole and cut short.
 
-    `rate` is in frames per second. None is cut to less than a frame, so functionals stay whole.
+    `rate` is in frames per second. At least one frame remains, so functionals stay whole.
     """
     labels = corpora.labels(task)
     rows = rows[metrics.labelled(labels[rows])]
@@ -277,9 +277,8 @@ def _predict(
 def calibrate(logits: Float[np.ndarray, "R M K"], variants: Variants, frames: int) -> Temperature:
     """Return the temperature that makes the labels most likely.
 
-    n utterances of a class without a mistake do not prove that there are none, so a label counts as its class
-    with (n + 1) / (n + 2), Platt's estimate; otherwise separable classes would be called certain. A full
-    window has `frames`.
+    A label of a class with n utterances counts with probability (n + 1) / (n + 2), Platt's estimate;
+    otherwise predictions of separable classes would be certain. A full window has `frames`.
     """
     labels, classes, share = variants.labels, logits.shape[-1], variants.frames / frames
     counts = np.bincount(labels[np.isinf(variants.cut)], minlength=classes)[labels, None]

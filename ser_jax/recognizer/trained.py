@@ -1,4 +1,4 @@
-"""A trained recogniser: its networks as pure functions, and its folder.
+"""Represent a trained recogniser: its networks as pure functions, and its folder.
 
     config.json         front end, tasks, networks, temperatures, and what they were trained on
     model.safetensors   the scaler, and the parameters of all seeds
@@ -198,12 +198,12 @@ def _decode(content: dict[str, Any], interface: type) -> Any:
     kind = vars(sys.modules[module]).get(name)  # getattr might import something
     needed = {method for method, own in vars(interface).items() if callable(own) and method[0] != "_"}
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind) and needed <= set(dir(kind))):
-        raise ModelError(f"{content['class']} is no {interface.__name__}")
+        raise ModelError(f"{content['class']} is not of type {interface.__name__}")
     return kind(**{key: _value(value, interface) for key, value in content.items() if key != "class"})
 
 
 def _value(content: Any, interface: type) -> Any:
-    """Return a field's value: lists as tuples, and what is described within them by `_decode`."""
+    """Return a field's value: lists as tuples, and nested descriptions decoded by `_decode`."""
     if isinstance(content, list):
         return tuple(_value(one, interface) for one in content)
     return _decode(content, interface) if isinstance(content, dict) else content

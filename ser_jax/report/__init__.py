@@ -143,7 +143,7 @@ def compare(folders: Sequence[Path]) -> str:
 def means(folders: Sequence[Path], without: Sequence[str] = ()) -> str:
     """Return the mean score over the tested corpora of each setting of several results folders, as Markdown.
 
-    In brackets, the mean over the corpora that `without` does not name.
+    Brackets contain the mean over the corpora that are not in `without`.
     """
     lines: list[list[str]] = []
     tasks: dict[str, None] = {}
@@ -162,7 +162,7 @@ def means(folders: Sequence[Path], without: Sequence[str] = ()) -> str:
 
 
 def verify(out: Path) -> list[str]:
-    """Recompute every table of a folder; return a sentence for each file that does not fit.
+    """Recompute every table of a folder; return a sentence for each file that differs.
 
     Raises: ResultsError if there is no table, or a file is damaged.
     """
@@ -185,7 +185,7 @@ def verify(out: Path) -> list[str]:
             wrong.append(f"{cell}.npz: OTHER UTTERANCES than the folds of config.json")
     for file, content in expected.items():
         if not (out / file).exists():
-            wrong.append(f"{file}: LOST, expected as it follows from the stored predictions")
+            wrong.append(f"{file}: LOST, expected the table of the stored predictions")
         elif (out / file).read_bytes() != content.encode():
             wrong.append(f"{file}: DIFFERS from the stored predictions")
     return wrong

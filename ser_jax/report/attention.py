@@ -1,8 +1,8 @@
-"""Analyse where the attention of mono-lingual models lies (Sec. 6), and write the table and figure of it.
+"""Analyse the attention of monolingual models (Sec. 6), and write its table and figure.
 
-The paper looks at training utterances and all segments. Here test utterances and the segments without padding
-are analysed as well, and compared with chance: padding has weights too, and short utterances fill only the
-first segments.
+The paper analyses training utterances and all segments. Since padding has weights too, and short utterances
+fill only the first segments, this module also analyses test utterances and segments without padding, and
+compares them with chance.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from ser_jax.statistics import over_runs
 
 FILE, MASKED = "attention.json", "monolingual_masked"
 PAPER = (
-    "Per cent of utterances; mono-lingual models, all folds; mean ± sample standard deviation over seeds. "
+    "Per cent of utterances; monolingual models, all folds; mean ± sample standard deviation over seeds. "
     "The paper, on training utterances: alpha_1 is the largest weight in 31.2 % of IEMOCAP; the two largest "
     "weights differ by more than 0.5 in 73.1 % of IEMOCAP and 5 % of RECOLA."
 )
@@ -44,9 +44,9 @@ Shares = dict[str, np.ndarray]  # by the names of `COLUMNS`: [R, S] or [R]; `exp
 
 
 def settings(config: Config) -> list[Setting]:
-    """Return the settings whose models are analysed: mono-lingual ones of the first task.
+    """Return the settings whose models are analysed: the monolingual ones of the first task.
 
-    If attention can leave out padding but does not, the same network with masked attention is added.
+    If the network can mask padding but does not, settings with masked attention are added.
 
     Raises: ExperimentError if the network has no attention over several segments.
     """

@@ -93,8 +93,8 @@ def counts_table(corpus: Facts, rows: Sequence[dict[str, Any]]) -> str:
 def onset_table(corpora: Iterable[Corpus]) -> str:
     """Measure when speech starts in corpora of log-mels; return it as Markdown.
 
-    Of each: numbers of utterances, the seconds by which shares of them have started, and medians; "?" without
-    speech.
+    Columns: numbers of utterances, the seconds by which shares of them have started, and medians; "?" without
+      speech.
     """
     starts = [f"{100 * q:.0f} % start by, s" for q in QUANTILES]
     medians = ["later than 0.5 s, %", "silent at the end, s", "contrast, dB"]
@@ -110,8 +110,8 @@ def onset_table(corpora: Iterable[Corpus]) -> str:
             numbers = [f"{value:.2f}" for value in values]
         lines.append([marked(corpus.name, corpus.synthetic), *sizes, *numbers])
     return (
-        f"{markdown_table(lines)}\n\nSpeech: {onset.LASTING} frames in a row that are at "
-        f"most {onset.BELOW:g} dB below the loud ones and {onset.ABOVE:g} dB above the quiet ones. Contrast: "
-        "median level of loud over quiet frames; far below 20 dB the room is loud, and an early start means "
-        "little."
+        f"{markdown_table(lines)}\n\nSpeech: {onset.LASTING} frames in a row, at most {onset.BELOW:g} dB "
+        f"below the loud frames and at least {onset.ABOVE:g} dB above the quiet ones. Contrast: median level "
+        "of the loud frames above the quiet ones; if it is far below 20 dB, the room is loud, and an early "
+        "start means little."
     )

@@ -1,8 +1,8 @@
 """Check the labels of a corpus by models of other corpora.
 
-If a release swaps two classes, models trained on it are as good as ever. Models of other corpora show it:
-they rank its utterances the wrong way round by the difference of their outputs for the two classes. If they
-prefer one class throughout, because of another language or room, the order stays the same.
+If a release swaps two classes, models trained on it learn the swap. Models of other corpora reveal it: the
+difference of their outputs for the two classes ranks the utterances in reverse. A preference for one class,
+because of another language or room, does not change the order.
 """
 
 import itertools
@@ -33,18 +33,18 @@ LEVEL = 0.05
 SHOWN = 5  # speakers and utterances of a pair that the table names
 NOTE = (
     "Models of the other corpora rank the utterances of a corpus by the difference of their outputs for two "
-    "classes. AUC: the probability that of two utterances of a speaker, one of each class, that of the first "
-    "ranks higher. p: test that this is 0.5 or more on other speakers, over the clusters of speakers with "
-    "both classes, with Holm's correction for all pairs of classes of the corpus; * marks values up to 0.05, "
-    "which contradict the labels. Of a corpus without any, the pair of lowest AUC is shown. Least p: pairs / "
-    "2^clusters, below which the smallest corrected p of a corpus cannot be; ? marks an AUC below 0.5 where "
-    "this is above 0.05."
+    "classes. AUC: the probability that, of two utterances of a speaker, the one of the first class ranks "
+    "higher. p: test that AUC is 0.5 or more on other speakers, over the clusters of speakers with both "
+    "classes, with Holm's correction for all pairs of classes of the corpus; * marks values up to 0.05, "
+    "which contradict the labels. A corpus without contradictions is shown with its pair of lowest AUC. "
+    "Least p: pairs / 2^clusters, the smallest possible corrected p; ? marks an AUC below 0.5 if least p is "
+    "above 0.05."
 )
-WORST = "In brackets: what a speaker or an utterance adds to AUC - 0.5, the lowest first."
+WORST = "Brackets give the contribution of a speaker or an utterance to AUC - 0.5, the lowest first."
 
 
 class Pair(NamedTuple):
-    """Two classes of a corpus as models of others rank them, see `statistics.ranking_test`."""
+    """Two classes of a corpus, ranked by models of others, see `statistics.ranking_test`."""
 
     classes: tuple[str, str]
     auc: float
@@ -61,10 +61,10 @@ class Pair(NamedTuple):
 
 
 def settings(config: Config, judged: Collection[str] = ()) -> list[Setting]:
-    """Return settings that train on all corpora but one and test that, for each of `judged`, by default all.
+    """Return settings that test each corpus of `judged`, by default all, with models trained on all others.
 
-    The task is all emotions that the tested corpus and any of the others name. If these are fewer than two,
-    it is each task of the configuration of which both have all classes.
+    The task has the emotions that occur in the tested corpus and in any other. If there are fewer than two,
+    the tasks are those of the configuration whose classes all occur in both.
 
     Raises: ExperimentError if there is none.
     """
@@ -101,9 +101,9 @@ def analyse(config: Config, *_: Any) -> str:
 
 
 def audit(name: str, against: Sequence[str], data_dir: Path | None, frontend: Frontend) -> Results:
-    """Judge a corpus by linear classifiers that are trained on at most 300 utterances of each of others.
+    """Check a corpus with linear classifiers trained on at most 300 utterances of each other corpus.
 
-    Features are standardized by each corpus's own statistics. Nothing is kept but what is returned.
+    Features are standardized by each corpus's own statistics. Nothing is stored.
 
     Raises: UserError (a subclass) if a corpus is unknown, or the corpora share no classes.
     """

@@ -1,7 +1,7 @@
-"""Read a results folder: the rows of its tables, the comparisons between its settings, and both as text.
+"""Read a results folder, and make its tables: scores, and comparisons between settings.
 
-Everything follows from config.json, the stored predictions and the training logs; no class that an experiment
-was configured with is imported. Metrics other than UAR and CCC are known by their stored scores alone.
+Tables are computed from config.json, the stored predictions and the training logs; no class of the
+configuration is imported. For metrics other than UAR and CCC, only the stored scores are used.
 """
 
 import contextlib
@@ -41,27 +41,27 @@ NAN = float("nan")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # first characters of text that a spreadsheet would run
 LATEX = str.maketrans({name: f"\\{name}" for name in "%_&#$"} | {"±": r"$\pm$", "+": "$+$"})
 POOLED = (
-    "Pooled: score over all utterances at once, with a 95 % interval for other seeds and other speakers (of "
-    "one seed: for other speakers alone). Chance: the range that 95 % of random guesses fall in. By class: "
-    "recall of each class. Others: further scores over all utterances, in the unit of the first. Statistics: "
-    "of whom, to standardize features. Speakers: in brackets, clusters of speakers who met, if there are "
-    "fewer; clusters are the unit of sampling."
+    "Pooled: score over all utterances at once, with a 95 % interval for other seeds and other speakers "
+    "(with one seed: for other speakers only). Chance: the range of 95 % of random guesses. By class: recall "
+    "of each class. Others: further scores over all utterances, in the unit of the first. Statistics: the "
+    "mode of standardisation. Speakers: in brackets, the number of clusters of speakers who met, if it is "
+    "smaller; intervals and tests sample clusters."
 )
 RATED = (
-    "Against the consensus and each rater, as means over runs of the scores over all utterances; CCC with a "
-    "95 % interval as above. Pearson: correlation coefficient. RMSE: root of the mean squared error; ratings "
-    "are from -1 to 1. Human: CCC of the rater with the mean of the other raters."
+    "Scores over all utterances against the consensus and each rater, means over runs; CCC with a 95 % "
+    "interval as above. Pearson: correlation coefficient. RMSE: root mean squared error; ratings are from -1 "
+    "to 1. Human: CCC of the rater with the mean of the other raters."
 )
 TESTED = (
     "Differences of the pooled scores on the utterances that both settings tested (UAR: percentage points). "
-    "p: test over seeds and clusters of speakers together (of one seed each: over clusters alone), with "
+    "p: test that samples both seeds and clusters of speakers (with one seed each: only clusters), with "
     "Holm's correction per corpus and task, separately for comparisons between settings and for those of a "
     "variant with its own setting; * marks values below 0.05."
 )
 FEWEST = 6  # clusters with which a test without assumptions can reach 0.05
 FEW = (
-    " With n clusters, a test that assumes no distribution cannot give p below 2 / 2^n (0.0625 for five). "
-    "With fewer than six, p below 0.05 is therefore marked ?, not *."
+    " A distribution-free test of n clusters cannot reach p below 2 / 2^n (0.0625 for five). With fewer than "
+    "six clusters, p below 0.05 is therefore marked ?, not *."
 )
 PARTS = ("features", "model", "train", "protocol")  # of a configuration whose changes a caption names
 
@@ -207,10 +207,9 @@ class Results:
     def comparisons(self, rows: Sequence[Row]) -> list[Comparison]:
         """Compare every setting with the first one of its column and with the one before it.
 
-        The latter is of the same training corpora, if there is one. A setting that stands beside another is
-        compared with that alone. p-values are corrected for all comparisons among the settings of a column,
-        and for all with what stands beside them. The settings of a tuning are left out, since the best of
-        them is chosen.
+        The latter has the same training corpora, if possible. A variant of a setting is compared with that
+        setting alone. p-values are corrected separately for all comparisons between settings of a column, and
+        for all with variants. The settings of a tuning are left out, since the best of them is chosen.
         """
         found = []
         tested = [row for row in rows if not row.missing and not self.description(row).get("tuned")]
@@ -237,7 +236,7 @@ class Results:
         return found
 
     def beside(self, row: Row) -> str:
-        """Return the name of the setting that a cell's setting stands beside; "" if it is one of its own."""
+        """Return the name of the setting of which a cell's setting is a variant; "" if it is none."""
         return self.description(row).get("beside", "")
 
 
@@ -370,7 +369,7 @@ def parts(results: Results, rows: Sequence[Row]) -> list[str | Table]:
 
 
 def how_tested(rows: Sequence[Row]) -> str:
-    """Return what p-values of some cells mean."""
+    """Return the sentences that explain the p-values of some cells."""
     return TESTED + (FEW if any(0 < row.clusters < FEWEST for row in rows) else "")
 
 
@@ -492,7 +491,7 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
     spread = f"; mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "; one seed"
     same = [_same(row) for row in rows if row.runs > 1]
     if same and all(same):
-        spread = f"; {seeds} seeds make no difference"
+        spread = f"; the same for all {seeds} seeds"
     tuned = any(results.description(row).get("tuned") for row in rows)
     levels = Counter(task for task, _ in {(row.task, row.chance) for row in rows if not row.missing})
     chance = {}
@@ -507,14 +506,14 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
     left_out = ", ".join(f"{one['left_out']} of {one['name']}" for one in corpora if one["left_out"])
     sentences = {
         f"Mean over the folds of the test corpus{spread}": True,
-        "Where no ± stands, seeds make no difference": any(same) and not all(same),
-        "In brackets, the range over training corpora": results.many,
+        "Scores without ± are the same for all seeds": any(same) and not all(same),
+        "Brackets give the range over training corpora": results.many,
         "Scores are those of the development speakers": tuned,
         f"Chance: {', '.join(chance.values())}": chance,
         f"Options that differ from the defaults: {(changed := options(results))}": changed,
         "The paper's scores are those of IEMOCAP and RECOLA": any(not math.isnan(row.paper) for row in rows),
         f"Fine-tuning draws {', '.join(drawn)}": drawn,
-        f"Dialogue partners of development speakers train: {', '.join(partners)}": partners,
+        f"Training sets contain dialogue partners of development speakers: {', '.join(partners)}": partners,
         f"Arousal and valence follow from the emotions: {', '.join(by_emotion)}": by_emotion and binary,
         f"Unusable recordings left out: {left_out}": left_out,
     }
