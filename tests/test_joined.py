@@ -91,11 +91,10 @@ SOME = {
 def chosen(words):
     """Return the front end that flags of an experiment, and of `ser-jax prepare`, choose."""
     found = parse("", "table2", words)[0].features
-    typed = cli._bound(cli.prepare, cli._frontend(words))
-    app = cli.tyro.extras.SubcommandApp()
-    for command in (typed, cli._bound(cli.describe, LogMel())):
-        app.command(command)
-    shell = ["prepare", "emodb", "--source", "emodb", *words]
+    shell, app = ["prepare", "emodb", "--source", "emodb", *words], cli.tyro.extras.SubcommandApp()
+    values, types, _ = cli._fields(shell)
+    for command in (cli.prepare, cli.describe):
+        app.command(cli._bound(command, values, types))
     assert app.cli(args=shell, config=cli.CONFIG).keywords["frontend"] == found
     return found
 
