@@ -331,8 +331,6 @@ def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = None)
 
     if out.exists() and out.suffix not in (".onnx", ".stablehlo"):
         raise UserError(f"{out} exists, expected a new file, or one to replace that ends in .{format}")
-    if not out.parent.is_dir():
-        raise UserError(f"{out.parent} is not a folder, expected an existing one for {out.name}")
     export.export(_load(model), format, out)
     print(out)
 

@@ -307,7 +307,7 @@ GRID = 0.04  # s, the step of RECOLA's annotation
 
 
 class SynthesisError(UserError):
-    """A size, seed or folder with which the synthetic databases cannot be written."""
+    """A size or folder with which the synthetic databases cannot be written."""
 
 
 def read_truth(out: Path) -> dict[str, dict[str, str]]:
@@ -325,7 +325,7 @@ def synthesize(out: Path, utterances: int = 240, seed: int = 0) -> None:
       out: a folder that does not exist yet or is empty.
       utterances: per language, spread evenly over 10 English and 23 French speakers.
       seed: not negative.
-    Raises: SynthesisError if `out` is not empty, or `utterances` or `seed` is out of range.
+    Raises: SynthesisError if `out` is not empty or `utterances` is out of range.
     """
     turns = plan(utterances, seed)
     english, french = ([turn for turn in turns if turn.language is language] for language in LANGUAGES)
@@ -348,8 +348,6 @@ def stream(seed: int, language: Language, speaker: str, *rest: int) -> Generator
 
 def plan(utterances: int, seed: int) -> list[Turn]:
     """Return every turn of both languages, speaker by speaker; see `synthesize`."""
-    if seed < 0:
-        raise SynthesisError(f"seed: found {seed}, expected an integer that is not negative")
     if not FEWEST <= utterances <= MOST:
         raise SynthesisError(
             f"utterances: found {utterances}, expected {FEWEST} to {MOST:,} per language, so that each of "
