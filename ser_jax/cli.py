@@ -98,14 +98,10 @@ def synthesize(
       utterances: Number per language.
       seed: Seed of the random numbers.
     """
-    from tqdm import tqdm
-
     from ser_jax.data import synthetic
 
     shutdown.raise_on_interrupt()
-    # Delayed, so that there is no empty bar above errors.
-    with tqdm(desc="synthesising", total=2 * utterances, unit=" utt", delay=1e-3) as bar:
-        synthetic.synthesize(out, utterances=utterances, seed=seed, progress=lambda *_: bar.update())
+    synthetic.synthesize(out, utterances, seed)
     print(out)
 
 
@@ -335,8 +331,6 @@ def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = None)
 
     if out.exists() and out.suffix not in (".onnx", ".stablehlo"):
         raise UserError(f"{out} exists, expected a new file, or one to replace that ends in .{format}")
-    if not out.parent.is_dir():
-        raise UserError(f"{out.parent} is not a folder, expected an existing one for {out.name}")
     export.export(_load(model), format, out)
     print(out)
 

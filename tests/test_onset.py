@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ser_jax.data.corpus import CorpusError
 from ser_jax.data.onset import silence as extent
 from ser_jax.data.onset import trim
-from ser_jax.data.synthetic import Manner, compose, plan, speak_turn, stream
+from ser_jax.data.synthetic import compose, draw_manner, plan, speak_turn, stream
 from ser_jax.features import BANDS, HOP, RATE, LogMel, Waveform, describe, logmel, pad
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -132,8 +132,7 @@ def spoken():
     samples, bounds = [], []
     for turn in turns:
         rng = stream(1, turn.language, turn.speaker, turn.index, 0)
-        manner = Manner.draw(turn.language, turn.high, turn.positive, rng)
-        tracks, _ = compose(turn.language, manner, round(100 * turn.seconds), rng)
+        tracks, _ = compose(turn.language, draw_manner(turn, rng), round(100 * turn.seconds), rng)
         sounds = np.flatnonzero(tracks[:, :4].any(axis=1))
         bounds.append((sounds[0] / 100, sounds[-1] / 100 + 0.01))
         samples.append(speak_turn(turn, seed=1))

@@ -10,10 +10,8 @@ import contextlib
 import dataclasses
 import errno
 import functools
-import io
 import itertools
 import json
-import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -246,24 +244,14 @@ def _beam(runner: str, options: Sequence[str]) -> dict[str, Any]:
     except ImportError as error:
         extra = 'expected the extra: pip install "ser_jax[beam]"'
         raise BeamError(f"--beam-runner {runner} needs apache-beam ({error}), {extra}") from error
-    for option in options:
-        if not re.fullmatch(r"(?!(--)?runner=)(--)?[A-Za-z]\w*(=.*)?", option, re.DOTALL):
-            raise BeamError(
-                f"--beam-options hold {option!r}, expected each as name=value, without the runner"
-            )
-    usage = io.StringIO()
+    pipeline = PipelineOptions([f"--{option.removeprefix('--')}" for option in options])
+    pipeline.get_all_options(retain_unknown_options=True)  # parses them, and exits if one is wrong
     try:
         engine = apache_beam.runners.runner.create_runner(runner)
-        with contextlib.redirect_stderr(usage):
-            pipeline = PipelineOptions([f"--{option.removeprefix('--')}" for option in options])
-            pipeline.get_all_options(retain_unknown_options=True)  # parses them
         if not isinstance(engine, apache_beam.runners.PipelineRunner):
             raise TypeError("it is not a runner")
     except Exception as error:  # whatever is named is imported and called
         raise BeamError(
             f"unknown Beam runner {runner!r} ({error}), expected a name such as DirectRunner"
         ) from error
-    except SystemExit as error:
-        reason = usage.getvalue().strip().rpartition("error: ")[2]
-        raise BeamError(f"--beam-options: {reason}, expected options of Apache Beam") from error
     return {"beam_runner": runner, "beam_options": pipeline}

@@ -187,9 +187,6 @@ def read_table(
     except UnicodeDecodeError as reason:
         _log.warning("%s: not %s (byte %d), taken for cp1252", file, encoding.upper(), reason.start)
         text = content.decode("cp1252", "replace")
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise DatabaseError(f"{file}:{line}: holds a null character, expected text")
     text = text.lstrip("\ufeff")  # byte order marks
     first = text.lstrip().partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=first.count), strict=True)

@@ -102,7 +102,7 @@ def read(
     utterances: list[Utterance] = []
     first: dict[str, tuple[bool, str, str]] = {}  # dimension to its first label: a word?, text, place
     values: dict[str, list[float]] = collections.defaultdict(list)  # of dimensions, raters' included
-    segments: dict[tuple[str, float, float | None], str] = {}  # to their places
+    segments: dict[tuple[str, float, float | None], str] = {}  # however they are spelled, to their places
     sexes: dict[str, tuple[str, str]] = {}  # speaker to sex and place
     for place, cells in rows:
         with one_of_many():
@@ -118,11 +118,7 @@ def read(
                     raise DatabaseError(f"{place}: {found}; expected all words or all numbers")
             labels["raters"] = _raters(place, cells, values)
             utterance = _utterance(find, place, cells, labels, allow_outside)
-            segment = (
-                os.path.normpath(utterance.path),
-                utterance.start,
-                utterance.stop,
-            )  # however it is spelled
+            segment = os.path.normpath(utterance.path), utterance.start, utterance.stop
             if (before := segments.setdefault(segment, place)) != place:
                 raise DatabaseError(f"{place}: {utterance.id} is already in {before}, expected it once")
             if utterance.sex != "unknown":

@@ -72,7 +72,11 @@ def read(source: Path | str, annotation_delay: float = 0.0) -> Catalog:
         )
     for name in sorted(arousal.keys() ^ valence.keys()):
         _log.warning("%s: %s is annotated on one dimension only and left out", behaviour, name)
-    people = _people(root, participants)
+    people: dict[str, tuple[str, str]] = {}
+    if tables := _child(root, "RECOLA-Metadata"):
+        for file in children(tables):
+            if plain(file.name) == "recolauserinfo.csv":
+                people = read_people(file)
     if unpaired := [name for name in participants if not people.get(name, ("", ""))[1]]:
         _log.warning(UNPAIRED, root, ", ".join(unpaired))
     utterances: list[Utterance] = []
@@ -168,27 +172,10 @@ def read_people(file: Path) -> dict[str, tuple[str, str]]:
             if not cells["User"]:
                 raise DatabaseError(f"{place}: no user, expected one like P16 or 16")
             sex = SEX_WORDS.get(cells.get("Sex", "").lower(), "unknown")
-            if sex == "unknown":
-                _log.warning("%s: sex %r is taken as unknown", place, cells.get("Sex", ""))
             name, facts = f"P{cells['User'].upper().removeprefix('P')}", (sex, cells.get("Group_id", ""))
             if people.setdefault(name, facts) != facts:
                 expected = "expected it once"
                 raise DatabaseError(f"{place}: {name} with another sex or group than before, {expected}")
-    return people
-
-
-def _people(root: Path, participants: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return participant to (sex, dyad) as far as the metadata tell; a release may lack them."""
-    folder = _child(root, "RECOLA-Metadata")
-    if folder is None:
-        return {}
-    table = next((file for file in children(folder) if plain(file.name) == "recolauserinfo.csv"), None)
-    if table is None:
-        _log.warning("%s: no recola_user_info.csv; sexes are unknown", folder)
-        return {}
-    people = read_people(table)
-    if unknown := [name for name in participants if name not in people]:
-        _log.warning("%s: no %s; sex is unknown", table, ", ".join(unknown))
     return people
 
 

@@ -11,10 +11,9 @@ with the same lowest band, so that the level around 3 kHz does not separate the 
 """
 
 import csv
-import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy import ndimage, signal
 from scipy.io import wavfile
+from tqdm import tqdm
 
 from ser_jax.data.catalog import MARKER
 from ser_jax.errors import UserError
@@ -71,11 +71,9 @@ BREATHS = tuple(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Language:
+class Language(NamedTuple):
     """Sounds and rhythm: vowels by formants (Hz, a man's), and how long each syllable's vowel lasts."""
 
-    name: str
     vowels: tuple[tuple[int, int, int], ...]
     reduced: tuple[int, int, int] | None  # the vowel of unstressed syllables, if there is stress
     onsets: tuple[str, ...]
@@ -83,40 +81,34 @@ class Language:
     long: float  # s, vowel of a stressed or of any syllable
     short: float  # s, vowel of an unstressed syllable
     final: float  # lengthening before a pause
-    valence: str  # which cue carries valence: "ring" or "breath"
 
 
 ENGLISH = Language(
-    "english", reduced=(500, 1500, 2500), coda=0.45, long=0.17, short=0.07, final=1.2, valence="ring",
+    reduced=(500, 1500, 2500), coda=0.45, long=0.17, short=0.07, final=1.2,
     vowels=((270, 2290, 3010), (390, 1990, 2550), (530, 1840, 2480), (660, 1720, 2410), (730, 1090, 2440),
             (640, 1190, 2390), (440, 1020, 2240), (300, 870, 2240), (490, 1350, 1750)),
     onsets=("p", "t", "k", "b", "d", "g", "f", "sh", "s", "v", "z", "m", "n", "l", "r", "w", "j"),
 )  # fmt: skip
 FRENCH = Language(
-    "french", reduced=None, coda=0.15, long=0.11, short=0.11, final=1.8, valence="breath",
+    reduced=None, coda=0.15, long=0.11, short=0.11, final=1.8,
     vowels=((280, 2250, 3100), (370, 2050, 2650), (530, 1800, 2500), (700, 1350, 2500), (530, 1100, 2400),
             (380, 850, 2350), (290, 750, 2250), (280, 1850, 2150), (380, 1450, 2250), (600, 1000, 2550)),
     onsets=("p", "t", "k", "b", "d", "g", "f", "sh", "s", "v", "z", "m", "n", "l", "R", "R", "j"),
 )  # fmt: skip
 
 
-class Voice(NamedTuple):
-    """A speaker: median pitch (Hz), formants relative to a man's, flatness of the spectrum (octaves)."""
+class Turn(NamedTuple):
+    """One utterance before synthesis: its speaker, its index among theirs, its classes, its duration in s."""
 
-    pitch: float
-    tract: float
-    brightness: float
-
-    @classmethod
-    def draw(cls, female: bool, rng: Generator) -> "Voice":
-        """Draw a voice of that sex."""
-        pitch = rng.uniform(180, 230) if female else rng.uniform(95, 140)
-        tract = (1.15 if female else 1.0) * rng.uniform(0.96, 1.04)
-        return cls(pitch, tract, rng.normal(0, 0.15))
+    language: Language
+    speaker: str
+    index: int  # type: ignore[assignment]  # hides a tuple's method
+    high: bool
+    positive: bool
+    seconds: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Manner:
+class Manner(NamedTuple):
     """Describe how one utterance is spoken; degrees are about -1 or +1, and 0 means neither."""
 
     arousal: float  # degree of arousal: pitch, rate and tilt
@@ -124,32 +116,38 @@ class Manner:
     breath: float  # degree to which breath lies at 5.9 kHz rather than at 7.1 kHz
     level: float  # dB of full scale; independent of both classes
 
-    @classmethod
-    def draw(cls, language: Language, high: bool, positive: bool, rng: Generator) -> "Manner":
-        """Draw a manner for these classes; the other language's cue of valence stays in the middle."""
-        arousal = (1 if high else -1) + rng.normal(0, 0.4)
-        valence = (1 if positive else -1) + rng.normal(0, 0.4)
-        neutral = rng.normal(0, 0.4)
-        ring, breath = (valence, neutral) if language.valence == "ring" else (neutral, valence)
-        return cls(arousal, ring, breath, SPEECH_DB + rng.uniform(-4, 4))
+
+def draw_manner(turn: Turn, rng: Generator) -> Manner:
+    """Draw a manner for a turn's classes; the other language's cue of valence stays in the middle."""
+    arousal = (1 if turn.high else -1) + rng.normal(0, 0.4)
+    valence = (1 if turn.positive else -1) + rng.normal(0, 0.4)
+    neutral = rng.normal(0, 0.4)
+    ring, breath = (valence, neutral) if turn.language is ENGLISH else (neutral, valence)
+    return Manner(arousal, ring, breath, SPEECH_DB + rng.uniform(-4, 4))
 
 
-def speak(language: Language, voice: Voice, manner: Manner, seconds: float, rng: Generator) -> np.ndarray:
-    """Synthesise one utterance, silent before, after and in its pauses; `seconds` is a multiple of 0.01 s.
+def speak_turn(turn: Turn, seed: int) -> np.ndarray:
+    """Synthesise a turn, silent before, after and in its pauses, without the room's noise.
 
-    Returns: [16000 * seconds] float64, full scale at 1; its level during speech is `manner.level`.
+    Returns: [16000 * seconds] float64, full scale at 1; its level during speech is its manner's.
     """
-    frames = round(seconds * RATE / STEP)
-    tracks, accents = compose(language, manner, frames, rng)
+    rng, female = stream(seed, turn.language, turn.speaker, 0, 3), turn.speaker[-1] == "F"
+    median = rng.uniform(180, 230) if female else rng.uniform(95, 140)  # of the pitch, Hz
+    tract = (1.15 if female else 1.0) * rng.uniform(0.96, 1.04)  # formants relative to a man's
+    brightness = rng.normal(0, 0.15)  # flatness of the spectrum, octaves
+    rng = stream(seed, turn.language, turn.speaker, turn.index, 0)
+    manner = draw_manner(turn, rng)
+    frames = round(turn.seconds * RATE / STEP)
+    tracks, accents = compose(turn.language, manner, frames, rng)
     smooth = ndimage.uniform_filter1d(tracks, 3, axis=0, mode="nearest")
     samples = np.arange(frames * STEP)
     centres = STEP * (np.arange(frames) + 0.5)
     amplitude = [np.interp(samples, centres, track) for track in smooth[:, :4].T]
 
-    pulses = excite(pitch_contour(voice, manner, accents, frames, rng), rng)
+    pulses = excite(pitch_contour(median, manner, accents, frames, rng), rng)
     # The tilt comes last, because it also softens the clicks of formants that move in steps.
-    voiced = resonate(pulses, np.rint(voice.tract * smooth[:, 4:]))
-    corner = 900 * 2 ** (1.1 * manner.arousal + voice.brightness)  # flatter with arousal
+    voiced = resonate(pulses, np.rint(tract * smooth[:, 4:]))
+    corner = 900 * 2 ** (1.1 * manner.arousal + brightness)  # flatter with arousal
     poles = np.exp(-2 * np.pi * np.array([40.0, 250.0, corner]) / RATE)
     voiced = signal.lfilter(np.array([1.0, -1.0]), np.poly(poles), voiced) * amplitude[0]
     voiced = signal.lfilter(*bell(3000.0, 2.2, 14.0 * manner.ring), voiced)
@@ -214,7 +212,7 @@ def syllable(language: Language, stressed: bool, last: bool, rng: Generator) -> 
 
 
 def pitch_contour(
-    voice: Voice, manner: Manner, accents: np.ndarray, frames: int, rng: Generator
+    median: float, manner: Manner, accents: np.ndarray, frames: int, rng: Generator
 ) -> np.ndarray:
     """Return the pitch [frames], Hz: a level, a slow fall, and a hump on each of `accents` [n], frames."""
     span = 2.0 * np.exp(0.4 * manner.arousal)  # semitones
@@ -222,7 +220,7 @@ def pitch_contour(
     heights = span * rng.uniform(0.5, 1.5, len(accents))
     humps = heights @ np.exp(-0.5 * ((time - accents[:, None]) / 7.0) ** 2)
     semitones = 3.0 * manner.arousal + span * (0.5 - time / frames) + humps
-    return voice.pitch * 2 ** (semitones / 12)
+    return median * 2 ** (semitones / 12)
 
 
 def excite(pitch: np.ndarray, rng: Generator) -> np.ndarray:
@@ -309,19 +307,7 @@ GRID = 0.04  # s, the step of RECOLA's annotation
 
 
 class SynthesisError(UserError):
-    """A size, seed or folder with which the synthetic databases cannot be written."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Turn:
-    """One utterance before synthesis: its speaker, its index among theirs, its classes, its duration in s."""
-
-    language: Language
-    speaker: str
-    index: int
-    high: bool
-    positive: bool
-    seconds: float
+    """A size or folder with which the synthetic databases cannot be written."""
 
 
 def read_truth(out: Path) -> dict[str, dict[str, str]]:
@@ -330,33 +316,23 @@ def read_truth(out: Path) -> dict[str, dict[str, str]]:
         return {row.pop("utterance"): row for row in csv.DictReader(file)}
 
 
-def synthesize(
-    out: Path, utterances: int = 240, seed: int = 0, progress: Callable[[int, int], None] | None = None
-) -> None:
+def synthesize(out: Path, utterances: int = 240, seed: int = 0) -> None:
     """Write both databases and their truth, atomically: OUT/IEMOCAP_full_release, OUT/RECOLA, OUT/truth.csv.
 
-    The same arguments give the same bytes in every file.
+    The same arguments give the same bytes in every file. Shows a progress bar.
 
     Args:
       out: a folder that does not exist yet or is empty.
       utterances: per language, spread evenly over 10 English and 23 French speakers.
       seed: not negative.
-      progress: called with (utterances done, utterances in all).
-    Raises: SynthesisError if `out` is not empty, or `utterances` or `seed` is out of range.
+    Raises: SynthesisError if `out` is not empty or `utterances` is out of range.
     """
     turns = plan(utterances, seed)
-    done = itertools.count(1)
-
-    def spoken(turn: Turn) -> np.ndarray:
-        samples = speak_turn(turn, seed)
-        if progress:
-            progress(next(done), len(turns))
-        return samples
-
     english, french = ([turn for turn in turns if turn.language is language] for language in LANGUAGES)
-    with atomic_folder(out, SynthesisError) as root:
-        named = iemocap(root / "IEMOCAP_full_release", english, seed, spoken)
-        named |= recola(root / "RECOLA", french, seed, spoken)
+    bar = tqdm(desc="synthesising", total=len(turns), unit=" utt", delay=1e-3)  # no empty bar above errors
+    with atomic_folder(out, SynthesisError) as root, bar:
+        named = iemocap(root / "IEMOCAP_full_release", english, seed, bar)
+        named |= recola(root / "RECOLA", french, seed, bar)
         rows = (
             f"{name},{('low', 'high')[turn.high]},{('negative', 'positive')[turn.positive]}"
             for name, turn in sorted(named.items())
@@ -372,8 +348,6 @@ def stream(seed: int, language: Language, speaker: str, *rest: int) -> Generator
 
 def plan(utterances: int, seed: int) -> list[Turn]:
     """Return every turn of both languages, speaker by speaker; see `synthesize`."""
-    if seed < 0:
-        raise SynthesisError(f"seed: found {seed}, expected an integer that is not negative")
     if not FEWEST <= utterances <= MOST:
         raise SynthesisError(
             f"utterances: found {utterances}, expected {FEWEST} to {MOST:,} per language, so that each of "
@@ -406,14 +380,6 @@ def duration(rng: Generator) -> float:
     return round(float(np.clip(rng.lognormal(np.log(1.9), 0.68), SHORTEST, LONGEST)), 2)
 
 
-def speak_turn(turn: Turn, seed: int) -> np.ndarray:
-    """Return the samples [n] of a turn, without the room's noise."""
-    voice = Voice.draw(turn.speaker[-1] == "F", stream(seed, turn.language, turn.speaker, 0, 3))
-    rng = stream(seed, turn.language, turn.speaker, turn.index, 0)
-    manner = Manner.draw(turn.language, turn.high, turn.positive, rng)
-    return speak(turn.language, voice, manner, turn.seconds, rng)
-
-
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file, the same on every system."""
     path.write_text("\n".join([*lines, ""]), encoding="utf-8", newline="\n")
@@ -426,7 +392,7 @@ def save(path: Path, samples: np.ndarray, rng: Generator) -> None:
     wavfile.write(path, RATE, np.clip(steps, -32768, 32767).astype(np.int16))
 
 
-def iemocap(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[str, Turn]:
+def iemocap(root: Path, turns: list[Turn], seed: int, bar: tqdm) -> dict[str, Turn]:
     """Write the five sessions; return the turns by name."""
     root.mkdir(parents=True)
     write_lines(root / MARKER, [NOTICE.format("IEMOCAP")])
@@ -440,7 +406,8 @@ def iemocap(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[
             present = {name: turn for name, turn in named.items() if name.rpartition("_")[0] == dialog}
             for name, turn in present.items():
                 rng = stream(seed, ENGLISH, turn.speaker, turn.index, 1)
-                save(folder / f"{name}.wav", spoken(turn), rng)
+                save(folder / f"{name}.wav", speak_turn(turn, seed), rng)
+                bar.update()
             write_lines(labels / f"{dialog}.txt", label_lines(dialog, present, seed))
     return named
 
@@ -496,7 +463,7 @@ def rate(turn: Turn, dialog: str, rng: Generator) -> np.ndarray:
     return np.array([valence, activation, dominance])
 
 
-def recola(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[str, Turn]:
+def recola(root: Path, turns: list[Turn], seed: int, bar: tqdm) -> dict[str, Turn]:
     """Write the 23 recordings; return the turns by name."""
     audio, timings = root / "RECOLA-Audio-recordings", root / "RECOLA-Audio_timings"
     annotation = root / "RECOLA-Annotation" / "emotional_behaviour"
@@ -511,7 +478,8 @@ def recola(root: Path, turns: list[Turn], seed: int, spoken: Callable) -> dict[s
         bounds = place_turns(np.array([turn.seconds for turn in own.values()]), rng)
         recording = np.zeros(int(RECORDING * RATE), np.float32)
         for turn, (start, stop) in zip(own.values(), np.rint(bounds * RATE).astype(int), strict=True):
-            recording[start:stop] = spoken(turn)
+            recording[start:stop] = speak_turn(turn, seed)
+            bar.update()
         save(audio / f"{name}.wav", recording, rng)
         rows = (f"{start:.2f};{stop:.2f}" for start, stop in bounds)
         write_lines(timings / f"{name}.csv", ["start;stop", *rows])

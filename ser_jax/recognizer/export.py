@@ -410,8 +410,8 @@ def _gather(graph: Graph, it: Any, x: Value, indices: Value) -> str:
 
 
 def _whole(graph: Graph, it: Any, x: Value, *rest: Value) -> Value:
-    """Slice or replace a whole array by dynamic_slice, dynamic_update_slice or scatter."""
-    update = {"dynamic_slice": 0, "dynamic_update_slice": 1, "scatter": 2}[it.primitive.name]
+    """Slice or replace a whole array by dynamic_slice or scatter."""
+    update = {"dynamic_slice": 0, "scatter": 2}[it.primitive.name]
     is_moved = update == 2 and it.params["dimension_numbers"].inserted_window_dims
     if is_moved or _shape(it) != it.outvars[0].aval.shape or _shape(it, update) != _shape(it):
         raise _untranslated(f"{it.primitive.name} of a part of an array")
@@ -438,7 +438,6 @@ TRANSLATIONS: dict[str, Callable[..., Value | list[Value]]] = {
     "convert_element_type": lambda graph, it, x: graph.cast(x, it.params["new_dtype"]),
     "dot_general": _product,
     "dynamic_slice": _whole,
-    "dynamic_update_slice": _whole,
     "gather": _gather,
     "iota": _iota,
     "pad": _pad,

@@ -4,6 +4,7 @@ From top to bottom: the waveform; the log-mel energies, with the attention over 
 probabilities or numbers, window by window. A recording shorter than a window is followed by its padding.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patheffects import Normal, Stroke
 
 from ser_jax.errors import one_line
@@ -22,7 +22,6 @@ from ser_jax.recognizer.recording import Recording, overview
 COLUMNS = 2000  # of the waveform and the log-mels at most; a picture has fewer
 STEPS = 120  # of the attention at most
 PADDING: dict[str, Any] = {"facecolor": "#eeeeee", "edgecolor": "#c4c4c4", "hatch": "///", "linewidth": 0}
-FONT = "DejaVu Sans"  # comes with Matplotlib
 CAPTION = (
     "Lines over the log-mel energies: the attention, whose area is 100 %. Below: the prediction of every\n"
     "window, around its middle, and its standard deviation over the seeds. Hatched: padding."
@@ -32,12 +31,16 @@ CAPTION = (
 def draw(path: Path, title: str, recording: Recording, prediction: Prediction) -> None:
     """Write the `figure` to a PNG file, atomically. Raises: OSError."""
     canvas = FigureCanvasAgg(figure(title, recording, prediction))
-    with atomic_file(path) as stream:
+    with atomic_file(path) as stream, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # characters that fonts lack become boxes
         canvas.print_png(stream, metadata={"Software": None})
 
 
 def figure(title: str, recording: Recording, prediction: Prediction) -> Figure:
-    """Return the picture; `title`, the recording's name, is shown literally."""
+    """Return the picture; `title`, the recording's name, is shown literally, shortened in the middle."""
+    title = one_line(title)
+    if len(title) > 100:
+        title = f"{title[:60]} ... {title[-35:]}"
     tasks = prediction.tasks
     heights = [0.8, 2.2, *[1.0] * len(tasks)]
     drawing = Figure(figsize=(9.0, 1.6 + 1.1 * sum(heights)), dpi=150, layout="constrained")
@@ -58,18 +61,8 @@ def figure(title: str, recording: Recording, prediction: Prediction) -> Figure:
     drawing.align_ylabels(axes)
     drawing.supxlabel(CAPTION, fontsize=8)
     results = "     ".join(describe(name, estimate) for name, estimate in tasks.items())
-    text = f"{_drawable(title)}\n{results}"
-    drawing.suptitle(text, fontsize=10, fontfamily=FONT, parse_math=False, usetex=False)
+    drawing.suptitle(f"{title}\n{results}", fontsize=10, parse_math=False, usetex=False)
     return drawing
-
-
-def _drawable(title: str) -> str:
-    """Return a name on one line, shortened in the middle; characters that the font lacks become boxes."""
-    known = get_font(findfont(FontProperties(family=FONT))).get_charmap()
-    title = one_line(title)
-    if len(title) > 100:
-        title = f"{title[:60]} ... {title[-35:]}"
-    return "".join(letter if ord(letter) in known else "\u25a1" for letter in title)
 
 
 def _draw_sound(waveform: Axes, mels: Axes, recording: Recording) -> None:

@@ -110,11 +110,6 @@ def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> I
             recognizer.compile()  # before sound has to wait
             live, is_short = LiveWindow(recognizer, file.samplerate), True
             while len(block := file.read(live.missing, dtype="float64", always_2d=True)):
-                is_raw_start = rate is not None and live.place == 0
-                if is_raw_start and (block[:2] * 32768).astype("<i2").tobytes() == b"RIFF":
-                    raise RecordingError(
-                        "the stream is a WAV file with a rate of its own, expected no --rate"
-                    )
                 if live.feed(scaled(block).mean(axis=1)):
                     is_short = False
                     yield live.predict()
