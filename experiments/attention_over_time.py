@@ -10,11 +10,8 @@ Expected, training utterances: alpha_1 is the largest in 31.2 % on IEMOCAP; the 
 than 0.5 in 73.1 % on IEMOCAP, 5 % on RECOLA.
 """
 
-from ser_jax.shutdown import start_program
+from ser_jax.experiment import start
 
 if __name__ == "__main__":
-    start_program()
-    from ser_jax.experiment.command import main
-    from ser_jax.report.attention import analyse, settings
-
-    main(__doc__, "attention_over_time", settings, after=analyse, fewest=1)
+    module = "ser_jax.report.attention"
+    start("attention_over_time", __doc__, f"{module}:settings", f"{module}:analyse", fewest=1)

@@ -6,11 +6,8 @@ Models of the other corpora rank two classes with swapped labels in reverse. Thi
 `ser-jax audit NAME --against CORPORA` checks one.
 """
 
-from ser_jax.shutdown import start_program
+from ser_jax.experiment import start
 
 if __name__ == "__main__":
-    start_program()
-    from ser_jax.experiment.command import main
-    from ser_jax.report.label_check import NAME, analyse, settings
-
-    main(__doc__, NAME, settings, after=analyse)
+    module = "ser_jax.report.label_check"
+    start("label_check", __doc__, f"{module}:settings", f"{module}:analyse")

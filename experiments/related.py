@@ -12,7 +12,7 @@ cross-lingual ones. The paper reports none of these systems. Corpora differ in m
 may distinguish them by the room.
 """
 
-from ser_jax.shutdown import start_program
+from ser_jax.experiment import start
 
 SHOWN = (
     "monolingual", "identified", "voted", "multilingual", "multilingual_equalized", "crosslingual",
@@ -20,9 +20,4 @@ SHOWN = (
 )  # fmt: skip
 
 if __name__ == "__main__":
-    start_program()
-    from ser_jax.experiment.command import main
-    from ser_jax.experiment.results import combine
-    from ser_jax.experiment.settings import related
-
-    main(__doc__, "related", related, shown=SHOWN, after=combine)
+    start("related", __doc__, after="ser_jax.experiment.results:combine", shown=SHOWN)

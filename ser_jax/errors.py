@@ -1,9 +1,8 @@
 """Define errors that a user can fix, one sentence each, which end the command line with status 2."""
 
 import difflib
-import functools
-import importlib
 import itertools
+import pkgutil
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,9 +45,8 @@ def check_choices(config: Any, error: type[UserError]) -> None:
 
 def import_name(name: str, error: type[UserError], what: str) -> Any:
     """Return what "module:Name" names; else raise `error`, whose sentence begins with `what`."""
-    module, _, attribute = name.partition(":")
     try:
-        return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+        return pkgutil.resolve_name(name)
     except Exception as reason:  # of any module
         raise error(f"{what}: {reason}, expected module:Name that can be imported") from reason
 

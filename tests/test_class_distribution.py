@@ -11,7 +11,7 @@ from corpora import noise_corpus
 
 from experiments.class_distribution import class_distribution
 from ser_jax import data
-from ser_jax.experiment.command import run_function
+from ser_jax.experiment import start_function
 from ser_jax.report.corpora import class_counts, onset_table
 
 DIALOGS = (28, 30, 32, 30, 31)
@@ -49,7 +49,7 @@ def release(tmp_path_factory):
 
 def run(capsys, *arguments):
     with pytest.raises(SystemExit) as ended:
-        run_function(class_distribution, "", [str(argument) for argument in arguments])
+        start_function(class_distribution, "", [str(argument) for argument in arguments])
     return ended.value.code, *capsys.readouterr()
 
 

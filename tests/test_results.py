@@ -13,8 +13,7 @@ from test_store import bomb
 from experiments.report import report
 from ser_jax.engine import RunResult
 from ser_jax.errors import ResultsError
-from ser_jax.experiment import results
-from ser_jax.experiment.command import run_function
+from ser_jax.experiment import results, start_function
 from ser_jax.experiment.results import (
     gather_predictions,
     read_predictions,
@@ -143,7 +142,7 @@ def out(tmp_path):
 def ended(command, capsys, *flags):
     """Return the exit status and standard error."""
     with pytest.raises(SystemExit) as stop:
-        run_function(command, "", [str(flag) for flag in flags])
+        start_function(command, "", [str(flag) for flag in flags])
     error = capsys.readouterr().err
     assert "Traceback" not in error
     return stop.value.code, error.strip()

@@ -1,27 +1,46 @@
 """Share what experiments need: configuration, settings, runs, results on disk, and a command line."""
 
-from collections.abc import Callable
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from ser_jax.shutdown import start_program
+from ser_jax.shutdown import raise_on_interrupt, run_cli, start_program
 
 
-def start(name: str, description: str | None, settings: str | None = None, **options: Any) -> NoReturn:
+def start(
+    name: str, description: str | None, settings: str = "", after: str | None = None, **options: Any
+) -> NoReturn:
     """Run the experiment `experiments.<name>` and end the program.
 
-    Its settings are made by the function `settings` of the module `settings`, that of its name by default;
-    for the options see `command.main`.
+    Its settings are made by a function of the module `settings`, by default that of its name, or of another,
+    "module:name", which `after` is spelt as, too; for the options see `command.main`.
     """
     start_program()  # before JAX is imported
     from ser_jax.experiment import command
-    from ser_jax.experiment import settings as known
 
-    command.main(description, name, getattr(known, settings or name), **options)
+    place = settings if ":" in settings else f"ser_jax.experiment.settings:{settings or name}"
+    options["after"] = after and pkgutil.resolve_name(after)
+    command.main(description, name, pkgutil.resolve_name(place), **options)
 
 
-def start_function(function: Callable[..., int | None], description: str | None) -> NoReturn:
-    """Run a script that trains nothing, the arguments of its function being flags, and end the program."""
+def start_function(
+    function: Callable[..., int | None], description: str | None, arguments: Sequence[str] | None = None
+) -> NoReturn:
+    """Run a script that trains nothing, the arguments of its function being flags, and end the program.
+
+    The status is what the function returns, 2 if a flag or the input is wrong.
+    """
     start_program()
-    from ser_jax.experiment.command import run_function
+    import tyro
 
-    run_function(function, description)
+    program = f"experiments.{function.__name__}"
+
+    def work() -> int | None:
+        return tyro.cli(
+            function, prog=f"python -m {program}", description=description, args=arguments,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )  # fmt: skip
+
+    raise_on_interrupt()
+    sys.exit(run_cli(program, work))

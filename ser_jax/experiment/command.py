@@ -187,15 +187,14 @@ def complete(
 ) -> tuple[str, list[str]]:
     """Compute the missing results of an experiment and write its table and page; arguments as in `main`.
 
-    Returns: the text to print, and the slugs of settings in which a run was stopped.
+    Returns: the text to print, and the slugs of settings in which a run was stopped; empty on hosts other than
+      the first.
     """
     compared = baselines(config, settings)
     _start(config)
     from ser_jax.experiment.run import run  # imported late, since it starts JAX
 
-    printed: list[tuple[str, list[str]]] = []
-
-    def report(*everything: Any) -> None:
+    def report(*everything: Any) -> tuple[str, list[str]]:
         from ser_jax import report  # imported late, since it takes matplotlib
 
         text = None if after is None else after(*everything)
@@ -203,28 +202,9 @@ def complete(
         names = [*(shown or (one.name for one in settings)), *(one.name for one in compared)]
         table = report.write_table(found, name, list(dict.fromkeys(names)), figure)
         report.write_page(found)
-        printed.append((text or table, found.stopped))
+        return text or table, found.stopped
 
-    run([*settings, *compared], config, report, accept_changed_code)
-    return printed[0]
-
-
-def run_function(
-    function: Callable[..., int | None], description: str | None, arguments: Sequence[str] | None = None
-) -> NoReturn:
-    """Run the function of an experiment that trains nothing, its arguments being flags, and exit.
-
-    The status is what the function returns, 2 if a flag or the input is wrong.
-    """
-
-    def work() -> int | None:
-        return tyro.cli(
-            function, prog=f"python -m experiments.{function.__name__}", description=description,
-            args=arguments, config=(tyro.conf.FlagCreatePairsOff,),
-        )  # fmt: skip
-
-    shutdown.raise_on_interrupt()
-    sys.exit(shutdown.run_cli(f"experiments.{function.__name__}", work))
+    return run([*settings, *compared], config, report, accept_changed_code) or ("", [])
 
 
 def _start(config: Config) -> None:

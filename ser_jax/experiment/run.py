@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -40,15 +41,16 @@ Missing = dict[tuple[Setting, Cell], str]  # why there is no cell
 def run(
     settings: Sequence[Setting],
     config: Config,
-    after: Callable[[Config, Pool, Machine], None] | None = None,
+    after: Callable[[Config, Pool, Machine], Any] = lambda *_: None,
     accept_changed_code: bool = False,
-) -> None:
+) -> Any:
     """Train and test every setting whose results `config.out` does not hold yet.
 
     Cells that cannot be computed, for example because a test or training set lacks a class, are recorded with
     the reason. Interrupted settings are resumed. All hosts must see the data directory and `config.out`.
-    `after` is called while the folder is still locked.
+    `after` is called on the first host while the folder is still locked.
 
+    Returns: what `after` returns; None on other hosts.
     Raises: UserError (a subclass) if a corpus is unknown, nothing at all can be computed, or the folder holds
       other results or is in use; Interrupted after Ctrl-C or SIGTERM.
     """
@@ -76,8 +78,7 @@ def run(
             _note_missing(config.out, missing)
         machine.wait("the folder is claimed")
         _compute_missing(config, pool, machine, digest(results.without_code(protocol)), specs, missing)
-        if after is not None and first:
-            after(config, pool, machine)
+        return after(config, pool, machine) if first else None
 
 
 def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
