@@ -187,8 +187,8 @@ def complete(
 ) -> tuple[str, list[str]]:
     """Compute the missing results of an experiment and write its table and page; arguments as in `main`.
 
-    Returns: the text to print, and the slugs of settings in which a run was stopped; empty on hosts other than
-      the first.
+    Returns: the text to print, and the slugs of settings in which a run was stopped; both empty on all hosts
+      but the first.
     """
     compared = baselines(config, settings)
     _start(config)
