@@ -61,6 +61,13 @@ STRANGERS = {  # first bytes to a sentence
     rb"(?i)(\xef\xbb\xbf)?\s*<[!?a-z]": (
         "is a web page, expected a recording: download the file that it links to"
     ),
+    rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!|BZh|\xfd7zXZ|.{257}ustar": (
+        "is an archive, expected a recording: unpack it first"
+    ),
+    rb"--\S+\r?\nContent-|RIFF.{0,3}WAVE": (
+        "is the body of a form, expected a recording's own bytes: curl --data-binary @speech.wav sends them"
+    ),
+    rb"\s*(\{\s*[\"}]|\[\s*[\[{\"\d\]-])": "is JSON, expected a recording's own bytes",
     rb"https?://": IS_URL,
 }
 URL = re.compile("[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a path has one slash
