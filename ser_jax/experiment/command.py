@@ -214,7 +214,7 @@ def run_function(
 ) -> NoReturn:
     """Run the function of an experiment that trains nothing, its arguments being flags, and exit.
 
-    The status is what the function returns, 2 if a flag or the input is wrong.
+    The exit status is the return value of the function, or 2 if a flag or the input is invalid.
     """
 
     def work() -> int | None:

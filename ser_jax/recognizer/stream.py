@@ -113,7 +113,7 @@ def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> I
                 is_raw_start = rate is not None and live.place == 0
                 if is_raw_start and (block[:2] * 32768).astype("<i2").tobytes() == b"RIFF":
                     raise RecordingError(
-                        "the stream is a WAV file with a rate of its own, expected no --rate"
+                        "the stream is a WAV file, which states its rate, expected no --rate"
                     )
                 if live.feed(scaled(block).mean(axis=1)):
                     is_short = False
@@ -129,7 +129,7 @@ def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> I
 
 
 def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Moment]:
-    """Yield predictions of what a microphone records, until closed.
+    """Yield predictions of the sound of a microphone, until closed.
 
     If prediction is slower than the sound, some predictions are skipped, and the next uses the newest sound.
     After lost samples (PortAudio reports an input overflow, or more than 10 s are waiting) the window starts
