@@ -65,8 +65,9 @@ docs: $(VENV)/tools
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --conf-dir docs . build/docs
 	@echo build/docs/docs/index.html
 
-figures: $(VENV)/installed  # hours; $(EIGHT) must be prepared, also with whisper, and korean_swapped, with anger and sadness swapped;
-# SER_JAX_WHISPER is a folder of tiny.en
+# Takes hours. $(EIGHT) must be prepared with the front ends of each command, and korean_swapped with anger and sadness swapped;
+# SER_JAX_WHISPER is a folder of tiny.en.
+figures: $(VENV)/installed
 	$(call measure,table2 --corpora ravdess emodb --adapted corpus speaker --baselines level duration \
 	    --out results/table2,table2)
 	$(foreach name,english_1308 learning_curve related, \
@@ -78,6 +79,10 @@ figures: $(VENV)/installed  # hours; $(EIGHT) must be prepared, also with whispe
 	$(call measure,transfer --corpora $(EIGHT) --features whisper --model probe --protocol.most 300 \
 	    --adapted corpus speaker --train.optimizer adamw --train.weight-decay 0.01 --epochs 30 --seeds 1 \
 	    --out results/transfer,transfer)
+	$(call measure,features --corpora $(EIGHT) --without urdu,features)
+	$(call measure,emotions --seeds 2 --features.parts.0.weights $(SER_JAX_WHISPER) --features.parts.0.layers 3 4 \
+	    --features.parts.0.stride 8,emotions)
+	$(call measure,dimensions,dimensions)
 	$(call measure,label_check --corpora $(EIGHT) $(JUDGE) --out results/label_check,label_check)
 	$(call measure,label_check --corpora $(subst korean,korean_swapped,$(EIGHT)) $(JUDGE) --out results/label_check_swapped,label_check_swapped)
 	$(call measure,encoder --weights $(SER_JAX_WHISPER),encoder)

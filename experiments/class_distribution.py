@@ -24,7 +24,7 @@ def class_distribution(
 
     Args:
       corpora: prepared, with or without recordings; by default the paper's, as far as they are prepared.
-      data_dir: where they were prepared; as of `ser-jax prepare` by default.
+      data_dir: folder of prepared corpora; the default of `ser-jax prepare`.
       label_rule: annotation to class.
       tasks: further tasks whose classes are counted.
       json: print JSON instead of tables.

@@ -3,7 +3,7 @@
     python -m experiments.features --corpora ravdess emodb savee nemo --without savee
 
 Corpora must be prepared with each front end, `whisper` with --features.layers 0 1 2 --features.stride 8. Each
-system has a results folder of its own. The table has means over the tested corpora.
+system has its own results folder. The table has means over the tested corpora.
 """
 
 from dataclasses import replace

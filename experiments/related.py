@@ -1,4 +1,4 @@
-"""Systems that the paper names, as settings beside its own.
+"""Related systems that the paper cites, as settings.
 
     python -m experiments.related    # IEMOCAP, RECOLA; others: --corpora NAME NAME
 

@@ -16,7 +16,7 @@ def speech_onset(corpora: tuple[str, ...] = ("iemocap", "recola"), data_dir: Pat
 
     Args:
       corpora: prepared with log-mels.
-      data_dir: where they were prepared; as of `ser-jax prepare` by default.
+      data_dir: folder of prepared corpora; the default of `ser-jax prepare`.
     """
     from ser_jax.data import load
     from ser_jax.report.corpora import onset_table

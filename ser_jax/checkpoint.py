@@ -152,7 +152,7 @@ class Checkpointing:
         self._saved_at, self._saved_epoch = time.monotonic(), 0
 
     def runs_per_stack(self, proposed: int) -> int:
-        """Return how many runs each of the stacks to resume holds; for new stacks, note what is proposed."""
+        """Return the number of runs in each stack to resume; for new stacks, record the proposed number."""
         note = self.folder / "stacks.json"
         if not note.exists():
             self.folder.mkdir(parents=True, exist_ok=True)

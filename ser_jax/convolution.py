@@ -38,7 +38,7 @@ def segment_maxima(
 
     Args:
       stride: frames between positions.
-      pool: positions a segment.
+      pool: positions per segment.
       precision: of the products, here and in the gradient. "float32": the operands' own. "tf32": the device's
         default for float32, which is TF32 on an NVIDIA GPU and float32 on a CPU. "bfloat16": operands rounded
         to bfloat16, sums in float32.

@@ -201,7 +201,7 @@ def run_bytes(config: Architecture, training: TrainConfig, utterances: int, stre
 
 
 class _Stacks(NamedTuple):
-    """Hold what the stacks of a computation share; `widths` are of training, test and development rows."""
+    """Values that the stacks of a computation share; `widths` of training, test and development rows."""
 
     procedure: Procedure
     data: Data

@@ -42,7 +42,7 @@ def confusion(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> In
 
 
 def recalls(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> Float[np.ndarray, "*R K"]:
-    """Return the recall of every class, NaN without utterances; arguments as of `confusion`.
+    """Return the recall of every class, NaN without utterances; arguments as in `confusion`.
 
     >>> recalls([0, 0, 0, 1], [[0, 0, 1, 1], [0, 0, 0, 0]])
     array([[0.66666667, 1.        ],
@@ -54,7 +54,7 @@ def recalls(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> Floa
 def uar(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
     """Return the unweighted average recall (Sec. 5), [...]; ValueError if a class has no utterances.
 
-    Arguments as of `confusion`. Chance is 1 / K.
+    Arguments as in `confusion`. Chance is 1 / K.
 
     >>> uar([0, 0, 0, 1], [[0, 0, 0, 0], [0, 0, 0, 1]])
     array([0.5, 1. ])
@@ -74,13 +74,13 @@ def class_sizes(labels: ArrayLike, classes: int = 2) -> np.ndarray:
 
 
 def accuracy(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Return the share of utterances predicted correctly, [...]; arguments as of `confusion`."""
+    """Return the share of utterances predicted correctly, [...]; arguments as in `confusion`."""
     counts = confusion(labels, predictions, classes)
     return divide(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
 
 
 def macro_f1(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Return the mean F1 of the classes that occur, [...]; arguments as of `confusion`."""
+    """Return the mean F1 of the classes that occur, [...]; arguments as in `confusion`."""
     counts = confusion(labels, predictions, classes)
     size = counts.sum(axis=-1) + counts.sum(axis=-2)
     f1 = 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(size, 1)
@@ -107,7 +107,7 @@ def ccc(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
 
 
 def pearson(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
-    """Return Pearson's correlation coefficient of every dimension; arguments and errors as of `ccc`.
+    """Return Pearson's correlation coefficient of every dimension; arguments and errors as in `ccc`.
 
     >>> pearson([1, 2, 3], [[1, 2, 3], [12, 14, 16], [3, 2, 1]]).round(6)
     array([ 1.,  1., -1.])
@@ -118,7 +118,7 @@ def pearson(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
 
 
 def rmse(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
-    """Return the root of the mean squared error of every dimension; arguments and errors as of `ccc`.
+    """Return the root mean squared error of every dimension; arguments and errors as in `ccc`.
 
     >>> rmse([1, 2, 3], [[1, 2, 3], [2, 3, 4]])
     array([0., 1.])

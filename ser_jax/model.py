@@ -223,7 +223,7 @@ class Probe:
         return _Linear(self)
 
     def numbers(self, x: Float[Array, "B T F"]) -> Float[jax.Array, "B D"]:
-        """Return what the classifier sees."""
+        """Return the inputs of the classifier."""
         return jnp.asarray(x)[:, 0] if self.frames == 1 else pooled(x)
 
 
@@ -242,7 +242,7 @@ class Single(Probe):
         check_choices(self, ArchitectureError)
 
     def numbers(self, x: Float[Array, "B T F"]) -> Float[jax.Array, "B 1"]:
-        """Return what the classifier sees."""
+        """Return the inputs of the classifier."""
         count = jnp.maximum(valid_frames(x), 1)[:, None]
         if self.quantity == "level":
             return x.sum(axis=(1, 2))[:, None] / (count * x.shape[2])
@@ -276,7 +276,7 @@ class _Linear(nn.Module):
         return Output(classifier(dropped), attention, numbers)
 
     def weighted(self, x: Float[Array, "B T F"]) -> tuple[Float[jax.Array, "B D"], Float[jax.Array, "B S"]]:
-        """Return what the classifier sees, and the weights of the segments."""
+        """Return the inputs of the classifier, and the weights of the segments."""
         return self.config.numbers(x), jnp.ones((len(x), 1))
 
 

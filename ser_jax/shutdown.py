@@ -95,9 +95,7 @@ def graceful_shutdown(say: Callable[[str], None]) -> Iterator[list[int]]:
         while number := int.from_bytes(os.read(reader, 1)):
             if number not in SIGNALS:
                 continue
-            ending = (
-                "ending after this epoch, which is saved; once more ends at once, losing what is not saved"
-            )
+            ending = "stopping after this epoch, which is saved; a second signal stops at once without saving"
             with contextlib.suppress(OSError):  # the terminal may be gone
                 say("stopped at once; the same command continues" if received else ending)
             if received:

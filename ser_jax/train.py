@@ -476,7 +476,7 @@ def _advance_runs(
 def fit(
     procedure: Procedure, data: Data, run: Runs, params: Tree = None
 ) -> tuple[Tree, Float[np.ndarray, "epochs"]]:
-    """Train one run by itself; return its parameters and losses. Arguments as of `fit_runs`."""
+    """Train one run; return its parameters and losses. Arguments as in `fit_runs`."""
     run, params = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (run, params))
     state, losses = fit_runs(procedure, jax.tree.map(jnp.asarray, data), run, params)
     return jax.tree.map(lambda leaf: leaf[0], state.params), losses[:, 0]

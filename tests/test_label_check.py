@@ -187,7 +187,7 @@ def test_the_experiment_judges_every_corpus_and_its_files_can_be_verified(synthe
     printed, _ = ran(["python", "-m", "experiments.label_check", "--corpora", *PAIR, *flags])
     assert (tmp_path / "labels.md").read_text() == printed
     assert list(json.loads((tmp_path / "labels.json").read_text())) == list(PAIR)
-    assert "Labels, judged by models of other corpora" in (tmp_path / "report.html").read_text()
+    assert "Labels, checked with models of other corpora" in (tmp_path / "report.html").read_text()
     ran(["python", "-m", "experiments.verify", tmp_path])
     (tmp_path / "labels.md").write_text("")
     assert "labels.md: DIFFERS" in "".join(ran(["python", "-m", "experiments.verify", tmp_path], 1))

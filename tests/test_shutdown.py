@@ -143,7 +143,7 @@ with graceful_shutdown(lambda sentence: print(sentence, flush=True)):
     with subprocess.Popen([sys.executable, "-c", code], **PIPES) as process:
         assert process.stdout.readline() == "started\n"
         process.send_signal(signal.SIGINT)
-        assert process.stdout.readline().startswith("ending after this epoch")
+        assert process.stdout.readline().startswith("stopping after this epoch")
         process.send_signal(signal.SIGINT)
         assert process.stdout.read().startswith("stopped at once; the same command continues")
     assert process.returncode == 130

@@ -169,6 +169,7 @@ def test_a_stream_shorter_than_half_a_second_is_predicted_once(rate, piped):
         (header(form=0x55), None, "the stream cannot be read"),
         (header(rate=900), None, "^900 samples a second, expected 1000 to 768000"),
         (b"", 900_000, "900000 samples a second, expected 1000 to 768000"),
+        (header() + bytes(2000), 16_000, "the stream is a WAV file, which states its rate"),
         (
             header(form=3, bits=32) + b"\0\0\xc0\x7f" * 9000,
             None,

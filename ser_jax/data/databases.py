@@ -212,7 +212,7 @@ NAMED: dict[str, Naming] = {
 
 
 class Database(NamedTuple):
-    """A database in a few words, its reader of a source and of options of its own, and what to cite."""
+    """A database: a short description, its reader with the names of its options, and its citation."""
 
     what: str
     read: Callable[..., Catalog]

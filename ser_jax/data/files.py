@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def children(folder: Path) -> list[Path]:
-    """Return what a folder holds, sorted by name, without hidden files; nothing if there is no such folder.
+    """Return the content of a folder, sorted by name, without hidden files; empty without such a folder.
 
     Hidden are names that begin with a dot, such as the copies "._NAME" that macOS leaves.
     """

@@ -1,4 +1,4 @@
-"""Tell formats of sound by a file's first bytes, and name what is not sound."""
+"""Recognise formats of sound, and files that are not sound, by their first bytes."""
 
 import re
 from typing import NamedTuple
@@ -80,7 +80,7 @@ def recognize(head: bytes) -> Format | None:
 
 
 def stranger(head: bytes) -> str:
-    """Return what a file that is not sound is, and what to do about it."""
+    """Return what kind of file this is if it is not sound, and how to get the recording."""
     for pattern, sentence in STRANGERS.items():
         if re.match(pattern, head, re.DOTALL):
             return sentence

@@ -89,7 +89,7 @@ def counts(corpus: Facts, rule: str = "footnote") -> dict[str, dict[str, int]]:
 
 
 def by_emotion(corpus: Facts) -> bool:
-    """Return whether arousal and valence are what the emotions stand for in `EMOTIONS`, and not ratings."""
+    """Return whether arousal and valence were derived from emotions by `EMOTIONS`, not rated."""
     annotations = np.stack([corpus.arousal, corpus.valence], axis=1)
     expected = np.array([EMOTIONS.get(name, (np.nan, np.nan)) for name in canonical(corpus).tolist()])
     given = ~np.isnan(annotations).all(axis=1)

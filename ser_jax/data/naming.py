@@ -100,7 +100,7 @@ class Naming:
         return utterances, unlabelled, skipped
 
     def _facts(self, groups: Groups) -> dict[str, Any]:
-        """Return what the groups of a name tell; nothing if they are not the corpus's."""
+        """Return the facts in the groups of a name; nothing if they are not the corpus's."""
         emotions = {folded(name): emotion for name, emotion in self.emotions.items()}
         emotion, speaker = emotions.get(folded(groups["emotion"] or "")), groups["speaker"] or ""
         if listed := {folded(one): one for one in (*self.women, *self.men, *self.unknown)}:
@@ -124,7 +124,7 @@ class Naming:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tabled(Naming):
-    """A corpus whose recordings are the rows of a table; `name` tells what the table does not."""
+    """A corpus whose recordings are the rows of a table; `name` gives the facts that are not in the table."""
 
     table: str  # name of the CSV file; both may lie anywhere in the source
     columns: Mapping[str, str]  # "file" and groups of `name` to the table's columns

@@ -77,7 +77,7 @@ def trim(corpus: Corpus, below: float = BELOW) -> Corpus:
     """Return a corpus of log-mels without the frames before and after speech, as `silence` finds it.
 
     Recordings without speech stay as they are. Of a recording longer than the front end's 7.5 s, only the
-    stored part is known, so nothing follows in place of what is cut.
+    stored part is known, so nothing replaces the removed frames.
 
     Raises: CorpusError if the features are not log-mels.
     """

@@ -102,7 +102,7 @@ def prepare(
       labels_only: store the labels alone, for `facts` to read, without opening a recording.
       beam_runner: an Apache Beam runner, as in "FlinkRunner", that replaces the workers.
       beam_options: options of Beam, each "name=value".
-      options: what the database's reader takes: `annotation_delay` (recola), `arousal_threshold`,
+      options: options of the database's reader: `annotation_delay` (recola), `arousal_threshold`,
         `valence_threshold` and `allow_outside` (manifest); see `recola.read` and `manifest.read`.
     Returns: the dataset's folder, DATA_DIR/DATABASE/NAME/VERSION (for joined front ends, of the first part),
       or the file of labels beside it.
@@ -186,7 +186,7 @@ def _check_same(folder: Path, notes: dict[str, Any], keys: Sequence[str], skip_b
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[Path]:
-    """Create and lock the folder of a corpus; remove what is empty in the end, and raise PrepareError."""
+    """Create and lock the folder of a corpus; finally remove empty folders. Raises: PrepareError."""
 
     def busy() -> PrepareError:
         return PrepareError(
@@ -245,7 +245,7 @@ def records(utterances: Sequence[Utterance], frontend: Frontend) -> list[Record 
 
 
 def recorder(frontend: Frontend) -> Callable[[Sequence[Utterance]], list[Record | Flaw]]:
-    """Return `records` with a front end that is checked and has computed what it caches, to be pickled."""
+    """Return `records` with a front end that is checked and has filled its caches, to be pickled."""
     describe(frontend)
     if not hasattr(frontend, "find"):
         frontend.extract(np.zeros(RATE))

@@ -260,7 +260,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _read_arrays(path: Path, names: Sequence[str], make: Callable[[dict[str, Any]], Any]) -> Any:
-    """Return what is made of the arrays of these names; ResultsError if they are not there or damaged."""
+    """Return an object made from the arrays of these names; ResultsError if they are missing or damaged."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return make({name: arrays[name] for name in names})

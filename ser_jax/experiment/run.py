@@ -121,7 +121,7 @@ def _named(cell: Cell) -> str:
 
 
 def _check_cell(setting: Setting, pool: Pool, planned: list[RunSpec], cell: Cell) -> None:
-    """Raise ExperimentError if the training or the tested corpora lack what a cell needs."""
+    """Raise ExperimentError if the training or the tested corpora do not suffice for a cell."""
     test, task = cell
     if setting.start is None:  # a few utterances for fine-tuning may all be of one class
         for spec in planned:

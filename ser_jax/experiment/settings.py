@@ -210,7 +210,7 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """Return what is computed, in messages: "crosslingual emodb>ravdess arousal"."""
+        """Return a name for messages: "crosslingual emodb>ravdess arousal"."""
         apart = "" if set(self.test) & set(self.train) else f">{'+'.join(self.test)}"
         return f"{self.name} {'+'.join(self.train)}{apart} {self.task.name}"
 
@@ -371,7 +371,7 @@ def setting(
     config: Config, name: str, task: Task, train: tuple[str, ...], test: tuple[str, ...],
     plan: Callable[[Pool, Setting], list[RunSpec]], **changes: Any,
 ) -> Setting:  # fmt: skip
-    """Return a setting of a configuration; `changes` replace what the configuration has.
+    """Return a setting of a configuration; `changes` replace values of the configuration.
 
     Its name ends with those of the tasks if there are several at once, so that it stands beside the setting
     that trains one of them alone.

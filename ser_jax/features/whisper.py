@@ -170,7 +170,7 @@ def normalize(
 
 
 def _keep(x: Array, frames: Array) -> Array:
-    """Set what is beyond `frames` to zero, as a convolution pads."""
+    """Set frames from `frames` on to zero, as a convolution pads."""
     return jnp.where(np.arange(x.shape[1])[None, :, None] < frames[:, None, None], x, 0)
 
 

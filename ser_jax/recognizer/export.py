@@ -6,7 +6,7 @@
 Both are made from one JAX function of a single window of 16 kHz mono sound, full scale from -1 to 1:
 
     stablehlo   samples [n] float32, n = 120,000 for 7.5 s; count [] int32, how many of them are sound
-    onnx        samples [n] float32 of any length; what is beyond the window is not used
+    onnx        samples [n] float32 of any length; only the first window is used
 
 The front end is part of the file if it has a function `traceable`: log-mels, MFCCs, waveforms and Whisper's
 encoder. For others, such as openSMILE's or one that reads files, the inputs are the features [T, F] float32

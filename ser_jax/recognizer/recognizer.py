@@ -202,7 +202,7 @@ class Recognizer:
 
         Args:
           path: the folder; by default the demonstration, which was trained on synthetic speech only.
-        Raises: ModelError naming the file and what is wrong with it; MachineError as `devices.backend`.
+        Raises: ModelError naming the file and the problem; MachineError as `devices.backend`.
         """
         return cls(trained.read(trained.demonstration() if path is None else path))
 

@@ -3,7 +3,7 @@
     GET  /               the page, one file that loads nothing else
     POST /predict        the bytes of a recording in, the JSON of `ser-jax predict --json` out
     POST /visualize      the same for the page, with a waveform and a spectrogram to draw
-    GET  /model          what the model predicts and what it was trained on
+    GET  /model          the tasks and the training corpora of the model
     GET  /openapi.json   a description of /predict
 
 Recordings are predicted one at a time, in the order of arrival. Errors are one sentence of plain text. Ctrl-C
@@ -135,7 +135,7 @@ def host_names(host: str, address: str, names: Collection[str] = ()) -> set[str]
     """Return the host names that a server answers to.
 
     Args:
-      host, address: what it listens on. If that is every interface, the machine's own name and addresses are
+      host, address: address it listens on. If it is every interface, the machine's own name and addresses are
         among the host names.
       names: further ones, for example behind a reverse proxy; "*.example.org" stands for all subdomains, "*"
         for any name.
@@ -294,7 +294,7 @@ async def receive(request: Request, file: IO[bytes], limit: int) -> None:
 def respond(recognizer: Recognizer, path: Path, hop: float, name: str, draws: bool, check: Check) -> Response:
     """Predict a recording, called `name`, and return the response, with a `drawing` if it `draws`.
 
-    `check` is called between blocks and windows; what it raises ends the prediction.
+    `check` is called between blocks and windows; its exceptions end the prediction.
 
     Raises: UserError if the recording is too long or cannot be read.
     """
@@ -343,7 +343,7 @@ def is_same_site(request: Request, hosts: Collection[str]) -> bool:
 
 
 def describe_model(recognizer: Recognizer, limit: int) -> dict[str, Any]:
-    """Return what the page shows of the model; a recording may have `limit` bytes."""
+    """Return the description of the model for the page; a recording may have `limit` bytes."""
     facts = json.dumps(recognizer.model.facts)
     return {
         "demonstration": recognizer.is_demonstration,

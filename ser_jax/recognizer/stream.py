@@ -110,6 +110,11 @@ def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> I
             recognizer.compile()  # before sound has to wait
             live, is_short = LiveWindow(recognizer, file.samplerate), True
             while len(block := file.read(live.missing, dtype="float64", always_2d=True)):
+                is_raw_start = rate is not None and live.place == 0
+                if is_raw_start and (block[:2] * 32768).astype("<i2").tobytes() == b"RIFF":
+                    raise RecordingError(
+                        "the stream is a WAV file, which states its rate, expected no --rate"
+                    )
                 if live.feed(scaled(block).mean(axis=1)):
                     is_short = False
                     yield live.predict()
@@ -124,7 +129,7 @@ def pipe(recognizer: Recognizer, stream: BinaryIO, rate: int | None = None) -> I
 
 
 def microphone(recognizer: Recognizer, device: str | None = None) -> Iterator[Moment]:
-    """Yield predictions of what a microphone records, until closed.
+    """Yield predictions of the sound of a microphone, until closed.
 
     If prediction is slower than the sound, some predictions are skipped, and the next uses the newest sound.
     After lost samples (PortAudio reports an input overflow, or more than 10 s are waiting) the window starts

@@ -80,7 +80,7 @@ def train(
       name: of the model; None for the folder's.
       frontend: that the corpora were prepared with.
       label_rule: of arousal and valence, a `data.labels.Rule`.
-      options: `seeds`, `epochs` and `network`, as of `fit`.
+      options: `seeds`, `epochs` and `network`, as in `fit`.
     Raises: UserError (a subclass) if a corpus or task is unknown, corpora are unfit, or `out` is not empty.
     """
     for names in (corpora, tasks):

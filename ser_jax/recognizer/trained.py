@@ -1,6 +1,6 @@
 """Represent a trained recogniser: its networks as pure functions, and its folder.
 
-    config.json         front end, tasks, networks, temperatures, and what they were trained on
+    config.json         front end, tasks, networks, temperatures and training corpora
     model.safetensors   the scaler, and the parameters of all seeds
     metrics.json        evaluation on held-out speakers
     README.md           the model card
@@ -152,7 +152,7 @@ def write(folder: Path, trained: Trained) -> None:
 def read(folder: Path | str) -> Trained:
     """Read what `write` wrote.
 
-    Raises: ModelError naming the file and what is wrong with it; MachineError as `devices.backend`.
+    Raises: ModelError naming the file and the problem; MachineError as `devices.backend`.
     """
     backend()
     folder = Path(folder).expanduser()
@@ -238,7 +238,7 @@ def _decode_config(config: dict[str, Any]) -> Trained:
 
 
 def _read_tensors(place: Path, sha256: Any, expected: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Read the weights and compare their names, types and shapes with what is expected."""
+    """Read the weights and compare their names, types and shapes with the expected ones."""
     from safetensors.numpy import load
 
     content = read_bytes(place, ModelError, "the weights of a recogniser")

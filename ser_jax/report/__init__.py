@@ -88,7 +88,7 @@ def page(results: Results) -> str:
 
 
 def _gallery(chart: Chart) -> dict[str, Any]:
-    """Return a chart for the page, every panel as an image of its own."""
+    """Return a chart for the page, with a separate image for each panel."""
     images = []
     for title, content in chart.panels.items():
         drawing = figures.svg(figures.drawn(chart._replace(panels={title: content}, note="")))

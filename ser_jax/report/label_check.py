@@ -126,7 +126,7 @@ def as_json(results: Results) -> dict[str, Any]:
 
 
 def pairs(results: Results) -> dict[str, list[Pair]]:
-    """Return all pairs of classes that some speaker of a judged corpus has, the lowest AUC first."""
+    """Return all pairs of classes that some speaker of a checked corpus has, the lowest AUC first."""
     found: dict[str, list[Pair]] = {}
     for cell in results.cells.values():
         if cell.setting == NAME and len(cell.seed):
@@ -172,7 +172,7 @@ def parts(results: Results) -> list[str | Table]:
             if pair.contradicted:
                 worst.append([*start, _named(pair.speakers), _named(pair.utterances)])
     return [
-        Table("Labels, judged by models of other corpora", lines, NOTE),
+        Table("Labels, checked with models of other corpora", lines, NOTE),
         *(f"No speaker of {name} has two of the classes." for name, each in judged.items() if not each),
         *([Table("What contradicts the labels", worst, WORST)] if worst[1:] else []),
     ]

@@ -171,7 +171,7 @@ def request_to_end(lab: Laboratory) -> None:
         os.kill(child, number)
         ended = lab.wait(child, "asked")
         assert ended.status == status, ended
-        assert "ending after this epoch, which is saved; once more ends at once" in ended.said, ended
+        assert "stopping after this epoch, which is saved; a second signal stops at once" in ended.said, ended
         assert "which is saved; run the same command to resume" in ended.said, ended
         assert "Traceback" not in ended.said
         assert not (lab.folder / "asked" / "running.txt").exists()
