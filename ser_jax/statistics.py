@@ -311,7 +311,7 @@ def ranking_test(scores: ArrayLike, first: ArrayLike, speaker: ArrayLike, cluste
         rng = np.random.default_rng(0)
         draws = (rng.choice([-1, 1], (rows, count)) @ each <= most for rows in _blocks(FLIPS, count))
         p = (1 + sum(map(np.sum, draws))) / (1 + FLIPS)
-    return Ranking(0.5 + float(parts.sum()), float(p), count, parts)
+    return Ranking(float(np.clip(0.5 + parts.sum(), 0, 1)), float(p), count, parts)
 
 
 def holm(p: ArrayLike) -> np.ndarray:

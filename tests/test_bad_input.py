@@ -199,6 +199,7 @@ prepare emodb --source emodb --data-dir data --name tiny => was prepared by mani
 audit emodb --source emodb --worker 2 => Perhaps you meant: --workers
 audit manifest --source /dev/zero => /dev/zero: not a regular file, expected a manifest
 audit emodb => neither --source nor --against, expected
+audit tiny --against {tiny|some some} => --against {}, expected other corpora than tiny, each once
 audit tiny --against tny --data-dir data => no corpus 'tny' in data, found tiny; did you mean 'tiny'?
 audit tiny --source x --against y => both --source and --against, expected
 audit iemocap --source RECOLA => RECOLA: contains no Session1 to Session5

@@ -185,6 +185,9 @@ def test_another_experiment_shares_the_folder(speech, tmp_path):
     for row, shares in found.items():
         assert f"| {row} " in printed
         assert (max(shares["padding_weight"]) < 1e-6) == row.endswith("masked")
+    flags[flags.index("arousal")] = "arousal+valence"
+    ran(typed("attention_over_time", speech, tmp_path / "at_once", *flags))
+    assert list(json.loads((tmp_path / "at_once/attention.json").read_text())) == list(found)
 
 
 @pytest.mark.usefixtures("hastily", "undrawn")

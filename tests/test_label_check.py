@@ -43,6 +43,7 @@ def test_a_ranking_by_its_definition(seed):
     if not len(compared):
         assert np.isnan([found.auc, found.p]).all()
         return
+    assert 0 <= found.auc <= 1
     assert found.auc == pytest.approx(0.5 + each.sum() / weights.sum())
     np.testing.assert_allclose(np.bincount(speaker, found.parts, 6), each / weights.sum(), atol=1e-12)
     assert found.clusters == len(compared)

@@ -353,6 +353,22 @@ def test_a_table_of_many_corpora_has_a_line_per_corpus_and_their_mean(tmp_path):
     assert tables.latex(results, rows).count(r"\begin{tabular}{lrr}") == 2
 
 
+def test_means_of_settings_that_have_other_tasks_stand_in_their_columns(tmp_path):
+    """A setting of several tasks at once may come after one of a single task."""
+    for name, tasks in (("one", ["arousal"]), ("two", ["arousal", "valence"])):
+        own = invented.config(("de", "en"), tasks)
+        invented.claim(tmp_path / name, own)
+        for setting in known.monolingual(own):
+            invented.keep(tmp_path / name, setting, 0.7)
+    head, _, *lines = report.means([tmp_path / "one", tmp_path / "two"]).splitlines()
+    assert [part.strip() for part in head.split("|")[3:5]] == ["arousal", "valence"]
+    one, two = ([part.strip() for part in line.split("|")[3:5]] for line in lines)
+    for found, folder, tasks in ((one, "one", ["arousal"]), (two, "two", ["arousal", "valence"])):
+        rows = Results(tmp_path / folder).rows(["monolingual"])
+        each = [np.mean([row.score_mean for row in rows if row.task == task]) for task in tasks]
+        assert found == ([f"{score:.1f}" for score in each] + ["?"])[:2]
+
+
 def test_folders_of_different_protocols_are_compared_with_a_warning(out, tmp_path):
     other = keep(claimed(tmp_path / "other", [dict(CORPORA[0], fingerprint="other"), CORPORA[1]]))
     assert f"| {out} | monolingual, de arousal" in report.compare([out, out])

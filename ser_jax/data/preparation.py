@@ -124,8 +124,8 @@ def prepare(
     folders = {}
     for part in parts_of(features):
         folder = root / database / (name + tag(part)) / store.VERSION
-        if store.prepared(root).get(folder.parent.name) is not None:
-            store.check(folder)
+        if (present := store.prepared(root).get(folder.parent.name)) is not None:
+            store.check(present)  # may be of another database
         elif folder.exists():
             raise PrepareError(f"{folder}: not a complete corpus (no dataset_info.json); delete this folder")
         folders[folder] = part
@@ -180,7 +180,8 @@ def _check_same(folder: Path, notes: dict[str, Any], keys: Sequence[str], skip_b
     if before["left_out"] and not skip_bad:
         raise PrepareError(
             f"{folder}: was prepared with --skip-bad and lacks {len(before['left_out'])} utterances, "
-            f"{before['left_out'][0]['id']} the first; delete this folder to prepare it again"
+            f"{before['left_out'][0]['id']} the first; give --skip-bad as well, or delete this folder to "
+            "prepare it again"
         )
 
 

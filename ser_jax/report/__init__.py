@@ -145,20 +145,17 @@ def means(folders: Sequence[Path], without: Sequence[str] = ()) -> str:
 
     Brackets contain the mean over the corpora that are not in `without`.
     """
-    lines: list[list[str]] = []
-    tasks: dict[str, None] = {}
-    for folder in folders:
-        results = Results(folder)
-        seconds = sum(one["seconds"] or 0 for one in results.document["sessions"])
+    every = [Results(folder) for folder in folders]
+    tasks = dict.fromkeys(tables.task_name(row) for one in every for row in one.rows(one.settings))
+    lines = [["system", "setting", *tasks, "minutes of training, all settings"]]
+    for results in every:
+        minutes = sum(one["seconds"] or 0 for one in results.document["sessions"]) / 60
         for setting in results.settings:
-            cells: dict[str, list[Row]] = {}
-            for row in results.rows([setting]):
-                cells.setdefault(tables.task_name(row), []).append(row)
-            tasks |= dict.fromkeys(cells)
-            shown = [tables.mean(cells.get(task, []), without) for task in tasks]
-            lines.append([folder.name, setting, *shown, f"{seconds / 60:.1f}"])
-    head = ["system", "setting", *tasks, "minutes of training, all settings"]
-    return markdown_table([head, *lines])
+            rows = results.rows([setting])
+            each = ([row for row in rows if tables.task_name(row) == task] for task in tasks)
+            shown = [tables.mean(own, without) for own in each]
+            lines.append([results.out.name, setting, *shown, f"{minutes:.1f}"])
+    return markdown_table(lines)
 
 
 def verify(out: Path) -> list[str]:

@@ -25,7 +25,7 @@ from ser_jax.report.tables import Table
 from ser_jax.shapes import Float, Int
 from ser_jax.statistics import over_runs
 
-FILE, MASKED = "attention.json", "monolingual_masked"
+FILE = "attention.json"
 PAPER = (
     "Per cent of utterances; monolingual models, all folds; mean ± sample standard deviation over seeds. "
     "The paper, on training utterances: alpha_1 is the largest weight in 31.2 % of IEMOCAP; the two largest "
@@ -56,7 +56,8 @@ def settings(config: Config) -> list[Setting]:
     every = monolingual(config)
     if not getattr(config.model, "mask_attention", True):
         masked: Any = dataclasses.replace(config.model, mask_attention=True)  # type: ignore[type-var]
-        every += monolingual(dataclasses.replace(config, model=masked), MASKED, beside="monolingual")
+        config = dataclasses.replace(config, model=masked)
+        every += monolingual(config, "monolingual_masked", beside="monolingual")
     return [setting for setting in every if setting.task.name == config.tasks[0].name]
 
 
@@ -96,7 +97,7 @@ def _corpus(config: Config, pool: Pool, machine: Machine, setting: Setting) -> d
         weights = weights[np.isfinite(weights).all(axis=(1, 2))]  # without seeds of which a run diverged
         utterances = np.concatenate([rows[i] for i in by_seed[0]])
         if len(weights):
-            masked = ", masked" if setting.name == MASKED else ""
+            masked = ", masked" if setting.beside else ""
             found[f"{setting.train[0]}, {part}{masked}"] = measure(weights, pool.frames[utterances], hop)
     return found
 

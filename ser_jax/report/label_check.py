@@ -105,8 +105,10 @@ def audit(name: str, against: Sequence[str], data_dir: Path | None, frontend: Fr
 
     Features are standardized by each corpus's own statistics. Nothing is stored.
 
-    Raises: UserError (a subclass) if a corpus is unknown, or the corpora share no classes.
+    Raises: UserError (a subclass) if a corpus is unknown or named twice, or the corpora share no classes.
     """
+    if len({name, *against}) <= len(against):
+        raise ExperimentError(f"--against {' '.join(against)}, expected other corpora than {name}, each once")
     with tempfile.TemporaryDirectory() as folder:
         config = Config(
             corpora=(name, *against), data_dir=data_dir, out=Path(folder), features=frontend, model=Probe(),
