@@ -123,8 +123,8 @@ def prepare(
     folders = {}
     for part in parts_of(features):
         folder = root / database / (name + tag(part)) / store.VERSION
-        if store.prepared(root).get(folder.parent.name) is not None:
-            store.check(folder)
+        if (present := store.prepared(root).get(folder.parent.name)) is not None:
+            store.check(present)
         elif folder.exists():
             raise PrepareError(f"{folder}: not a complete corpus (no dataset_info.json); delete this folder")
         folders[folder] = part
