@@ -214,7 +214,7 @@ def test_an_experiment_goes_through_every_stage(tmp_path, monkeypatch, capsys):
 
     def monitored(*arguments):
         commands.append(arguments)
-        return Process(100.0, 1.0 if len(commands) > 1 else 25_000.0), f"0.1 {LEAST}"
+        return Process(100.0, 1.0 if len(commands) > 1 else 25_000.0), "0.1"
 
     monkeypatch.setattr(programs, "monitor", monitored)
     assert programs.publish(lambda folder: programs.measure_experiment(folder, LEAST)) == 1
@@ -224,15 +224,6 @@ def test_an_experiment_goes_through_every_stage(tmp_path, monkeypatch, capsys):
     assert all(f"| {name} " in printed.out for name in BOUNDS)
     slow = [f"{name}: 100 s, expected 60 s at most" for name in ("report", "verify")]
     assert printed.err.splitlines() == ["prepare: 25.0 GB, expected 24 GB at most", *slow]
-
-
-def test_a_corpus_that_lost_utterances_is_no_measurement(tmp_path, monkeypatch):
-    monkeypatch.setattr(programs, "write_noise", lambda folder, *_: folder)
-    monkeypatch.setattr(programs, "monitor", lambda *_: (Process(1.0, 1.0), "0.1 99"))
-    with pytest.raises(BenchmarkError, match="loaded 99 utterances, expected 100"):
-        programs.measure_experiment(tmp_path / "new", 100)
-    with pytest.raises(BenchmarkError, match="--utterances 99, expected 100 to 1,000,000"):
-        programs.measure_experiment(tmp_path / "new", 99)
 
 
 @LINUX
@@ -255,9 +246,6 @@ def test_recognition_is_measured_on_one_core(tmp_path, monkeypatch, capsys):
     measured, hour = json.loads(capsys.readouterr().out)
     assert len(measured) == 2
     assert hour > 0
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(BenchmarkError, match="found no taskset"):
-        programs.measure_recognition(tmp_path, None)
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import math
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from ser_jax.io import markdown_table
 INTERVAL = 0.02  # s between two measurements of the memory
 RATE = 16_000  # Hz
 RECORDING, SEGMENTS = 600, 2500  # s of a recording, and how many utterances are cut out of it
-LEAST, MOST = 100, 1_000_000  # utterances of a corpus; a million take 300 GB
+LEAST = 100  # utterances of a corpus, at least
 MEMORY = 24.0  # GB (10^9 bytes) that no stage may exceed
 BOUNDS = {  # s of the stages of an experiment on 100,000 utterances, several times what two cores need
     "prepare": 900, "load, first time": 180, "load, second time": 10, "train one epoch": 600, "report": 60,
@@ -44,8 +43,8 @@ import sys, time
 from ser_jax import data
 
 start = time.perf_counter()
-corpus = data.load("noise", sys.argv[1])
-print(time.perf_counter() - start, len(corpus))
+data.load("noise", sys.argv[1])
+print(time.perf_counter() - start)
 """
 PREDICT = """
 import json, sys, time
@@ -152,10 +151,8 @@ def measure_experiment(folder: Path, utterances: int) -> Stages:
     Of two corpora, the second has a hundredth of the utterances.
 
     Returns: (the stages, how they were measured).
-    Raises: BenchmarkError if something cannot be measured.
+    Raises: BenchmarkError if a stage fails.
     """
-    if not LEAST <= utterances <= MOST:
-        raise BenchmarkError(f"--utterances {utterances}, expected {LEAST} to {MOST:,}")
     data, out = folder / "data", folder / "results"
     stages: dict[str, Process] = {}
     counts = {"noise": utterances, "other": max(LEAST, utterances // 100)}
@@ -165,10 +162,7 @@ def measure_experiment(folder: Path, utterances: int) -> Stages:
         stages.setdefault("prepare", monitor("-m", "ser_jax", *prepare)[0])
     for name in ("load, first time", "load, second time"):
         process, output = monitor("-c", LOAD, data)
-        seconds, found = output.split()
-        if int(found) != utterances:
-            raise BenchmarkError(f"loaded {found} utterances, expected {utterances}")
-        stages[name] = dataclasses.replace(process, seconds=float(seconds))
+        stages[name] = dataclasses.replace(process, seconds=float(output))
     train = ["--corpora", *counts, "--data-dir", data, "--out", out, "--seeds", 1, "--epochs", 1]
     stages["train one epoch"] = monitor("-m", "experiments.crosslingual", *train)[0]
     for name in ("report", "verify"):
@@ -191,10 +185,7 @@ def measure_recognition(folder: Path, model: Path | None) -> Stages:
     """Measure a recogniser: 7.5 s of samples and a file of an hour, warm, and `ser-jax predict` on 3 s.
 
     Returns: (the stages, how they were measured).
-    Raises: BenchmarkError if a process cannot be kept to one core.
     """
-    if shutil.which("taskset") is None:
-        raise BenchmarkError("found no taskset, expected Linux, which keeps a program to one core")
     samples, short, hour = folder / "utterance.npy", folder / "short.wav", folder / "hour.wav"
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, HOUR * RATE)
     np.save(samples, noise[: round(7.5 * RATE)])

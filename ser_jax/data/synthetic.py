@@ -144,7 +144,7 @@ def speak_turn(turn: Turn, seed: int) -> np.ndarray:
     centres = STEP * (np.arange(frames) + 0.5)
     amplitude = [np.interp(samples, centres, track) for track in smooth[:, :4].T]
 
-    pulses = excite(pitch_contour(median, manner, accents, frames, rng), rng)
+    pulses = excite(median, manner, accents, frames, rng)
     # The tilt comes last, because it also softens the clicks of formants that move in steps.
     voiced = resonate(pulses, np.rint(tract * smooth[:, 4:]))
     corner = 900 * 2 ** (1.1 * manner.arousal + brightness)  # flatter with arousal
@@ -211,21 +211,18 @@ def syllable(language: Language, stressed: bool, last: bool, rng: Generator) -> 
         yield from ((phone, 0.8) for phone in CONSONANTS[coda])
 
 
-def pitch_contour(
-    median: float, manner: Manner, accents: np.ndarray, frames: int, rng: Generator
-) -> np.ndarray:
-    """Return the pitch [frames], Hz: a level, a slow fall, and a hump on each of `accents` [n], frames."""
+def excite(median: float, manner: Manner, accents: np.ndarray, frames: int, rng: Generator) -> np.ndarray:
+    """Return glottal pulses [samples], times 1 % and heights 5 % irregular.
+
+    The pitch falls slowly around its `median` (Hz), with a hump on each of `accents` [n], frames.
+    """
     span = 2.0 * np.exp(0.4 * manner.arousal)  # semitones
     time = np.arange(frames)
     heights = span * rng.uniform(0.5, 1.5, len(accents))
     humps = heights @ np.exp(-0.5 * ((time - accents[:, None]) / 7.0) ** 2)
     semitones = 3.0 * manner.arousal + span * (0.5 - time / frames) + humps
-    return median * 2 ** (semitones / 12)
-
-
-def excite(pitch: np.ndarray, rng: Generator) -> np.ndarray:
-    """Return glottal pulses [samples] at this pitch [frames], times 1 % and heights 5 % irregular."""
-    samples = len(pitch) * STEP
+    pitch = median * 2 ** (semitones / 12)
+    samples = frames * STEP
     cycles = np.cumsum(np.repeat(pitch, STEP)) / RATE
     times = np.interp(np.arange(1, int(cycles[-1])), cycles, np.arange(samples))
     times += rng.normal(0, 0.01, len(times)) * np.gradient(times)
@@ -287,7 +284,7 @@ SPEAKERS = {
 }
 FEWEST = 4 * len(SPEAKERS[FRENCH])  # so that every speaker has both classes of both dimensions
 MOST = 1200  # whose turns fit into the recordings, however long they are drawn
-SHORTEST, LONGEST = 0.7, 14.0  # s, an utterance
+SHORTEST, LONGEST = 0.7, 14.0  # s, an utterance; their lengths are log-normal, with mean 2.4 s
 RECORDING = 300.0  # s, of each French speaker
 PAUSE = 1.0  # s, the shortest between two of its turns
 DIALOGS = {
@@ -359,8 +356,9 @@ def plan(utterances: int, seed: int) -> list[Turn]:
         for place, speaker in enumerate(speakers):
             count = utterances // len(speakers) + (place < utterances % len(speakers))
             for index, classes in enumerate(design(count, place, stream(seed, language, speaker))):
-                seconds = duration(stream(seed, language, speaker, index))
-                turns.append(Turn(language, speaker, index, *classes, seconds))
+                rng = stream(seed, language, speaker, index)
+                seconds = np.clip(rng.lognormal(np.log(1.9), 0.68), SHORTEST, LONGEST)
+                turns.append(Turn(language, speaker, index, *classes, round(float(seconds), 2)))
     return turns
 
 
@@ -373,11 +371,6 @@ def design(count: int, place: int, rng: Generator) -> list[tuple[bool, bool]]:
     corners = [(0, 0), (1, 1), (0, 1), (1, 0)]
     cells = [corners[index % 4] for index in range(count)]
     return [(bool(a ^ place & 1), bool(v ^ place >> 1 & 1)) for a, v in rng.permutation(cells)]
-
-
-def duration(rng: Generator) -> float:
-    """Draw a duration in s, to 0.01 s: log-normal with mean 2.4 s and 2 % above 7.5 s."""
-    return round(float(np.clip(rng.lognormal(np.log(1.9), 0.68), SHORTEST, LONGEST)), 2)
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
