@@ -160,11 +160,20 @@ def test_standard_input_is_a_recording_and_a_demonstration_warns(recordings, mod
     assert "ser-jax: standard input: truncated, or damaged at its end: its header states 192000" in err
 
 
-def test_names_are_escaped_on_terminals(predict, recordings, tmp_path, monkeypatch):
+def test_names_are_escaped_on_terminals_and_are_no_formulas(predict, recordings, tmp_path, monkeypatch):
+    def listed(*files):
+        rows = csv.DictReader(io.StringIO(predict("--csv", *files)[1]))
+        return [row["file"] for row in rows if row["part"] == "all"]
+
     monkeypatch.chdir(tmp_path)
+    wild = ["=1+1.wav", "+1.wav", "-1.wav", "@SUM(A1).wav", "\t=1.wav", "\r=1.wav", "1=1.wav"]
+    copy(recordings, *map(Path, wild))
+    found = listed("*1*.wav")
+    assert not any(name.startswith(tuple("=+-@\t\r")) for name in found)
+    assert {Path(name).name for name in found} == set(wild)
+    assert all(Path(name).is_file() for name in found)
     odd = os.fsdecode(b"\xff\x1b]0;title\x07\n.wav")
     copy(recordings, Path(odd))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    [row, _] = csv.DictReader(io.StringIO(predict("--csv", "*title*")[1]))
-    assert row["file"] == r"\udcff\x1b]0;title\x07\n.wav"
+    assert listed("*title*") == [r"\udcff\x1b]0;title\x07\n.wav"]
     assert predict("*title*")[1].startswith(r"\udcff\x1b]0;title\x07\n.wav   1.00 s")

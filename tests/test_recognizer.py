@@ -108,13 +108,16 @@ def test_predictions_are_those_of_the_networks_one_by_one(kind, seconds):
     jsonschema.validate(prediction.as_dict("any"), schema())
 
 
-def test_a_prediction_prints_as_one_line():
+def test_everything_predicted_prints_as_one_line():
     segments = (Segment(0.0, 0.9, 0.25), Segment(0.9, 1.8, 0.75))
     arousal = Estimate({"low": 0.834, "high": 0.166}, {"low": 0.0412, "high": 0.0412}, "low", segments)
     numbers = Estimate({"arousal": -0.5, "valence": 0.251}, {"arousal": 0.0, "valence": 0.0}, None, ())
     tasks = {"arousal": arousal, "dimensions": numbers}
     window = Window(7.2, 12.5, tasks)
+    assert repr(arousal) == "Estimate(low (high: 0.17 ± 0.04))"
+    assert repr(numbers) == "Estimate(arousal -0.50, valence 0.25)"
     both = "arousal low (high: 0.17 ± 0.04)   dimensions arousal -0.50, valence 0.25"
+    assert repr(window) == f"Window(7.2 to 12.5 s: {both})"
     assert repr(Prediction(12.5, tasks, (window, window))) == f"Prediction(12.5 s in 2 windows: {both})"
     assert repr(Prediction(5.3, tasks, (window,))) == f"Prediction(5.3 s in 1 window: {both})"
 

@@ -2,8 +2,10 @@
 
 import csv
 import glob
+import io
 import itertools
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -79,7 +81,7 @@ def predict_files(
             columns += [f"{task}_class"] if own.task.class_names else []
             for name in own.names:
                 columns += [f"{task}_{name}", f"{task}_{name}_spread"]
-        csv.writer(sys.stdout, lineterminator="\n").writerow(columns)
+        print(_csv(columns))
     pictures, stems, separator = 0, Counter[str](), "["  # of JSON
     bad: list[str] = []
     bar = tqdm(total=len(files), unit=" files", disable=True if len(files) == 1 else None)
@@ -91,10 +93,8 @@ def predict_files(
                 if form == "json":
                     print(f"{separator}\n{json.dumps(prediction.as_dict(name))}", end="")
                     separator = ","
-                elif form == "csv":
-                    csv.writer(sys.stdout, lineterminator="\n").writerows(_rows(name, prediction))
                 else:
-                    print(_as_text(name, prediction))
+                    print((_as_csv if form == "csv" else _as_text)(name, prediction))
             if plots is not None:
                 stem = "standard-input" if name == STANDARD_INPUT else Path(name).stem
                 stems[stem] += 1
@@ -150,14 +150,27 @@ def _as_text(name: str, prediction: Prediction) -> str:
     return "\n".join(lines)
 
 
-def _rows(name: str, prediction: Prediction) -> Iterator[list[str]]:
-    """Yield the rows of a recording and its windows; control characters are escaped on a terminal."""
+def _as_csv(name: str, prediction: Prediction) -> str:
+    """Return the lines of a recording and its windows.
+
+    The file can be opened by its name as printed, except that control characters are escaped on a terminal. A
+    name that begins like a formula, as in =1+1.wav, is printed as ./=1+1.wav, for spreadsheets.
+    """
+    if name != STANDARD_INPUT and name.startswith(("=", "+", "-", "@", "\t", "\r")):
+        name = os.path.join(os.curdir, name)  # noqa: PTH118  Path drops the dot
     name = one_line(name) if sys.stdout.isatty() else name
-    whole = Window(0.0, prediction.seconds, prediction.tasks)
+    whole, lines = Window(0.0, prediction.seconds, prediction.tasks), []
     for part, window in (("all", whole), *(("window", window) for window in prediction.windows)):
         row = [name, part, f"{window.start:.3f}", f"{window.end:.3f}"]
         for estimate in window.tasks.values():
             row += [] if estimate.label is None else [estimate.label]
             for key, value in estimate.values.items():
                 row += [f"{value:.6f}", f"{estimate.spread[key]:.6f}"]
-        yield row
+        lines.append(_csv(row))
+    return "\n".join(lines)
+
+
+def _csv(row: list[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(row)  # with \n alone, \r in a name would not be quoted
+    return line.getvalue()[:-2]

@@ -60,6 +60,9 @@ class Estimate(NamedTuple):
     label: str | None
     attention: tuple[Segment, ...]
 
+    def __repr__(self) -> str:
+        return f"Estimate({describe('', self).strip()})"
+
 
 class Window(NamedTuple):
     """The predictions for one window of a recording.
@@ -72,6 +75,9 @@ class Window(NamedTuple):
     start: float
     end: float
     tasks: dict[str, Estimate]
+
+    def __repr__(self) -> str:
+        return f"Window({self.start:g} to {self.end:g} s: {describe_all(self)})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the window as JSON, as `schema` describes it."""
