@@ -108,6 +108,22 @@ def test_a_mapped_corpus_is_read_batch_by_batch(tmp_path):
         assert batch["features"].shape == (16, *shape)
 
 
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ([0, 60], "indices of corpus noise are 0 to 60, expected rows from 0 to 59"),
+        ([-1], "indices of corpus noise are -1 to -1, expected rows from 0 to 59"),
+        ([], r"indices are float64 \(0,\), expected integers \[M\], at least one"),
+        (np.ones(60, bool), r"indices are bool \(60,\), expected integers \[M\]"),
+        ([[0, 1]], r"indices are int64 \(1, 2\), expected integers \[M\]"),
+        (3, r"indices are int64 \(\), expected integers \[M\]"),
+    ],
+)
+def test_wrong_indices_are_refused_before_the_first_batch(indices, message):
+    with pytest.raises(CorpusError, match=message):
+        batches(CORPUS, indices, 4)
+
+
 ONE, OTHER = noise_corpus("one", seed=1), noise_corpus("other", seed=2, each=4)
 BOTH = Concatenated([ONE, OTHER])
 

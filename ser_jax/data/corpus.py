@@ -224,9 +224,14 @@ def batches(
     Returns: an iterator over dicts of new arrays: `features` [B, T, F] float32, exactly zero in the padding;
       `num_frames` [B] int32, frames that are not padding; `label`, [B] int32, -1 if unlabelled, or [B, K]
       float32, NaN if unlabelled; `mask` [B] bool, false for the empty rows, which are zero everywhere.
-    Raises: the task's error, when called, before the first batch.
+    Raises: CorpusError, or the task's error, when called, before the first batch.
     """
     rows = np.asarray(indices)
+    if rows.ndim != 1 or not len(rows) or not np.issubdtype(rows.dtype, np.integer):
+        raise CorpusError(f"indices are {rows.dtype} {rows.shape}, expected integers [M], at least one")
+    if not 0 <= rows.min() <= rows.max() < len(corpus):
+        found, last = f"{rows.min()} to {rows.max()}", len(corpus) - 1
+        raise CorpusError(f"indices of corpus {corpus.name} are {found}, expected rows from 0 to {last}")
     arrays = {"features": corpus.features, "num_frames": corpus.frames}
     if task is not None:
         labels = task.labels(corpus)
