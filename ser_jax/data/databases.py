@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ser_jax.data import iemocap, manifest, recola
 from ser_jax.data.catalog import Catalog, DatabaseError
-from ser_jax.data.naming import WORDS, Naming, Tabled
+from ser_jax.data.naming import Naming, Tabled
 from ser_jax.errors import meant
 
 
@@ -23,8 +23,6 @@ _CREMA_D_WOMEN = (  # as in the release's VideoDemographics.csv; the other 48 ac
 )  # fmt: skip
 _OREAU_WOMEN = ("10", "11", "13", "21", "24", "37", "42")
 _OREAU_NOBODY = ("15", "17", "34", "35")  # numbers from 07 to 42 that are nobody's
-_INITIALS = {"A": "anger", "B": "boredom", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral",
-             "S": "sadness"}  # fmt: skip
 _FRENCH = {"C": "anger", "D": "disgust", "J": "happiness", "N": "neutral", "P": "fear", "S": "surprise",
            "T": "sadness"}  # fmt: skip  # colère, dégoût, joie, neutre, peur, surprise, tristesse
 
@@ -79,6 +77,8 @@ NAMED: dict[str, Naming] = {
         example="AudioWAV/1001_DFA_ANG_XX.wav",
         women=_CREMA_D_WOMEN,
         men=tuple(actor for actor in _numbers(1001, 1091) if actor not in _CREMA_D_WOMEN),
+        emotions={"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral",
+                  "SAD": "sadness"},
         skipped=r"(AudioMP3|VideoFlash)/[^/]+",  # the same recordings again
     ),
     "emovo": Naming(
@@ -97,7 +97,8 @@ NAMED: dict[str, Naming] = {
         name=r"(?P<speaker>[A-Z]{2})[/_](?P<emotion>[a-z]{1,2})\d\d",  # DC_a01 if all are in one folder
         example="AudioData/DC/a01.wav",
         men=("DC", "JE", "JK", "KL"),
-        emotions=_INITIALS | {"sa": "sadness", "su": "surprise"},
+        emotions={"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral",
+                  "sa": "sadness", "su": "surprise"},
     ),
     "urdu": Naming(
         title="URDU", what="Urdu, 400 utterances of talk shows", language="ur", recordings=(400,),
@@ -105,7 +106,7 @@ NAMED: dict[str, Naming] = {
         name=r"(?P<speaker>S[FM]\d+)_F\d+_(?P<emotion>[A-Z])\d+",  # speaker, their file, emotion, number
         example="Angry/SM1_F1_A01.wav",
         women=_numbers(1, 11, form="SF{}"), men=_numbers(1, 27, form="SM{}"),
-        emotions=_INITIALS,
+        emotions={"A": "anger", "H": "happiness", "N": "neutral", "S": "sadness"},
     ),
     "nemo": Naming(
         title="nEMO", what="Polish, 4,481 acted recordings", language="pl", recordings=(4481,),
@@ -113,6 +114,8 @@ NAMED: dict[str, Naming] = {
         name=r"(?P<speaker>[A-Z]{2}0)_(?P<emotion>[a-z]+)_\d+",  # speaker, emotion, sentence; as in data.tsv
         example="samples/EB0_anger_1.wav",
         women=("EB0", "IC0", "KD0", "MK0"), men=("KS0", "MP0", "SM0", "TP0", "WR0"),
+        emotions={"anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral",
+                  "sadness": "sadness", "surprised": "surprise"},
     ),
     "casia": Naming(
         title="CASIA", what="Mandarin, 1,200 acted recordings (9,600 in all)", language="zh",
@@ -121,13 +124,15 @@ NAMED: dict[str, Naming] = {
         name=r"(?P<speaker>[A-Za-z]+)[/_](?P<emotion>[a-z]+)[/_]\d+",
         example="liuchanhg/angry/201.wav",
         unknown=("ZhaoZuoxiang", "liuchanhg", "wangzhe", "zhaoquanyin"),
+        emotions={"angry": "anger", "fear": "fear", "happy": "happiness", "neutral": "neutral",
+                  "sad": "sadness", "surprise": "surprise"},
     ),
     "emotale": Tabled(
         title="EmoTale", what="Danish and English, 800 acted recordings", recordings=(800,),
         citation="M. J. Hjuler et al., IEEE ASRU 2025, arXiv:2508.14548",
         name=r"(?P<language>DK|EN)_(?P<speaker>\d{3})_[A-Z]_\d",  # language, speaker, emotion, sentence
         example="DK_001_A_1.wav", language={"DK": "da", "EN": "en"},
-        emotions=_INITIALS,
+        emotions={"A": "anger", "B": "boredom", "H": "happiness", "N": "neutral", "S": "sadness"},
         table="annotations.csv", columns={"file": "file", "emotion": "gt_emotion"},
         people=("speaker_info.csv", "speaker", "gender"),
         raters=("a1", "a2", "a3"),
@@ -140,6 +145,7 @@ NAMED: dict[str, Naming] = {
         citation="L. Abdel-Hamid, Speech Communication 122, 2020, doi:10.1016/j.specom.2020.04.005",
         name=r"(?P<speaker>(?P<sex>[^/])[^/]*)/[^/_]+_(?P<emotion>[a-z]{3}) ?\(\d+\)",
         example="Female01/fm01_ang (1).wav",
+        emotions={"ang": "anger", "hap": "happiness", "neu": "neutral", "sad": "sadness"},
     ),
     "tess": Naming(
         title="TESS", what="English, 2,800 acted recordings of two women", language="en", recordings=(2800,),
@@ -147,7 +153,8 @@ NAMED: dict[str, Naming] = {
         name=r"(?P<speaker>OA|YA)F?_[^/_]+_(?P<emotion>[a-z]+)",  # speaker, word, emotion; once OA for OAF
         example="OAF_angry/OAF_back_angry.wav",
         women=("OA", "YA"),  # the older and the younger one
-        emotions=WORDS | {"ps": "surprise"},  # pleasant surprise
+        emotions={"angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness",
+                  "neutral": "neutral", "ps": "surprise", "sad": "sadness"},  # ps: pleasant surprise
     ),
     "subesco": Naming(
         title="SUBESCO", what="Bangla, 7,000 acted recordings", language="bn", recordings=(7000,),
@@ -155,13 +162,15 @@ NAMED: dict[str, Naming] = {
         # sex and number of the speaker, their name, S and sentence, emotion, take
         name=r"(?P<speaker>(?P<sex>[FM])_\d\d)_[^/_]+_S_\d+_(?P<emotion>[A-Z]+)_\d",
         example="F_02_MONIKA_S_1_NEUTRAL_5.wav",
+        emotions={"ANGRY": "anger", "DISGUST": "disgust", "FEAR": "fear", "HAPPY": "happiness",
+                  "NEUTRAL": "neutral", "SAD": "sadness", "SURPRISE": "surprise"},
     ),
     "aesdd": Naming(
         title="AESDD", what="Greek, about 600 acted recordings", language="el", recordings=(604, 605),
         citation="N. Vryzas et al., J. Audio Engineering Society 66(6), 2018",
         name=r"(?P<emotion>[a-z])\d\d ?\((?P<speaker>\d+)\)[a-z]?",  # emotion, utterance, speaker, take
         example="anger/a01 (1).wav", prefix="actor",
-        emotions=_INITIALS,
+        emotions={"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "s": "sadness"},
     ),
     "shemo": Naming(
         title="ShEMO", what="Persian, 3,000 recordings of radio plays", language="fa", recordings=(3000,),
@@ -169,7 +178,8 @@ NAMED: dict[str, Naming] = {
                  "doi:10.1007/s10579-018-9427-x",
         name=r"(?P<speaker>(?P<sex>[FM])\d\d)(?P<emotion>[A-Z])\d+",  # sex, speaker, emotion, number
         example="female/F03S02.wav",
-        emotions=_INITIALS | {"W": "surprise"},
+        emotions={"A": "anger", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness",
+                  "W": "surprise"},
     ),
     "mesd": Naming(
         title="MESD", what="Mexican Spanish, 862 acted words", language="es", recordings=(862,),
@@ -177,12 +187,15 @@ NAMED: dict[str, Naming] = {
         # emotion, voice (of women, men or children, whose names are not told), list of words, word
         name=r"(?P<emotion>[A-Z][a-z]+)_(?P<speaker>(?P<sex>[FMC]))_[AB]_[^/]+",
         example="Anger_C_A_abajo.wav", prefix="voice",
+        emotions={"Anger": "anger", "Disgust": "disgust", "Fear": "fear", "Happiness": "happiness",
+                  "Neutral": "neutral", "Sadness": "sadness"},
     ),
     "jl": Naming(
         title="JL", what="New Zealand English, 960 acted recordings", language="en", recordings=(960,),
         citation="J. James, L. Tian, C. I. Watson, Interspeech 2018",
         name=r"(?P<speaker>(?P<sex>female|male)[12])_(?P<emotion>[a-z]+)_\d+[ab]_[12]",
         example="female1_angry_1a_1.wav",
+        emotions={"angry": "anger", "happy": "happiness", "neutral": "neutral", "sad": "sadness"},
         # emotions without published arousal and valence
         skipped=r"(fe)?male[12]_(anxious|apologetic|assertive|concerned|encouraging|excited)_\d+[ab]_[12]",
     ),
@@ -197,13 +210,16 @@ NAMED: dict[str, Naming] = {
         | dict.fromkeys(_numbers(11, 20, form="{:04d}"), "en"),
         women=_ESD_WOMEN,
         men=tuple(speaker for speaker in _numbers(1, 20, form="{:04d}") if speaker not in _ESD_WOMEN),
+        emotions={"Angry": "anger", "Happy": "happiness", "Neutral": "neutral", "Sad": "sadness",
+                  "Surprise": "surprise"},
     ),
     "emozionalmente": Tabled(
         title="Emozionalmente", what="Italian, 6,902 recordings of 431 people", language="it",
         recordings=(6902,),
         citation="F. Catania et al., IEEE TASLP 33, 2025, doi:10.1109/TASLPRO.2025.3540662",
         name=".+", example="metadata/samples.csv",
-        emotions=WORDS | {"joy": "happiness", "neutrality": "neutral"},
+        emotions={"anger": "anger", "disgust": "disgust", "fear": "fear", "joy": "happiness",
+                  "neutrality": "neutral", "sadness": "sadness", "surprise": "surprise"},
         table="samples.csv",
         columns={"file": "file_name", "speaker": "actor", "emotion": "emotion_expressed"},
         people=("users.csv", "username", "gender"),

@@ -19,9 +19,6 @@ from ser_jax.errors import begun, no_folder
 
 THRESHOLDS = {"arousal": 0.5, "valence": 0.5}  # between the classes 0 and 1 of `labels.EMOTIONS`
 _SEXES = {"f": "female", "m": "male"}
-# Words for emotions, and their first three letters.
-WORDS = {word: labels.noun(word) for word in (*labels.EMOTIONS, *labels.ADJECTIVES)}
-WORDS |= {name[:3]: name for name in labels.EMOTIONS}
 _log = logging.getLogger(__name__)
 
 Groups = Mapping[str, str | None]
@@ -44,8 +41,7 @@ class Naming:
     women: tuple[str, ...] = ()  # as group `speaker` matches them; if any are listed, others are not read
     men: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()  # speakers whose sex is not published
-    # What group `emotion` matches, to a key of `labels.EMOTIONS`.
-    emotions: Mapping[str, str] = dataclasses.field(default_factory=lambda: WORDS)
+    emotions: Mapping[str, str]  # what group `emotion` matches, to a key of `labels.EMOTIONS`
     prefix: str = ""  # what precedes the group `speaker` in a speaker's name
     skipped: str | None = None  # like `name`, of recordings that belong to the corpus but are not read
     thresholds: Mapping[str, float] = dataclasses.field(default_factory=lambda: THRESHOLDS)
