@@ -493,6 +493,7 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
     same = [_same(row) for row in rows if row.runs > 1]
     if same and all(same):
         spread = f"; {seeds} seeds make no difference"
+    unmarked = "neither ± nor a range nor a mean" if results.many else "no ±"
     tuned = any(results.description(row).get("tuned") for row in rows)
     levels = Counter(task for task, _ in {(row.task, row.chance) for row in rows if not row.missing})
     chance = {}
@@ -507,7 +508,7 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
     left_out = ", ".join(f"{one['left_out']} of {one['name']}" for one in corpora if one["left_out"])
     sentences = {
         f"Mean over the folds of the test corpus{spread}": True,
-        "Where no ± stands, seeds make no difference": any(same) and not all(same),
+        f"Where {unmarked} stands, seeds make no difference": any(same) and not all(same),
         "In brackets, the range over training corpora": results.many,
         "Scores are those of the development speakers": tuned,
         f"Chance: {', '.join(chance.values())}": chance,
