@@ -120,8 +120,8 @@ class AttentiveCNN:
         if self.segments < 1:
             raise ArchitectureError(
                 f"{self.frames} frames hold no segment of {self.pool} positions, {self.stride} frames apart, "
-                f"with a kernel of {self.kernel} frames; expected at least one, with a smaller --model.pool "
-                "or another --model, such as attentive_pooling"
+                f"with a kernel of {self.kernel} frames; expected at least one: choose a smaller "
+                "--model.pool, or --model attentive_pooling or probe"
             )
 
     @property

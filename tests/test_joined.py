@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from reading import ran
 
 from ser_jax import cli, data, model
+from ser_jax.data import audio
 from ser_jax.experiment import config
 from ser_jax.experiment.command import parse
 from ser_jax.features import RATE, Frontend, FrontendError, LogMel, describe, feature_type, make, tag
@@ -149,6 +150,22 @@ def test_a_corpus_holds_the_corpora_of_the_parts_side_by_side(tmp_path, pooled):
         np.testing.assert_allclose(stored, np.atleast_2d(expected), rtol=1e-4, atol=1e-4)
     with pytest.raises(FrontendError, match="embeddings are read from files"):
         frontend.extract(WAVE)
+
+
+def test_parts_of_other_utterances_are_not_joined(tmp_path):
+    """As if a recording had been damaged between both."""
+    speech, root = five_recordings.written(tmp_path / "speech"), tmp_path / "root"
+    five_recordings.prepare(speech, root)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def refuse(path):
+            if path.name == "a.wav":
+                raise audio.AudioError(path, "undecodable", "it is damaged")
+
+        patch.setattr(audio, "check", refuse)
+        five_recordings.prepare(speech, root, features=make("mfcc"), skip_bad=True)
+    with pytest.raises(data.DamagedCorpusError, match="tiny has 5 utterances with logmel and 4 with mfcc"):
+        data.load("tiny", root, make("logmel+mfcc"))
 
 
 def test_a_probe_of_pooled_features_is_that_of_the_frames():

@@ -141,10 +141,7 @@ def test_a_baseline_is_linear_in_one_number(quantity):
 
 def test_sizes_that_make_no_network_are_named():
     for sizes, sentence in (
-        (
-            {"frames": 50},
-            "50 frames hold no segment of 30 positions, .*another --model, such as attentive_pooling",
-        ),
+        ({"frames": 50}, "50 frames hold no segment of 30 positions, .* --model attentive_pooling or probe"),
         ({"stride": 0}, "stride 0, .* expected at least 1 each"),
         ({"dropout": 1.0}, "dropout 1.0, expected .* below 1"),
         ({"padding": "noise"}, "padding 'noise', expected one of zero, edge, silence"),

@@ -351,6 +351,8 @@ def test_a_table_of_many_corpora_has_a_line_per_corpus_and_their_mean(tmp_path):
     assert arousal.lines[1][2] == f"{np.mean(means):.1f} ({min(means):.1f} to {max(means):.1f})"
     assert arousal.lines[-1][2] == f"{np.mean([row.score_mean for row in every]):.1f}"
     assert tables.latex(results, rows).count(r"\begin{tabular}{lrr}") == 2
+    alike = [rows[0]._replace(score_min=0.0, score_max=0.0), *rows[1:]]
+    assert "Scores with neither ± nor a range, except means, are the same" in tables.caption(results, alike)
 
 
 def test_means_of_settings_that_have_other_tasks_stand_in_their_columns(tmp_path):

@@ -142,6 +142,13 @@ def load(name: str, data_dir: Path | str | None = None, features: Frontend = LOG
 def _join(parts: list[Corpus], features: Joined) -> Corpus:
     """Return a corpus with joined features, from the same corpus with those of each part."""
     first = parts[0]
+    for one, part in zip(parts, features.parts, strict=True):
+        if one.id.tolist() != first.id.tolist():
+            both = (
+                f"{len(first):,} utterances with {features.parts[0].name} and {len(one):,} with {part.name}"
+            )
+            again = "expected the same; delete their folders and prepare both again"
+            raise DamagedCorpusError(f"{first.name} has {both}, {again}")
     x = np.zeros((len(first), features.frames, features.dims), feature_type(describe(features)))
     frames = np.zeros(len(first), np.int32)
     for row in range(len(first)):

@@ -29,7 +29,7 @@ WRITTEN = ".md, .csv, .tex, .png, .svg, report.html, config.json, predictions, t
 
 
 def _one_of(kind: str, more: str = "") -> Any:
-    return arg(name=kind, help=f"{', '.join(KINDS[kind][0])}, or module:Name{more}; the first by default.")
+    return arg(name=kind, help=f"{', '.join(KINDS[kind][0])}, or module:Name{more}.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -492,6 +492,7 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
     same = [_same(row) for row in rows if row.runs > 1]
     if same and all(same):
         spread = f"; the same for all {seeds} seeds"
+    unmarked = "with neither ± nor a range, except means," if results.many else "without ±"
     tuned = any(results.description(row).get("tuned") for row in rows)
     levels = Counter(task for task, _ in {(row.task, row.chance) for row in rows if not row.missing})
     chance = {}
@@ -506,7 +507,7 @@ def caption(results: Results, rows: Sequence[Row]) -> str:
     left_out = ", ".join(f"{one['left_out']} of {one['name']}" for one in corpora if one["left_out"])
     sentences = {
         f"Mean over the folds of the test corpus{spread}": True,
-        "Scores without ± are the same for all seeds": any(same) and not all(same),
+        f"Scores {unmarked} are the same for all seeds": any(same) and not all(same),
         "Brackets give the range over training corpora": results.many,
         "Scores are those of the development speakers": tuned,
         f"Chance: {', '.join(chance.values())}": chance,
