@@ -269,7 +269,7 @@ def test_features_shows_the_means_of_each_system(tmp_path):
         source = shared() / "speech" / tree
         data.prepare(database, source, name=name, data_dir=tmp_path, features=whisper, workers=1)
     where = ["--corpora", *PAIR, "--data-dir", tmp_path, "--out", tmp_path / "out"]
-    script = ["python", "-m", "experiments.features", *where, "--most", "30", "--without", PAIR[1]]
+    script = ["python", "-m", "experiments.features", *where, "--without", PAIR[1]]
     head, _, *lines = ran([*script, "--systems", "probe_whisper"])[0].strip().splitlines()
     assert [part.strip() for part in head.split("|")[2:-1]][1:3] == ["arousal", "valence"]
     with (tmp_path / "out/probe_whisper/probe_whisper.csv").open() as file:
@@ -288,4 +288,5 @@ def test_features_shows_the_means_of_each_system(tmp_path):
             own = {row["test"].split()[0]: float(row["score_mean"]) for row in cells}
             assert shown == f"{sum(own.values()) / 2:.1f} ({own[PAIR[0]]:.1f})"
     refused = ran([*script, "--systems", "svm"], status=2)[1]
-    assert "--systems svm, expected some of cnn_logmel, probe_egemaps" in refused
+    assert "svm" in refused
+    assert "cnn_logmel" in refused
