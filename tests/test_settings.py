@@ -30,6 +30,7 @@ from ser_jax.experiment.settings import (
     within,
 )
 from ser_jax.features import Waveform
+from ser_jax.features.egemaps import EGeMAPS
 from ser_jax.model import Probe
 from ser_jax.objectives import DomainAdversarial
 from ser_jax.tasks import TASKS, Categorical, Joint, Regression
@@ -198,7 +199,7 @@ def test_people_who_met_make_a_cluster_and_their_overlap_is_known():
     assert not pool({"four": savee()["four"]}).partners("four")
 
 
-def test_a_level_that_is_not_in_the_features_is_refused():
+def test_a_level_or_duration_that_is_not_in_the_features_is_refused():
     for own in (
         changed(config(tasks=AROUSAL), baselines=("level",), standardize="utterance"),
         changed(config(tasks=AROUSAL, features=Waveform(), model=Probe()), baselines=("level",)),
@@ -207,6 +208,9 @@ def test_a_level_that_is_not_in_the_features_is_refused():
             ExperimentError, match=r"baselines level of .* features, standardized by .*, expected"
         ):
             settings.baselines(own, monolingual(own))
+    own = changed(config(tasks=AROUSAL, features=EGeMAPS(), model=Probe()), baselines=("duration",))
+    with pytest.raises(ExperimentError, match="duration of egemaps features of one frame an utterance"):
+        settings.baselines(own, monolingual(own))
 
 
 def test_a_baseline_takes_the_place_of_the_network_in_every_stage():

@@ -467,7 +467,7 @@ def baselines(config: Config, settings: Iterable[Setting]) -> list[Setting]:
 
     Their names join both, as in "monolingual_level". Settings that tune a network have none.
 
-    Raises: ExperimentError if there is no level in the features.
+    Raises: ExperimentError if there is no level or duration in the features.
     """
 
     def replaced(one: Setting, baseline: Any) -> Setting:
@@ -485,6 +485,9 @@ def baselines(config: Config, settings: Iterable[Setting]) -> list[Setting]:
                 f"--protocol.baselines level of {one.frontend.name} features, standardized by "
                 f"{one.standardize}, expected logmel and other statistics than each utterance's own"
             )
+        if baseline == "duration" and one.frontend.frames == 1:
+            features = f"{one.frontend.name} features of one frame an utterance"
+            raise ExperimentError(f"--protocol.baselines duration of {features}, expected more frames")
         if not one.tuned:
             baseline_setting = replaced(one, baseline)
             found.setdefault(dataclasses.replace(baseline_setting, name="", beside=""), baseline_setting)
