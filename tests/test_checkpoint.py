@@ -74,7 +74,7 @@ def test_any_damage_is_found(tmp_path):
 
 def test_what_cannot_be_written_is_named(tmp_path):
     (tmp_path / "a").touch()
-    with pytest.raises(CheckpointError, match=r"a checkpoint cannot be written \(.*\); what was saved"):
+    with pytest.raises(CheckpointError, match=r"a checkpoint cannot be written \(.*\); earlier checkpoints"):
         checkpoint.save(tmp_path / "a" / "1", tree(1))
 
 

@@ -181,7 +181,7 @@ def test_names_descriptions_and_tags():
         ("os:path", "no front end 'os:path'"),
         ("os:nothing", "front end 'os:nothing': .* has no attribute 'nothing', expected module:Name"),
         ("nowhere.at_all:It", "'nowhere.at_all:It': No module named 'nowhere', expected module:Name"),
-        (":It", "front end ':It': Empty module name"),
+        (":It", "front end ':It': invalid format"),
     ],
 )
 def test_an_unknown_name_is_refused(name, sentence):
