@@ -247,7 +247,7 @@ def speaker_interval(
 
 
 class Ranking(NamedTuple):
-    """How utterances of two classes rank by a score within speakers, see `ranking_test`."""
+    """Hold the result of a `ranking_test`."""
 
     auc: float  # NaN if nobody has both classes
     p: float  # NaN likewise

@@ -34,19 +34,19 @@ class Task(Protocol):
 
     @property
     def name(self) -> str:
-        """In tables, messages and file names."""
+        """Return the name in tables, messages and files."""
 
     @property
     def outputs(self) -> int:
-        """K of the network."""
+        """Return K, the number of outputs of the network."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """K names; () for numbers."""
+        """Return K names; () for numbers."""
 
     @property
     def metric(self) -> str:
-        """Name of the headline score."""
+        """Return the name of the headline score."""
 
     @property
     def chance(self) -> float:

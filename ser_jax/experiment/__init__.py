@@ -13,8 +13,10 @@ def start(
 ) -> NoReturn:
     """Run the experiment `experiments.<name>` and end the program.
 
-    Its settings are made by a function of the module `settings`, by default that of its name, or of another,
-    "module:name", which `after` is spelt as, too; for the options see `command.main`.
+    Args:
+      settings: the function that makes its settings, as "module:name", or its name in the module `settings`;
+        by default that of the experiment.
+      after: a function as "module:name", or None; for it and the options see `command.main`.
     """
     start_program()  # before JAX is imported
     from ser_jax.experiment import command

@@ -69,7 +69,7 @@ def run(
     specs, missing = plan(settings, pool)
     if not any(setting in specs for setting in settings):
         setting, cell = next(key for key in reversed(missing) if key[0] in settings)
-        raise ExperimentError(f"{setting.name} {_named(cell)}: {missing[setting, cell]}")
+        raise ExperimentError(f"{setting.name} {_cell_name(cell)}: {missing[setting, cell]}")
     protocol = results.protocol(config, pool)
     first = machine.host == 0
     with results.run_lock(config.out) if first else contextlib.nullcontext():
@@ -115,7 +115,7 @@ def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
     return specs, missing
 
 
-def _named(cell: Cell) -> str:
+def _cell_name(cell: Cell) -> str:
     test, task = cell
     return f"{'+'.join(test)} {task.name}"
 
@@ -166,7 +166,7 @@ def _note_missing(out: Path, missing: Missing) -> None:
     results.note_missing(out, each)
     for reason in dict.fromkeys(missing.values()):
         named = dict.fromkeys(
-            f"{s.name}, {_named(cell)}" for (s, cell), why in missing.items() if why == reason
+            f"{s.name}, {_cell_name(cell)}" for (s, cell), why in missing.items() if why == reason
         )
         _print(f"Not computed: {'; '.join(named)}: {reason}.")
 

@@ -46,27 +46,27 @@ class Joined(Frontend):
 
     @property
     def name(self) -> str:  # type: ignore[override]  # follows from a field
-        """The parts' names joined by "+"; one alone is followed by it."""
+        """Return the parts' names joined by "+", which also follows the name of a single part."""
         return "+".join(part.name for part in self.parts) + "+" * (len(self.parts) == 1)
 
     @property
     def rate(self) -> float:  # type: ignore[override]
-        """The frames per second."""
+        """Return the frames per second."""
         return (0 if self.pooled else self._fastest.rate) or 1 / self.seconds
 
     @property
     def frames(self) -> int:
-        """T, to which shorter utterances are padded with zeros."""
+        """Return T, to which shorter utterances are padded with zeros."""
         return 1 if self.pooled else self._fastest.frames
 
     @property
     def dims(self) -> int:  # type: ignore[override]
-        """F, those of all parts, twice those of a part with a deviation."""
+        """Return F, summed over the parts; parts with a deviation count twice."""
         return sum(part.dims * (1 + (self.pooled and part.frames > 1)) for part in self.parts)
 
     @property
     def notice(self) -> str:
-        """What model cards say of the parts."""
+        """Return the notices of the parts, for model cards."""
         return "".join(getattr(part, "notice", "") for part in self.parts)
 
     @property
@@ -97,5 +97,5 @@ class Joined(Frontend):
 
 
 def parts_of(frontend: Frontend) -> tuple[Frontend, ...]:
-    """Return the parts of a joined front end, of any other itself."""
+    """Return the parts of a joined front end, or any other front end itself."""
     return frontend.parts if isinstance(frontend, Joined) else (frontend,)

@@ -172,7 +172,7 @@ def parts(results: Results) -> list[str | Table]:
             sizes = str(pair.clusters), str(len(each))
             lines.append([*start, f"{pair.auc:.3f}", p, p_holm + mark, lowest, *sizes])
             if pair.contradicted:
-                worst.append([*start, _named(pair.speakers), _named(pair.utterances)])
+                worst.append([*start, _listed(pair.speakers), _listed(pair.utterances)])
     return [
         Table("Labels, checked with models of other corpora", lines, NOTE),
         *(f"No speaker of {name} has two of the classes." for name, each in judged.items() if not each),
@@ -180,6 +180,6 @@ def parts(results: Results) -> list[str | Table]:
     ]
 
 
-def _named(parts: dict[str, float]) -> str:
+def _listed(parts: dict[str, float]) -> str:
     first = [f"{name} ({part:.4f})" for name, part in itertools.islice(parts.items(), SHOWN)]
     return ", ".join(first) + (f" and {len(parts) - SHOWN:,} more" if len(parts) > SHOWN else "")
