@@ -1,7 +1,7 @@
 # make demo     train all of Table 2 on synthetic speech   make lint   check style and types
 # make test     run the tests                             make docs   build the documentation in build/docs/
 # make slow     run the tests that take many minutes      make clean  delete everything made here
-# make model    train the demonstration model of the package again
+# make model    train the models of the package again, from the corpora in the folder CORPORA
 # make figures  measure everything in README.md and docs/ again, and write the tables to docs/measured/
 
 PYTHON ?= python3
@@ -95,10 +95,8 @@ figures: $(VENV)/installed
 
 model: $(VENV)/installed
 	rm -rf $(MODEL)
-	$(call synthesize,$(MODEL),--utterances 480)
-	$(BIN)/ser-jax train --corpora synthetic_en synthetic_fr --data-dir $(MODEL)/data --out $(MODEL)/demonstration
-	rm -rf ser_jax/recognizer/demonstration
-	cp -r $(MODEL)/demonstration ser_jax/recognizer/demonstration
+	$(BIN)/python -m experiments.default_model --sources $(CORPORA) --out $(MODEL)
+	for name in default small; do cp $(MODEL)/$$name/* ser_jax/recognizer/$$name/; done
 
 clean:
 	rm -rf $(VENV) results build docs/reference/modules *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

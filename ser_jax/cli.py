@@ -9,6 +9,7 @@ import inspect
 import itertools
 import json as encoding
 import logging
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -52,7 +53,10 @@ Source = Annotated[Path, arg(help=SOURCE)]
 Workers = Annotated[int | None, _number(int, 1, 1024), arg(help="Processes; all cores by default.")]
 DataDir = Annotated[Path | None, arg(help="$TFDS_DATA_DIR or ~/tensorflow_datasets by default.")]
 LabelRule = Annotated[Rule, arg(help="How annotations become classes.")]
-Model = Annotated[Path | None, arg(help="Folder that ser-jax train wrote; a demonstration by default.")]
+MODEL = "Folder that ser-jax train wrote, or default or small, which are licensed under CC BY-NC-SA 4.0."
+Model = Annotated[Path, arg(help=MODEL)]
+DEFAULT = Path("default")
+Force = Annotated[bool, arg(help="State classes of tasks whose scores across languages may be chance.")]
 Json = Annotated[bool, arg(help="Print JSON.")]
 Features = Annotated[str, arg(help=f"Front end: {', '.join(FRONTENDS)}, module:Name, or several with +.")]
 FrontendFields = Annotated[Frontend, arg(name="features")]
@@ -206,8 +210,8 @@ def train(
     corpora: tuple[str, ...], out: Path, tasks: tuple[str, ...] = ("arousal", "valence"),
     features: Features = "logmel", frontend: FrontendFields = LOGMEL,
     model: str = "attentive_cnn", network: tyro.conf.Suppress[Any] = None,
-    seeds: Annotated[int, _number(int, 1, 1000)] = 5,
-    epochs: Annotated[int, _number(int, 1, 1_000_000)] = 50,
+    seeds: Annotated[int, _number(int, 1, 1000)] = 5, training: tyro.conf.Suppress[Any] = None,
+    unseen: tuple[str, ...] = (), license: str | None = None,
     label_rule: LabelRule = "footnote", name: str | None = None, data_dir: DataDir = None,
 ) -> None:  # fmt: skip
     """Train a recogniser on prepared corpora: `ser-jax train --corpora emodb ravdess --out my-model`.
@@ -218,7 +222,8 @@ def train(
       tasks: Names of the tasks.
       model: Network: attentive_cnn, attentive_pooling, probe, or module:Name.
       seeds: Networks per task.
-      epochs: Epochs of training.
+      unseen: Names of other corpora to evaluate it on.
+      license: License of the model, for its card and its predictions.
       name: Name of the model; that of its folder by default.
     """
     from ser_jax.recognizer.train import train
@@ -226,14 +231,14 @@ def train(
     shutdown.raise_on_interrupt()
     train(
         corpora, out, data_dir=data_dir, name=name, tasks=tasks, frontend=frontend, label_rule=label_rule,
-        network=network, seeds=seeds, epochs=epochs,
+        network=network, seeds=seeds, training=training, unseen=unseen, license=license,
     )  # fmt: skip
     print(f"ser-jax: {out / 'README.md'} has its scores on held-out speakers", file=sys.stderr)
     print(out)
 
 
 def predict(
-    files: Positional[tuple[str, ...]] = (), model: Model = None,
+    files: Positional[tuple[str, ...]] = (), model: Model = DEFAULT, force: Force = False,
     hop: Seconds = None, plot: Path | None = None, json: Annotated[bool, FORM] = False,
     csv: Annotated[bool, FORM] = False, schema: Annotated[bool, FORM] = False,
 ) -> int:  # fmt: skip
@@ -257,27 +262,27 @@ def predict(
         raise UserError("no FILE, expected recordings, folders or patterns")
     form = "json" if json else "csv" if csv else "text"
     found = find_files(list(files))
-    return predict_files(_load(model), found, form, hop, plot)
+    return predict_files(_load(model, force), found, form, hop, plot)
 
 
-def _load(model: Path | None) -> "Recognizer":
-    """Return a recogniser, announcing the demonstration as such."""
+def _load(model: Path, force: bool = False) -> "Recognizer":
+    """Return a recogniser, with a warning if it was trained on synthetic speech."""
     from ser_jax.recognizer import Recognizer
 
     shutdown.raise_on_interrupt()
-    recognizer = Recognizer.load(model)
-    if recognizer.is_demonstration:
+    recognizer = Recognizer.load(str(model), force)
+    if recognizer.is_synthetic:
         print(
-            "ser-jax: this model is a demonstration, trained on synthetic speech; its predictions for people "
-            "mean nothing (ser-jax train trains a model of your own)",
+            "ser-jax: this model was trained on synthetic speech; its predictions for people mean nothing",
             file=sys.stderr,
         )
     return recognizer
 
 
 def stream(
-    source: Positional[Literal["-"] | None] = None, model: Model = None, device: str | None = None,
-    rate: Annotated[int | None, _number(int, 1000, 768_000, "HZ")] = None, json: Json = False,
+    source: Positional[Literal["-"] | None] = None, model: Model = DEFAULT, force: Force = False,
+    device: str | None = None, rate: Annotated[int | None, _number(int, 1000, 768_000, "HZ")] = None,
+    json: Json = False,
 ) -> None:  # fmt: skip
     """Predict live audio from a microphone or a pipe every half second: `arecord -t wav | ser-jax stream -`.
 
@@ -292,14 +297,15 @@ def stream(
         raise UserError("--rate without -, expected standard input as the source")
     if device is not None and source is not None:
         raise UserError("both --device and -, expected either a microphone or standard input")
-    recognizer = _load(model)
+    recognizer = _load(model, force)
     moments = microphone(recognizer, device) if source is None else pipe(recognizer, sys.stdin.buffer, rate)
     for moment in moments:
         print(encoding.dumps(as_dict(moment)) if json else as_line(moment), flush=True)
 
 
 def serve(
-    model: Model = None, host: str = "127.0.0.1", port: Annotated[int, _number(int, 0, 65535)] = 8000,
+    model: Model = DEFAULT, force: Force = False, host: str = "127.0.0.1",
+    port: Annotated[int, _number(int, 0, 65535)] = 8000,
     megabytes: Annotated[int, _number(int, 1, 100_000)] = 64,
     name: tyro.conf.UseAppendAction[tuple[str, ...]] = (), no_browser: bool = False,
 ) -> None:  # fmt: skip
@@ -317,10 +323,10 @@ def serve(
     except ImportError as error:
         found = f"{error.name} is not installed"
         raise UserError(f'{found}, expected the server: pip install "ser_jax[serve]"') from error
-    server.serve(_load(model), host, port, megabytes, name, not no_browser)
+    server.serve(_load(model, force), host, port, megabytes, name, not no_browser)
 
 
-def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = None) -> None:
+def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = DEFAULT) -> None:
     """Export a recogniser to one file: `ser-jax export --format onnx --out my.onnx`.
 
     Args:
@@ -341,7 +347,8 @@ CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.Positi
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status, 2 if the input is wrong."""
-    words = sys.argv[1:] if argv is None else list(argv)
+    given = sys.argv[1:] if argv is None else argv
+    words = [re.sub("^--epochs(?=$|=)", "--train.epochs", word) for word in given]
     if words == ["--version"]:
         print(f"ser-jax {__version__}")
         return 0
@@ -375,9 +382,13 @@ def _fields(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], Any]:
         return values, {}, None
     from ser_jax.experiment.config import REGISTRY, choose
     from ser_jax.model import Architecture
+    from ser_jax.train import TrainConfig
 
     values["network"] = choose("model", chosen.get("--model", "attentive_cnn"))
-    return values, {"network": Annotated[Architecture, arg(name="model")]}, REGISTRY
+    values["training"] = TrainConfig()
+    types = {"network": Architecture, "training": TrainConfig}
+    named = {"network": "model", "training": "train"}
+    return values, {key: Annotated[kind, arg(name=named[key])] for key, kind in types.items()}, REGISTRY
 
 
 def _bound(

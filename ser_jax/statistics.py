@@ -10,7 +10,7 @@ follows from sums over the utterances of each cluster.
 """
 
 import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -81,14 +81,40 @@ def interval(
     References: Obuchowski and Rockette, Commun. Stat. Simul. Comput. 24 (1995); Hillis, "A comparison of
       denominator degrees of freedom methods for multiple observer ROC analysis", Stat. Med. 26 (2007).
     """
+    return mean_interval(metric, [(labels, predictions, cluster)], classes=classes, level=level)
+
+
+def mean_interval(
+    metric: str,
+    corpora: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]],
+    *,
+    classes: int = 2,
+    level: float = 0.95,
+) -> Interval:
+    """Return a confidence interval of the mean score over corpora, for other seeds and other speakers.
+
+    The corpora themselves are fixed. The variances of their scores, as in `interval`, are added, and so are
+    their degrees of freedom (Satterthwaite).
+
+    Args:
+      metric, classes, level: see `interval`, also for errors.
+      corpora: labels, predictions and clusters of each.
+    Returns: NaN if some class or dimension occurs in one cluster of a corpus only.
+    """
     tail = (1 - _checked(level)) / 2
-    labels, who, predictions = _arrays(metric, classes, labels, cluster, predictions)
-    found = _analysis(metric, labels, predictions, who, classes)
-    if found.degrees < 1:
-        return Interval(np.nan, np.nan)
-    variance, degrees = _variance(found.clusters - found.interaction, found.degrees, [found])
-    reach = t.ppf(1 - tail, degrees) * np.sqrt(variance)
-    low, high = np.clip([found.score - reach, found.score + reach], LEAST[metric], 1.0).tolist()
+    scores, parts = [], []
+    for labels, predictions, cluster in corpora:
+        labels, who, predictions = _arrays(metric, classes, labels, cluster, predictions)
+        found = _analysis(metric, labels, predictions, who, classes)
+        if found.degrees < 1:
+            return Interval(np.nan, np.nan)
+        scores.append(found.score)
+        parts.append(_variance(found.clusters - found.interaction, found.degrees, [found]))
+    score, total = np.mean(scores), sum(variance for variance, _ in parts)
+    uncertain = sum(variance**2 / degrees for variance, degrees in parts)
+    degrees = total**2 / uncertain if uncertain else sum(degrees for _, degrees in parts)
+    reach = t.ppf(1 - tail, degrees) * np.sqrt(total) / len(scores)
+    low, high = np.clip([score - reach, score + reach], LEAST[metric], 1.0).tolist()
     return Interval(low, high)
 
 

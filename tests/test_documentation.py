@@ -28,7 +28,7 @@ from recognisers import speech
 from ser_jax.data.databases import DATABASES
 from ser_jax.data.synthetic import read_truth
 from ser_jax.model import AttentiveCNN
-from ser_jax.recognizer import demonstration, train
+from ser_jax.recognizer import packaged, train
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 PAGES = [
@@ -159,7 +159,7 @@ def furnish(folder, page, databases):
             (folder / tree.name).symlink_to(tree)
     (folder / "examples").symlink_to(ROOT / "examples")
     if "--out my-model" not in page.read_text():
-        (folder / "my-model").symlink_to(demonstration())
+        (folder / "my-model").symlink_to(packaged())
     (folder / "recordings").mkdir()
     for path in ("speech.wav", "recordings/speech.wav"):
         soundfile.write(folder / path, np.random.default_rng(0).uniform(-0.3, 0.3, 9 * 16_000), 16_000)

@@ -38,7 +38,7 @@ def predict(model, capsys):
     def predict(*arguments):
         status = main(["predict", "--model", str(model), *map(str, arguments)])
         out = capsys.readouterr()
-        return status, out.out, [line for line in out.err.splitlines() if "demonstration" not in line]
+        return status, out.out, [line for line in out.err.splitlines() if "synthetic speech" not in line]
 
     return predict
 
@@ -145,14 +145,16 @@ def test_pictures_are_named_after_the_recordings(predict, recordings, tmp_path):
     assert predict("--plot", tmp_path / "file", given[0])[0] == 2
 
 
-def test_standard_input_is_a_recording_and_a_demonstration_warns(recordings, model, monkeypatch, capsys):
+def test_standard_input_is_a_recording_and_a_model_of_synthetic_speech_warns(
+    recordings, model, monkeypatch, capsys
+):
     for name in ("a.wav", "b.flac"):
         content = (recordings / name).read_bytes()
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
         assert main(["predict", "--model", str(model), "--json", "-"]) == 0
         out, err = capsys.readouterr()
         assert json.loads(out) == [Recognizer.load(model)(recordings / name).as_dict("-")]
-        assert "this model is a demonstration, trained on synthetic speech" in err
+        assert "this model was trained on synthetic speech" in err
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content[:20_000])))
     assert main(["predict", "--model", str(model), "--json", "-"]) == 1
     out, err = capsys.readouterr()

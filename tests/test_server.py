@@ -106,7 +106,7 @@ def test_a_drawing_shows_extremes_and_levels_in_few_columns(seconds, width):
 
 def test_the_model_is_described_in_json_whatever_its_facts(client, small):
     assert client.get("/model").json() == {
-        "demonstration": True,
+        "synthetic": True,
         "tasks": {
             "emotion": ["anger", "happiness", "neutral", "sadness"],
             "dimensions": ["arousal", "valence", "dominance"],

@@ -8,7 +8,14 @@ from scipy import stats
 from simulated_speakers import TRUTH, simulated
 
 from ser_jax.metrics import ccc, uar
-from ser_jax.statistics import chance_interval, difference_test, holm, interval, speaker_interval
+from ser_jax.statistics import (
+    chance_interval,
+    difference_test,
+    holm,
+    interval,
+    mean_interval,
+    speaker_interval,
+)
 
 CONCORDANCE = 0.7013  # of `rated` corpora of very many people
 
@@ -83,6 +90,21 @@ def test_intervals_and_tests_are_those_of_the_analysis_written_out(metric, value
     degrees = variance**2 / sum(part**2 / own for part, own in parts)
     wanted = stats.t(min(degrees, len(apart) - 1)).sf(abs(each[0][0] - each[1][0]) / np.sqrt(variance)) * 2
     assert difference_test(metric, labels, one, other, cluster, classes=3) == pytest.approx(wanted)
+
+
+def test_the_mean_of_corpora_adds_up_their_variances():
+    corpora = [of_three_classes(seed, speakers=5 + seed) for seed in range(3)]
+    total = uncertain = score = 0.0
+    for one in corpora:
+        own, p, runs, interaction = analysed(METRICS[0][1], *one)
+        clusters = max(p.mean(axis=1).var(ddof=1) / len(p) - interaction, 0)
+        degrees = min((runs + clusters) ** 2 / (runs**2 / 3 + clusters**2 / (len(p) - 1)), len(p) - 1)
+        score, total = score + own / 3, total + (runs + clusters) / 9
+        uncertain += ((runs + clusters) / 9) ** 2 / degrees
+    reach = stats.t.ppf(0.975, total**2 / uncertain) * np.sqrt(total)
+    assert mean_interval("UAR", corpora, classes=3) == pytest.approx((score - reach, score + reach))
+    alone = [(np.tile([0, 1, 2], 4), np.zeros((1, 12), int), np.zeros(12, int))]
+    assert np.isnan(mean_interval("UAR", corpora + alone, classes=3)).all()
 
 
 def rates(corpora, speakers, count, seed_effect, gain=0.0):

@@ -24,7 +24,9 @@ from ser_jax.model import Probe
 from ser_jax.recognizer import Recognizer, train, trained
 from ser_jax.recognizer.train import CUTS, TrainingError, Variants, card
 from ser_jax.recognizer.trained import Temperature
+from ser_jax.statistics import interval
 from ser_jax.tasks import TASKS, Categorical, Regression
+from ser_jax.train import TrainConfig
 
 BOTH = (TASKS["arousal"], TASKS["valence"])
 pytestmark = pytest.mark.usefixtures("hastily")
@@ -35,7 +37,7 @@ def corpora(**more):
 
 
 def fit(some, tasks=BOTH, seeds=2):
-    options = {"name": "noise", "seeds": seeds, "epochs": 20, "network": Probe()}
+    options = {"name": "noise", "seeds": seeds, "training": TrainConfig(epochs=20), "network": Probe()}
     return train.fit(some, tasks, LogMel(), Machine.here(), **options)
 
 
@@ -171,6 +173,44 @@ def test_fields_of_the_network_are_flags(typed, tmp_path):
     assert found == Probe(bands=26, frames=LogMel().frames, outputs=2, dropout=0.25)
 
 
+def test_other_corpora_and_the_licence_are_in_the_folder(typed, tmp_path, monkeypatch):
+    loaded = train.data.load
+    monkeypatch.setattr(
+        train.data, "load", lambda name, *_: noise_corpus("fr", seed=5) if name == "fr" else loaded(name)
+    )
+    assert typed("model", "--unseen", "fr", "--license", "CC-BY-4.0", "--train.weight-decay=0.1") == 0
+    recognizer = Recognizer.load(tmp_path / "model")
+    assert recognizer.about["license"] == "CC-BY-4.0"
+    assert set(recognizer.about["unseen"]) == {"arousal", "valence"}
+    written = (tmp_path / "model" / "README.md").read_text()
+    assert '\nlicense: "cc-by-4.0"\n' in written
+    assert "License of the weights: CC-BY-4.0." in written
+    assert typed("other", "--unseen", "de") == 2  # trained on
+
+
+def test_scores_on_unseen_corpora_are_those_of_its_predictions(fitted):
+    model, _ = fitted
+    others = [noise_corpus("fr", seed=5), noise_corpus("pl", seed=6)]
+    found = train.evaluate_unseen(model, others)["arousal"]
+    own, each = model.tasks["arousal"], {}
+    for corpus in others:
+        values = trained.predict(own, model.scaler, corpus.features, corpus.frames.astype(np.int32))[0]
+        decided, labels = np.asarray(values).mean(axis=0).argmax(axis=-1), own.task.labels(corpus)
+        each[corpus.name] = uar(labels, decided)
+        kept, scores = found["corpora"][corpus.name], {}
+        assert kept["UAR"] == pytest.approx(each[corpus.name])
+        assert kept["interval"] == pytest.approx(interval("UAR", labels, decided[None], corpus.session))
+        for sex in ("female", "male"):
+            rows = corpus.sex == sex
+            if rows.any():
+                scores[sex] = uar(labels[rows], decided[rows])
+        assert {sex: kept[sex] for sex in scores} == pytest.approx(scores)
+    assert found["UAR"] == pytest.approx(np.mean(list(each.values())))
+    low, high = found["interval"]
+    assert low < found["UAR"] < high
+    assert high - low < max(np.ptp(one["interval"]) for one in found["corpora"].values())
+
+
 def test_an_interruption_leaves_nothing(typed, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -188,13 +228,13 @@ def test_the_card_states_what_was_trained_and_measured(fitted):
     assert header["pipeline_tag"] == "audio-classification"
     assert (header["language"], header["tags"][1:]) == (["xx"], ["arousal", "valence"])
     assert f"| UAR {metrics['arousal']['UAR']:.3f} [" in written
-    assert "demonstration" not in written
+    assert "synthetic speech" not in written
     assert "follow from" not in written
     acted = [{**corpus, "by_emotion": corpus["name"] == "en"} for corpus in model.facts["corpora"]]
     named = card(dataclasses.replace(model, facts={**model.facts, "corpora": acted}), metrics)
     assert "\n\nArousal and valence follow from the emotions: en.\n\n" in named
     loud = card(dataclasses.replace(model, facts={**model.facts, "synthetic": True}), metrics)
-    assert "**This is a demonstration.**" in loud
+    assert "**It was trained on synthetic speech" in loud
     single = {name: found | {"interval": [None, None]} for name, found in metrics.items()}
     assert f"| UAR {metrics['arousal']['UAR']:.3f} |" in card(model, single)
     acoustic = card(dataclasses.replace(model, frontend=EGeMAPS()), metrics)

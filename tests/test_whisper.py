@@ -29,7 +29,7 @@ from ser_jax.features import RATE, FrontendError, LogMel, describe, make, tag, w
 from ser_jax.features.whisper import Whisper, encode, log_mel, normalize, read_encoder
 from ser_jax.model import AttentivePooling, Probe
 from ser_jax.recognizer import Recognizer, stream
-from ser_jax.recognizer.trained import ModelError, demonstration
+from ser_jax.recognizer.trained import ModelError, packaged
 
 FILTERS = jnp.asarray(whisper.mel_filters(80))
 
@@ -118,6 +118,52 @@ def test_log_mels_are_whispers(length):
     batch[0, :length] = samples
     found = log_mel(jnp.asarray(batch), jnp.array([length]), FILTERS)[0, : length // 160]
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("gain", [1e-4, 1.0, 1e3])
+def test_relative_log_mels_do_not_depend_on_the_level(gain):
+    samples = noise(8000)[0][None] * np.linspace(1e-3, 1, 8000)
+    each = [
+        log_mel(jnp.asarray(one, jnp.float32), jnp.array([8000]), FILTERS, True)
+        for one in (samples, gain * samples)
+    ]
+    np.testing.assert_allclose(each[0], each[1], atol=1e-3)
+    assert each[0].max() == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize("below", [10.0, 25.0])
+def test_silence_around_speech_is_cut_off(below):
+    rng = np.random.default_rng(0)
+    level = np.r_[
+        np.full(40, -60.0),
+        rng.uniform(-20, 0, 50),
+        np.full(30, -40.0),
+        rng.uniform(-20, 0, 50),
+        np.full(60, -60),
+    ]
+    batch = np.stack(
+        [np.r_[level, np.zeros(20)], np.r_[np.full(200, -30.0), np.zeros(50)]]
+    )  # the other is steady
+    mel = (np.repeat(batch[:, :, None], 80, axis=2) / 10 + 4) / 4
+    found, frames = whisper.trim(jnp.asarray(mel), jnp.array([230, 200]), below)
+    power = np.convolve(10 ** (level / 10), np.full(5, 0.2), "same")
+    loudest = np.convolve(10 ** (level / 10), np.full(10, 0.1), "same").max()
+    loud = np.flatnonzero(power >= loudest * 10 ** (-below / 10))
+    first, last = loud[0], loud[-1]
+    assert frames.tolist() == [last - first + 1, 200]
+    np.testing.assert_allclose(found[0, : frames[0]], mel[0, first : last + 1], rtol=1e-5)
+    np.testing.assert_allclose(found[1, :200], mel[1, :200], rtol=1e-5)
+
+
+def test_silence_around_a_recording_does_not_change_its_mean(folder):
+    frontend = Whisper(weights=str(folder), stride=375, relative=True, trim=25.0)
+    (speech,) = noise(24_000)
+    around = np.concatenate([1e-4 * noise(16_000, seed=1)[0], speech, 1e-4 * noise(8_000, seed=2)[0]])
+    found, known = frontend.extract(around), frontend.extract(speech)
+    assert found.shape == known.shape == (1, WIDTH)
+    assert np.abs(found - known).max() < 0.1 * known.std()
+    everything = dataclasses.replace(frontend, trim=None).extract(around)
+    assert np.abs(everything - known).max() > 0.5 * known.std()
 
 
 @pytest.mark.parametrize("stride", [1, 3, 4])
@@ -262,7 +308,7 @@ def test_a_recogniser_downloads_nothing(tmp_path, monkeypatch):
     asked = []
     hub = types.SimpleNamespace(snapshot_download=lambda *_, **options: asked.append(options) or 1 / 0)
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    shutil.copytree(demonstration(), tmp_path, dirs_exist_ok=True)
+    shutil.copytree(packaged(), tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "config.json").read_text())
     config["frontend"] = {"class": "ser_jax.features.whisper:Whisper", "weights": "someone/whisper"}
     (tmp_path / "config.json").write_text(json.dumps(config))

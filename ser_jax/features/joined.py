@@ -4,7 +4,8 @@ A corpus is prepared with every part; their features are joined when it is loade
 """
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,30 @@ class Joined(Frontend):
         time = (np.arange(len(each[self.parts.index(self._fastest)])) + 0.5) / self.rate
         places = (np.minimum(time * part.rate, len(x) - 1) for part, x in zip(self.parts, each, strict=True))
         return np.concatenate([x[place.astype(int)] for x, place in zip(each, places, strict=True)], axis=1)
+
+    @property
+    def traceable(self) -> Callable[[Any, Any], tuple[Any, Any]]:
+        """Return the function of JAX; AttributeError if a part has none."""
+        return functools.partial(self._trace, [part.traceable for part in self.parts])  # type: ignore[attr-defined]
+
+    def _trace(self, functions: Sequence[Callable[..., Any]], samples: Any, count: Any) -> tuple[Any, Any]:
+        import jax.numpy as jnp
+
+        found = [function(samples, count) for function in functions]
+        if not self.pooled:
+            time = (np.arange(self.frames) + 0.5) / self.rate
+            places = ((time * part.rate).astype(int) for part in self.parts)
+            each = zip(found, places, strict=True)
+            columns = [x[jnp.minimum(place, frames - 1)] for (x, frames), place in each]
+            return jnp.concatenate(columns, axis=1), found[self.parts.index(self._fastest)][1]
+        numbers = []
+        for part, (x, frames) in zip(self.parts, found, strict=True):
+            x, frames = x[: part.frames].astype(np.float32), jnp.minimum(frames, part.frames)
+            valid = np.arange(len(x))[:, None] < frames
+            mean = jnp.where(valid, x, 0).sum(axis=0) / frames
+            variance = jnp.where(valid, (x - mean[None]) ** 2, 0).sum(axis=0) / frames
+            numbers += [mean, jnp.sqrt(variance)] if part.frames > 1 else [x[0]]
+        return jnp.concatenate(numbers)[None], jnp.ones_like(count)
 
 
 def parts_of(frontend: Frontend) -> tuple[Frontend, ...]:

@@ -32,6 +32,8 @@ BATCH = 8  # recordings encoded at a time
 BUCKET = 24_000  # samples; batches are padded to multiples of it, since every length is compiled
 EPSILON = 1e-5  # of the layer norms
 DYNAMIC_RANGE = 8.0  # of the log-mels below their maximum, in powers of ten
+LOUDEST = 1.0  # of relative log-mels, in powers of ten
+LOUD, STEADY = 10, 5  # frames of 10 ms whose mean power is compared to find speech
 Weights = Mapping[str, Any]  # arrays
 _offline = contextvars.ContextVar("offline", default=False)
 # The axes of tensors: the width, mel bands, positions, and hidden units of a block.
@@ -121,20 +123,50 @@ def mel_filters(bands: int) -> np.ndarray:
 
 
 def log_mel(
-    samples: Float[Array, "B samples"], length: Int[Array, " B"], filters: Float[Array, "bins bands"]
+    samples: Float[Array, "B samples"],
+    length: Int[Array, " B"],
+    filters: Float[Array, "bins bands"],
+    relative: bool = False,
 ) -> Float[Array, "B t bands"]:
     """Return Whisper's log-mels of recordings of `length` samples, zero-padded; t = samples // 160.
 
     Frames are centred every 160 samples; a level is log10 of the power, at least the recording's maximum
-    minus 8, scaled by (level + 4) / 4. Those of padding mean nothing.
+    minus 8, scaled by (level + 4) / 4. Those of padding mean nothing. If `relative`, the maximum of every
+    recording is 1.25.
     """
     count = samples.shape[1] // HOP
     half = WINDOW // 2
     padded = jnp.concatenate([samples[:, half:0:-1], samples, jnp.zeros_like(samples[:, :half])], axis=1)
-    level = jnp.log10(jnp.maximum(power(padded)[:, :count] @ filters, 1e-10))
+    least = -30.0 if relative else -10.0
+    level = jnp.log10(jnp.maximum(power(padded)[:, :count] @ filters, 10**least))
     valid = np.arange(count)[None, :, None] < (length // HOP)[:, None, None]
-    peak = jnp.max(level, axis=(1, 2), keepdims=True, where=valid, initial=-10.0)
-    return (jnp.maximum(level, peak - DYNAMIC_RANGE) + 4) / 4
+    peak = jnp.max(level, axis=(1, 2), keepdims=True, where=valid, initial=least)
+    level = jnp.maximum(level, peak - DYNAMIC_RANGE)
+    return (level - (peak - LOUDEST) * relative + 4) / 4
+
+
+def trim(
+    mel: Float[Array, "B t bands"], frames: Int[Array, " B"], below: float
+) -> tuple[Float[Array, "B t bands"], Int[Array, " B"]]:
+    """Move speech to the beginning of log-mels, and count its frames.
+
+    Speech starts with the first, and ends with the last, 50 ms whose mean power is at most `below` dB less
+    than that of the loudest 100 ms.
+    """
+    place = np.arange(mel.shape[1])[None]
+    power = jnp.where(place < frames[:, None], (10 ** (4 * mel - 4)).sum(axis=2), 0)
+
+    def mean(width: int) -> Array:
+        padded = jnp.pad(power, [(0, 0), (width // 2, width - 1 - width // 2)])
+        each = [padded[:, i : i + mel.shape[1]] for i in range(width)]
+        return sum(each[1:], each[0]) / width
+
+    threshold = mean(LOUD).max(axis=1, keepdims=True) * 10 ** (-below / 10)
+    is_speech = (mean(STEADY) >= threshold) & (place < frames[:, None])
+    first = jnp.where(is_speech, place, mel.shape[1]).min(axis=1)
+    last = jnp.where(is_speech, place, 0).max(axis=1)
+    moved = jnp.minimum(first[:, None] + place, mel.shape[1] - 1)
+    return mel[np.arange(len(mel))[:, None], moved], last - first + 1
 
 
 def encode(
@@ -214,6 +246,9 @@ class Whisper(Frontend):
         commit, which configurations store.
       layers: the blocks, counted from 1, without the encoder's last layer norm; 0 is the embedding.
       stride: positions of 20 ms to average per frame.
+      relative: whether levels are relative to the loudest of the recording, so that its level is unknown.
+      trim: dB below the loudest sound at which the silence before and after speech is cut off, as in `trim`;
+        times of frames count from there. By default nothing is cut.
     """
 
     name: ClassVar[str] = "whisper"
@@ -221,6 +256,8 @@ class Whisper(Frontend):
     revision: str = "main"
     layers: tuple[int, ...] = (2,)
     stride: int = 4
+    relative: bool = False
+    trim: float | None = None
 
     def __post_init__(self) -> None:
         place, revision = self._located
@@ -232,6 +269,8 @@ class Whisper(Frontend):
         if not 1 <= self.stride <= self.seconds * POSITIONS <= most * POSITIONS:
             given = f"stride {self.stride} and {self.seconds:g} s"
             raise FrontendError(f"{given}, expected positions of 20 ms within {most:g} s")
+        if self.trim is not None and not 0 < self.trim <= 60:
+            raise FrontendError(f"trim {self.trim:g}, expected more than 0, at most 60 dB")
 
     @property
     def rate(self) -> float:  # type: ignore[override]  # follows from a field
@@ -262,7 +301,8 @@ class Whisper(Frontend):
         """Return what determines the features, the weights by their SHA-256."""
         _, digest = _read(self._located[0])
         own = {key: getattr(self, key) for key in ("seconds", "layers", "stride")}
-        return {"sha256": digest, "dtype": "float16", **own}
+        changed = {key: value for key in ("relative", "trim") if (value := getattr(self, key))}
+        return {"sha256": digest, "dtype": "float16", **own, **changed}
 
     def extract(self, samples: Shaped[np.ndarray, " n"]) -> Float16[np.ndarray, "t F"]:
         """Return the features of one recording."""
@@ -280,7 +320,7 @@ class Whisper(Frontend):
             samples = np.zeros((len(length), min(limit, -(-length.max() // BUCKET) * BUCKET)), np.float32)
             for row, i in zip(samples, part, strict=False):
                 row[: lengths[i]] = recordings[i][: lengths[i]]
-            x, counts = map(np.asarray, _extract(self._encoder, samples, length, self.layers, self.stride))
+            x, counts = map(np.asarray, self._compute(samples, length))
             for row, count, i in zip(x, counts, part, strict=False):
                 found[i] = row[:count]
         return found
@@ -288,17 +328,30 @@ class Whisper(Frontend):
     def traceable(self, samples: Any, count: Any) -> tuple[Any, Any]:
         """Return the features of one recording in JAX, rounded to float16 as those that are stored."""
         x = samples[None].astype(np.float32)
-        features, frames = _extract(self._encoder, x, count[None], self.layers, self.stride)
+        features, frames = self._compute(x, count[None])
         return features[0], frames[0]
 
+    def _compute(self, samples: Any, length: Any) -> tuple[Array, Array]:
+        how = self.layers, self.stride, self.relative, self.trim
+        return _extract(self._encoder, samples, length, *how)
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
+
+@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
 def _extract(
-    encoder: Encoder, samples: Array, length: Array, layers: tuple[int, ...], stride: int
+    encoder: Encoder,
+    samples: Array,
+    length: Array,
+    layers: tuple[int, ...],
+    stride: int,
+    relative: bool,
+    below: float | None,
 ) -> tuple[Array, Array]:
     """Return the features [B, T, F] float16 of zero-padded recordings, and how many frames are theirs [B]."""
     frames = length // HOP
-    each = encode(encoder, log_mel(samples, length, jnp.asarray(mel_filters(encoder.bands))), frames)
+    mel = log_mel(samples, length, jnp.asarray(mel_filters(encoder.bands)), relative)
+    if below is not None:
+        mel, frames = trim(mel, frames, below)
+    each = encode(encoder, mel, frames)
     x = jnp.concatenate([each[layer] for layer in layers], axis=-1)
     count = -(-x.shape[1] // stride)
     valid = np.arange(count * stride)[None] < ((frames + 1) // 2)[:, None]

@@ -77,7 +77,7 @@ def export(recognizer: Recognizer, format: str, path: Path | str) -> None:
 def to_stablehlo(model: Trained) -> bytes:
     """Return the StableHLO of a recogniser as `jax.export` serialises it, for all of `PLATFORMS`.
 
-    The exported function is named `recogniser`, or `demonstration` if it was trained on synthetic speech.
+    The exported function is named `recogniser`.
     """
     import flatbuffers  # noqa: F401  jax.export serialises with it
 
@@ -168,7 +168,7 @@ def exported(model: Trained) -> tuple[Callable[..., dict[str, jax.Array]], tuple
 
     shape = (round(frontend.seconds * RATE),) if traceable else (frontend.frames, frontend.dims)
     function = from_samples if traceable else from_features
-    function.__name__ = "demonstration" if model.facts.get("synthetic") else "recogniser"
+    function.__name__ = "recogniser"
     return function, (jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct((), jnp.int32))
 
 
@@ -181,7 +181,7 @@ def _description(model: Trained) -> str:
         text += f"Inputs: padded features ({model.frontend.name}), which this file cannot compute from "
         text += "samples, and how many frames are not padding."
     if model.facts.get("synthetic"):
-        text += " A demonstration, trained on synthetic speech: its results mean nothing for people."
+        text += " It was trained on synthetic speech: its results mean nothing for people."
     return text
 
 

@@ -103,7 +103,7 @@ def _draw_task(axis: Axes, task: str, prediction: Prediction) -> None:
     windows, names = prediction.windows, list(prediction.tasks[task].values)
     middles = np.array([(window.start + window.end) / 2 for window in windows])
     edges = np.concatenate([[0.0], (middles[1:] + middles[:-1]) / 2, [prediction.seconds]])
-    is_class = prediction.tasks[task].label is not None
+    is_class = prediction.tasks[task].label or prediction.tasks[task].withheld
     for i, name in enumerate(names[1:] if is_class and len(names) == 2 else names):
         mean = np.array([window.tasks[task].values[name] for window in windows])
         spread = np.array([window.tasks[task].spread[name] for window in windows])

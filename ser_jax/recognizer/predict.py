@@ -163,7 +163,7 @@ def _as_csv(name: str, prediction: Prediction) -> str:
     for part, window in (("all", whole), *(("window", window) for window in prediction.windows)):
         row = [name, part, f"{window.start:.3f}", f"{window.end:.3f}"]
         for estimate in window.tasks.values():
-            row += [] if estimate.label is None else [estimate.label]
+            row += [it] if (it := estimate.label or estimate.withheld) else []
             for key, value in estimate.values.items():
                 row += [f"{value:.6f}", f"{estimate.spread[key]:.6f}"]
         lines.append(_csv(row))

@@ -15,12 +15,15 @@ from ser_jax.devices import backend
 from ser_jax.errors import UserError
 from ser_jax.features import RATE, WINDOW, pad, remove_offset
 from ser_jax.recognizer import trained
-from ser_jax.recognizer.recording import Check, Recording, read_recording
+from ser_jax.recognizer.recording import Check, Recording, has_speech, read_recording
 from ser_jax.recognizer.trained import ModelError, Trained
 from ser_jax.shapes import Float, Float32
 
 BATCH = 64  # of an accelerator; on a CPU several windows at once take as long as one after another
 UNIT = 0.1  # s, of hops if the network has no attention
+NO_FACTS: dict[str, Any] = {"name": None, "license": None, "unseen": {}}
+NO_SPEECH = "no speech"
+UNKNOWN = "not known across languages"
 
 # For a window: values [R, K] of all seeds, and weights of the segments [S], their mean.
 _Output: TypeAlias = tuple[Float[np.ndarray, "R K"], Float[np.ndarray, " S"]]
@@ -50,15 +53,19 @@ class Estimate(NamedTuple):
       values: calibrated probabilities of the classes, which sum to 1, or predicted numbers by dimension,
         averaged over the seeds; for a recording, also over its windows.
       spread: sample standard deviation (ddof = 1) over the seeds, with the same keys; 0 for one seed.
-      label: the most probable class; None if the task predicts numbers.
+      label: the most probable class; None if the task predicts numbers, or if `withheld`.
       attention: weights of the segments, averaged over the seeds; empty if the network has no attention. The
         segments of a window always span its full length: segments after the end of the recording are padding.
+      withheld: why no class is stated: `NO_SPEECH` if the level hardly varies, as in silence and steady
+        noise; `UNKNOWN` if on corpora that the model was not trained on the task's score may be chance;
+        otherwise None.
     """
 
     values: dict[str, float]
     spread: dict[str, float]
     label: str | None
     attention: tuple[Segment, ...]
+    withheld: str | None = None
 
     def __repr__(self) -> str:
         return f"Estimate({describe('', self).strip()})"
@@ -91,11 +98,13 @@ class Prediction(NamedTuple):
       seconds: its duration.
       tasks: estimates by the task's name: means over the windows, weighted by the sound that each holds.
       windows: at least one, in order.
+      model: JSON: `name`, `license` and `unseen` of the model's facts.
     """
 
     seconds: float
     tasks: dict[str, Estimate]
     windows: tuple[Window, ...]
+    model: dict[str, Any] = NO_FACTS
 
     def __repr__(self) -> str:
         windows = f"{len(self.windows)} window{'s' * (len(self.windows) > 1)}"
@@ -108,9 +117,9 @@ class Prediction(NamedTuple):
 
 def _as_json(value: Any) -> Any:
     if isinstance(value, Estimate):
-        values, spread, label, attention = map(_as_json, value)
-        own = {"values": values} if label is None else {"class": label, "probabilities": values}
-        return {**own, "spread": spread, "attention": attention}
+        values, spread, label, attention, withheld = map(_as_json, value)
+        own = {"values": values} if label is withheld is None else {"class": label, "probabilities": values}
+        return {**own, "withheld": withheld, "spread": spread, "attention": attention}
     if isinstance(value, (Segment, Window, Prediction)):
         value = value._asdict()
     if isinstance(value, dict):
@@ -124,8 +133,10 @@ def describe(task: str, estimate: Estimate, width: int = 0) -> str:
     """Return an estimate as one line of text, as in "arousal low (high: 0.17 ± 0.04)".
 
     It shows the probability of the second of two classes, or of the most probable of several. The class is
-    padded to `width`, to align several lines.
+    padded to `width`, to align several lines. If it is withheld, the line states why.
     """
+    if estimate.withheld is not None:
+        return f"{task} {estimate.withheld}"
     numbers = {
         name: f"{value:.2f}" + (f" ± {estimate.spread[name]:.2f}" if estimate.spread[name] else "")
         for name, value in estimate.values.items()
@@ -154,10 +165,12 @@ def schema() -> dict[str, Any]:
 
     time = {"type": "number", "minimum": 0}
     share = {**time, "maximum": 1}
-    label = {"class": {"type": "string", "description": "the most probable one"}}
+    optional = {"type": ["string", "null"]}
+    label = {"class": {**optional, "description": "the most probable one; null if it is withheld"}}
     probabilities = mapping(share, "calibrated, the mean over the seeds")
     values = mapping({"type": "number"}, "predicted numbers, the mean over the seeds")
     common = {
+        "withheld": {**optional, "description": f"why no class is stated: {NO_SPEECH}, {UNKNOWN}"},
         "spread": mapping(time, "sample standard deviation over the seeds"),
         "attention": {
             "type": "array",
@@ -168,11 +181,13 @@ def schema() -> dict[str, Any]:
     estimates = {"oneOf": [{"$ref": "#/$defs/classes"}, {"$ref": "#/$defs/numbers"}]}
     tasks = mapping(estimates, "by the task's name")
     windows = {"type": "array", "minItems": 1, "items": closed(start=time, end=time, tasks=tasks)}
+    unseen = {"type": "object", "description": "scores on corpora that it was not trained on, by task"}
+    about = closed(name=optional, license=optional, unseen=unseen)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Prediction",
         "description": "Predictions for one recording; times are in seconds.",
-        **closed(file={"type": "string"}, seconds=time, tasks=tasks, windows=windows),
+        **closed(file={"type": "string"}, seconds=time, tasks=tasks, windows=windows, model=about),
         "$defs": {
             "classes": closed(**label, probabilities=probabilities, **common),
             "numbers": closed(values=values, **common),
@@ -183,14 +198,16 @@ def schema() -> dict[str, Any]:
 class Recognizer:
     """A trained recogniser.
 
+    Args:
+      model: its networks, with scaler and temperatures; also an attribute.
+      force: whether to state classes of tasks that are `UNKNOWN`.
     Attributes:
-      model: its networks, with scaler and temperatures.
       batch: windows predicted at once; by default what suits the device.
       segment: s from one segment of the attention to the next, the unit of hops.
       default_hop: s from one window to the next by default, about half a window.
     """
 
-    def __init__(self, model: Trained, batch: int | None = None):
+    def __init__(self, model: Trained, batch: int | None = None, force: bool = False):
         self.batch = batch or (1 if backend() == "cpu" else BATCH)
         self.model = jax.device_put(model)
         self.frontend = frontend = model.frontend
@@ -199,21 +216,27 @@ class Recognizer:
         for name, own in model.tasks.items():
             frames = getattr(own.network, "segment_frames", own.network.frames // own.network.segments)
             self._units[name] = frames / frontend.rate if own.network.segments > 1 else UNIT
+        self.about = {key: model.facts.get(key) for key in ("name", "license")}
+        self.about["unseen"] = model.facts.get("unseen") or {}
+        self._withheld = set() if force else trained.unknown_tasks(model)
         self.segment = max(self._units.values())
         self.default_hop = self.segment * max(1, round(frontend.seconds / 2 / self.segment))
 
     @classmethod
-    def load(cls, path: Path | str | None = None) -> "Recognizer":
+    def load(cls, path: Path | str = "default", force: bool = False) -> "Recognizer":
         """Read a folder that `ser-jax train` wrote.
 
         Args:
-          path: the folder; by default the demonstration, which was trained on synthetic speech only.
+          path: the folder, or "default" or "small", which come with the package: of Whisper's features, and
+            of log-mels in less than 200 kB. Both are licensed under CC BY-NC-SA 4.0.
+          force: see the class.
         Raises: ModelError naming the file and the problem; MachineError as `devices.backend`.
         """
-        return cls(trained.read(trained.demonstration() if path is None else path))
+        is_packaged = path in trained.PACKAGED and not Path(path).is_dir()
+        return cls(trained.read(trained.packaged(str(path)) if is_packaged else path), force=force)
 
     @property
-    def is_demonstration(self) -> bool:
+    def is_synthetic(self) -> bool:
         """Return whether it was trained on synthetic speech: its predictions for people are meaningless."""
         return bool(self.model.facts.get("synthetic"))
 
@@ -270,7 +293,8 @@ class Recognizer:
           start: of the window in its recording, s.
         """
         end = start + min(len(samples), self._length) / RATE
-        return Window(start, end, self._estimates(self._predict([samples])[0], start))
+        is_speech = has_speech(samples[: self._length])
+        return Window(start, end, self._estimates(self._predict([samples])[0], start, is_speech))
 
     def check_hop(self, hop: float | None) -> float:
         """Return the hop, `default_hop` for None; raise HopError if windows cannot be that far apart."""
@@ -311,8 +335,10 @@ class Recognizer:
         return found
 
     def _combine(self, recording: Recording, done: list[tuple[int, dict[str, _Output]]]) -> Prediction:
-        """Average the windows of a recording, weighted by how much sound each holds."""
-        sound = [min(self._length, len(recording.samples) - start) for start, _ in done]
+        """Average the windows with speech, weighted by how much sound each holds; without any, all."""
+        parts = [recording.samples[start:][: self._length] for start, _ in done]
+        speech = list(map(has_speech, parts))
+        sound = np.array([len(part) for part in parts]) * (speech if any(speech) else 1)
         tasks, windows = {}, []
         for name, own in self.model.tasks.items():
             first = [round(start / RATE / self._units[name]) for start, _ in done]
@@ -322,21 +348,25 @@ class Recognizer:
                 row[i : i + count] = outputs[name][1]
             values = np.average([outputs[name][0] for _, outputs in done], axis=0, weights=sound)
             tasks[name] = values, np.average(weights, axis=0, weights=sound)
-        for start, outputs in done:
+        for (start, outputs), is_speech in zip(done, speech, strict=True):
             end = min(recording.seconds, (start + self._length) / RATE)
-            windows.append(Window(start / RATE, end, self._estimates(outputs, start / RATE)))
-        return Prediction(recording.seconds, self._estimates(tasks, 0.0), tuple(windows))
+            windows.append(Window(start / RATE, end, self._estimates(outputs, start / RATE, is_speech)))
+        estimates = self._estimates(tasks, 0.0, any(speech))
+        return Prediction(recording.seconds, estimates, tuple(windows), self.about)
 
-    def _estimates(self, outputs: dict[str, _Output], start: float) -> dict[str, Estimate]:
+    def _estimates(self, outputs: dict[str, _Output], start: float, is_speech: bool) -> dict[str, Estimate]:
         found = {}
         for name, (values, weights) in outputs.items():
             own, unit = self.model.tasks[name], self._units[name]
             mean, spread = values.mean(axis=0), values.std(axis=0, ddof=min(1, len(values) - 1))
-            label = own.names[int(mean.argmax())] if own.task.class_names else None
+            withheld = None
+            if own.task.class_names and (not is_speech or name in self._withheld):
+                withheld = UNKNOWN if is_speech else NO_SPEECH
+            label = own.names[int(mean.argmax())] if own.task.class_names and not withheld else None
             attention = tuple(
                 Segment(start + i * unit, start + (i + 1) * unit, weight)
                 for i, weight in enumerate(weights.tolist() if own.network.segments > 1 else [])
             )
             means, spreads = (dict(zip(own.names, each.tolist(), strict=True)) for each in (mean, spread))
-            found[name] = Estimate(means, spreads, label, attention)
+            found[name] = Estimate(means, spreads, label, attention, withheld)
         return found

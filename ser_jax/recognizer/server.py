@@ -346,7 +346,7 @@ def describe_model(recognizer: Recognizer, limit: int) -> dict[str, Any]:
     """Return the description of the model for the page; a recording may have `limit` bytes."""
     facts = json.dumps(recognizer.model.facts)
     return {
-        "demonstration": recognizer.is_demonstration,
+        "synthetic": recognizer.is_synthetic,
         "tasks": {name: list(own.names) for name, own in recognizer.model.tasks.items()},
         "bytes": limit,
         "suffixes": SUFFIXES,

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from ser_jax import __version__, data, engine, metrics
 from ser_jax.data import Corpus, standardize
 from ser_jax.data.corpus import Concatenated
-from ser_jax.data.folds import groups
+from ser_jax.data.folds import connected_speakers, groups
 from ser_jax.data.labels import by_emotion
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine, use_all_cores
@@ -37,9 +37,9 @@ from ser_jax.features import Frontend
 from ser_jax.io import atomic_folder, markdown_table
 from ser_jax.model import Architecture, AttentiveCNN
 from ser_jax.recognizer import trained
-from ser_jax.recognizer.trained import TaskModel, Temperature, Trained
+from ser_jax.recognizer.trained import TaskModel, Temperature, Trained, unknown_tasks
 from ser_jax.shapes import Bool, Float, Int, Shaped
-from ser_jax.statistics import speaker_interval
+from ser_jax.statistics import mean_interval, speaker_interval
 from ser_jax.tasks import Binary, Task
 from ser_jax.tasks import task as task_named
 from ser_jax.train import Data, TrainConfig
@@ -68,6 +68,8 @@ def train(
     tasks: Sequence[str],
     frontend: Frontend,
     label_rule: str,
+    unseen: Sequence[str] = (),
+    license: str | None = None,
     **options: Any,
 ) -> None:
     """Train a recogniser on prepared corpora and write its folder atomically, showing a progress bar.
@@ -80,19 +82,24 @@ def train(
       name: of the model; None for the folder's.
       frontend: that the corpora were prepared with.
       label_rule: of arousal and valence, a `data.labels.Rule`.
-      options: `seeds`, `epochs` and `network`, as in `fit`.
+      unseen: names of corpora to evaluate it on, of other speakers, and perhaps other languages.
+      license: of the weights, such as "CC-BY-4.0".
+      options: `seeds`, `training` and `network`, as in `fit`.
     Raises: UserError (a subclass) if a corpus or task is unknown, corpora are unfit, or `out` is not empty.
     """
-    for names in (corpora, tasks):
+    for names in ([*corpora, *unseen], tasks):
         if repeated := [one for one in names if names.count(one) > 1]:
             raise TrainingError(f"{repeated[0]} is named twice, expected each corpus and task once")
     name = name or out.absolute().name
     chosen = map(task_named, tasks)
     ruled = [dataclasses.replace(one, rule=label_rule) if type(one) is Binary else one for one in chosen]
     loaded = [data.load(one, data_dir, frontend) for one in corpora]
+    others = [data.load(one, data_dir, frontend) for one in unseen]
     use_all_cores()
     with atomic_folder(out, TrainingError) as partial:  # before training: it may not be writable
         model, found = fit(loaded, ruled, frontend, Machine.here(), name=name, **options)
+        facts = model.facts | {"license": license, "unseen": evaluate_unseen(model, others)}
+        model = dataclasses.replace(model, facts=facts)
         trained.write(partial, model)
         (partial / "metrics.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(card(model, found), encoding="utf-8")
@@ -106,7 +113,7 @@ def fit(
     *,
     name: str,
     seeds: int,
-    epochs: int,
+    training: TrainConfig,
     network: Architecture = ATTENTIVE_CNN,
 ) -> tuple[Trained, dict[str, dict[str, Any]]]:
     """Train, calibrate and evaluate a recogniser, showing a progress bar.
@@ -118,6 +125,7 @@ def fit(
     Args:
       frontend: that the corpora were prepared with.
       seeds: networks per task.
+      training: how to train them.
       network: its input and output sizes follow from front end and task.
     Returns: the recogniser; its metrics by task, JSON.
     Raises: TrainingError if corpora cannot be used together or training diverges; FoldError if a corpus has
@@ -126,10 +134,13 @@ def fit(
     every, held_out = divide(corpora, tasks)
     scaler = Scaler(*standardize.statistics(every.moments(), ~held_out))
     x, frames = machine.place(every.features, every.frames)
-    placed = Data(features=x, frames=frames, group=np.zeros(len(held_out), np.int32))
+    placed = Data(
+        features=x, frames=frames, group=np.zeros(len(held_out), np.int32),
+        corpus=every.corpus, corpora=len(corpora),
+    )  # fmt: skip
     rows = {task.name: _labelled(every, task, ~held_out) for task in tasks}
     models = {}
-    total = epochs * seeds * sum(map(len, rows.values()))
+    total = training.epochs * seeds * sum(map(len, rows.values()))
     with tqdm(desc="training", total=total, unit=" utterance-steps", unit_scale=True) as bar:
         for task in tasks:
             sizes = {"bands": frontend.dims, "frames": frontend.frames, "outputs": task.outputs}
@@ -146,7 +157,7 @@ def fit(
             ]
             results: dict[int, engine.RunResult] = {}
             for some in engine.compute(
-                machine, own, TrainConfig(epochs=epochs), placed, specs, loss=task.loss,
+                machine, own, training, placed, specs, loss=task.loss,
                 on_epoch=bar.update,
             ):  # fmt: skip
                 results |= some
@@ -158,7 +169,7 @@ def fit(
             stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
             models[task.name] = TaskModel(task, own, stacked, None)
     facts = {"name": name, "ser_jax": __version__, "synthetic": any(one.synthetic for one in corpora)}
-    facts |= {"seeds": seeds, "epochs": epochs, "corpora": _describe(every, held_out)}
+    facts |= {"seeds": seeds, "epochs": training.epochs, "corpora": _describe(every, held_out)}
     return evaluate(Trained(frontend, scaler, models, facts), every, np.flatnonzero(held_out))
 
 
@@ -208,6 +219,63 @@ def _describe(every: Concatenated, held_out: Bool[np.ndarray, " N"]) -> list[dic
     return corpora
 
 
+def evaluate_unseen(model: Trained, corpora: Sequence[Corpus]) -> dict[str, dict[str, Any]]:
+    """Evaluate a calibrated recogniser on whole corpora that no network was trained on.
+
+    Corpora without some class of a task are left out of its evaluation.
+
+    Returns: JSON by task: the mean of its metric over the corpora, with its 95 % interval for other speakers
+      of these; and the same of each corpus, with the metric of each sex.
+    """
+    found = {}
+    for name, own in model.tasks.items() if corpora else ():
+        task, tested, each = own.task, [], {}
+        for corpus in corpora:
+            every = Concatenated([corpus])
+            variants = cut_short(task, every, np.arange(len(corpus)), rate=0)  # whole
+            if not len(variants.row) or len(np.unique(variants.labels)) < len(task.class_names):
+                continue
+            outputs, predictions = _predict(model, name, every, variants), None
+            if own.temperature is not None:
+                share = variants.frames / own.network.frames
+                predictions = probabilities(outputs, own.temperature, share)
+            decided = task.predict(outputs.mean(axis=0) if predictions is None else predictions)
+            labels, decided = variants.labels, np.asarray(decided)
+            cluster = connected_speakers(corpus.session, corpus.speaker)[variants.row]
+            tested.append((labels, decided[None], cluster))
+            each[corpus.name] = {
+                "languages": sorted(set(corpus.language.tolist())),
+                "utterances": len(labels), "speakers": len(np.unique(variants.speaker)),
+                **_scored(task, tested[-1:]), **_by_sex(task, labels, decided, corpus.sex[variants.row]),
+            }  # fmt: skip
+        if tested:
+            found[name] = {**_scored(task, tested), "corpora": each}
+    return _plain(found)
+
+
+def _scored(task: Task, tested: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    """Return the mean metric over corpora, of labels, predictions [1, M] and clusters, and its interval."""
+    scores = [task.score(labels, decided[0])[task.metric] for labels, decided, _ in tested]
+    found: dict[str, Any] = {task.metric: float(np.mean(scores))}
+    if task.metric in ("UAR", "CCC"):
+        found["interval"] = mean_interval(task.metric, tested, classes=task.outputs)
+    return found
+
+
+def _by_sex(task: Task, labels: np.ndarray, decided: np.ndarray, sex: np.ndarray) -> dict[str, float]:
+    """Return the metric of each sex that has every class."""
+    found = {}
+    for name in ("female", "male"):
+        own = sex == name
+        if own.any() and len(np.unique(labels[own])) >= len(task.class_names):
+            found[name] = task.score(labels[own], decided[own])[task.metric]
+    return found
+
+
+def _plain(found: Any) -> Any:
+    return json.loads(json.dumps(found), parse_constant=lambda name: None)  # JSON has no NaN
+
+
 class Variants(NamedTuple):
     """M versions of labelled held-out utterances: whole, and cut to each shorter of `CUTS`."""
 
@@ -241,8 +309,7 @@ def evaluate(
         tasks[name] = dataclasses.replace(own, temperature=temperature)
         found[name] = _metrics(own.task, corpora, variants, outputs, predictions)
         found[name]["temperature"] = temperature and temperature._asdict()
-    plain = json.loads(json.dumps(found), parse_constant=lambda name: None)  # JSON has no NaN
-    return dataclasses.replace(model, tasks=tasks), plain
+    return dataclasses.replace(model, tasks=tasks), _plain(found)
 
 
 def cut_short(task: Task, corpora: Concatenated, rows: Int[np.ndarray, " N"], rate: float) -> Variants:
@@ -367,6 +434,8 @@ def _metrics(
         found["uncalibrated"] = quality(whole, softmax(outputs, axis=-1).mean(axis=0))
     corpus = corpora.corpus[variants.row]
     found["corpora"] = {name: quality(whole & (corpus == i)) for i, name in enumerate(corpora.names)}
+    sex = np.concatenate([one.sex for one in corpora.corpora.values()])[variants.row[whole]]
+    found["sex"] = _by_sex(task, labels[whole], decided, sex)
     found["seconds"] = {f"{cut:g}": quality(variants.cut == cut) for cut in CUTS if cut in variants.cut}
     return found
 
@@ -397,17 +466,36 @@ No network was trained on these speakers. The probabilities of each are calibrat
 all utterances have 95 % intervals over speakers.
 
 {quality}
+{unseen}
+## Uses
+
+It is made for research on emotion in speech, for teaching, and for prototypes whose users know what it
+computes and agreed to it. Do not use it to judge or monitor people, for example at work, in schools, in
+hiring, in insurance, by police or in medicine, and do not use it on people who do not know of it. The
+European Union's AI Act prohibits inferring emotions in workplaces and schools (Article 5).
 
 ## Limits
 
-It was trained on certain speakers, microphones, levels and languages ({languages}). It may be wrong about
-speech that was recorded otherwise, or is louder or softer, and its spread may be small even then. Acted
-emotions differ from felt ones. Do not use it to make decisions about people.
+It was trained on certain speakers, microphones and languages ({languages}). It may be wrong about speech that
+was recorded otherwise, and its spread may be small even then. Acted emotions differ from felt ones.
 
-Made by ser_jax {ser_jax}. Licences of the corpora may restrict the use of models trained on them.
+Made by ser_jax {ser_jax}. {license}
 """
-SYNTHETIC = """**This is a demonstration.** It was trained on synthetic speech: its predictions for people's
-voices mean nothing.
+LICENSE = "License of the weights: {license}."
+NO_LICENSE = "Licences of the corpora may restrict the use of models trained on them."
+OTHERS = """
+## Evaluation on other corpora
+
+Nothing of these corpora was used to train or to calibrate it, and each recording is predicted by itself. The
+mean is over the corpora; intervals are 95 % intervals for other speakers of these corpora.
+
+{scores}
+{unknown}"""
+NOT_STATED = """
+The interval of the mean of {tasks} includes chance. The recogniser therefore does not state a class, unless
+asked with `--force`.
+"""
+SYNTHETIC = """**It was trained on synthetic speech: its predictions for people's voices mean nothing.**
 
 """
 
@@ -420,6 +508,7 @@ def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
     facts = model.facts
     languages = sorted({name for corpus in facts["corpora"] for name in corpus["languages"]})
     header = {
+        **({"license": facts["license"].lower()} if facts.get("license") else {}),
         "language": [name for name in languages if name != "unknown"],
         "library_name": "ser_jax",
         "pipeline_tag": "audio-classification",
@@ -442,8 +531,18 @@ def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
             if None not in scores.get("interval", [None]):  # there is none of a single speaker
                 score += " [{:.3f}, {:.3f}]".format(*scores["interval"])
             quality.append([name, part, str(scores["utterances"]), f"{keys[0]} {score}", *rest])
+        for sex, score in own["sex"].items():
+            quality.append([name, sex, "-", f"{keys[0]} {score:.3f}", "-", "-"])
+    unseen, unknown = facts.get("unseen"), " and ".join(sorted(unknown_tasks(model)))
+    others = ""
+    if unseen:
+        not_stated = NOT_STATED.format(tasks=unknown) if unknown else ""
+        others = OTHERS.format(scores=_unseen_table(model, unseen), unknown=not_stated)
+    license = LICENSE.format(license=facts["license"]) if facts.get("license") else NO_LICENSE
     return CARD.format(
-        **facts | {"corpora": markdown_table(corpora), "synthetic": SYNTHETIC if facts["synthetic"] else ""},
+        **facts
+        | {"corpora": markdown_table(corpora), "synthetic": SYNTHETIC if facts["synthetic"] else ""}
+        | {"license": license, "unseen": others},
         header="\n".join(f"{key}: {json.dumps(value)}" for key, value in header.items()),
         tasks="; ".join(f"{name} ({', '.join(own.names)})" for name, own in model.tasks.items()),
         frontend=model.frontend,
@@ -452,3 +551,17 @@ def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
         by_emotion=f"\nArousal and valence follow from the emotions: {derived}.\n" if derived else "",
         languages=", ".join(languages),
     )
+
+
+def _unseen_table(model: Trained, unseen: dict[str, dict[str, Any]]) -> str:
+    lines = [["task", "corpus", "languages", "utterances", "speakers", "score", "women", "men"]]
+    for task, found in unseen.items():
+        metric = model.tasks[task].task.metric
+        for name, own in [*found["corpora"].items(), ("mean", found)]:
+            low, high = own.get("interval", [None, None])
+            score = f"{metric} {own[metric]:.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]")
+            about = [own.get(key, "-") for key in ("languages", "utterances", "speakers")]
+            sizes = [", ".join(one) if isinstance(one, list) else str(one) for one in about]
+            sexes = [f"{own[sex]:.3f}" if sex in own else "-" for sex in ("female", "male")]
+            lines.append([task, name, *sizes, score, *sexes])
+    return markdown_table(lines)

@@ -33,6 +33,7 @@ from ser_jax.tasks import Task
 
 FORMAT = "ser_jax recogniser"
 VERSION = 4
+PACKAGED = ("default", "small")  # models that come with the package
 LARGEST = 10_000_000  # numbers in the features of a window, 40 MB
 Share = TypeVar("Share", float, np.ndarray, jax.Array)
 
@@ -80,7 +81,8 @@ class Trained:
       frontend: computes the features of each window.
       scaler: mean and scale [F] that standardize them.
       tasks: the networks by the task's name.
-      facts: JSON: `name`, `synthetic` (whether some training speech was), `seeds`, `corpora`, ...
+      facts: JSON: `name`, `license`, `synthetic` (whether some training speech was), `seeds`, `corpora`,
+        `unseen` (scores on other corpora, see `recognizer.train.evaluate_unseen`), ...
     """
 
     frontend: Frontend
@@ -172,9 +174,17 @@ def read(folder: Path | str) -> Trained:
     return jax.tree.unflatten(jax.tree.structure(shapes), [tensors[name] for name in expected])
 
 
-def demonstration() -> Path:
-    """Return the folder of the model that comes with the package, trained on embedded synthetic speech."""
-    return Path(__file__).parent / "demonstration"
+def unknown_tasks(model: Trained) -> set[str]:
+    """Return the tasks with classes whose mean score on unseen corpora may be chance, by its interval."""
+    unseen = model.facts.get("unseen") or {}
+    chances = {name: 1 / len(own.names) for name, own in model.tasks.items() if own.task.class_names}
+    lows = {name: unseen[name]["interval"][0] for name in chances if name in unseen}
+    return {name for name, low in lows.items() if low is None or low <= chances[name]}
+
+
+def packaged(name: str = "default") -> Path:
+    """Return the folder of a model of `PACKAGED`."""
+    return Path(__file__).parent / name
 
 
 def _encode(value: Any) -> dict[str, Any]:
