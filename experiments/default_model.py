@@ -2,9 +2,8 @@
 
     python -m experiments.default_model --sources corpora
 
-SOURCES has a folder for each corpus, with manifest_full.csv or manifest.csv, or the database as it was
-released. RAVDESS, nEMO and the Korean sample train (English, Polish, Korean; CC BY-NC-SA 4.0); EmoDB, SAVEE,
-CASIA and EmoTale (German, English, Mandarin, Danish) are unseen.
+SOURCES has a folder for each corpus, with manifest_full.csv, manifest.csv or the database as released.
+RAVDESS, nEMO and the Korean sample train; EmoDB, SAVEE, CASIA and EmoTale are unseen.
 """
 
 from dataclasses import replace
