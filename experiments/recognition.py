@@ -1,6 +1,6 @@
 """Measure time and memory of a recogniser: one utterance, the start of the program, an hour of speech.
 
-    python -m experiments.recognition                      # the demonstration; a minute
+    python -m experiments.recognition                      # the default model; a minute
     python -m experiments.recognition --model my-model     # another; the time depends on its tasks and seeds
 
 Every process may use one core; the start of the program is measured with all cores as well.

@@ -449,15 +449,20 @@ def across(config: Config) -> list[Setting]:
     return with_adapted(config, crosslingual)
 
 
-def finetuned(config: Config, name: str = "finetuned", **changes: Any) -> list[Setting]:
-    """Return (d): the models of (c), fine-tuned on a few utterances of each other corpus."""
+def finetuned(
+    config: Config,
+    name: str = "finetuned",
+    starts: Callable[[Config], list[Setting]] = crosslingual,
+    **changes: Any,
+) -> list[Setting]:
+    """Return (d): the models of `starts`, fine-tuned on a few utterances of each tested corpus."""
     training = dataclasses.replace(config.train, epochs=config.protocol.finetune_epochs)
     protocol = config.protocol
     few: dict[str, Any] = {"samples": protocol.finetune_samples, "draw": protocol.finetune_draw}
     changes = few | {"training": training} | changes
     return [
         setting(config, name, start.task, start.train, (corpus,), few_samples, start=start, **changes)
-        for start in crosslingual(config)
+        for start in starts(config)
         for corpus in start.test
     ]
 

@@ -186,9 +186,10 @@ def has_speech(samples: Float[np.ndarray, " n"]) -> bool:
     """Return whether the level of samples at 16 kHz varies as that of speech, unlike silence or steady noise.
 
     The level is the mean of the log-mel energies in dB, averaged over 50 ms. Its 95th percentile must exceed
-    its 5th by 3 dB. This range is at least 11 dB in recordings of RAVDESS, nEMO, the Korean sample and URDU,
-    3.5 dB if white noise is added at a signal-to-noise ratio of 5 dB, and at most 1.2 dB in white, pink and
-    brown noise, tones and hum of 0.3 to 7.5 s. Music varies too, and counts as speech.
+    its 5th by 3 dB. It does in all of 9,286 recordings of eight corpora, and if white noise is added to them
+    at a signal-to-noise ratio of 5 dB (240 recordings of four corpora, at least 3.5 dB); and in none of 1,200
+    silences, hums, and white, pink, brown and band-limited noises of 0.3 to 7.5 s. Music counts as speech:
+    its level varies too.
     """
     level = logmel(samples).mean(axis=1)
     size = min(SMOOTHED, len(level))
