@@ -3,9 +3,8 @@
     python -m experiments.adaptation --corpora ravdess emodb savee nemo --without savee
 
 Every row trains the attentive CNN on log-mels of all other languages, at most 300 utterances of each corpus.
-Nothing but the recording itself is known to `strict`, `utterance` and `trimmed`; `corpus`, `speaker` and
-`equalized` use unlabelled speech of the tested corpus, and `labelled` 10 to 100 of its labels per fold.
-`adversarial` and `contrastive` are objectives of training.
+Statistics of the tested corpus or its speakers, and equalized histograms, take unlabelled speech of that
+corpus; `labelled` takes 10 to 100 of its labels per fold. Nothing else knows more than the recording.
 """
 
 from dataclasses import replace
