@@ -10,4 +10,4 @@ each.
 from ser_jax.experiment import start
 
 if __name__ == "__main__":
-    start("transfer", __doc__)
+    start("transfer", __doc__, after="ser_jax.report.transfer:analyse")
