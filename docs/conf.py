@@ -20,6 +20,7 @@ extensions = [
 root_doc = "docs/index"
 include_patterns = [
     "docs/**.md", "docs/reference/modules/*.rst", "*.md", "ser_jax/data/README.md",
+    "ser_jax/recognizer/*/README.md",
 ]  # fmt: skip
 exclude_patterns = [
     ".*",

@@ -6,16 +6,14 @@
 Every process may use one core; the start of the program is measured with all cores as well.
 """
 
-from pathlib import Path
-
 from ser_jax.experiment import start_function
 
 
-def recognition(model: Path | None = None) -> int:
+def recognition(model: str = "default") -> int:
     """Print the table; return the exit status.
 
     Args:
-      model: a folder that `ser-jax train` wrote.
+      model: a folder that `ser-jax train` wrote, or default or small.
     """
     from ser_jax.benchmark import programs
 

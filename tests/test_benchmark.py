@@ -98,11 +98,9 @@ def test_a_full_utterance_needs_its_matrix_product_twice():
 
 
 def test_the_trainer_trains_as_users_do(workload):
-    machine, specs = Machine.here(), workload.runs(5, 16)
-    data, one = workload.data(machine), workload.data(Machine.here(devices=1))
-    expected = train.fit_runs(Procedure(SMALL, TRAINING), one, stack([spec.run() for spec in specs]))[
-        0
-    ].params
+    machine, specs = Machine.here(devices=1), workload.runs(5, 16)  # stacks on several are rounded otherwise
+    data, runs = workload.data(machine), stack([spec.run() for spec in specs])
+    expected = train.fit_runs(Procedure(SMALL, TRAINING), data, runs)[0].params
     for own in (data, workload.data(None)):  # on the devices, and streamed
         trainer = Trainer(Procedure(SMALL, TRAINING, mesh=machine.mesh), own, specs)
         assert trainer() == 2 * 5 * 16
@@ -237,7 +235,7 @@ def test_recognition_is_measured_on_one_core(tmp_path, monkeypatch, capsys):
         return Process(2.0, 300.0), "[[0.01, 0.02, 0.06], 5.0]"
 
     monkeypatch.setattr(programs, "monitor", monitored)
-    table = programs.markdown(*programs.measure_recognition(tmp_path, None))
+    table = programs.markdown(*programs.measure_recognition(tmp_path, "small"))
     seconds = [line.split("|")[2].strip() for line in table.splitlines()[2:6]]
     assert seconds == ["0.02", "2", "2", "5"]
     assert [one_core for _, one_core in calls].count(False) == programs.STARTS

@@ -18,7 +18,6 @@ import io
 import itertools
 import re
 
-import numpy as np
 import pytest
 import soundfile
 from pair import share
@@ -162,7 +161,7 @@ def furnish(folder, page, databases):
         (folder / "my-model").symlink_to(packaged())
     (folder / "recordings").mkdir()
     for path in ("speech.wav", "recordings/speech.wav"):
-        soundfile.write(folder / path, np.random.default_rng(0).uniform(-0.3, 0.3, 9 * 16_000), 16_000)
+        soundfile.write(folder / path, speech(9.0), 16_000)
     english = (databases / "IEMOCAP_full_release").resolve()
     truth, recordings = read_truth(english.parent), sorted(english.rglob("*.wav"))
     for number, path in enumerate(path for path in recordings if path.stem in truth):

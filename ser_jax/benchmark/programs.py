@@ -56,7 +56,7 @@ def timed(*sound):
     recognizer(*sound)
     return time.perf_counter() - start
 
-recognizer, samples = Recognizer.load(sys.argv[1] or None), np.load(sys.argv[2])
+recognizer, samples = Recognizer.load(sys.argv[1]), np.load(sys.argv[2])
 timed(samples, 16000)
 seconds = [timed(samples, 16000) for _ in range(int(sys.argv[3]))]
 timed(sys.argv[4])
@@ -181,7 +181,7 @@ def exceeded(stages: dict[str, Process]) -> list[str]:
     return found
 
 
-def measure_recognition(folder: Path, model: Path | None) -> Stages:
+def measure_recognition(folder: Path, model: str) -> Stages:
     """Measure a recogniser: 7.5 s of samples and a file of an hour, warm, and `ser-jax predict` on 3 s.
 
     Returns: (the stages, how they were measured).
@@ -191,10 +191,10 @@ def measure_recognition(folder: Path, model: Path | None) -> Stages:
     np.save(samples, noise[: round(7.5 * RATE)])
     soundfile.write(short, noise[: 3 * RATE], RATE)
     soundfile.write(hour, noise, RATE)
-    warm, output = monitor("-c", PREDICT, model or "", samples, CALLS, short, hour, one_core=True)
+    warm, output = monitor("-c", PREDICT, model, samples, CALLS, short, hour, one_core=True)
     calls, long = json.loads(output)
     stages = {"7.5 s of samples, warm, one core": dataclasses.replace(warm, seconds=statistics.median(calls))}
-    predict = ["-m", "ser_jax", "predict", *(["--model", model] if model else []), short]
+    predict = ["-m", "ser_jax", "predict", "--model", model, short]
     for name, one_core in (("all cores", False), ("one core", True)):
         starts = [monitor(*predict, one_core=one_core)[0] for _ in range(STARTS)]
         median = statistics.median_low(process.seconds for process in starts)

@@ -41,6 +41,7 @@ from ser_jax.report.tables import (
     scale,
     task_name,
 )
+from ser_jax.report.transfer import families_of
 from ser_jax.shapes import Float
 
 WIDTH, ACROSS = 3.4, 13.6  # inches: of a panel, 326 px on a screen, and of a file
@@ -289,8 +290,9 @@ def matrix(results: Results, rows: Sequence[Row]) -> Chart:
         for row in rows:
             if row.setting in (setting, "monolingual"):
                 panels.setdefault(f"{setting} {task_name(row)}", {})[row.train[0], row.test[0]] = row
-    draw = partial(_draw_grid, down="trained on", across="tested on")
-    note = "Means over runs. Diagonal: within a corpus, by cross-validation."
+    order = list(families_of(results))
+    draw = partial(_draw_grid, down="trained on", across="tested on", key=order.index)
+    note = "Means over runs, by language family. Diagonal: within a corpus, by cross-validation."
     shown = {title: grid for title, grid in panels.items() if len(grid) > n}
     size = 1.3 + 0.34 * n, max(WIDTH, 1.2 + 0.44 * n)
     return Chart("Scores of every corpus on every corpus", note, draw, shown, *size)
@@ -306,9 +308,11 @@ def tuning(results: Results, rows: Sequence[Row]) -> Chart:
     return Chart("Scores by kernel width and pool size", "Means over runs.", draw, panels)
 
 
-def _draw_grid(axis: Axes, grid: Mapping[tuple[Any, Any], Row], down: str, across: str) -> None:
-    """Draw the scores of rows by (y, x) as a heat map."""
-    ys, xs = (sorted(set(part)) for part in zip(*grid, strict=True))
+def _draw_grid(
+    axis: Axes, grid: Mapping[tuple[Any, Any], Row], down: str, across: str, key: Any = None
+) -> None:
+    """Draw the scores of rows by (y, x) as a heat map; `key` sorts both."""
+    ys, xs = (sorted(set(part), key=key) for part in zip(*grid, strict=True))
     every = [grid.get(place) for place in itertools.product(ys, xs)]
     texts = ["-" if row is None else number(row, row.score_mean) for row in every]
     values = np.array([np.nan if row is None else row.score_mean for row in every])

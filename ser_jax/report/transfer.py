@@ -28,16 +28,17 @@ FAMILIES = {  # of languages by their ISO 639 codes
 }  # fmt: skip
 NOTE = (
     "Rows: the corpora trained on. Columns: the corpus tested. Corpora are ordered by language family. "
-    "Scores are pooled over utterances, means over runs; bold ones are above chance: their 95 % interval lies "
-    "above it. Means are over the other corpora."
+    "Scores are pooled over utterances, means over runs; bold ones are above chance: their 95 % interval "
+    "lies above it. Means are over the other corpora."
 )
 FAMILY_NOTE = (
-    "Means over the tested corpora with a pair of that kind of the mean over the corpora trained on. "
-    "Intervals are for other seeds, training corpora and speakers."
+    "Means over the tested corpora that have pairs of both kinds. Intervals are for other seeds, training "
+    "corpora and speakers."
 )
 BEST_NOTE = (
     "The corpus whose models score highest on each tested corpus, and the next. p: test of their difference, "
-    "with Holm's correction over the tested corpora; * marks values below 0.05."
+    "with Holm's correction over the tested corpora; * marks values below 0.05. The pair is chosen by these "
+    "scores, so p is somewhat too small."
 )
 
 
@@ -60,6 +61,13 @@ def family(languages: list[str]) -> str:
     return "unknown" if "unknown" in found else found.pop() if len(found) == 1 else "several"
 
 
+def families_of(results: Results) -> dict[str, str]:
+    """Return the family of each corpus, ordered by family."""
+    found = {one["name"]: family(one["languages"]) for one in results.document["corpora"]}
+    places = [*FAMILIES, "several", "unknown"]
+    return dict(sorted(found.items(), key=lambda item: places.index(item[1])))
+
+
 def analyse(config: Config, *_: Any) -> str:
     """Write the summary of stored predictions as OUT/matrix.md, and return it as Markdown."""
     results = Results(config.out)
@@ -70,9 +78,8 @@ def analyse(config: Config, *_: Any) -> str:
 
 def parts(results: Results) -> list[str | Table]:
     """Return tables and sentences for every task and variant."""
-    families = {one["name"]: family(one["languages"]) for one in results.document["corpora"]}
-    places = [*FAMILIES, "several", "unknown"]
-    order = sorted(results.names, key=lambda name: places.index(families[name]))
+    families = families_of(results)
+    order = list(families)
     found: list[str | Table] = []
     for group in groups(results):
         found.append(Table(group.title, _matrix(results, group, order, families), NOTE))
@@ -121,21 +128,22 @@ def _matrix(results: Results, group: Group, order: list[str], families: Mapping[
 
 
 def _by_family(results: Results, group: Group, families: Mapping[str, str]) -> list[list[str]]:
+    kinds: dict[str, list[Row]] = {"within a family": [], "across families": []}
+    for pair, row in group.pairs.items():
+        one, other = (families[name] for name in pair)
+        if "unknown" not in (one, other) and not row.missing:
+            kinds["within a family" if one == other else "across families"].append(row)
+    tested = set.intersection(*({row.test for row in rows} for rows in kinds.values()))
     lines = [["pairs of corpora", "number", "mean"]]
-    for title, is_within in (("within a family", True), ("across families", False)):
-        rows = []
-        for pair, row in group.pairs.items():
-            one, other = (families[name] for name in pair)
-            if "unknown" not in (one, other) and (one == other) is is_within and not row.missing:
-                rows.append(row)
-        if not rows:
-            lines.append([title, "0", "-"])
-            continue
-        cells = [results.cells[row.slug] for row in rows]
-        value, (low, high) = _mean(cells)
-        scale = tables.scale(rows[0].metric)
-        shown = [tables.number(rows[0], scale * one) for one in (value, low, high)]
-        lines.append([title, str(len(rows)), f"{shown[0]} [{shown[1]}, {shown[2]}]"])
+    for title, every in kinds.items():
+        rows = [row for row in every if row.test in tested]
+        text = "-"
+        if rows:
+            value, interval = _mean([results.cells[row.slug] for row in rows])
+            scale = tables.scale(rows[0].metric)
+            score, low, high = (tables.number(rows[0], scale * one) for one in (value, *interval))
+            text = f"{score} [{low}, {high}]"
+        lines.append([title, str(len(rows)), text])
     return lines
 
 
