@@ -12,6 +12,7 @@ DEMO := results/demo
 MODEL := results/model
 MEASURED := docs/measured
 EIGHT := ravdess emodb savee nemo korean casia urdu emotale_da
+MEAN := --features whisper --features.layers 1 2 --features.stride 375 --features.relative --features.trim 25
 JUDGE := --features whisper --model probe --protocol.most 300 --protocol.standardize corpus --train.optimizer adamw \
     --train.weight-decay 0.01 --epochs 30 --seeds 1
 
@@ -76,9 +77,10 @@ figures: $(VENV)/installed
 	$(call measure,crosslingual --corpora $(EIGHT) --tasks arousal --adapted corpus --out results/eight,crosslingual)
 	$(call measure,crosslingual --corpora $(EIGHT) --tasks arousal --adapted corpus --protocol.trim 25 \
 	    --out results/trimmed,crosslingual_trimmed)
-	$(call measure,transfer --corpora $(EIGHT) --features whisper --model probe --protocol.most 300 \
-	    --adapted corpus speaker --train.optimizer adamw --train.weight-decay 0.01 --epochs 30 --seeds 1 \
-	    --out results/transfer,transfer)
+	$(call measure,transfer --corpora $(EIGHT) $(MEAN) --model probe --protocol.most 300 --adapted corpus speaker \
+	    --train.optimizer adamw --train.weight-decay 0.01 --train.class-weights corpora --epochs 30 --seeds 1 \
+	    --out results/transfer,matrix)
+	$(call measure,adaptation --corpora $(EIGHT) --without urdu --seeds 1,adaptation)
 	$(call measure,features --corpora $(EIGHT) --without urdu,features)
 	$(call measure,emotions --seeds 2 --features.parts.0.weights $(SER_JAX_WHISPER) --features.parts.0.layers 3 4 \
 	    --features.parts.0.stride 8,emotions)

@@ -77,7 +77,7 @@ def address(model):
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sounds")
-    for name, seconds in {"short.wav": 0.2, "speech.wav": 5.3, "long.flac": 61}.items():
+    for name, seconds in {"short.wav": 0.6, "speech.wav": 5.3, "long.flac": 61}.items():
         soundfile.write(folder / name, speech(seconds), 16_000)
     (folder / "bad.wav").write_bytes(b"no sound at all")
     return folder
@@ -139,7 +139,7 @@ def number(estimate, name):
 def test_a_file_is_predicted(visit, address, model, sounds):
     page = visit(address)
     expect(page.locator("#result")).to_be_hidden()
-    expect(page.get_by_role("note")).to_contain_text("predictions for real voices mean nothing")
+    expect(page.get_by_role("note")).to_contain_text("predictions of this model for real voices mean nothing")
     upload(page, sounds / "speech.wav")
     prediction = model(sounds / "speech.wav").as_dict("speech.wav")
     for name, estimate in prediction["tasks"].items():
@@ -285,6 +285,20 @@ def test_one_task_one_seed_and_no_attention_show_less(visit, sounds):
         expect(page.get_by_role("definition").filter(has_text="<b>bold</b>")).to_be_visible()
         row = page.get_by_role("region", name="Corpora").get_by_role("row").nth(1)
         expect(row).to_have_text("made_upyesde12 utterances")
+
+
+def test_a_class_that_is_withheld_and_scores_on_other_corpora_are_shown(visit, sounds):
+    scores = {"UAR": 0.6, "interval": [0.4, 0.8]}
+    unseen = {"arousal": {**scores, "corpora": {"fr": {"languages": ["fr"], "utterances": 1200, **scores}}}}
+    model = drawn(tasks=("arousal",), seeds=1, network=Probe)
+    with running(Recognizer(dataclasses.replace(model, facts={**FACTS, "unseen": unseen}))) as other:
+        page = upload(visit(other.address), sounds / "short.wav")
+        expect(page.get_by_role("status")).to_have_text("short.wav: arousal: not known across languages.")
+        expect(page.locator("#tasks .label")).to_have_text("not known across languages")
+        expect(page.locator(".bar")).to_have_count(0)
+        rows = page.get_by_role("region", name="Corpora").nth(1).get_by_role("row")
+        expect(rows.nth(1)).to_have_text("arousalfrfr1,2000.60.4, 0.8")
+        expect(rows.nth(2)).to_contain_text("mean")
 
 
 def test_light_and_dark_differ_and_are_readable(visit, address, sounds):
