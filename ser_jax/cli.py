@@ -54,8 +54,7 @@ Workers = Annotated[int | None, _number(int, 1, 1024), arg(help="Processes; all 
 DataDir = Annotated[Path | None, arg(help="$TFDS_DATA_DIR or ~/tensorflow_datasets by default.")]
 LabelRule = Annotated[Rule, arg(help="How annotations become classes.")]
 MODEL = "Folder that ser-jax train wrote, or default or small, which are licensed under CC BY-NC-SA 4.0."
-Model = Annotated[Path, arg(help=MODEL)]
-DEFAULT = Path("default")
+Model = Annotated[str, arg(help=MODEL)]
 Force = Annotated[bool, arg(help="State classes of tasks whose scores across languages may be chance.")]
 Json = Annotated[bool, arg(help="Print JSON.")]
 Features = Annotated[str, arg(help=f"Front end: {', '.join(FRONTENDS)}, module:Name, or several with +.")]
@@ -238,7 +237,7 @@ def train(
 
 
 def predict(
-    files: Positional[tuple[str, ...]] = (), model: Model = DEFAULT, force: Force = False,
+    files: Positional[tuple[str, ...]] = (), model: Model = "default", force: Force = False,
     hop: Seconds = None, plot: Path | None = None, json: Annotated[bool, FORM] = False,
     csv: Annotated[bool, FORM] = False, schema: Annotated[bool, FORM] = False,
 ) -> int:  # fmt: skip
@@ -265,12 +264,12 @@ def predict(
     return predict_files(_load(model, force), found, form, hop, plot)
 
 
-def _load(model: Path, force: bool = False) -> "Recognizer":
+def _load(model: str, force: bool = False) -> "Recognizer":
     """Return a recogniser, with a warning if it was trained on synthetic speech."""
     from ser_jax.recognizer import Recognizer
 
     shutdown.raise_on_interrupt()
-    recognizer = Recognizer.load(str(model), force)
+    recognizer = Recognizer.load(model, force)
     if recognizer.is_synthetic:
         print(
             "ser-jax: this model was trained on synthetic speech; its predictions for people mean nothing",
@@ -280,7 +279,7 @@ def _load(model: Path, force: bool = False) -> "Recognizer":
 
 
 def stream(
-    source: Positional[Literal["-"] | None] = None, model: Model = DEFAULT, force: Force = False,
+    source: Positional[Literal["-"] | None] = None, model: Model = "default", force: Force = False,
     device: str | None = None, rate: Annotated[int | None, _number(int, 1000, 768_000, "HZ")] = None,
     json: Json = False,
 ) -> None:  # fmt: skip
@@ -304,7 +303,7 @@ def stream(
 
 
 def serve(
-    model: Model = DEFAULT, force: Force = False, host: str = "127.0.0.1",
+    model: Model = "default", force: Force = False, host: str = "127.0.0.1",
     port: Annotated[int, _number(int, 0, 65535)] = 8000,
     megabytes: Annotated[int, _number(int, 1, 100_000)] = 64,
     name: tyro.conf.UseAppendAction[tuple[str, ...]] = (), no_browser: bool = False,
@@ -326,7 +325,7 @@ def serve(
     server.serve(_load(model, force), host, port, megabytes, name, not no_browser)
 
 
-def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = DEFAULT) -> None:
+def export(format: Literal["onnx", "stablehlo"], out: Path, model: Model = "default") -> None:
     """Export a recogniser to one file: `ser-jax export --format onnx --out my.onnx`.
 
     Args:
@@ -347,8 +346,9 @@ CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.Positi
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status, 2 if the input is wrong."""
-    given = sys.argv[1:] if argv is None else argv
-    words = [re.sub("^--epochs(?=$|=)", "--train.epochs", word) for word in given]
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["train"]:
+        words = [re.sub("^--epochs(?=$|=)", "--train.epochs", word) for word in words]
     if words == ["--version"]:
         print(f"ser-jax {__version__}")
         return 0

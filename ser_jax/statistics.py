@@ -93,8 +93,8 @@ def mean_interval(
 ) -> Interval:
     """Return a confidence interval of the mean score over corpora, for other seeds and other speakers.
 
-    The corpora themselves are fixed. The variances of their scores, as in `interval`, are added, and so are
-    their degrees of freedom (Satterthwaite).
+    The corpora themselves are fixed. The variances of their scores, as in `interval`, are added; the degrees
+    of freedom follow from those of the parts (Satterthwaite).
 
     Args:
       metric, classes, level: see `interval`, also for errors.

@@ -184,7 +184,7 @@ def test_other_corpora_and_the_licence_are_in_the_folder(typed, tmp_path, monkey
     assert set(recognizer.about["unseen"]) == {"arousal", "valence"}
     written = (tmp_path / "model" / "README.md").read_text()
     assert '\nlicense: "cc-by-4.0"\n' in written
-    assert "License of the weights: CC-BY-4.0." in written
+    assert "Licence of the weights: CC-BY-4.0." in written
     assert typed("other", "--unseen", "de") == 2  # trained on
 
 

@@ -246,9 +246,9 @@ class Whisper(Frontend):
         commit, which configurations store.
       layers: the blocks, counted from 1, without the encoder's last layer norm; 0 is the embedding.
       stride: positions of 20 ms to average per frame.
-      relative: whether levels are relative to the loudest of the recording, so that its level is unknown.
-      trim: dB below the loudest sound at which the silence before and after speech is cut off, as in `trim`;
-        times of frames count from there. By default nothing is cut.
+      relative: whether levels are relative to the loudest of the samples, so that the gain does not matter.
+      trim: cut off the sound before and after speech that is more than this many dB below the loudest, as in
+        `trim`; times of frames count from the cut. By default nothing is cut.
     """
 
     name: ClassVar[str] = "whisper"

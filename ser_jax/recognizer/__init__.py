@@ -1,7 +1,7 @@
 """Use a trained model: map recordings to predictions of arousal, valence or any other task.
 
     from ser_jax.recognizer import Recognizer
-    recognizer = Recognizer.load("my-model")      # without a path: the model that comes with the package
+    recognizer = Recognizer.load("my-model")      # without a path: the default model of the package
     prediction = recognizer("speech.wav")         # or recognizer(samples, rate)
     prediction.tasks["arousal"].label, prediction.tasks["arousal"].values["high"]
 

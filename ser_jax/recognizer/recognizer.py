@@ -51,7 +51,7 @@ class Estimate(NamedTuple):
 
     Attributes:
       values: calibrated probabilities of the classes, which sum to 1, or predicted numbers by dimension,
-        averaged over the seeds; for a recording, also over its windows.
+        averaged over the seeds; for a recording, also over its windows with speech.
       spread: sample standard deviation (ddof = 1) over the seeds, with the same keys; 0 for one seed.
       label: the most probable class; None if the task predicts numbers, or if `withheld`.
       attention: weights of the segments, averaged over the seeds; empty if the network has no attention. The
@@ -227,13 +227,14 @@ class Recognizer:
         """Read a folder that `ser-jax train` wrote.
 
         Args:
-          path: the folder, or "default" or "small", which come with the package: of Whisper's features, and
-            of log-mels in less than 200 kB. Both are licensed under CC BY-NC-SA 4.0.
+          path: the folder ("./small" if it has a name of `PACKAGED`), or "default" or "small", which come
+            with the package: of Whisper's features, and of log-mels in less than 200 kB. Both are licensed
+            under CC BY-NC-SA 4.0.
           force: see the class.
         Raises: ModelError naming the file and the problem; MachineError as `devices.backend`.
         """
-        is_packaged = path in trained.PACKAGED and not Path(path).is_dir()
-        return cls(trained.read(trained.packaged(str(path)) if is_packaged else path), force=force)
+        place = trained.packaged(path) if isinstance(path, str) and path in trained.PACKAGED else path
+        return cls(trained.read(place), force=force)
 
     @property
     def is_synthetic(self) -> bool:

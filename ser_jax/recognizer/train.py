@@ -95,6 +95,8 @@ def train(
     ruled = [dataclasses.replace(one, rule=label_rule) if type(one) is Binary else one for one in chosen]
     loaded = [data.load(one, data_dir, frontend) for one in corpora]
     others = [data.load(one, data_dir, frontend) for one in unseen]
+    for pair in itertools.product(loaded, others):
+        _check_apart(*pair)
     use_all_cores()
     with atomic_folder(out, TrainingError) as partial:  # before training: it may not be writable
         model, found = fit(loaded, ruled, frontend, Machine.here(), name=name, **options)
@@ -179,14 +181,8 @@ def divide(corpora: Sequence[Corpus], tasks: Sequence[Task]) -> tuple[Concatenat
     Returns: all utterances; which are of held-out speakers.
     Raises: TrainingError if speakers are in two corpora or a part lacks a class, FoldError.
     """
-    for one, other in itertools.combinations(corpora, 2):
-        shared = sorted(set(one.speaker) & set(other.speaker))
-        # Two manifests may use the same name for different people.
-        if one.fingerprint == other.fingerprint or (shared and one.database == other.database != "manifest"):
-            raise TrainingError(
-                f"corpora {one.name} and {other.name} hold the same speakers ({shared[0]}), expected each "
-                "person in one, so that nobody is both trained on and held out"
-            )
+    for pair in itertools.combinations(corpora, 2):
+        _check_apart(*pair)
     every = Concatenated(corpora)
     held_out = np.concatenate([groups(corpus, GROUPS) == 0 for corpus in corpora])
     for task, part in itertools.product(tasks, ("training", "held-out")):
@@ -200,6 +196,16 @@ def divide(corpora: Sequence[Corpus], tasks: Sequence[Task]) -> tuple[Concatenat
                 f"{names[int(np.argmin(counts))]}, expected all of {', '.join(names)}"
             )
     return every, held_out
+
+
+def _check_apart(one: Corpus, other: Corpus) -> None:
+    """Raise TrainingError if two corpora share speakers; manifests may name different people alike."""
+    shared = sorted(set(one.speaker) & set(other.speaker))
+    if one.fingerprint == other.fingerprint or (shared and one.database == other.database != "manifest"):
+        raise TrainingError(
+            f"corpora {one.name} and {other.name} hold the same speakers ({shared[0]}), expected each "
+            "person in one, so that nobody is both trained on and evaluated"
+        )
 
 
 def _labelled(every: Concatenated, task: Task, which: Bool[np.ndarray, " N"]) -> np.ndarray:
@@ -235,11 +241,7 @@ def evaluate_unseen(model: Trained, corpora: Sequence[Corpus]) -> dict[str, dict
             variants = cut_short(task, every, np.arange(len(corpus)), rate=0)  # whole
             if not len(variants.row) or len(np.unique(variants.labels)) < len(task.class_names):
                 continue
-            outputs, predictions = _predict(model, name, every, variants), None
-            if own.temperature is not None:
-                share = variants.frames / own.network.frames
-                predictions = probabilities(outputs, own.temperature, share)
-            decided = task.predict(outputs.mean(axis=0) if predictions is None else predictions)
+            decided = task.predict(_predict(model, name, every, variants).mean(axis=0))
             labels, decided = variants.labels, np.asarray(decided)
             cluster = connected_speakers(corpus.session, corpus.speaker)[variants.row]
             tested.append((labels, decided[None], cluster))
@@ -331,7 +333,7 @@ def cut_short(task: Task, corpora: Concatenated, rows: Int[np.ndarray, " N"], ra
 def _predict(
     model: Trained, name: str, corpora: Concatenated, variants: Variants
 ) -> Float[np.ndarray, "R M K"]:
-    """Return the networks' outputs, not calibrated."""
+    """Return the networks' outputs: logits, or probabilities if they are calibrated."""
     own, scaler = jax.device_put((model.tasks[name], model.scaler))
     count, found = len(variants.row), []
     for first in range(0, count, BATCH):
@@ -447,8 +449,7 @@ CARD = """---
 # {name}
 
 {synthetic}Predicts {tasks}
-from {frontend.seconds:g} s of speech, by {seeds} networks per task, trained with different seeds: the mean of
-their outputs is the prediction, their standard deviation the spread.
+from {frontend.seconds:g} s of speech, {networks}.
 
 ```
 ser-jax predict --model path/to/this/folder speech.wav
@@ -466,7 +467,7 @@ No network was trained on these speakers. The probabilities of each are calibrat
 all utterances have 95 % intervals over speakers.
 
 {quality}
-{unseen}
+{unseen}{distorted}
 ## Uses
 
 It is made for research on emotion in speech, for teaching, and for prototypes whose users know what it
@@ -477,20 +478,32 @@ European Union's AI Act prohibits inferring emotions in workplaces and schools (
 ## Limits
 
 It was trained on certain speakers, microphones and languages ({languages}). It may be wrong about speech that
-was recorded otherwise, and its spread may be small even then. Acted emotions differ from felt ones.
+was recorded otherwise. Acted emotions differ from felt ones.
 
 Made by ser_jax {ser_jax}. {license}
 """
-LICENSE = "License of the weights: {license}."
+LICENSE = "Licence of the weights: {license}."
 NO_LICENSE = "Licences of the corpora may restrict the use of models trained on them."
 OTHERS = """
 ## Evaluation on other corpora
 
 Nothing of these corpora was used to train or to calibrate it, and each recording is predicted by itself. The
-mean is over the corpora; intervals are 95 % intervals for other speakers of these corpora.
+mean is over the corpora; intervals are 95 % intervals for other speakers of these corpora, not for other
+corpora.
 
 {scores}
 {unknown}"""
+DISTORTED = """
+## Distorted recordings
+
+Means over the other corpora. Levels change without clipping, and every offset is removed before prediction.
+
+{table}
+"""
+NETWORKS = (
+    "by {seeds} networks per task, trained with different seeds: the\nmean of their outputs is the "
+    "prediction, their standard deviation the spread"
+)
 NOT_STATED = """
 The interval of the mean of {tasks} includes chance. The recogniser therefore does not state a class, unless
 asked with `--force`.
@@ -500,10 +513,10 @@ SYNTHETIC = """**It was trained on synthetic speech: its predictions for people'
 """
 
 
-def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
+def card(model: Trained, found: dict[str, dict[str, Any]], distorted: str = "") -> str:
     """Return the model card as Markdown, with the YAML header that model hubs read.
 
-    `found` are the metrics of `evaluate`.
+    `found` are the metrics of `evaluate`, `distorted` a table of `robustness.measure`.
     """
     facts = model.facts
     languages = sorted({name for corpus in facts["corpora"] for name in corpus["languages"]})
@@ -543,6 +556,8 @@ def card(model: Trained, found: dict[str, dict[str, Any]]) -> str:
         **facts
         | {"corpora": markdown_table(corpora), "synthetic": SYNTHETIC if facts["synthetic"] else ""}
         | {"license": license, "unseen": others},
+        distorted=DISTORTED.format(table=distorted.rstrip("\n")) if distorted else "",
+        networks=NETWORKS.format(**facts) if facts["seeds"] > 1 else "by one network per task",
         header="\n".join(f"{key}: {json.dumps(value)}" for key, value in header.items()),
         tasks="; ".join(f"{name} ({', '.join(own.names)})" for name, own in model.tasks.items()),
         frontend=model.frontend,

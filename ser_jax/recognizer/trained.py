@@ -178,7 +178,7 @@ def unknown_tasks(model: Trained) -> set[str]:
     """Return the tasks with classes whose mean score on unseen corpora may be chance, by its interval."""
     unseen = model.facts.get("unseen") or {}
     chances = {name: 1 / len(own.names) for name, own in model.tasks.items() if own.task.class_names}
-    lows = {name: unseen[name]["interval"][0] for name in chances if name in unseen}
+    lows = {name: unseen[name].get("interval", [None])[0] for name in chances if name in unseen}
     return {name for name, low in lows.items() if low is None or low <= chances[name]}
 
 

@@ -2,7 +2,7 @@
 
 Scores are pooled over the utterances of the tested corpus. Intervals and tests are for other seeds and other
 speakers of the same corpora (`ser_jax.statistics`). Where several corpora train models for one tested corpus,
-their runs count as runs of one setting, so intervals of means are also for other training corpora.
+their runs count as runs of one setting.
 """
 
 from collections.abc import Mapping
@@ -32,8 +32,8 @@ NOTE = (
     "lies above it. Means are over the other corpora."
 )
 FAMILY_NOTE = (
-    "Means over the tested corpora that have pairs of both kinds. Intervals are for other seeds, training "
-    "corpora and speakers."
+    "Pairs of different languages; means over the tested corpora that have pairs of both kinds. Intervals "
+    "are for other speakers, and treat the corpora trained on as runs, apart for each tested corpus."
 )
 BEST_NOTE = (
     "The corpus whose models score highest on each tested corpus, and the next. p: test of their difference, "
@@ -129,9 +129,11 @@ def _matrix(results: Results, group: Group, order: list[str], families: Mapping[
 
 def _by_family(results: Results, group: Group, families: Mapping[str, str]) -> list[list[str]]:
     kinds: dict[str, list[Row]] = {"within a family": [], "across families": []}
+    languages = {one["name"]: set(one["languages"]) for one in results.document["corpora"]}
     for pair, row in group.pairs.items():
         one, other = (families[name] for name in pair)
-        if "unknown" not in (one, other) and not row.missing:
+        is_one = {"unknown", "several"}.isdisjoint((one, other)) and languages[pair[0]] != languages[pair[1]]
+        if is_one and not row.missing:
             kinds["within a family" if one == other else "across families"].append(row)
     tested = set.intersection(*({row.test for row in rows} for rows in kinds.values()))
     lines = [["pairs of corpora", "number", "mean"]]
