@@ -119,6 +119,7 @@ print(sorted(heavy & set(sys.modules)))
         ("facts", [], "TypeError"),
         ("facts.seeds", 3, "attention float32 [2, 4, 1], expected float32 [3, 4, 1] as config.json says"),
         ("facts.seeds", DROPPED, "KeyError: 'seeds'"),
+        ("facts.unseen", {"arousal": 3}, "AttributeError"),
         ("frontend.class", "os:system", "os:system is not of type Frontend"),
         ("frontend.seconds", 1e9, "windows of 100000000000 frames of 26 numbers are too large"),
         ("frontend.seconds", -1, "its seconds are -1, expected a positive number"),

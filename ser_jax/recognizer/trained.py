@@ -244,7 +244,9 @@ def _decode_config(config: dict[str, Any]) -> Trained:
     if (computed := features.describe(frontend)) != config["features"]:
         raise ModelError(f"its front end computes {computed}, but it was trained on {config['features']}")
     vector = jax.ShapeDtypeStruct((frontend.dims,), np.float32)
-    return Trained(frontend, Scaler(vector, vector), tasks, config["facts"])
+    decoded = Trained(frontend, Scaler(vector, vector), tasks, config["facts"])
+    unknown_tasks(decoded)  # checks the facts that it reads
+    return decoded
 
 
 def _read_tensors(place: Path, sha256: Any, expected: dict[str, Any]) -> dict[str, np.ndarray]:
