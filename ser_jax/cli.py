@@ -222,7 +222,7 @@ def train(
       model: Network: attentive_cnn, attentive_pooling, probe, or module:Name.
       seeds: Networks per task.
       unseen: Names of other corpora to evaluate it on.
-      license: License of the model, for its card and its predictions.
+      license: Licence of the model, for its card and its predictions.
       name: Name of the model; that of its folder by default.
     """
     from ser_jax.recognizer.train import train
@@ -386,9 +386,8 @@ def _fields(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], Any]:
 
     values["network"] = choose("model", chosen.get("--model", "attentive_cnn"))
     values["training"] = TrainConfig()
-    types = {"network": Architecture, "training": TrainConfig}
-    named = {"network": "model", "training": "train"}
-    return values, {key: Annotated[kind, arg(name=named[key])] for key, kind in types.items()}, REGISTRY
+    network, training = Annotated[Architecture, arg(name="model")], Annotated[TrainConfig, arg(name="train")]
+    return values, {"network": network, "training": training}, REGISTRY
 
 
 def _bound(

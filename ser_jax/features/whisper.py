@@ -142,7 +142,7 @@ def log_mel(
     valid = np.arange(count)[None, :, None] < (length // HOP)[:, None, None]
     peak = jnp.max(level, axis=(1, 2), keepdims=True, where=valid, initial=least)
     level = jnp.maximum(level, peak - DYNAMIC_RANGE)
-    return (level - (peak - LOUDEST) * relative + 4) / 4
+    return ((level - (peak - LOUDEST) if relative else level) + 4) / 4
 
 
 def trim(

@@ -132,8 +132,8 @@ def _by_family(results: Results, group: Group, families: Mapping[str, str]) -> l
     languages = {one["name"]: set(one["languages"]) for one in results.document["corpora"]}
     for pair, row in group.pairs.items():
         one, other = (families[name] for name in pair)
-        is_one = {"unknown", "several"}.isdisjoint((one, other)) and languages[pair[0]] != languages[pair[1]]
-        if is_one and not row.missing:
+        is_known = {"unknown", "several"}.isdisjoint((one, other))
+        if is_known and languages[pair[0]] != languages[pair[1]] and not row.missing:
             kinds["within a family" if one == other else "across families"].append(row)
     tested = set.intersection(*({row.test for row in rows} for rows in kinds.values()))
     lines = [["pairs of corpora", "number", "mean"]]
