@@ -87,6 +87,29 @@ def macro_f1(labels: ArrayLike, predictions: ArrayLike, classes: int = 2) -> np.
     return divide(f1.sum(axis=-1), np.count_nonzero(size, axis=-1))
 
 
+def eer(labels: ArrayLike, scores: ArrayLike) -> np.ndarray:
+    """Return the equal error rate of two classes, [...]: at a threshold where both errors are as frequent.
+
+    Between two thresholds it is interpolated linearly.
+
+    Args:
+      labels: [N] 0 or 1, or -1.
+      scores: [..., N], higher for class 1.
+    Raises: ValueError if the shapes do not match or a class has no utterances.
+
+    >>> eer([0, 0, 1, 1], [[1, 2, 3, 4], [1, 3, 2, 4], [4, 3, 2, 1]])
+    array([0. , 0.5, 1. ])
+    """
+    from sklearn.metrics import roc_curve  # imported late, since it takes long
+
+    labels, scores = _matching(np.asarray(labels), np.asarray(scores), (1,))
+    class_sizes(labels)
+    known = labelled(labels)
+    curves = (roc_curve(labels[known], run) for run in scores[..., known].reshape(-1, known.sum()))
+    rates = [np.interp(0, false + true - 1, false) for false, true, _ in curves]
+    return np.reshape(rates, scores.shape[:-1])
+
+
 def ccc(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
     """Return Lin's concordance correlation coefficient of every dimension.
 

@@ -201,16 +201,16 @@ class Regression:
 
 
 @dataclasses.dataclass(frozen=True)
-class CorpusIdentity(_Classes):
-    """Predict the corpus of an utterance, and so its language (or its room)."""
+class Language(_Classes):
+    """The language of an utterance, among those of `class_names`, as corpora spell them."""
 
     class_names: tuple[str, ...]
     name: str = "language"
 
     def labels(self, corpus: Facts) -> Labels:
-        """Return the same class for all."""
-        known = corpus.name in self.class_names
-        return np.full(len(corpus), self.class_names.index(corpus.name) if known else UNLABELLED)
+        """Return classes, -1 for other languages."""
+        number = {name: i for i, name in enumerate(self.class_names)}
+        return np.array([number.get(name, UNLABELLED) for name in corpus.language.tolist()], np.int64)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,6 +116,29 @@ class Corpus(Facts):
     frames: np.ndarray
 
 
+def of_dialogue(corpus: Corpus, dialogue: str) -> Corpus:
+    """Return the utterances of improvised or scripted dialogues; raise CorpusError if there are none."""
+    rows = np.flatnonzero(corpus.dialogue == dialogue)
+    if not len(rows):
+        raise CorpusError(f"corpus {corpus.name} has no {dialogue} dialogues, expected some")
+    names = (*TEXTS, *NUMBERS, "features")
+    return dataclasses.replace(corpus, **{name: getattr(corpus, name)[rows] for name in names})
+
+
+def first_seconds(corpus: Corpus, seconds: float) -> Corpus:
+    """Return a corpus without the features after the first seconds of each utterance.
+
+    Raises: CorpusError if these are less than a frame.
+    """
+    count = int(seconds * corpus.frontend["rate"])
+    if not count:
+        found = f"{seconds:g} s of corpus {corpus.name}, {corpus.frontend['name']} features"
+        raise CorpusError(f"{found} every {1 / corpus.frontend['rate']:g} s, expected a frame or more")
+    features = corpus.features.copy()
+    features[:, count:] = 0
+    return dataclasses.replace(corpus, features=features, frames=np.minimum(corpus.frames, np.int32(count)))
+
+
 def is_corpus(columns: Mapping[str, np.ndarray]) -> bool:
     """Return whether columns, `features` among them, are complete, sorted by id, and as in a `Corpus`."""
     features = columns["features"]

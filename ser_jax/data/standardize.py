@@ -201,14 +201,14 @@ def equalize(
 ) -> Float[np.ndarray, "N T F"]:
     """Equalise the histograms of every corpus to the training corpora, pooled, each frame with equal weight.
 
-    An utterance's source is its own corpus in the folds other than its own. Its reference is all of the
-    training corpora, numbered as in `member`, or, if its own corpus is one of them, these in the folds other
-    than its own, since fold i of all of them is tested at once. So its map depends on corpus and fold alone
-    and on no test speaker of its own fold, and if a single corpus trains, that corpus is unchanged. (In a run
-    that tests fold i of corpora it trains on, the maps of the training utterances do depend on fold i.)
+    The source of a training corpus is the corpus itself; so if a single corpus trains, it is unchanged. That
+    of any other utterance is its own corpus in the folds other than its own, so that its map depends on
+    corpus and fold alone and on no test speaker of its fold.
 
+    Args:
+      training: numbers of the training corpora, as in `member`.
     Returns: float32; padding is unchanged.
-    Raises: ValueError if nothing trains, or a corpus has a single fold.
+    Raises: ValueError if nothing trains, or another corpus has a single fold.
     """
     number = group("corpus", member)
     first = np.unique(number, return_index=True)[1]
@@ -216,12 +216,10 @@ def equalize(
     parts = [np.flatnonzero(number == g) for g in range(len(first))]
     lowest, counts = histograms(features, frames, parts)
     trains = np.isin(corpus, list(training))
-    others = fold[:, None] != fold
-    sources = (corpus[:, None] == corpus) & others
-    references = trains & (others | ~trains[:, None])
+    sources = (corpus[:, None] == corpus) & (trains | (fold[:, None] != fold))
     source, reference = (
         np.stack([quantiles(lowest, counts[groups].sum(axis=0)) for groups in side])
-        for side in (sources, references)
+        for side in (sources, trains[None])
     )
     return map_quantiles(features, frames, number, source, reference)
 

@@ -82,6 +82,8 @@ class ProtocolConfig:
       cut: the sets that `english_1308` cuts: training, or all (training, development and test).
       trim: remove frames before and after speech, found at this many dB below the loud frames (see
         `data.onset`); off by default.
+      seconds: use the first seconds of each utterance only; of what is left after trimming.
+      dialogue: use the utterances of one kind of dialogue only; all by default.
       label_rule: the class of a valence of 2.5 in IEMOCAP, see `data.labels.classes`.
     """
 
@@ -98,6 +100,8 @@ class ProtocolConfig:
     most: int | None = None
     cut: Literal["training", "all"] = "training"
     trim: float | None = None
+    seconds: float | None = None
+    dialogue: Literal["improvised", "scripted"] | None = None
     label_rule: Rule = "footnote"
 
     def __post_init__(self) -> None:
@@ -107,6 +111,8 @@ class ProtocolConfig:
             raise ConfigError(f"--adapted {self.standardize} is the mode of all rows, expected another mode")
         if self.trim is not None and not 0 < self.trim <= 100:
             raise ConfigError(f"{flag(self, 'trim')} is {self.trim:g}, expected more than 0, at most 100 dB")
+        if self.seconds is not None and not 0 < self.seconds < float("inf"):
+            raise ConfigError(f"{flag(self, 'seconds')} is {self.seconds:g}, expected more than 0 s")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

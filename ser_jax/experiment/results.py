@@ -11,7 +11,6 @@ Every file is written atomically. Tables and figures follow from this folder alo
 import contextlib
 import dataclasses
 import functools
-import itertools
 import json
 import os
 import platform
@@ -34,10 +33,10 @@ from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import ResultsError, beside
 from ser_jax.experiment import provenance
 from ser_jax.experiment.config import Config, describe, differences, digest
-from ser_jax.experiment.settings import Cell, Pool, Setting, occurring, slug
+from ser_jax.experiment.settings import Cell, Pool, Setting, slug
 from ser_jax.metrics import labelled
 from ser_jax.model import Tree, shapes
-from ser_jax.tasks import Regression, Task, average, parts
+from ser_jax.tasks import Regression, Task, parts
 
 CONFIG = "config.json"
 PROTOCOL = ("config", "corpora", "folds", "code")  # equal for all results of a folder
@@ -463,48 +462,40 @@ def session(out: Path, machine: Machine) -> Iterator[Callable[[str], None]]:
         computed()
 
 
-def combine(config: Config, *_: object) -> None:
-    """Store the cells "voted" and "identified" of every task and test corpus, or note why there are none."""
-    every, out, missing = config.corpora, config.out, []
-    tasks = [occurring(config, task, every) for task in config.tasks]
-    for task, test in itertools.product(tasks, every):
-        models = [
-            slug("monolingual" if train == test else "crosslingual", (train,), (test,), task.name)
-            for train in every
-        ]
-        needed = {"voted": models, "identified": [*models, slug("language", every, every, "language")]}
-        for name, cells in needed.items():
-            paths = [out / "predictions" / f"{cell}.npz" for cell in cells]
-            if lacking := [path.stem for path in paths if not path.exists()]:
-                cell = {"setting": name, "train": every, "test": (test,), "task": task.name}
-                missing.append(cell | {"reason": f"there is no {lacking[0]}"})
-                continue
-            found, home = same_seeds(list(map(read_predictions, paths))), every.index(test)
-            if name == "voted":
-                outputs = average(task, np.stack([one.outputs for one in found])).astype(np.float32)
-            else:
-                outputs = identified(home, found)
-            facts = {part: getattr(found[home], part) for part in (*BY_UTTERANCE, "test", "seed", "raters")}
-            write_predictions(out, make_predictions(task, name=name, train=every, outputs=outputs, **facts))
-    if missing:
-        note_missing(out, missing)
+def combine(
+    config: Config, name: str, train: Sequence[str], test: str, task: Task, cells: Sequence[str],
+    outputs: Callable[[list[Predictions]], np.ndarray],
+) -> None:  # fmt: skip
+    """Store a cell made of the predictions of other cells, or note why there is none.
 
-
-def same_seeds(found: Sequence[Predictions]) -> list[Predictions]:
-    """Return the predictions of the seeds that all of them have: a stopped seed cannot be combined."""
-    common = functools.reduce(np.intersect1d, [one.seed for one in found])
-    return [one.only(seeds=np.isin(one.seed, common)) for one in found]
-
-
-def identified(home: int, found: Sequence[Predictions]) -> np.ndarray:
-    """Return the outputs [R, M, K] of the model of the corpus that each utterance is predicted to be from.
-
-    `found` are the predictions of every corpus's model for utterances of the corpus of number `home`, and at
-    last those of the corpus that all utterances are from.
+    Args:
+      name, train, test, task: of the new cell.
+      cells: slugs of the others; the first has the utterances of the new cell.
+      outputs: returns the outputs [R, M, K] for these utterances, given the predictions of all cells for the
+        seeds that all of them have: a stopped seed cannot be combined.
     """
-    *models, language = found
-    own = np.flatnonzero(language.labels == home)
-    place = dict(zip(language.utterance[own].tolist(), own.tolist(), strict=True))
-    rows = [place[name] for name in models[home].utterance.tolist()]
+    paths = [config.out / "predictions" / f"{cell}.npz" for cell in cells]
+    if lacking := [path.stem for path in paths if not path.exists()]:
+        cell = {"setting": name, "train": tuple(train), "test": (test,), "task": task.name}
+        note_missing(config.out, [cell | {"reason": f"there is no {lacking[0]}"}])
+        return
+    found = list(map(read_predictions, paths))
+    common = functools.reduce(np.intersect1d, [one.seed for one in found])
+    found = [one.only(seeds=np.isin(one.seed, common)) for one in found]
+    facts = {part: getattr(found[0], part) for part in (*BY_UTTERANCE, "test", "seed", "raters")}
+    made = make_predictions(task, name=name, train=tuple(train), outputs=outputs(found), **facts)
+    write_predictions(config.out, made)
+
+
+def identified(found: Sequence[Predictions]) -> np.ndarray:
+    """Return the outputs [R, M, K] of the model that a classifier chooses for each utterance.
+
+    `found` are the predictions of every model for the same utterances of one corpus, and at last those of the
+    classifier, whose class i chooses model i, for that corpus and others together.
+    """
+    *models, chosen = found
+    place = {key: i for i, key in enumerate(zip(chosen.speaker, chosen.utterance, strict=True))}
+    speakers = np.char.add(f"{models[0].test[0]} ", models[0].speaker)
+    rows = [place[key] for key in zip(speakers, models[0].utterance, strict=True)]
     outputs = np.stack([one.outputs for one in models])
-    return np.take_along_axis(outputs, language.predictions[None, :, rows, None], axis=0)[0]
+    return np.take_along_axis(outputs, chosen.predictions[None, :, rows, None], axis=0)[0]

@@ -19,13 +19,14 @@ from tqdm import tqdm
 from ser_jax import engine
 from ser_jax.checkpoint import Checkpointing
 from ser_jax.data import load
+from ser_jax.data.corpus import Corpus, first_seconds, of_dialogue
 from ser_jax.data.folds import FoldError
 from ser_jax.data.onset import trim
 from ser_jax.devices import Machine
 from ser_jax.engine import RunResult, RunSpec
 from ser_jax.errors import Interrupted
 from ser_jax.experiment import provenance, results
-from ser_jax.experiment.config import Config, digest
+from ser_jax.experiment.config import Config, ProtocolConfig, digest
 from ser_jax.experiment.settings import Cell, ExperimentError, Pool, Setting
 from ser_jax.metrics import labelled
 from ser_jax.shutdown import graceful_shutdown
@@ -63,9 +64,7 @@ def run(
     memory = None if compute.memory is None else max(1, int(compute.memory * 1e9))
     options = {"runs_at_once": compute.runs_at_once, "stacking": compute.stacking}
     machine = Machine.here(compute.devices, memory, **options)
-    if (below := config.protocol.trim) is not None:
-        corpora = [trim(corpus, below) for corpus in corpora]
-    pool = Pool(corpora, config.protocol, machine.place)
+    pool = Pool([_used(corpus, config.protocol) for corpus in corpora], config.protocol, machine.place)
     specs, missing = plan(settings, pool)
     if not any(setting in specs for setting in settings):
         setting, cell = next(key for key in reversed(missing) if key[0] in settings)
@@ -79,6 +78,15 @@ def run(
         machine.wait("the folder is claimed")
         _compute_missing(config, pool, machine, digest(results.without_code(protocol)), specs, missing)
         return after(config, pool, machine) if first else None
+
+
+def _used(corpus: Corpus, protocol: ProtocolConfig) -> Corpus:
+    """Return the part of a corpus that an experiment uses."""
+    if protocol.dialogue is not None:
+        corpus = of_dialogue(corpus, protocol.dialogue)
+    if protocol.trim is not None:
+        corpus = trim(corpus, protocol.trim)
+    return corpus if protocol.seconds is None else first_seconds(corpus, protocol.seconds)
 
 
 def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
@@ -103,6 +111,9 @@ def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
                 if both := len(np.intersect1d(spec.train, spec.test)):
                     found = f"fold {spec.fold + 1}: {both} utterances are in both training and test"
                     raise ExperimentError(f"{found}, expected none")
+            if setting.equalize and (shared := sorted({*setting.train} & {*setting.test})):
+                found = f"histograms of {', '.join(shared)}, which it trains on and tests"
+                raise ExperimentError(f"{found}, would be equalized by speech of the tested folds")
         except (ExperimentError, FoldError) as error:
             missing |= dict.fromkeys(((setting, cell) for cell in setting.cells), str(error))
             continue

@@ -9,7 +9,7 @@ import dataclasses
 import gc
 import itertools
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,11 +30,11 @@ from ser_jax.features import Frontend, LogMel
 from ser_jax.features.joined import parts_of
 from ser_jax.metrics import labelled
 from ser_jax.model import Architecture, Array, Single
-from ser_jax.tasks import TASKS, Categorical, CorpusIdentity, Joint, Regression, Task, parts
+from ser_jax.tasks import TASKS, Categorical, Joint, Regression, Task, parts
 from ser_jax.train import Data, TrainConfig
 from ser_jax.train import key as run_key
 
-STREAMS = {"arousal": 0, "valence": 1, "language": 2}  # of random numbers; other tasks get one by their name
+STREAMS = {"arousal": 0, "valence": 1}  # of random numbers; other tasks get one by their name
 FINE_TUNING = 1  # a stream of its own
 SAMPLES = (10, 25, 50, 100, 200, 400)  # of the learning curve
 BASELINE_RATE = 0.02  # with 0.001, a single weight does not converge in the paper's 50 epochs
@@ -126,6 +126,11 @@ class Pool(Concatenated):
         return np.concatenate([np.sort(np.random.default_rng(0).permutation(own)[:count]) for own in each])
 
     @cached_property
+    def sums(self) -> standardize.Moments:
+        """Sums of each row's features over time."""
+        return self.moments()
+
+    @cached_property
     def membership(self) -> standardize.Membership:
         """Corpus, fold that tests it (0 in a corpus that cannot be divided) and speaker of every row."""
         fold = np.zeros(len(self.corpus), np.int32)
@@ -168,7 +173,7 @@ class Pool(Concatenated):
             if train is not None:
                 own = [self.names.index(name) for name in train]
                 features = standardize.equalize(own, self.features, self.frames, self.membership)
-            sums = self.moments() if train is None else standardize.moments(features, self.frames)
+            sums = self.sums if train is None else standardize.moments(features, self.frames)
             self._kept[train] = Features(*self._place(features, self.frames), sums)
         return self._kept[train]
 
@@ -273,16 +278,16 @@ def run_spec(
 
 
 def cross_validation(pool: Pool, setting: Setting) -> list[RunSpec]:
-    """Plan a run per fold and seed: merge the training sets of all corpora, and test the same fold of each.
+    """Plan a run per fold and seed: merge training sets of a fold, and test that fold of each tested corpus.
 
     Of corpora with different numbers of folds, fold i takes fold i mod k of each; a test fold counts once.
     """
-    each = [pool.folds(name) for name in setting.train]
+    trained, tested = ([pool.folds(name) for name in names] for names in (setting.train, setting.test))
     merged = []
-    for i in range(max(map(len, each))):
-        folds = [own[i % len(own)] for own in each]
+    for i in range(max(map(len, [*trained, *tested]))):
+        folds = [own[i % len(own)] for own in trained]
         train, dev = (np.concatenate([getattr(fold, part) for fold in folds]) for part in ("train", "dev"))
-        merged.append(Fold(train, dev, np.concatenate([own[i].test for own in each if i < len(own)])))
+        merged.append(Fold(train, dev, np.concatenate([own[i].test for own in tested if i < len(own)])))
     return _by_fold(pool, setting, merged)
 
 
@@ -405,6 +410,12 @@ def occurring(config: Config, task: Task, corpora: Sequence[str]) -> Task:
     return task.occurring(facts(name, config.data_dir) for name in dict.fromkeys(names))
 
 
+def shared_classes(config: Config) -> Config:
+    """Return a configuration whose tasks have the same classes in all corpora, so that models combine."""
+    tasks = tuple(occurring(config, task, config.corpora) for task in config.tasks)
+    return dataclasses.replace(config, tasks=tasks)
+
+
 def monolingual(config: Config, name: str = "monolingual", **changes: Any) -> list[Setting]:
     """Return (a): cross-validation within each corpus."""
     plan = changes.pop("plan", cross_validation)
@@ -513,7 +524,7 @@ def learning_curve(config: Config) -> list[Setting]:
 def other_corpora(config: Config, name: str = "other_corpora", **changes: Any) -> list[Setting]:
     """Return (c) from all other corpora to each."""
     each = {target: tuple(one for one in config.corpora if one != target) for target in config.corpora}
-    return _from_many(config, name, each, changes)
+    return from_many(config, name, each, **changes)
 
 
 def other_languages(config: Config, name: str = "other_languages", **changes: Any) -> list[Setting]:
@@ -522,23 +533,30 @@ def other_languages(config: Config, name: str = "other_languages", **changes: An
     Corpora that share a language with the tested one, or whose language is unknown, are excluded from
     training.
     """
-    languages = {corpus: set(facts(corpus, config.data_dir).language) for corpus in config.corpora}
-    known = {corpus for corpus, own in languages.items() if "unknown" not in own}
+    spoken = languages(config)
+    known = {corpus for corpus, own in spoken.items() if "unknown" not in own}
     each = {
         target: tuple(
-            one for one in config.corpora if one in known and languages[target].isdisjoint(languages[one])
+            one for one in config.corpora if one in known and set(spoken[target]).isdisjoint(spoken[one])
         )
         for target in config.corpora
         if target in known
     }
-    return _from_many(config, name, each, changes)
+    return from_many(config, name, each, **changes)
 
 
-def _from_many(
-    config: Config, name: str, sources: dict[str, tuple[str, ...]], changes: dict[str, Any]
+def languages(config: Config) -> dict[str, list[str]]:
+    """Return the languages of each corpus, sorted."""
+    return {name: sorted(set(facts(name, config.data_dir).language.tolist())) for name in config.corpora}
+
+
+def from_many(
+    config: Config, name: str, sources: Mapping[str, tuple[str, ...]], **changes: Any
 ) -> list[Setting]:
+    """Return (c) to each corpus from the corpora that `sources` names for it; none if it names none."""
+    plan = changes.pop("plan", whole_corpora)
     return [
-        setting(config, name, task, train, (target,), whole_corpora, **changes)
+        setting(config, name, task, train, (target,), plan, **changes)
         for task, (target, train) in itertools.product(config.tasks, sources.items())
         if train
     ]
@@ -573,21 +591,3 @@ def tuning(config: Config) -> list[Setting]:
         own = dataclasses.replace(config, model=model)
         found += monolingual(own, f"tuning_k{kernel}_p{pool}", plan=development, tuned=True)
     return found
-
-
-def related(config: Config) -> list[Setting]:
-    """Return the settings of related systems: language identification, and equalized histograms."""
-    every, task = config.corpora, CorpusIdentity(config.corpora)
-    shared = tuple(occurring(config, own, every) for own in config.tasks)  # models are combined by class
-    config = dataclasses.replace(config, tasks=shared)
-    # Each corpus standardized by itself would be harder to tell apart.
-    apart: dict[str, Any] = {"standardize": "train", "together": True}
-    equalized: dict[str, Any] = {"standardize": "train", "equalize": True}
-    return [
-        *monolingual(config),
-        *multilingual(config),
-        *crosslingual(config),
-        *multilingual(config, "multilingual_equalized", **equalized),
-        *crosslingual(config, "crosslingual_equalized", **equalized),
-        setting(config, "language", task, every, every, cross_validation, **apart),
-    ]

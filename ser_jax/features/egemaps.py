@@ -14,7 +14,8 @@ import numpy as np
 from ser_jax.features import RATE, Frontend, FrontendError
 from ser_jax.shapes import Float32, Shaped
 
-DIMS = {"functionals": 88, "descriptors": 25}
+PROSODY = ("F0semitoneFrom27.5Hz_sma3nz", "Loudness_sma3", "HNRdBACF_sma3nz")  # columns of openSMILE
+DIMS = {"functionals": 88, "descriptors": 25, "prosody": len(PROSODY)}
 SHORTEST = 1600  # samples; openSMILE returns NaN for shorter signals, which are padded with silence
 DESCRIPTORS_PER_SECOND = 100
 
@@ -23,10 +24,12 @@ DESCRIPTORS_PER_SECOND = 100
 class EGeMAPS(Frontend):
     """The 88 functionals of an utterance, as one frame, or its 25 low-level descriptors every 10 ms.
 
+    Prosody alone is three of these: pitch, loudness and the harmonics-to-noise ratio.
+
     Needs the extra `opensmile`, whose licence is non-commercial.
 
     Attributes:
-      level: "functionals" or "descriptors".
+      level: "functionals", "descriptors" or "prosody".
     """
 
     name: ClassVar[str] = "egemaps"
@@ -35,7 +38,7 @@ class EGeMAPS(Frontend):
 
     def __post_init__(self) -> None:
         if self.level not in DIMS:
-            raise FrontendError(f"level {self.level!r} of egemaps, expected functionals or descriptors")
+            raise FrontendError(f"level {self.level!r} of egemaps, expected {', '.join(DIMS)}")
 
     @property
     def rate(self) -> float:  # type: ignore[override]  # follows from a field
@@ -54,7 +57,8 @@ class EGeMAPS(Frontend):
         """
         signal = np.zeros(max(len(samples), SHORTEST), np.float32)
         signal[: len(samples)] = samples
-        found = _smile(self.level)(signal, RATE).to_numpy(np.float32)
+        table = _smile(self.level)(signal, RATE)
+        found = (table[[*PROSODY]] if self.level == "prosody" else table).to_numpy(np.float32)
         return np.nan_to_num(found, posinf=0.0, neginf=0.0)
 
 

@@ -1,0 +1,46 @@
+"""Train on every combination of three and of seven corpora, and test each other corpus (refs. 1 and 3).
+
+    python -m experiments.combinations --corpora ravdess emodb savee nemo --adapted corpus speaker
+    python -m experiments.combinations --features egemaps --model probe --seeds 1
+
+Schuller et al. (2010) and Eyben et al. (2010) train on several corpora and test another. The runs of a row
+are its combinations, so ± and intervals are over combinations as well. Rows named _corpus and _speaker
+standardize each corpus or speaker by their own statistics. Standardizing speakers and then corpora, as the
+former also do, is the same as speakers alone: mean and deviation of each corpus are then 0 and 1 already.
+"""
+
+import itertools
+
+import numpy as np
+
+from ser_jax.engine import RunSpec
+from ser_jax.experiment import start
+from ser_jax.experiment.config import Config
+from ser_jax.experiment.settings import Pool, Setting, from_many, run_spec
+
+SIZES = (3, 7)
+
+
+def combined(pool: Pool, own: Setting) -> list[RunSpec]:
+    """Plan a run per combination of as many corpora as `draw` says, and seed."""
+    each = itertools.combinations(map(pool.rows, own.train), int(own.draw))
+    train = [np.concatenate(rows) for rows in each for _ in range(own.seeds)]
+    test = pool.rows(own.test[0])
+    return [run_spec(pool, own, fold=0, seed=i, train=rows, test=test) for i, rows in enumerate(train)]
+
+
+def combinations(config: Config) -> list[Setting]:
+    """Return the settings, and a copy of them for each mode of `--adapted`."""
+    others = {one: tuple(other for other in config.corpora if other != one) for one in config.corpora}
+    found = []
+    for size in (size for size in SIZES if size < len(others)):
+        plan = {"plan": combined, "draw": str(size)}
+        name = f"{size}_corpora"
+        found += from_many(config, name, others, **plan)
+        for mode in config.protocol.adapted:
+            found += from_many(config, f"{name}_{mode}", others, standardize=mode, beside=name, **plan)
+    return found
+
+
+if __name__ == "__main__":
+    start("combinations", __doc__, "experiments.combinations:combinations", fewest=4)
