@@ -29,7 +29,7 @@ def study_2017(
       corpora, data_dir: names of prepared corpora, and where they are.
       out: folder of the systems' folders.
       systems: features, the first seconds of log-mels, several tasks at once, or the kind of dialogue.
-      seeds, epochs: runs per fold, and epochs of each.
+      seeds, epochs: runs per fold, and their epochs.
     """
     from ser_jax.experiment.command import complete
     from ser_jax.experiment.config import Config, ProtocolConfig

@@ -487,11 +487,12 @@ def _score(rows: Sequence[Row]) -> str:
 
 def caption(results: Results, rows: Sequence[Row]) -> str:
     """Return how the scores of some cells were computed."""
-    seeds = results.document["config"]["protocol"]["seeds"]
-    spread = f"; mean ± sample standard deviation over {seeds} seeds" if seeds > 1 else "; one seed"
+    seeds, most = results.document["config"]["protocol"]["seeds"], max((row.runs for row in rows), default=1)
+    runs = f"{seeds} seeds" if most <= seeds else "runs"  # runs may differ in more than the seed
+    spread = f"; mean ± sample standard deviation over {runs}" if max(seeds, most) > 1 else "; one seed"
     same = [_same(row) for row in rows if row.runs > 1]
     if same and all(same):
-        spread = f"; the same for all {seeds} seeds"
+        spread = f"; the same for all {runs}"
     unmarked = "with neither ± nor a range, except means," if results.many else "without ±"
     tuned = any(results.description(row).get("tuned") for row in rows)
     levels = Counter(task for task, _ in {(row.task, row.chance) for row in rows if not row.missing})
