@@ -3,8 +3,8 @@
     python -m experiments.study_2017    # IEMOCAP; others: --corpora NAME NAME
 
 Neumann and Vu (2017) recognise four emotions within IEMOCAP by the same network. Corpora must be prepared
-with each front end. `prosody` is pitch, loudness and harmonicity; `views` learns classes of arousal and
-valence beside the emotions; `improvised` and `scripted` train on and test these turns alone.
+with each front end. `prosody` is pitch, loudness and harmonicity; `views` learns arousal and valence as
+well; `improvised` and `scripted` train on and test these turns alone.
 """
 
 from dataclasses import replace
@@ -13,23 +13,23 @@ from typing import Literal, get_args
 
 from ser_jax.experiment import start_function
 
-Acted = Literal["logmel", "mfcc", "egemaps", "prosody", "1s", "2s", "3s", "5s", "views"]
-System = Acted | Literal["improvised", "scripted"]
+System = Literal["logmel", "mfcc", "egemaps", "prosody", "1s", "2s", "3s", "5s", "views"]
+Dialogue = Literal["improvised", "scripted"]
 SECONDS = {"1s": 1.0, "2s": 2.0, "3s": 3.0, "5s": 5.0}
 
 
 def study_2017(
     corpora: tuple[str, ...] = ("iemocap",), data_dir: Path | None = None,
-    out: Path = Path("results/study_2017"), systems: tuple[System, ...] = get_args(Acted), seeds: int = 5,
-    epochs: int = 50,
+    out: Path = Path("results/study_2017"), seeds: int = 5, epochs: int = 50,
+    systems: tuple[System | Dialogue, ...] = get_args(System),
 ) -> None:  # fmt: skip
     """Train and test every system within each corpus, and print the table.
 
     Args:
       corpora, data_dir: names of prepared corpora, and where they are.
       out: folder of the systems' folders.
-      systems: features, the first seconds of log-mels, several tasks at once, or the kind of dialogue.
       seeds, epochs: runs per fold, and their epochs.
+      systems: features, the first seconds of log-mels, several tasks at once, or the kind of dialogue.
     """
     from ser_jax.experiment.command import complete
     from ser_jax.experiment.config import Config, ProtocolConfig
@@ -42,17 +42,15 @@ def study_2017(
 
     emotion = TASKS["emotion"]
     config = Config(corpora=corpora, data_dir=data_dir, tasks=(emotion,), train=TrainConfig(epochs=epochs))
-    descriptors = {"egemaps": EGeMAPS(level="descriptors"), "prosody": EGeMAPS(level="prosody")}
+    descriptors, prosody = (EGeMAPS(level=level) for level in ("descriptors", "prosody"))
+    front_ends = {"mfcc": MFCC(), "egemaps": descriptors, "prosody": prosody}
     views = Joint((emotion, TASKS["arousal"], TASKS["valence"]))
     for name in systems:
-        kind = name if name in ("improvised", "scripted") else None
-        own = replace(
-            config,
-            out=out / name,
-            features=MFCC() if name == "mfcc" else descriptors.get(name, LogMel()),
-            tasks=(views if name == "views" else emotion,),
-            protocol=ProtocolConfig(seeds=seeds, seconds=SECONDS.get(name), dialogue=kind),
-        )
+        tasks = (views if name == "views" else emotion,)
+        part = name if name in get_args(Dialogue) else None
+        protocol = ProtocolConfig(seeds=seeds, seconds=SECONDS.get(name), dialogue=part)
+        features, folder = front_ends.get(name, LogMel()), out / name
+        own = replace(config, features=features, tasks=tasks, protocol=protocol, out=folder)
         complete(own, monolingual(own), name)
     print(means([out / name for name in systems]))
 

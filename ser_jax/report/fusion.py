@@ -81,5 +81,6 @@ def fuse(dev: Sequence[Predictions], test: Sequence[Predictions]) -> Float[np.nd
             who = f"development speakers of fold {fold + 1} of {'+'.join(dev[0].test)}"
             raise ResultsError(f"the {who} lack a class of {dev[0].task}, expected all classes")
         fitted = LogisticRegression(max_iter=1000).fit(x[run, rows], labels)
-        found[run, tested] = fitted.predict_log_proba(y[run, tested])
-    return found
+        margin = fitted.decision_function(y[run, tested])  # of class 1 alone if there are two
+        found[run, tested] = margin if classes > 2 else np.stack([np.zeros_like(margin), margin], axis=1)
+    return log_softmax(found, axis=2)
