@@ -395,22 +395,39 @@ def test_verification_finds_what_was_changed_lost_or_is_of_other_utterances(out)
         report.rewrite(out)
 
 
-def test_models_are_combined_of_the_seeds_that_all_have():
-    fewer = predicted(1 - HIGH).only(seeds=np.array([False, True]))
-    assert [part.seed.tolist() for part in stored.same_seeds([predicted(), fewer])] == [[1], [1]]
+def test_models_are_combined_of_the_seeds_that_all_have(tmp_path):
+    """And a cell that lacks one of its models is noted as missing."""
+    own = dataclasses.replace(config(), out=claimed(tmp_path))
+    other = dataclasses.replace(predicted(1 - HIGH).only(seeds=np.array([False, True])), setting="other")
+    for one in (predicted(), other):
+        stored.write_predictions(tmp_path, one)
+    seen = []
+
+    def outputs(found):
+        seen.extend(one.seed.tolist() for one in found)
+        return found[0].outputs
+
+    names = [predicted().slug, other.slug]
+    stored.combine(own, "both", ("en",), "de", TASKS["arousal"], names, outputs)
+    assert seen == [[1], [1]]
+    both = stored.read_predictions(tmp_path / "predictions" / "both-en-de-arousal.npz")
+    np.testing.assert_array_equal(both.outputs, predicted().outputs[1:])
+    stored.combine(own, "all", ("en",), "de", TASKS["arousal"], [*names, "lost"], outputs)
+    [missing] = stored.read_document(tmp_path)["missing"]
+    assert (missing["setting"], missing["reason"]) == ("all", "there is no lost")
 
 
-def test_an_utterance_is_given_to_the_model_of_the_corpus_it_is_taken_for():
-    """Three corpora; the language of utterance i is taken for i mod 3."""
+def test_an_utterance_is_given_to_the_model_that_a_classifier_chooses():
+    """Utterance i is given to model i mod 3; another corpus has the same names of utterances."""
     outputs = np.random.default_rng(0).normal(size=(3, 2, 8, 4)).astype(np.float32)
     base = predicted()
     facts = {key: getattr(base, key) for key in (*stored.BY_UTTERANCE, "seed")}
     facts |= {"train": ("a",), "test": ("b",)}
     models = [stored.make_predictions(TASKS["emotion"], name="m", outputs=own, **facts) for own in outputs]
-    names = ("utterance", "speaker", "session", "cluster", "sex", "fold")
-    both = {key: np.concatenate([facts[key], facts[key][::-1]]) for key in names}
+    both = {key: np.tile(facts[key][::-1], 2) for key in ("utterance", "session", "cluster", "sex", "fold")}
+    both["speaker"] = np.concatenate([np.char.add(name, base.speaker[::-1]) for name in ("a ", "b ")])
     taken = np.concatenate([np.zeros(8, int), np.arange(8)[::-1] % 3])
     both |= {"labels": np.repeat([0, 1], 8), "predictions": np.stack([taken, taken])}
-    language = dataclasses.replace(base, **both, outputs=np.zeros((2, 16, 3)))
-    found = stored.identified(1, [*models, language])
+    chosen = dataclasses.replace(base, **both, outputs=np.zeros((2, 16, 3)))
+    found = stored.identified([*models, chosen])
     np.testing.assert_array_equal(found, outputs[np.arange(8) % 3, :, np.arange(8)].transpose(1, 0, 2))

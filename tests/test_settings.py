@@ -22,7 +22,6 @@ from ser_jax.experiment.settings import (
     learning_curve,
     monolingual,
     multilingual,
-    related,
     setting,
     table2,
     tuning,
@@ -407,19 +406,6 @@ def test_adapted_rows_stand_beside_the_strict_ones_of_the_same_task():
             for mode in ("", "corpus", "speaker")
             for task in ("", "_arousal+valence")
         ]
-
-
-def test_language_identification_is_one_cell():
-    everyone = three()
-    chosen = related(config(*everyone))
-    specs, _ = planned(chosen[-1:], everyone)
-    [(one, own)] = specs.items()
-    assert one.cells == [(("one", "two", "three"), one.task)]
-    assert one.model.outputs == 3
-    np.testing.assert_array_equal(own[0].labels, pool(everyone).corpus)
-    assert [other.name for other in chosen if other.equalized] == ["multilingual_equalized"] * 2 + [
-        "crosslingual_equalized"
-    ] * 6
 
 
 def test_settings_that_share_a_stack_train_and_start_alike():

@@ -126,12 +126,12 @@ def plainly_quantiles(sounding, levels):
     return np.quantile(sounding.astype(np.float64), levels, axis=0).T
 
 
-def plainly_mapped(sounding, source, reference):
-    """np.interp band by band, with slope one where it would clamp."""
+def plainly_mapped(sounding, source, reference, move=0.0):
+    """np.interp band by band, with slope one where it would clamp; for values that differ by `move`."""
     columns = []
     for x, start, end in zip(sounding.T.astype(np.float64), source, reference, strict=True):
         inside = np.clip(x, start[0], start[-1])
-        columns.append(np.interp(x, start, end) + x - inside)
+        columns.append(np.interp(inside + move, start, end) + x - inside)
     return np.stack(columns, axis=1)
 
 
@@ -176,13 +176,14 @@ def test_equalised_features_are_those_of_the_definition(training):
     for corpus in range(3):
         for fold in range(5):
             own = (corpus == CORPUS) & (fold == FOLD)
-            other = (corpus == CORPUS) & (fold != FOLD)
-            pooled = trains & (fold != FOLD) if corpus in training else trains
-            curves = [plainly_quantiles(valid(MIXED, LENGTHS, rows), LEVELS) for rows in (other, pooled)]
-            expected = plainly_mapped(valid(MIXED, LENGTHS, own), *curves)
-            difference = np.abs(valid(found, LENGTHS, own) - expected)
-            assert difference.max() < 20 * CELL
-            assert difference.mean() < CELL
+            source = (corpus == CORPUS) & (trains | (fold != FOLD))
+            curves = [plainly_quantiles(valid(MIXED, LENGTHS, rows), LEVELS) for rows in (source, trains)]
+            x, y = (valid(features, LENGTHS, own) for features in (MIXED, found))
+            assert np.abs(y - plainly_mapped(x, *curves)).mean() < CELL
+            # Values of one cell are not told apart, so each lies between those of its neighbours.
+            lowest, highest = (plainly_mapped(x, *curves, move=move) for move in (-CELL, CELL))
+            assert (y > lowest - CELL).all()
+            assert (y < highest + CELL).all()
 
 
 def test_where_one_corpus_trains_it_stays_as_it_is():
@@ -192,15 +193,14 @@ def test_where_one_corpus_trains_it_stays_as_it_is():
         assert np.abs(valid(found - MIXED, LENGTHS, corpus == CORPUS)).mean() > 10
 
 
-@pytest.mark.parametrize("training", [{0}, {2}, {0, 1}, {0, 1, 2}])
+@pytest.mark.parametrize("training", [{0}, {2}, {0, 1}])
 @pytest.mark.parametrize("fold", [0, 3])
-def test_an_utterances_own_fold_never_matters(training, fold):
-    """All others of its fold change, in all corpora tested with it; its own values go where they went."""
-    probes = [np.flatnonzero((corpus == CORPUS) & (fold == FOLD))[0] for corpus in range(3)]
+def test_a_tested_utterances_own_fold_never_matters(training, fold):
+    """All others of its fold change; its own values go where they went."""
     before = equalize(training, MIXED, LENGTHS, WHO)
-    for corpus, probe in enumerate(probes):
-        tested = training if corpus in training else {corpus}
-        changed = (fold == FOLD) & np.isin(CORPUS, list(tested))
+    for corpus in {0, 1, 2} - training:
+        changed = (fold == FOLD) & (corpus == CORPUS)
+        probe = np.flatnonzero(changed)[0]
         changed[probe] = False
         poisoned = silenced(np.where(changed[:, None, None], MIXED * 1.5 - 40, MIXED), LENGTHS)
         after = equalize(training, poisoned, LENGTHS, WHO)

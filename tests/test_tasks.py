@@ -14,8 +14,8 @@ from ser_jax.objectives import ccc_loss, cross_entropy
 from ser_jax.tasks import (
     Binary,
     Categorical,
-    CorpusIdentity,
     Joint,
+    Language,
     Regression,
     TaskError,
     average,
@@ -150,11 +150,11 @@ def test_an_utterance_trains_the_tasks_that_it_has_a_label_of(corpus):
     np.testing.assert_array_equal(alone[:, :6], gradient[:, :6])
 
 
-def test_the_identity_of_a_corpus_is_its_place_in_the_list(corpus):
-    names = CorpusIdentity((corpus.name, "other"))
-    assert names.labels(corpus).tolist() == [0] * len(corpus)
-    assert CorpusIdentity(("another", "other")).labels(corpus).tolist() == [-1] * len(corpus)
-    assert (names.name, names.chance) == ("language", 0.5)
+def test_languages_are_numbered_as_in_the_list(corpus):
+    spoken = dataclasses.replace(corpus, language=np.resize(["de", "pl", "xx"], len(corpus)))
+    languages = Language(("pl", "de"))
+    assert languages.labels(spoken).tolist() == np.resize([1, 0, -1], len(corpus)).tolist()
+    assert (languages.name, languages.outputs, languages.chance) == ("language", 2, 0.5)
 
 
 def test_classes_are_scored_where_there_is_a_label():
