@@ -36,7 +36,8 @@ NOTE = (
     "rated and on which the others agree. The network is trained on the consensus of all raters, for other "
     "speakers than it is tested on. UAR in %, CCC from -1 to 1; means over runs, with 95 % intervals for "
     "other speakers (the network's also for other seeds) but the same raters. p: test of the difference, "
-    "with Holm's correction over the raters. mean: over the raters. all: the network and the consensus of all."
+    "with Holm's correction over the raters. mean: over the raters. all: the network against the consensus "
+    "of all."
 )
 
 
@@ -89,7 +90,7 @@ def consensus(corpus: Facts, rated: list[dict[str, Mapping[str, Any]]], raters: 
 
     Args:
       rated: [N] the annotations of each rater, see `data.catalog.ratings`.
-      raters: names of one or more raters.
+      raters: their names.
     """
     numbers: dict[str, Any] = {name: np.full(len(corpus), np.nan) for name in DIMENSIONS}
     emotions = []
@@ -135,7 +136,8 @@ def compare(cell: Predictions, corpus: Facts, task: Task) -> list[list[str]]:
             if len(np.unique((reference := one.reference[rows][column])[labelled(reference)])) >= least
         }
         if each:
-            name = f"{corpus.name} {dimension or task.name} ({cell.metric})"
+            others = "" if cell.setting == "monolingual" else f"{cell.setting}, "  # trained on several tasks
+            name = f"{others}{corpus.name} {dimension or task.name} ({cell.metric})"
             found = _lines(cell, cell.labels[column], cell.predictions[column], each)
             lines += [[name, *line] for line in found]
     return lines
