@@ -20,7 +20,7 @@ from ser_jax.data.corpus import DIMENSIONS
 from ser_jax.data.labels import noun
 from ser_jax.experiment.config import Config
 from ser_jax.experiment.results import Predictions
-from ser_jax.experiment.settings import ExperimentError, Setting, monolingual, slug
+from ser_jax.experiment.settings import ExperimentError, Setting, slug, within
 from ser_jax.metrics import labelled
 from ser_jax.report import tables
 from ser_jax.report.tables import Results, Table
@@ -49,8 +49,8 @@ class Judgement(NamedTuple):
 
 
 def settings(config: Config) -> list[Setting]:
-    """Return (a); raise ExperimentError if a corpus has fewer than two raters for a task."""
-    own = monolingual(config)
+    """Return (a), also adapted; raise ExperimentError if a corpus has fewer than two raters of a task."""
+    own = within(config)
     for (name,), task in (cell for one in own for cell in one.cells):
         if len(raters := judgements(facts(name, config.data_dir), task)) < 2:
             raise ExperimentError(
@@ -110,7 +110,7 @@ def analyse(config: Config, *_: Any) -> str:
     """Write the table of raters and network as OUT/raters.md, and return it as Markdown."""
     results = Results(config.out)
     lines = [list(HEAD)]
-    for own in monolingual(config):
+    for own in within(config):
         for test, task in own.cells:
             cell = results.cells.get(slug(own.name, own.train, test, task.name))
             if cell is not None and len(cell.seed):
@@ -136,8 +136,8 @@ def compare(cell: Predictions, corpus: Facts, task: Task) -> list[list[str]]:
             if len(np.unique((reference := one.reference[rows][column])[labelled(reference)])) >= least
         }
         if each:
-            others = "" if cell.setting == "monolingual" else f"{cell.setting}, "  # trained on several tasks
-            name = f"{others}{corpus.name} {dimension or task.name} ({cell.metric})"
+            other = "" if cell.setting == "monolingual" else f"{cell.setting}, "
+            name = f"{other}{corpus.name} {dimension or task.name} ({cell.metric})"
             found = _lines(cell, cell.labels[column], cell.predictions[column], each)
             lines += [[name, *line] for line in found]
     return lines
