@@ -75,7 +75,7 @@ def plainly(facts, rater, others, ids, task):
 @pytest.mark.usefixtures("hastily", "undrawn")
 def test_the_table_of_the_synthetic_corpora_is_that_of_a_plain_implementation(tmp_path):
     place = shared() / "data"
-    where = ["--corpora", *PAIR, "--data-dir", place, "--out", tmp_path]
+    where = ["--corpora", *PAIR, "--data-dir", place, "--out", tmp_path, "--adapted", "speaker"]
     printed = ran(
         ["python", "-m", "experiments.listeners", *where, "--tasks", "arousal", "dimensions", *FEW]
     )[0]
@@ -121,6 +121,8 @@ def test_the_table_of_the_synthetic_corpora_is_that_of_a_plain_implementation(tm
                 [row] = [r for r in csv.DictReader(file) if (r["test"].split()[0], r["task"]) == (name, task)]
             if metric == "UAR":
                 assert number(found[tested, "all"][2]) == pytest.approx(float(row["pooled"]), abs=close)
+            adapted = found[f"monolingual_speaker, {tested}", "mean"]
+            assert adapted[1] == found[tested, "mean"][1]  # the raters are the same beside any network
     assert checked == 16
 
 
@@ -214,6 +216,17 @@ def test_the_consensus_of_all_is_the_label_of_the_corpus():
         away = np.abs(getattr(facts, dimension)) > 1e-9
         each = [rules.classes(one, dimension)[away] for one in (found, facts)]
         np.testing.assert_array_equal(*each)
+
+
+def test_raters_whose_others_know_one_class_are_left_out():
+    """Of three, one rates nothing high, and the two others rate different halves."""
+    own, ratings = noise_corpus(), []
+    for i, true in enumerate(own.arousal):
+        ratings.append({"low": {"arousal": 2.0}, f"half{i % 4 // 2}": {"arousal": 2.0 + 2 * true}})
+    own = with_facts(own, raters=[json.dumps(one) for one in ratings])
+    own = dataclasses.replace(own, arousal=2 + 2 * own.arousal, thresholds={"arousal": 3.0})
+    assert [*listeners.judgements(own, TASKS["arousal"])] == ["half0", "half1", "low"]
+    assert [*table(own, TASKS["arousal"])] == ["low", "mean", "all"]
 
 
 @pytest.mark.parametrize(("raters", "count"), [(0, "no"), (1, "no")])
