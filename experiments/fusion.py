@@ -15,14 +15,14 @@ from ser_jax.experiment import start_function
 
 def fusion(
     corpora: tuple[str, ...], data_dir: Path | None = None, out: Path = Path("results/fusion"),
-    seeds: int = 5,
+    seeds: int = 5, epochs: int = 20,
 ) -> None:  # fmt: skip
     """Train and test the detectors, and write and print the table.
 
     Args:
       corpora, data_dir: names of corpora prepared with each front end, see `experiments.features`.
       out: folder of the detectors' folders, and of the table.
-      seeds: runs per fold.
+      seeds, epochs: runs per fold, and the networks' epochs; probes have half as many more.
     """
     from ser_jax.experiment.command import complete
     from ser_jax.experiment.config import Config, ProtocolConfig
@@ -33,8 +33,8 @@ def fusion(
     from ser_jax.report.fusion import analyse
     from ser_jax.train import TrainConfig
 
-    encoder, training = whisper.Whisper(layers=(0, 1, 2), stride=8), TrainConfig(epochs=20)
-    convex = replace(training, epochs=30, optimizer="sgd", batch=256, weight_decay=3.0)
+    encoder, training = whisper.Whisper(layers=(0, 1, 2), stride=8), TrainConfig(epochs=epochs)
+    convex = replace(training, epochs=epochs * 3 // 2, optimizer="sgd", batch=256, weight_decay=3.0)
     base = Config(corpora=corpora, data_dir=data_dir, train=training, protocol=ProtocolConfig(seeds=seeds))
     probe = replace(base, model=Probe(), train=convex)
     detectors = {

@@ -47,7 +47,7 @@ def study_2017(
     views = Joint((emotion, TASKS["arousal"], TASKS["valence"]))
     for name in systems:
         tasks = (views if name == "views" else emotion,)
-        part = name if name in get_args(Dialogue) else None
+        part = next((one for one in get_args(Dialogue) if one == name), None)
         protocol = ProtocolConfig(seeds=seeds, seconds=SECONDS.get(name), dialogue=part)
         features, folder = front_ends.get(name, LogMel()), out / name
         own = replace(config, features=features, tasks=tasks, protocol=protocol, out=folder)

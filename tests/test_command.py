@@ -17,7 +17,8 @@ from reading import ran
 from ser_jax import data
 from ser_jax.experiment.command import parse
 from ser_jax.experiment.config import Config, ConfigError, describe
-from ser_jax.features import Waveform
+from ser_jax.features import LogMel, Waveform
+from ser_jax.features.egemaps import EGeMAPS
 from ser_jax.features.whisper import Whisper
 from ser_jax.model import Probe
 from ser_jax.tasks import TASKS, Binary, Joint, Regression
@@ -191,14 +192,6 @@ def test_another_experiment_shares_the_folder(speech, tmp_path):
 
 
 @pytest.mark.usefixtures("hastily", "undrawn")
-def test_related_systems_stand_beside_the_papers(speech, tmp_path):
-    printed, _ = ran(typed("related", speech, tmp_path, *FEW, "--model", "probe", "--tasks", "arousal"))
-    for name in ("identified", "voted", "multilingual_equalized", "crosslingual_equalized", "language"):
-        assert f"| {name} " in printed
-    assert "not computed" not in printed
-
-
-@pytest.mark.usefixtures("hastily", "undrawn")
 def test_two_hosts_write_what_one_does(speech, tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -261,14 +254,38 @@ def test_emotions_and_dimensions_have_rows_of_each_kind_of_statistics(
     assert any(out.glob(f"{script}_{'scatter' if script == 'dimensions' else 'confusions'}.png"))
 
 
+@pytest.fixture(scope="module")
+def front_ends(tmp_path_factory):
+    """A folder of the pair prepared with log-mels, eGeMAPS and the packaged encoder."""
+    folder = tmp_path_factory.mktemp("front_ends")
+    for features in (LogMel(), EGeMAPS(), Whisper(layers=(0, 1, 2), stride=8)):
+        for name, (database, tree) in zip(PAIR, TREES.items(), strict=True):
+            source = shared() / "speech" / tree
+            data.prepare(database, source, name=name, data_dir=folder, features=features, workers=1)
+    return folder
+
+
 @pytest.mark.usefixtures("hastily", "undrawn")
-def test_features_shows_the_means_of_each_system(tmp_path):
+def test_the_table_of_a_fusion_is_that_of_its_predictions(front_ends, tmp_path):
+    where = ["--corpora", *PAIR, "--data-dir", front_ends, "--out", tmp_path]
+    printed = ran(["python", "-m", "experiments.fusion", *where, "--seeds", "1", "--epochs", "2"])[0]
+    assert printed.strip() == (tmp_path / "fusion.md").read_text().strip()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if "]" in line]
+    names = ["cnn_logmel", "probe_egemaps", "probe_whisper", "attentive_whisper", "fusion"]
+    tested = [f"{name} {task}" for name in PAIR for task in ("arousal", "valence")]
+    assert [(row[0], row[1]) for row in rows[1:]] == [(one, name) for one in tested for name in names]
+    with (tmp_path / "cnn_logmel/cnn_logmel.csv").open() as file:
+        cells = [row for row in csv.DictReader(file) if row["setting"] == "monolingual"]
+    pooled = {f"{row['test']} {row['task']}": row["pooled"] for row in cells}
+    for one, name, score, *_ in rows[1:]:
+        if name == "cnn_logmel":
+            assert score.split()[0] == f"{float(pooled[one]):.1f}"
+
+
+@pytest.mark.usefixtures("hastily", "undrawn")
+def test_features_shows_the_means_of_each_system(front_ends, tmp_path):
     """Of statistics of the packaged encoder; the means in brackets are those of one corpus."""
-    whisper = Whisper(layers=(0, 1, 2), stride=8)
-    for name, (database, tree) in zip(PAIR, TREES.items(), strict=True):
-        source = shared() / "speech" / tree
-        data.prepare(database, source, name=name, data_dir=tmp_path, features=whisper, workers=1)
-    where = ["--corpora", *PAIR, "--data-dir", tmp_path, "--out", tmp_path / "out"]
+    where = ["--corpora", *PAIR, "--data-dir", front_ends, "--out", tmp_path / "out"]
     script = ["python", "-m", "experiments.features", *where, "--without", PAIR[1]]
     head, _, *lines = ran([*script, "--systems", "probe_whisper"])[0].strip().splitlines()
     assert [part.strip() for part in head.split("|")[2:-1]][1:3] == ["arousal", "valence"]

@@ -12,6 +12,7 @@ from ser_jax.metrics import (
     ccc,
     class_sizes,
     confusion,
+    eer,
     labelled,
     macro_f1,
     pearson,
@@ -55,6 +56,25 @@ def test_utterances_without_a_label_are_left_out(seed, classes):
         expected = metric(labels, predictions, classes)
         np.testing.assert_array_equal(metric(more[order], extra[:, order], classes), expected)
     np.testing.assert_array_equal(labelled(more), np.arange(25) < 20)
+
+
+@given(seed=SEEDS, separation=st.sampled_from([0, 1, 5]))
+def test_both_errors_are_equal_at_the_equal_error_rate(seed, separation):
+    """With many scores they are as good as equal at some threshold; the sign swaps rate and 1 - rate."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(400) % 2)
+    scores = rng.normal(size=(2, 400)) + separation * labels
+    found = eer(labels, scores)
+    for run, rate in zip(scores, found, strict=True):
+        thresholds = np.sort(run)
+        false = np.array([(run[labels == 0] >= t).mean() for t in thresholds])
+        missed = np.array([(run[labels == 1] < t).mean() for t in thresholds])
+        nearest = np.argmin(np.abs(false - missed))
+        assert abs(rate - (false + missed)[nearest] / 2) <= 1 / 200
+    np.testing.assert_allclose(eer(labels, -scores), 1 - found, atol=1e-12)
+    np.testing.assert_array_equal(eer(np.r_[labels, -1], np.hstack([scores, [[9], [9]]])), found)
+    with pytest.raises(ValueError, match="class"):
+        eer(np.zeros(3, int), np.zeros((1, 3)))
 
 
 @pytest.mark.parametrize("metric", OF_CLASSES)

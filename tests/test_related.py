@@ -1,5 +1,6 @@
 """The scripts of systems that the paper names: what each trains, and how models are combined."""
 
+import csv
 import dataclasses
 import itertools
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from corpora import noise_corpus
 from pair import changed, config, loaded, noise, planned, pool, with_facts
+from reading import ran
 
 from experiments import (
     combinations,
@@ -19,7 +21,7 @@ from experiments import (
 from ser_jax.data.corpus import CorpusError, first_seconds, of_dialogue
 from ser_jax.data.standardize import fit_scaler
 from ser_jax.errors import ResultsError
-from ser_jax.experiment.results import make_predictions
+from ser_jax.experiment.results import make_predictions, read_predictions
 from ser_jax.experiment.settings import multilingual
 from ser_jax.report.fusion import fuse
 from ser_jax.tasks import TASKS, Language
@@ -71,6 +73,52 @@ def test_speakers_then_corpora_is_the_same_as_speakers_alone():
         frames = x[np.arange(x.shape[1]) < corpus.frames[:, None]]
         np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-3)
         np.testing.assert_allclose(frames.std(axis=0), 1, atol=1e-3)
+
+
+@pytest.mark.usefixtures("hastily", "undrawn")
+@pytest.mark.parametrize(
+    ("script", "rows"),
+    [
+        ("combinations", "3_corpora"),
+        ("unite_or_vote", "other_corpora averaged majority crosslingual"),
+        ("prototypicality", "other_corpora prototypical atypical random"),
+        ("families", "same_family other_families"),
+        ("language_identification", "multilingual true_language by_language true_family by_family language"),
+        ("equalization", "crosslingual crosslingual_equalized other_corpora other_corpora_equalized"),
+    ],
+)
+def test_a_script_shows_a_row_of_each_of_its_settings(script, rows, monkeypatch, tmp_path):
+    """From its command line on; its folder can be verified."""
+    corpora = spoken(monkeypatch, "one", "two", "three", "four")
+    flags = ["--model", "probe", "--tasks", "arousal", "--seeds", "1", "--folds", "2", "--epochs", "1"]
+    words = ["python", "-m", f"experiments.{script}", "--corpora", *corpora, "--out", tmp_path, *flags]
+    printed, _ = ran(words)
+    assert "not computed" not in printed
+    with (tmp_path / f"{script}.csv").open() as file:
+        assert list(dict.fromkeys(row["setting"] for row in csv.DictReader(file))) == rows.split()
+    ran(["python", "-m", "experiments.verify", tmp_path])
+
+
+@pytest.mark.usefixtures("hastily", "undrawn")
+def test_the_study_of_2017_varies_signal_length_dialogue_and_targets(monkeypatch, tmp_path):
+    dialogues = ("improvised", "scripted")
+    corpus = with_facts(noise_corpus("one"), emotion=TASKS["emotion"].class_names)
+    corpus = with_facts(corpus, dialogue=np.repeat(dialogues, 4), id=np.arange(len(corpus)).astype(str))
+    loaded(monkeypatch, {"one": corpus})
+    monkeypatch.setattr("ser_jax.experiment.settings.facts", lambda *_: corpus)
+    systems = ["logmel", "1s", "views", *dialogues]
+    flags = ["--systems", *systems, "--seeds", "1", "--epochs", "1"]
+    words = ["python", "-m", "experiments.study_2017", "--corpora", "one", "--out", tmp_path, *flags]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in ran(words)[0].strip().splitlines()]
+    assert rows[0][:5] == ["system", "setting", "emotion", "arousal", "valence"]
+    assert [row[0] for row in rows[2:]] == systems
+    tested = {}
+    for name in ("logmel", *dialogues):
+        cell = read_predictions(tmp_path / name / "predictions" / "monolingual-one-one-emotion.npz")
+        tested[name] = cell.utterance.astype(int)
+    for number, name in enumerate(dialogues):
+        assert sorted(tested[name]) == [i for i in range(len(corpus)) if i % 8 // 4 == number]
+    assert sorted(tested["logmel"]) == [*range(len(corpus))]
 
 
 def predictions(outputs, task=AROUSAL[0], **facts):
