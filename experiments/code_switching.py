@@ -1,0 +1,54 @@
+"""Test speech that switches from one language to another, by models of one, of both and of neither (Sec. 7).
+
+    python -m experiments.code_switching --corpora ravdess emodb casia --protocol.trim 25
+
+The splices are synthetic: the first half of the frames of an utterance of A, then the second half of one of
+B, of the same class and other speakers. Models of A (`first`), of B (`second`), of both and of neither test
+those of their own test fold, in columns A+B, and whole utterances (`unspliced`).
+"""
+
+from itertools import permutations, product
+
+from ser_jax.experiment import results, settings, start
+from ser_jax.experiment.config import Config
+from ser_jax.experiment.settings import ExperimentError, Pool, Setting
+from ser_jax.experiment.splices import predict_splices
+
+NAME = "code_switching"
+SHOWN = ("first", "second", "both", "neither", "unspliced")
+Pair = tuple[str, str]
+
+
+def sources(config: Config) -> dict[Pair, dict[str, tuple[str, ...]]]:
+    """Return what trains the models of each pair of languages; ExperimentError without any."""
+    known = settings.languages(config).items()
+    spoken, found = {name: set(own) for name, own in known if "unknown" not in own}, {}
+    for one, two in permutations(spoken, 2):
+        if spoken[one].isdisjoint(spoken[two]):
+            third = tuple(n for n in spoken if spoken[n].isdisjoint(spoken[one] | spoken[two]))
+            both = tuple(n for n in spoken if n in (one, two))
+            found[one, two] = {"first": (one,), "second": (two,), "both": both, "neither": third}
+    if not found:
+        raise ExperimentError(f"corpora {' '.join(config.corpora)}, expected two of different languages")
+    return found
+
+
+def code_switching(config: Config) -> list[Setting]:
+    """Return cross-validation of each set of training corpora, tested on the folds of all."""
+    config = settings.shared_classes(config)
+    trained = {own for each in sources(config).values() for own in each.values() if own}
+    each, plan = product(config.tasks, sorted(trained)), settings.cross_validation
+    return [settings.setting(config, "unspliced", *one, config.corpora, plan) for one in each]
+
+
+def switch(config: Config, pool: Pool, *_: object) -> None:
+    """Store the predictions of the models for the splices of their test folds."""
+    for own, (pair, by) in product(code_switching(config), sources(config).items()):
+        for name in (name for name, train in by.items() if train == own.train):
+            if (config.out / "models" / own.slug).exists():  # else it is noted why not
+                results.write_predictions(config.out, predict_splices(config, pool, own, pair, name))
+
+
+if __name__ == "__main__":
+    module = f"experiments.{NAME}"
+    start(NAME, __doc__, f"{module}:{NAME}", f"{module}:switch", shown=SHOWN)
