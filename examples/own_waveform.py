@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from ser_jax.experiment.command import main
 from ser_jax.experiment.settings import monolingual
-from ser_jax.model import Output, valid_frames
+from ser_jax.model import GLOROT, Output, valid_frames
 
 SHORT, POOL, LONG = 40, 4, 8  # 5 ms every 2.5 ms, maxima of 10 ms; then 480 ms every 80 ms
 FLAGS = "--tasks dimensions --protocol.dev none --features waveform --model own_waveform:EndToEnd"
@@ -47,13 +47,13 @@ class EndToEndNetwork(nn.Module):
     @nn.compact
     def __call__(self, x, training):
         """Map a standardized waveform [B, T, 1] to outputs [B, K] and a weight of 1 [B, 1]."""
-        width, samples = self.config.width, jnp.maximum(valid_frames(x), 1)[:, None, None]
-        x = nn.max_pool(nn.relu(nn.Dense(width)(windows(x, SHORT, 2))), (POOL,), (POOL,))
+        c, samples = self.config, jnp.maximum(valid_frames(x), 1)[:, None, None]
+        x = nn.max_pool(nn.relu(nn.Dense(c.width)(windows(x, SHORT, 2))), (POOL,), (POOL,))
         x *= jnp.arange(x.shape[1])[None, :, None] * SHORT * POOL < samples
-        x = nn.RNN(nn.OptimizedLSTMCell(width))(nn.relu(nn.Dense(width)(windows(x, LONG, 6))))
-        valid = jnp.arange(x.shape[1])[None, :, None] * SHORT * POOL * LONG < samples
-        embedding = nn.Dropout(0.5, deterministic=not training)(x.mean(axis=1, where=valid))
-        return Output(nn.Dense(self.config.outputs)(embedding), jnp.ones((len(x), 1)), embedding)
+        cell = nn.OptimizedLSTMCell(c.width, recurrent_kernel_init=GLOROT)  # no QR, which may hang
+        x = nn.RNN(cell)(nn.relu(nn.Dense(c.width)(windows(x, LONG, 6))))
+        x = x.mean(axis=1, where=jnp.arange(x.shape[1])[None, :, None] * SHORT * POOL * LONG < samples)
+        return Output(nn.Dense(c.outputs)(nn.Dropout(0.5)(x, not training)), jnp.ones((len(x), 1)), x)
 
 
 if __name__ == "__main__":
