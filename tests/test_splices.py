@@ -11,6 +11,7 @@ from pair import PAIR, config, noise, pool, shared
 from reading import ran
 
 from experiments import code_switching
+from ser_jax import data
 from ser_jax.errors import UserError
 from ser_jax.experiment import settings
 from ser_jax.experiment.results import read_predictions
@@ -92,7 +93,24 @@ def test_models_of_one_both_and_neither_language_are_trained(monkeypatch):
 @pytest.mark.usefixtures("hastily", "undrawn")
 def test_splices_stand_beside_the_utterances_they_are_of(tmp_path):
     where = ["--corpora", *PAIR, "--data-dir", shared() / "data", "--out", tmp_path]
-    quick = ["--seeds", "2", "--folds", "2", "--epochs", "1", "--model", "probe", "--tasks", "arousal"]
+    facts = [data.facts(name, shared() / "data") for name in PAIR]
+    speakers = np.concatenate([np.char.add(f"{one.name} ", one.session) for one in facts])
+    names = np.concatenate([one.id for one in facts])
+    folds = {who: i % (2 + who.startswith(PAIR[0])) for i, who in enumerate(np.unique(speakers).tolist())}
+    lines = [f"{name},{folds[who]}" for name, who in zip(names.tolist(), speakers.tolist(), strict=True)]
+    (tmp_path / "folds.csv").write_text("\n".join(["id,fold", *lines]))
+    quick = [
+        "--protocol.fold-file",
+        tmp_path / "folds.csv",
+        "--seeds",
+        "2",
+        "--epochs",
+        "1",
+        "--model",
+        "probe",
+        "--tasks",
+        "arousal",
+    ]
     printed, _ = ran(["python", "-m", "experiments.code_switching", *where, *quick])
     assert not json.loads((tmp_path / "config.json").read_text())["missing"]
     cells = {path.stem: read_predictions(path) for path in (tmp_path / "predictions").iterdir()}

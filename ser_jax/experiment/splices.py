@@ -7,7 +7,7 @@ from ser_jax import model
 from ser_jax.data.folds import connected_speakers
 from ser_jax.experiment.config import Config
 from ser_jax.experiment.results import Predictions, make_predictions, read_params
-from ser_jax.experiment.settings import Pool, Setting
+from ser_jax.experiment.settings import ExperimentError, Pool, Setting
 from ser_jax.shapes import Float, Int
 from ser_jax.train import inputs
 
@@ -59,17 +59,24 @@ def predict_splices(
     Args:
       setting: tests both corpora, by classes.
       name: of the predictions.
-    Raises: ResultsError if the models are not stored.
+    Raises: ResultsError if the models are not stored, ExperimentError if no fold tests a class of both.
     """
     specs, labels = setting.plan(pool, setting), pool.labels(setting.task)
     params, data = read_params(config.out, setting, len(specs)), pool.data(setting.standardize, None)
     tested = {spec.fold: spec.test for spec in specs}
     own = {
-        fold: same_class(labels, *(np.intersect1d(rows, pool.rows(corpus)) for corpus in pair))
-        for fold, rows in tested.items()
-    }
+        fold: rows
+        for fold, test in tested.items()
+        if (rows := same_class(labels, *(np.intersect1d(test, pool.rows(corpus)) for corpus in pair))).size
+    }  # of corpora of unequal numbers of folds, the last have no splices
+    if not own:
+        raise ExperimentError(
+            f"{' and '.join(pair)} have no class of {setting.task.name} in a test fold, expected one"
+        )
     outputs: dict[int, list[np.ndarray]] = {spec.seed: [] for spec in specs}
     for i, spec in enumerate(specs):
+        if spec.fold not in own:
+            continue
         run, each = spec.run(), []
         for rows in own[spec.fold]:
             each += [np.asarray(inputs(data, run, rows)), pool.frames[rows]]
