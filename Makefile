@@ -12,6 +12,7 @@ DEMO := results/demo
 MODEL := results/model
 MEASURED := docs/measured
 EIGHT := ravdess emodb savee nemo korean casia urdu emotale_da
+FEW := --protocol.most 300 --train.class-weights corpora
 MEAN := --features whisper --features.layers 1 2 --features.stride 375 --features.relative --features.trim 25
 JUDGE := --features whisper --model probe --protocol.most 300 --protocol.standardize corpus --train.optimizer adamw \
     --train.weight-decay 0.01 --epochs 30 --seeds 1
@@ -71,8 +72,18 @@ docs: $(VENV)/tools
 figures: $(VENV)/installed
 	$(call measure,table2 --corpora ravdess emodb --adapted corpus speaker --baselines level duration \
 	    --out results/table2,table2)
-	$(foreach name,english_1308 learning_curve related, \
+	$(foreach name,english_1308 learning_curve, \
 	    $(call measure,$(name) --corpora ravdess emodb --out results/acted,$(name)))
+	$(foreach name,families unite_or_vote prototypicality, \
+	    $(call measure,$(name) --corpora $(EIGHT) $(FEW) --epochs 20 --seeds 3,$(name)))
+	$(call measure,language_identification --corpora $(EIGHT) $(FEW) --epochs 20 --seeds 3 --folds 4,language_identification)
+	$(call measure,equalization --corpora $(EIGHT) $(FEW) --epochs 20 --seeds 2,equalization)
+	$(call measure,combinations --corpora $(EIGHT) $(FEW) --features egemaps --model probe --adapted corpus speaker --epochs 30 \
+	    --seeds 1 --train.optimizer sgd --train.batch 256 --train.weight-decay 3,combinations)
+	$(foreach name,study_2017 fusion,$(call measure,$(name) --corpora ravdess emodb savee casia --seeds 3,$(name)))
+	$(call measure,listeners --adapted speaker --seeds 3 --features.layers 0 1 2 --features.stride 8,listeners)
+	$(call measure,code_switching --corpora ravdess emodb casia --protocol.trim 25 --protocol.dev none --folds 4 $(FEW) \
+	    --epochs 20 --seeds 3,code_switching)
 	$(call measure,attention_over_time --corpora ravdess emodb --tasks arousal --out results/attention,attention_over_time)
 	$(call measure,crosslingual --corpora $(EIGHT) --tasks arousal --adapted corpus --out results/eight,crosslingual)
 	$(call measure,crosslingual --corpora $(EIGHT) --tasks arousal --adapted corpus --protocol.trim 25 \

@@ -153,7 +153,7 @@ def means(folders: Sequence[Path], without: Sequence[str] = ()) -> str:
         for setting in results.settings:
             rows = results.rows([setting])
             each = ([row for row in rows if tables.task_name(row) == task] for task in tasks)
-            shown = [tables.mean(own, without) for own in each]
+            shown = [tables.mean(own, without) if own else "" for own in each]
             lines.append([results.out.name, setting, *shown, f"{minutes:.1f}"])
     return markdown_table(lines)
 
