@@ -91,6 +91,7 @@ figures: $(VENV)/installed
 	$(call measure,transfer --corpora $(EIGHT) $(MEAN) --model probe --protocol.most 300 --adapted corpus speaker \
 	    --train.optimizer adamw --train.weight-decay 0.01 --train.class-weights corpora --epochs 30 --seeds 1 \
 	    --out results/transfer,matrix)
+	$(call measure,transfer --corpora $(EIGHT) $(FEW) --epochs 30 --seeds 3 --out results/transfer_logmel,matrix_logmel)
 	$(call measure,adaptation --corpora $(EIGHT) --without urdu --seeds 1,adaptation)
 	$(call measure,features --corpora $(EIGHT) --without urdu,features)
 	$(call measure,emotions --seeds 2 --features.parts.0.weights $(SER_JAX_WHISPER) --features.parts.0.layers 3 4 \
