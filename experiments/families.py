@@ -2,14 +2,14 @@
 
     python -m experiments.families --corpora ravdess emodb savee emotale_da nemo casia
 
-Feraru et al. (2015) test eight languages of four families. A corpus is
-tested by models of other languages of its own family (`same_family`), if there are any, and of all other
-families (`other_families`). `experiments.transfer` compares families with one training corpus at a time.
+Feraru et al. (2015) test eight languages of four families. A corpus is tested by models of other languages
+of its own family (`same_family`), if there are any, and of all other families (`other_families`); corpora of
+unknown families are left out. `experiments.transfer` compares families with one training corpus at a time.
 """
 
 from ser_jax.experiment import start
 from ser_jax.experiment.config import Config
-from ser_jax.experiment.settings import Setting, from_many, languages
+from ser_jax.experiment.settings import ExperimentError, Setting, from_many, languages
 from ser_jax.report.transfer import family
 
 
@@ -25,10 +25,11 @@ def families(config: Config) -> list[Setting]:
             for test, own in other.items()
         }
 
-    return [
-        *from_many(config, "same_family", sources(True)),
-        *from_many(config, "other_families", sources(False)),
-    ]
+    same, other = (sources(of_same) for of_same in (True, False))
+    if not any((*same.values(), *other.values())):
+        found = f"corpora {' '.join(config.corpora)}"
+        raise ExperimentError(f"{found}, expected two of different languages of known families")
+    return [*from_many(config, "same_family", same), *from_many(config, "other_families", other)]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from ser_jax.experiment import start_function
 def fusion(
     corpora: tuple[str, ...], data_dir: Path | None = None, out: Path = Path("results/fusion"),
     seeds: int = 5, epochs: int = 20,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Train and test the detectors, and write and print the table.
 
     Args:
@@ -43,10 +43,12 @@ def fusion(
         "probe_whisper": replace(probe, features=Joined(parts=(encoder,), pooled=True)),
         "attentive_whisper": replace(base, features=encoder, model=AttentivePooling()),
     }
+    stopped: list[str] = []
     for name, config in detectors.items():
         held_out = monolingual(config, "development", plan=development, tuned=True)
-        complete(replace(config, out=out / name), [*monolingual(config), *held_out], name)
+        stopped += complete(replace(config, out=out / name), [*monolingual(config), *held_out], name)[1]
     print(analyse(replace(base, out=out), [out / name for name in detectors]))
+    return 1 if stopped else 0
 
 
 if __name__ == "__main__":

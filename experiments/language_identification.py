@@ -21,7 +21,7 @@ SHOWN = ("multilingual", "true_language", "by_language", "true_family", "by_fami
 
 def groups(config: Config) -> dict[str, dict[str, tuple[str, ...]]]:
     """Return the corpora of each "language", and of its "family", by language."""
-    spoken = {name: "+".join(own) for name, own in settings.languages(config).items()}
+    spoken = settings.one_language(config)
     found = {}
     for kind, of in {"language": "".join, "family": family}.items():
         found[kind] = {
@@ -32,7 +32,7 @@ def groups(config: Config) -> dict[str, dict[str, tuple[str, ...]]]:
 
 def language_identification(config: Config) -> list[settings.Setting]:
     """Return (b), the models of each language and family, and the identifier."""
-    config, of, every = settings.shared_classes(config), groups(config), config.corpora
+    config, of, every = settings.shared_classes(config, numbers=True), groups(config), config.corpora
     plan, trained = settings.cross_validation, {*of["language"].values(), *of["family"].values()}
     special = [("special", task, own) for task, own in product(config.tasks, sorted(trained))]
     made = [settings.setting(config, *one, every, plan) for one in special]
@@ -43,7 +43,7 @@ def language_identification(config: Config) -> list[settings.Setting]:
 
 def choose(config: Config, *_: object) -> None:
     """Store the predictions of the identified models, and of the right ones."""
-    config, every = settings.shared_classes(config), config.corpora
+    config, every = settings.shared_classes(config, numbers=True), config.corpora
     for task, test, (kind, of) in product(config.tasks, every, groups(config).items()):
         cells = {own: settings.slug("special", own, (test,), task.name) for own in of.values()}
         each = [cells[own] for own in of.values()] + [settings.slug("language", every, every, "language")]

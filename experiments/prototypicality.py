@@ -13,7 +13,7 @@ import numpy as np
 from ser_jax.engine import RunSpec
 from ser_jax.experiment import start
 from ser_jax.experiment.config import Config
-from ser_jax.experiment.settings import Pool, Setting, from_many, other_corpora, run_spec
+from ser_jax.experiment.settings import Pool, Setting, from_many, other_corpora, run_spec, shared_classes
 from ser_jax.metrics import labelled
 
 HALVES = ("prototypical", "atypical", "random")
@@ -36,20 +36,21 @@ def half(pool: Pool, own: Setting) -> list[RunSpec]:
     for seed in range(own.seeds):
         chosen: list[np.ndarray] = []
         for rows in map(pool.rows, own.train):
-            rows = pool.at_most(rows[labelled(labels[rows])], own.most)
+            if not len(rows := pool.at_most(rows[labelled(labels[rows])], own.most)):
+                continue
             far = distances(pool, rows, labels[rows]) * (-1 if own.draw == "atypical" else 1)
             order = np.random.default_rng(seed).permutation(len(rows)) if own.draw == "random" else far
             for label in np.unique(labels[rows]):
                 same = np.flatnonzero(labels[rows] == label)
                 chosen.append(rows[same[np.argsort(order[same])[: (len(same) + 1) // 2]]])
-        train = np.sort(np.concatenate(chosen))
+        train = np.sort(np.concatenate([test[:0], *chosen]))
         runs.append(run_spec(pool, own, fold=0, seed=seed, train=train, test=test))
     return runs
 
 
 def prototypicality(config: Config) -> list[Setting]:
     """Return (c) from all other corpora, and from each kind of half of them."""
-    whole = other_corpora(config)
+    whole = other_corpora(config := shared_classes(config))
     sources = {one.test[0]: one.train for one in whole}
     halves = [from_many(config, name, sources, plan=half, draw=name) for name in HALVES]
     return [*whole, *(one for each in halves for one in each)]

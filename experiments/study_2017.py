@@ -2,9 +2,9 @@
 
     python -m experiments.study_2017    # IEMOCAP; others: --corpora NAME NAME
 
-Neumann and Vu (2017) recognise four emotions within IEMOCAP by the same network. Corpora must be prepared
-with each front end. `prosody` is pitch, loudness and harmonicity; `views` learns arousal and valence as
-well; `improvised` and `scripted` train on and test these turns alone.
+Neumann and Vu (2017) recognise four emotions within IEMOCAP by the same network. `prosody` is pitch, loudness
+and harmonicity; `views` learns arousal and valence as well; `--systems improvised scripted` trains on and
+tests these turns alone. Corpora must be prepared with each front end.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ def study_2017(
     corpora: tuple[str, ...] = ("iemocap",), data_dir: Path | None = None,
     out: Path = Path("results/study_2017"), seeds: int = 5, epochs: int = 50,
     systems: tuple[System | Dialogue, ...] = get_args(System),
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Train and test every system within each corpus, and print the table.
 
     Args:
@@ -40,19 +40,20 @@ def study_2017(
     from ser_jax.tasks import TASKS, Joint
     from ser_jax.train import TrainConfig
 
-    emotion = TASKS["emotion"]
-    config = Config(corpora=corpora, data_dir=data_dir, tasks=(emotion,), train=TrainConfig(epochs=epochs))
+    config = Config(corpora=corpora, data_dir=data_dir, train=TrainConfig(epochs=epochs))
     descriptors, prosody = (EGeMAPS(level=level) for level in ("descriptors", "prosody"))
     front_ends = {"mfcc": MFCC(), "egemaps": descriptors, "prosody": prosody}
-    views = Joint((emotion, TASKS["arousal"], TASKS["valence"]))
+    emotion, views = TASKS["emotion"], Joint((TASKS["emotion"], TASKS["arousal"], TASKS["valence"]))
+    stopped: list[str] = []
     for name in systems:
         tasks = (views if name == "views" else emotion,)
         part = next((one for one in get_args(Dialogue) if one == name), None)
         protocol = ProtocolConfig(seeds=seeds, seconds=SECONDS.get(name), dialogue=part)
         features, folder = front_ends.get(name, LogMel()), out / name
         own = replace(config, features=features, tasks=tasks, protocol=protocol, out=folder)
-        complete(own, monolingual(own), name)
+        stopped += complete(own, monolingual(own), name)[1]
     print(means([out / name for name in systems]))
+    return 1 if stopped else 0
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ SHOWN = ("other_corpora", "averaged", "majority", "crosslingual")
 
 def unite_or_vote(config: Config) -> list[Setting]:
     """Return (c) from all other corpora, and from each."""
-    config = shared_classes(config)
+    config = shared_classes(config, numbers=True)
     return [*other_corpora(config), *crosslingual(config)]
 
 
 def vote(config: Config, *_: object) -> None:
     """Store the combined predictions of the models of one corpus each."""
-    config = shared_classes(config)
+    config = shared_classes(config, numbers=True)
     for task, test in itertools.product(config.tasks, config.corpora):
         others = tuple(one for one in config.corpora if one != test)
         cells = [slug("crosslingual", (one,), (test,), task.name) for one in others]

@@ -202,7 +202,7 @@ class Regression:
 
 @dataclasses.dataclass(frozen=True)
 class Language(_Classes):
-    """The language of an utterance, among those of `class_names`, as corpora spell them."""
+    """Predict the language of an utterance, among those of `class_names`, as corpora spell them."""
 
     class_names: tuple[str, ...]
     name: str = "language"

@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import itertools
+import json
+import re
 
 import numpy as np
 import pytest
@@ -57,6 +59,7 @@ def test_every_combination_of_corpora_trains_once_a_seed(monkeypatch):
     for setting, runs in specs.items():
         others = [name for name in corpora if name not in setting.test]
         wanted = [each for each in itertools.combinations(others, 3) for _ in range(2)]
+        assert setting.seeds == len(wanted)
         assert trained(runs, everyone) == wanted
         assert [spec.seed for spec in runs] == list(range(len(wanted)))
         assert all(spec.test.tolist() == everyone.rows(setting.test[0]).tolist() for spec in runs)
@@ -116,9 +119,58 @@ def test_the_study_of_2017_varies_signal_length_dialogue_and_targets(monkeypatch
     for name in ("logmel", *dialogues):
         cell = read_predictions(tmp_path / name / "predictions" / "monolingual-one-one-emotion.npz")
         tested[name] = cell.utterance.astype(int)
+    stored = {name: json.loads((tmp_path / name / "config.json").read_text())["config"] for name in systems}
+    assert [stored[name]["protocol"]["seconds"] for name in systems] == [None, 1.0, None, None, None]
+    assert len(stored["views"]["tasks"][0]["parts"]) == 3
     for number, name in enumerate(dialogues):
         assert sorted(tested[name]) == [i for i in range(len(corpus)) if i % 8 // 4 == number]
     assert sorted(tested["logmel"]) == [*range(len(corpus))]
+
+
+@pytest.mark.parametrize(
+    ("script", "languages", "flags", "said"),
+    [
+        ("families", "en en xx", [], "expected two of different languages of known families"),
+        ("language_identification", "en en en", [], "expected one of each corpus and two in all"),
+        ("language_identification", "en de+pl pl", [], "de and pl .two., .* expected one of each corpus"),
+        ("code_switching", "en de xx", ["--tasks", "dimensions"], "--tasks dimensions, expected classes"),
+        (
+            "code_switching",
+            "en de pl",
+            ["--features", "egemaps"],
+            "egemaps of one frame, expected",
+        ),
+        (
+            "unite_or_vote",
+            "en de pl",
+            ["--tasks", "arousal+valence"],
+            r"arousal\+valence, expected tasks",
+        ),
+        ("prototypicality", "en de pl", ["--tasks", "dimensions"], "--tasks dimensions, expected classes"),
+    ],
+)
+def test_what_a_script_cannot_do_is_said_before_training(
+    script, languages, flags, said, monkeypatch, tmp_path
+):
+    corpora = {
+        name: with_facts(noise_corpus(name), language=own.split("+"))
+        for name, own in zip(("one", "two", "three"), languages.split(), strict=True)
+    }
+    monkeypatch.setattr("ser_jax.experiment.settings.facts", lambda name, _: corpora[name])
+    words = ["python", "-m", f"experiments.{script}", "--corpora", *corpora, "--out", tmp_path, *flags]
+    assert re.search(said, ran(words, status=2)[1])
+
+
+@pytest.mark.usefixtures("hastily", "undrawn")
+def test_a_corpus_without_labels_leaves_the_cells_of_others(monkeypatch, tmp_path):
+    corpora = spoken(monkeypatch, "one", "two", "three")
+    corpora["three"] = dataclasses.replace(corpora["three"], arousal=np.full(len(corpora["three"]), np.nan))
+    flags = ["--model", "probe", "--tasks", "arousal", "--seeds", "1", "--folds", "2", "--epochs", "1"]
+    for script, row in (("prototypicality", "prototypical"), ("code_switching", "both")):
+        out = tmp_path / script
+        words = ["python", "-m", f"experiments.{script}", "--corpora", *corpora, "--out", out, *flags]
+        assert re.search(rf"\| {row} .*\d\d\.\d", ran(words)[0])
+        assert "three" in json.dumps(json.loads((out / "config.json").read_text())["missing"])
 
 
 def predictions(outputs, task=AROUSAL[0], **facts):
@@ -235,19 +287,22 @@ def test_the_identified_languages_model_is_used(monkeypatch):
     assert made[-1].task == Language(("en", "de", "pl"))
     draw, n = np.random.default_rng(1), 8
     models = {names: predictions(draw.normal(size=(2, n, 2)), test=("two",)) for names in special}
-    cells = {f"special-{'+'.join(names)}-two-arousal": one for names, one in models.items()}
+    cells = {
+        f"special-{'+'.join(names)}-{test}-arousal": dataclasses.replace(one, test=(test,))
+        for names, one in models.items() for test in corpora
+    }  # fmt: skip
     taken = draw.integers(3, size=(2, n))
-    speakers = np.char.add("two ", models["two",].speaker)
-    cells["language-one+two+three+four-one+two+three+four-language"] = predictions(
-        np.eye(3)[taken[:, ::-1]], made[-1].task, speaker=speakers[::-1],
-        utterance=models["two",].utterance[::-1], labels=np.arange(n) % 3,
-    )  # fmt: skip
+    every = [
+        (f"{test} {who}", one)
+        for test in corpora
+        for who, one in zip(models["two",].speaker, models["two",].utterance, strict=True)
+    ]
+    speakers, utterances = map(np.array, zip(*every[::-1], strict=True))
+    others = {"speaker": speakers, "utterance": utterances, "labels": np.arange(4 * n) % 3}
+    chosen = np.eye(3)[np.tile(taken, 4)[:, ::-1]]
+    language = predictions(chosen, made[-1].task, **others)
+    cells["language-one+two+three+four-one+two+three+four-language"] = language
     found = combined(monkeypatch, language_identification, cells)
-    with pytest.raises(KeyError):  # only cells of "two" are there
-        language_identification.choose(dataclasses.replace(own, corpora=("two", *own.corpora[:1])))
-    found.clear()
-    monkeypatch.setattr(language_identification, "product", lambda *parts: itertools.product(
-        parts[0], ["two"], parts[2]))  # fmt: skip
     language_identification.choose(own)
     english = {"language": ("one", "four"), "family": ("one", "two", "four")}
     german = {"language": ("two",), "family": ("one", "two", "four")}
@@ -270,8 +325,8 @@ def test_histograms_are_equalized_for_corpora_that_do_not_train(monkeypatch):
     assert len(specs) == len(made)
     _, missing = planned(multilingual(own, equalize=True), corpora)
     assert set(missing.values()) == {
-        "histograms of one, three, two, which it trains on and tests, would be equalized by speech of the "
-        "tested folds"
+        "equalized histograms of one, three, two, which it trains on and tests, expected to test other "
+        "corpora than it trains on"
     }
 
 
@@ -287,7 +342,7 @@ def test_the_fusion_learns_from_development_speakers_which_detector_is_right():
     first = each[0].fold == 0
     other = [dataclasses.replace(one, outputs=np.where(first[None, :, None], one.outputs, 9)) for one in each]
     np.testing.assert_array_equal(fuse(other, each)[:, first], found[:, first])
-    with pytest.raises(ResultsError, match="other utterances or seeds than"):
+    with pytest.raises(ResultsError, match="m-a-b-arousal of different utterances, expected the same"):
         fuse(each, [each[0], each[1].only(rows=first), each[2]])
     single = [one.only(rows=one.labels == 0) for one in each]
     with pytest.raises(ResultsError, match="development speakers of fold 1 of b lack a class of arousal"):

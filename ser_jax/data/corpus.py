@@ -130,7 +130,7 @@ def first_seconds(corpus: Corpus, seconds: float) -> Corpus:
 
     Raises: CorpusError if these are less than a frame.
     """
-    count = int(seconds * corpus.frontend["rate"])
+    count = int(round(seconds * corpus.frontend["rate"], 6))
     if not count:
         found = f"{seconds:g} s of corpus {corpus.name}, {corpus.frontend['name']} features"
         raise CorpusError(f"{found} every {1 / corpus.frontend['rate']:g} s, expected a frame or more")

@@ -203,12 +203,12 @@ def equalize(
 
     The source of a training corpus is the corpus itself; so if a single corpus trains, it is unchanged. That
     of any other utterance is its own corpus in the folds other than its own, so that its map depends on
-    corpus and fold alone and on no test speaker of its fold.
+    corpus and fold alone and on no test speaker of its fold. A corpus of a single fold is its own source.
 
     Args:
       training: numbers of the training corpora, as in `member`.
     Returns: float32; padding is unchanged.
-    Raises: ValueError if nothing trains, or another corpus has a single fold.
+    Raises: ValueError if nothing trains.
     """
     number = group("corpus", member)
     first = np.unique(number, return_index=True)[1]
@@ -216,7 +216,9 @@ def equalize(
     parts = [np.flatnonzero(number == g) for g in range(len(first))]
     lowest, counts = histograms(features, frames, parts)
     trains = np.isin(corpus, list(training))
-    sources = (corpus[:, None] == corpus) & (trains | (fold[:, None] != fold))
+    same = corpus[:, None] == corpus
+    sources = same & (trains | (fold[:, None] != fold))
+    sources |= same & ~sources.any(axis=1, keepdims=True)
     source, reference = (
         np.stack([quantiles(lowest, counts[groups].sum(axis=0)) for groups in side])
         for side in (sources, trains[None])

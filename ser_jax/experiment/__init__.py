@@ -29,7 +29,7 @@ def start(
 def start_function(
     function: Callable[..., int | None], description: str | None, arguments: Sequence[str] | None = None
 ) -> NoReturn:
-    """Run a script that trains nothing, the arguments of its function being flags, and end the program.
+    """Run a function as a script, its arguments being flags, and end the program.
 
     The status is what the function returns, 2 if a flag or the input is wrong.
     """

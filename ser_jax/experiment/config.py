@@ -82,7 +82,8 @@ class ProtocolConfig:
       cut: the sets that `english_1308` cuts: training, or all (training, development and test).
       trim: remove frames before and after speech, found at this many dB below the loud frames (see
         `data.onset`); off by default.
-      seconds: use the first seconds of each utterance only; of what is left after trimming.
+      seconds: use the frames of the first seconds of each utterance only, of what is left after trimming.
+        Where frames depend on all of the utterance (Whisper, functionals), prepare with --features.seconds.
       dialogue: use the utterances of one kind of dialogue only; all by default.
       label_rule: the class of a valence of 2.5 in IEMOCAP, see `data.labels.classes`.
     """

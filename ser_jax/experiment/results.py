@@ -475,22 +475,31 @@ def combine(
         seeds that all of them have: a stopped seed cannot be combined.
     """
     paths = [config.out / "predictions" / f"{cell}.npz" for cell in cells]
+    cell = {"setting": name, "train": tuple(train), "test": (test,), "task": task.name}
     if lacking := [path.stem for path in paths if not path.exists()]:
-        cell = {"setting": name, "train": tuple(train), "test": (test,), "task": task.name}
         note_missing(config.out, [cell | {"reason": f"there is no {lacking[0]}"}])
         return
-    found = list(map(read_predictions, paths))
-    common = functools.reduce(np.intersect1d, [one.seed for one in found])
-    found = [one.only(seeds=np.isin(one.seed, common)) for one in found]
+    found = same_seeds(list(map(read_predictions, paths)))
+    if not len(found[0].seed):
+        note_missing(
+            config.out, [cell | {"reason": f"no seed of {', '.join(cells)} was trained to the end by all"}]
+        )
+        return
     facts = {part: getattr(found[0], part) for part in (*BY_UTTERANCE, "test", "seed", "raters")}
     made = make_predictions(task, name=name, train=tuple(train), outputs=outputs(found), **facts)
     write_predictions(config.out, made)
 
 
+def same_seeds(found: Sequence[Predictions]) -> list[Predictions]:
+    """Return the predictions of the seeds that all of them have."""
+    common = functools.reduce(np.intersect1d, [one.seed for one in found])
+    return [one.only(seeds=np.isin(one.seed, common)) for one in found]
+
+
 def identified(found: Sequence[Predictions]) -> np.ndarray:
     """Return the outputs [R, M, K] of the model that a classifier chooses for each utterance.
 
-    `found` are the predictions of every model for the same utterances of one corpus, and at last those of the
+    `found` are the predictions of every model for the same utterances of one corpus, and, last, those of the
     classifier, whose class i chooses model i, for that corpus and others together.
     """
     *models, chosen = found

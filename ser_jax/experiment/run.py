@@ -55,6 +55,8 @@ def run(
     Raises: UserError (a subclass) if a corpus is unknown, nothing at all can be computed, or the folder holds
       other results or is in use; Interrupted after Ctrl-C or SIGTERM.
     """
+    if not settings:
+        raise ExperimentError(f"corpora {' '.join(config.corpora)} make no setting, expected others")
     corpora = [load(name, config.data_dir, config.features) for name in config.corpora]
     if len({corpus.fingerprint for corpus in corpora}) != len(corpora):
         raise ExperimentError(
@@ -112,8 +114,8 @@ def plan(settings: Sequence[Setting], pool: Pool) -> tuple[Specs, Missing]:
                     found = f"fold {spec.fold + 1}: {both} utterances are in both training and test"
                     raise ExperimentError(f"{found}, expected none")
             if setting.equalize and (shared := sorted({*setting.train} & {*setting.test})):
-                found = f"histograms of {', '.join(shared)}, which it trains on and tests"
-                raise ExperimentError(f"{found}, would be equalized by speech of the tested folds")
+                found = f"equalized histograms of {', '.join(shared)}, which it trains on and tests"
+                raise ExperimentError(f"{found}, expected to test other corpora than it trains on")
         except (ExperimentError, FoldError) as error:
             missing |= dict.fromkeys(((setting, cell) for cell in setting.cells), str(error))
             continue
@@ -140,10 +142,10 @@ def _check_cell(setting: Setting, pool: Pool, planned: list[RunSpec], cell: Cell
     rows = np.concatenate([pool.rows(name) for name in test])
     foreign = set(test) - {pool.names[i] for i in np.unique(pool.corpus[planned[0].train])}
     groups = {name: len(np.unique(pool.membership.fold[pool.rows(name)])) for name in foreign}
-    if setting.standardize == "corpus" and 1 in groups.values():
+    if (setting.standardize == "corpus" or setting.equalize) and 1 in groups.values():
         raise ExperimentError(
-            f"{'+'.join(test)} has a single session, expected two or more for statistics of other speakers, "
-            "or another --protocol.standardize"
+            f"{'+'.join(test)} has a single session, expected two or more for statistics or histograms of "
+            "other speakers"
         )
     tested = [(spec.fold, np.intersect1d(spec.test, rows)) for spec in planned]
     anywhere = any(len(own) for _, own in tested)

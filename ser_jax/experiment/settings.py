@@ -410,8 +410,16 @@ def occurring(config: Config, task: Task, corpora: Sequence[str]) -> Task:
     return task.occurring(facts(name, config.data_dir) for name in dict.fromkeys(names))
 
 
-def shared_classes(config: Config) -> Config:
-    """Return a configuration whose tasks have the same classes in all corpora, so that models combine."""
+def shared_classes(config: Config, numbers: bool = False) -> Config:
+    """Return a configuration whose tasks have the same classes in all corpora, so that models combine.
+
+    Raises: ExperimentError for several tasks at once and, unless `numbers`, for tasks without classes.
+    """
+    for task in config.tasks:
+        if isinstance(task, Joint) or not (task.class_names or numbers):
+            raise ExperimentError(
+                f"--tasks {task.name}, expected {'tasks' if numbers else 'classes'}, one by one"
+            )
     tasks = tuple(occurring(config, task, config.corpora) for task in config.tasks)
     return dataclasses.replace(config, tasks=tasks)
 
@@ -548,6 +556,18 @@ def other_languages(config: Config, name: str = "other_languages", **changes: An
 def languages(config: Config) -> dict[str, list[str]]:
     """Return the languages of each corpus, sorted."""
     return {name: sorted(set(facts(name, config.data_dir).language.tolist())) for name in config.corpora}
+
+
+def one_language(config: Config) -> dict[str, str]:
+    """Return the language of each corpus; raise ExperimentError unless each has one, and there are two."""
+    each = languages(config)
+    if (
+        any(own == ["unknown"] or len(own) > 1 for own in each.values())
+        or len({*map(tuple, each.values())}) < 2
+    ):
+        found = ", ".join(f"{' and '.join(own)} ({name})" for name, own in each.items())
+        raise ExperimentError(f"languages {found}, expected one of each corpus and two in all")
+    return {name: own[0] for name, own in each.items()}
 
 
 def from_many(

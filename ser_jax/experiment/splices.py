@@ -9,7 +9,7 @@ from ser_jax.experiment.config import Config
 from ser_jax.experiment.results import Predictions, make_predictions, read_params
 from ser_jax.experiment.settings import ExperimentError, Pool, Setting
 from ser_jax.shapes import Float, Int
-from ser_jax.train import inputs
+from ser_jax.train import PREDICTION_BATCH, inputs
 
 
 def splice(
@@ -48,6 +48,12 @@ def same_class(
     return np.concatenate(found, axis=1)
 
 
+def halved(pool: Pool, rows: Int[np.ndarray, "N"], corpus: str) -> Int[np.ndarray, "M"]:
+    """Return those rows of a corpus that have two frames or more."""
+    own = np.intersect1d(rows, pool.rows(corpus))
+    return own[pool.frames[own] >= 2]
+
+
 def predict_splices(
     config: Config, pool: Pool, setting: Setting, pair: tuple[str, str], name: str
 ) -> Predictions:
@@ -59,7 +65,7 @@ def predict_splices(
     Args:
       setting: tests both corpora, by classes.
       name: of the predictions.
-    Raises: ResultsError if the models are not stored, ExperimentError if no fold tests a class of both.
+    Raises: UserError if the models are not stored, ExperimentError if no fold tests a class of both.
     """
     specs, labels = setting.plan(pool, setting), pool.labels(setting.task)
     params, data = read_params(config.out, setting, len(specs)), pool.data(setting.standardize, None)
@@ -67,7 +73,7 @@ def predict_splices(
     own = {
         fold: rows
         for fold, test in tested.items()
-        if (rows := same_class(labels, *(np.intersect1d(test, pool.rows(corpus)) for corpus in pair))).size
+        if (rows := same_class(labels, *(halved(pool, test, corpus) for corpus in pair))).size
     }  # of corpora of unequal numbers of folds, the last have no splices
     if not own:
         raise ExperimentError(
@@ -81,8 +87,10 @@ def predict_splices(
         for rows in own[spec.fold]:
             each += [np.asarray(inputs(data, run, rows)), pool.frames[rows]]
         trained = jax.tree.map(lambda leaf: leaf[i], params)  # noqa: B023  called at once
-        found = model.apply(setting.model, trained, splice(*each))
-        outputs[spec.seed].append(np.asarray(found.outputs))
+        x = splice(*each)
+        for start in range(0, len(x), PREDICTION_BATCH):
+            found = model.apply(setting.model, trained, x[start : start + PREDICTION_BATCH])
+            outputs[spec.seed].append(np.asarray(found.outputs))
     first, second = np.concatenate([*own.values()], axis=1)
     joined = {
         name: np.char.add(np.char.add(column[first].astype(str), "+"), column[second].astype(str))

@@ -11,49 +11,75 @@ from sklearn.linear_model import LogisticRegression
 from ser_jax import metrics
 from ser_jax.errors import ResultsError
 from ser_jax.experiment.config import Config
-from ser_jax.experiment.results import Predictions, read_predictions
+from ser_jax.experiment.results import Predictions, read_predictions, same_seeds
 from ser_jax.experiment.settings import slug
 from ser_jax.report import tables
-from ser_jax.report.tables import Table
+from ser_jax.report.tables import Results, Table
 from ser_jax.shapes import Float
-from ser_jax.statistics import difference_test, interval
+from ser_jax.statistics import difference_test, holm, interval
+from ser_jax.tasks import Task
 
 NOTE = (
     "UAR: over all utterances, %, with a 95 % interval for other seeds and other speakers. EER: equal error "
-    "rate of the second of two classes, %, mean over runs. p: test of the difference in UAR from the fusion."
+    "rate of the second of two classes, %, mean over runs. p: test of the difference in "
+    "UAR from the fusion, with Holm's correction over the detectors."
 )
 
 
 def analyse(config: Config, folders: Sequence[Path]) -> str:
     """Write the table of several detectors and their fusion as OUT/fusion.md, and return it as Markdown.
 
-    Each folder holds the settings "monolingual" and "development" of a detector.
+    Cells that cannot be computed have the reason.
 
-    Raises: ResultsError if a cell is missing, detectors tested different utterances, or the development
-      speakers of a fold lack a class.
+    Args:
+      folders: of the detectors, with settings "monolingual" and "development".
     """
     lines = [["tested", "detector", "UAR [95 %]", "EER", "p"]]
     for name, task in itertools.product(config.corpora, config.tasks):
-        file = f"{slug('{}', (name,), (name,), task.name)}.npz"
-        dev, test = (
-            [read_predictions(folder / "predictions" / file.format(setting)) for folder in folders]
-            for setting in ("development", "monolingual")
-        )
-        fused = fuse(dev, test)
-        labels, cluster, classes = test[0].labels, test[0].cluster, task.outputs
-        every = {folder.name: one.outputs for folder, one in zip(folders, test, strict=True)}
-        for detector, outputs in (every | {"fusion": fused}).items():
-            own = outputs.argmax(axis=2)
-            score = metrics.uar(labels, own, classes).mean()
-            ends = interval("UAR", labels, own, cluster, classes=classes)
-            p = difference_test("UAR", labels, own, fused.argmax(axis=2), cluster, classes=classes)
-            rate = metrics.eer(labels, outputs[..., 1] - outputs[..., 0]).mean() if classes == 2 else np.nan
-            shown = tables.p_value(p) if detector != "fusion" else ""
-            score, low, high, rate = (f"{100 * value:.1f}" for value in (score, *ends, rate))
-            lines.append([f"{name} {task.name}", detector, f"{score} [{low}, {high}]", rate, shown])
-    text = tables.markdown([], [Table("Detectors and their fusion", lines, NOTE)])
+        tested = f"{name} {task.name}"
+        try:
+            lines += [[tested, *line] for line in compare(folders, name, task)]
+        except ResultsError as error:
+            lines.append([tested, f"not computed: {error}", "", "", ""])
+    synthetic = Results(folders[0]).synthetic
+    text = tables.markdown(synthetic, [Table("Detectors and their fusion", lines, NOTE)])
     tables.write(config.out / "fusion.md", text)
     return text.rstrip("\n")
+
+
+def compare(folders: Sequence[Path], name: str, task: Task) -> list[list[str]]:
+    """Return a line of each detector and of their fusion, within a corpus.
+
+    Raises: ResultsError if a cell is missing or no seed is in all, or see `fuse`.
+    """
+    file = f"{slug('{}', (name,), (name,), task.name)}.npz"
+    each = [
+        read_predictions(folder / "predictions" / file.format(setting))
+        for setting in ("development", "monolingual")
+        for folder in folders
+    ]
+    each = same_seeds(each)
+    if not len(each[0].seed):
+        raise ResultsError(
+            f"no seed of {', '.join(folder.name for folder in folders)} was trained to the end"
+        )
+    dev, test = each[: len(folders)], each[len(folders) :]
+    fused, classes = fuse(dev, test), task.outputs
+    labels, cluster, best = test[0].labels, test[0].cluster, fused.argmax(axis=2)
+    p = holm(
+        [difference_test("UAR", labels, one.predictions, best, cluster, classes=classes) for one in test]
+    )
+    shown = [*map(tables.p_value, p.tolist()), ""]
+    every = {folder.name: one.outputs for folder, one in zip(folders, test, strict=True)} | {"fusion": fused}
+    lines = []
+    for (detector, outputs), value in zip(every.items(), shown, strict=True):
+        own = outputs.argmax(axis=2)
+        score = metrics.uar(labels, own, classes).mean()
+        ends = interval("UAR", labels, own, cluster, classes=classes)
+        rate = metrics.eer(labels, outputs[..., 1] - outputs[..., 0]).mean() if classes == 2 else np.nan
+        score, low, high, rate = (f"{100 * value:.1f}" for value in (score, *ends, rate))
+        lines.append([detector, f"{score} [{low}, {high}]", rate, value])
+    return lines
 
 
 def fuse(dev: Sequence[Predictions], test: Sequence[Predictions]) -> Float[np.ndarray, "R M K"]:
@@ -63,13 +89,12 @@ def fuse(dev: Sequence[Predictions], test: Sequence[Predictions]) -> Float[np.nd
 
     Args:
       dev, test: predictions of each detector, for development and test utterances.
-    Raises: ResultsError, see `analyse`.
+    Raises: ResultsError if detectors tested different utterances, or the development speakers of a fold lack
+      a class.
     """
-    for one, first in itertools.chain(*([(one, part[0]) for one in part] for part in (dev, test))):
-        if one.utterance.tolist() != first.utterance.tolist() or one.seed.tolist() != test[0].seed.tolist():
-            raise ResultsError(
-                f"{one.slug} of other utterances or seeds than {first.slug}, expected the same"
-            )
+    for part in (dev, test):
+        if len({tuple(one.utterance.tolist()) for one in part}) > 1:
+            raise ResultsError(f"{part[0].slug} of different utterances, expected the same of all detectors")
     x, y = (
         np.concatenate([log_softmax(one.outputs, axis=2) for one in part], axis=2) for part in (dev, test)
     )

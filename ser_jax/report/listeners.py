@@ -49,15 +49,17 @@ class Judgement(NamedTuple):
 
 
 def settings(config: Config) -> list[Setting]:
-    """Return (a), also adapted; raise ExperimentError if a corpus has fewer than two raters of a task."""
-    own = within(config)
-    for (name,), task in (cell for one in own for cell in one.cells):
-        if len(raters := judgements(facts(name, config.data_dir), task)) < 2:
-            raise ExperimentError(
-                f"corpus {name} has {len(raters) or 'no'} raters of {task.name} who rated what others rated, "
-                "expected two or more"
-            )
+    """Return (a), also adapted, where two or more raters rated; raise ExperimentError if none did."""
+    own = [one for one in within(config) if _rated(config, one.test[0], one.task)]
+    if not own:
+        names, tasks = " ".join(config.corpora), ", ".join(task.name for task in config.tasks)
+        raise ExperimentError(f"no two raters of {names} rated {tasks}, expected two or more of a corpus")
     return own
+
+
+def _rated(config: Config, name: str, task: Task) -> bool:
+    """Return whether two raters of a corpus rated what others rated."""
+    return len(judgements(facts(name, config.data_dir), task)) > 1
 
 
 def judgements(corpus: Facts, task: Task) -> dict[str, Judgement]:
@@ -85,8 +87,8 @@ def judgements(corpus: Facts, task: Task) -> dict[str, Judgement]:
 def consensus(corpus: Facts, rated: list[dict[str, Mapping[str, Any]]], raters: Collection[str]) -> Facts:
     """Return the facts of a corpus with the consensus of some raters in place of its annotations.
 
-    Numbers are means over those who gave one, emotions those named most often: "" if several are. Of a
-    single rater who names several it is the first.
+    Numbers are means over those who gave one, emotions those named most often: "" if several are. If only one
+    rated an utterance and names several, it is the first.
 
     Args:
       rated: [N] the annotations of each rater, see `data.catalog.ratings`.
@@ -101,7 +103,7 @@ def consensus(corpus: Facts, rated: list[dict[str, Mapping[str, Any]]], raters: 
                 numbers[name][i] = statistics.fmean(values)
         named = (noun(emotion) for own in each for emotion in own.get("emotion", ()))
         votes = collections.Counter(SPELLED.get(emotion, emotion) for emotion in named).most_common(2)
-        is_tie = len(raters) > 1 and len({count for _, count in votes}) < len(votes)
+        is_tie = len(each) > 1 and len({count for _, count in votes}) < len(votes)
         emotions.append(votes[0][0] if votes and not is_tie else "")
     return replace(corpus, emotion=np.array(emotions), **numbers)
 
