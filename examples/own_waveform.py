@@ -35,7 +35,7 @@ class EndToEnd:
 
 
 def windows(x, stride, count):
-    """Return windows [B, T // stride, count * stride * F] of x [B, T, F], which zeros follow."""
+    """Return windows [B, T // stride, count * stride * F] of x [B, T, F], zero-padded at the end."""
     n = x.shape[1] // stride
     blocks = jnp.pad(x[:, : n * stride].reshape(len(x), n, -1), [(0, 0), (0, count - 1), (0, 0)])
     return jnp.concatenate([blocks[:, i : i + n] for i in range(count)], axis=2)

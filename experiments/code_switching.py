@@ -3,8 +3,8 @@
     python -m experiments.code_switching --corpora ravdess emodb casia --protocol.trim 25
 
 The splices are synthetic: the first half of the frames of an utterance of A, then the second half of one of
-B, of the same class and other speakers. Models of A (`first`), of B (`second`), of both and of neither test
-those of their own test fold, in columns A+B, and whole utterances (`unspliced`).
+B, of the same class; speakers always differ. Models of A (`first`), of B (`second`), of both and of neither
+are tested on splices of their test fold (columns A+B) and on whole utterances (`unspliced`).
 """
 
 from itertools import permutations, product

@@ -1,7 +1,7 @@
 """Train on every combination of three and of seven corpora, and test each other corpus (refs. 1 and 3).
 
     python -m experiments.combinations --corpora ravdess emodb savee nemo --adapted corpus speaker
-    python -m experiments.combinations --features egemaps --model probe --seeds 1
+    python -m experiments.combinations --corpora ravdess emodb savee nemo --features egemaps --model probe
 
 Schuller et al. (2010) and Eyben et al. (2010) train on several corpora and test another. The runs of a row
 are its combinations, so ± and intervals are over combinations as well. Rows named _corpus and _speaker
@@ -24,7 +24,7 @@ SIZES = (3, 7)
 
 
 def combined(pool: Pool, own: Setting) -> list[RunSpec]:
-    """Plan a run per combination of as many corpora as `draw` says, and seed."""
+    """Plan a run per seed and combination of `draw` corpora."""
     for name in own.train:
         if not labelled(pool.labels(own.task)[pool.rows(name)]).any():
             raise ExperimentError(f"{name} has no labels of {own.task.name}, expected some of all corpora")

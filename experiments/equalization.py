@@ -3,7 +3,7 @@
     python -m experiments.equalization --corpora ravdess emodb
 
 Chiou and Chen (2014) map the features of one language's speech to the distribution of another's. The map of
-an utterance is computed from unlabelled speech of its corpus, without that of its test fold. Rows are (c)
+an utterance is computed from unlabelled speech of its corpus, leaving out its own fold. Rows are (c)
 from each corpus and, if there are more than two, from all others.
 """
 

@@ -22,7 +22,7 @@ def fusion(
     Args:
       corpora, data_dir: names of corpora prepared with each front end, see `experiments.features`.
       out: folder of the detectors' folders, and of the table.
-      seeds, epochs: runs per fold, and the networks' epochs; probes have half as many more.
+      seeds, epochs: runs per fold, and the networks' epochs; probes train for 1.5 times as many.
     """
     from ser_jax.experiment.command import complete
     from ser_jax.experiment.config import Config, ProtocolConfig

@@ -3,8 +3,9 @@
     python -m experiments.language_identification --corpora ravdess emodb savee nemo
 
 As in Sagha et al. (2016), a language identifier chooses the model; here it is the same network, trained on
-the same utterances. by_language and by_family use the models of the identified language, true_ those of the
-spoken one, multilingual one model of all. A network may distinguish corpora by the room, not the language.
+the same utterances. `by_language` and `by_family` use the models of the identified language, `true_language`
+and `true_family` those of the language actually spoken; `multilingual` is one model of all corpora. A network
+may distinguish corpora by their rooms. Every language must be in every fold: use fewer --folds if one is not.
 """
 
 from itertools import product

@@ -4,8 +4,8 @@
 
 Schuller et al. (2011) select training utterances by their distance to the centre of their class. Here an
 utterance is the mean and standard deviation of each of its features over time, in standard deviations of its
-corpus; centres are means of a corpus and class, of which half the utterances train. `random` halves differ
-by seed. Rows are (c) from all other corpora.
+corpus; centres are means of a corpus and class, and half the utterances of each are used. `random` halves
+differ by seed. Rows are (c) from all other corpora.
 """
 
 import numpy as np

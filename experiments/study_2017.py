@@ -1,4 +1,4 @@
-"""Vary features, signal length, dialogues and targets, as the study before the paper does (ref. 10).
+"""Vary features, signal length, dialogues and targets, as the authors' study of 2017 does (ref. 10).
 
     python -m experiments.study_2017    # IEMOCAP; others: --corpora NAME NAME
 

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pair import PAIR, config, noise, pool, shared
+from pair import PAIR, changed, config, loaded, noise, pool, shared
 from reading import ran
 
 from experiments import code_switching
 from ser_jax import data
 from ser_jax.errors import UserError
-from ser_jax.experiment import settings
+from ser_jax.experiment import settings, splices
 from ser_jax.experiment.results import read_predictions
+from ser_jax.experiment.run import run
 from ser_jax.experiment.settings import cross_validation, setting
-from ser_jax.experiment.splices import same_class, splice
+from ser_jax.experiment.splices import predict_splices, same_class, splice
 from ser_jax.tasks import TASKS
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=2, max_size=5)
@@ -87,6 +88,26 @@ def test_models_of_one_both_and_neither_language_are_trained(monkeypatch):
     monkeypatch.setattr(settings, "languages", lambda _: {"one": ["en"], "three": ["en"]})
     with pytest.raises(UserError, match="expected one of each corpus and two in all"):
         code_switching.sources(dataclasses.replace(own, corpora=("one", "three")))
+
+
+@pytest.mark.usefixtures("hastily", "undrawn")
+def test_splices_are_predicted_by_the_models_of_their_seed_and_fold(monkeypatch, tmp_path):
+    """Two copies of each utterance, spliced with each other, have the outputs of the utterance."""
+    monkeypatch.setattr(splices, "same_class", lambda _, first, second: np.stack([first, second]))
+    one = noise("one")["one"]
+    corpora = loaded(monkeypatch, {"one": one, "two": dataclasses.replace(one, name="two", fingerprint="2")})
+    own = config("one", "two", tasks=(TASKS["arousal"],), out=tmp_path)
+    own = changed(own, folds=3)
+    made = setting(own, "unspliced", TASKS["arousal"], ("one",), ("one", "two"), cross_validation)
+    run([made], own)
+    whole = read_predictions(tmp_path / "predictions" / "unspliced-one-one-arousal.npz")
+    found = predict_splices(own, pool(corpora, folds=3), made, ("one", "two"), "first")
+    order = {name: i for i, name in enumerate(whole.utterance.tolist())}
+    rows = [order[name.split("+")[0]] for name in found.utterance.tolist()]
+    assert sorted(rows) == [*range(len(one))]
+    np.testing.assert_allclose(found.outputs, whole.outputs[:, rows], atol=1e-4)
+    assert np.ptp(found.outputs, axis=0).max() > 1e-3  # seeds differ
+    np.testing.assert_array_equal(found.fold, whole.fold[rows])
 
 
 @pytest.mark.usefixtures("hastily", "undrawn")
