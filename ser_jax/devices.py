@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import math
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -93,6 +94,13 @@ def backend() -> str:
     return platform
 
 
+def runs_mesh(devices: Sequence["jax.Device"]) -> "Mesh":
+    """Return a mesh of devices that share the runs, its one axis."""
+    from jax.sharding import AxisType, Mesh
+
+    return Mesh(np.array(devices), ("runs",), axis_types=(AxisType.Auto,))
+
+
 @dataclasses.dataclass(frozen=True)
 class Machine:
     """The devices of this host, and its place among several hosts.
@@ -133,7 +141,7 @@ class Machine:
             raise MachineError(
                 f"{devices} devices requested, found {len(there)} ({there[0].device_kind}), expected no more"
             )
-        mesh = jax.sharding.Mesh(np.array(there[:devices]), ("runs",))
+        mesh = runs_mesh(there[:devices])
         budget = int(SHARE * free_memory(there[0])) if budget is None else budget
         return cls(mesh, budget, host=jax.process_index(), hosts=jax.process_count(), **options)
 

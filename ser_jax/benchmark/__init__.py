@@ -10,6 +10,7 @@ QUANTILES = {
     0.8: 6.41, 0.86: 7.5, 0.9: 8.45, 0.95: 10.5, 0.99: 15.1, 1: 34.1,
 }  # fmt: skip
 TURNS = 10_039  # of IEMOCAP
+RECOLA = 1308  # utterances
 
 
 class BenchmarkError(UserError):

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ser_jax import train
-from ser_jax.benchmark import TURNS, iemocap_seconds
+from ser_jax.benchmark import RECOLA, TURNS, iemocap_seconds
 from ser_jax.convolution import Precision
 from ser_jax.data.standardize import Scaler
 from ser_jax.devices import Machine
@@ -30,7 +30,7 @@ from ser_jax.train import Data, Procedure, TrainConfig, fill, stack
 FRAME_RATE = 100  # frames/s
 # Alone and merged, every utterance of IEMOCAP and RECOLA trains in four of five folds, across languages once;
 # fine-tuning takes 100 utterances for 10 epochs. Five seeds, two tasks.
-TABLE2 = ((4 + 4 + 1) * (TURNS + 1308) * 50 + 2 * 5 * 100 * 10) * 5 * 2  # utterance-steps
+TABLE2 = ((4 + 4 + 1) * (TURNS + RECOLA) * 50 + 2 * 5 * 100 * 10) * 5 * 2  # utterance-steps
 
 
 class Sizes(NamedTuple):
