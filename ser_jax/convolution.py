@@ -72,9 +72,16 @@ def _block_rows(total: int) -> int:
     return next(rows for rows in range(min(CACHE_ROWS, total), 0, -1) if total % rows == 0)
 
 
-def _plan(x: jax.Array, segments: int, hop: int, reach: int) -> _Plan:
+def _sound(sizes: _Sizes, x: jax.Array, width: int) -> jax.Array:
+    """Return which segments [B, S] hold sound."""
+    segments, stride, pool, _ = sizes
+    hop, reach = stride * pool, (pool - 1) * stride + width
     sound = jnp.any(x != 0, axis=2)
-    live = jnp.stack([sound[:, s * hop : s * hop + reach].any(axis=1) for s in range(segments)], axis=1)
+    return jnp.stack([sound[:, s * hop : s * hop + reach].any(axis=1) for s in range(segments)], axis=1)
+
+
+def _plan(sizes: _Sizes, x: jax.Array, width: int) -> _Plan:
+    live = _sound(sizes, x, width)
     order = jnp.argsort(~live.reshape(-1), stable=True).astype(jnp.int32)
     return _Plan(order, jnp.sum(live, dtype=jnp.int32))
 
@@ -102,6 +109,19 @@ def _windows(sizes: _Sizes, x: jax.Array, rows: jax.Array, width: int) -> jax.Ar
     return jax.vmap(window)(utterance, start.reshape(-1))
 
 
+def _all_windows(sizes: _Sizes, x: jax.Array, width: int) -> jax.Array:
+    """Return the windows [B S pool, width F] of all segments, without a gather.
+
+    Accelerators compute gathers of rows of odd sizes slowly, a TPU one window after another.
+    """
+    segments, stride, pool, _ = sizes
+    batch, frames, bands = x.shape
+    count, steps = segments * pool, -(-width // stride)
+    x = jnp.pad(x, [(0, 0), (0, max(0, (count - 1 + steps) * stride - frames)), (0, 0)])
+    parts = [x[:, i * stride : (i + count) * stride].reshape(batch, count, -1) for i in range(steps)]
+    return jnp.concatenate(parts, axis=2)[:, :, : width * bands].reshape(batch * count, -1)
+
+
 def _for_blocks(plan: _Plan, rows: int, body: Callable[[ArrayLike, Carry], Carry], carry: Carry) -> Carry:
     """Update carry = body(first, carry) for every block of `rows` segments that holds a live one."""
     if rows == len(plan.order):
@@ -115,15 +135,29 @@ def _forward(
     x: jax.Array, kernel: jax.Array, stride: int, pool: int, precision: str
 ) -> tuple[jax.Array, Saved]:
     segments = ((x.shape[1] - kernel.shape[0]) // stride + 1) // pool
-    plan = _plan(x, segments, stride * pool, (pool - 1) * stride + kernel.shape[0])
-    total = len(x) * segments
-    maxima = partial(_maxima, _Sizes(segments, stride, pool, precision))
-    largest, positions = lax.platform_dependent(
-        x, kernel, plan, cpu=partial(maxima, rows=_block_rows(total)), default=partial(maxima, rows=total)
+    sizes = _Sizes(segments, stride, pool, precision)
+    maxima, plan, positions = lax.platform_dependent(
+        x, kernel, cpu=partial(_maxima_in_blocks, sizes), default=partial(_maxima_at_once, sizes)
     )
-    inverse = jnp.argsort(plan.order)
-    largest = largest[inverse].reshape(len(x), segments, -1)
-    return largest, (x, kernel, plan, positions)
+    return maxima.reshape(len(x), segments, -1), (x, kernel, plan, positions)
+
+
+def _maxima_at_once(sizes: _Sizes, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, _Plan, jax.Array]:
+    """Return the maxima and their positions [B S, C], by one product, with silence."""
+    segments, _, pool, precision = sizes
+    width, bands, channels = kernel.shape
+    rounded = x.astype(jnp.bfloat16) if precision == "bfloat16" else x
+    y = _product(_all_windows(sizes, rounded, width), kernel.reshape(width * bands, channels), precision)
+    y = y.reshape(-1, pool, channels)
+    rows = jnp.arange(len(x) * segments, dtype=jnp.int32)
+    return y.max(axis=1).astype(x.dtype), _Plan(rows, jnp.int32(len(rows))), lax.argmax(y, 1, jnp.int16)
+
+
+def _maxima_in_blocks(sizes: _Sizes, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, _Plan, jax.Array]:
+    """Return the maxima [B S, C], the plan, and their positions in its order, block by block."""
+    plan = _plan(sizes, x, kernel.shape[0])
+    largest, positions = _maxima(sizes, x, kernel, plan, rows=_block_rows(len(plan.order)))
+    return largest[jnp.argsort(plan.order)], plan, positions
 
 
 def _maxima(
@@ -156,20 +190,23 @@ def _maxima(
 def _backward(
     stride: int, pool: int, precision: str, saved: Saved, gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    plan = saved[2]
     segments, channels = gradient.shape[1:]
-    live = jnp.arange(len(plan.order)) < plan.live
-    gradient = jnp.where(live[:, None], gradient.reshape(-1, channels)[plan.order], 0)
-    total = len(plan.order)
+    gradient = gradient.reshape(-1, channels)
     sizes = _Sizes(segments, stride, pool, precision)
     # Two functions, so that the compiler drops the input's gradient if nobody uses it, as in training.
-    to_kernel, winners = partial(_kernel_gradient, sizes), partial(_sum_of_winners, sizes)
-    to_input = partial(_input_gradient, sizes)
-    by_kernel = lax.platform_dependent(saved, gradient, cpu=winners, default=to_kernel)
+    by_kernel = lax.platform_dependent(
+        saved, gradient, cpu=partial(_sum_of_winners, sizes), default=partial(_kernel_gradient, sizes)
+    )
     by_input = lax.platform_dependent(
-        saved, gradient, cpu=partial(to_input, rows=_block_rows(total)), default=partial(to_input, rows=total)
+        saved, gradient, cpu=partial(_input_gradient_in_blocks, sizes), default=partial(_input_gradient, sizes)
     )
     return by_input, by_kernel
+
+
+def _in_order(plan: _Plan, gradient: jax.Array) -> jax.Array:
+    """Return the gradient [B S, C] in the order of a plan, zero in silence."""
+    live = jnp.arange(len(plan.order)) < plan.live
+    return jnp.where(live[:, None], gradient[plan.order], 0)
 
 
 def _spread(positions: jax.Array, gradient: jax.Array, pool: int) -> jax.Array:
@@ -181,16 +218,27 @@ def _spread(positions: jax.Array, gradient: jax.Array, pool: int) -> jax.Array:
 
 def _kernel_gradient(sizes: _Sizes, saved: Saved, gradient: jax.Array) -> jax.Array:
     """Return the kernel's gradient [k, F, C] as one product of matrices."""
-    x, kernel, plan, positions = saved
-    windows = _windows(sizes, x, plan.order, kernel.shape[0])
+    x, kernel, _, positions = saved
+    windows = _all_windows(sizes, x, kernel.shape[0])
     total = _product(windows.T, _spread(positions, gradient, sizes.pool), sizes.precision)
     return total.reshape(kernel.shape)
 
 
-def _input_gradient(sizes: _Sizes, saved: Saved, gradient: jax.Array, *, rows: int) -> jax.Array:
-    """Return the input's gradient [B, T, F], `rows` segments at a time."""
+def _input_gradient(sizes: _Sizes, saved: Saved, gradient: jax.Array) -> jax.Array:
+    """Return the input's gradient [B, T, F] by one product."""
+    x, kernel, _, positions = saved
+    width, _, channels = kernel.shape
+    gradient = jnp.where(_sound(sizes, x, width).reshape(-1)[:, None], gradient, 0)
+    weights = kernel.reshape(-1, channels)
+    spread = _product(_spread(positions, gradient, sizes.pool), weights.T, sizes.precision)
+    return jax.vjp(lambda x: _all_windows(sizes, x, width), x)[1](spread.astype(x.dtype))[0]
+
+
+def _input_gradient_in_blocks(sizes: _Sizes, saved: Saved, gradient: jax.Array) -> jax.Array:
+    """Return the input's gradient [B, T, F], block by block."""
     x, kernel, plan, positions = saved
-    weights = kernel.reshape(-1, kernel.shape[2])
+    weights, gradient = kernel.reshape(-1, kernel.shape[2]), _in_order(plan, gradient)
+    rows = _block_rows(len(plan.order))
 
     def body(first: ArrayLike, total: jax.Array) -> jax.Array:
         block, where, value = (
@@ -214,6 +262,7 @@ def _sum_of_winners(sizes: _Sizes, saved: Saved, gradient: jax.Array) -> jax.Arr
         x = lax.reduce_precision(x, 8, 7)
     batch, frames, bands = x.shape
     width, _, channels = kernel.shape
+    gradient = _in_order(plan, gradient)
     flat = x.reshape(batch, frames * bands)
     step = stride * bands
     reach = (pool - 1) * step + width * bands

@@ -370,7 +370,11 @@ def _advance(
             return step(procedure, fetch(place), run, state, batch)
 
         learns = batch.mask.any() & (state.stopped[0] == 0)
-        state, value = lax.cond(learns, learn, lambda state: (state, jnp.zeros(())), state)
+        idle = state, jnp.zeros(())
+        if procedure.stacking == "vmap":  # a conditional computes both, and copies the features for every run
+            state, value = jax.tree.map(partial(jnp.where, learns), learn(state), idle)
+        else:
+            state, value = lax.cond(learns, learn, lambda _: idle, state)
         return (state, total + value * batch.mask.sum()), None
 
     return lax.scan(body, (state, jnp.zeros(())), steps)[0]
