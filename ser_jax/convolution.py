@@ -1,8 +1,9 @@
 """Convolve over time and max-pool in one operation, without a feature map in memory.
 
-The result is exact: segments of only zeros are skipped, each maximum passes its gradient to the window that
-  produced it, and the backward pass stores only the positions of the maxima. The size of blocks depends on
-  the platform that the program is lowered for (`lax.platform_dependent`).
+The result is exact: each maximum passes its gradient to the window that produced it, and the backward pass
+stores only the positions of the maxima. The platform that the program is lowered for decides how it computes
+(`lax.platform_dependent`): a CPU takes blocks of segments that fit its cache and skips those of only zeros,
+accelerators take all windows at once.
 """
 
 from collections.abc import Callable
@@ -110,16 +111,19 @@ def _windows(sizes: _Sizes, x: jax.Array, rows: jax.Array, width: int) -> jax.Ar
 
 
 def _all_windows(sizes: _Sizes, x: jax.Array, width: int) -> jax.Array:
-    """Return the windows [B S pool, width F] of all segments, without a gather.
+    """Return the windows [pool B S, width F] of all segments, by their position in the segment.
 
-    Accelerators compute gathers of rows of odd sizes slowly, a TPU one window after another.
+    There is no gather: a TPU would copy one window after another. With the positions first, whole tiles of a
+    TPU's layout are pooled, which 30 rows of a segment are not.
     """
     segments, stride, pool, _ = sizes
     batch, frames, bands = x.shape
-    count, steps = segments * pool, -(-width // stride)
-    x = jnp.pad(x, [(0, 0), (0, max(0, (count - 1 + steps) * stride - frames)), (0, 0)])
-    parts = [x[:, i * stride : (i + count) * stride].reshape(batch, count, -1) for i in range(steps)]
-    return jnp.concatenate(parts, axis=2)[:, :, : width * bands].reshape(batch * count, -1)
+    count, parts = segments * pool, -(-width // stride)
+    hops = count - 1 + parts
+    x = jnp.pad(x, [(0, 0), (0, max(0, hops * stride - frames)), (0, 0)])
+    x = x[:, : hops * stride].reshape(batch, hops, stride * bands)
+    x = jnp.concatenate([x[:, i : i + count] for i in range(parts)], axis=2)[:, :, : width * bands]
+    return x.reshape(batch * segments, pool, -1).swapaxes(0, 1).reshape(batch * count, -1)
 
 
 def _for_blocks(plan: _Plan, rows: int, body: Callable[[ArrayLike, Carry], Carry], carry: Carry) -> Carry:
@@ -148,24 +152,17 @@ def _maxima_at_once(sizes: _Sizes, x: jax.Array, kernel: jax.Array) -> tuple[jax
     width, bands, channels = kernel.shape
     rounded = x.astype(jnp.bfloat16) if precision == "bfloat16" else x
     y = _product(_all_windows(sizes, rounded, width), kernel.reshape(width * bands, channels), precision)
-    y = y.reshape(-1, pool, channels)
+    y = y.reshape(pool, -1, channels)
     rows = jnp.arange(len(x) * segments, dtype=jnp.int32)
-    return y.max(axis=1).astype(x.dtype), _Plan(rows, jnp.int32(len(rows))), lax.argmax(y, 1, jnp.int16)
+    return y.max(axis=0).astype(x.dtype), _Plan(rows, jnp.int32(len(rows))), lax.argmax(y, 0, jnp.int16)
 
 
 def _maxima_in_blocks(sizes: _Sizes, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, _Plan, jax.Array]:
     """Return the maxima [B S, C], the plan, and their positions in its order, block by block."""
-    plan = _plan(sizes, x, kernel.shape[0])
-    largest, positions = _maxima(sizes, x, kernel, plan, rows=_block_rows(len(plan.order)))
-    return largest[jnp.argsort(plan.order)], plan, positions
-
-
-def _maxima(
-    sizes: _Sizes, x: jax.Array, kernel: jax.Array, plan: _Plan, *, rows: int
-) -> tuple[jax.Array, jax.Array]:
-    """Return the largest responses and their positions [B S, C], `rows` segments at a time, in plan order."""
-    pool, precision = sizes.pool, sizes.precision
+    _, _, pool, precision = sizes
     width, bands, channels = kernel.shape
+    plan = _plan(sizes, x, width)
+    rows = _block_rows(len(plan.order))
     weights = kernel.reshape(width * bands, channels)
     offsets = jnp.arange(pool, dtype=jnp.int16)[None, :, None]
     rounded = x.astype(jnp.bfloat16) if precision == "bfloat16" else x
@@ -184,7 +181,10 @@ def _maxima(
         )
 
     shape = (len(plan.order), channels)
-    return _for_blocks(plan, rows, body, (jnp.zeros(shape, x.dtype), jnp.zeros(shape, jnp.int16)))
+    maxima, positions = _for_blocks(
+        plan, rows, body, (jnp.zeros(shape, x.dtype), jnp.zeros(shape, jnp.int16))
+    )
+    return maxima[jnp.argsort(plan.order)], plan, positions
 
 
 def _backward(
@@ -198,7 +198,10 @@ def _backward(
         saved, gradient, cpu=partial(_sum_of_winners, sizes), default=partial(_kernel_gradient, sizes)
     )
     by_input = lax.platform_dependent(
-        saved, gradient, cpu=partial(_input_gradient_in_blocks, sizes), default=partial(_input_gradient, sizes)
+        saved,
+        gradient,
+        cpu=partial(_input_gradient_in_blocks, sizes),
+        default=partial(_input_gradient, sizes),
     )
     return by_input, by_kernel
 
@@ -209,18 +212,21 @@ def _in_order(plan: _Plan, gradient: jax.Array) -> jax.Array:
     return jnp.where(live[:, None], gradient[plan.order], 0)
 
 
-def _spread(positions: jax.Array, gradient: jax.Array, pool: int) -> jax.Array:
-    """Place the gradient [n, C] of n segments at their maxima: [n pool, C], zero elsewhere."""
-    offsets = jnp.arange(pool, dtype=positions.dtype)[None, :, None]
-    placed = jnp.where(positions[:, None, :] == offsets, gradient[:, None, :], 0)
-    return placed.reshape(len(gradient) * pool, gradient.shape[1])
+def _spread(positions: jax.Array, gradient: jax.Array, pool: int, axis: int) -> jax.Array:
+    """Place the gradient [n, C] of n segments at their maxima, zero elsewhere.
+
+    Returns: [pool n, C] if the positions come first (axis 0), [n pool, C] if the segments do (axis 1).
+    """
+    offsets = jnp.expand_dims(jnp.arange(pool, dtype=positions.dtype), (1 - axis, 2))
+    there = jnp.expand_dims(positions, axis) == offsets
+    return jnp.where(there, jnp.expand_dims(gradient, axis), 0).reshape(-1, gradient.shape[1])
 
 
 def _kernel_gradient(sizes: _Sizes, saved: Saved, gradient: jax.Array) -> jax.Array:
     """Return the kernel's gradient [k, F, C] as one product of matrices."""
     x, kernel, _, positions = saved
     windows = _all_windows(sizes, x, kernel.shape[0])
-    total = _product(windows.T, _spread(positions, gradient, sizes.pool), sizes.precision)
+    total = _product(windows.T, _spread(positions, gradient, sizes.pool, 0), sizes.precision)
     return total.reshape(kernel.shape)
 
 
@@ -230,7 +236,7 @@ def _input_gradient(sizes: _Sizes, saved: Saved, gradient: jax.Array) -> jax.Arr
     width, _, channels = kernel.shape
     gradient = jnp.where(_sound(sizes, x, width).reshape(-1)[:, None], gradient, 0)
     weights = kernel.reshape(-1, channels)
-    spread = _product(_spread(positions, gradient, sizes.pool), weights.T, sizes.precision)
+    spread = _product(_spread(positions, gradient, sizes.pool, 0), weights.T, sizes.precision)
     return jax.vjp(lambda x: _all_windows(sizes, x, width), x)[1](spread.astype(x.dtype))[0]
 
 
@@ -245,7 +251,7 @@ def _input_gradient_in_blocks(sizes: _Sizes, saved: Saved, gradient: jax.Array) 
             lax.dynamic_slice_in_dim(part, first, rows) for part in (plan.order, positions, gradient)
         )
         spill = jax.vjp(lambda x: _windows(sizes, x, block, kernel.shape[0]), x)[1]
-        spread = _product(_spread(where, value, sizes.pool), weights.T, sizes.precision)
+        spread = _product(_spread(where, value, sizes.pool, 1), weights.T, sizes.precision)
         return total + spill(spread.astype(x.dtype))[0]
 
     return _for_blocks(plan, rows, body, jnp.zeros_like(x))
