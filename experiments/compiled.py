@@ -1,14 +1,15 @@
 """Compile training, prediction and Whisper for accelerators that are not there (extra: aot).
 
-    python -m experiments.compiled                                        # two cores: 4 min
+    python -m experiments.compiled
     python -m experiments.compiled --cards h100 --runs 40 --precision tf32
 
-Prints what the compilers of TPUs and NVIDIA GPUs say of memory and operations, and the least time that follows
-from bandwidth and peak. Install the extra in an environment of its own: without a GPU, its plugin prints an
-error in all other programs.
+Prints what the compilers of TPUs and NVIDIA GPUs say of memory and kernels, and the least time that follows
+from bandwidth and peak. Install the extra in an environment of its own: without such a device, it makes JAX
+print errors in other programs.
 
 Flags of its own: --cards, by default all (v5e, v5p, v6e, a100, h100, h200); --runs in a stack, by default all
-seeds, folds and tasks; --utterances, by default those of IEMOCAP and RECOLA. All others are as in experiments.
+seeds, folds and tasks; --utterances, by default those of IEMOCAP and RECOLA. All others are as in other
+experiments.
 """
 
 import argparse

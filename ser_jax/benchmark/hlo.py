@@ -64,7 +64,7 @@ class Program:
     def cost(self, bandwidth: float, peak: float, computation: str = "ENTRY") -> np.ndarray:
         """Return [kernels, bytes, FLOP of products, seconds at least], for bytes and FLOP per second.
 
-        Loops count as often as they run; of branches, the slowest counts.
+        Loops count as often as they run, if that is constant; of branches, the slowest counts.
         """
         total, own = np.zeros(4), self._computations[computation]
         for op in own.values():
@@ -72,7 +72,8 @@ class Program:
                 condition, body = self._called(op)
                 known = re.search(r'known_trip_count":\{"n":"(\d+)"', op.rest)
                 bounds = [one.operands[0] for one in self._computations[condition].values()]
-                trips = int(known[1]) if known else max(int(bound) for bound in bounds if bound.isdecimal())
+                bounds = [known[1]] if known else ["1", *filter(str.isdecimal, bounds)]
+                trips = max(map(int, bounds))
                 total += trips * self.cost(bandwidth, peak, body)
             elif op.code in ("conditional", "call", "async-start"):
                 total += max(
