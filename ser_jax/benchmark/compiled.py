@@ -28,7 +28,8 @@ from ser_jax.features import RATE, whisper
 from ser_jax.io import markdown_table
 from ser_jax.train import Data, Procedure, Runs
 
-ENVIRONMENT = {  # without it, libtpu asks the network, and both compilers complain
+ENVIRONMENT = {  # without it, libtpu refuses a second process and asks the network, and both compilers warn
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
@@ -206,7 +207,7 @@ def report(config: Config, cards: Sequence[str], runs: int, utterances: int) -> 
                 "Table 2, s, fused": table2 * fused,
             }
             cells = [
-                "" if math.isnan(x) else f"{x:,.0f}" if x >= 100 else f"{x:.2g}" for x in figures.values()
+                "" if math.isnan(x) else f"{x:,.0f}" if x >= 100 else f"{x:.3g}" for x in figures.values()
             ]
             lines.append([name, work.name, *cells])
     return f"""{markdown_table([["card", "program", *figures], *lines])}
