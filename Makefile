@@ -68,7 +68,7 @@ docs: $(VENV)/tools
 	@echo build/docs/docs/index.html
 
 # Takes hours. $(EIGHT) must be prepared with the front ends of each command, and korean_swapped with anger and sadness swapped;
-# SER_JAX_WHISPER is a folder of tiny.en.
+# SER_JAX_WHISPER is a folder of tiny.en; compiled needs the extra aot.
 figures: $(VENV)/installed
 	$(call measure,table2 --corpora ravdess emodb --adapted corpus speaker --baselines level duration \
 	    --out results/table2,table2)
@@ -106,6 +106,7 @@ figures: $(VENV)/installed
 	$(call measure,table2 --corpora ravdess emodb --precision bfloat16 --out results/bfloat16,bfloat16)
 	$(call measure,speech_onset --corpora ravdess emodb,speech_onset)
 	$(foreach name,throughput recognition scaling,$(call measure,$(name),$(name)))
+	$(call measure,compiled --runs 5 --utterances 10039,compiled)
 
 model: $(VENV)/installed
 	rm -rf $(MODEL)
