@@ -36,7 +36,8 @@ ENVIRONMENT = {  # without it, libtpu refuses a second process and asks the netw
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
-FLAGS = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"  # both choose kernels by running them
+# XLA chooses kernels by running them; without that, some products fit none of the tiles that Triton tries.
+FLAGS = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"
 
 
 class Card(NamedTuple):
