@@ -59,3 +59,10 @@ def test_this_host():
     with pytest.raises(MachineError, match="stacking 'pmap', expected one of auto, vmap, map"):
         Machine.here(stacking="pmap")
     assert dataclasses.replace(here, budget=5).budget == 5
+
+
+def test_meshes_state_the_type_of_their_axis():
+    """JAX has changed the default before."""
+    mesh = devices.runs_mesh(jax.devices()[:1])
+    assert mesh.axis_types == (jax.sharding.AxisType.Auto,)
+    assert Machine.here(devices=1).mesh == mesh
