@@ -204,6 +204,12 @@ def test_commands_in_sentences_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_line_is_taken_for_a_comment(page):
+    """MyST leaves out lines that begin with a percent sign."""
+    assert not re.findall(r"^%.*", page.read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_tables_are_those_that_were_measured(page):
     """A table below `<!-- measured: NAME -->` is part of docs/measured/NAME.md."""
     for name, table in re.findall(r"<!-- measured: (\w+) -->\n((?:\|.*\n)+)", page.read_text()):
