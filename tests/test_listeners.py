@@ -27,7 +27,7 @@ FEW = ["--seeds", "2", "--folds", "2", "--epochs", "1", "--features", "logmel", 
 
 
 def corpus(raters=3, missing=0.0, noise=1.0, seed=0, **facts):
-    """Raters of a corpus whose true arousal is that of `noise_corpus`, on a scale from 1 to 5."""
+    """Return a corpus with raters; its true arousal is that of `noise_corpus`, on a scale from 1 to 5."""
     draw, base = np.random.default_rng(seed), noise_corpus()
     each = []
     for true in base.arousal:
@@ -41,7 +41,7 @@ def corpus(raters=3, missing=0.0, noise=1.0, seed=0, **facts):
 
 
 def cell(own, task, runs=3):
-    """Predictions of a network that is right more often than not."""
+    """Return predictions of a network that is right more often than not."""
     draw, labels = np.random.default_rng(1), task.labels(own)
     known = metrics.labelled(labels)
     right = np.eye(task.outputs)[labels] if task.class_names else np.nan_to_num(labels)
@@ -51,7 +51,7 @@ def cell(own, task, runs=3):
 
 
 def table(own, task):
-    """The lines of a corpus by rater."""
+    """Return the lines of a corpus by rater."""
     return {line[1]: line[2:] for line in listeners.compare(cell(own, task), own, task)}
 
 
@@ -60,7 +60,7 @@ def number(text):
 
 
 def plainly(facts, rater, others, ids, task):
-    """The answers of a rater and the classes or numbers of the others, [M] with NaN, the long way."""
+    """Return the answers of a rater and the classes or numbers of the others, [M] with NaN, the long way."""
     rows = {name: json.loads(text or "{}") for name, text in zip(facts.id, facts.raters, strict=True)}
     answers, reference = [], []
     for row in (rows[name] for name in ids):

@@ -34,7 +34,7 @@ LANGUAGES = {"one": "en", "two": "de", "three": "pl", "four": "en", "five": "xx"
 
 
 def spoken(monkeypatch, *names):
-    """Corpora of noise in several languages, loaded by these names."""
+    """Let experiments load corpora of noise in several languages by these names."""
     corpora = noise(*names)
     corpora = {name: with_facts(one, language=[LANGUAGES[name]]) for name, one in corpora.items()}
     monkeypatch.setattr("ser_jax.experiment.settings.facts", lambda name, _: corpora[name])
@@ -42,7 +42,7 @@ def spoken(monkeypatch, *names):
 
 
 def trained(specs, everyone):
-    """The corpora that each run trains on."""
+    """Return the corpora that each run trains on."""
     return [tuple(everyone.names[i] for i in np.unique(everyone.corpus[spec.train])) for spec in specs]
 
 
@@ -174,7 +174,7 @@ def test_a_corpus_without_labels_leaves_the_cells_of_others(monkeypatch, tmp_pat
 
 
 def predictions(outputs, task=AROUSAL[0], **facts):
-    """Predictions of outputs [R, M, K] for utterances of four speakers of corpus "b"."""
+    """Return predictions of outputs [R, M, K] for utterances of four speakers of corpus "b"."""
     runs, n, _ = outputs.shape
     names = np.array([f"u{i}" for i in range(n)])
     speaker = np.array([f"s{i % 4}" for i in range(n)])
@@ -187,7 +187,7 @@ def predictions(outputs, task=AROUSAL[0], **facts):
 
 
 def combined(monkeypatch, module, cells):
-    """What a script stores, by name of the setting and tested corpus, given all cells' predictions."""
+    """Return what a script stores, by setting, tested corpus and task, given all cells' predictions."""
     found = {}
 
     def combine(_, name, train, test, task, slugs, outputs):

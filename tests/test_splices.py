@@ -24,7 +24,7 @@ LENGTHS = st.lists(st.integers(1, 9), min_size=2, max_size=5)
 
 
 def utterances(lengths, seed):
-    """Noise [N, 9, 2] that is zero after its frames, and frames [N]."""
+    """Return noise [N, 9, 2] that is zero after its frames, and frames [N]."""
     frames = np.array(lengths, np.int32)
     noise = np.random.default_rng(seed).normal(size=(len(frames), 9, 2)).astype(np.float32)
     return np.where(np.arange(9)[None, :, None] < frames[:, None, None], noise, 0), frames

@@ -41,7 +41,7 @@ FLAGS = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"
 
 
 class Card(NamedTuple):
-    """A device.
+    """Describe a device.
 
     Attributes:
       memory, bandwidth: in GB and GB/s.
@@ -104,14 +104,14 @@ def mesh_of(name: str) -> Mesh:
         else:
             text = DESCRIPTION.format(*target, memory=1e9 * memory, bandwidth=1e9 * bandwidth)
             found = topologies.get_topology_desc("", "cuda", topology="1x1x1", target_config=text)
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         reason = f'{str(error).splitlines()[0]}, expected its compiler: pip install "ser_jax[aot]"'
         raise BenchmarkError(f"{name}: {reason}") from error
     return runs_mesh(found.devices[:1])
 
 
 class Work(NamedTuple):
-    """A lowered program, and what a step of its `steps` has to compute and to move at least."""
+    """Hold a lowered program, and what a step of its `steps` has to compute and to move at least."""
 
     name: str
     lowered: Any

@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Op(NamedTuple):
-    """An instruction of an HLO program: type, code, names of operands, and the text after them."""
+    """Hold an instruction of an HLO program: type, code, names of operands, and the text after them."""
 
     kind: str
     code: str

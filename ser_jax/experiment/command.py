@@ -160,10 +160,6 @@ def main(
         text, stopped = complete(config, settings(config), name, accept_changed_code, **options)
         print(text)
         print(f"Written to {config.out}: {name}{WRITTEN}.", file=sys.stderr)
-        if stopped:
-            print(
-                f"Stopped because of non-finite numbers, and left out: {', '.join(stopped)}.", file=sys.stderr
-            )
         return 1 if stopped else 0
 
     interrupted = "interrupted; run the same command again to resume"
@@ -204,7 +200,10 @@ def complete(
         report.write_page(found)
         return text or table, found.stopped
 
-    return run([*settings, *compared], config, report, accept_changed_code) or ("", [])
+    text, stopped = run([*settings, *compared], config, report, accept_changed_code) or ("", [])
+    if stopped:
+        print(f"Stopped because of non-finite numbers, and left out: {', '.join(stopped)}.", file=sys.stderr)
+    return text, stopped
 
 
 def _start(config: Config) -> None:

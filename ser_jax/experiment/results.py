@@ -475,15 +475,12 @@ def combine(
         seeds that all of them have: a stopped seed cannot be combined.
     """
     paths = [config.out / "predictions" / f"{cell}.npz" for cell in cells]
-    cell = {"setting": name, "train": tuple(train), "test": (test,), "task": task.name}
-    if lacking := [path.stem for path in paths if not path.exists()]:
-        note_missing(config.out, [cell | {"reason": f"there is no {lacking[0]}"}])
-        return
-    found = same_seeds(list(map(read_predictions, paths)))
-    if not len(found[0].seed):
-        note_missing(
-            config.out, [cell | {"reason": f"no seed of {', '.join(cells)} was trained to the end by all"}]
-        )
+    lacking = [path.stem for path in paths if not path.exists()]
+    found = [] if lacking else same_seeds([read_predictions(path) for path in paths])
+    if not found:
+        reason = f"there is no {lacking[0]}" if lacking else f"no seed finished in all of {', '.join(cells)}"
+        cell = {"setting": name, "train": tuple(train), "test": (test,), "task": task.name}
+        note_missing(config.out, [cell | {"reason": reason}])
         return
     facts = {part: getattr(found[0], part) for part in (*BY_UTTERANCE, "test", "seed", "raters")}
     made = make_predictions(task, name=name, train=tuple(train), outputs=outputs(found), **facts)
@@ -491,9 +488,9 @@ def combine(
 
 
 def same_seeds(found: Sequence[Predictions]) -> list[Predictions]:
-    """Return the predictions of the seeds that all of them have."""
+    """Return the predictions of the seeds that all of them have; nothing if there are none."""
     common = functools.reduce(np.intersect1d, [one.seed for one in found])
-    return [one.only(seeds=np.isin(one.seed, common)) for one in found]
+    return [one.only(seeds=np.isin(one.seed, common)) for one in found if len(common)]
 
 
 def identified(found: Sequence[Predictions]) -> np.ndarray:

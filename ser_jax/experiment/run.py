@@ -56,7 +56,8 @@ def run(
       other results or is in use; Interrupted after Ctrl-C or SIGTERM.
     """
     if not settings:
-        raise ExperimentError(f"corpora {' '.join(config.corpora)} make no setting, expected others")
+        found = f"no setting for corpora {' '.join(config.corpora)}"
+        raise ExperimentError(f"{found}, expected two of different languages of known families")
     corpora = [load(name, config.data_dir, config.features) for name in config.corpora]
     if len({corpus.fingerprint for corpus in corpora}) != len(corpora):
         raise ExperimentError(

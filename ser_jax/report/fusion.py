@@ -16,13 +16,13 @@ from ser_jax.experiment.settings import slug
 from ser_jax.report import tables
 from ser_jax.report.tables import Results, Table
 from ser_jax.shapes import Float
-from ser_jax.statistics import difference_test, holm, interval
+from ser_jax.statistics import difference_test, holm
 from ser_jax.tasks import Task
 
 NOTE = (
     "UAR: over all utterances, %, with a 95 % interval for other seeds and other speakers. EER: equal error "
-    "rate of the second of two classes, %, mean over runs. p: test of the difference in "
-    "UAR from the fusion, with Holm's correction over the detectors."
+    "rate of the second of two classes, %, mean over runs. p: test of the difference in UAR from the fusion, "
+    "with Holm's correction over the detectors."
 )
 
 
@@ -53,16 +53,15 @@ def compare(folders: Sequence[Path], name: str, task: Task) -> list[list[str]]:
     Raises: ResultsError if a cell is missing or no seed is in all, or see `fuse`.
     """
     file = f"{slug('{}', (name,), (name,), task.name)}.npz"
-    each = [
-        read_predictions(folder / "predictions" / file.format(setting))
-        for setting in ("development", "monolingual")
-        for folder in folders
-    ]
-    each = same_seeds(each)
-    if not len(each[0].seed):
-        raise ResultsError(
-            f"no seed of {', '.join(folder.name for folder in folders)} was trained to the end"
-        )
+    each = same_seeds(
+        [
+            read_predictions(folder / "predictions" / file.format(setting))
+            for setting in ("development", "monolingual")
+            for folder in folders
+        ]
+    )
+    if not each:
+        raise ResultsError(f"no seed finished in all of {', '.join(folder.name for folder in folders)}")
     dev, test = each[: len(folders)], each[len(folders) :]
     fused, classes = fuse(dev, test), task.outputs
     labels, cluster, best = test[0].labels, test[0].cluster, fused.argmax(axis=2)
@@ -73,12 +72,10 @@ def compare(folders: Sequence[Path], name: str, task: Task) -> list[list[str]]:
     every = {folder.name: one.outputs for folder, one in zip(folders, test, strict=True)} | {"fusion": fused}
     lines = []
     for (detector, outputs), value in zip(every.items(), shown, strict=True):
-        own = outputs.argmax(axis=2)
-        score = metrics.uar(labels, own, classes).mean()
-        ends = interval("UAR", labels, own, cluster, classes=classes)
-        rate = metrics.eer(labels, outputs[..., 1] - outputs[..., 0]).mean() if classes == 2 else np.nan
-        score, low, high, rate = (f"{100 * value:.1f}" for value in (score, *ends, rate))
-        lines.append([detector, f"{score} [{low}, {high}]", rate, value])
+        score = tables.scored("UAR", labels, outputs.argmax(axis=2), cluster, classes)
+        margin = outputs[..., 1] - outputs[..., 0]
+        rate = f"{100 * metrics.eer(labels, margin).mean():.1f}" if classes == 2 else ""
+        lines.append([detector, score, rate, value])
     return lines
 
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ser_jax import metrics
 from ser_jax.data import Facts, facts
 from ser_jax.data.corpus import DIMENSIONS
 from ser_jax.data.labels import noun
@@ -24,7 +23,7 @@ from ser_jax.experiment.settings import ExperimentError, Setting, slug, within
 from ser_jax.metrics import labelled
 from ser_jax.report import tables
 from ser_jax.report.tables import Results, Table
-from ser_jax.statistics import difference_test, holm, interval
+from ser_jax.statistics import difference_test, holm
 from ser_jax.tasks import UNLABELLED, Categorical, Labels, Task
 
 FILE = "raters"  # OUT/raters.md
@@ -42,7 +41,7 @@ NOTE = (
 
 
 class Judgement(NamedTuple):
-    """What a rater says of N utterances, and what the others agree on."""
+    """Pair what a rater says of N utterances with what the others agree on."""
 
     answers: Labels
     reference: Labels  # unlabelled also if the rater gave no answer
@@ -50,16 +49,12 @@ class Judgement(NamedTuple):
 
 def settings(config: Config) -> list[Setting]:
     """Return (a), also adapted, where two or more raters rated; raise ExperimentError if none did."""
-    own = [one for one in within(config) if _rated(config, one.test[0], one.task)]
+    each = ((one, facts(one.test[0], config.data_dir)) for one in within(config))
+    own = [one for one, corpus in each if len(judgements(corpus, one.task)) > 1]
     if not own:
         names, tasks = " ".join(config.corpora), ", ".join(task.name for task in config.tasks)
         raise ExperimentError(f"no two raters of {names} rated {tasks}, expected two or more of a corpus")
     return own
-
-
-def _rated(config: Config, name: str, task: Task) -> bool:
-    """Return whether two raters of a corpus rated what others rated."""
-    return len(judgements(facts(name, config.data_dir), task)) > 1
 
 
 def judgements(corpus: Facts, task: Task) -> dict[str, Judgement]:
@@ -154,11 +149,11 @@ def _lines(
     for some in [*([i] for i in range(len(each))), [*range(len(each))]]:
         known, human, cluster, classes = together(cell, references[some], answers[some, None])
         _, machine, _, _ = together(cell, references[some], np.stack([network] * len(some)))
-        shown.append([_score(cell.metric, known, one, cluster, classes) for one in (human, machine)])
+        shown.append([tables.scored(cell.metric, known, one, cluster, classes) for one in (human, machine)])
         p.append(difference_test(cell.metric, known, human, machine, cluster, classes=classes))
     counts = [f"{np.count_nonzero(labelled(one)):,}" for one in (*references, labels)]
     values = map(tables.p_value, [*holm(p[:-1]).tolist(), p[-1]])
-    score = _score(cell.metric, labels, network, cell.cluster, max(2, len(cell.class_names)))
+    score = tables.scored(cell.metric, labels, network, cell.cluster, max(2, len(cell.class_names)))
     columns = [*each, "mean"], [*counts[:-1], ""], shown, values
     lines = [[rater, count, *both, p] for rater, count, both, p in zip(*columns, strict=True)]
     return [*lines, ["all", counts[-1], "", score, ""]]
@@ -183,16 +178,3 @@ def together(
     labels = np.where(references == UNLABELLED, UNLABELLED, references + first[:, None]).ravel()
     shifted = np.concatenate([*(predictions + first[:, None, None])], axis=1)
     return labels, shifted, np.tile(cell.cluster, len(first)), classes * len(first)
-
-
-def _score(
-    metric: str, labels: np.ndarray, predictions: np.ndarray, cluster: np.ndarray, classes: int
-) -> str:
-    """Return the mean score of runs with its interval, as tables show them."""
-    is_uar = metric == "UAR"
-    score = metrics.uar(labels, predictions, classes) if is_uar else metrics.ccc(labels, predictions)
-    values = tables.scale(metric) * np.array(
-        [score.mean(), *interval(metric, labels, predictions, cluster, classes=classes)]
-    )
-    mean, low, high = (("?" if np.isnan(v) else f"{v:.{1 if is_uar else 3}f}") for v in values.tolist())
-    return f"{mean} [{low}, {high}]"

@@ -643,3 +643,15 @@ def _range(row: Row, low: float, high: float) -> str:
 def p_value(value: float) -> str:
     """Return a p-value as tables show it."""
     return "?" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def scored(
+    metric: str, labels: np.ndarray, predictions: np.ndarray, cluster: np.ndarray, classes: int
+) -> str:
+    """Return the mean score of runs with its interval, UAR in %."""
+    is_uar = metric == "UAR"
+    score = metrics.uar(labels, predictions, classes) if is_uar else metrics.ccc(labels, predictions)
+    ends = interval(metric, labels, predictions, cluster, classes=classes)
+    values = scale(metric) * np.array([score.mean(), *ends])
+    mean, low, high = (("?" if np.isnan(v) else f"{v:.{1 if is_uar else 3}f}") for v in values.tolist())
+    return f"{mean} [{low}, {high}]"
